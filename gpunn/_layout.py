@@ -1,0 +1,42 @@
+"""Logical and physical layout of arrays.
+
+Users see images as (N, C, H, W) and convolution weights as (K, C, R, S), PyTorch's order. In
+memory both are channels last: (N, H, W, C) and (K, R, S, C), because a channel run is what
+the kernels load 16 bytes at a time and what the CPU copies whole. A tensor's array is the
+logical *view* of that memory; primitives get the physical array, always C-contiguous.
+
+The array libraries do not keep this order by themselves (CuPy's ufuncs always allocate C
+order; NumPy's ``copy`` and mixed operands lose it), so these two functions own it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TO_PHYSICAL = (0, 2, 3, 1)
+_TO_LOGICAL = (0, 3, 1, 2)
+
+
+def physical(array: Any) -> Any:
+    """The C-contiguous array in memory order behind a logical one: (N, H, W, C) for 4-d, else as it is.
+
+    A view where the layout is already right, a copy where it is not.
+    """
+    if array.ndim == 4:
+        array = array.transpose(_TO_PHYSICAL)
+    return array if array.flags.c_contiguous else array.copy(order="C")
+
+
+def logical(array: Any) -> Any:
+    """The view in the user's order of a physical array: (N, C, H, W) for 4-d, else as it is."""
+    return array.transpose(_TO_LOGICAL) if array.ndim == 4 else array
+
+
+def physical_axes(axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    """Where logical ``axes`` of an ``ndim``-d array lie in the physical one."""
+    return tuple(_TO_PHYSICAL.index(a) for a in axes) if ndim == 4 else axes
+
+
+def physical_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The physical shape behind a logical one."""
+    return tuple(shape[a] for a in _TO_PHYSICAL) if len(shape) == 4 else shape

@@ -1,0 +1,425 @@
+"""Tensor: an array, the device it lives on, and its place on the tape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn import _capture, tape
+from gpunn._layout import logical, physical
+from gpunn.device import Device, device as get_device
+from gpunn.errors import DTypeError, ShapeError, UsageError
+
+
+class Tensor:
+    """A multi-dimensional array with gradients.
+
+    Parameters
+    ----------
+    array : numpy.ndarray or cupy.ndarray
+        In logical order: images (N, C, H, W). Four-dimensional arrays are stored channels last;
+        one that is not yet is copied, others are shared.
+    device : Device or str
+        Where the array lives. A NumPy array cannot tell ``cpu`` from ``emulator``, so it is said.
+    requires_grad : bool
+        Whether :meth:`backward` should collect a gradient here. Floating dtypes only.
+
+    Attributes
+    ----------
+    array : numpy.ndarray or cupy.ndarray
+        The data, a view in logical order.
+    device : Device
+    requires_grad : bool
+    grad : Tensor or None
+        Sum of the gradients that ``backward()`` calls have delivered since it was None.
+    """
+
+    __slots__ = ("__weakref__", "_node", "_version", "array", "device", "grad", "requires_grad")
+    __array_ufunc__ = None  # so that numpy.float32(2) * t reaches __rmul__, not NumPy's loop
+    __hash__ = object.__hash__
+
+    def __init__(self, array: Any, device: Device | str = "cpu", requires_grad: bool = False) -> None:
+        self.device = get_device(device)
+        if not isinstance(array, self.device.xp.ndarray):
+            raise DTypeError(
+                f"Tensor: expected a {self.device.xp.__name__} array for device '{self.device}'; got "
+                f"{type(array).__name__}. Use gpunn.tensor(data, device=...) to convert and copy."
+            )
+        if requires_grad and array.dtype.kind != "f":
+            raise DTypeError(f"Tensor: only floating dtypes can require a gradient; got {array.dtype}.")
+        self.array = logical(physical(array))
+        self.requires_grad = requires_grad
+        self.grad: Tensor | None = None
+        self._node: tape.Node | None = None
+        self._version = tape.Version()
+
+    @classmethod
+    def _of_physical(cls, array: Any, device: Device) -> Tensor:
+        """Wrap an op's C-contiguous physical array without checks."""
+        self = Tensor.__new__(Tensor)
+        self.device = device
+        self.array = logical(array)
+        self.requires_grad = False
+        self.grad = None
+        self._node = None
+        self._version = tape.Version()
+        return self
+
+    @property
+    def _physical(self) -> Any:
+        """The C-contiguous array in memory order."""
+        return physical(self.array)
+
+    def _set_grad_array(self, dx: Any) -> None:
+        self.grad = Tensor._of_physical(physical(dx) if dx.ndim == 4 and not dx.flags.c_contiguous else dx, self.device)
+
+    # -- what it is ------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Logical shape."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy dtype of the elements."""
+        return np.dtype(self.array.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return int(self.array.ndim)
+
+    @property
+    def size_(self) -> int:
+        """Number of elements (``size()`` is the shape, as in PyTorch)."""
+        return int(self.array.size)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was not computed by a recorded op."""
+        return self._node is None
+
+    @property
+    def data(self) -> Tensor:
+        """The same storage, off the tape."""
+        return self.detach()
+
+    @property
+    def T(self) -> Tensor:
+        """Transpose of a matrix."""
+        from gpunn.ops.shape import transpose
+
+        return transpose(self)
+
+    def size(self, dim: int | None = None) -> Any:
+        """Shape, or the length of one axis."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        """Number of axes."""
+        return self.ndim
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return self.size_
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise UsageError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.numpy_without_tape(), separator=", ", prefix="tensor(")
+        extra = "" if self.device.name == "cpu" else f", device='{self.device}'"
+        if self._node is not None:
+            extra += f", grad_fn=<{self._node.op}>"
+        elif self.requires_grad:
+            extra += ", requires_grad=True"
+        kind = "" if self.dtype in (np.float32, np.int64) else f", dtype={self.dtype}"
+        return f"tensor({values}{kind}{extra})"
+
+    # -- moving and converting -------------------------------------------------------------
+
+    def detach(self) -> Tensor:
+        """The same storage as a new tensor that is not on the tape."""
+        twin = Tensor._of_physical(self._physical, self.device)
+        twin._version = self._version
+        return twin
+
+    def numpy_without_tape(self) -> np.ndarray:
+        """A NumPy array in logical C order; a copy unless the memory already is that, on the CPU."""
+        _capture.refuse_while_recording("reading a tensor's values")
+        return np.ascontiguousarray(self.device.to_host(self.array)).reshape(self.shape)
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array in logical C order, shared with the tensor where possible.
+
+        Raises
+        ------
+        UsageError
+            If the tensor requires a gradient, as in PyTorch: ``.detach().numpy()`` says that it is meant.
+        """
+        if self.requires_grad:
+            raise UsageError("numpy(): this tensor requires a gradient; use .detach().numpy().")
+        return self.numpy_without_tape()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        values = self.numpy()
+        if copy or (dtype is not None and values.dtype != dtype):
+            return values.astype(dtype or values.dtype)
+        return values
+
+    @property
+    def __cuda_array_interface__(self) -> Any:
+        return self.array.__cuda_array_interface__
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self.size_ != 1:
+            raise UsageError(f"item(): expected one element; got shape {self.shape}.")
+        return self.numpy_without_tape().reshape(()).item()
+
+    def tolist(self) -> Any:
+        """The values as nested Python lists."""
+        return self.numpy_without_tape().tolist()
+
+    def to(self, target: Device | str | np.dtype | type) -> Tensor:
+        """Move to a device or convert to a dtype, on the tape; itself if nothing changes."""
+        from gpunn.ops.convert import to_device, to_dtype
+
+        if isinstance(target, Device) or (isinstance(target, str) and not _is_dtype_name(target)):
+            return to_device(self, get_device(target))
+        return to_dtype(self, np.dtype(target))
+
+    def cpu(self) -> Tensor:
+        """Move to the ``cpu`` device."""
+        return self.to("cpu")
+
+    def cuda(self, ordinal: int = 0) -> Tensor:
+        """Move to a GPU."""
+        return self.to(f"cuda:{ordinal}")
+
+    def float(self) -> Tensor:
+        """Convert to float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Tensor:
+        """Convert to float64."""
+        return self.to(np.float64)
+
+    # -- gradients and in-place changes ----------------------------------------------------
+
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
+        """Compute the gradient of this tensor with respect to every leaf it was computed from.
+
+        Parameters
+        ----------
+        gradient : Tensor, optional
+            d loss / d self; of this tensor's shape and dtype. May be left out for a scalar.
+        retain_graph : bool
+            Keep the graph so that backward can run through it again; otherwise it is freed as
+            the walk goes, and a second call raises GraphError.
+        """
+        tape.backward(self, gradient, retain_graph)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set ``requires_grad`` of a leaf; returns itself."""
+        if self._node is not None:
+            raise UsageError("requires_grad_(): only leaves can be changed; use detach().")
+        if requires_grad and self.dtype.kind != "f":
+            raise DTypeError(f"requires_grad_(): only floating dtypes can require a gradient; got {self.dtype}.")
+        self.requires_grad = requires_grad
+        return self
+
+    def _in_place(self, op: str) -> Any:
+        """The physical array to write to, noting the change; leaves that need a gradient only under no_grad."""
+        if self._node is not None or (self.requires_grad and tape.is_grad_enabled()):
+            raise UsageError(
+                f"{op}: this tensor is on the tape, which would not see the change; "
+                "do it within gpunn.no_grad() on a leaf, or on .data."
+            )
+        _capture.refuse_while_recording(f"{op} (array-library code)")
+        self._version.count += 1
+        return self._physical
+
+    def fill_(self, value: Any) -> Tensor:
+        """Set every element; returns itself."""
+        self._in_place("fill_")[...] = value
+        return self
+
+    def zero_(self) -> Tensor:
+        """Set every element to zero; returns itself."""
+        return self.fill_(0)
+
+    def copy_(self, source: Tensor | np.ndarray) -> Tensor:
+        """Copy values from a tensor (of any device) or host array of the same shape; returns itself."""
+        if tuple(source.shape) != self.shape:
+            raise ShapeError(f"copy_: expected shape {self.shape}; got {tuple(source.shape)}.")
+        values = source.numpy_without_tape() if isinstance(source, Tensor) else source
+        self._in_place("copy_")[...] = self.device.array(physical(np.asarray(values, self.dtype)))
+        return self
+
+    # -- operators -------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Tensor:
+        from gpunn.ops.arithmetic import add
+
+        return add(self, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Tensor:
+        from gpunn.ops.arithmetic import sub
+
+        return sub(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        from gpunn.ops.arithmetic import sub
+
+        return sub(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        from gpunn.ops.arithmetic import mul
+
+        return mul(self, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Tensor:
+        from gpunn.ops.arithmetic import div
+
+        return div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        from gpunn.ops.arithmetic import div
+
+        return div(other, self)
+
+    def __neg__(self) -> Tensor:
+        from gpunn.ops.arithmetic import mul
+
+        return mul(self, -1.0)
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        from gpunn.ops.matmul import matmul
+
+        return matmul(self, other)
+
+    def sum(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+        """Sum over ``dim`` (all axes if None)."""
+        from gpunn.ops.reduce import sum_
+
+        return sum_(self, dim, keepdim)
+
+    def mean(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+        """Mean over ``dim`` (all axes if None)."""
+        from gpunn.ops.reduce import mean
+
+        return mean(self, dim, keepdim)
+
+    def argmax(self, dim: int | None = None) -> Tensor:
+        """Index of the first largest element along ``dim`` (of all elements if None), int64; no gradient."""
+        from gpunn.ops.reduce import argmax
+
+        return argmax(self, dim)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """Elements in logical order, in another shape; one length may be -1."""
+        from gpunn.ops.shape import reshape
+
+        return reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+
+    view = reshape
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Merge axes ``start_dim`` to ``end_dim``."""
+        from gpunn.ops.shape import flatten
+
+        return flatten(self, start_dim, end_dim)
+
+
+def _is_dtype_name(name: str) -> bool:
+    return name in ("float32", "float64", "int32", "int64", "uint8", "bool")
+
+
+def tensor(data: Any, dtype: Any = None, device: Device | str = "cpu", requires_grad: bool = False) -> Tensor:
+    """A tensor with a copy of ``data``: nested lists, numbers, a NumPy array or a Tensor.
+
+    A NumPy array keeps its dtype; Python floats become float32, Python integers int64.
+    """
+    if isinstance(data, Tensor):
+        data = data.numpy_without_tape()
+    keep = isinstance(data, np.ndarray | np.generic)
+    values = np.array(data, dtype=dtype)
+    if dtype is None and not keep and values.dtype == np.float64:
+        values = values.astype(np.float32)
+    if values.dtype == object:
+        raise DTypeError(f"tensor(): cannot make an array of numbers from {type(data).__name__}; are the rows of one length?")
+    home = get_device(device)
+    return Tensor(_upload(values, home), home, requires_grad)
+
+
+def _upload(values: np.ndarray, home: Device) -> Any:
+    """To the device in physical order, so that only the host rearranges."""
+    return logical(home.array(physical(values)))
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A ``cpu`` tensor sharing the array's memory where its layout allows (a 4-d array is usually copied)."""
+    if not isinstance(array, np.ndarray):
+        raise DTypeError(f"from_numpy(): expected a NumPy array; got {type(array).__name__}.")
+    return Tensor(array, "cpu")
+
+
+def _filled(value: float | None, shape: tuple[Any, ...], dtype: Any, device: Device | str, requires_grad: bool) -> Tensor:
+    if len(shape) == 1 and isinstance(shape[0], tuple | list):
+        shape = tuple(shape[0])
+    return Tensor(_upload(np.full(shape, value, dtype), get_device(device)), device, requires_grad)
+
+
+def zeros(*shape: Any, dtype: Any = np.float32, device: Device | str = "cpu", requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros."""
+    return _filled(0, shape, dtype, device, requires_grad)
+
+
+def ones(*shape: Any, dtype: Any = np.float32, device: Device | str = "cpu", requires_grad: bool = False) -> Tensor:
+    """A tensor of ones."""
+    return _filled(1, shape, dtype, device, requires_grad)
+
+
+def arange(start: float, end: float | None = None, step: float = 1, dtype: Any = None, device: Device | str = "cpu") -> Tensor:
+    """Numbers from ``start`` up to but not ``end``; int64 for integers, else float32."""
+    if end is None:
+        start, end = 0, start
+    if dtype is None:
+        dtype = np.int64 if all(isinstance(v, int) for v in (start, end, step)) else np.float32
+    return tensor(np.arange(start, end, step, dtype=dtype), device=device)
+
+
+def _drawn(kind: str, shape: tuple[Any, ...], dtype: Any, device: Device | str, requires_grad: bool, generator: Any) -> Tensor:
+    from gpunn.random import default_generator
+
+    if len(shape) == 1 and isinstance(shape[0], tuple | list):
+        shape = tuple(shape[0])
+    source = generator or default_generator()
+    values = source.normal(0.0, 1.0, shape, dtype) if kind == "normal" else source.uniform(0.0, 1.0, shape, dtype)
+    return Tensor(_upload(values, get_device(device)), device, requires_grad)
+
+
+def randn(*shape: Any, dtype: Any = np.float32, device: Device | str = "cpu", requires_grad: bool = False, generator: Any = None) -> Tensor:
+    """Standard Gaussian numbers, drawn on the host: the same for a seed on every device."""
+    return _drawn("normal", shape, dtype, device, requires_grad, generator)
+
+
+def rand(*shape: Any, dtype: Any = np.float32, device: Device | str = "cpu", requires_grad: bool = False, generator: Any = None) -> Tensor:
+    """Numbers uniform on [0, 1), drawn on the host: the same for a seed on every device."""
+    return _drawn("uniform", shape, dtype, device, requires_grad, generator)

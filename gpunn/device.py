@@ -1,0 +1,265 @@
+"""Where arrays live and which code runs on them: the device registry.
+
+A Device is data. It names an array library (``xp``) and, where kernels are run, a loader:
+
+=============  ======  =========  ==========================================================
+name           xp      loader     what it is
+=============  ======  =========  ==========================================================
+``cpu``        numpy   none       NumPy, with the fast NumPy path where an op has one
+``cuda``       cupy    NVRTC      CuPy memory and the kernels in ``kernels/``
+``cuda-plain`` cupy    none       the plain bodies on CuPy: the baseline for every kernel
+``emulator``   numpy   g++        the kernels of ``kernels/``, run on the CPU and checked
+``auto``                          ``cuda`` if this machine has one that works, else ``cpu``
+=============  ======  =========  ==========================================================
+
+``cuda:1`` is the second GPU. Nothing here imports CuPy until a cuda device is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpunn.errors import DeviceError, KernelError, LabelError
+
+# Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
+_ERROR_WORDS = 4  # kind, layer id, element index, value
+
+
+@dataclass(frozen=True, eq=False)
+class Device:
+    """One place where arrays live. Get it from :func:`device`; equal names are one object.
+
+    Attributes
+    ----------
+    name : str
+        As in the registry, with the GPU's number where there is one: ``cuda:0``.
+    xp : module
+        ``numpy`` or ``cupy``.
+    loader : object or None
+        What compiles and launches kernels here (``gpunn.loaders``); None: no kernels.
+    ordinal : int or None
+        The GPU's number, None on the CPU.
+    """
+
+    name: str
+    xp: Any
+    loader: Any = None
+    ordinal: int | None = None
+    _cache: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> tuple[Callable[..., Device], tuple[str]]:
+        return device, (self.name,)  # pickle and deepcopy give the one registered object back
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Device:
+        return self
+
+    @property
+    def type(self) -> str:
+        """The registry name without a number: ``"cuda"`` for ``cuda:1``."""
+        return self.name.split(":")[0]
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Make this GPU CuPy's current one for the block; nothing to do on the CPU."""
+        if self.ordinal is None:
+            yield
+        else:
+            with self.xp.cuda.Device(self.ordinal):
+                yield
+
+    def array(self, host: Any, dtype: Any = None) -> Any:
+        """Put a host array on this device; a NumPy array on a CPU device is not copied."""
+        with self.active():
+            return self.xp.asarray(host, dtype=dtype)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Allocate a C-contiguous array with undefined contents, aligned for 16-byte accesses where kernels run.
+
+        On the emulator it is filled with NaN (all bits set), so that an element which no
+        kernel writes cannot pass for a number.
+        """
+        if self.name == "emulator":
+            return _aligned_nan(shape, np.dtype(dtype))
+        with self.active():
+            return self.xp.empty(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Allocate a C-contiguous array of zeros."""
+        with self.active():
+            return self.xp.zeros(shape, dtype)
+
+    def to_host(self, array: Any) -> np.ndarray:
+        """Copy to a NumPy array (no copy on a CPU device), waiting for the device.
+
+        Raises
+        ------
+        LabelError
+            If a kernel reported bad data since the last look; see :meth:`check`.
+        """
+        host = array if isinstance(array, np.ndarray) else self.xp.asnumpy(array)
+        self.check()
+        return host
+
+    def synchronize(self) -> None:
+        """Wait for everything launched on this device, and raise what it reported."""
+        if self.ordinal is not None:
+            with self.active():
+                self.xp.cuda.get_current_stream().synchronize()
+        self.check()
+
+    @property
+    def error_buffer(self) -> Any:
+        """The int32 array (kind, layer id, index, value) that kernels report bad data to."""
+        if "errors" not in self._cache:
+            self._cache["errors"] = self.zeros((_ERROR_WORDS,), np.int32)
+        return self._cache["errors"]
+
+    def layer_id(self, place: str) -> int:
+        """A number by which a kernel can name ``place`` in the error buffer."""
+        places = self._cache.setdefault("places", [])
+        if place not in places:
+            places.append(place)
+        return places.index(place)
+
+    def check(self) -> None:
+        """Raise what a kernel wrote to the error buffer, and clear it: the device lives on."""
+        if "errors" not in self._cache:
+            return
+        buffer = self._cache["errors"]
+        kind, layer, index, value = (buffer if isinstance(buffer, np.ndarray) else buffer.get()).tolist()
+        if kind == 0:
+            return
+        buffer.fill(0)
+        raise LabelError(
+            f"{self._cache['places'][layer]}: label {value} at position {index} is not a class index; "
+            "parameters and statistics were not changed from that step on. Labels run from 0 to "
+            "classes - 1: check the dataset, or the width of the last layer."
+        )
+
+
+def _aligned_nan(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """All bits set, at a multiple of 64 bytes; CuPy aligns to 512, NumPy promises nothing."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.full(size + 64, 0xFF, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def _cpu(ordinal: int | None) -> Device:
+    return Device("cpu", np)
+
+
+def _emulator(ordinal: int | None) -> Device:
+    from gpunn.loaders import EmulatorLoader
+
+    return Device("emulator", np, EmulatorLoader())
+
+
+def _cupy(name: str, ordinal: int | None) -> tuple[Any, int]:
+    """Import CuPy and prove that the asked-for GPU works, or say what is missing."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            f"device '{name}' needs CuPy, which is not installed ({error}). Install it with "
+            "pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver, or use device='cpu'."
+        ) from error
+    # CuPy imports without a driver; the first allocation would be what fails.
+    if not cupy.cuda.is_available():
+        raise DeviceError(
+            f"device '{name}': CuPy {cupy.__version__} is installed but finds no usable NVIDIA GPU or driver. "
+            "Check nvidia-smi, or use device='cpu' (device='emulator' runs the kernels without a GPU)."
+        )
+    count = cupy.cuda.runtime.getDeviceCount()
+    ordinal = ordinal or 0
+    if ordinal >= count:
+        raise DeviceError(f"device '{name}:{ordinal}': this machine has {count} GPU(s), numbered from 0.")
+    return cupy, ordinal
+
+
+def _cuda(ordinal: int | None) -> Device:
+    from gpunn.loaders import NvrtcLoader
+
+    cupy, ordinal = _cupy("cuda", ordinal)
+    return Device(f"cuda:{ordinal}", cupy, NvrtcLoader(cupy), ordinal)
+
+
+def _cuda_plain(ordinal: int | None) -> Device:
+    cupy, ordinal = _cupy("cuda-plain", ordinal)
+    return Device(f"cuda-plain:{ordinal}", cupy, None, ordinal)
+
+
+REGISTRY: dict[str, Callable[[int | None], Device]] = {
+    "cpu": _cpu,
+    "cuda": _cuda,
+    "cuda-plain": _cuda_plain,
+    "emulator": _emulator,
+}
+
+
+@functools.lru_cache(maxsize=None)
+def _build(kind: str, ordinal: int | None) -> Device:
+    return REGISTRY[kind](ordinal)
+
+
+def device(name: str | Device = "auto") -> Device:
+    """The device of this name; the same object for the same name.
+
+    Parameters
+    ----------
+    name : str or Device
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"cuda-plain"``, ``"emulator"`` or ``"auto"``.
+
+    Raises
+    ------
+    DeviceError
+        If the name is unknown, or this machine cannot give the device: the message says why
+        and what to do.
+    """
+    if isinstance(name, Device):
+        return name
+    if name == "auto":
+        return device("cuda" if cuda_is_available() else "cpu")
+    kind, _, number = str(name).partition(":")
+    if kind not in REGISTRY or (number and not (number.isdigit() and kind.startswith("cuda"))):
+        known = ", ".join([*REGISTRY, "auto"])
+        raise DeviceError(f"unknown device {name!r}; expected one of {known}, or a numbered GPU such as 'cuda:1'.")
+    # "cuda" and "cuda:0" are one device, and must be one object: devices compare by identity.
+    ordinal = (int(number) if number else 0) if kind.startswith("cuda") else None
+    return _build(kind, ordinal)
+
+
+def cuda_is_available() -> bool:
+    """Whether ``device("cuda")`` works here: CuPy is installed and finds a GPU and its driver."""
+    try:
+        device("cuda")
+    except DeviceError:
+        return False
+    return True
+
+
+def same_device(op: str, *devices: Device) -> Device:
+    """The one device of an op's inputs; raise DeviceError naming the op and both if they differ."""
+    first = devices[0]
+    for other in devices[1:]:
+        if other is not first:
+            raise DeviceError(
+                f"{op}: inputs are on different devices, {first} and {other}; move one with .to('{first}')."
+            )
+    return first
+
+
+def require_loader(dev: Device) -> Any:
+    """The device's kernel loader; a KernelError if it has none (a primitive asked for a kernel there)."""
+    if dev.loader is None:
+        raise KernelError(f"device '{dev}' runs no kernels; use 'cuda' or 'emulator'.")
+    return dev.loader

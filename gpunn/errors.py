@@ -1,0 +1,86 @@
+"""The exceptions gpunn raises, and how an error learns the name of the layer it came from.
+
+Every message has the same four parts: where (the layer by its name in the model, or the op),
+what was expected, what came, and the likely fix.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+
+class GpunnError(Exception):
+    """Base class of everything gpunn raises on purpose."""
+
+
+class ShapeError(GpunnError, ValueError):
+    """An array has the wrong shape for the operation."""
+
+
+class DTypeError(GpunnError, TypeError):
+    """An array has a dtype that the operation cannot use."""
+
+
+class LabelError(GpunnError, IndexError):
+    """A class label is not an index into the scores."""
+
+
+class DeviceError(GpunnError, RuntimeError):
+    """A device is unknown, cannot be had on this machine, or two devices were mixed."""
+
+
+class GraphError(GpunnError, RuntimeError):
+    """The tape was asked for something it cannot do, such as a second backward."""
+
+
+class CaptureError(GpunnError, RuntimeError):
+    """A step did something that a recorded graph could not repeat."""
+
+
+class KernelError(GpunnError, RuntimeError):
+    """A kernel could not be compiled or launched, or the emulator found a fault in it."""
+
+
+class DataError(GpunnError, ValueError):
+    """A data file is missing, truncated or not what its name says, or a dataset is unusable."""
+
+
+class StateDictError(GpunnError, RuntimeError):
+    """A state_dict does not fit the module it was to be loaded into."""
+
+
+class TrainingError(GpunnError, ArithmeticError):
+    """Training cannot go on: the loss is not a finite number."""
+
+
+class UsageError(GpunnError, ValueError):
+    """An argument makes no sense: an unknown name, a number out of range."""
+
+
+class _ModuleStack(threading.local):
+    """The modules whose forward is running in this thread, outermost first."""
+
+    def __init__(self) -> None:
+        self.modules: list[Any] = []
+
+
+module_stack = _ModuleStack()
+
+
+def where(op: str) -> str:
+    """Name the place an error belongs to: ``features.0 (Conv2d)`` inside a model, else ``op``.
+
+    The dotted path is looked up in the parents' registries only here, when something has
+    already gone wrong, so that calling a module costs no string work.
+    """
+    modules = module_stack.modules
+    if not modules:
+        return op
+    path = []
+    for parent, child in zip(modules, modules[1:], strict=False):
+        # A module may be called by code that does not own it (a user's helper); it then has no
+        # name below that parent and the path simply skips the level.
+        path += [name for name, owned in parent.named_modules() if owned is child][:1]
+    layer = type(modules[-1]).__name__
+    return f"{'.'.join(path)} ({layer})" if path else layer

@@ -1,0 +1,122 @@
+"""Checking gradients against central differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gpunn import _capture
+from gpunn._tensor import Tensor, tensor
+from gpunn.errors import DTypeError, GraphError
+from gpunn.random import default_generator
+from gpunn.tape import no_grad
+
+
+class _Snapshots(_capture.Recording):
+    """Remembers buffers and generators of every outermost module, just before it runs for the first time."""
+
+    def __init__(self, device: Any) -> None:
+        super().__init__(device, [], frozen=False)
+        default = default_generator()
+        self._saved: list[tuple[Callable[[Any], Any], Any]] = [(default.set_state, default.get_state())]
+
+    def note_module(self, module: Any) -> None:
+        if any(module is known for known in self.modules):
+            return
+        self.modules.append(module)
+        for buffer in module.buffers():
+            self._saved.append((buffer.data.copy_, buffer.detach().numpy().copy()))
+        for inner in module.modules():
+            generator = getattr(inner, "generator", None)
+            if generator is not None:
+                self._saved.append((generator.set_state, generator.get_state()))
+
+    def restore(self) -> None:
+        with no_grad():
+            for put_back, state in self._saved:
+                put_back(state)
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        with _capture.watched_by(self):
+            try:
+                yield
+            finally:
+                self.restore()
+
+
+def gradcheck(
+    fn: Callable[..., Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+) -> bool:
+    """Compare the tape's gradients of ``fn`` with central differences, element by element.
+
+    The output is projected on a fixed random direction, so one backward checks all of it.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes the inputs, returns one Tensor of any shape.
+    inputs : Tensor or sequence of Tensor
+        float64; those with ``requires_grad`` are checked. Keep them away from kinks.
+    eps : float
+        Half the step of the central difference.
+    atol, rtol : float
+        Largest accepted difference: atol + rtol * |numerical|.
+
+    Returns
+    -------
+    bool
+        True. Buffers, and the generators of the modules ``fn`` calls, are left as they were.
+
+    Raises
+    ------
+    GraphError
+        If an element is off; the message names the worst one.
+    DTypeError
+        If an input that is to be checked is not float64: differences need the digits.
+    """
+    given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    checked = [i for i, t in enumerate(given) if t.requires_grad]
+    for i in checked:
+        if given[i].dtype != np.float64:
+            raise DTypeError(f"gradcheck: input {i}: expected float64; got {given[i].dtype}.")
+    snapshots = _Snapshots(given[0].device)
+    leaves = [Tensor(t.array.copy(), t.device, requires_grad=t.requires_grad) for t in given]
+    with snapshots.around():
+        output = fn(*leaves)
+        direction = np.random.Generator(np.random.Philox(0)).standard_normal(output.shape)
+        if output.requires_grad:
+            output.backward(tensor(direction, dtype=output.dtype, device=output.device))
+
+    def projected(index: int, values: np.ndarray) -> float:
+        moved = list(given)
+        moved[index] = tensor(values, device=given[index].device)
+        with snapshots.around(), no_grad():
+            return float((fn(*moved).numpy().astype(np.float64) * direction).sum())
+
+    worst, message = 0.0, ""
+    for i in checked:
+        values = given[i].detach().numpy().copy()
+        gradient = leaves[i].grad
+        found = np.zeros(values.shape) if gradient is None else gradient.numpy()
+        for at in np.ndindex(values.shape):
+            centre = values[at]
+            values[at] = centre + eps
+            above = projected(i, values)
+            values[at] = centre - eps
+            numerical = (above - projected(i, values)) / (2 * eps)
+            values[at] = centre
+            excess = abs(found[at] - numerical) - (atol + rtol * abs(numerical))
+            if not excess <= worst:  # also when it is NaN
+                worst = excess
+                message = f"input {i} at {at}: tape {found[at]:.8g}, central difference {numerical:.8g}"
+    if message:
+        raise GraphError(f"gradcheck: worst element: {message} (accepted: {atol:g} + {rtol:g} * |difference quotient|)")
+    return True

@@ -1,0 +1,147 @@
+"""The two ways a kernel reaches hardware: NVRTC and a GPU, or g++ and the emulator.
+
+A loader compiles a source (``load``), and records a whole step as a graph (``record``). This is
+the only module that knows CuPy's compile, launch and graph calls, and their traps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn.errors import CaptureError, DeviceError, KernelError
+from gpunn.launcher import NVRTC_OPTIONS, Launch, record_launches
+
+
+class EmulatorLoader:
+    """Compiles kernels with g++ and runs them on NumPy arrays (``gpunn.emulator``)."""
+
+    def __init__(self) -> None:
+        from gpunn import emulator
+
+        reason = emulator.available()
+        if reason is not None:
+            raise DeviceError(f"device 'emulator': {reason}")
+        self._emulator = emulator
+
+    def load(self, source: str, label: str, macros: Mapping[str, str]) -> _EmulatorModule:
+        """Compile one specialisation, or take it from the cache."""
+        return _EmulatorModule(self._emulator, self._emulator.compile_module(source, label, macros))
+
+    def record(self, body: Callable[[], Any]) -> tuple[_EmulatorGraph, Any]:
+        """Run ``body`` with every launch noted and none executed, as CUDA's stream capture does."""
+        with record_launches(postpone=True) as launches:
+            result = body()
+        return _EmulatorGraph(list(launches)), result
+
+
+class _EmulatorModule:
+    def __init__(self, emulator: Any, module: Any) -> None:
+        self._argument = emulator.Argument
+        self._module = module
+
+    def launch(self, launch: Launch) -> None:
+        arguments = [
+            # A struct travels as an array of size one; by value it is that array's element.
+            self._argument(arg if parameter.pointer or parameter.dtype else arg[0], parameter.access, parameter.name)
+            for parameter, arg in zip(launch.parameters, launch.args, strict=True)
+        ]
+        pointees = [self._argument(array, access, name) for array, access, name in launch.pointees]
+        self._module.launch(launch.kernel, launch.grid, launch.block, arguments, launch.shared, pointees)
+
+
+class _EmulatorGraph:
+    """The stand-in for a CUDA graph: what is not a launch does not happen on replay, as on a GPU.
+
+    The launches hold their arrays, so no address is handed out twice while the graph lives.
+    """
+
+    def __init__(self, launches: list[Launch]) -> None:
+        self.launches = launches
+
+    def replay(self) -> None:
+        for launch in self.launches:
+            launch.module.launch(launch)
+
+
+class NvrtcLoader:
+    """Compiles kernels with NVRTC through ``cupy.RawModule`` and launches them on the current stream."""
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+
+    def load(self, source: str, label: str, macros: Mapping[str, str]) -> _NvrtcModule:
+        """Compile one specialisation; CuPy keeps the result in its kernel cache, keyed by text and options."""
+        options = (*NVRTC_OPTIONS, *(f"-D{name}={value}" for name, value in macros.items()))
+        module = self._cupy.RawModule(code=source, options=options, backend="nvrtc")
+        try:
+            module.compile()
+        except self._cupy.cuda.compiler.CompileException as error:
+            raise KernelError(f"{label} does not compile with {dict(macros)}:\n{error}") from error
+        except (RuntimeError, OSError, ImportError) as error:
+            raise KernelError(
+                f"{label}: NVRTC could not be used ({error}). Install the CUDA components with "
+                "pip install 'gpunn[cuda12]' (or [cuda13]), and see that ~/.cupy/kernel_cache can be written."
+            ) from error
+        return _NvrtcModule(module)
+
+    def record(self, body: Callable[[], Any]) -> tuple[_CudaGraph, Any]:
+        """Capture the launches of ``body`` into a CUDA graph, on a stream and in a memory pool of its own."""
+        cupy = self._cupy
+        # The default stream cannot be captured.
+        stream = cupy.cuda.Stream(non_blocking=True)
+        # Memory that the graph's kernels use must not be handed to anyone else between replays.
+        pool = cupy.cuda.MemoryPool()
+        _order(after=cupy.cuda.get_current_stream(), stream=stream)
+        with cupy.cuda.using_allocator(pool.malloc), stream:
+            stream.begin_capture()
+            try:
+                result = body()
+            except BaseException:
+                # Leave capture mode. CUDA's complaint that the capture is invalid would only hide the cause.
+                with contextlib.suppress(cupy.cuda.runtime.CUDARuntimeError):
+                    stream.end_capture()
+                raise
+            try:
+                graph = stream.end_capture()
+            except cupy.cuda.runtime.CUDARuntimeError as error:
+                raise CaptureError(f"the step cannot be recorded as a CUDA graph: {error}") from error
+        return _CudaGraph(cupy, graph, stream, pool), result
+
+
+class _NvrtcModule:
+    _DEFAULT_SHARED = 48 * 1024  # bytes of dynamic shared memory a kernel gets without asking
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self._functions: dict[str, Any] = {}
+
+    def launch(self, launch: Launch) -> None:
+        function = self._functions.get(launch.kernel)
+        if function is None:
+            function = self._functions[launch.kernel] = self._module.get_function(launch.kernel)
+        if launch.shared > self._DEFAULT_SHARED:
+            function.max_dynamic_shared_size_bytes = launch.shared
+        # Some CuPy versions take None for "no argument address": eight zero bytes are a null pointer in all.
+        args = tuple(np.uint64(0) if arg is None else arg for arg in launch.args)
+        function(launch.grid, launch.block, args, shared_mem=launch.shared)
+
+
+class _CudaGraph:
+    def __init__(self, cupy: Any, graph: Any, stream: Any, pool: Any) -> None:
+        self._cupy, self._graph, self._stream = cupy, graph, stream
+        self._pool = pool  # lives as long as the graph that points into it
+
+    def replay(self) -> None:
+        caller = self._cupy.cuda.get_current_stream()
+        _order(after=caller, stream=self._stream)
+        self._graph.launch(self._stream)
+        _order(after=self._stream, stream=caller)
+
+
+def _order(*, after: Any, stream: Any) -> None:
+    """Let what comes next on ``stream`` wait for what is on ``after`` now."""
+    stream.wait_event(after.record())

@@ -1,0 +1,169 @@
+"""THE SEAM: one function, its plain body, and optionally a NumPy fast path and a kernel.
+
+A primitive works on *physical* arrays (C-contiguous, channels last; see ``_layout``), knows
+nothing of tensors or the tape, and is the only place in gpunn that chooses by device::
+
+    @primitive(examples=_examples, returns=("y", "offset"))
+    def max_pool2d_forward(xp, x, window):      # plain body: any xp, reads like the formula
+        ...
+    @max_pool2d_forward.numpy                   # optional: the fast CPU path
+    def _(x, window): ...
+    @max_pool2d_forward.kernel                  # optional: launches max_pool2d.cu
+    def _(device, x, window): ...
+
+    y, offset = max_pool2d_forward(device, x, window)
+
+Calling it runs the kernel where the device loads kernels, the NumPy path on ``cpu``, and the
+plain body otherwise. Nothing falls back quietly: a dtype that a body does not do is an error.
+
+Every primitive declares example inputs, and ``tests/test_battery.py`` runs all bodies of all
+primitives on them and compares values, mutated arguments, dtypes and layouts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gpunn.device import Device
+from gpunn.errors import CaptureError
+
+REGISTRY: dict[str, Primitive] = {}
+
+
+class _Counts(threading.local):
+    """What ran, for tests and the profiler; None while nobody is counting."""
+
+    def __init__(self) -> None:
+        self.active: Counter[tuple[str, str]] | None = None
+        self.capturing = False
+
+
+_counts = _Counts()
+
+
+@contextlib.contextmanager
+def count_bodies() -> Iterator[Counter[tuple[str, str]]]:
+    """Count which body of which primitive runs in this thread: {(name, body): times}.
+
+    ``body`` is ``"kernel"``, ``"numpy"`` or ``"plain"``.
+    """
+    outer, counts = _counts.active, Counter[tuple[str, str]]()
+    _counts.active = counts
+    try:
+        yield counts
+    finally:
+        _counts.active = outer
+        if outer is not None:
+            outer.update(counts)
+
+
+@contextlib.contextmanager
+def forbid_plain_bodies() -> Iterator[None]:
+    """While a step is recorded: a primitive without a kernel raises, naming itself.
+
+    A recorded graph repeats launches. Array-library code would run once, while recording, and
+    never again (or call cuBLAS, which CuPy refuses during capture).
+    """
+    outer, _counts.capturing = _counts.capturing, True
+    try:
+        yield
+    finally:
+        _counts.capturing = outer
+
+
+class Primitive:
+    """A function on physical arrays with up to three bodies. Made by :func:`primitive`."""
+
+    def __init__(
+        self,
+        plain: Callable[..., Any],
+        examples: Callable[[np.random.Generator], list[dict[str, Any]]],
+        returns: tuple[str, ...],
+        mutates: tuple[str, ...],
+        tolerance: float,
+    ) -> None:
+        self.plain = plain
+        self.name = plain.__name__
+        self.__doc__ = plain.__doc__
+        self.examples = examples
+        self.returns = returns
+        self.mutates = mutates
+        self.tolerance = tolerance
+        self.numpy_body: Callable[..., Any] | None = None
+        self.kernel_body: Callable[..., Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def numpy(self, body: Callable[..., Any]) -> Callable[..., Any]:
+        """Register the fast path for the ``cpu`` device: ``body(*args)``, NumPy arrays."""
+        self.numpy_body = body
+        return body
+
+    def kernel(self, body: Callable[..., Any]) -> Callable[..., Any]:
+        """Register the function that launches the kernel: ``body(device, *args)``."""
+        self.kernel_body = body
+        return body
+
+    def __call__(self, device: Device, *args: Any, **kwargs: Any) -> Any:
+        if device.loader is not None and self.kernel_body is not None:
+            body = "kernel"
+        elif device.name == "cpu" and self.numpy_body is not None:
+            body = "numpy"
+        else:
+            body = "plain"
+        if _counts.active is not None:
+            _counts.active[self.name, body] += 1
+        if body == "kernel":
+            assert self.kernel_body is not None
+            return self.kernel_body(device, *args, **kwargs)
+        if _counts.capturing:
+            raise CaptureError(
+                f"{self.name} has no kernel, so a recorded step cannot repeat it on '{device}'. "
+                "Run this model without capture (Trainer(capture=False)), or move the op out of the step."
+            )
+        if body == "numpy":
+            assert self.numpy_body is not None
+            return self.numpy_body(*args, **kwargs)
+        with device.active():
+            return self.plain(device.xp, *args, **kwargs)
+
+
+def primitive(
+    *,
+    examples: Callable[[np.random.Generator], list[dict[str, Any]]],
+    returns: tuple[str, ...],
+    mutates: tuple[str, ...] = (),
+    tolerance: float = 1e-5,
+) -> Callable[[Callable[..., Any]], Primitive]:
+    """Declare a primitive; decorates its plain body ``f(xp, *args)``.
+
+    Parameters
+    ----------
+    examples : callable
+        Given a NumPy generator, a list of keyword arguments to call the primitive with.
+    returns : tuple of str
+        Names of the returned arrays, in order; a single name means a bare return. A value may
+        be None where it was not asked for.
+    mutates : tuple of str
+        The arguments that the primitive writes to.
+    tolerance : float
+        Largest difference between two bodies in float32, relative to the largest magnitude of
+        the array. The default, 1e-5, is about a hundred roundings: sums of a few thousand terms in
+        another order stay below it.
+    """
+
+    def decorate(plain: Callable[..., Any]) -> Primitive:
+        made = Primitive(plain, examples, returns, mutates, tolerance)
+        if made.name in REGISTRY:
+            raise ValueError(f"two primitives are called {made.name}")
+        REGISTRY[made.name] = made
+        return made
+
+    return decorate

@@ -1,0 +1,162 @@
+"""Random numbers: counter-based, so that every device draws the same ones.
+
+The algorithm is Philox 4x64-10 (Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as
+easy as 1, 2, 3"), in NumPy's C implementation on the host and in ``kernels/philox.cuh`` on a
+GPU. Weights and shuffles are always drawn on the host: log and cos differ in the last bit
+between devices. Dropout compares integers, element by element, and is drawn where it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn._capture import StepScalars, recording
+from gpunn.device import Device
+from gpunn.errors import UsageError
+
+
+class Generator:
+    """A stream of random numbers with a seed, and streams derived from it by name.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Any non-negative integer; None draws one from the operating system.
+
+    Notes
+    -----
+    Two independent counters advance: the host stream's (weights, shuffles) and the call counter
+    of masks drawn on devices (:meth:`next_call`). Both are in :meth:`get_state`.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.manual_seed(np.random.SeedSequence().entropy if seed is None else seed)
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start over from ``seed``; returns itself.
+
+        Raises
+        ------
+        UsageError
+            If the seed is not a non-negative integer.
+        """
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise UsageError(f"manual_seed: expected a non-negative integer; got {seed!r}")
+        self._start(int(seed), ())
+        return self
+
+    def _start(self, seed: int, path: tuple[str, ...]) -> None:
+        self.seed, self.path = seed, path
+        digest = hashlib.blake2b("/".join((str(seed), *path)).encode(), digest_size=16).digest()
+        self.key: tuple[int, int] = (int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little"))
+        self._host = np.random.Generator(np.random.Philox(key=np.array(self.key, np.uint64)))
+        self._calls = 0
+        self._spawned: dict[str, int] = {}
+        self._bases: dict[Device, StepScalars] = {}
+
+    def spawn(self, label: str) -> Generator:
+        """A generator of its own, independent of this one, decided by seed, label and how often it was asked for."""
+        number = self._spawned.get(label, 0)
+        self._spawned[label] = number + 1
+        child = Generator.__new__(Generator)
+        child._start(self.seed, (*self.path, f"{label}.{number}"))
+        return child
+
+    def uniform(self, low: float, high: float, shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
+        """Host array of ``shape``, uniform on [low, high)."""
+        return (low + (high - low) * self._host.random(tuple(shape))).astype(dtype)
+
+    def normal(self, mean: float, std: float, shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
+        """Host array of ``shape``, Gaussian."""
+        return (mean + std * self._host.standard_normal(tuple(shape))).astype(dtype)
+
+    def permutation(self, n: int) -> np.ndarray:
+        """A random order of 0 … n-1, int64."""
+        return self._host.permutation(n)
+
+    def next_call(self, device: Device) -> tuple[int, Any]:
+        """Reserve one mask: (index, base), whose sum is the mask's place in the stream.
+
+        ``base`` is a uint64 array of one element on ``device``. Outside a recorded step it holds
+        0 and ``index`` is the whole counter. Inside one, launches are frozen with ``index``
+        relative to the step's start, and the base is rewritten before every replay, so that each
+        replay draws new masks (see ``_capture``).
+        """
+        if device not in self._bases:
+            self._bases[device] = StepScalars(device, np.uint64, 1)
+        base = self._bases[device]
+        step = recording()
+        if step is None:
+            base.write(0)
+            self._calls += 1
+            return self._calls - 1, base.array
+        index = step.calls.get(self, 0)
+        step.calls[self] = index + 1
+
+        def before_replay() -> None:
+            base.write(self._calls)
+            self._calls += step.calls[self]
+
+        step.before_replay[self] = before_replay
+        return index, base.array
+
+    @property
+    def calls(self) -> int:
+        """How many masks have been drawn."""
+        return self._calls
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that decides what comes next, as plain Python values."""
+        host = self._host.bit_generator.state
+        return {
+            "seed": self.seed,
+            "path": list(self.path),
+            "calls": self._calls,
+            "spawned": dict(self._spawned),
+            "counter": [int(v) for v in host["state"]["counter"]],
+            "buffer": [int(v) for v in host["buffer"]],
+            "buffer_pos": int(host["buffer_pos"]),
+            "has_uint32": int(host["has_uint32"]),
+            "uinteger": int(host["uinteger"]),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue exactly where :meth:`get_state` was taken."""
+        self._start(state["seed"], tuple(state["path"]))
+        self._calls = state["calls"]
+        self._spawned = dict(state["spawned"])
+        host = self._host.bit_generator.state
+        host["state"]["counter"] = np.array(state["counter"], np.uint64)
+        host["buffer"] = np.array(state["buffer"], np.uint64)
+        for name in ("buffer_pos", "has_uint32", "uinteger"):
+            host[name] = state[name]
+        self._host.bit_generator.state = host
+
+
+_default = Generator(0)
+
+
+def default_generator() -> Generator:
+    """The generator that layers and loaders take theirs from."""
+    return _default
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default generator; everything built afterwards repeats exactly on every device."""
+    return _default.manual_seed(seed)
+
+
+def philox_uint32(key: tuple[int, int], call: int, n: int) -> np.ndarray:
+    """The first n 32-bit words of mask number ``call``: the host twin of ``philox.cuh``.
+
+    Element i is half (i % 2) of 64-bit word (i // 2 % 4) of the block with counter
+    (i // 8 + 1, call, 0, 0); NumPy counts a block before using it, hence the + 1.
+    """
+    stream = np.random.Philox(counter=np.array([0, call, 0, 0], np.uint64), key=np.array(key, np.uint64))
+    words = stream.random_raw((n + 1) // 2)
+    # Little-endian halves: the low word first, on every host byte order.
+    return words.astype("<u8").view("<u4")[:n].astype(np.uint32, copy=False)
