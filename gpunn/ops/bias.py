@@ -1,0 +1,80 @@
+"""Backward of ``act(z + bias)``, shared by linear and convolution (``kernels/bias.cu``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn import threads
+from gpunn.device import Device
+from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.ops.combine import combine
+from gpunn.primitive import primitive
+
+SOURCE = KernelSource("bias.cu", REAL=("float", "double"), VEC=(1, 4))
+_MOST_CHUNKS = 128  # row chunks of the column sums: enough blocks for a large card, few partial sums
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(rows: int, columns: int, dtype: Any, y: bool, wants_bias: bool) -> dict[str, Any]:
+        dy = rng.standard_normal((rows, columns)).astype(dtype)
+        return {"dy": dy, "y": np.maximum(rng.standard_normal(dy.shape), 0).astype(dtype) if y else None,
+                "wants_bias": wants_bias}
+
+    return [
+        case(1, 1, np.float32, True, True),
+        case(100, 20, np.float32, True, True),
+        case(1300, 7, np.float32, False, True),
+        case(40, 133, np.float32, True, True),
+        case(64, 10, np.float32, True, False),
+        case(0, 4, np.float32, True, True),
+        case(9, 6, np.float64, True, True),
+    ]
+
+
+@primitive(examples=_examples, returns=("dz", "dbias"))
+def bias_backward(xp: Any, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any]:
+    """dz = dy where y > 0 else 0 (dy itself if y is None), dbias = column sums of dz (None if not wanted).
+
+    dy, y (rows, columns); y is the output of a ReLU. What dz is then needs no memory where y is None.
+    """
+    dz = dy if y is None else xp.where(y > 0, dy, dy.dtype.type(0))
+    return dz, dz.sum(axis=0) if wants_bias else None
+
+
+@bias_backward.numpy
+def _(dy: np.ndarray, y: np.ndarray | None, wants_bias: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    rows, columns = dy.shape
+    dz = dy if y is None else np.empty_like(dy)
+    # Blocks of rows that stay in cache between the mask and the sum; a product with ones sums at BLAS speed.
+    parts = threads.spans(rows, max(1, min(64, dy.nbytes >> 18)))
+    sums = np.empty((max(1, len(parts)), columns), dy.dtype)
+    sums[:1] = 0
+
+    def task(number: int, part: slice) -> None:
+        if y is not None:
+            dz[part] = np.where(y[part] > 0, dy[part], dy.dtype.type(0))
+        if wants_bias:
+            np.matmul(np.ones(part.stop - part.start, dy.dtype), dz[part], out=sums[number])
+
+    threads.run([lambda n=n, p=p: task(n, p) for n, p in enumerate(parts)])  # type: ignore[misc]
+    return dz, sums.sum(axis=0) if wants_bias else None
+
+
+@bias_backward.kernel
+def _(device: Device, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any]:
+    rows, columns = dy.shape
+    if y is None and not wants_bias:
+        return dy, None
+    dz = dy if y is None else device.empty(dy.shape, dy.dtype)
+    # A block's eight row lanes get at least four rows each; at least one chunk, so that no row gives zeros.
+    chunks = max(1, min(_MOST_CHUNKS, ceil_div(rows, 32)))
+    partial = device.empty((chunks, columns), dy.dtype)
+    vec = vector_width(columns, dy, y, dz, partial)
+    grid = (ceil_div(columns, 32 * vec), chunks, 1)
+    args = (None if y is None else dz, partial, dy, y, rows, columns, ceil_div(rows, chunks))
+    SOURCE.launch(device, "bias_backward", grid, (32, 8, 1), args, REAL=c_type(dy.dtype, "bias_backward"), VEC=vec)
+    if not wants_bias:
+        return dz, None
+    return dz, partial.reshape(columns) if chunks == 1 else combine(device, partial, None, False)

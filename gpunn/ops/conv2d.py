@@ -1,0 +1,320 @@
+"""Convolution (``kernels/conv2d.cu``): its primitives, kernel launches and public op.
+
+The fast NumPy bodies are in ``_conv2d_numpy.py``.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.device import Device, same_device
+from gpunn.errors import DTypeError, ShapeError, UsageError, where
+from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.ops import _conv2d_numpy
+from gpunn.ops.bias import bias_backward
+from gpunn.ops.combine import combine
+from gpunn.ops.geometry import Pair, Window, pair
+from gpunn.ops.matmul import TILES, choose_slices, choose_tile
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+SOURCE = KernelSource("conv2d.cu", REAL=("float", "double"), VEC=(1, 2, 4), TILE=(32, 64, 128))
+_SHAPE = np.dtype(
+    [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
+    + [(f"{name}_{axis}", np.int32) for name in ("stride", "pad", "dilation") for axis in "hw"]
+    + [("group_C", np.int32), ("group_K", np.int32)]
+    + [(f"by_{name}", DIVISOR) for name in ("H", "W", "P", "Q", "S", "group_C", "group_K", "stride_h", "stride_w")]
+)
+
+
+@functools.lru_cache(maxsize=1024)
+def _kernel_shape(n: int, c: int, k: int, window: Window, groups: int) -> np.ndarray:
+    """``struct Conv2dShape``."""
+    w = window
+    sizes = (n, w.H, w.W, c, k, w.R, w.S, w.P, w.Q, *w.stride, *w.padding, *w.dilation, c // groups, k // groups)
+    divisors = (w.H, w.W, w.P, w.Q, w.S, c // groups, k // groups, *w.stride)
+    return np.array([(*sizes, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
+
+
+def _launch(
+    device: Device, kernel: str, args: tuple[Any, ...], rows: int, columns: int, depth_blocks: int, vec: int, tile: int
+) -> None:
+    tile_rows, tile_columns, block = TILES[tile]
+    grid = (ceil_div(columns, tile_columns), ceil_div(rows, tile_rows), depth_blocks)
+    SOURCE.launch(device, kernel, grid, block, args, REAL=c_type(args[0].dtype, kernel), VEC=vec, TILE=tile)
+
+
+def _cases(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(
+        n: int, c: int, h: int, w: int, k: int, r: int, s: int, groups: int = 1, dtype: Any = np.float32, **how: Any
+    ) -> dict[str, Any]:
+        geometry = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)} | how
+        return {
+            "x": rng.standard_normal((n, h, w, c)).astype(dtype),
+            "weight": rng.standard_normal((k, r, s, c // groups)).astype(dtype),
+            "window": Window(h, w, r, s, **geometry),
+            "groups": groups,
+        }
+
+    return [
+        case(2, 1, 9, 8, 20, 5, 5, padding=(2, 2)),  # a first layer: one channel, no vectors
+        case(2, 20, 7, 7, 50, 5, 5, padding=(2, 2)),  # the lecture LeNet's second
+        case(1, 3, 11, 10, 8, 3, 2, stride=(2, 3), padding=(1, 0)),
+        case(2, 4, 9, 9, 6, 3, 3, stride=(2, 1), padding=(2, 1), dilation=(2, 3)),
+        case(1, 8, 6, 6, 12, 3, 3, groups=2, padding=(1, 1)),
+        case(2, 6, 5, 5, 6, 3, 3, groups=6, padding=(1, 1)),  # depthwise
+        case(3, 16, 4, 4, 33, 1, 1),
+        case(2, 64, 5, 5, 64, 3, 3, padding=(1, 1)),
+        case(0, 3, 5, 5, 2, 3, 3),
+        case(1, 5, 6, 7, 4, 3, 3, dtype=np.float64, padding=(1, 1), stride=(2, 2)),
+    ]
+
+
+# -- forward --------------------------------------------------------------------------------------
+
+
+def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = _cases(rng)
+    for number, example in enumerate(made):
+        k = example["weight"].shape[0]
+        example["bias"] = rng.standard_normal(k).astype(example["x"].dtype) if number % 2 else None
+        example["relu"] = number % 3 == 0
+    return made
+
+
+@primitive(examples=_forward_examples, returns=("y",))
+def conv2d_forward(xp: Any, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
+    """y[n,p,q,k] = act(bias[k] + sum_{r,s,c} x[n, p*stride - pad + r*dilation, ..., c] weight[k,r,s,c]).
+
+    x (N, H, W, C), weight (K, R, S, C/groups), bias (K,) or None; y (N, P, Q, K). Channels are cut
+    into ``groups`` that do not see each other.
+    """
+    y = xp.zeros((x.shape[0], window.P, window.Q, weight.shape[0]), x.dtype)
+    padded = _pad(xp, x, window)
+    for r in range(window.R):
+        for s in range(window.S):
+            tap = padded[_tap(window, r, s)]
+            for xc, kc in _groups(x.shape[3], weight.shape[0], groups):
+                y[..., kc] += tap[..., xc] @ weight[kc, r, s].T
+    if bias is not None:
+        y += bias
+    return xp.maximum(y, y.dtype.type(0)) if relu else y
+
+
+def _pad(xp: Any, x: Any, window: Window) -> Any:
+    (ph, pw), (n, h, w, c) = window.padding, x.shape
+    padded = xp.zeros((n, h + 2 * ph, w + 2 * pw, c), x.dtype)
+    padded[:, ph : ph + h, pw : pw + w] = x
+    return padded
+
+
+def _tap(window: Window, r: int, s: int) -> tuple[slice, ...]:
+    """The elements of the padded image that filter element (r, s) meets."""
+    (dh, dw), (sh, sw) = window.dilation, window.stride
+    rows = slice(r * dh, r * dh + (window.P - 1) * sh + 1, sh)
+    return slice(None), rows, slice(s * dw, s * dw + (window.Q - 1) * sw + 1, sw)
+
+
+def _groups(c: int, k: int, groups: int) -> list[tuple[slice, slice]]:
+    """(input channels, output channels) of each group."""
+    cg, kg = c // groups, k // groups
+    return [(slice(g * cg, (g + 1) * cg), slice(g * kg, (g + 1) * kg)) for g in range(groups)]
+
+
+conv2d_forward.numpy(_conv2d_numpy.forward)
+
+
+@conv2d_forward.kernel
+def _(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
+    n, _, _, c = x.shape
+    k, _, _, depth = weight.shape
+    y = device.empty((n, window.P, window.Q, k), x.dtype)
+    rows, columns = n * window.P * window.Q, k // groups
+    vec = vector_width(depth, x, weight, widths=(4, 2, 1))
+    args = (y, x, weight, bias, _kernel_shape(n, c, k, window, groups), int(relu))
+    _launch(device, "conv2d_forward", args, rows, columns, groups, vec, choose_tile(rows, columns, groups))
+    return y
+
+
+# -- backward -------------------------------------------------------------------------------------
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = _cases(rng)
+    for number, example in enumerate(made):
+        window = example["window"]
+        shape = (example["x"].shape[0], window.P, window.Q, example["weight"].shape[0])
+        example["dz"] = rng.standard_normal(shape).astype(example["x"].dtype)
+        example["needs"] = ((True, True), (False, True), (True, False))[number % 3]
+    # Deep enough that the sum over pixels is split.
+    deep = Window(16, 16, 3, 3, (1, 1), (1, 1), (1, 1))
+    x, dz = (rng.standard_normal((3, 16, 16, 4)).astype(np.float32) for _ in range(2))
+    weight = rng.standard_normal((4, 3, 3, 4)).astype(np.float32)
+    return [*made, {"x": x, "weight": weight, "window": deep, "groups": 1, "dz": dz, "needs": (True, True)}]
+
+
+@primitive(examples=_backward_examples, returns=("dx", "dweight"))
+def conv2d_backward(
+    xp: Any, dz: Any, x: Any, weight: Any, window: Window, groups: int, needs: tuple[bool, bool]
+) -> tuple[Any, Any]:
+    """Gradients of the convolution with respect to x and weight, None where ``needs`` says so.
+
+    dz (N, P, Q, K) is the gradient at the convolution's output, before any activation.
+    """
+    padded = _pad(xp, x, window)
+    dpadded = xp.zeros(padded.shape, x.dtype) if needs[0] else None
+    dweight = xp.zeros(weight.shape, x.dtype) if needs[1] else None
+    for r in range(window.R):
+        for s in range(window.S):
+            tap = _tap(window, r, s)
+            for xc, kc in _groups(x.shape[3], weight.shape[0], groups):
+                if dpadded is not None:
+                    dpadded[tap][..., xc] += dz[..., kc] @ weight[kc, r, s]
+                if dweight is not None:
+                    rows = dz[..., kc].reshape(-1, kc.stop - kc.start)
+                    dweight[kc, r, s] = rows.T @ padded[tap][..., xc].reshape(-1, xc.stop - xc.start)
+    if dpadded is None:
+        return None, dweight
+    (ph, pw), (_, h, w, _) = window.padding, x.shape
+    return xp.ascontiguousarray(dpadded[:, ph : ph + h, pw : pw + w]), dweight
+
+
+conv2d_backward.numpy(_conv2d_numpy.backward)
+
+
+@conv2d_backward.kernel
+def _(
+    device: Device, dz: Any, x: Any, weight: Any, window: Window, groups: int, needs: tuple[bool, bool]
+) -> tuple[Any, Any]:
+    n, _, _, c = x.shape
+    k, r, s, depth = weight.shape
+    shape = _kernel_shape(n, c, k, window, groups)
+    # Vectors lie along dz's channels in both products, and along x's or the weight's input channels.
+    vec = min(vector_width(length, *arrays, widths=(4, 2, 1)) for length, arrays in ((k // groups, (dz,)), (depth, (x, weight))))
+    dx = dweight = None
+    if needs[0]:
+        dx = device.empty(x.shape, x.dtype)
+        rows = n * window.H * window.W
+        tile = choose_tile(rows, depth, groups)
+        _launch(device, "conv2d_backward_data", (dx, dz, weight, shape), rows, depth, groups, vec, tile)
+    if needs[1]:
+        columns, pixels = r * s * depth, n * window.P * window.Q
+        tile = choose_tile(k // groups, columns, groups)
+        slices = choose_slices(k // groups, columns, pixels, tile, groups)
+        partial = device.empty((slices, *weight.shape), x.dtype)
+        args = (partial, dz, x, shape, slices)
+        _launch(device, "conv2d_backward_weight", args, k // groups, columns, groups * slices, vec, tile)
+        dweight = partial.reshape(weight.shape) if slices == 1 else combine(device, partial, None, False)
+    return dx, dweight
+
+
+# -- public op ------------------------------------------------------------------------------------
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    *,
+    activation: str | None = None,
+) -> Tensor:
+    """Two-dimensional convolution (cross-correlation, as everywhere in deep learning).
+
+    Parameters
+    ----------
+    x : Tensor, (N, C, H, W)
+        float32 or float64.
+    weight : Tensor, (K, C / groups, R, S)
+    bias : Tensor, (K,), optional
+    stride, dilation : int or (int, int)
+        Vertical, horizontal.
+    padding : int, (int, int), "same" or "valid"
+        Zeros on each side. "same" keeps the size; it needs stride 1 and an odd extent.
+    groups : int
+        Parts of the channels that do not see each other; groups = C is depthwise.
+    activation : None or "relu"
+        Applied in the same pass.
+
+    Returns
+    -------
+    Tensor, (N, K, P, Q)
+        P = floor((H + 2 padding - dilation (R - 1) - 1) / stride) + 1, Q likewise.
+
+    Raises
+    ------
+    ShapeError
+        If channels do not match, or the kernel is larger than the padded input.
+    UsageError, DTypeError, DeviceError
+        If an argument makes no sense, or dtypes or devices differ.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio, Haffner 1998; lecture topic L10.
+    """
+    op = "conv2d"
+    inputs = (x, weight) if bias is None else (x, weight, bias)
+    device = same_device(where(op), *(t.device for t in inputs))
+    window = _check(op, x, weight, bias, stride, padding, dilation, groups)
+    if activation not in (None, "relu"):
+        raise UsageError(f"{where(op)}: activation: expected None or 'relu'; got {activation!r}.")
+    relu = activation == "relu"
+    image, filters = x._physical, weight._physical
+    y = conv2d_forward(device, image, filters, window, groups, None if bias is None else bias._physical, relu)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        rows = dy.reshape(-1, dy.shape[3])
+        dz, dbias = bias_backward(device, rows, y.reshape(rows.shape) if relu else None, bias is not None and needs[2])
+        dx = dweight = None
+        if needs[0] or needs[1]:
+            dx, dweight = conv2d_backward(device, dz.reshape(dy.shape), image, filters, window, groups, needs[:2])
+        return (dx, dweight) if bias is None else (dx, dweight, dbias)
+
+    return record(op, y, device, inputs, backward, saves=(x, weight))
+
+
+def _check(
+    op: str, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair | str, dilation: Pair, groups: int
+) -> Window:
+    """Everything that can be wrong with the arguments, each with its own message."""
+    if x.ndim != 4 or weight.ndim != 4:
+        raise ShapeError(
+            f"{where(op)}: expected x (N, C, H, W) and weight (K, C/groups, R, S); got {x.shape} and {weight.shape}."
+        )
+    (k, depth, r, s), channels = weight.shape, x.shape[1]
+    if not isinstance(groups, int) or groups < 1 or k % groups:
+        raise UsageError(f"{where(op)}: groups: expected a divisor of the {k} output channels; got {groups!r}.")
+    if channels != depth * groups:
+        raise ShapeError(
+            f"{where(op)}: expected {depth * groups} input channels to match weight {weight.shape}"
+            f"{f' and {groups} groups' if groups > 1 else ''}; got x of shape {x.shape}."
+        )
+    if bias is not None and bias.shape != (k,):
+        raise ShapeError(f"{where(op)}: expected a bias of shape {(k,)}; got {bias.shape}.")
+    dtypes = [t.dtype for t in (x, weight, bias) if t is not None]
+    if x.dtype.kind != "f" or any(d != x.dtype for d in dtypes):
+        raise DTypeError(
+            f"{where(op)}: expected one floating dtype; got {', '.join(map(str, dtypes))} for x, weight, bias. "
+            "Convert x with .float() or the layer with .to(dtype)."
+        )
+    steps, spread = pair(stride, op, "stride", 1), pair(dilation, op, "dilation", 1)
+    if padding == "same":
+        extents = [spread[0] * (r - 1), spread[1] * (s - 1)]
+        if steps != (1, 1) or any(e % 2 for e in extents):
+            raise UsageError(
+                f"{where(op)}: padding='same' needs stride 1 and an odd window extent; got stride {steps}, "
+                f"kernel {(r, s)}, dilation {spread}. Give the padding as numbers."
+            )
+        pads = extents[0] // 2, extents[1] // 2
+    else:
+        pads = pair(0 if padding == "valid" else padding, op, "padding", 0)  # type: ignore[arg-type]
+    window = Window(*x.shape[2:], r, s, steps, pads, spread)
+    window.check(op)
+    return window

@@ -1,0 +1,87 @@
+"""Rectified linear unit (``kernels/relu.cu``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.device import Device
+from gpunn.errors import DTypeError, where
+from gpunn.launcher import KernelSource
+from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+SOURCE = KernelSource("relu.cu", REAL=("float", "double"), VEC=(1, 4))
+
+
+def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    special = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-40, -1.0], np.float32)
+    return [{"x": special}] + [
+        {"x": rng.standard_normal(shape).astype(dtype)}
+        for shape, dtype in (((3, 5), np.float32), ((2, 4, 4, 8), np.float32), ((0,), np.float32), ((17,), np.float64))
+    ]
+
+
+@primitive(examples=_forward_examples, returns=("y",))
+def relu_forward(xp: Any, x: Any) -> Any:
+    """y = max(x, 0), NaN kept."""
+    return xp.maximum(x, x.dtype.type(0))
+
+
+@relu_forward.kernel
+def _(device: Device, x: Any) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    launch_elementwise(SOURCE, "relu_forward", device, (y, x))
+    return y
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [
+        {"dy": rng.standard_normal(e["x"].shape).astype(e["x"].dtype), "y": np.maximum(e["x"], 0)}
+        for e in _forward_examples(rng)
+    ]
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def relu_backward(xp: Any, dy: Any, y: Any) -> Any:
+    """dx = dy where y > 0, else 0 (at x = 0 the gradient is 0, as in PyTorch)."""
+    return xp.where(y > 0, dy, dy.dtype.type(0))
+
+
+@relu_backward.kernel
+def _(device: Device, dy: Any, y: Any) -> Any:
+    dx = device.empty(dy.shape, dy.dtype)
+    launch_elementwise(SOURCE, "relu_backward", device, (dx, dy, y))
+    return dx
+
+
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0), element by element.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, float32 or float64.
+
+    Returns
+    -------
+    Tensor
+        As x. NaN stays NaN; the gradient at 0 is 0.
+
+    Raises
+    ------
+    DTypeError
+        If x is not floating.
+
+    References
+    ----------
+    Nair, Hinton 2010, "Rectified linear units improve restricted Boltzmann machines"; lecture topic L4.
+    """
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{where('relu')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+    y = relu_forward(x.device, x._physical)
+    device = x.device
+    return record("relu", y, device, (x,), lambda dy, needs: (relu_backward(device, dy, y),))

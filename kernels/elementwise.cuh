@@ -1,0 +1,38 @@
+// elementwise.cuh: y[i] = f(x[i]) and y[i] = f(a[i], b[i]), VEC elements a thread; the last ones, which do
+// not fill a vector, one by one. y may be one of the inputs. Launch: one thread per VEC elements.
+#ifndef GPUNN_ELEMENTWISE_CUH
+#define GPUNN_ELEMENTWISE_CUH
+#include "common.cuh"
+
+__device__ __forceinline__ long long my_first_element() {
+    return ((long long)blockIdx.x * blockDim.x + threadIdx.x) * VEC;
+}
+
+template <class F>
+__device__ __forceinline__ void map(real* y, const real* x, long long n, F f) {
+    const long long first = my_first_element();
+    if (first + VEC <= n) {
+        Vector<real, VEC> u = load<VEC>(x + first);
+#pragma unroll
+        for (int j = 0; j < VEC; ++j) u.v[j] = f(u.v[j]);
+        store(y + first, u);
+    } else {
+        for (long long i = first; i < n; ++i) y[i] = f(x[i]);
+    }
+}
+
+template <class F>
+__device__ __forceinline__ void map(real* y, const real* a, const real* b, long long n, F f) {
+    const long long first = my_first_element();
+    if (first + VEC <= n) {
+        Vector<real, VEC> u = load<VEC>(a + first);
+        const Vector<real, VEC> w = load<VEC>(b + first);
+#pragma unroll
+        for (int j = 0; j < VEC; ++j) u.v[j] = f(u.v[j], w.v[j]);
+        store(y + first, u);
+    } else {
+        for (long long i = first; i < n; ++i) y[i] = f(a[i], b[i]);
+    }
+}
+
+#endif  // GPUNN_ELEMENTWISE_CUH

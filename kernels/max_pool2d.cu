@@ -1,0 +1,87 @@
+// max_pool2d.cu: y[n,p,q,c] = max over the window of x, and which of its elements won.
+//   x, dx (N, H, W, C)   y, dy, offset (N, P, Q, C), offset uint8: r * S + s of the winner
+// Launch: one thread per VEC channels of one output (forward) or input (backward) pixel.
+// Traffic: forward x about once (windows overlap in cache), y and offset once; backward dy and offset
+// about once, dx once. Backward gathers: each input pixel looks at the windows that cover it, so
+// nothing is added twice at once, no atomics, the same bits every time.
+// Source: lecture topic L15; ties and NaN as in PyTorch (the first maximum; NaN wins).
+#include "common.cuh"
+
+struct Pool2dShape {
+    int N, H, W, C, P, Q, R, S;
+    int stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+    Divisor by_channels, by_width, by_height;  // of the array the threads are spread over, C in vectors
+};
+
+extern "C" __global__ void max_pool2d_forward(real* __restrict__ y, unsigned char* __restrict__ offset,
+                                              const real* __restrict__ x, Pool2dShape g, int threads) {
+    int n = blockIdx.x * blockDim.x + threadIdx.x;
+    if (n >= threads) return;
+    const size_t at = (size_t)n * VEC;
+    int c = n;
+    n = g.by_channels.split(c);  // n, p, q, c: peel off the innermost first
+    int q = n;
+    n = g.by_width.split(q);
+    int p = n;
+    n = g.by_height.split(p);
+    c *= VEC;
+    const real* image = x + (size_t)n * g.H * g.W * g.C + c;
+    const int top = p * g.stride_h - g.pad_h, left = q * g.stride_w - g.pad_w;
+
+    Vector<real, VEC> best;
+    Vector<unsigned char, VEC> winner;
+#pragma unroll
+    for (int j = 0; j < VEC; ++j) best.v[j] = -INFINITY, winner.v[j] = 0;
+    bool none_yet = true;
+    for (int r = 0; r < g.R; ++r) {
+        const int h = top + r * g.dilation_h;
+        if (h < 0 || h >= g.H) continue;
+        for (int s = 0; s < g.S; ++s) {
+            const int w = left + s * g.dilation_w;
+            if (w < 0 || w >= g.W) continue;
+            const Vector<real, VEC> u = load<VEC>(image + (size_t)(h * g.W + w) * g.C);
+#pragma unroll
+            for (int j = 0; j < VEC; ++j)
+                // The first element inside the image always counts: a window of -inf has a winner too.
+                if (none_yet || u.v[j] > best.v[j] || u.v[j] != u.v[j])
+                    best.v[j] = u.v[j], winner.v[j] = (unsigned char)(r * g.S + s);
+            none_yet = false;
+        }
+    }
+    store(y + at, best);
+    store(offset + at, winner);
+}
+
+extern "C" __global__ void max_pool2d_backward(real* __restrict__ dx, const real* __restrict__ dy,
+                                               const unsigned char* __restrict__ offset, Pool2dShape g,
+                                               int threads) {
+    int n = blockIdx.x * blockDim.x + threadIdx.x;
+    if (n >= threads) return;
+    const size_t at = (size_t)n * VEC;
+    int c = n;
+    n = g.by_channels.split(c);
+    int w = n;
+    n = g.by_width.split(w);
+    int h = n;
+    n = g.by_height.split(h);
+    c *= VEC;
+    const size_t image = (size_t)n * g.P * g.Q * g.C + c;
+
+    Vector<real, VEC> sum;
+#pragma unroll
+    for (int j = 0; j < VEC; ++j) sum.v[j] = 0;
+    for (int r = 0; r < g.R; ++r) {
+        const int above = h + g.pad_h - r * g.dilation_h;  // p * stride, if window row r covers this pixel
+        if (above < 0 || above % g.stride_h != 0 || above / g.stride_h >= g.P) continue;
+        for (int s = 0; s < g.S; ++s) {
+            const int before = w + g.pad_w - s * g.dilation_w;
+            if (before < 0 || before % g.stride_w != 0 || before / g.stride_w >= g.Q) continue;
+            const size_t from = image + (size_t)(above / g.stride_h * g.Q + before / g.stride_w) * g.C;
+            const Vector<real, VEC> d = load<VEC>(dy + from);
+            const Vector<unsigned char, VEC> winner = load<VEC>(offset + from);
+#pragma unroll
+            for (int j = 0; j < VEC; ++j) sum.v[j] += winner.v[j] == r * g.S + s ? d.v[j] : real(0);
+        }
+    }
+    store(dx + at, sum);
+}

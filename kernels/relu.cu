@@ -1,0 +1,15 @@
+// relu.cu: y = max(x, 0);  dx = dy where y > 0, else 0.
+//   all arrays: n elements, contiguous, in the same order
+// Launch: one thread per VEC elements. Traffic: x, y once; dy, y, dx once.
+// Source: Nair and Hinton 2010.
+#include "elementwise.cuh"
+
+extern "C" __global__ void relu_forward(real* __restrict__ y, const real* __restrict__ x, long long n) {
+    // NaN stays NaN, as in PyTorch: NaN < 0 is false.
+    map(y, x, n, [](real u) { return u < 0 ? real(0) : u; });
+}
+
+extern "C" __global__ void relu_backward(real* __restrict__ dx, const real* __restrict__ dy,
+                                         const real* __restrict__ y, long long n) {
+    map(dx, dy, y, n, [](real d, real u) { return u > 0 ? d : real(0); });
+}

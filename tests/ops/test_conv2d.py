@@ -1,0 +1,150 @@
+"""conv2d against PyTorch, known answers, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import gpunn
+from gpunn.errors import DeviceError, DTypeError, ShapeError, UsageError
+from gpunn.gradcheck import gradcheck
+from gpunn.nn import functional as F
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> dict:
+    """Any convolution of a small image: odd sizes, unequal sides, strides, paddings, dilations, groups."""
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    c = groups * draw(st.integers(1, 6))
+    k = groups * draw(st.integers(1, 6))
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    small = st.integers(1, 3)
+    how = {
+        "stride": draw(st.tuples(small, small)),
+        "padding": draw(st.tuples(st.integers(0, 4), st.integers(0, 4))),
+        "dilation": draw(st.tuples(small, small)),
+    }
+    size = draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    for n, r, p, d in zip(size, kernel, how["padding"], how["dilation"], strict=True):
+        assume(d * (r - 1) + 1 <= n + 2 * p)
+    rng = np.random.Generator(np.random.Philox(draw(st.integers(0, 2**16))))
+    shapes = {"x": (draw(st.integers(1, 3)), c, *size), "weight": (k, c // groups, *kernel), "bias": (k,)}
+    arrays: dict = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    if draw(st.booleans()):
+        arrays["bias"] = None
+    return {"arrays": arrays, "how": how | {"groups": groups}, "relu": draw(st.booleans())}
+
+
+def _check_against_torch(where: str, configuration: dict) -> None:
+    parity = pytest.importorskip("tests.parity")
+    how, relu = configuration["how"], configuration["relu"]
+
+    def theirs(x, weight, bias):
+        y = parity.torch.nn.functional.conv2d(x, weight, bias, **how)
+        return y.relu() if relu else y
+
+    def ours(x, weight, bias):
+        return F.conv2d(x, weight, bias, **how, activation="relu" if relu else None)
+
+    # Sums of up to a few hundred products of normal numbers, in another order than PyTorch's; a ReLU
+    # at the edge may open in one and not in the other, by as little.
+    parity.compare(ours, theirs, configuration["arrays"], where, 1e-5)
+
+
+@given(configurations())
+@settings(max_examples=150, deadline=None)
+def test_matches_torch_on_cpu(configuration: dict) -> None:
+    _check_against_torch("cpu", configuration)
+
+
+@pytest.mark.emulator
+@given(configurations())
+@settings(max_examples=60, deadline=None)
+def test_matches_torch_on_emulator(configuration: dict) -> None:
+    _check_against_torch("emulator", configuration)
+
+
+def test_lecture_example() -> None:
+    """COVERAGE L13: the worked two-dimensional example."""
+    image = [[1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 1], [0, 0, 1, 1, 0], [0, 1, 1, 0, 0]]
+    kernel = [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
+    x, w = (gpunn.tensor(np.array(a, np.float32)[None, None]) for a in (image, kernel))
+    assert F.conv2d(x, w).tolist() == [[[[4, 3, 4], [2, 4, 3], [2, 3, 4]]]]
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "how", "expected"),
+    [
+        ((1, 3, 32, 32), (6, 3, 5, 5), {}, (1, 6, 28, 28)),
+        ((1, 6, 28, 28), (10, 6, 5, 5), {}, (1, 10, 24, 24)),
+        ((1, 3, 32, 32), (64, 3, 6, 6), {}, (1, 64, 27, 27)),
+        ((1, 1, 7, 7), (1, 1, 3, 3), {"stride": 2}, (1, 1, 3, 3)),
+        ((1, 1, 7, 7), (1, 1, 3, 3), {"stride": 3}, (1, 1, 2, 2)),
+        ((1, 1, 7, 7), (1, 1, 3, 3), {"padding": 1}, (1, 1, 7, 7)),
+        ((2, 3, 8, 9), (4, 3, 5, 3), {"padding": "same"}, (2, 4, 8, 9)),
+    ],
+)
+def test_sizes(x_shape: tuple, w_shape: tuple, how: dict, expected: tuple) -> None:
+    """COVERAGE L10: output sizes of the lecture."""
+    assert F.conv2d(gpunn.zeros(x_shape), gpunn.zeros(w_shape), **how).shape == expected
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_gradcheck(groups: int) -> None:
+    rng = np.random.Generator(np.random.Philox(1))
+    arrays = (rng.standard_normal(s) for s in ((2, 4, 5, 4), (6, 4 // groups, 3, 2), (6,)))
+    inputs = [gpunn.tensor(a, requires_grad=True) for a in arrays]
+    assert gradcheck(lambda x, w, b: F.conv2d(x, w, b, (2, 1), (1, 2), (1, 2), groups), inputs)
+
+
+def test_first_layer_does_not_compute_dx() -> None:
+    from gpunn.ops.conv2d import conv2d_backward
+
+    asked = []
+    numpy_body = conv2d_backward.numpy_body
+    conv2d_backward.numpy_body = lambda *args: asked.append(args[-1]) or numpy_body(*args)
+    try:
+        w = gpunn.randn(2, 1, 3, 3, requires_grad=True)
+        F.conv2d(gpunn.randn(1, 1, 5, 5), w).sum().backward()
+    finally:
+        conv2d_backward.numpy_body = numpy_body
+    assert asked == [(False, True)]
+
+
+def test_output_is_channels_last() -> None:
+    y = F.conv2d(gpunn.randn(2, 3, 5, 5), gpunn.randn(4, 3, 3, 3))
+    assert y.array.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "how", "error", "message"),
+    [
+        ((1, 1, 5, 5), (4, 3, 3, 3), {}, ShapeError, r"expected 3 input channels to match weight \(4, 3, 3, 3\)"),
+        ((1, 3, 2, 5), (4, 3, 3, 3), {}, ShapeError, r"larger than the input with padding, 2 \+ 2\*0 = 2"),
+        ((3, 5, 5), (4, 3, 3, 3), {}, ShapeError, r"expected x \(N, C, H, W\)"),
+        ((1, 4, 5, 5), (6, 2, 3, 3), {"groups": 4}, UsageError, "groups: expected a divisor of the 6"),
+        ((1, 3, 5, 5), (4, 3, 3, 3), {"stride": 0}, UsageError, "stride: expected an integer >= 1"),
+        ((1, 3, 5, 5), (4, 3, 3, 3), {"padding": (1, 2, 3)}, UsageError, "padding: expected an integer >= 0"),
+        ((1, 3, 6, 6), (4, 3, 2, 2), {"padding": "same"}, UsageError, "odd window extent"),
+        ((1, 3, 5, 5), (4, 3, 3, 3), {"activation": "tanh"}, UsageError, "activation"),
+    ],
+)
+def test_refuses(x: tuple, w: tuple, how: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        F.conv2d(gpunn.zeros(x), gpunn.zeros(w), **how)
+
+
+def test_refuses_other_dtypes_and_devices() -> None:
+    x, w = gpunn.zeros(1, 1, 3, 3), gpunn.zeros(1, 1, 3, 3)
+    with pytest.raises(DTypeError, match="one floating dtype; got float64, float32"):
+        F.conv2d(x.double(), w)
+    with pytest.raises(DTypeError, match="one floating dtype; got int64"):
+        F.conv2d(gpunn.zeros(1, 1, 3, 3, dtype=np.int64), gpunn.zeros(1, 1, 3, 3, dtype=np.int64))
+    with pytest.raises(ShapeError, match="bias"):
+        F.conv2d(x, w, gpunn.zeros(2))
+    emulator = pytest.importorskip("gpunn.emulator")
+    if emulator.available() is None:
+        with pytest.raises(DeviceError, match="cpu and emulator"):
+            F.conv2d(x, w.to("emulator"))

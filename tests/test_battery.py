@@ -1,0 +1,121 @@
+"""Every body of every registered primitive gives the same arrays on its examples.
+
+The plain body on NumPy is the reference. It is compared with the fast NumPy path and with the
+kernels on the emulator, under three schedules of warps and blocks; on a machine with a GPU also with
+the plain body and the kernels on CuPy. Values, mutated arguments, dtypes, shapes and layouts must agree.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+import gpunn.ops.all  # registers every primitive
+from gpunn.device import Device, cuda_is_available, device
+from gpunn.errors import DeviceError
+from gpunn.primitive import REGISTRY, Primitive
+
+assert gpunn.ops.all
+
+
+def _bodies() -> list[tuple[str, str, str]]:
+    made = []
+    for name, primitive in sorted(REGISTRY.items()):
+        if primitive.numpy_body is not None:
+            made.append((name, "cpu", "forward"))
+        if primitive.kernel_body is not None:
+            made += [(name, "emulator", order) for order in ("forward", "reverse", "shuffled")]
+            made.append((name, "cuda", "forward"))
+        made.append((name, "cuda-plain", "forward"))
+    return made
+
+
+def _upload(value: object, target: Device) -> object:
+    if isinstance(value, np.ndarray) and value.dtype.names is None:
+        value = np.array(value, order="C")
+        return value if target.xp is np else target.array(value)
+    return copy.deepcopy(value)
+
+
+def _run(primitive: Primitive, target: Device | None, example: dict) -> tuple[tuple, dict]:
+    """(returned arrays, arguments after the call), on the host; target None is the plain body on NumPy."""
+    home = target or device("cpu")
+    host_only = getattr(primitive, "host_arguments", ())
+    args = {k: v if k in host_only else _upload(v, home) for k, v in example.items()}
+    with np.errstate(all="ignore"):
+        result = primitive.plain(np, **args) if target is None else primitive(target, **args)
+    if len(primitive.returns) == 0:
+        assert result is None
+        result = ()
+    elif len(primitive.returns) == 1:
+        result = (result,)
+    assert len(result) == len(primitive.returns), f"{primitive.name} returns {len(result)} values"
+    for name, array in zip(primitive.returns, result, strict=True):
+        if array is not None:
+            assert isinstance(array, home.xp.ndarray), f"{name} is {type(array)}"
+            assert array.flags.c_contiguous, f"{name} is not contiguous: strides {array.strides}"
+    mutated = {name: args[name] for name in primitive.mutates}
+    return tuple(map(_host, result)), {k: _host(v) for k, v in mutated.items()}
+
+
+def _host(array: object) -> object:
+    if isinstance(array, tuple | list):
+        return [_host(a) for a in array]
+    return array.get() if hasattr(array, "get") and not isinstance(array, dict) else array
+
+
+def _assert_same(name: str, got: object, expected: object, tolerance: float) -> None:
+    if expected is None or got is None:
+        assert got is None and expected is None, name
+        return
+    if isinstance(expected, list):
+        for i, (g, e) in enumerate(zip(got, expected, strict=True)):
+            _assert_same(f"{name}[{i}]", g, e, tolerance)
+        return
+    assert got.dtype == expected.dtype, f"{name}: {got.dtype} for {expected.dtype}"
+    assert got.shape == expected.shape, f"{name}: {got.shape} for {expected.shape}"
+    if got.dtype.kind != "f":
+        np.testing.assert_array_equal(got, expected, err_msg=name)
+        return
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(np.where(finite, 0, got), np.where(finite, 0, expected), err_msg=name)
+    scale = np.abs(expected[finite]).max(initial=1e-30)
+    # float64 sums differ by as many roundings, each 2^29 times smaller.
+    bound = tolerance if got.dtype == np.float32 else tolerance * 2.0**-29
+    error = np.abs(got[finite] - expected[finite]).max(initial=0) / scale
+    assert error <= bound, f"{name}: relative error {error:.2e} > {bound:.2e}"
+
+
+@pytest.mark.parametrize(("name", "where", "order"), _bodies())
+def test_bodies_agree(name: str, where: str, order: str) -> None:
+    primitive = REGISTRY[name]
+    if where.startswith("cuda") and not cuda_is_available():
+        pytest.skip("no GPU on this machine")
+    try:
+        target = device(where)
+    except DeviceError as error:
+        pytest.skip(str(error))
+    examples = primitive.examples(np.random.Generator(np.random.Philox(7)))
+    assert examples, f"{name} declares no examples"
+    for number, example in enumerate(examples):
+        expected, expected_mutated = _run(primitive, None, example)
+        if where == "emulator":
+            from gpunn.emulator import schedule
+
+            with schedule(order, seed=number):
+                got, mutated = _run(primitive, target, example)
+        else:
+            got, mutated = _run(primitive, target, example)
+        for label, g, e in zip(primitive.returns, got, expected, strict=True):
+            _assert_same(f"{name} example {number}: {label}", g, e, primitive.tolerance)
+        for label in primitive.mutates:
+            _assert_same(f"{name} example {number}: {label}", mutated[label], expected_mutated[label], primitive.tolerance)
+
+
+def test_registering_without_examples_fails() -> None:
+    from gpunn.primitive import primitive
+
+    with pytest.raises(TypeError, match="examples"):
+        primitive(returns=("y",))(lambda xp, x: x)
