@@ -132,7 +132,9 @@ class Primitive:
             assert self.numpy_body is not None
             return self.numpy_body(*args, **kwargs)
         with device.active():
-            return self.plain(device.xp, *args, **kwargs)
+            result = self.plain(device.xp, *args, **kwargs)
+        # NumPy turns 0-d results into scalars, which have no memory to share.
+        return np.asarray(result) if isinstance(result, np.generic) else result
 
 
 def primitive(

@@ -50,7 +50,8 @@ def _run(primitive: Primitive, target: Device | None, example: dict) -> tuple[tu
         assert result is None
         result = ()
     elif len(primitive.returns) == 1:
-        result = (result,)
+        # Called directly, a plain body may give a NumPy scalar; the primitive must not.
+        result = (np.asarray(result) if target is None else result,)
     assert len(result) == len(primitive.returns), f"{primitive.name} returns {len(result)} values"
     for name, array in zip(primitive.returns, result, strict=True):
         if array is not None:

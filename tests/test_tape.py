@@ -36,6 +36,7 @@ def test_backward_work_is_linear_in_the_layers() -> None:
         y = y + y
         original = y._node.backward
         y._node.backward = lambda dy, needs, f=original: calls.append(1) or f(dy, needs)
+    assert x is not y
     y.backward()
     assert len(calls) == 50
     assert x.grad.item() == 2.0**50

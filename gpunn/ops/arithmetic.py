@@ -34,8 +34,8 @@ def launch_elementwise(source: KernelSource, kernel: str, device: Device, arrays
 
 
 def _pair_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"a": rng.standard_normal(n).astype(t), "b": rng.standard_normal(n).astype(t)}
-            for n, t in ((0, np.float32), (1, np.float32), (1027, np.float32), (2048, np.float32), (37, np.float64))]
+    sizes = ((0, np.float32), ((), np.float32), (1, np.float32), (1027, np.float32), (2048, np.float32), (37, np.float64))
+    return [{name: np.asarray(rng.standard_normal(n), t) for name in ("a", "b")} for n, t in sizes]
 
 
 @primitive(examples=_pair_examples, returns=("y",))
@@ -118,9 +118,9 @@ def _(device: Device, x: Any, factor: Any) -> Any:
 
 
 def _broadcast_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    shapes = (((4, 5), (5,)), ((2, 3, 3, 4), (4,)), ((3, 1), (1, 4)), ((0, 2), (2,)))
+    shapes = (((4, 5), (5,)), ((2, 3, 3, 4), (4,)), ((3, 1), (1, 4)), ((0, 2), (2,)), ((), ()))
     return [
-        {"name": name, "a": rng.standard_normal(a).astype(np.float32), "b": 1 + rng.random(b).astype(np.float32)}
+        {"name": name, "a": np.asarray(rng.standard_normal(a), np.float32), "b": np.asarray(1 + rng.random(b), np.float32)}
         for a, b in shapes
         for name in ("add", "sub", "mul", "div")
     ]
@@ -130,7 +130,8 @@ def _broadcast_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 def broadcast_binary(xp: Any, name: str, a: Any, b: Any) -> Any:
     """a (+ - * /) b with NumPy's broadcasting, C-contiguous."""
     function = {"add": xp.add, "sub": xp.subtract, "mul": xp.multiply, "div": xp.divide}[name]
-    return xp.ascontiguousarray(function(a, b))
+    y = function(a, b)
+    return y if y.flags.c_contiguous else y.copy(order="C")
 
 
 def _unbroadcast_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -142,7 +143,7 @@ def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
     """Sum dy over the axes along which an array of ``shape`` was repeated."""
     extra = dy.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 and dy.shape[extra + i] != 1)
-    return xp.ascontiguousarray(dy.sum(axis=axes, keepdims=True).reshape(shape)) if axes else dy.reshape(shape)
+    return (dy.sum(axis=axes, keepdims=True) if axes else dy).reshape(shape)
 
 
 # -- public ops -----------------------------------------------------------------------------------

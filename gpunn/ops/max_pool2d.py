@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import threads
 from gpunn._tensor import Tensor
 from gpunn.device import Device
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
@@ -86,6 +87,34 @@ def _axis_tap(n: int, outputs: int, k: int, stride: int, pad: int, dilation: int
     return slice(first, last + 1), slice(first * stride + shift, last * stride + shift + 1, stride)
 
 
+@max_pool2d_forward.numpy
+def _(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    n, _, _, c = x.shape
+    y = np.empty((n, window.P, window.Q, c), x.dtype)
+    offset = np.empty(y.shape, np.uint8)
+    taps = [(r * window.S + s, *_tap(window, r, s)) for r in range(window.R) for s in range(window.S)]
+
+    def task(images: slice) -> None:
+        # First all maxima, then, from the last element to the first, who equals them: ties go to the first.
+        block, best, winner = x[images], y[images], offset[images]
+        best[...] = -np.inf
+        for _, out, source in taps:
+            np.maximum(best[out], block[source], out=best[out])
+        winner[...] = 0
+        for code, out, source in reversed(taps):
+            np.copyto(winner[out], np.uint8(code), where=block[source] == best[out])
+        if np.isnan(best).any():  # which equals nothing
+            best[...], winner[...] = max_pool2d_forward.plain(np, block, window)
+
+    threads.run([lambda images=images: task(images) for images in _image_blocks(x)])
+    return y, offset
+
+
+def _image_blocks(x: np.ndarray) -> list[slice]:
+    """Runs of images of about 256 KB, so that the taps of a window find them in cache."""
+    return threads.spans(len(x), max(1, x.nbytes >> 18))
+
+
 @max_pool2d_forward.kernel
 def _(device: Device, x: Any, window: Window) -> tuple[Any, Any]:
     n, _, _, c = x.shape
@@ -130,6 +159,29 @@ def max_pool2d_backward(xp: Any, dy: Any, offset: Any, window: Window) -> Any:
         for s in range(window.S):
             out, source = _tap(window, r, s)
             dx[source] += xp.where(offset[out] == r * window.S + s, dy[out], dy.dtype.type(0))
+    return dx
+
+
+@max_pool2d_backward.numpy
+def _(dy: np.ndarray, offset: np.ndarray, window: Window) -> np.ndarray:
+    dx = np.zeros((dy.shape[0], window.H, window.W, dy.shape[3]), dy.dtype)
+    apart = all(
+        step > spread * (k - 1)
+        for step, spread, k in zip(window.stride, window.dilation, (window.R, window.S), strict=True)
+    )
+
+    def task(images: slice) -> None:
+        block, gradient, winner = dx[images], dy[images], offset[images]
+        for r in range(window.R):
+            for s in range(window.S):
+                out, source = _tap(window, r, s)
+                won = winner[out] == r * window.S + s
+                if apart:  # windows do not overlap: every input has one window at most
+                    np.copyto(block[source], gradient[out], where=won)
+                else:
+                    block[source] += np.where(won, gradient[out], dy.dtype.type(0))
+
+    threads.run([lambda images=images: task(images) for images in _image_blocks(dx)])
     return dx
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn.errors import DeviceError, DTypeError, ShapeError, UsageError
 from gpunn.gradcheck import gradcheck
-from gpunn.nn import functional as F
+from gpunn.ops import conv2d as F
 
 
 @st.composite

@@ -1,0 +1,120 @@
+"""max_pool2d against PyTorch, known answers, ties, NaN, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import gpunn
+from gpunn.errors import DTypeError, ShapeError, UsageError
+from gpunn.gradcheck import gradcheck
+from gpunn.ops.max_pool2d import max_pool2d
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> dict:
+    """Any pooling of a small image, with many equal elements, minus infinities and NaN among them."""
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    how = {
+        "kernel_size": kernel,
+        "stride": draw(st.one_of(st.none(), st.tuples(st.integers(1, 3), st.integers(1, 3)))),
+        "padding": tuple(draw(st.integers(0, k // 2)) for k in kernel),
+        "dilation": draw(st.tuples(st.integers(1, 2), st.integers(1, 2))),
+        "ceil_mode": draw(st.booleans()),
+    }
+    size = draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    for n, k, p, d, step in zip(size, kernel, how["padding"], how["dilation"], how["stride"] or kernel, strict=True):
+        assume(d * (k - 1) + 1 <= n + 2 * p)
+        # A dilated window can lie around a small image without touching it; PyTorch's backward then
+        # writes to a wild address. One more output than the floor covers ceil_mode.
+        outputs = (n + 2 * p - d * (k - 1) - 1) // step + 2
+        starts = [o * step - p for o in range(outputs) if o * step < n + p]
+        assume(all(any(0 <= start + i * d < n for i in range(k)) for start in starts))
+    rng = np.random.Generator(np.random.Philox(draw(st.integers(0, 2**16))))
+    x = rng.integers(-3, 4, (draw(st.integers(1, 3)), draw(st.integers(1, 9)), *size)).astype(np.float32)
+    special = draw(st.sampled_from(["none", "inf"]))
+    if special == "inf":
+        x[rng.random(x.shape) < 0.3] = -np.inf
+    return {"x": x, "how": how}
+
+
+def _check_against_torch(where: str, configuration: dict) -> None:
+    parity = pytest.importorskip("tests.parity")
+    x, how = configuration["x"], configuration["how"]
+    mine = gpunn.tensor(x, device=where, requires_grad=True)
+    other = parity.torch.tensor(x, requires_grad=True)
+    y, expected = max_pool2d(mine, **how), parity.torch.nn.functional.max_pool2d(other, **how)
+    np.testing.assert_array_equal(y.detach().numpy(), expected.detach().numpy())
+    dy = np.random.Generator(np.random.Philox(3)).standard_normal(expected.shape).astype(np.float32)
+    y.backward(gpunn.tensor(dy, device=where))
+    expected.backward(parity.torch.tensor(dy))
+    # Up to 16 windows meet in one input; their sum may come in another order.
+    np.testing.assert_allclose(mine.grad.numpy(), other.grad.numpy(), rtol=0, atol=1e-5)
+
+
+@given(configurations())
+@settings(max_examples=150, deadline=None)
+def test_matches_torch_on_cpu(configuration: dict) -> None:
+    _check_against_torch("cpu", configuration)
+
+
+@pytest.mark.emulator
+@given(configurations())
+@settings(max_examples=60, deadline=None)
+def test_matches_torch_on_emulator(configuration: dict) -> None:
+    _check_against_torch("emulator", configuration)
+
+
+def test_lecture_example() -> None:
+    """COVERAGE L15: K = 2, S = 2."""
+    x = np.array([[1, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]], np.float32)
+    assert max_pool2d(gpunn.tensor(x[None, None]), 2, 2).tolist() == [[[[6, 8], [3, 4]]]]
+
+
+def test_a_window_that_touches_nothing_is_minus_infinity_and_gets_nothing() -> None:
+    x = gpunn.ones(1, 1, 1, 3, requires_grad=True)
+    y = max_pool2d(x, 2, 1, 1, 2)
+    assert y.tolist() == [[[[-np.inf, -np.inf, -np.inf]]]] or y.shape[2] == 1
+    y.sum().backward()
+    assert x.grad.tolist() == [[[[0, 0, 0]]]]
+
+
+def test_first_of_equal_elements_gets_the_gradient() -> None:
+    x = gpunn.ones(1, 1, 2, 2, requires_grad=True)
+    max_pool2d(x, 2).sum().backward()
+    assert x.grad.tolist() == [[[[1, 0], [0, 0]]]]
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 7)])
+def test_nan_wins(size: tuple) -> None:
+    x = np.zeros((1, 1, *size), np.float32)
+    x[0, 0, 1, 0] = np.nan
+    t = gpunn.tensor(x, requires_grad=True)
+    y = max_pool2d(t, 2)
+    assert np.isnan(y.detach().numpy()[0, 0, 0, 0])
+    assert not np.isnan(y.detach().numpy()[0, 0, 1:]).any()
+    y.sum().backward()
+    assert t.grad.numpy()[0, 0, 1, 0] == 1
+
+
+def test_gradcheck() -> None:
+    x = np.random.Generator(np.random.Philox(1)).permutation(2 * 2 * 6 * 5).reshape(2, 2, 6, 5).astype(np.float64)
+    assert gradcheck(lambda t: max_pool2d(t, 3, 2, 1), gpunn.tensor(x, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("x", "how", "error", "message"),
+    [
+        (gpunn.zeros(2, 4, 4), {"kernel_size": 2}, ShapeError, r"expected x of shape \(N, C, H, W\)"),
+        (gpunn.zeros(1, 1, 2, 4), {"kernel_size": 3}, ShapeError, "the window is 3 in height"),
+        (gpunn.zeros(1, 1, 20, 20), {"kernel_size": 17}, ShapeError, "more than 256 elements"),
+        (gpunn.zeros(1, 1, 4, 4), {"kernel_size": 2, "padding": 2}, UsageError, "more than half the kernel"),
+        (gpunn.zeros(1, 1, 4, 4), {"kernel_size": 0}, UsageError, "kernel_size"),
+        (gpunn.zeros(1, 1, 4, 4, dtype=np.int64), {"kernel_size": 2}, DTypeError, "got int64"),
+    ],
+)
+def test_refuses(x: gpunn.Tensor, how: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        max_pool2d(x, **how)
