@@ -1,0 +1,141 @@
+"""What all optimisers share: parameter groups, clearing gradients, saving their state."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor, tensor
+from gpunn.errors import UsageError
+
+
+class Optimizer(abc.ABC):
+    """Base class; PyTorch's parameter groups and ``state_dict`` structure.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        Leaves that require gradients; or groups, dicts with ``"params"`` and options of their own.
+    defaults : dict
+        Options of groups that do not say otherwise.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        Change an option here, such as ``param_groups[0]["lr"]``, and the next step uses it.
+    state : dict
+        Per parameter (by ``id``): the optimiser's buffers, as Tensors.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to optimise, something is not a leaf Tensor, or appears twice.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[int, dict[str, Tensor]] = {}
+        if isinstance(params, Tensor):
+            raise UsageError(f"{self._name}: expected an iterable of parameters; got one Tensor. Put it into a list.")
+        groups = list(params)
+        if not groups:
+            raise UsageError(f"{self._name}: got an empty parameter list; is the model's .parameters() used up already?")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Optimise more parameters, with options of their own."""
+        if not isinstance(group, dict) or "params" not in group:
+            raise UsageError(f"{self._name}: a parameter group is a dict with 'params'; got {group!r}.")
+        members = group["params"]
+        members = [members] if isinstance(members, Tensor) else list(members)
+        known = {id(p) for other in self.param_groups for p in other["params"]}
+        for p in members:
+            if not isinstance(p, Tensor):
+                raise UsageError(f"{self._name}: expected Tensors; got {type(p).__name__}.")
+            if not p.is_leaf:
+                raise UsageError(f"{self._name}: a tensor of shape {p.shape} is not a leaf and cannot be optimised.")
+            if id(p) in known:
+                raise UsageError(f"{self._name}: a parameter of shape {p.shape} appears twice.")
+            known.add(id(p))
+        unknown = set(group) - {"params"} - set(self.defaults)
+        if unknown:
+            raise UsageError(f"{self._name}: unknown options {sorted(unknown)}; known: {sorted(self.defaults)}.")
+        self.param_groups.append({**self.defaults, **group, "params": members})
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients; with ``set_to_none=False`` fill them with zeros instead."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none or p.grad is None:
+                    p.grad = None
+                else:
+                    p.grad.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Options and buffers, with parameters numbered in order, as PyTorch has them."""
+        numbers = {id(p): i for i, p in enumerate(self._all())}
+        groups = [
+            {**{k: v for k, v in group.items() if k != "params"}, "params": [numbers[id(p)] for p in group["params"]]}
+            for group in self.param_groups
+        ]
+        return {"state": {numbers[k]: dict(v) for k, v in self.state.items()}, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over options and copies of the buffers; nothing changes if they do not fit.
+
+        Raises
+        ------
+        UsageError
+            If groups differ in number or size, or a buffer's shape is not its parameter's.
+        """
+        saved, members = state_dict["param_groups"], self._all()
+        sizes = [len(g["params"]) for g in self.param_groups]
+        if [len(g["params"]) for g in saved] != sizes:
+            raise UsageError(
+                f"{self._name}.load_state_dict: expected groups of {sizes} parameters; "
+                f"got {[len(g['params']) for g in saved]}. Was it saved from another model?"
+            )
+        for number, buffers in state_dict["state"].items():
+            for name, buffer in buffers.items():
+                if tuple(buffer.shape) != members[number].shape:
+                    raise UsageError(
+                        f"{self._name}.load_state_dict: parameter {number}: expected {name} of shape "
+                        f"{members[number].shape}; got {tuple(buffer.shape)}."
+                    )
+        self.state = {
+            id(members[number]): {name: _like(members[number], buffer) for name, buffer in buffers.items()}
+            for number, buffers in state_dict["state"].items()
+        }
+        for group, options in zip(self.param_groups, saved, strict=True):
+            group.update({k: v for k, v in options.items() if k != "params"})
+
+    def _all(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    @abc.abstractmethod
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+
+
+def _like(parameter: Tensor, values: Any) -> Tensor:
+    """A copy of ``values`` on the parameter's device, in its dtype."""
+    host = values.detach().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    return tensor(host, dtype=parameter.dtype, device=parameter.device)
+
+
+def positive(optimizer: str, name: str, value: Any, *, below: float = float("inf")) -> Any:
+    """An option that must be a number in [0, below); UsageError otherwise."""
+    if not isinstance(value, int | float | np.number) or not 0 <= float(value) < below:
+        raise UsageError(f"{optimizer}: {name}: expected a number >= 0; got {value!r}.")
+    return value
