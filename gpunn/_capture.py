@@ -177,7 +177,8 @@ def _state_of(modules: list[Any]) -> tuple[Any, ...]:
     for module in modules:
         state += [inner.training for inner in module.modules()]
         for tensor in (*module.parameters(), *module.buffers()):
-            state.append((address_of(tensor.array), tensor.requires_grad, tensor.grad is None))
+            wants = tensor.requires_grad
+            state.append((address_of(tensor.array), wants, wants and tensor.grad is None))
     return tuple(state)
 
 

@@ -55,6 +55,14 @@ class Tensor:
         self._node: tape.Node | None = None
         self._version = tape.Version()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # deepcopy and pickle go through the constructor: the array libraries' own copies and pickles of a
+        # channels-last view come out in another memory order, which in-place updates rely on.
+        if self._node is not None:
+            raise UsageError("only leaves can be copied or pickled; use detach().")
+        grad = None if self.grad is None else self.grad.numpy_without_tape()
+        return _rebuild, (type(self), self.numpy_without_tape(), self.device, self.requires_grad, grad)
+
     @classmethod
     def _of_physical(cls, array: Any, device: Device) -> Tensor:
         """Wrap an op's C-contiguous physical array without checks."""
@@ -73,7 +81,8 @@ class Tensor:
         return physical(self.array)
 
     def _set_grad_array(self, dx: Any) -> None:
-        self.grad = Tensor._of_physical(physical(dx) if dx.ndim == 4 and not dx.flags.c_contiguous else dx, self.device)
+        """Take over a physical array as the gradient."""
+        self.grad = Tensor._of_physical(dx, self.device)
 
     # -- what it is ------------------------------------------------------------------------
 
@@ -345,6 +354,14 @@ class Tensor:
         from gpunn.ops.shape import flatten
 
         return flatten(self, start_dim, end_dim)
+
+
+def _rebuild(kind: type[Tensor], values: Any, device: Device, requires_grad: bool, grad: Any) -> Tensor:
+    made = kind.__new__(kind)
+    Tensor.__init__(made, _upload(values, device), device, requires_grad)
+    if grad is not None:
+        made.grad = Tensor(_upload(grad, device), device)
+    return made
 
 
 def _is_dtype_name(name: str) -> bool:

@@ -114,6 +114,8 @@ def parse_signatures(source: str, macros: Mapping[str, str]) -> dict[str, tuple[
     types = dict(_SCALARS)
     if "REAL" in macros:
         types["real"] = _SCALARS[macros["REAL"]]
+    if "LABEL" in macros:  # of class indices, by NumPy's name: int32 or int64
+        types["label"] = np.dtype(macros["LABEL"])
     kernels = {}
     for name, text in _KERNEL.findall(_COMMENT.sub(" ", source)):
         parameters = []

@@ -221,7 +221,7 @@ def _add_to_leaf(leaf: Tensor, dx: Any, fresh: bool) -> None:
         leaf._set_grad_array(dx if fresh else copy(leaf.device, dx))
     else:
         if step is not None and not step.made(leaf):
-            step.accumulated.append((leaf, leaf.grad.array))
-        _sum(leaf.device, physical(leaf.grad.array), True, dx)
+            step.accumulated.append((leaf, leaf.grad._physical))
+        _sum(leaf.device, leaf.grad._physical, True, dx)
     if step is not None and leaf.grad is not None:
-        step.gradients[id(leaf)] = leaf, leaf.grad.array
+        step.gradients[id(leaf)] = leaf, leaf.grad._physical

@@ -1,0 +1,220 @@
+"""A recorded step repeats what the step did, and nothing of it happens only once.
+
+On the emulator recording postpones every launch and replay runs exactly those, as a CUDA graph does;
+so whatever a step does besides launching is missing from the replay, and these tests see it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import nn, optim
+from gpunn.errors import CaptureError
+
+pytestmark = pytest.mark.emulator
+
+
+@pytest.fixture(autouse=True)
+def _needs_emulator() -> None:
+    from gpunn import emulator
+
+    reason = emulator.available()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+class Net(nn.Module):
+    """Every op of the slice: convolution, norm, pooling, dropout, residual addition, linear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+        self.pool = nn.MaxPool2d(2)
+        self.drop = nn.Dropout(0.3)
+        self.fc = nn.Linear(4 * 4 * 4, 3)
+
+    def forward(self, x: gpunn.Tensor) -> gpunn.Tensor:
+        y = nn.functional.relu(self.norm(self.conv1(x)))
+        y = self.pool(y + self.conv2(y))
+        return self.fc(self.drop(y.flatten(1)))
+
+
+def batches(count: int, size: int = 5) -> list[tuple[gpunn.Tensor, gpunn.Tensor]]:
+    rng = np.random.Generator(np.random.Philox(4))
+    made = []
+    for _ in range(count):
+        x, labels = rng.standard_normal((size, 1, 8, 8)).astype(np.float32), rng.integers(0, 3, size)
+        made.append((gpunn.tensor(x, device="emulator"), gpunn.tensor(labels, device="emulator")))
+    return made
+
+
+class Run:
+    """One training run, captured or not, from the same seed."""
+
+    def __init__(self, captured: bool) -> None:
+        gpunn.manual_seed(1)
+        self.net = Net().to("emulator")
+        self.optimizer = optim.SGD(self.net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
+        self.step = gpunn.capture(self._step) if captured else self._step
+
+    def _step(self, x: gpunn.Tensor, labels: gpunn.Tensor) -> gpunn.Tensor:
+        self.optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(self.net(x), labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def state(self) -> dict[str, bytes]:
+        return {name: t.detach().numpy().tobytes() for name, t in self.net.state_dict().items()}
+
+
+def test_captured_equals_eager_to_the_bit() -> None:
+    """Parameters, batch-norm statistics and counters, dropout masks: after warm-up, recording and replays."""
+    eager, captured = Run(False), Run(True)
+    for x, labels in batches(5):
+        a, b = eager.step(x, labels), captured.step(x, labels)
+        assert a.item() == b.item()
+    assert captured.step.graphs == 1
+    assert captured.state() == eager.state()
+    for name, p in captured.net.named_parameters():
+        other = dict(eager.net.named_parameters())[name]
+        assert p.grad.numpy().tobytes() == other.grad.numpy().tobytes(), name
+
+
+def test_new_learning_rate_takes_effect_on_replay() -> None:
+    eager, captured = Run(False), Run(True)
+    for number, (x, labels) in enumerate(batches(5)):
+        for run in (eager, captured):
+            run.optimizer.param_groups[0]["lr"] = 0.1 / (number + 1)
+            run.step(x, labels)
+    assert captured.step.graphs == 1
+    assert captured.state() == eager.state()
+
+
+def test_masks_differ_between_replays_and_resume_after_them() -> None:
+    run = Run(True)
+    x, labels = batches(1)[0]
+    run.optimizer.param_groups[0]["lr"] = 0.0
+    losses = [run.step(x, labels).item() for _ in range(5)]
+    assert len(set(losses)) == 5
+    assert run.net.drop.generator.calls == 5
+
+
+def test_last_smaller_batch_has_its_own_graph() -> None:
+    eager, captured = Run(False), Run(True)
+    sizes = [5, 5, 3, 5, 3, 5, 3]
+    given = [batches(1, n)[0] for n in sizes]
+    for x, labels in given:
+        assert eager.step(x, labels).item() == captured.step(x, labels).item()
+    assert captured.step.graphs == 2
+    assert captured.state() == eager.state()
+
+
+def test_freezing_and_eval_make_a_new_graph() -> None:
+    eager, captured = Run(False), Run(True)
+    given = batches(8)
+    for run in (eager, captured):
+        for number, (x, labels) in enumerate(given):
+            if number == 3:
+                run.net.conv1.requires_grad_(False)
+            if number == 5:
+                run.net.eval()
+            run.step(x, labels)
+    assert captured.step.graphs == 3
+    assert captured.state() == eager.state()
+
+
+def test_moving_parameters_makes_a_new_graph() -> None:
+    captured = Run(True)
+    given = batches(4)
+    for x, labels in given[:3]:
+        captured.step(x, labels)
+    captured.net.load_state_dict(captured.net.state_dict())  # in place: same storage
+    captured.step(*given[3])
+    assert captured.step.graphs == 1
+    captured.net.to("cpu").to("emulator")
+    captured.optimizer.state.clear()
+    captured.optimizer.step()  # new momentum buffers, outside the graph
+    captured.step(*given[3])
+    assert captured.step.graphs == 2
+
+
+def test_accumulating_gradients_is_another_graph_than_overwriting_them() -> None:
+    """Without zero_grad the first call writes gradients, later ones add to them, in the same arrays."""
+    runs = []
+    for captured in (False, True):
+        gpunn.manual_seed(1)
+        net = Net().to("emulator")
+
+        def step(x: gpunn.Tensor, labels: gpunn.Tensor, net: Net = net) -> gpunn.Tensor:
+            loss = nn.functional.cross_entropy(net(x), labels)
+            loss.backward()
+            return loss
+
+        call = gpunn.capture(step) if captured else step
+        for number, (x, labels) in enumerate(batches(7)):
+            if number in (3, 5):
+                net.zero_grad()
+            call(x, labels)
+        runs.append({name: p.grad.numpy().tobytes() for name, p in net.named_parameters()})
+    assert runs[0] == runs[1]
+
+
+def test_two_models_at_once() -> None:
+    eager, captured = [Run(False), Run(False)], [Run(True), Run(True)]
+    for x, labels in batches(4):
+        for run in (*eager, *captured):
+            run.step(x, labels)
+    for a, b in zip(eager, captured, strict=True):
+        assert a.state() == b.state()
+
+
+def test_reading_a_value_inside_the_step_raises() -> None:
+    run = Run(True)
+
+    def step(x: gpunn.Tensor, labels: gpunn.Tensor) -> gpunn.Tensor:
+        loss = run._step(x, labels)
+        loss.item()
+        return loss
+
+    captured = gpunn.capture(step)
+    x, labels = batches(1)[0]
+    captured(x, labels)
+    with pytest.raises(CaptureError, match="reading a tensor's values inside a captured step"):
+        captured(x, labels)
+
+
+def test_an_op_without_a_kernel_raises_naming_itself() -> None:
+    run = Run(True)
+
+    def step(x: gpunn.Tensor, labels: gpunn.Tensor) -> gpunn.Tensor:
+        return run._step(x, labels).mean()
+
+    captured = gpunn.capture(step)
+    x, labels = batches(1)[0]
+    captured(x, labels)
+    with pytest.raises(CaptureError, match="sum_axes has no kernel"):
+        captured(x, labels)
+
+
+def test_first_step_of_momentum_cannot_be_recorded() -> None:
+    run = Run(False)
+    captured = gpunn.capture(run._step)
+    x, labels = batches(1)[0]
+    captured(x, labels)
+    run.optimizer.state.clear()
+    with pytest.raises(CaptureError, match="momentum buffers"):
+        captured(x, labels)
+
+
+def test_captured_on_cpu_is_the_function_itself() -> None:
+    calls = []
+    step = gpunn.capture(lambda x: calls.append(1) or x)
+    x = gpunn.zeros(2)
+    assert step(x) is x
+    assert step(x) is x
+    assert len(calls) == 2
