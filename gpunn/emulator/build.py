@@ -1,0 +1,224 @@
+"""Compiles kernels and the runtime with g++, and keeps what came out in a folder.
+
+A kernel goes through g++ in three steps: preprocess, to find the kernels by the word ``__global__``;
+compile to assembly, to put a guard zone in front of every ``__shared__`` array; and link against the
+runtime, which is compiled once from the files next to this one.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gpunn.errors import DeviceError, KernelError
+
+_HERE = Path(__file__).parent
+_SHAPES_KERNELS = ("cuda.h", "runtime.h", "build.py")
+_RUNTIME = (
+    "runtime.h", "state.h", "switch.h", "fibers.h",
+    "switch.cpp", "fibers.cpp", "collectives.cpp", "memory.cpp", "races.cpp", "describe.cpp", "hooks.cpp",
+)  # fmt: skip
+
+_RUNTIME_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions")
+_KERNEL_FLAGS = (
+    # Two specialisations of one file have variables of the same name, which must stay apart.
+    "-fno-gnu-unique",
+    "-std=c++17", "-O2", "-g1", "-gdwarf-4", "-fPIC", "-fno-exceptions", "-fno-rtti",
+    # A fiber's stack has 128 KB.
+    "-Werror=frame-larger-than=98304",
+    # A compiler for the GPU contracts a * b + c; the results here are those of NumPy instead.
+    "-ffp-contract=off",
+    # The hooks; only the calls are wanted, their libraries are not linked.
+    "-fsanitize=thread,alignment,bounds,integer-divide-by-zero,shift",
+    # A loop that became memset would not call the hooks.
+    "-fno-tree-loop-distribute-patterns",
+    # A hook that was jumped to would see its caller's caller.
+    "-fno-optimize-sibling-calls",
+)  # fmt: skip
+_LINK_FLAGS = (
+    "-shared", "-Wl,-z,defs", "-Wl,-rpath,$ORIGIN", "-Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset",
+)  # fmt: skip
+
+_GUARD_BYTES = 128
+_MESSAGE_LENGTH = 4000  # of g++'s output: what comes later mostly follows from what came first
+_KERNEL_NAME = re.compile(r'extern\s+"C"\s+(?:static\s+)?__global__\s+(?:static\s+)?void\s+(\w+)\s*\(')
+_INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<[^>]*>", re.MULTILINE)
+
+
+def available() -> str | None:
+    """Return None if kernels can be compiled here, else what is missing and how to get it."""
+    if not sys.platform.startswith("linux"):
+        return f"the emulator runs on Linux; this is {sys.platform}"
+    if shutil.which("g++") is None:
+        return "the emulator needs g++ (version 9 or later), which is not on PATH: apt install g++"
+    return None
+
+
+def compile_kernels(source: str, label: str, defines: Mapping[str, str]) -> Path:
+    """Return the path of the shared library with the kernels of ``source``."""
+    runtime = _runtime()
+    flags = [f"-D{name}={value}" for name, value in defines.items()]
+    # The kernels stand in an unnamed namespace: g++ then makes no COMDAT groups of templates and inline
+    # functions, which could not share a section with the static variables of ordinary ones. Includes of
+    # system headers must not, and are moved out.
+    includes = "\n".join(_INCLUDE.findall(source))
+    text = f'#include "cuda.h"\n{includes}\nnamespace {{\n#line 1 "{label}"\n{_INCLUDE.sub("", source)}\n}}\n'
+    key = _key(text, *flags, *_KERNEL_FLAGS, *_LINK_FLAGS, runtime.name, *_texts(_SHAPES_KERNELS))
+
+    def build(target: Path, folder: Path) -> None:
+        (folder / "kernels.cu").write_text(text, encoding="utf-8")
+        common = [f"-I{_HERE}", *flags, *_KERNEL_FLAGS]
+        _run(["-E", "-x", "c++", *common, "kernels.cu", "-o", "plain.ii"], folder, label)
+        plain = (folder / "plain.ii").read_text(encoding="utf-8")
+        names = list(dict.fromkeys(_KERNEL_NAME.findall(plain)))
+        if not names:
+            raise KernelError(f'{label}: no kernel found; expected extern "C" __global__ void name(...)')
+        plain = re.sub(r"\b__global__\b", "", plain) + _registration(names)
+        (folder / "kernels.ii").write_text(plain, encoding="utf-8")
+        _run(["-S", *_KERNEL_FLAGS, "kernels.ii", "-o", "plain.s"], folder, label)
+        assembly = guard_shared_arrays((folder / "plain.s").read_text(encoding="utf-8"))
+        (folder / "kernels.s").write_text(assembly, encoding="utf-8")
+        _run(["kernels.s", str(runtime), *_LINK_FLAGS, "-o", str(target)], folder, label)
+
+    return _cached(f"{Path(label).stem}-{key}.so", build)
+
+
+def guard_shared_arrays(assembly: str) -> str:
+    """Put ``__shared__`` arrays between guard zones, and append a table of them.
+
+    Ordinary functions' arrays come as labels in the section ``gpunn_shared``; g++ drops the section
+    from those of templates, which come as ``.comm`` (device code has no other static variables).
+    """
+    arrays: list[tuple[str, str]] = []
+    lines = []
+    section = ""
+    alignment = "\t.balign\t16"
+    for line in assembly.splitlines():
+        words = line.replace(",", " ").split()
+        first = words[0] if words else ""
+        if first in (".section", ".text", ".data", ".bss"):
+            section = words[1] if first == ".section" else first
+        elif first in (".align", ".balign"):
+            alignment = line
+        elif first == ".comm" and words[1].startswith("_ZZ"):
+            name, size, align = words[1], words[2], words[3]
+            lines += [
+                '\t.section\tgpunn_shared,"aw"', f"\t.zero\t{_GUARD_BYTES}", f"\t.balign\t{align}",
+                f"\t.type\t{name}, @object", f"\t.size\t{name}, {size}", f"{name}:", f"\t.zero\t{size}",
+                f"\t.section\t{section}" if section not in (".text", ".data", ".bss") else f"\t{section}",
+            ]  # fmt: skip
+            arrays.append((name, size))
+            continue
+        elif section == "gpunn_shared" and first == ".size":
+            arrays.append((words[1], words[2]))
+        elif section == "gpunn_shared" and first.endswith(":"):
+            lines += [f"\t.zero\t{_GUARD_BYTES}", alignment]
+            alignment = "\t.balign\t16"
+        lines.append(line)
+    if arrays:
+        lines += ['\t.section\tgpunn_shared,"aw"', f"\t.zero\t{_GUARD_BYTES}"]
+        for i, (name, size) in enumerate(arrays):
+            lines += [
+                '\t.section\tgpunn_arrays,"aw"', f"\t.quad\t{name}, {size}, .Lgpunn_name{i}",
+                "\t.section\t.rodata", f".Lgpunn_name{i}:", f'\t.string\t"{name}"',
+            ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _registration(names: list[str]) -> str:
+    """Return C++ that exports the table of kernels (``gpunn_emulator_module_info`` in runtime.h)."""
+    rows = "".join(
+        f'    {{"{name}", &gpunn_emulator_caller<{name}>::call, gpunn_emulator_caller<{name}>::count,\n'
+        f"     gpunn_emulator_caller<{name}>::sizes, gpunn_emulator_caller<{name}>::pointers}},\n"
+        for name in names
+    )
+    weak = '__attribute__((weak, visibility("hidden")))'
+    return f"""
+extern "C" {{
+extern char __start_gpunn_shared[] {weak}, __stop_gpunn_shared[] {weak};
+extern const gpunn_emulator_array __start_gpunn_arrays[] {weak}, __stop_gpunn_arrays[] {weak};
+static const gpunn_emulator_kernel gpunn_emulator_kernels[] = {{
+{rows}}};
+extern const gpunn_emulator_module_info gpunn_emulator_module;
+const gpunn_emulator_module_info gpunn_emulator_module = {{
+    gpunn_emulator_kernels, {len(names)}, __start_gpunn_shared, __stop_gpunn_shared,
+    __start_gpunn_arrays, __stop_gpunn_arrays}};
+}}
+"""
+
+
+@functools.cache
+def _runtime() -> Path:
+    reason = available()
+    if reason:
+        raise DeviceError(reason)
+    key = _key(*_RUNTIME_FLAGS, _compiler(), *_texts(_RUNTIME))
+    sources = [str(_HERE / name) for name in _RUNTIME if name.endswith(".cpp")]
+    name = f"runtime-{key}.so"
+
+    def build(target: Path, folder: Path) -> None:
+        command = [*_RUNTIME_FLAGS, *sources, f"-Wl,-soname,{name}", "-o", str(target)]
+        _run(command, folder, "the emulator's runtime")
+
+    return _cached(name, build)
+
+
+@functools.cache
+def _compiler() -> str:
+    return subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout
+
+
+def _texts(names: tuple[str, ...]) -> list[str]:
+    return [(_HERE / name).read_text(encoding="utf-8") for name in names]
+
+
+def _key(*parts: str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()[:24]
+
+
+def _cache_folder() -> Path:
+    root = os.environ.get("GPUNN_CACHE")
+    return Path(root) if root else Path.home() / ".cache" / "gpunn" / "emulator"
+
+
+def _cached(name: str, build: Callable[[Path, Path], None]) -> Path:
+    """Return the file ``name`` of the cache; have ``build(target, work folder)`` make it if missing."""
+    cache = _cache_folder()
+    path = cache / name
+    if path.exists():
+        return path
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix="build-", dir=cache)
+    except OSError as error:
+        raise KernelError(
+            f"cannot write the emulator's build cache {cache}: {error.strerror}; "
+            "set GPUNN_CACHE to a folder that can be written"
+        ) from error
+    with folder as work:
+        target = Path(work) / name
+        build(target, Path(work))
+        os.replace(target, path)  # whole or not at all, whoever else builds it meanwhile
+    return path
+
+
+def _run(arguments: list[str], folder: Path, what: str) -> None:
+    """Run g++; its output becomes the error's message and never reaches the console."""
+    environment = {**os.environ, "LC_ALL": "C"}
+    result = subprocess.run(
+        ["g++", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        message = result.stderr.strip()[:_MESSAGE_LENGTH]
+        raise KernelError(f"{what} does not compile for the emulator:\n{message}")

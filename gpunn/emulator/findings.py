@@ -1,0 +1,63 @@
+"""What the emulator reports, and where in the source it happened."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from gpunn.errors import KernelError
+
+Index = tuple[int, int, int]
+
+
+class EmulatorFinding(KernelError):
+    """A fault that the emulator found in a running kernel; the launch was abandoned there.
+
+    Attributes
+    ----------
+    kind : str
+        "race", "out-of-bounds", "unwritten-read", "write-to-input", "misaligned",
+        "divergent-barrier", "deadlock", "bad-mask", "absent-lane", "division", "shift", "assert",
+        "trap" or "limit".
+    kernel : str
+        Name of the kernel.
+    file, line : str, int or None
+        The place in the source; the line is None where addr2line (binutils) is missing.
+    block, thread : (x, y, z)
+        Who did it.
+    detail : str
+        What happened, in words.
+    """
+
+    def __init__(
+        self, kind: str, kernel: str, file: str, line: int | None, block: Index, thread: Index, detail: str
+    ) -> None:
+        place = file if line is None else f"{file}:{line}"
+        super().__init__(f"{place} in {kernel}: {detail}")
+        self.kind = kind
+        self.kernel = kernel
+        self.file = file
+        self.line = line
+        self.block = block
+        self.thread = thread
+        self.detail = detail
+
+
+def source_places(library: str, offset: int) -> list[tuple[str, int]]:
+    """Return (file, line) of an instruction, innermost inlined function first; [] if unknown.
+
+    ``offset`` is the return address of a hook, from the start of the library: one past the call.
+    """
+    addr2line = shutil.which("addr2line")
+    if addr2line is None or not offset:
+        return []
+    command = [addr2line, "-e", library, "-i", hex(offset - 1)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    places = []
+    for text in result.stdout.splitlines():
+        file, _, line = text.partition(" ")[0].rpartition(":")
+        # The header that stands in for CUDA is never where the fault is.
+        if line.isdigit() and os.path.basename(file) != "cuda.h":
+            places.append((os.path.basename(file), int(line)))
+    return places

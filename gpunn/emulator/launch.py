@@ -1,0 +1,335 @@
+"""Loads a compiled module and launches its kernels on NumPy arrays (the structures are runtime.h's)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gpunn.emulator.build import compile_kernels
+from gpunn.emulator.findings import EmulatorFinding, Index, source_places
+from gpunn.errors import KernelError
+
+_ACCESS = {"in": 0, "out": 1, "inout": 2}
+_ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
+_MAX_THREADS = 1024
+_MAX_GRID = (2**31 - 1, 65535, 65535)
+_MAX_BLOCK = (1024, 1024, 64)
+_MAX_SHARED = 227 * 1024
+
+_lock = threading.Lock()  # the runtime has one set of fibers and one shadow
+_modules: dict[tuple[str, str, tuple[tuple[str, str], ...]], Module] = {}
+_schedule: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One kernel argument.
+
+    Attributes
+    ----------
+    value : ndarray, NumPy scalar or None
+        A C-contiguous array is passed as a pointer, a scalar (np.void for a struct) by its bytes,
+        None as the null pointer.
+    access : str
+        What the kernel may do with an array: "in" (read; it is initialised), "out" (it starts as
+        unwritten, and is filled with 0xFF bytes) or "inout" (read and write).
+    name : str
+        The parameter's name, for messages.
+    """
+
+    value: np.ndarray | np.generic | None
+    access: str = "in"
+    name: str = ""
+
+
+class _Kernel(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("call", ctypes.c_void_p),
+        ("count", ctypes.c_int32),
+        ("sizes", ctypes.POINTER(ctypes.c_uint32)),
+        ("pointers", ctypes.POINTER(ctypes.c_ubyte)),
+    ]
+
+
+class _ModuleInfo(ctypes.Structure):
+    _fields_ = [
+        ("kernels", ctypes.POINTER(_Kernel)),
+        ("kernel_count", ctypes.c_uint64),
+        ("shared_start", ctypes.c_void_p),
+        ("shared_stop", ctypes.c_void_p),
+        ("arrays_start", ctypes.c_void_p),
+        ("arrays_stop", ctypes.c_void_p),
+    ]
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = [
+        ("address", ctypes.c_uint64),
+        ("bytes", ctypes.c_uint64),
+        ("item_bytes", ctypes.c_uint32),
+        ("access", ctypes.c_uint32),
+        ("name", ctypes.c_char_p),
+    ]
+
+
+class _Request(ctypes.Structure):
+    _fields_ = [
+        ("module", ctypes.POINTER(_ModuleInfo)),
+        ("kernel", ctypes.POINTER(_Kernel)),
+        ("arguments", ctypes.POINTER(ctypes.c_void_p)),
+        ("buffers", ctypes.POINTER(_Buffer)),
+        ("buffer_count", ctypes.c_uint32),
+        ("grid", ctypes.c_uint32 * 3),
+        ("block", ctypes.c_uint32 * 3),
+        ("shared_bytes", ctypes.c_uint32),
+        ("order", ctypes.c_uint32),
+        ("seed", ctypes.c_uint64),
+    ]
+
+
+class _Finding(ctypes.Structure):
+    _fields_ = [
+        ("kind", ctypes.c_char * 32),
+        ("detail", ctypes.c_char * 512),
+        ("file", ctypes.c_char * 256),
+        ("line", ctypes.c_int32),
+        ("offset", ctypes.c_uint64),
+        ("block", ctypes.c_uint32 * 3),
+        ("thread", ctypes.c_uint32 * 3),
+    ]
+
+
+def _layout() -> int:
+    structures = ((_Kernel, 0), (_ModuleInfo, 8), (_Buffer, 16), (_Request, 24), (_Finding, 40))
+    return sum(ctypes.sizeof(structure) << shift for structure, shift in structures)
+
+
+class Module:
+    """The kernels of one compiled source file. Made by `compile_module`."""
+
+    def __init__(self, path: Path, label: str) -> None:
+        self.label = label
+        self._path = path
+        self._library = ctypes.CDLL(str(path))
+        self._info = _ModuleInfo.in_dll(self._library, "gpunn_emulator_module")
+        # Found through the module, which was linked against the runtime that it was compiled for.
+        self._launch = self._library.gpunn_emulator_launch
+        self._launch.argtypes = [ctypes.POINTER(_Request), ctypes.POINTER(_Finding)]
+        self._library.gpunn_emulator_layout.restype = ctypes.c_uint64
+        if self._library.gpunn_emulator_layout() != _layout():
+            raise KernelError("the emulator's runtime.h and launch.py disagree about a structure")
+        kernels = [self._info.kernels[i] for i in range(self._info.kernel_count)]
+        self._kernels = {kernel.name.decode(): kernel for kernel in kernels}
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Names of the kernels in the module."""
+        return tuple(self._kernels)
+
+    def launch(
+        self,
+        kernel: str,
+        grid: Index,
+        block: Index,
+        arguments: Sequence[Argument],
+        shared_bytes: int = 0,
+        extra: Sequence[Argument] = (),
+    ) -> None:
+        """Run ``kernel`` and return when all of its blocks are done.
+
+        Parameters
+        ----------
+        kernel : str
+            Name of the kernel.
+        grid, block : (x, y, z)
+            Blocks in the grid, threads in a block.
+        arguments : sequence of Argument
+            In the order of the kernel's parameters.
+        shared_bytes : int
+            Dynamic shared memory per block.
+        extra : sequence of Argument
+            Arrays that the kernel reaches through pointers inside a struct.
+
+        Raises
+        ------
+        EmulatorFinding
+            If the kernel is at fault. Arrays it had already written stay as they were then.
+        KernelError
+            If the launch does not fit the kernel's signature or the limits of a GPU.
+        """
+        entry = self._kernels.get(kernel)
+        if entry is None:
+            raise KernelError(f"{self.label} has no kernel {kernel}; it has {', '.join(self._kernels)}")
+        where = f"{self.label}: {kernel}"
+        _check_shape(where, grid, block, shared_bytes)
+        values = _pack(where, entry, arguments)
+        buffers = _buffers(where, [*arguments, *extra])
+        order, seed = _current_schedule()
+        request = _Request(
+            ctypes.pointer(self._info),
+            ctypes.pointer(entry),
+            (ctypes.c_void_p * max(1, len(values)))(*[ctypes.addressof(value) for value in values]),
+            (_Buffer * max(1, len(buffers)))(*buffers),
+            len(buffers),
+            tuple(grid),
+            tuple(block),
+            shared_bytes,
+            _ORDERS[order],
+            seed,
+        )
+        finding = _Finding()
+        with _lock:
+            failed = self._launch(ctypes.byref(request), ctypes.byref(finding))
+        if failed:
+            raise self._explain(kernel, finding)
+
+    def _explain(self, kernel: str, finding: _Finding) -> EmulatorFinding:
+        file: str = self.label
+        line: int | None = None
+        detail = finding.detail.decode(errors="replace")
+        if finding.offset:
+            places = source_places(str(self._path), finding.offset)
+            if places:
+                file, line = places[0]
+                callers = [place for place in places[1:] if place[0] == self.label]
+                if file != self.label and callers:
+                    detail += f", called from {self.label}:{callers[-1][1]}"
+        elif finding.line:
+            file, line = os.path.basename(finding.file.decode()), finding.line
+        return EmulatorFinding(
+            finding.kind.decode(), kernel, file, line, tuple(finding.block), tuple(finding.thread), detail
+        )
+
+
+def compile_module(source: str, label: str, defines: Mapping[str, str]) -> Module:
+    """Compile the text of one ``.cu`` file, or return the module made of it before.
+
+    Parameters
+    ----------
+    source : str
+        The file with our own headers inlined; `#line` directives in it name the original files.
+        Every kernel is declared ``extern "C" __global__ void name(...)``.
+    label : str
+        Name of the file, for messages.
+    defines : mapping
+        Macros, as ``-Dname=value``.
+
+    Raises
+    ------
+    KernelError
+        If g++ rejects the source (its message is the error's), or the cache cannot be written.
+    DeviceError
+        If g++ is missing.
+    """
+    key = (source, label, tuple(sorted(defines.items())))
+    module = _modules.get(key)
+    if module is None:
+        module = _modules.setdefault(key, Module(compile_kernels(source, label, defines), label))
+    return module
+
+
+@contextmanager
+def schedule(order: str = "forward", seed: int = 0) -> Iterator[None]:
+    """Choose the order of blocks, warps and lanes within the ``with`` block: forward, reverse, shuffled.
+
+    Outside of it the order is that of ``GPUNN_EMULATOR_SCHEDULE`` ("reverse", "shuffled:3"), else forward.
+    """
+    global _schedule
+    before = _schedule
+    _schedule = _checked_schedule(order, seed, "schedule()")
+    try:
+        yield
+    finally:
+        _schedule = before
+
+
+def _current_schedule() -> tuple[str, int]:
+    if _schedule is not None:
+        return _schedule
+    name = "GPUNN_EMULATOR_SCHEDULE"
+    order, _, seed = os.environ.get(name, "forward").partition(":")
+    if not (seed or "0").isdigit():
+        raise KernelError(f'{name}: expected an order and a seed such as "shuffled:3"; got seed {seed!r}')
+    return _checked_schedule(order, int(seed or "0"), name)
+
+
+def _checked_schedule(order: str, seed: int, where: str) -> tuple[str, int]:
+    if order not in _ORDERS:
+        raise KernelError(f"{where}: expected one of {', '.join(_ORDERS)}; got {order!r}")
+    return order, seed
+
+
+def _check_shape(where: str, grid: Index, block: Index, shared_bytes: int) -> None:
+    for name, shape, limits in (("grid", grid, _MAX_GRID), ("block", block, _MAX_BLOCK)):
+        if len(shape) != 3 or any(not 1 <= n <= limit for n, limit in zip(shape, limits, strict=True)):
+            raise KernelError(f"{where}: expected a {name} between (1, 1, 1) and {limits}; got {tuple(shape)}")
+    if block[0] * block[1] * block[2] > _MAX_THREADS:
+        raise KernelError(f"{where}: expected at most {_MAX_THREADS} threads in a block; got {tuple(block)}")
+    if grid[0] * grid[1] * grid[2] > _MAX_GRID[0]:
+        raise KernelError(f"{where}: the grid {tuple(grid)} is too large to emulate")
+    if not 0 <= shared_bytes <= _MAX_SHARED:
+        raise KernelError(f"{where}: expected at most {_MAX_SHARED} bytes of dynamic shared memory; got {shared_bytes}")
+
+
+def _pack(where: str, kernel: _Kernel, arguments: Sequence[Argument]) -> list[ctypes.Array[ctypes.c_char]]:
+    """Return the bytes of each argument, as the kernel's parameters want them."""
+    if len(arguments) != kernel.count:
+        raise KernelError(f"{where}: expected {kernel.count} arguments; got {len(arguments)}")
+    packed = []
+    for i, argument in enumerate(arguments):
+        name = f"{where}: argument {i}" + (f" ({argument.name})" if argument.name else "")
+        value, size = argument.value, kernel.sizes[i]
+        if value is None or isinstance(value, np.ndarray):
+            if not kernel.pointers[i]:
+                kind = "None" if value is None else "an array"
+                raise KernelError(f"{name}: expected a scalar of {size} bytes, passed by value; got {kind}")
+            data = (0 if value is None else value.ctypes.data).to_bytes(size, "little")
+        elif isinstance(value, np.generic):
+            data = value.tobytes()
+            if kernel.pointers[i]:
+                raise KernelError(f"{name}: expected an array or None for a pointer; got {value.dtype} {value}")
+            if len(data) != size:
+                raise KernelError(f"{name}: expected {size} bytes; got {value.dtype} of {len(data)} bytes")
+        else:
+            raise KernelError(f"{name}: expected an array, a NumPy scalar or None; got {type(value).__name__}")
+        packed.append(ctypes.create_string_buffer(data, size))
+    return packed
+
+
+def _buffers(where: str, arguments: Sequence[Argument]) -> list[_Buffer]:
+    """Return the memory that the arguments reach, sorted; arrays that overlap become one buffer.
+
+    Where one array is read through one parameter and written through another, it is both.
+    """
+    spans = []
+    for argument in arguments:
+        value = argument.value
+        if argument.access not in _ACCESS:
+            raise KernelError(f"{where}: expected access in, out or inout; got {argument.access!r}")
+        if not isinstance(value, np.ndarray):
+            continue
+        if not value.flags.c_contiguous:
+            raise KernelError(f"{where}: expected C-contiguous arrays; {argument.name} has strides {value.strides}")
+        if argument.access != "in" and not value.flags.writeable:
+            raise KernelError(f"{where}: {argument.name} is written to, but the array is read-only")
+        spans.append((value.ctypes.data, value.nbytes, value.itemsize, argument.access, argument.name))
+    spans.sort(key=lambda span: span[:2])
+    merged: list[tuple[int, int, int, str, str]] = []
+    for span in spans:
+        if merged and span[0] < merged[-1][0] + merged[-1][1]:
+            start, size, item, access, name = merged[-1]
+            end = max(start + size, span[0] + span[1])
+            both = access if access == span[3] else "inout"
+            names = name if span[4] in name.split(" = ") else f"{name} = {span[4]}"
+            merged[-1] = (start, end - start, min(item, span[2]), both, names)
+        else:
+            merged.append(span)
+    return [_Buffer(a, size, item, _ACCESS[access], name.encode()) for a, size, item, access, name in merged]

@@ -1,0 +1,98 @@
+// runtime.h: the emulator's C interface, seen from both sides.
+//
+// Kernels (through cuda.h) call the functions of the first part; Python (through ctypes, launch.py)
+// fills in the structures of the second part and calls gpunn_emulator_launch. Besides these, kernels
+// call the `__tsan_*` and `__ubsan_*` hooks that g++ puts before every memory access (hooks.cpp).
+#pragma once
+
+#include <stdint.h>
+
+extern "C" {
+
+// ---- called by kernels --------------------------------------------------------------------------------
+
+// Positions: `line` and `file` are those of the call in the kernel's source, for messages.
+
+enum {
+    gpunn_emulator_sync,
+    gpunn_emulator_sync_or,
+    gpunn_emulator_sync_and,
+    gpunn_emulator_sync_count,
+};
+// __syncthreads and its kin: waits for all threads of the block, returns the combined predicate.
+int gpunn_emulator_barrier(int operation, int predicate, int line, const char* file);
+// Waits for the lanes of `mask`; orders the memory accesses of those lanes.
+void gpunn_emulator_sync_warp(unsigned mask, int line, const char* file);
+// Waits for the lanes of `mask`; returns their operands, `bytes` apart, indexed by lane. Orders nothing.
+const void* gpunn_emulator_exchange_bytes(unsigned operation, unsigned mask, const void* operand,
+                                          unsigned bytes, int line, const char* file);
+// Stops the launch unless `lane` is one of those that took part in the exchange.
+void gpunn_emulator_require_lane(unsigned mask, int lane, int line, const char* file);
+int gpunn_emulator_lane(void);
+unsigned gpunn_emulator_lanes(void);        // the lanes that this warp has (a bit each)
+unsigned gpunn_emulator_active_mask(void);  // those of them that have not returned
+void gpunn_emulator_fence(void);
+// Announces an atomic read-modify-write of `bytes` at `address`, which the caller then does.
+void gpunn_emulator_atomic(const void* address, unsigned bytes, int line, const char* file);
+// 16-byte aligned (in fact 128), as many bytes as the launch asked for.
+void* gpunn_emulator_dynamic_shared(void);
+[[noreturn]] void gpunn_emulator_stop(const char* kind, const char* detail, int line, const char* file);
+
+// ---- what a compiled module exports, as `gpunn_emulator_module` ---------------------------------------
+
+struct gpunn_emulator_kernel {
+    const char* name;
+    void (*call)(void** arguments);
+    int32_t count;                  // of parameters
+    const uint32_t* sizes;          // sizeof each
+    const unsigned char* pointers;  // 1 where the parameter is a pointer
+};
+struct gpunn_emulator_array {  // one __shared__ array, from the table that build.py appends
+    char* address;
+    uint64_t bytes;
+    const char* name;  // mangled
+};
+struct gpunn_emulator_module_info {
+    const gpunn_emulator_kernel* kernels;
+    uint64_t kernel_count;
+    char *shared_start, *shared_stop;  // the section with all __shared__ arrays and their guard zones
+    const gpunn_emulator_array *arrays_start, *arrays_stop;
+};
+
+// ---- called by Python ---------------------------------------------------------------------------------
+
+enum { gpunn_emulator_in, gpunn_emulator_out, gpunn_emulator_inout };
+enum { gpunn_emulator_forward, gpunn_emulator_reverse, gpunn_emulator_shuffled };
+
+struct gpunn_emulator_buffer {  // memory that the launch may reach; no two overlap
+    uint64_t address, bytes;
+    uint32_t item_bytes;  // to count elements in messages
+    uint32_t access;      // gpunn_emulator_in, _out, _inout
+    const char* name;
+};
+struct gpunn_emulator_request {
+    const gpunn_emulator_module_info* module;
+    const gpunn_emulator_kernel* kernel;
+    void** arguments;
+    const gpunn_emulator_buffer* buffers;
+    uint32_t buffer_count;
+    uint32_t grid[3], block[3];
+    uint32_t shared_bytes;
+    uint32_t order;
+    uint64_t seed;
+};
+struct gpunn_emulator_finding {
+    char kind[32];
+    char detail[512];
+    char file[256];  // empty where only `offset` tells the place
+    int32_t line;
+    uint64_t offset;  // of the instruction, from the start of the module; 0 if `line` is set
+    uint32_t block[3], thread[3];
+};
+
+// Runs one launch. Returns 0, or 1 with `finding` filled in. Not reentrant: the caller holds a lock.
+int gpunn_emulator_launch(const gpunn_emulator_request* request, gpunn_emulator_finding* finding);
+// sizeof the structures above, so that a Python declaration that has drifted is noticed.
+uint64_t gpunn_emulator_layout(void);
+
+}  // extern "C"

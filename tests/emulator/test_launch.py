@@ -1,0 +1,252 @@
+"""What surrounds a kernel: compiling, the cache, checking arguments, the order of threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpunn.emulator
+from gpunn.emulator import Argument, EmulatorFinding, Module, available, build, compile_module, schedule
+from gpunn.errors import DeviceError, KernelError
+
+pytestmark = [
+    pytest.mark.emulator,
+    pytest.mark.skipif(available() is not None, reason=str(available())),
+]
+
+AXPY = """\
+extern "C" __global__ void axpy(float* y, const float* x, float a, int n) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) y[i] += a * x[i] + OFFSET;
+}
+#ifdef NEVER
+extern "C" __global__ void left_out(float* y) {}
+#endif
+extern "C" __global__ void __launch_bounds__(64, 2)
+on_its_own_line(float* y) { y[threadIdx.x] = 1.0f; }
+"""
+ORDER = """\
+extern "C" __global__ void order(int* y, int* next) {
+    y[atomicAdd(next, 1)] = blockIdx.x * blockDim.x + threadIdx.x;
+}
+"""
+
+
+def axpy() -> Module:
+    return compile_module(AXPY, "axpy.cu", {"OFFSET": "0"})
+
+
+def floats(n: int) -> np.ndarray:
+    return np.ones(n, np.float32)
+
+
+def test_kernels_are_found() -> None:
+    assert axpy().kernels == ("axpy", "on_its_own_line")
+
+
+def test_defines_make_another_module() -> None:
+    other = compile_module(AXPY, "axpy.cu", {"OFFSET": "5"})
+    assert other is not axpy()
+    assert axpy() is axpy()
+    y = floats(4)
+    arguments = [Argument(y, "inout"), Argument(floats(4)), Argument(np.float32(2)), Argument(np.int32(4))]
+    other.launch("axpy", (1, 1, 1), (32, 1, 1), arguments)
+    np.testing.assert_array_equal(y, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([floats(4)], "axpy.cu: axpy: expected 4 arguments; got 1"),
+        ([floats(4), floats(4), np.float64(2), np.int32(4)], r"argument 2 \(a\): expected 4 bytes; got float64 of 8"),
+        ([floats(4), floats(4), np.float32(2), np.int64(4)], r"argument 3 \(n\): expected 4 bytes; got int64 of 8"),
+        ([floats(4), floats(4), 2.0, np.int32(4)], r"argument 2 \(a\): .* got float"),
+        ([floats(4), np.float32(2), np.float32(2), np.int32(4)], r"argument 1 \(x\): expected an array or None"),
+        ([floats(4), floats(4), np.float32(2), None], r"argument 3 \(n\): expected a scalar of 4 bytes.* got None"),
+        ([floats(8)[::2], floats(4), np.float32(2), np.int32(4)], "expected C-contiguous arrays; y has strides"),
+    ],
+)
+def test_arguments_must_fit_the_signature(arguments: list[object], message: str) -> None:
+    given = [
+        Argument(value, "inout" if name == "y" else "in", name)  # type: ignore[arg-type]
+        for value, name in zip(arguments, "yxan", strict=False)
+    ]
+    with pytest.raises(KernelError, match=message):
+        axpy().launch("axpy", (1, 1, 1), (32, 1, 1), given)
+
+
+def test_read_only_array_cannot_be_an_output() -> None:
+    y = floats(64)
+    y.flags.writeable = False
+    with pytest.raises(KernelError, match="y is written to, but the array is read-only"):
+        axpy().launch("on_its_own_line", (1, 1, 1), (64, 1, 1), [Argument(y, "out", "y")])
+
+
+@pytest.mark.parametrize(
+    ("grid", "block", "shared", "message"),
+    [
+        ((0, 1, 1), (32, 1, 1), 0, "expected a grid between"),
+        ((1, 70000, 1), (32, 1, 1), 0, "expected a grid between"),
+        ((1, 1, 1), (32, 64, 1), 0, "at most 1024 threads"),
+        ((1, 1, 1), (1, 1, 65), 0, "expected a block between"),
+        ((1, 1, 1), (32, 1, 1), 1 << 20, "bytes of dynamic shared memory; got 1048576"),
+    ],
+)
+def test_launch_shape_must_fit_a_gpu(
+    grid: tuple[int, int, int], block: tuple[int, int, int], shared: int, message: str
+) -> None:
+    with pytest.raises(KernelError, match=message):
+        axpy().launch("on_its_own_line", grid, block, [Argument(floats(64), "out")], shared)
+
+
+def test_unknown_kernel_is_named_with_those_there_are() -> None:
+    with pytest.raises(KernelError, match=r"axpy.cu has no kernel saxpy; it has axpy, on_its_own_line"):
+        axpy().launch("saxpy", (1, 1, 1), (1, 1, 1), [])
+
+
+def test_output_starts_as_nan() -> None:
+    y = floats(40)
+    axpy().launch("on_its_own_line", (1, 1, 1), (32, 1, 1), [Argument(y, "out")])
+    np.testing.assert_array_equal(y, np.r_[floats(32), np.full(8, np.nan, np.float32)])
+
+
+def test_empty_arrays_have_no_element() -> None:
+    with pytest.raises(EmulatorFinding, match="past the end of y"):
+        axpy().launch("on_its_own_line", (1, 1, 1), (1, 1, 1), [Argument(floats(0), "out", "y")])
+
+
+def test_compiler_message_names_file_and_line(capfd: pytest.CaptureFixture[str]) -> None:
+    source = 'extern "C" __global__ void f(float* y) {\n    y[0] = missing;\n}\n'
+    with pytest.raises(KernelError, match=r"bad.cu:2:12: error: 'missing' was not declared"):
+        compile_module(source, "bad.cu", {})
+    assert capfd.readouterr() == ("", "")
+
+
+def test_source_without_kernels_is_refused() -> None:
+    with pytest.raises(KernelError, match=r'none.cu: no kernel found; expected extern "C" __global__'):
+        compile_module("__device__ int f() { return 1; }\n", "none.cu", {})
+
+
+def test_huge_local_array_is_refused() -> None:
+    source = """extern "C" __global__ void f(float* y, int i) {
+    float big[40000];
+    for (int k = 0; k < 40000; ++k) big[k] = k * y[k];
+    y[i] = big[i];
+}
+"""
+    with pytest.raises(KernelError, match="frame size"):
+        compile_module(source, "huge.cu", {})
+
+
+def launch_order(order: str, seed: int = 0) -> list[int]:
+    y, counter = np.zeros(256, np.int32), np.zeros(1, np.int32)
+    module = compile_module(ORDER, "order.cu", {})
+    with schedule(order, seed):
+        module.launch("order", (4, 1, 1), (64, 1, 1), [Argument(y, "inout"), Argument(counter, "inout")])
+    return y.tolist()
+
+
+def test_schedules() -> None:
+    assert launch_order("forward") == list(range(256))
+    assert launch_order("reverse") == list(range(255, -1, -1))
+    shuffled = launch_order("shuffled", 1)
+    assert shuffled == launch_order("shuffled", 1) != launch_order("shuffled", 2)
+    assert sorted(shuffled) == list(range(256))
+    # Blocks, and warps within them, stay together.
+    assert all(len({i // 32 for i in shuffled[k : k + 32]}) == 1 for k in range(0, 256, 32))
+    assert all(len({i // 64 for i in shuffled[k : k + 64]}) == 1 for k in range(0, 256, 64))
+
+
+def test_schedule_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = compile_module(ORDER, "order.cu", {})
+    y, counter = np.zeros(256, np.int32), np.zeros(1, np.int32)
+    arguments = [Argument(y, "inout"), Argument(counter, "inout")]
+    monkeypatch.setenv("GPUNN_EMULATOR_SCHEDULE", "shuffled:3")
+    module.launch("order", (4, 1, 1), (64, 1, 1), arguments)
+    assert y.tolist() == launch_order("shuffled", 3)
+    for bad in ("sideways", "shuffled:x"):
+        monkeypatch.setenv("GPUNN_EMULATOR_SCHEDULE", bad)
+        with pytest.raises(KernelError, match="GPUNN_EMULATOR_SCHEDULE"):
+            module.launch("order", (4, 1, 1), (64, 1, 1), arguments)
+
+
+def test_threads_may_launch_at_once() -> None:
+    module = axpy()
+    results = [floats(1000) for _ in range(4)]
+
+    def work(y: np.ndarray) -> None:
+        arguments = [Argument(y, "inout"), Argument(floats(1000)), Argument(np.float32(1)), Argument(np.int32(1000))]
+        for _ in range(20):
+            module.launch("axpy", (8, 1, 1), (128, 1, 1), arguments)
+
+    threads = [threading.Thread(target=work, args=(y,)) for y in results]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_array_equal(results, np.full((4, 1000), 21, np.float32))
+
+
+@pytest.fixture
+def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("GPUNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(gpunn.emulator.launch, "_modules", {})
+    build._runtime.cache_clear()
+    yield tmp_path / "cache"
+    build._runtime.cache_clear()
+
+
+def test_cache_is_used_again_and_left_tidy(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = build.compile_kernels(AXPY, "axpy.cu", {"OFFSET": "0"})
+    assert sorted(p.name.split("-")[0] for p in fresh_cache.iterdir()) == ["axpy", "runtime"]
+    monkeypatch.setattr(build, "_run", None)  # nothing may be compiled now
+    assert build.compile_kernels(AXPY, "axpy.cu", {"OFFSET": "0"}) == path
+
+
+def test_two_processes_may_build_at_once(tmp_path: Path) -> None:
+    program = (
+        "from gpunn.emulator import *; import numpy as np;"
+        f"m = compile_module({AXPY!r}, 'axpy.cu', {{'OFFSET': '0'}}); y = np.zeros(64, np.float32);"
+        "m.launch('on_its_own_line', (1, 1, 1), (64, 1, 1), [Argument(y, 'out')]); assert (y == 1).all()"
+    )
+    environment = {**os.environ, "GPUNN_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    running = [subprocess.Popen([sys.executable, "-c", program], env=environment) for _ in range(3)]
+    assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
+
+
+def test_cache_that_cannot_be_written(fresh_cache: Path) -> None:
+    fresh_cache.write_text("a file where the folder should be")
+    with pytest.raises(KernelError, match=f"cache {fresh_cache}: .*; set GPUNN_CACHE to a folder"):
+        compile_module(AXPY, "axpy.cu", {"OFFSET": "0"})
+
+
+def test_without_compiler(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(fresh_cache))
+    assert "apt install g++" in str(available())
+    with pytest.raises(DeviceError, match=r"needs g[+][+]"):
+        compile_module(AXPY, "axpy.cu", {"OFFSET": "0"})
+
+
+def test_without_addr2line_the_file_is_still_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = axpy()
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(EmulatorFinding, match=r"^axpy.cu in on_its_own_line: out of bounds") as caught:
+        module.launch("on_its_own_line", (1, 1, 1), (64, 1, 1), [Argument(floats(32), "out", "y")])
+    assert caught.value.line is None
+
+
+def test_import_runs_no_program() -> None:
+    program = (
+        "import subprocess, ctypes\n"
+        "subprocess.Popen = ctypes.CDLL = None\n"
+        "import gpunn.emulator\n"
+    )  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
