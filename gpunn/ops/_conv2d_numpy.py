@@ -144,12 +144,13 @@ def _data_gradient(dx: np.ndarray, dz: np.ndarray, weight: np.ndarray, window: W
     n, h, w, c = dx.shape
     k, r_count, s_count, depth = weight.shape
     channels = slice(g * depth, (g + 1) * depth)
-    if window.stride == (1, 1) and groups == 1 and k <= c and not (r_count == s_count == 1):
-        _data_gradient_as_forward(dx, dz, weight, window)
-        return
-    if r_count == s_count == 1 and window.stride == (1, 1) and window.padding == (0, 0) and groups == 1:
-        np.matmul(dz, weight.reshape(k, depth), out=dx.reshape(-1, c))
-        return
+    if window.stride == (1, 1) and groups == 1:
+        if r_count == s_count == 1 and window.padding == (0, 0):
+            np.matmul(dz, weight.reshape(k, depth), out=dx.reshape(-1, c))
+            return
+        if k <= 4 * c:
+            _data_gradient_as_forward(dx, dz, weight, window)
+            return
     (ph, pw), (sh, sw), (dh, dw) = window.padding, window.stride, window.dilation
     taps = threads.scratch.array("taps", (len(dz), r_count * s_count * depth), dx.dtype)
     np.matmul(dz, weight.reshape(k, -1), out=taps)
@@ -166,7 +167,7 @@ def _data_gradient(dx: np.ndarray, dz: np.ndarray, weight: np.ndarray, window: W
 def _data_gradient_as_forward(dx: np.ndarray, dz: np.ndarray, weight: np.ndarray, window: Window) -> None:
     """Stride 1: dx is dz, padded, convolved with the filter turned by 180 degrees.
 
-    Copies long runs of K channels instead of adding short ones of C; pays where K <= C.
+    Copies long runs of K channels instead of adding short ones of C; pays until K is a few times C.
     """
     n, h, w, c = dx.shape
     k, r, s, _ = weight.shape

@@ -9,6 +9,7 @@ import numpy as np
 from gpunn import threads
 from gpunn.device import Device
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.ops._masking import keep_where
 from gpunn.ops.combine import combine
 from gpunn.primitive import primitive
 
@@ -54,7 +55,7 @@ def _(dy: np.ndarray, y: np.ndarray | None, wants_bias: bool) -> tuple[np.ndarra
 
     def task(number: int, part: slice) -> None:
         if y is not None:
-            dz[part] = np.where(y[part] > 0, dy[part], dy.dtype.type(0))
+            keep_where(y[part] > 0, dy[part], dz[part])
         if wants_bias:
             np.matmul(np.ones(part.stop - part.start, dy.dtype), dz[part], out=sums[number])
 

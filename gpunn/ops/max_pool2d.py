@@ -12,6 +12,7 @@ from gpunn._tensor import Tensor
 from gpunn.device import Device
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
 from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.ops._masking import keep_where
 from gpunn.ops.geometry import Pair, Window, pair
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -95,15 +96,16 @@ def _(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
     taps = [(r * window.S + s, *_tap(window, r, s)) for r in range(window.R) for s in range(window.S)]
 
     def task(images: slice) -> None:
-        # First all maxima, then, from the last element to the first, who equals them: ties go to the first.
         block, best, winner = x[images], y[images], offset[images]
         best[...] = -np.inf
-        for _, out, source in taps:
-            np.maximum(best[out], block[source], out=best[out])
         winner[...] = 0
-        for code, out, source in reversed(taps):
-            np.copyto(winner[out], np.uint8(code), where=block[source] == best[out])
-        if np.isnan(best).any():  # which equals nothing
+        for code, out, source in taps:
+            # Codes rise, so the last element that beat all before it has the largest: a maximum
+            # keeps it, where a masked copy would go element by element. Ties stay with the first.
+            beats = np.greater(block[source], best[out])
+            np.maximum(winner[out], beats.view(np.uint8) * np.uint8(code), out=winner[out])
+            np.maximum(best[out], block[source], out=best[out])
+        if not (best > -np.inf).all():  # NaN, or a window of minus infinities, which beat nothing
             best[...], winner[...] = max_pool2d_forward.plain(np, block, window)
 
     threads.run([lambda images=images: task(images) for images in _image_blocks(x)])
@@ -164,11 +166,15 @@ def max_pool2d_backward(xp: Any, dy: Any, offset: Any, window: Window) -> Any:
 
 @max_pool2d_backward.numpy
 def _(dy: np.ndarray, offset: np.ndarray, window: Window) -> np.ndarray:
-    dx = np.zeros((dy.shape[0], window.H, window.W, dy.shape[3]), dy.dtype)
+    shape = (dy.shape[0], window.H, window.W, dy.shape[3])
     apart = all(
         step > spread * (k - 1)
         for step, spread, k in zip(window.stride, window.dilation, (window.R, window.S), strict=True)
     )
+
+    # Windows that tile the image write every input; otherwise what no window covers must be zero.
+    tiles = apart and (window.R * window.P, window.S * window.Q) == shape[1:3] and window.padding == (0, 0)
+    dx = (np.empty if tiles else np.zeros)(shape, dy.dtype)
 
     def task(images: slice) -> None:
         block, gradient, winner = dx[images], dy[images], offset[images]
@@ -177,9 +183,11 @@ def _(dy: np.ndarray, offset: np.ndarray, window: Window) -> np.ndarray:
                 out, source = _tap(window, r, s)
                 won = winner[out] == r * window.S + s
                 if apart:  # windows do not overlap: every input has one window at most
-                    np.copyto(block[source], gradient[out], where=won)
+                    keep_where(won, gradient[out], block[source])
                 else:
-                    block[source] += np.where(won, gradient[out], dy.dtype.type(0))
+                    share = np.empty(won.shape, dy.dtype)
+                    keep_where(won, gradient[out], share)
+                    block[source] += share
 
     threads.run([lambda images=images: task(images) for images in _image_blocks(dx)])
     return dx

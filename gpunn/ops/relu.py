@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import threads
 from gpunn._tensor import Tensor
 from gpunn.device import Device
 from gpunn.errors import DTypeError, where
 from gpunn.launcher import KernelSource
+from gpunn.ops._masking import keep_where
 from gpunn.ops.arithmetic import launch_elementwise
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -31,6 +33,15 @@ def relu_forward(xp: Any, x: Any) -> Any:
     return xp.maximum(x, x.dtype.type(0))
 
 
+@relu_forward.numpy
+def _(x: np.ndarray) -> np.ndarray:
+    y = np.empty_like(x)
+    source, target = x.reshape(-1), y.reshape(-1)
+    parts = threads.spans(x.size, max(1, x.nbytes >> 18))
+    threads.run([lambda p=p: np.maximum(source[p], x.dtype.type(0), out=target[p]) for p in parts])
+    return y
+
+
 @relu_forward.kernel
 def _(device: Device, x: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
@@ -49,6 +60,19 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 def relu_backward(xp: Any, dy: Any, y: Any) -> Any:
     """dx = dy where y > 0, else 0 (at x = 0 the gradient is 0, as in PyTorch)."""
     return xp.where(y > 0, dy, dy.dtype.type(0))
+
+
+@relu_backward.numpy
+def _(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    dx = np.empty_like(dy)
+    flat = dx.reshape(-1), dy.reshape(-1), y.reshape(-1)
+
+    def task(part: slice) -> None:
+        out, gradient, output = (a[part] for a in flat)
+        keep_where(output > 0, gradient, out)
+
+    threads.run([lambda part=part: task(part) for part in threads.spans(dy.size, max(1, dy.nbytes >> 18))])
+    return dx
 
 
 @relu_backward.kernel

@@ -1,0 +1,380 @@
+"""Batch normalisation, with an addition and a ReLU after it in the same pass (``kernels/batch_norm.cu``).
+
+Training is two primitives: the statistics of the batch, which also move the running estimates, and the
+normalisation, which serves evaluation as well. Every array is seen as a matrix of rows and channels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.device import Device, same_device
+from gpunn.errors import DTypeError, ShapeError, UsageError, where
+from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.ops import _batch_norm_cpu
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+SOURCE = KernelSource("batch_norm.cu", REAL=("float", "double"), VEC=(1, 4))
+_BLOCK = 256  # threads of a block; BLOCK in batch_norm.cu is the most it may be
+_PARTS = 1024  # blocks of a reduction: enough for a full load of the largest GPUs
+_ROWS = 8  # rows that a thread does at least, so that loading the channels' numbers pays
+
+
+# -- how the work is cut up -----------------------------------------------------------------------
+
+
+Triple = tuple[int, int, int]
+
+
+def _grid(rows: int, channels: int, vec: int, threads: int, most: int) -> tuple[int, Triple, Triple]:
+    """Rows of a chunk, grid and block for a kernel over a (rows, channels) matrix in at most ``most`` blocks."""
+    vectors = ceil_div(channels, vec)
+    tiles = ceil_div(vectors, 32)  # 32 threads side by side read whole lines of memory
+    across = ceil_div(vectors, tiles)
+    down = max(1, threads // across)
+    per_chunk = max(down * _ROWS, ceil_div(rows, max(1, most // tiles)))
+    return per_chunk, (ceil_div(rows, per_chunk), tiles, 1), (across, down, 1)
+
+
+def _merge_grid(channels: int, chunks: int, threads: int) -> tuple[Triple, Triple]:
+    """Grid and block for the merge of ``chunks`` parts: 32 channels a block, the parts spread over its rows."""
+    across = min(channels, 32)
+    return (ceil_div(channels, across), 1, 1), (across, max(1, min(threads // across, chunks)), 1)
+
+
+# -- statistics -----------------------------------------------------------------------------------
+
+
+def _images(rng: np.random.Generator) -> list[np.ndarray]:
+    """Physical inputs: images and rows of features; of several chunks, odd, of size one, empty, float64."""
+    shapes = ((2, 15, 15, 40), (3, 5, 7, 4), (7, 3), (1, 1, 2, 1), (0, 3, 3, 4), (130, 33))
+    made = [(3 * rng.standard_normal(s) + rng.standard_normal(s[-1])).astype(np.float32) for s in shapes]
+    return [*made, rng.standard_normal((2, 3, 5, 8)) + 1]
+
+
+def _numbers(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+    """One positive number a channel."""
+    return (0.5 + rng.random(x.shape[-1])).astype(x.dtype)
+
+
+def _statistics_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for number, x in enumerate(_images(rng)):
+        running = {"running_mean": -_numbers(rng, x), "running_var": _numbers(rng, x), "batches": np.array(3 * number)}
+        made.append({"x": x, **running, "momentum": 0.1 if number % 2 else None})
+    bare = {"running_mean": None, "running_var": None, "batches": None}
+    return [*made, {"x": made[1]["x"], **bare, "momentum": 0.1}]
+
+
+@primitive(
+    examples=_statistics_examples,
+    returns=("mean", "var"),
+    mutates=("running_mean", "running_var", "batches"),
+)
+def batch_norm_statistics(
+    xp: Any, x: Any, running_mean: Any, running_var: Any, batches: Any, momentum: float | None
+) -> tuple[Any, Any]:
+    """Mean and (biased) variance of each channel of x (…, C); moves the running estimates and counts the batch.
+
+    running = (1 - momentum) running + momentum estimate, with the unbiased variance; momentum None means
+    1 / batches. Each of the three mutated arrays may be None. An empty batch changes nothing.
+    """
+    axes = tuple(range(x.ndim - 1))
+    rows = math.prod(x.shape[:-1])
+    if rows == 0:
+        return xp.zeros(x.shape[-1], x.dtype), xp.zeros(x.shape[-1], x.dtype)
+    mean = x.mean(axis=axes)
+    var = ((x - mean) ** 2).mean(axis=axes)
+    if batches is not None:
+        batches += 1
+    share = 1 / batches if momentum is None else momentum
+    if running_mean is not None:
+        running_mean[...] = (1 - share) * running_mean + share * mean
+    if running_var is not None:
+        running_var[...] = (1 - share) * running_var + share * var * (rows / max(rows - 1, 1))
+    return mean, var
+
+
+batch_norm_statistics.numpy(_batch_norm_cpu.statistics)
+
+
+@batch_norm_statistics.kernel
+def _(
+    device: Device, x: Any, running_mean: Any, running_var: Any, batches: Any, momentum: float | None,
+    threads: int = _BLOCK, most: int = _PARTS,
+) -> tuple[Any, Any]:
+    channels = x.shape[-1]
+    rows = math.prod(x.shape[:-1])
+    if rows == 0:
+        return device.zeros((channels,), x.dtype), device.zeros((channels,), x.dtype)
+    error, real = device.error_buffer, c_type(x.dtype, "batch_norm")
+    vec = vector_width(channels, x, batches, error)
+    per_chunk, grid, block = _grid(rows, channels, vec, threads, most)
+    part_mean, part_m2 = (device.empty((grid[0], channels), x.dtype) for _ in range(2))
+    args = (part_mean, part_m2, batches, x, error, rows, channels, per_chunk)
+    SOURCE.launch(device, "batch_norm_moments", grid, block, args, REAL=real, VEC=vec)
+    mean, var = (device.empty((channels,), x.dtype) for _ in range(2))
+    merge, block = _merge_grid(channels, grid[0], threads)
+    args = (mean, var, running_mean, running_var, part_mean, part_m2, batches, error, rows, channels, per_chunk)
+    last = (grid[0], -1.0 if momentum is None else momentum)
+    SOURCE.launch(device, "batch_norm_statistics", merge, block, (*args, *last), REAL=real, VEC=1)
+    return mean, var
+
+
+# -- normalisation --------------------------------------------------------------------------------
+
+
+def _normalise_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for number, x in enumerate(_images(rng)):
+        example = {"x": x, "mean": -_numbers(rng, x), "var": _numbers(rng, x), "weight": None, "bias": None}
+        if number % 3:
+            example |= {"weight": _numbers(rng, x), "bias": -_numbers(rng, x)}
+        residual = rng.standard_normal(x.shape).astype(x.dtype) if number % 2 else None
+        made.append({**example, "residual": residual, "eps": 1e-5, "relu": number % 4 > 1})
+    return made
+
+
+@primitive(examples=_normalise_examples, returns=("y",))
+def batch_norm_normalise(
+    xp: Any, x: Any, mean: Any, var: Any, weight: Any, bias: Any, residual: Any, eps: float, relu: bool
+) -> Any:
+    """y = (x - mean) / sqrt(var + eps) * weight + bias + residual, then ReLU if asked; None leaves a step out."""
+    y = (x - mean) / xp.sqrt(var + eps)
+    if weight is not None:
+        y = y * weight
+    if bias is not None:
+        y = y + bias
+    if residual is not None:
+        y = y + residual
+    return xp.maximum(y, x.dtype.type(0)) if relu else y
+
+
+batch_norm_normalise.numpy(_batch_norm_cpu.normalise)
+
+
+@batch_norm_normalise.kernel
+def _(
+    device: Device, x: Any, mean: Any, var: Any, weight: Any, bias: Any, residual: Any, eps: float, relu: bool,
+    threads: int = _BLOCK,
+) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    channels = x.shape[-1]
+    rows = math.prod(x.shape[:-1])
+    arrays = (y, x, mean, var, weight, bias, residual)
+    vec = vector_width(channels, *arrays)
+    per_chunk, grid, block = _grid(rows, channels, vec, threads, max(rows, 1))
+    args = (*arrays, rows, channels, per_chunk, eps, int(relu))
+    SOURCE.launch(device, "batch_norm_normalise", grid, block, args, REAL=c_type(x.dtype, "batch_norm"), VEC=vec)
+    return y
+
+
+# -- backward -------------------------------------------------------------------------------------
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    wanted = ((True,) * 4, (True, False, False, False), (False, True, True, False), (False, False, False, True))
+    made = []
+    for number, x in enumerate(_images(rng)):
+        for training in (True, False):
+            axes = tuple(range(x.ndim - 1))
+            mean = x.mean(axis=axes) if training and x.size else -_numbers(rng, x)
+            var = x.var(axis=axes) if training and x.size else _numbers(rng, x)
+            y = rng.standard_normal(x.shape).astype(x.dtype) if number % 3 != 1 else None
+            needs = wanted[(number + training) % 4]
+            weight = _numbers(rng, x) if number % 2 else None
+            example = {"dy": rng.standard_normal(x.shape).astype(x.dtype), "x": x, "y": y, "mean": mean, "var": var}
+            made.append({**example, "weight": weight, "eps": 1e-3, "training": training, "needs": needs})
+    return made
+
+
+@primitive(examples=_backward_examples, returns=("dx", "dweight", "dbias", "dresidual"))
+def batch_norm_backward(
+    xp: Any, dy: Any, x: Any, y: Any, mean: Any, var: Any, weight: Any, eps: float, training: bool,
+    needs: tuple[bool, bool, bool, bool],
+) -> tuple[Any, Any, Any, Any]:
+    """The gradients asked for in ``needs``; y is None without a ReLU (and dresidual then is dy: not returned).
+
+    In training mean and var depend on x: dx = weight rstd (dz - (dbias + xhat dweight) / rows).
+    """
+    axes = tuple(range(x.ndim - 1))
+    rstd = 1 / xp.sqrt(var + eps)
+    dz = dy if y is None else xp.where(y > 0, dy, dy.dtype.type(0))
+    xhat = (x - mean) * rstd
+    dbias, dweight = dz.sum(axis=axes), (dz * xhat).sum(axis=axes)
+    centred = dz - (dbias + xhat * dweight) / max(math.prod(x.shape[:-1]), 1) if training else dz
+    dx = centred * (rstd if weight is None else weight * rstd)
+    dresidual = None if y is None else dz
+    return tuple(d if need else None for d, need in zip((dx, dweight, dbias, dresidual), needs, strict=True))
+
+
+batch_norm_backward.numpy(_batch_norm_cpu.backward)
+
+
+@batch_norm_backward.kernel
+def _(
+    device: Device, dy: Any, x: Any, y: Any, mean: Any, var: Any, weight: Any, eps: float, training: bool,
+    needs: tuple[bool, bool, bool, bool], threads: int = _BLOCK, most: int = _PARTS,
+) -> tuple[Any, Any, Any, Any]:
+    channels = x.shape[-1]
+    rows = math.prod(x.shape[:-1])
+    real, vec = c_type(x.dtype, "batch_norm"), vector_width(channels, dy, x, y, mean, var, weight)
+    dx = device.empty(x.shape, x.dtype) if needs[0] else None
+    dresidual = device.empty(x.shape, x.dtype) if needs[3] and y is not None else None
+    dweight = dbias = None
+    if (training and needs[0]) or needs[1] or needs[2]:
+        per_chunk, grid, block = _grid(rows, channels, vec, threads, most)
+        sums, dots = (device.empty((grid[0], channels), x.dtype) for _ in range(2))
+        args: tuple[Any, ...] = (sums, dots, dy, x, y, mean, rows, channels, per_chunk)
+        SOURCE.launch(device, "batch_norm_backward_parts", grid, block, args, REAL=real, VEC=vec)
+        dweight, dbias = (device.empty((channels,), x.dtype) for _ in range(2))
+        merge, block = _merge_grid(channels, grid[0], threads)
+        args = (dweight, dbias, sums, dots, var, channels, grid[0], eps)
+        SOURCE.launch(device, "batch_norm_backward_sums", merge, block, args, REAL=real, VEC=1)
+    if dx is not None or dresidual is not None:
+        per_chunk, grid, block = _grid(rows, channels, vec, threads, max(rows, 1))
+        through = (dweight, dbias) if training else (None, None)
+        args = (dx, dresidual, dy, x, y, mean, var, weight, *through, rows, channels, per_chunk, eps)
+        SOURCE.launch(device, "batch_norm_backward", grid, block, args, REAL=real, VEC=vec)
+    return dx, dweight if needs[1] else None, dbias if needs[2] else None, dresidual
+
+
+# -- public op ------------------------------------------------------------------------------------
+
+
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float | None = 0.1,
+    eps: float = 1e-5,
+    *,
+    residual: Tensor | None = None,
+    activation: str | None = None,
+    num_batches_tracked: Tensor | None = None,
+) -> Tensor:
+    """Normalise each channel to zero mean and unit variance, then scale, shift, add and activate.
+
+    y = act((x - mean) / sqrt(var + eps) * weight + bias + residual)
+
+    Parameters
+    ----------
+    x : Tensor, (N, C) or (N, C, H, W)
+        float32 or float64.
+    running_mean, running_var : Tensor (C) or None
+        The estimates that evaluation uses. In training they move towards the batch's mean and
+        unbiased variance, in place: running = (1 - momentum) running + momentum estimate.
+    weight, bias : Tensor (C), optional
+        Scale and shift, 1 and 0 if not given.
+    training : bool
+        Normalise by the statistics of this batch, not by the running estimates.
+    momentum : float or None
+        How far the running estimates move; None averages over all batches counted so far.
+    eps : float
+        Added to the variance.
+    residual : Tensor, optional
+        As x; added before the activation.
+    activation : None or "relu"
+    num_batches_tracked : Tensor, int64, one element, optional
+        Counts the training batches, in place.
+
+    Returns
+    -------
+    Tensor
+        As x.
+
+    Raises
+    ------
+    ShapeError
+        If x is neither (N, C) nor (N, C, H, W), another shape does not match it, or a training
+        batch has one value per channel, whose variance means nothing.
+    DTypeError, DeviceError
+        If the tensors are not of one floating dtype and one device.
+    UsageError
+        If evaluation lacks running estimates, momentum None lacks a counter, or the activation is unknown.
+
+    References
+    ----------
+    Ioffe, Szegedy 2015, arXiv:1502.03167; lecture topic L7.
+    """
+    op = "batch_norm"
+    _check(op, x, running_mean, running_var, weight, bias, residual, num_batches_tracked)
+    if activation not in (None, "relu"):
+        raise UsageError(f"{where(op)}: activation: expected None or 'relu'; got {activation!r}.")
+    device, relu = x.device, activation == "relu"
+    px, mean, var, scale, shift, extra = (
+        None if t is None else t._physical for t in (x, running_mean, running_var, weight, bias, residual)
+    )
+    if training:
+        if x.numel() == x.shape[1]:
+            raise ShapeError(
+                f"{where(op)}: expected more than 1 value per channel in training; got x of shape {x.shape}. "
+                "Use a larger batch (DataLoader(drop_last=True) if it is the last one), or eval()."
+            )
+        if momentum is None and num_batches_tracked is None:
+            raise UsageError(f"{where(op)}: momentum=None averages over all batches and needs num_batches_tracked.")
+        batches = None if num_batches_tracked is None else num_batches_tracked._physical
+        mean, var = batch_norm_statistics(device, px, mean, var, batches, momentum)
+        for moved in (running_mean, running_var, num_batches_tracked):
+            if moved is not None:
+                moved._version.count += 1
+    elif mean is None or var is None:
+        raise UsageError(f"{where(op)}: evaluation needs running_mean and running_var; pass them, or training=True.")
+    y = batch_norm_normalise(device, px, mean, var, scale, shift, extra, eps, relu)
+    operands = {"x": x, "weight": weight, "bias": bias, "residual": residual}
+    inputs = {name: t for name, t in operands.items() if t is not None}
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        asked = dict(zip(inputs, needs, strict=True))
+        wanted = tuple(asked.get(name, False) for name in operands)
+        gradients = batch_norm_backward(
+            device, dy, px, y if relu else None, mean, var, scale, eps, training, wanted
+        )
+        named = dict(zip(operands, gradients, strict=True))
+        if not relu and asked.get("residual"):
+            named["residual"] = dy
+        return tuple(named[name] for name in inputs)
+
+    estimates = () if training else (running_mean, running_var)
+    saves = [t for t in (x, weight, *estimates) if t is not None]
+    passes_on = residual is not None and not relu
+    return record(op, y, device, tuple(inputs.values()), backward, saves=saves, passes_on=passes_on)
+
+
+def _check(
+    op: str, x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: Any, residual: Any, batches: Any
+) -> None:
+    """Shapes, dtypes and devices of everything that goes with x."""
+    if x.ndim not in (2, 4) or x.shape[1] == 0:
+        raise ShapeError(
+            f"{where(op)}: expected x of shape (N, C) or (N, C, H, W); got {x.shape}. A sequence (N, C, L) "
+            "can be passed as x.reshape(N, C, 1, L)."
+        )
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{where(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+    per_channel = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, other in {**per_channel, "residual": residual}.items():
+        if other is None:
+            continue
+        same_device(where(op), x.device, other.device)
+        expected = x.shape if name == "residual" else (x.shape[1],)
+        if other.shape != expected:
+            raise ShapeError(
+                f"{where(op)}: {name}: expected shape {expected} to match x of shape {x.shape}; got {other.shape}."
+            )
+        if other.dtype != x.dtype:
+            raise DTypeError(f"{where(op)}: {name}: expected {x.dtype} as x has; got {other.dtype}.")
+    if batches is not None:
+        same_device(where(op), x.device, batches.device)
+        if batches.dtype != np.int64 or batches.numel() != 1:
+            raise DTypeError(
+                f"{where(op)}: num_batches_tracked: expected one int64; got {batches.dtype}, shape {batches.shape}."
+            )

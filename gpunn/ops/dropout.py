@@ -1,0 +1,123 @@
+"""Dropout with a mask that is never stored (``kernels/dropout.cu``).
+
+Whether an element is kept is decided by one word of a counter-based random stream, numbered by
+the element's place in *logical* order: the same mask on every device and in every layout, and
+backward draws it again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._layout import logical, physical
+from gpunn._tensor import Tensor
+from gpunn.device import Device
+from gpunn.errors import DTypeError, UsageError, where
+from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.primitive import primitive
+from gpunn.random import Generator, default_generator, philox_uint32
+from gpunn.tape import record
+
+SOURCE = KernelSource("dropout.cu", REAL=("float", "double"), VEC=(1, 4))
+_BLOCK = 256
+_WORDS = 8  # of 32 bits, in a block of the random stream
+_DRAW = np.dtype([(field, np.uint64) for field in ("key0", "key1", "index", "threshold")])
+
+
+def _threshold(p: float) -> int:
+    """The word below which an element is dropped: 0 drops none, 2^32 all."""
+    return round(p * 2**32)
+
+
+def _scale(p: float) -> float:
+    return 0.0 if p == 1 else 1 / (1 - p)
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    shapes = ((7,), (8,), (1003,), (4, 16), (2, 3, 5, 4), (3, 2, 4, 33), (2, 1, 1, 5), (2, 6, 7, 1), (0, 3), (0, 2, 2, 3))
+    chances = (0.5, 0.1, 0.9, 0.0, 1.0)
+    made = []
+    for number, shape in enumerate(shapes):
+        example = {"x": rng.standard_normal(shape).astype(np.float32), "p": chances[number % len(chances)]}
+        # Counters and keys whose upper halves matter.
+        place = {"key": (2**63 + 5, 2**40 + 1), "index": number, "base": np.array([2**33 * number], np.uint64)}
+        made.append({**example, **place})
+    return [*made, {**made[4], "x": rng.standard_normal((2, 3, 5, 4)), "p": 0.3}, {**made[2], "p": 0.3}]
+
+
+@primitive(examples=_examples, returns=("y",))
+def dropout_apply(xp: Any, x: Any, p: float, key: tuple[int, int], index: int, base: Any) -> Any:
+    """y = x / (1 - p) where the element's word of mask number index + base[0] is at least p 2^32, else 0."""
+    words = philox_uint32(key, index + int(base[0]), x.size).reshape(logical(x).shape)
+    keep = xp.asarray(physical(words >= _threshold(p)))
+    with np.errstate(invalid="ignore"):  # infinity times 0 is NaN, as in PyTorch
+        return x * (keep * x.dtype.type(_scale(p)))
+
+
+@dropout_apply.kernel
+def _(device: Device, x: Any, p: float, key: tuple[int, int], index: int, base: Any) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    vec = vector_width(4, y, x, base)
+    macros = {"REAL": c_type(x.dtype, "dropout"), "VEC": vec}
+    args = (y, x, base, np.array([(*key, index, _threshold(p))], _DRAW), _scale(p))
+    n, plane, c = (x.shape[0], x.shape[1] * x.shape[2], x.shape[3]) if x.ndim == 4 else (0, 1, 1)
+    if plane == 1 or c == 1:  # logical and physical order are the same
+        grid = (ceil_div(x.size, _WORDS * _BLOCK), 1, 1)
+        SOURCE.launch(device, "dropout", grid, _BLOCK, (*args, x.size), **macros)
+        return y
+    # Planes of whole blocks begin with one; others may begin with the last word of one.
+    blocks = plane // _WORDS if plane % _WORDS == 0 else (plane + _WORDS - 2) // _WORDS + 1
+    across = min(32, c)
+    down = min(blocks, _BLOCK // across)
+    grid = (n, ceil_div(blocks, down), ceil_div(c, across))
+    SOURCE.launch(device, "dropout_images", grid, (across, down, 1), (*args, plane, c, blocks), **macros)
+    return y
+
+
+def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None) -> Tensor:
+    """Set each element to zero with probability p and scale the others by 1 / (1 - p).
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, float32 or float64.
+    p : float
+        Probability of dropping an element, from 0 to 1.
+    training : bool
+        False returns x itself.
+    generator : Generator, optional
+        Where the mask comes from; the default generator if not given. Each call draws one mask,
+        also with p = 0, so that what comes after it does not depend on p.
+
+    Returns
+    -------
+    Tensor
+        As x. The same seed gives the same mask on every device and for every memory layout.
+
+    Raises
+    ------
+    UsageError
+        If p is not between 0 and 1.
+    DTypeError
+        If x is not floating.
+
+    References
+    ----------
+    Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting";
+    lecture topic L9.
+    """
+    if not 0 <= p <= 1:
+        raise UsageError(f"{where('dropout')}: p: expected a probability from 0 to 1; got {p}.")
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{where('dropout')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+    if not training:
+        return x
+    stream, device = generator or default_generator(), x.device
+    key, (index, base) = stream.key, stream.next_call(device)
+
+    def masked(array: Any) -> Any:
+        return dropout_apply(device, array, p, key, index, base)
+
+    return record("dropout", masked(x._physical), device, (x,), lambda dy, needs: (masked(dy),))
