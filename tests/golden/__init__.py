@@ -1,0 +1,1 @@
+"""Small files of PyTorch's answers, for machines without PyTorch."""

@@ -1,0 +1,60 @@
+"""``import gpunn`` is fast, and brings in nothing that only some programs need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gpunn
+
+ROOT = Path(__file__).parent.parent
+REPEATS = 7
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_adds_at_most_a_tenth_of_a_second_to_numpys_import() -> None:
+    code = "import time, numpy; start = time.perf_counter(); import gpunn; print(time.perf_counter() - start)"
+    # The least of several: other programs on the machine only ever add.
+    assert min(float(run(code)) for _ in range(REPEATS)) <= 0.1
+
+
+def test_brings_in_no_optional_package() -> None:
+    heavy = ("cupy", "sklearn", "matplotlib", "rich", "safetensors", "torch", "scipy", "PIL", "threadpoolctl")
+    code = f"import sys, gpunn; print([name for name in {heavy} if name in sys.modules])"
+    assert run(code).strip() == "[]"
+    assert run(code.replace("gpunn;", "gpunn.nn, gpunn.optim, gpunn.data, gpunn.train;")).strip() == "[]"
+
+
+def test_help_brings_in_neither_rich_nor_the_layers() -> None:
+    code = (
+        "import sys\nfrom gpunn.cli.main import main\ntry:\n    main(['train', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('rich', 'safetensors', 'sklearn', 'gpunn.nn') if name in sys.modules])"
+    )
+    assert run(code).splitlines()[-1] == "[]"
+
+
+def test_public_names() -> None:
+    for name in gpunn.__all__:
+        assert getattr(gpunn, name) is not None
+    assert set(gpunn.__all__) <= set(dir(gpunn))
+    assert callable(gpunn.device)
+    assert gpunn.Trainer is gpunn.train.Trainer
+    assert gpunn.cuda.is_available() in (True, False)
+    assert gpunn.cuda.device_count() >= 0
+    assert gpunn.zeros(2, dtype=gpunn.int64).dtype == gpunn.int64
+    assert gpunn.tensor([1.0]).dtype == gpunn.float32
+    with pytest.raises(AttributeError, match="module 'gpunn' has no attribute 'Tensr'"):
+        _ = gpunn.Tensr
+
+
+@pytest.mark.parametrize("name", ["nn", "optim", "data", "models", "train", "cuda", "Trainer"])
+def test_lazy_names_need_only_import_gpunn(name) -> None:
+    assert run(f"import gpunn; print(gpunn.{name}.__name__)").strip() in (f"gpunn.{name}", name)
