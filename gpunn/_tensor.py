@@ -9,7 +9,8 @@ import numpy as np
 
 from gpunn import _capture, tape
 from gpunn._layout import logical, physical
-from gpunn.device import Device, device as get_device
+from gpunn.device import Device
+from gpunn.device import device as get_device
 from gpunn.errors import DTypeError, ShapeError, UsageError
 
 
@@ -380,7 +381,9 @@ def tensor(data: Any, dtype: Any = None, device: Device | str = "cpu", requires_
     if dtype is None and not keep and values.dtype == np.float64:
         values = values.astype(np.float32)
     if values.dtype == object:
-        raise DTypeError(f"tensor(): cannot make an array of numbers from {type(data).__name__}; are the rows of one length?")
+        raise DTypeError(
+            f"tensor(): cannot make an array of numbers from {type(data).__name__}; are the rows of one length?"
+        )
     home = get_device(device)
     return Tensor(_upload(values, home), home, requires_grad)
 
@@ -397,7 +400,9 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return Tensor(array, "cpu")
 
 
-def _filled(value: float | None, shape: tuple[Any, ...], dtype: Any, device: Device | str, requires_grad: bool) -> Tensor:
+def _filled(
+    value: float | None, shape: tuple[Any, ...], dtype: Any, device: Device | str, requires_grad: bool
+) -> Tensor:
     if len(shape) == 1 and isinstance(shape[0], tuple | list):
         shape = tuple(shape[0])
     return Tensor(_upload(np.full(shape, value, dtype), get_device(device)), device, requires_grad)
@@ -413,7 +418,9 @@ def ones(*shape: Any, dtype: Any = np.float32, device: Device | str = "cpu", req
     return _filled(1, shape, dtype, device, requires_grad)
 
 
-def arange(start: float, end: float | None = None, step: float = 1, dtype: Any = None, device: Device | str = "cpu") -> Tensor:
+def arange(
+    start: float, end: float | None = None, step: float = 1, dtype: Any = None, device: Device | str = "cpu"
+) -> Tensor:
     """Numbers from ``start`` up to but not ``end``; int64 for integers, else float32."""
     if end is None:
         start, end = 0, start
@@ -422,7 +429,9 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: Any =
     return tensor(np.arange(start, end, step, dtype=dtype), device=device)
 
 
-def _drawn(kind: str, shape: tuple[Any, ...], dtype: Any, device: Device | str, requires_grad: bool, generator: Any) -> Tensor:
+def _drawn(
+    kind: str, shape: tuple[Any, ...], dtype: Any, device: Device | str, requires_grad: bool, generator: Any
+) -> Tensor:
     from gpunn.random import default_generator
 
     if len(shape) == 1 and isinstance(shape[0], tuple | list):
@@ -432,11 +441,23 @@ def _drawn(kind: str, shape: tuple[Any, ...], dtype: Any, device: Device | str, 
     return Tensor(_upload(values, get_device(device)), device, requires_grad)
 
 
-def randn(*shape: Any, dtype: Any = np.float32, device: Device | str = "cpu", requires_grad: bool = False, generator: Any = None) -> Tensor:
+def randn(
+    *shape: Any,
+    dtype: Any = np.float32,
+    device: Device | str = "cpu",
+    requires_grad: bool = False,
+    generator: Any = None,
+) -> Tensor:
     """Standard Gaussian numbers, drawn on the host: the same for a seed on every device."""
     return _drawn("normal", shape, dtype, device, requires_grad, generator)
 
 
-def rand(*shape: Any, dtype: Any = np.float32, device: Device | str = "cpu", requires_grad: bool = False, generator: Any = None) -> Tensor:
+def rand(
+    *shape: Any,
+    dtype: Any = np.float32,
+    device: Device | str = "cpu",
+    requires_grad: bool = False,
+    generator: Any = None,
+) -> Tensor:
     """Numbers uniform on [0, 1), drawn on the host: the same for a seed on every device."""
     return _drawn("uniform", shape, dtype, device, requires_grad, generator)

@@ -206,7 +206,7 @@ REGISTRY: dict[str, Callable[[int | None], Device]] = {
 }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _build(kind: str, ordinal: int | None) -> Device:
     return REGISTRY[kind](ordinal)
 

@@ -6,6 +6,8 @@ what was expected, what came, and the likely fix.
 
 from __future__ import annotations
 
+import itertools
+import itertools
 import threading
 from typing import Any
 
@@ -78,9 +80,11 @@ def where(op: str) -> str:
     if not modules:
         return op
     path = []
-    for parent, child in zip(modules, modules[1:], strict=False):
+    for parent, child in itertools.pairwise(modules):
         # A module may be called by code that does not own it (a user's helper); it then has no
         # name below that parent and the path simply skips the level.
-        path += [name for name, owned in parent.named_modules() if owned is child][:1]
+        # Direct children first: every recorded op is named, and walking a deep model for each costs.
+        owned = itertools.chain(parent.named_children(), parent.named_modules())
+        path += itertools.islice((name for name, module in owned if module is child), 1)
     layer = type(modules[-1]).__name__
     return f"{'.'.join(path)} ({layer})" if path else layer

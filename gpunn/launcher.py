@@ -24,7 +24,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class Parameter:
 
 def parse_signatures(source: str, macros: Mapping[str, str]) -> dict[str, tuple[Parameter, ...]]:
     """Read the kernels' names and parameters out of a (flattened) source."""
-    types = dict(_SCALARS)
+    types: dict[str, Any] = dict(_SCALARS)
     if "REAL" in macros:
         types["real"] = _SCALARS[macros["REAL"]]
     if "LABEL" in macros:  # of class indices, by NumPy's name: int32 or int64
@@ -147,7 +147,7 @@ class KernelSource:
         Macro name = tuple of its legal values.
     """
 
-    registry: dict[str, KernelSource] = {}
+    registry: ClassVar[dict[str, KernelSource]] = {}
 
     def __init__(
         self, file: str, *, architectures: tuple[int, ...] = ARCHITECTURES, **choices: tuple[Any, ...]
@@ -165,9 +165,7 @@ class KernelSource:
 
     def specialisations(self) -> list[dict[str, str]]:
         """Every combination of macro values."""
-        return [
-            dict(zip(self.choices, values, strict=True)) for values in itertools.product(*self.choices.values())
-        ]
+        return [dict(zip(self.choices, values, strict=True)) for values in itertools.product(*self.choices.values())]
 
     def content_hash(self, macros: Mapping[str, str]) -> str:
         """Hash of everything that decides what the compiler makes of one specialisation."""
@@ -246,7 +244,7 @@ class KernelSource:
                 module.launch(launch)
 
 
-def _bind(kernel: str, parameter: Parameter, arg: Any, array_type: type, vector: int) -> Any:
+def _bind(kernel: str, parameter: Parameter, arg: Any, array_type: Any, vector: int) -> Any:
     """Turn one argument into exactly what the parameter takes, or raise."""
     if parameter.pointer:
         if arg is None:
@@ -335,7 +333,9 @@ def divisor(value: int) -> tuple[int, int, int]:
 def vector_width(length: int, *arrays: Any, widths: tuple[int, ...] = (4, 1)) -> int:
     """Largest of ``widths`` that divides ``length`` and whose vectors are aligned in all ``arrays``."""
     for width in widths:
-        if length % width == 0 and all(address_of(a) % min(16, width * a.itemsize) == 0 for a in arrays if a is not None):
+        if length % width == 0 and all(
+            address_of(a) % min(16, width * a.itemsize) == 0 for a in arrays if a is not None
+        ):
             return width
     return 1
 

@@ -9,6 +9,7 @@ between devices. Dropout compares integers, element by element, and is drawn whe
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ class Generator:
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        self.manual_seed(np.random.SeedSequence().entropy if seed is None else seed)
+        self.manual_seed(secrets.randbits(63) if seed is None else seed)
 
     def manual_seed(self, seed: int) -> Generator:
         """Start over from ``seed``; returns itself.
@@ -129,7 +130,7 @@ class Generator:
         self._start(state["seed"], tuple(state["path"]))
         self._calls = state["calls"]
         self._spawned = dict(state["spawned"])
-        host = self._host.bit_generator.state
+        host = dict(self._host.bit_generator.state)
         host["state"]["counter"] = np.array(state["counter"], np.uint64)
         host["buffer"] = np.array(state["buffer"], np.uint64)
         for name in ("buffer_pos", "has_uint32", "uinteger"):

@@ -11,13 +11,17 @@ and the last out touch it.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from gpunn.errors import UsageError
+
+Item = TypeVar("Item")
 
 
 def _usable_cores() -> int:
@@ -57,6 +61,9 @@ single_threaded_blas = _Blas()
 class _Pool:
     def __init__(self) -> None:
         self.size = _usable_cores()
+        self.start_over()
+
+    def start_over(self) -> None:
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
 
@@ -76,7 +83,7 @@ class _Pool:
 _pool = _Pool()
 # A forked child has the parent's executor object but none of its threads.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.__init__)
+    os.register_at_fork(after_in_child=_pool.start_over)
 
 
 def set_num_threads(n: int) -> None:
@@ -97,28 +104,23 @@ def get_num_threads() -> int:
     return _pool.size
 
 
-def run(tasks: Sequence[Callable[[], None]]) -> None:
-    """Run all tasks, on the pool and in this thread, with BLAS single-threaded; raise the first failure.
+def run(task: Callable[[Item], object], items: Iterable[Item]) -> None:
+    """Call ``task(item)`` for every item, on the pool and in this thread; raise the first failure.
 
-    Tasks must write to different memory and not call ``run``.
+    BLAS is single-threaded meanwhile. Calls must write to different memory and not call ``run``.
     """
+    waiting = deque(items)
     with single_threaded_blas:
-        if len(tasks) < 2 or _pool.size == 1:
-            for task in tasks:
-                task()
-            return
-        left = iter(tasks)
-        lock = threading.Lock()
 
         def work() -> None:
             while True:
-                with lock:
-                    task = next(left, None)
-                if task is None:
+                try:
+                    item = waiting.popleft()  # atomic: no two threads get the same item
+                except IndexError:
                     return
-                task()
+                task(item)
 
-        helpers = [_pool.executor().submit(work) for _ in range(min(_pool.size, len(tasks)) - 1)]
+        helpers = [_pool.executor().submit(work) for _ in range(min(_pool.size, len(waiting)) - 1)]
         try:
             work()
         finally:
@@ -132,7 +134,7 @@ def spans(length: int, parts: int) -> list[slice]:
     """``length`` cut into at most ``parts`` nearly equal slices, none empty."""
     parts = min(parts, length)
     edges = [length * i // parts for i in range(parts + 1)] if parts else [0]
-    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 class Scratch(threading.local):

@@ -1,30 +1,48 @@
 // metrics.cu: totals += (loss * rows, rows whose first largest logit is the label's, rows).
-//   logits (rows, columns)   labels (rows), int64   loss: one number, the batch mean   totals (3), double
-// Launch: one block. Small and in the shadow of the step; one block keeps the sum's order.
+//   logits (rows, columns)   labels (rows)   loss: one number, the batch mean   totals (3), double
+//   error: the device's error buffer, which stops the counting once set
+// Launch: one block, a warp for each row. One block keeps the order of the sum, and it is small beside the step.
 // Traffic: logits and labels once.
 #include "common.cuh"
 
-#define BLOCK 256
+#define BLOCK 512
+
+typedef int int32;
+typedef long long int64;
+typedef LABEL label;
+
+// Whether a comes before b in a search for the maximum: NaN counts as largest, as in argmax.
+__device__ __forceinline__ bool larger(real a, real b) {
+    return a > b || (a != a && b == b);
+}
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
 update_metrics(INOUT double* __restrict__ totals, const real* __restrict__ loss, const real* __restrict__ logits,
-               const long long* __restrict__ labels, int rows, int columns) {
-    __shared__ int correct[BLOCK];
+               const label* __restrict__ labels, const int* __restrict__ error, int rows, int columns) {
+    __shared__ int correct[BLOCK / WARP];
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     int mine = 0;
-    for (int row = threadIdx.x; row < rows; row += BLOCK) {
+    for (int row = warp; row < rows; row += BLOCK / WARP) {
         const real* scores = logits + (size_t)row * columns;
-        int best = 0;  // of equals the first; a NaN counts as largest, as in argmax
-        for (int c = 1; c < columns; ++c)
-            if (scores[c] > scores[best] || (scores[c] != scores[c] && scores[best] == scores[best])) best = c;
+        int best = min(lane, columns);  // of equals the first; `columns` stands for none
+        real score = lane < columns ? scores[lane] : -INFINITY;
+        for (int c = lane + WARP; c < columns; c += WARP) {
+            const real other = scores[c];
+            if (larger(other, score)) score = other, best = c;
+        }
+        for (int offset = WARP / 2; offset > 0; offset /= 2) {
+            const real other = __shfl_xor_sync(FULL_MASK, score, offset);
+            const int at = __shfl_xor_sync(FULL_MASK, best, offset);
+            if (larger(other, score) || (at < best && !larger(score, other))) score = other, best = at;
+        }
         mine += best == labels[row];
     }
-    correct[threadIdx.x] = mine;
+    if (lane == 0) correct[warp] = mine;
     __syncthreads();
-    if (threadIdx.x == 0) {
-        int sum = 0;
-        for (int i = 0; i < BLOCK; ++i) sum += correct[i];
-        totals[0] += (double)loss[0] * rows;
-        totals[1] += sum;
-        totals[2] += rows;
-    }
+    if (threadIdx.x > 0 || failed(error)) return;
+    int sum = 0;
+    for (int i = 0; i < BLOCK / WARP; ++i) sum += correct[i];
+    totals[0] += (double)loss[0] * rows;
+    totals[1] += sum;
+    totals[2] += rows;
 }

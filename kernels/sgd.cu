@@ -31,7 +31,8 @@ struct SgdTable {
 __device__ __forceinline__ void sgd_update(real& param, real grad, real* momentum, bool first, bool nesterov,
                                            const real* __restrict__ scalars) {
     const real lr = scalars[0], mu = scalars[1], undamped = scalars[2], decay = scalars[3], sign = scalars[4];
-    real d = sign * grad + decay * param;
+    real d = sign * grad;
+    if (decay != 0) d += decay * param;  // 0 times an infinite parameter would be NaN
     if (momentum != nullptr) {
         *momentum = first ? d : mu * *momentum + undamped * d;
         d = nesterov ? d + mu * *momentum : *momentum;

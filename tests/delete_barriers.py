@@ -173,9 +173,7 @@ def nodes_for(barrier: Barrier, files: set[str], reaches: dict[str, Reach]) -> l
         return barrier.function not in reaches[name].words, len(reaches[name].files), name
 
     names = sorted((name for name, reach in reaches.items() if reach.files & files), key=distance)
-    return [
-        f"tests/test_battery.py::test_bodies_agree[{n}-emulator-{order}]" for order in _ORDERS for n in names
-    ]
+    return [f"tests/test_battery.py::test_bodies_agree[{n}-emulator-{order}]" for order in _ORDERS for n in names]
 
 
 # -- running --------------------------------------------------------------------------------------
@@ -289,9 +287,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not (folder / file).exists():
             parser.error(f"{file} is not in {folder}")
     reaches = {name: reach_of(p) for name, p in sorted(REGISTRY.items()) if p.kernel_body is not None}
-    plan = {
-        b: nodes_for(b, kernel_files(folder, b), reaches) for file in files for b in barriers(folder, file)
-    }
+    plan = {b: nodes_for(b, kernel_files(folder, b), reaches) for file in files for b in barriers(folder, file)}
     if not plan:
         print(f"no barriers in {', '.join(files)}")
         return 0
@@ -306,9 +302,7 @@ def main(arguments: list[str] | None = None) -> int:
         ThreadPoolExecutor(options.jobs) as pool,
     ):
         futures = {
-            barrier: pool.submit(try_without, barrier, nodes, Path(cache))
-            for barrier, nodes in plan.items()
-            if nodes
+            barrier: pool.submit(try_without, barrier, nodes, Path(cache)) for barrier, nodes in plan.items() if nodes
         }
         survivors = sum(_show(b, futures[b].result() if b in futures else None) for b in plan)
     print(f"{len(plan)} barriers, {survivors} survivors, {time.monotonic() - started:.0f} s")
@@ -323,9 +317,7 @@ def _show(barrier: Barrier, outcome: Outcome | None) -> bool:
     elif outcome.problem:
         print(f"SURVIVED  {what} {outcome.problem}", flush=True)
     elif outcome.failure is None:
-        print(
-            f"SURVIVED  {what} {outcome.passed} tests pass without it ({outcome.seconds:.0f} s)", flush=True
-        )
+        print(f"SURVIVED  {what} {outcome.passed} tests pass without it ({outcome.seconds:.0f} s)", flush=True)
     else:
         test = outcome.failure["test"].partition("[")[2].rstrip("]")
         said = f"{outcome.failure['kind']} in {test} ({outcome.seconds:.0f} s): {outcome.failure['message']}"

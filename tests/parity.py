@@ -53,7 +53,9 @@ def compare(
     close("output", y.detach().numpy(), expected.detach().numpy(), tolerance)
     if not expected.requires_grad:
         return
-    dy = np.random.Generator(np.random.Philox(3)).standard_normal(expected.shape).astype(expected.detach().numpy().dtype)
+    dy = (
+        np.random.Generator(np.random.Philox(3)).standard_normal(expected.shape).astype(expected.detach().numpy().dtype)
+    )
     y.backward(gpunn.tensor(dy, device=where))
     expected.backward(torch.tensor(dy))
     for name, tensor in other.items():

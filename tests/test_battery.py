@@ -69,7 +69,7 @@ def _host(array: object) -> object:
 
 def _assert_same(name: str, got: object, expected: object, tolerance: float) -> None:
     if expected is None or got is None:
-        assert got is None and expected is None, name
+        assert (got, expected) == (None, None), name
         return
     if isinstance(expected, list):
         for i, (g, e) in enumerate(zip(got, expected, strict=True)):
@@ -112,7 +112,9 @@ def test_bodies_agree(name: str, where: str, order: str) -> None:
         for label, g, e in zip(primitive.returns, got, expected, strict=True):
             _assert_same(f"{name} example {number}: {label}", g, e, primitive.tolerance)
         for label in primitive.mutates:
-            _assert_same(f"{name} example {number}: {label}", mutated[label], expected_mutated[label], primitive.tolerance)
+            _assert_same(
+                f"{name} example {number}: {label}", mutated[label], expected_mutated[label], primitive.tolerance
+            )
 
 
 def test_registering_without_examples_fails() -> None:

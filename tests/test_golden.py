@@ -22,9 +22,7 @@ def test_golden(case: Case, where: str) -> None:
         gpunn.device(where)
     except DeviceError as error:
         pytest.skip(str(error))
-    given = {
-        n: gpunn.tensor(a, device=where, requires_grad=a.dtype.kind == "f") for n, a in case.inputs.items()
-    }
+    given = {n: gpunn.tensor(a, device=where, requires_grad=a.dtype.kind == "f") for n, a in case.inputs.items()}
     y = case.call(F, **given)
     y.backward(gpunn.tensor(incoming(y.shape), device=where))
     found = {"y": y.detach()} | {f"d{n}": t.grad for n, t in given.items() if t.grad is not None}

@@ -35,7 +35,8 @@ def test_brings_in_no_optional_package() -> None:
 
 def test_help_brings_in_neither_rich_nor_the_layers() -> None:
     code = (
-        "import sys\nfrom gpunn.cli.main import main\ntry:\n    main(['train', '--help'])\nexcept SystemExit:\n    pass\n"
+        "import contextlib, sys\nfrom gpunn.cli.main import main\n"
+        "with contextlib.suppress(SystemExit):\n    main(['train', '--help'])\n"
         "print([name for name in ('rich', 'safetensors', 'sklearn', 'gpunn.nn') if name in sys.modules])"
     )
     assert run(code).splitlines()[-1] == "[]"

@@ -83,8 +83,14 @@ def relu(monkeypatch: pytest.MonkeyPatch):
 
     def launch(y=None, x=None, n=4, grid=(1, 1, 1), block=32, **macros):
         array = np.zeros(4, np.float32)
-        SOURCE.launch(device, "relu_forward", grid, block, (array if y is None else y, array if x is None else x, n),
-                      **({"REAL": "float", "VEC": 1} | macros))
+        SOURCE.launch(
+            device,
+            "relu_forward",
+            grid,
+            block,
+            (array if y is None else y, array if x is None else x, n),
+            **({"REAL": "float", "VEC": 1} | macros),
+        )
         return device.loader.launched
 
     return launch

@@ -183,9 +183,7 @@ def test_truncation_anywhere_is_noticed(tmp_path, weights):
     for length in range(len(data)):
         path.write_bytes(data[:length])
         for read in (load_file, read_metadata):
-            with pytest.raises(
-                DataError, match=rf"cut: expected a whole .*found {length} bytes.*copy it again"
-            ):
+            with pytest.raises(DataError, match=rf"cut: expected a whole .*found {length} bytes.*copy it again"):
                 read(path)
     path.write_bytes(data + b"\x00")
     with pytest.raises(DataError, match="expected a whole safetensors file"):
@@ -231,17 +229,13 @@ def test_a_file_the_system_will_not_read(tmp_path, weights, monkeypatch):
 
 @pytest.mark.parametrize("name", ["F8_E4M3", "F8_E5M2"])
 def test_dtypes_numpy_does_not_have(tmp_path, name):
-    (tmp_path / "w").write_bytes(
-        raw_file({"x": {"dtype": name, "shape": [2], "data_offsets": [0, 2]}}, b"ab")
-    )
+    (tmp_path / "w").write_bytes(raw_file({"x": {"dtype": name, "shape": [2], "data_offsets": [0, 2]}}, b"ab"))
     with pytest.raises(DTypeError, match=f"'x' is {name}, which NumPy does not have"):
         load_file(tmp_path / "w")
 
 
 def test_bfloat16_without_ml_dtypes(tmp_path, monkeypatch):
-    (tmp_path / "w").write_bytes(
-        raw_file({"x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}, b"ab")
-    )
+    (tmp_path / "w").write_bytes(raw_file({"x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}, b"ab"))
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     with pytest.raises(DTypeError, match=r"'x' is bfloat16, which needs ml_dtypes.*pip install ml_dtypes"):
         load_file(tmp_path / "w")
@@ -366,9 +360,7 @@ def test_what_the_system_refuses_is_said(tmp_path, monkeypatch, step):
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(step, refuse)
-    with pytest.raises(
-        UsageError, match=r"out: expected a folder that can be written to.*Read-only file system"
-    ):
+    with pytest.raises(UsageError, match=r"out: expected a folder that can be written to.*Read-only file system"):
         check_writable_folder(tmp_path / "out")
     monkeypatch.undo()
     assert not (tmp_path / "out").is_dir() or files_in(tmp_path / "out") == []

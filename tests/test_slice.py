@@ -153,7 +153,7 @@ def test_lenet_learns_digits() -> None:
             optimizer.zero_grad()
             nn.functional.cross_entropy(net(x), labels).backward()
             optimizer.step()
-    (x, labels), = DataLoader(Digits(train=False), batch_size=1000)
+    ((x, labels),) = DataLoader(Digits(train=False), batch_size=1000)
     with gpunn.no_grad():
         accuracy = (net(x).argmax(1).numpy() == labels.numpy()).mean()
     assert accuracy > 0.93

@@ -192,7 +192,9 @@ def test_numpy_scalars_on_the_left_reach_the_tape() -> None:
     assert x.grad.tolist() == [2.0, 2.0]
 
 
-@pytest.mark.parametrize("shapes", [((2, 3), (3,)), ((2, 3, 4, 5), (3, 1, 1)), ((4, 1), (1, 5)), ((2, 3, 4, 5), (2, 3, 4, 5))])
+@pytest.mark.parametrize(
+    "shapes", [((2, 3), (3,)), ((2, 3, 4, 5), (3, 1, 1)), ((4, 1), (1, 5)), ((2, 3, 4, 5), (2, 3, 4, 5))]
+)
 @pytest.mark.parametrize("name", ["add", "sub", "mul", "div"])
 def test_arithmetic_gradients(name: str, shapes: tuple) -> None:
     from gpunn.ops import arithmetic

@@ -130,9 +130,7 @@ class TensorDataset(Dataset):
                     f"{type(array).__name__}. Wrap it in numpy.asarray or gpunn.tensor."
                 )
             if host.ndim == 0:
-                raise ShapeError(
-                    f"TensorDataset: expected items along a first axis; argument {position} is 0-d."
-                )
+                raise ShapeError(f"TensorDataset: expected items along a first axis; argument {position} is 0-d.")
             hosts.append(host)
         lengths = [len(host) for host in hosts]
         if len(set(lengths)) > 1:
@@ -208,9 +206,7 @@ class ImageDataset(Dataset):
                 f"got {images.dtype} {images.shape}."
             )
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
-            raise DataError(
-                f"{name}: expected one integer label per image; got {labels.dtype} {labels.shape}."
-            )
+            raise DataError(f"{name}: expected one integer label per image; got {labels.dtype} {labels.shape}.")
         if len(images) != len(labels):
             raise DataError(
                 f"{name}: expected as many labels as images; got {len(images)} images and "

@@ -81,12 +81,7 @@ def _load_small() -> tuple[np.ndarray, np.ndarray]:
     bunch = load_digits()
     images, labels = np.asarray(bunch.images), np.asarray(bunch.target)
     small = images.astype(np.int64)
-    if (
-        images.shape != (1797, 8, 8)
-        or not np.array_equal(small, images)
-        or small.min() < 0
-        or small.max() > 16
-    ):
+    if images.shape != (1797, 8, 8) or not np.array_equal(small, images) or small.min() < 0 or small.max() > 16:
         raise DataError(
             "Digits: expected 1797 images of 8x8 whole numbers from 0 to 16 from scikit-learn's load_digits; "
             f"got {images.shape} from {images.min()} to {images.max()}. Reinstall scikit-learn."

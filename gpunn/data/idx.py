@@ -107,6 +107,5 @@ def _read_bytes(path: Path) -> bytes:
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
-            f"{path}: expected a complete gzip file; got {len(data)} bytes that do not decompress "
-            f"({error}). {_AGAIN}"
+            f"{path}: expected a complete gzip file; got {len(data)} bytes that do not decompress ({error}). {_AGAIN}"
         ) from error

@@ -91,9 +91,7 @@ class DataLoader:
         device: str | Device = "cpu",
     ) -> None:
         if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool) or batch_size < 1:
-            raise UsageError(
-                f"DataLoader: expected batch_size to be a whole number of at least 1; got {batch_size!r}."
-            )
+            raise UsageError(f"DataLoader: expected batch_size to be a whole number of at least 1; got {batch_size!r}.")
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise UsageError(
                 f"DataLoader: expected a dataset with __len__ and __getitem__; got {type(dataset).__name__}. "

@@ -54,7 +54,7 @@ class _Parts:
 
     def run(self, task: Any) -> None:
         """Call ``task(number)`` for every part, on all threads."""
-        threads.run([lambda i=i: task(i) for i in range(len(self.cuts))])
+        threads.run(task, range(len(self.cuts)))
 
 
 def _column_sums(u: np.ndarray) -> np.ndarray:
@@ -131,7 +131,14 @@ def _where_open(dy: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 
 def backward(
-    dy: np.ndarray, x: np.ndarray, y: Any, mean: Any, var: Any, weight: Any, eps: float, training: bool,
+    dy: np.ndarray,
+    x: np.ndarray,
+    y: Any,
+    mean: Any,
+    var: Any,
+    weight: Any,
+    eps: float,
+    training: bool,
     needs: tuple[bool, bool, bool, bool],
 ) -> tuple[Any, Any, Any, Any]:
     """dz is kept where it will be returned, or overwritten by dx: nothing is computed twice."""

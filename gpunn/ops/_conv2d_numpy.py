@@ -44,7 +44,7 @@ def forward(
         if relu:
             np.maximum(out, x.dtype.type(0), out=out)
 
-    threads.run([lambda images=images: task(images) for images in _blocks(n, window, c // groups, x.dtype)])
+    threads.run(task, _blocks(n, window, c // groups, x.dtype))
     return y
 
 
@@ -73,7 +73,7 @@ def backward(
                 if dx is not None:
                     _data_gradient(dx[images], rows[:, kc], _group(weight, groups, g), window, groups, g)
 
-    threads.run([lambda lane=lane: task(lane) for lane in range(lanes)])
+    threads.run(task, range(lanes))
     return dx, None if partial is None else partial.sum(axis=0)
 
 
@@ -169,7 +169,7 @@ def _data_gradient_as_forward(dx: np.ndarray, dz: np.ndarray, weight: np.ndarray
 
     Copies long runs of K channels instead of adding short ones of C; pays until K is a few times C.
     """
-    n, h, w, c = dx.shape
+    n, c = dx.shape[0], dx.shape[3]
     k, r, s, _ = weight.shape
     (ph, pw), (dh, dw) = window.padding, window.dilation
     back = Window(window.P, window.Q, r, s, (1, 1), (dh * (r - 1) - ph, dw * (s - 1) - pw), (dh, dw))
@@ -177,6 +177,8 @@ def _data_gradient_as_forward(dx: np.ndarray, dz: np.ndarray, weight: np.ndarray
     if min(back.padding) < 0:  # padded beyond what the filter reaches: those outputs see only zeros
         trim = [max(0, -p) for p in back.padding]
         image = image[:, trim[0] : window.P - trim[0], trim[1] : window.Q - trim[1]]
-        back = Window(image.shape[1], image.shape[2], r, s, (1, 1), (max(0, back.padding[0]), max(0, back.padding[1])), (dh, dw))
+        back = Window(
+            image.shape[1], image.shape[2], r, s, (1, 1), (max(0, back.padding[0]), max(0, back.padding[1])), (dh, dw)
+        )
     turned = weight[:, ::-1, ::-1].transpose(1, 2, 0, 3).reshape(-1, c)
     np.matmul(_unroll(np.ascontiguousarray(image), back, 1, 0), turned, out=dx.reshape(-1, c))

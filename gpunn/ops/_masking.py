@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_INTEGERS = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+_INTEGERS: dict[int, np.dtype] = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
 
 def keep_where(mask: np.ndarray, values: np.ndarray, out: np.ndarray) -> None:

@@ -22,7 +22,9 @@ SOURCE = KernelSource("arithmetic.cu", REAL=("float", "double"), VEC=(1, 4))
 _BLOCK = 256
 
 
-def launch_elementwise(source: KernelSource, kernel: str, device: Device, arrays: tuple[Any, ...], *scalars: Any) -> None:
+def launch_elementwise(
+    source: KernelSource, kernel: str, device: Device, arrays: tuple[Any, ...], *scalars: Any
+) -> None:
     """Launch a kernel over same-size arrays, one thread per VEC elements; ``n`` is its last parameter."""
     n = arrays[0].size
     vec = vector_width(4, *arrays)  # the tail is done element by element, so only alignment decides
@@ -34,7 +36,14 @@ def launch_elementwise(source: KernelSource, kernel: str, device: Device, arrays
 
 
 def _pair_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    sizes = ((0, np.float32), ((), np.float32), (1, np.float32), (1027, np.float32), (2048, np.float32), (37, np.float64))
+    sizes = (
+        (0, np.float32),
+        ((), np.float32),
+        (1, np.float32),
+        (1027, np.float32),
+        (2048, np.float32),
+        (37, np.float64),
+    )
     return [{name: np.asarray(rng.standard_normal(n), t) for name in ("a", "b")} for n, t in sizes]
 
 
@@ -120,7 +129,11 @@ def _(device: Device, x: Any, factor: Any) -> Any:
 def _broadcast_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     shapes = (((4, 5), (5,)), ((2, 3, 3, 4), (4,)), ((3, 1), (1, 4)), ((0, 2), (2,)), ((), ()))
     return [
-        {"name": name, "a": np.asarray(rng.standard_normal(a), np.float32), "b": np.asarray(1 + rng.random(b), np.float32)}
+        {
+            "name": name,
+            "a": np.asarray(rng.standard_normal(a), np.float32),
+            "b": np.asarray(1 + rng.random(b), np.float32),
+        }
         for a, b in shapes
         for name in ("add", "sub", "mul", "div")
     ]
@@ -135,7 +148,9 @@ def broadcast_binary(xp: Any, name: str, a: Any, b: Any) -> Any:
 
 
 def _unbroadcast_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"dy": rng.standard_normal((2, 3, 4)).astype(np.float32), "shape": s} for s in ((3, 4), (2, 1, 4), (1,), ())]
+    return [
+        {"dy": rng.standard_normal((2, 3, 4)).astype(np.float32), "shape": s} for s in ((3, 4), (2, 1, 4), (1,), ())
+    ]
 
 
 @primitive(examples=_unbroadcast_examples, returns=("dx",))

@@ -105,8 +105,14 @@ batch_norm_statistics.numpy(_batch_norm_cpu.statistics)
 
 @batch_norm_statistics.kernel
 def _(
-    device: Device, x: Any, running_mean: Any, running_var: Any, batches: Any, momentum: float | None,
-    threads: int = _BLOCK, most: int = _PARTS,
+    device: Device,
+    x: Any,
+    running_mean: Any,
+    running_var: Any,
+    batches: Any,
+    momentum: float | None,
+    threads: int = _BLOCK,
+    most: int = _PARTS,
 ) -> tuple[Any, Any]:
     channels = x.shape[-1]
     rows = math.prod(x.shape[:-1])
@@ -160,7 +166,15 @@ batch_norm_normalise.numpy(_batch_norm_cpu.normalise)
 
 @batch_norm_normalise.kernel
 def _(
-    device: Device, x: Any, mean: Any, var: Any, weight: Any, bias: Any, residual: Any, eps: float, relu: bool,
+    device: Device,
+    x: Any,
+    mean: Any,
+    var: Any,
+    weight: Any,
+    bias: Any,
+    residual: Any,
+    eps: float,
+    relu: bool,
     threads: int = _BLOCK,
 ) -> Any:
     y = device.empty(x.shape, x.dtype)
@@ -195,7 +209,15 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 @primitive(examples=_backward_examples, returns=("dx", "dweight", "dbias", "dresidual"))
 def batch_norm_backward(
-    xp: Any, dy: Any, x: Any, y: Any, mean: Any, var: Any, weight: Any, eps: float, training: bool,
+    xp: Any,
+    dy: Any,
+    x: Any,
+    y: Any,
+    mean: Any,
+    var: Any,
+    weight: Any,
+    eps: float,
+    training: bool,
     needs: tuple[bool, bool, bool, bool],
 ) -> tuple[Any, Any, Any, Any]:
     """The gradients asked for in ``needs``; y is None without a ReLU (and dresidual then is dy: not returned).
@@ -218,8 +240,18 @@ batch_norm_backward.numpy(_batch_norm_cpu.backward)
 
 @batch_norm_backward.kernel
 def _(
-    device: Device, dy: Any, x: Any, y: Any, mean: Any, var: Any, weight: Any, eps: float, training: bool,
-    needs: tuple[bool, bool, bool, bool], threads: int = _BLOCK, most: int = _PARTS,
+    device: Device,
+    dy: Any,
+    x: Any,
+    y: Any,
+    mean: Any,
+    var: Any,
+    weight: Any,
+    eps: float,
+    training: bool,
+    needs: tuple[bool, bool, bool, bool],
+    threads: int = _BLOCK,
+    most: int = _PARTS,
 ) -> tuple[Any, Any, Any, Any]:
     channels = x.shape[-1]
     rows = math.prod(x.shape[:-1])
@@ -335,9 +367,7 @@ def batch_norm(
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         asked = dict(zip(inputs, needs, strict=True))
         wanted = tuple(asked.get(name, False) for name in operands)
-        gradients = batch_norm_backward(
-            device, dy, px, y if relu else None, mean, var, scale, eps, training, wanted
-        )
+        gradients = batch_norm_backward(device, dy, px, y if relu else None, mean, var, scale, eps, training, wanted)
         named = dict(zip(operands, gradients, strict=True))
         if not relu and asked.get("residual"):
             named["residual"] = dy

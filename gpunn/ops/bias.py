@@ -20,8 +20,11 @@ _MOST_CHUNKS = 128  # row chunks of the column sums: enough blocks for a large c
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     def case(rows: int, columns: int, dtype: Any, y: bool, wants_bias: bool) -> dict[str, Any]:
         dy = rng.standard_normal((rows, columns)).astype(dtype)
-        return {"dy": dy, "y": np.maximum(rng.standard_normal(dy.shape), 0).astype(dtype) if y else None,
-                "wants_bias": wants_bias}
+        return {
+            "dy": dy,
+            "y": np.maximum(rng.standard_normal(dy.shape), 0).astype(dtype) if y else None,
+            "wants_bias": wants_bias,
+        }
 
     return [
         case(1, 1, np.float32, True, True),
@@ -53,13 +56,14 @@ def _(dy: np.ndarray, y: np.ndarray | None, wants_bias: bool) -> tuple[np.ndarra
     sums = np.empty((max(1, len(parts)), columns), dy.dtype)
     sums[:1] = 0
 
-    def task(number: int, part: slice) -> None:
+    def task(numbered: tuple[int, slice]) -> None:
+        number, part = numbered
         if y is not None:
             keep_where(y[part] > 0, dy[part], dz[part])
         if wants_bias:
             np.matmul(np.ones(part.stop - part.start, dy.dtype), dz[part], out=sums[number])
 
-    threads.run([lambda n=n, p=p: task(n, p) for n, p in enumerate(parts)])  # type: ignore[misc]
+    threads.run(task, enumerate(parts))
     return dz, sums.sum(axis=0) if wants_bias else None
 
 

@@ -194,7 +194,10 @@ def _(
     k, r, s, depth = weight.shape
     shape = _kernel_shape(n, c, k, window, groups)
     # Vectors lie along dz's channels in both products, and along x's or the weight's input channels.
-    vec = min(vector_width(length, *arrays, widths=(4, 2, 1)) for length, arrays in ((k // groups, (dz,)), (depth, (x, weight))))
+    vec = min(
+        vector_width(length, *arrays, widths=(4, 2, 1))
+        for length, arrays in ((k // groups, (dz,)), (depth, (x, weight)))
+    )
     dx = dweight = None
     if needs[0]:
         dx = device.empty(x.shape, x.dtype)
@@ -281,7 +284,14 @@ def conv2d(
 
 
 def _check(
-    op: str, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair | str, dilation: Pair, groups: int
+    op: str,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair,
+    padding: Pair | str,
+    dilation: Pair,
+    groups: int,
 ) -> Window:
     """Everything that can be wrong with the arguments, each with its own message."""
     if x.ndim != 4 or weight.ndim != 4:
@@ -314,7 +324,8 @@ def _check(
             )
         pads = extents[0] // 2, extents[1] // 2
     else:
-        pads = pair(0 if padding == "valid" else padding, op, "padding", 0)  # type: ignore[arg-type]
-    window = Window(*x.shape[2:], r, s, steps, pads, spread)
+        pads = pair(0 if padding == "valid" else padding, op, "padding", 0)
+    height, width = x.shape[2:]
+    window = Window(height, width, r, s, steps, pads, spread)
     window.check(op)
     return window

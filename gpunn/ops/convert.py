@@ -49,4 +49,6 @@ def to_device(x: Tensor, target: Device) -> Tensor:
         # Both may be NumPy devices: a move is a copy there too, as it is to a GPU.
         return goal.array(host.copy() if goal.xp is np and host is array else host)
 
-    return record("to", moved(x._physical, source, target), target, (x,), lambda dy, needs: (moved(dy, target, source),))
+    return record(
+        "to", moved(x._physical, source, target), target, (x,), lambda dy, needs: (moved(dy, target, source),)
+    )

@@ -36,7 +36,18 @@ def _scale(p: float) -> float:
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    shapes = ((7,), (8,), (1003,), (4, 16), (2, 3, 5, 4), (3, 2, 4, 33), (2, 1, 1, 5), (2, 6, 7, 1), (0, 3), (0, 2, 2, 3))
+    shapes = (
+        (7,),
+        (8,),
+        (1003,),
+        (4, 16),
+        (2, 3, 5, 4),
+        (3, 2, 4, 33),
+        (2, 1, 1, 5),
+        (2, 6, 7, 1),
+        (0, 3),
+        (0, 2, 2, 3),
+    )
     chances = (0.5, 0.1, 0.9, 0.0, 1.0)
     made = []
     for number, shape in enumerate(shapes):

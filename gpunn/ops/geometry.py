@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gpunn.errors import ShapeError, UsageError, where
 
 Pair = int | Sequence[int]
 
 
-def pair(value: Pair, op: str, name: str, minimum: int) -> tuple[int, int]:
+def pair(value: Pair | str, op: str, name: str, minimum: int) -> tuple[int, int]:
     """One number for both axes, or (vertical, horizontal); UsageError naming the argument otherwise."""
-    both = (value, value) if isinstance(value, int) else tuple(value)
+    both: tuple[Any, ...] = (value, value) if isinstance(value, int) else tuple(value)
     if len(both) != 2 or any(not isinstance(v, int) or isinstance(v, bool) or v < minimum for v in both):
         raise UsageError(f"{where(op)}: {name}: expected an integer >= {minimum} or two of them; got {value!r}.")
     return both[0], both[1]

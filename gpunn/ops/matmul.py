@@ -41,11 +41,18 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     def case(form: str, m: int, n: int, k: int, dtype: Any = np.float32, bias: bool = False, relu: bool = False) -> Any:
         a = rng.standard_normal((m, k) if form[0] == "n" else (k, m)).astype(dtype)
         b = rng.standard_normal((k, n) if form[1] == "n" else (n, k)).astype(dtype)
-        return {"a": a, "b": b, "form": form, "bias": rng.standard_normal(n).astype(dtype) if bias else None,
-                "relu": relu}
+        return {
+            "a": a,
+            "b": b,
+            "form": form,
+            "bias": rng.standard_normal(n).astype(dtype) if bias else None,
+            "relu": relu,
+        }
 
     # One below, at and above a tile's edge; enough depth for slices; no rows, no depth.
-    made = [case(form, m, n, k) for form in ("nt", "nn", "tn") for m, n, k in ((63, 33, 17), (64, 64, 16), (65, 20, 30))]
+    made = [
+        case(form, m, n, k) for form in ("nt", "nn", "tn") for m, n, k in ((63, 33, 17), (64, 64, 16), (65, 20, 30))
+    ]
     made += [case("nt", 5, 10, 700, bias=True, relu=True), case("nt", 3, 8, 40, np.float64, bias=True)]
     made += [case("nn", 0, 3, 4), case("nt", 2, 3, 0, bias=True), case("tn", 70, 130, 300)]
     return made
@@ -75,7 +82,7 @@ def _(a: np.ndarray, b: np.ndarray, form: str, bias: np.ndarray | None = None, r
         if relu:
             np.maximum(block, c.dtype.type(0), out=block)
 
-    threads.run([lambda p=p: task(p) for p in parts])  # type: ignore[misc]
+    threads.run(task, parts)
     return c
 
 
@@ -92,9 +99,7 @@ def _(device: Device, a: Any, b: Any, form: str, bias: Any = None, relu: bool = 
     grid = (ceil_div(n, tile_columns), ceil_div(m, tile_rows), slices)
     last = slices == 1
     args = (c, a, b, bias if last else None, m, n, k, int(relu and last))
-    SOURCE.launch(
-        device, f"gemm_{form}", grid, block, args, REAL=c_type(a.dtype, "gemm"), VEC=min(widths), TILE=tile
-    )
+    SOURCE.launch(device, f"gemm_{form}", grid, block, args, REAL=c_type(a.dtype, "gemm"), VEC=min(widths), TILE=tile)
     return c.reshape(m, n) if last else combine(device, c, bias, relu)
 
 

@@ -108,7 +108,7 @@ def _(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
         if not (best > -np.inf).all():  # NaN, or a window of minus infinities, which beat nothing
             best[...], winner[...] = max_pool2d_forward.plain(np, block, window)
 
-    threads.run([lambda images=images: task(images) for images in _image_blocks(x)])
+    threads.run(task, _image_blocks(x))
     return y, offset
 
 
@@ -173,7 +173,7 @@ def _(dy: np.ndarray, offset: np.ndarray, window: Window) -> np.ndarray:
     )
 
     # Windows that tile the image write every input; otherwise what no window covers must be zero.
-    tiles = apart and (window.R * window.P, window.S * window.Q) == shape[1:3] and window.padding == (0, 0)
+    tiles = apart and shape[1:3] == (window.R * window.P, window.S * window.Q) and window.padding == (0, 0)
     dx = (np.empty if tiles else np.zeros)(shape, dy.dtype)
 
     def task(images: slice) -> None:
@@ -189,7 +189,7 @@ def _(dy: np.ndarray, offset: np.ndarray, window: Window) -> np.ndarray:
                     keep_where(won, gradient[out], share)
                     block[source] += share
 
-    threads.run([lambda images=images: task(images) for images in _image_blocks(dx)])
+    threads.run(task, _image_blocks(dx))
     return dx
 
 
@@ -255,8 +255,11 @@ def max_pool2d(
     if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
         raise UsageError(f"{where(op)}: padding {pads} is more than half the kernel {kernel}: windows would be empty.")
     if kernel[0] * kernel[1] > 256:
-        raise ShapeError(f"{where(op)}: a window of {kernel} has more than 256 elements, which uint8 offsets cannot name.")
-    window = Window(*x.shape[2:], *kernel, steps, pads, pair(dilation, op, "dilation", 1), ceil_mode)
+        raise ShapeError(
+            f"{where(op)}: a window of {kernel} has more than 256 elements, which uint8 offsets cannot name."
+        )
+    height, width = x.shape[2:]
+    window = Window(height, width, *kernel, steps, pads, pair(dilation, op, "dilation", 1), ceil_mode)
     window.check(op)
     device = x.device
     y, offset = max_pool2d_forward(device, x._physical, window)

@@ -37,8 +37,11 @@ def relu_forward(xp: Any, x: Any) -> Any:
 def _(x: np.ndarray) -> np.ndarray:
     y = np.empty_like(x)
     source, target = x.reshape(-1), y.reshape(-1)
-    parts = threads.spans(x.size, max(1, x.nbytes >> 18))
-    threads.run([lambda p=p: np.maximum(source[p], x.dtype.type(0), out=target[p]) for p in parts])
+
+    def task(part: slice) -> None:
+        np.maximum(source[part], x.dtype.type(0), out=target[part])
+
+    threads.run(task, threads.spans(x.size, max(1, x.nbytes >> 18)))
     return y
 
 
@@ -71,7 +74,7 @@ def _(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
         out, gradient, output = (a[part] for a in flat)
         keep_where(output > 0, gradient, out)
 
-    threads.run([lambda part=part: task(part) for part in threads.spans(dy.size, max(1, dy.nbytes >> 18))])
+    threads.run(task, threads.spans(dy.size, max(1, dy.nbytes >> 18)))
     return dx
 
 

@@ -51,9 +51,7 @@ def _rows_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 
 @primitive(examples=_rows_examples, returns=("losses", "dlogits"))
-def cross_entropy_rows(
-    xp: Any, logits: Any, target: Any, ignore_index: int, with_gradient: bool
-) -> tuple[Any, Any]:
+def cross_entropy_rows(xp: Any, logits: Any, target: Any, ignore_index: int, with_gradient: bool) -> tuple[Any, Any]:
     """losses[n] = log(sum_c exp(logits[n, c])) - logits[n, target[n]];  dlogits = softmax(logits) - onehot.
 
     Where the target is ``ignore_index`` both are 0. dlogits is None if not asked for.
@@ -99,7 +97,14 @@ def _(device: Device, logits: Any, target: Any, ignore_index: int, with_gradient
         across, down = min(1024, 32 * ceil_div(c, 32 * 4 * vec)), 1
     args = (losses, dlogits, error, logits, target, n, c, ignore_index, device.layer_id(where(_OP)), int(kept))
     _launch(
-        device, "cross_entropy_rows", ceil_div(n, down), (across, down, 1), args, logits, target.dtype, vec,
+        device,
+        "cross_entropy_rows",
+        ceil_div(n, down),
+        (across, down, 1),
+        args,
+        logits,
+        target.dtype,
+        vec,
         shared=down * row_bytes if kept else 0,
     )
     return losses, dlogits
@@ -126,9 +131,7 @@ def _reduce_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 
 @primitive(examples=_reduce_examples, returns=("loss", "factor"))
-def cross_entropy_reduce(
-    xp: Any, losses: Any, target: Any, ignore_index: int, average: bool
-) -> tuple[Any, Any]:
+def cross_entropy_reduce(xp: Any, losses: Any, target: Any, ignore_index: int, average: bool) -> tuple[Any, Any]:
     """The sum of the losses, or their mean over the rows that count (NaN if none does), and d loss / d losses[n]."""
     count = (target != ignore_index).sum()
     loss = losses.sum()

@@ -43,7 +43,9 @@ class Optimizer(abc.ABC):
             raise UsageError(f"{self._name}: expected an iterable of parameters; got one Tensor. Put it into a list.")
         groups = list(params)
         if not groups:
-            raise UsageError(f"{self._name}: got an empty parameter list; is the model's .parameters() used up already?")
+            raise UsageError(
+                f"{self._name}: got an empty parameter list; is the model's .parameters() used up already?"
+            )
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         for group in groups:

@@ -126,8 +126,12 @@ class SGD(Optimizer):
             return [None] * len(members), [False] * len(members)
         new = [id(p) not in self.state for p in members]
         if any(new) and recording() is not None:
-            raise CaptureError("SGD: the first step creates momentum buffers and cannot be recorded; run one step first.")
+            raise CaptureError(
+                "SGD: the first step creates momentum buffers and cannot be recorded; run one step first."
+            )
         for p, is_new in zip(members, new, strict=True):
             if is_new:
-                self.state[id(p)] = {"momentum_buffer": Tensor._of_physical(device.zeros(p._physical.shape, p.dtype), device)}
+                self.state[id(p)] = {
+                    "momentum_buffer": Tensor._of_physical(device.zeros(p._physical.shape, p.dtype), device)
+                }
         return [self.state[id(p)]["momentum_buffer"]._physical for p in members], new

@@ -165,7 +165,5 @@ def test_importing_the_data_package_is_light():
     """scikit-learn, CuPy and safetensors are imported where they are used, not with the package."""
     code = "import sys, gpunn.data; print({'sklearn', 'scipy', 'cupy', 'safetensors'} & set(sys.modules))"
     root = Path(__file__).resolve().parents[2]
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
-    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert result.stdout.strip() == "set()"

@@ -122,9 +122,7 @@ def test_garbage_after_gzip_is_noticed(tmp_path):
 
 
 # Several bytes at once, biased to the beginning, where the headers are.
-corruptions = st.lists(
-    st.tuples(st.floats(0, 1).map(lambda u: u * u), st.integers(1, 255)), min_size=1, max_size=4
-)
+corruptions = st.lists(st.tuples(st.floats(0, 1).map(lambda u: u * u), st.integers(1, 255)), min_size=1, max_size=4)
 
 
 def read_or_none(path) -> np.ndarray | None:

@@ -187,9 +187,7 @@ def test_real_files_are_the_published_ones(real):
     """What was read, put back into a file's bytes, has the published digest."""
     prefix = "train" if real.train else "t10k"
     assert hashlib.sha256(idx_bytes(real.images)).hexdigest() == PUBLISHED[f"{prefix}-images"]
-    assert (
-        hashlib.sha256(idx_bytes(real.labels.astype(np.uint8))).hexdigest() == PUBLISHED[f"{prefix}-labels"]
-    )
+    assert hashlib.sha256(idx_bytes(real.labels.astype(np.uint8))).hexdigest() == PUBLISHED[f"{prefix}-labels"]
     assert len(real) == (60_000 if real.train else 10_000)
 
 
@@ -200,9 +198,7 @@ def test_real_mean_and_deviation_are_the_customary_ones():
     n = sum(counts)
     mean = sum(value * count for value, count in enumerate(counts)) / n / 255
     variance = sum(value * value * count for value, count in enumerate(counts)) / n / 255**2 - mean**2
-    assert (
-        (round(mean, 4), round(variance**0.5, 4)) == (MNIST.train_mean, MNIST.train_std) == (0.1307, 0.3081)
-    )
+    assert (round(mean, 4), round(variance**0.5, 4)) == (MNIST.train_mean, MNIST.train_std) == (0.1307, 0.3081)
 
 
 @needs_mnist

@@ -48,7 +48,11 @@ def cases() -> list[Case]:
             {"x": _normal(11, 3, 5, 4, 2), "weight": _normal(12, 5), "bias": _normal(13, 5)},
             lambda F, x, weight, bias: F.batch_norm(x, None, None, weight, bias, training=True),
         ),
-        Case("cross_entropy", {"logits": 3 * _normal(14, 5, 6), "labels": labels}, lambda F, logits, labels: F.cross_entropy(logits, labels)),
+        Case(
+            "cross_entropy",
+            {"logits": 3 * _normal(14, 5, 6), "labels": labels},
+            lambda F, logits, labels: F.cross_entropy(logits, labels),
+        ),
     ]
 
 

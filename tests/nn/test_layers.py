@@ -23,30 +23,37 @@ def randn(*shape: int) -> gpunn.Tensor:
 # -- shapes, parameters, gradients ----------------------------------------------------------
 
 
+STATISTICS = {"running_mean": (3,), "running_var": (3,), "num_batches_tracked": ()}
+
+
 @pytest.mark.parametrize(
     ("make", "x", "y", "state"),
     [
         (lambda: nn.Linear(5, 3), (2, 5), (2, 3), {"weight": (3, 5), "bias": (3,)}),
         (lambda: nn.Linear(5, 3, bias=False), (2, 4, 5), (2, 4, 3), {"weight": (3, 5)}),
         (lambda: nn.Conv2d(4, 6, 3), (2, 4, 8, 9), (2, 6, 6, 7), {"weight": (6, 4, 3, 3), "bias": (6,)}),
-        (lambda: nn.Conv2d(4, 6, (3, 1), 2, (1, 0), 1, 2, False), (1, 4, 8, 8), (1, 6, 4, 4), {"weight": (6, 2, 3, 1)}),
-        (lambda: nn.Conv2d(3, 10, 5, padding="same"), (1, 3, 32, 32), (1, 10, 32, 32), {"weight": (10, 3, 5, 5), "bias": (10,)}),
+        (
+            lambda: nn.Conv2d(4, 6, (3, 1), 2, (1, 0), 1, 2, False),
+            (1, 4, 8, 8),
+            (1, 6, 4, 4),
+            {"weight": (6, 2, 3, 1)},
+        ),
+        (
+            lambda: nn.Conv2d(3, 10, 5, padding="same"),
+            (1, 3, 32, 32),
+            (1, 10, 32, 32),
+            {"weight": (10, 3, 5, 5), "bias": (10,)},
+        ),
         (lambda: nn.MaxPool2d(2), (1, 3, 7, 8), (1, 3, 3, 4), {}),
         (lambda: nn.MaxPool2d(3, 2, 1, ceil_mode=True), (1, 3, 6, 6), (1, 3, 4, 4), {}),
         (lambda: nn.ReLU(True), (2, 3), (2, 3), {}),
         (lambda: nn.Flatten(), (2, 3, 4, 5), (2, 60), {}),
         (lambda: nn.Dropout(0.3), (2, 3), (2, 3), {}),
-        (
-            lambda: nn.BatchNorm2d(3),
-            (2, 3, 4, 5),
-            (2, 3, 4, 5),
-            {"weight": (3,), "bias": (3,), "running_mean": (3,), "running_var": (3,), "num_batches_tracked": ()},
-        ),
+        (lambda: nn.BatchNorm2d(3), (2, 3, 4, 5), (2, 3, 4, 5), {"weight": (3,), "bias": (3,), **STATISTICS}),
         (lambda: nn.BatchNorm1d(3, affine=False, track_running_stats=False), (4, 3), (4, 3), {}),
-        (lambda: nn.BatchNorm1d(3, affine=False), (4, 3, 5), (4, 3, 5),
-         {"running_mean": (3,), "running_var": (3,), "num_batches_tracked": ()}),
+        (lambda: nn.BatchNorm1d(3, affine=False), (4, 3, 5), (4, 3, 5), STATISTICS),
     ],
-)  # fmt: skip
+)
 def test_shapes_and_state(make, x, y, state) -> None:
     layer = make()
     given = gpunn.randn(*x, requires_grad=True)

@@ -445,9 +445,7 @@ def test_strict_false_reports_what_it_skipped() -> None:
 
 
 def test_values_that_are_not_arrays_are_named() -> None:
-    with pytest.raises(
-        StateDictError, match=r"Linear: expected Tensors or NumPy arrays in the state_dict; 'bias' is list"
-    ):
+    with pytest.raises(StateDictError, match=r"Linear: expected Tensors or NumPy arrays .*; 'bias' is list"):
         nn.Linear(2, 1).load_state_dict({"weight": gpunn.zeros(1, 2), "bias": [1.0]})
 
 

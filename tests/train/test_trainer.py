@@ -403,8 +403,7 @@ def test_bar_shows_progress_and_keeps_a_line_per_epoch(capsys, monkeypatch) -> N
 def test_epoch_line() -> None:
     record = EpochRecord(3, 120, 0.25, 91.5, 0.5, 88.25, 12345.6, 2.04, 0.1)
     assert epoch_line(record, 10) == (
-        "epoch  3/10  loss 0.2500  accuracy 91.50 %  test loss 0.5000  test accuracy 88.25 %  "
-        "12,346 images/s  2.0 s"
+        "epoch  3/10  loss 0.2500  accuracy 91.50 %  test loss 0.5000  test accuracy 88.25 %  12,346 images/s  2.0 s"
     )
     alone = EpochRecord(1, 40, 0.25, 91.5, None, None, 100.0, 2.0, 0.1)
     assert epoch_line(alone, 1) == "epoch 1/1  loss 0.2500  accuracy 91.50 %  100 images/s  2.0 s"

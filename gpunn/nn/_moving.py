@@ -1,0 +1,33 @@
+"""Moving a module's tensors in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.device import Device
+from gpunn.tape import no_grad
+
+
+def move(tensors: Iterable[Tensor], home: Device | None, dtype: np.dtype | None) -> None:
+    """Give tensors and their gradients another device, and floating ones another dtype; the objects stay."""
+    for tensor in tensors:
+        _move_one(tensor, home, dtype)
+        if tensor.grad is not None:
+            _move_one(tensor.grad, home, dtype)
+
+
+def _move_one(tensor: Tensor, home: Device | None, dtype: np.dtype | None) -> None:
+    """Give a tensor another device or dtype and keep the object."""
+    with no_grad():
+        moved = tensor.detach()
+        if dtype is not None and tensor.dtype.kind == "f":
+            moved = moved.to(dtype)
+        if home is not None:
+            moved = moved.to(home)
+    if moved.device is not tensor.device or moved.dtype != tensor.dtype:
+        tensor.array, tensor.device = moved.array, moved.device
+        # A backward of an earlier forward would mix the old storage with the new.
+        tensor._version.count += 1

@@ -1,0 +1,68 @@
+"""Loading a state_dict: everything is checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.errors import StateDictError
+from gpunn.tape import no_grad
+
+_LISTED = 12  # keys named in a message before it says how many more there are
+
+
+class LoadReport(NamedTuple):
+    """What did not match in a ``load_state_dict(strict=False)``."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def load(name: str, own: Mapping[str, Tensor], given: Mapping[str, Any], strict: bool) -> LoadReport:
+    """Copy ``given`` into the tensors ``own``, all or nothing; see :meth:`Module.load_state_dict`."""
+    missing = [key for key in own if key not in given]
+    unexpected = [key for key in given if key not in own]
+    values: dict[str, np.ndarray] = {}
+    misshapen = []
+    for key, tensor in own.items():
+        if key not in given:
+            continue
+        values[key] = value = _host(name, key, given[key])
+        if value.shape != tensor.shape:
+            misshapen.append(f"{key}: expected {tensor.shape}, got {value.shape}")
+        elif value.dtype.kind not in "fiub" or (value.dtype.kind == "f") != (tensor.dtype.kind == "f"):
+            misshapen.append(f"{key}: expected {tensor.dtype}, got {value.dtype}")
+    faults = [("wrong shapes or dtypes", misshapen)]
+    if strict:
+        faults = [("missing keys", missing), ("unexpected keys", unexpected), *faults]
+    if any(keys for _, keys in faults):
+        listed = "\n".join(f"  {what}: {_listing(keys)}" for what, keys in faults if keys)
+        raise StateDictError(
+            f"{name}: the state_dict does not fit, so nothing was loaded:\n{listed}\n"
+            "It may belong to a model built with other arguments"
+            + ("; strict=False skips missing and unexpected keys." if missing or unexpected else ".")
+        )
+    with no_grad():
+        for key, value in values.items():
+            own[key].copy_(value)
+    return LoadReport(missing, unexpected)
+
+
+def _host(name: str, key: str, value: Any) -> np.ndarray:
+    if isinstance(value, Tensor):
+        return value.numpy_without_tape()
+    if isinstance(value, np.ndarray | np.generic):
+        return np.asarray(value)
+    raise StateDictError(
+        f"{name}: expected Tensors or NumPy arrays in the state_dict; '{key}' is {type(value).__name__}. "
+        "Convert it with gpunn.tensor or numpy.asarray; nothing was loaded."
+    )
+
+
+def _listing(keys: list[str]) -> str:
+    more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
+    separator = "; " if ":" in keys[0] else ", "
+    return separator.join(keys[:_LISTED]) + more

@@ -1,0 +1,113 @@
+"""Sequential and ModuleList."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, overload
+
+from gpunn.errors import UsageError
+from gpunn.nn.fusion import plan
+from gpunn.nn.module import Module
+
+
+class _Container(Module):
+    """Modules in order, by number."""
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules.values())
+
+    def _name_at(self, index: int) -> str:
+        """The name at a place, which may count from the end."""
+        if not isinstance(index, int) or not -len(self) <= index < len(self):
+            # IndexError ends a loop and is what PyTorch raises.
+            raise IndexError(f"{type(self).__name__}: no module {index!r}; there are {len(self)}.")
+        return list(self._modules)[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, self._name_at(index), module)
+
+    def append(self, module: Module) -> Any:
+        """Add a module at the end; returns itself."""
+        number = len(self)
+        while str(number) in self._modules:  # a slice keeps its names, which may go beyond its length
+            number += 1
+        self.add_module(str(number), _checked(type(self).__name__, number, module))
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Any:
+        """Add modules at the end; returns itself."""
+        for module in modules:
+            self.append(module)
+        return self
+
+
+class Sequential(_Container):
+    """Modules called one after the other, each with what the one before returned.
+
+    Parameters
+    ----------
+    *modules : Module, or one mapping of str to Module
+        Named 0, 1, ...; with a mapping (``OrderedDict``) by its keys.
+
+    Notes
+    -----
+    A ReLU directly behind a Conv2d, Linear or batch normalisation is run within it: see ``nn.fusion``.
+    A slice is a Sequential that shares its modules and their names.
+    """
+
+    def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
+        super().__init__()
+        named: Iterable[tuple[str, Any]] = ((str(number), module) for number, module in enumerate(modules))
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            named = modules[0].items()
+        for name, module in named:
+            self.add_module(name, _checked(type(self).__name__, name, module))
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return Sequential(dict(list(self._modules.items())[index]))
+        return self._modules[self._name_at(index)]
+
+    def forward(self, x: Any) -> Any:
+        for module, activation in plan(list(self)):
+            x = module(x) if activation is None else module(x, activation=activation)
+        return x
+
+
+class ModuleList(_Container):
+    """A list of modules whose parameters belong to the module it is an attribute of.
+
+    Parameters
+    ----------
+    modules : iterable of Module, optional
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__()
+        self.extend(modules)
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> ModuleList: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return ModuleList(list(self)[index])
+        return self._modules[self._name_at(index)]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise UsageError("ModuleList: a list cannot be called; loop over its modules, or use Sequential.")
+
+
+def _checked(container: str, name: Any, module: Any) -> Module:
+    if not isinstance(module, Module):
+        hint = " Give an instance, with parentheses." if isinstance(module, type) else ""
+        raise UsageError(f"{container}: expected modules; got {type(module).__name__} at {name!r}.{hint}")
+    return module

@@ -1,0 +1,52 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from gpunn._tensor import Tensor
+from gpunn.errors import UsageError
+from gpunn.nn.module import Module
+from gpunn.ops.dropout import dropout
+from gpunn.random import default_generator
+
+
+class Dropout(Module):
+    """In training, zero each element with probability p and scale the others by 1 / (1 - p).
+
+    In evaluation it is the identity.
+
+    Parameters
+    ----------
+    p : float
+        0 to 1.
+    inplace : bool
+        Accepted so that PyTorch models build unchanged; the input is never written to.
+
+    Attributes
+    ----------
+    generator : Generator
+        Where masks come from: the layer's own, derived from the default generator when the layer is
+        made, so that ``gpunn.manual_seed`` before that decides the masks, on every device alike.
+
+    Shape
+    -----
+    x : any, float32 or float64;  y : as x
+
+    References
+    ----------
+    Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting";
+    lecture topic L9.
+    """
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise UsageError(f"Dropout: p: expected a probability from 0 to 1; got {p!r}.")
+        self.p = p
+        self.inplace = inplace
+        self.generator = default_generator().spawn("Dropout")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(x, self.p, self.training, self.generator)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"

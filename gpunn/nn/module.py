@@ -1,0 +1,374 @@
+"""Module: the base of every layer and model.
+
+A module knows its parameters, buffers and inner modules because assigning one to an attribute
+registers it, under the same rules and in the same order as PyTorch's, so that names in a
+``state_dict`` agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from gpunn import _capture
+from gpunn._tensor import Tensor
+from gpunn.device import Device
+from gpunn.device import device as get_device
+from gpunn.errors import DTypeError, UsageError, module_stack
+from gpunn.nn._hooks import Hook, RemovableHandle
+from gpunn.nn._moving import move
+from gpunn.nn._state import LoadReport, load
+from gpunn.nn.parameter import Parameter
+
+Self = TypeVar("Self", bound="Module")
+
+_REGISTRIES = ("_parameters", "_buffers", "_modules")
+_DTYPES = ("float32", "float64", "float16", "bfloat16")
+
+
+class Module:
+    """Base class: assign layers and parameters in ``__init__``, compute in ``forward``.
+
+    Attributes
+    ----------
+    training : bool
+        True in training mode (:meth:`train`), False in evaluation (:meth:`eval`).
+
+    Examples
+    --------
+    >>> class Net(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.fc = nn.Linear(4, 2)
+    ...
+    ...     def forward(self, x):
+    ...         return self.fc(x)
+    """
+
+    training: bool
+
+    def __init__(self) -> None:
+        # Straight into __dict__: __setattr__ looks into these.
+        self.__dict__.update(
+            training=True, _parameters={}, _buffers={}, _transient=set(), _modules={}, _forward_hooks={}
+        )
+
+    # -- calling -----------------------------------------------------------------------------
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the module's output; every subclass defines it."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run :meth:`forward` and then the forward hooks; errors inside name this module."""
+        running = module_stack.modules
+        if not running:
+            step = _capture.watching()
+            if step is not None:
+                step.note_module(self)
+        running.append(self)
+        try:
+            result = self.forward(*args, **kwargs)
+            for hook in tuple(self._forward_hooks.values()):
+                replaced = hook(self, args, result)
+                if replaced is not None:
+                    result = replaced
+        finally:
+            running.pop()
+        return result
+
+    def register_forward_hook(self, hook: Hook) -> RemovableHandle:
+        """Call ``hook(module, args, output)`` after every forward.
+
+        What it returns, unless None, replaces the output. ``handle.remove()`` takes it away again.
+        A captured step runs Python only while it is recorded, and so does the hook.
+        """
+        return RemovableHandle(self._forward_hooks, hook)
+
+    # -- registration ------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = "_parameters" if isinstance(value, Parameter) else "_modules" if isinstance(value, Module) else None
+        if kind is None:
+            kind = next((r for r in _REGISTRIES if name in self.__dict__.get(r, ())), None)
+            if kind is None:
+                super().__setattr__(name, value)
+                return
+            if value is not None and not (kind == "_buffers" and isinstance(value, Tensor)):
+                wanted = {"_parameters": "nn.Parameter", "_buffers": "Tensor", "_modules": "nn.Module"}[kind]
+                raise UsageError(
+                    f"{type(self).__name__}.{name}: expected {wanted} or None; got {type(value).__name__}. "
+                    f"Delete the attribute first (del module.{name}) to give the name another meaning."
+                )
+        if kind not in self.__dict__:
+            raise UsageError(f"{type(self).__name__}: call super().__init__() before assigning '{name}'.")
+        self.__dict__.pop(name, None)
+        for registry in _REGISTRIES:
+            if registry != kind:
+                self.__dict__[registry].pop(name, None)
+        self.__dict__[kind][name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached when ordinary lookup fails.
+        for registry in _REGISTRIES:
+            held = self.__dict__.get(registry, {})
+            if name in held:
+                return held[name]
+        missing_init = "; call super().__init__() in its __init__ first" if "_modules" not in self.__dict__ else ""
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'{missing_init}")
+
+    def __delattr__(self, name: str) -> None:
+        for registry in _REGISTRIES:
+            if name in self.__dict__.get(registry, ()):
+                del self.__dict__[registry][name]
+                self._transient.discard(name)
+                return
+        super().__delattr__(name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+
+    def _check_name(self, name: str, registry: str) -> None:
+        why = ""
+        if not isinstance(name, str) or not name or "." in name:
+            why = "must be a string, not empty and without a dot"
+        elif hasattr(self, name) and name not in self.__dict__.get(registry, ()):
+            why = "is an attribute already"
+        if why:
+            raise UsageError(f"{type(self).__name__}: the name {name!r} {why}.")
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Add a parameter by name; None keeps the name for one that may come later."""
+        self._check_name(name, "_parameters")
+        if parameter is not None and not isinstance(parameter, Parameter):
+            raise UsageError(
+                f"{type(self).__name__}.{name}: expected nn.Parameter or None; got {type(parameter).__name__}."
+            )
+        self._parameters[name] = parameter
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Add a tensor that belongs to the module and is not trained.
+
+        Parameters
+        ----------
+        persistent : bool
+            Whether it is part of :meth:`state_dict`.
+        """
+        self._check_name(name, "_buffers")
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise UsageError(f"{type(self).__name__}.{name}: expected Tensor or None; got {type(tensor).__name__}.")
+        self._buffers[name] = tensor
+        (self._transient.discard if persistent else self._transient.add)(name)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add an inner module by name."""
+        self._check_name(name, "_modules")
+        if module is not None and not isinstance(module, Module):
+            raise UsageError(f"{type(self).__name__}.{name}: expected nn.Module or None; got {type(module).__name__}.")
+        self._modules[name] = module
+
+    register_module = add_module
+
+    # -- walking -----------------------------------------------------------------------------
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all inner ones, each once, with dotted names; this one's name is the prefix."""
+        seen: set[int] = set()
+        for name, module in self._walk(prefix):
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
+        """As :meth:`named_modules`, a module that is in two places twice."""
+        yield prefix, self
+        for name, inner in self._modules.items():
+            if inner is not None:
+                yield from inner._walk(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all inner ones, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly inside this one, with their names."""
+        seen: set[int] = set()
+        for name, inner in self._modules.items():
+            if inner is not None and id(inner) not in seen:
+                seen.add(id(inner))
+                yield name, inner
+
+    def children(self) -> Iterator[Module]:
+        """The modules directly inside this one."""
+        return (module for _, module in self.named_children())
+
+    def _named(self, registry: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for place, module in self.named_modules(prefix) if recurse else ((prefix, self),):
+            for name, tensor in getattr(module, registry).items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield f"{place}.{name}" if place else name, tensor
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """Parameters with dotted names; a shared one once, under its first name."""
+        return self._named("_parameters", prefix, recurse)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Parameters, each once."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """Buffers with dotted names; a shared one once, under its first name."""
+        return self._named("_buffers", prefix, recurse)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Buffers, each once."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def apply(self: Self, fn: Callable[[Module], Any]) -> Self:
+        """Call ``fn`` with every inner module, then with this one; returns itself."""
+        for inner in self.children():
+            inner.apply(fn)
+        fn(self)
+        return self
+
+    # -- modes -------------------------------------------------------------------------------
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Set training mode here and in all inner modules; returns itself."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self: Self) -> Self:
+        """Set evaluation mode; returns itself."""
+        return self.train(False)
+
+    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
+        """Train all parameters, or freeze them; returns itself."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients, or set them to zero in place."""
+        for parameter in self.parameters():
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad.zero_()
+
+    # -- moving ------------------------------------------------------------------------------
+
+    def to(self: Self, target: Any = None, dtype: Any = None, *, device: Device | str | None = None) -> Self:
+        """Move parameters, buffers and gradients to a device or convert floating ones; returns itself.
+
+        In place, as in PyTorch: parameters stay the same objects, so an optimiser that holds them
+        follows. What an optimiser has stored for them does not: move the model first.
+
+        Parameters
+        ----------
+        target : Device, str or dtype, optional
+            A device or a dtype, as the first argument.
+        dtype : dtype, optional
+            A floating dtype; integer buffers keep theirs.
+        device : Device or str, optional
+
+        Raises
+        ------
+        DTypeError
+            If the dtype is not floating.
+        """
+        if isinstance(target, Device) or (isinstance(target, str) and target not in _DTYPES):
+            device = target
+        elif target is not None:
+            dtype = target
+        home = None if device is None else get_device(device)
+        kind = None if dtype is None else np.dtype(dtype)
+        if kind is not None and kind.kind != "f":
+            raise DTypeError(f"{type(self).__name__}.to: expected a floating dtype; got {kind}.")
+        _capture.refuse_while_recording("moving a module")
+        move((*self.parameters(), *self.buffers()), home, kind)
+        return self
+
+    def cpu(self: Self) -> Self:
+        """Move to the ``cpu`` device; returns itself."""
+        return self.to("cpu")
+
+    def cuda(self: Self, ordinal: int = 0) -> Self:
+        """Move to a GPU; returns itself."""
+        return self.to(f"cuda:{ordinal}")
+
+    def float(self: Self) -> Self:
+        """Convert to float32; returns itself."""
+        return self.to(np.float32)
+
+    def double(self: Self) -> Self:
+        """Convert to float64; returns itself."""
+        return self.to(np.float64)
+
+    # -- saving and loading ------------------------------------------------------------------
+
+    def _persistent(self) -> dict[str, Tensor]:
+        """Parameters and persistent buffers in PyTorch's order, a shared one under each of its names."""
+        state: dict[str, Tensor] = {}
+        for place, module in self._walk(""):
+            own = {
+                **module._parameters,
+                **{k: b for k, b in module._buffers.items() if k not in module._transient},
+            }
+            for name, tensor in own.items():
+                if tensor is not None:
+                    state[f"{place}.{name}" if place else name] = tensor
+        return state
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Parameters and persistent buffers by dotted name, sharing the module's storage.
+
+        Names and shapes are PyTorch's for the same model: ``gpunn.save_file(model.state_dict(), path)``
+        writes what PyTorch's ``load_state_dict`` takes, and the other way round.
+        """
+        return {name: tensor.detach() for name, tensor in self._persistent().items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadReport:
+        """Copy values from ``state_dict`` into this module's storage, converting the dtype.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to Tensor or numpy.ndarray
+        strict : bool
+            Whether missing and unexpected keys are errors. Wrong shapes always are.
+
+        Returns
+        -------
+        LoadReport
+            ``missing_keys`` and ``unexpected_keys``.
+
+        Raises
+        ------
+        StateDictError
+            If it does not fit; the message lists missing, unexpected and misshapen keys. Everything is
+            checked first: after an error the module is as it was.
+        """
+        return load(type(self).__name__, self._persistent(), state_dict, strict)
+
+    # -- showing -----------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """The arguments shown in the module's repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"({name}): {_indent(repr(inner))}" for name, inner in self._modules.items()]
+        arguments = self.extra_repr()
+        if not lines:
+            return f"{type(self).__name__}({arguments})"
+        body = "\n  ".join([arguments, *lines] if arguments else lines)
+        return f"{type(self).__name__}(\n  {body}\n)"
+
+
+def _indent(text: str) -> str:
+    return text.replace("\n", "\n  ")

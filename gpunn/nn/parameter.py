@@ -1,0 +1,36 @@
+"""Parameter: a tensor that a module owns and an optimiser changes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that becomes part of a module when it is assigned to one of its attributes.
+
+    Parameters
+    ----------
+    data : Tensor or numpy.ndarray
+        The values; a tensor's storage is shared. A NumPy array lives on the ``cpu`` device.
+    requires_grad : bool
+        Whether :meth:`backward` collects a gradient here.
+
+    Raises
+    ------
+    DTypeError
+        If a gradient is required and the dtype is not floating.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Tensor | np.ndarray, requires_grad: bool = True) -> None:
+        if isinstance(data, Tensor):
+            super().__init__(data.array, data.device, requires_grad)
+            self._version = data._version
+        else:
+            super().__init__(np.asarray(data), "cpu", requires_grad)
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"

@@ -1,0 +1,89 @@
+"""What a trainer tells those who watch it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpunn.train.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running epoch is.
+
+    Attributes
+    ----------
+    epoch, epochs : int
+        The running epoch, from 1, and the last one planned.
+    step, steps : int
+        Steps done in this epoch, and planned in it.
+    loss, accuracy_percent : float
+        Means over the epoch's images so far, each measured before the step that its batch made.
+    images_per_second : float
+        Over the epoch so far.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    accuracy_percent: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """A finished epoch: one line of ``metrics.jsonl``.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Epochs and steps done by the trainer so far.
+    train_loss, train_accuracy_percent : float
+        Means over the epoch's images, each measured before the step that its batch made.
+    test_loss, test_accuracy_percent : float or None
+        Measured after the epoch; None without a test loader.
+    images_per_second : float
+        Training images per second of training time.
+    seconds : float
+        The whole epoch, with its test.
+    lr : float
+        Learning rate of the optimiser's first group at the end of the epoch.
+    """
+
+    epoch: int
+    step: int
+    train_loss: float
+    train_accuracy_percent: float
+    test_loss: float | None
+    test_accuracy_percent: float | None
+    images_per_second: float
+    seconds: float
+    lr: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name, in order."""
+        return asdict(self)
+
+
+class Callback:
+    """Base class of those who watch a :class:`Trainer`; override what is of interest.
+
+    They are called in the order given, after the trainer's own files are written, never inside
+    a step, and may read the model and change the optimiser's learning rate.
+    """
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int, steps: int) -> None:
+        """Before the first step; ``epochs`` is the last epoch's number, ``steps`` how many an epoch has."""
+
+    def on_progress(self, trainer: Trainer, progress: Progress) -> None:
+        """Every few steps, when the running totals were read."""
+
+    def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
+        """After each epoch and its test."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """At the end, also after an error or Ctrl-C."""

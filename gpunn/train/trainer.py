@@ -1,0 +1,314 @@
+"""Trainer: epochs of steps, each step one captured launch where the device can do that."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn._capture import capture as capture_step
+from gpunn._tensor import Tensor
+from gpunn.device import Device
+from gpunn.device import device as get_device
+from gpunn.errors import TrainingError, UsageError
+from gpunn.nn._modes import evaluating
+from gpunn.nn.loss import CrossEntropyLoss
+from gpunn.nn.module import Module
+from gpunn.ops.metrics import update_metrics
+from gpunn.random import default_generator
+from gpunn.tape import no_grad
+from gpunn.train.callbacks import Callback, EpochRecord, Progress
+from gpunn.train.progress import reporter
+from gpunn.train.run_folder import RunFolder, machine, versions
+
+_READ_EVERY = 50  # steps between looks at the totals on a GPU, where each look waits for the device
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss and accuracy over the images of a loader."""
+
+    loss: float
+    accuracy_percent: float
+    images: int
+
+
+class Trainer:
+    """Train a classifier, test it after every epoch, and keep what is complete.
+
+    A step is: zero the gradients, forward, loss, backward, update, and add to the running totals.
+    It is run through :func:`gpunn.capture`: on ``cuda`` one graph launch. Nothing in it waits for
+    the device; the totals are read every 50 steps there (every step on the CPU) and at the end of an
+    epoch.
+
+    Parameters
+    ----------
+    model : Module
+        Gives scores (N, classes). It is moved to the device, in place.
+    optimizer : optimiser
+        From ``gpunn.optim``, holding the model's parameters.
+    loss : callable, optional
+        ``loss(scores, labels)``, the mean over the batch. :class:`~gpunn.nn.CrossEntropyLoss` if not given.
+    device : Device or str
+        Where it runs; "auto" is a GPU if there is one that works, else the CPU.
+    capture : bool
+        Record the step and replay it, where the device has kernels. False runs it as it is written.
+    out : path-like, optional
+        A folder for ``metrics.jsonl``, ``config.json`` and ``model.safetensors``, written after every epoch
+        (:class:`~gpunn.train.run_folder.RunFolder`). It is checked here, before any work.
+    log : "auto", "bar", "lines" or None
+        What to show on standard output: see :func:`~gpunn.train.progress.reporter`.
+    callbacks : iterable of Callback
+        Told about progress after ``log``.
+    config : mapping, optional
+        More for ``config.json``: whatever builds model and data again.
+
+    Attributes
+    ----------
+    epoch, step : int
+        How many are done, over all calls of :meth:`fit`.
+    history : list of EpochRecord
+
+    Raises
+    ------
+    UsageError
+        If the optimiser holds none of the model's parameters, or ``out`` cannot be written.
+    DeviceError
+        If this machine does not have the device.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Any,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        *,
+        device: Device | str = "auto",
+        capture: bool = True,
+        out: str | os.PathLike[str] | None = None,
+        log: str | None = "auto",
+        callbacks: Iterable[Callback] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        own = {id(p) for p in model.parameters()}
+        if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+            raise UsageError(
+                "Trainer: the optimiser holds none of the model's parameters, so nothing would be trained; "
+                "build it from this model's .parameters()."
+            )
+        shown = reporter(log)
+        self.device = get_device(device)
+        self.folder = None if out is None else RunFolder(out)
+        self.model = model.to(self.device)
+        self.optimizer = optimizer
+        self.loss = CrossEntropyLoss() if loss is None else loss
+        self.capture = capture
+        self.callbacks = [*([shown] if shown else []), *callbacks]
+        self.epoch = 0
+        self.step = 0
+        self.history: list[EpochRecord] = []
+        self._config = dict(config or {})
+        # sum of loss * rows, correct, rows: the step's launches are bound to these arrays for good.
+        self._train_totals = self.device.zeros((3,), np.float64)
+        self._test_totals = self.device.zeros((3,), np.float64)
+        self._read_every = 1 if self.device.xp is np else _READ_EVERY
+        self._train_step = capture_step(self._train) if capture else self._train
+        self._test_step = capture_step(self._test) if capture else self._test
+
+    # -- the steps ---------------------------------------------------------------------------
+
+    def _train(self, x: Tensor, labels: Tensor) -> None:
+        self.optimizer.zero_grad()
+        scores = self.model(x)
+        loss = self.loss(scores, labels)
+        loss.backward()
+        self.optimizer.step()
+        update_metrics(self.device, self._train_totals, loss.array, scores.array, labels.array)
+
+    def _test(self, x: Tensor, labels: Tensor) -> None:
+        with no_grad():
+            scores = self.model(x)
+            loss = self.loss(scores, labels)
+        update_metrics(self.device, self._test_totals, loss.array, scores.array, labels.array)
+
+    # -- training ----------------------------------------------------------------------------
+
+    def fit(
+        self,
+        train_loader: Any,
+        test_loader: Iterable[Any] | None = None,
+        epochs: int = 1,
+        max_steps: int | None = None,
+    ) -> list[EpochRecord]:
+        """Train for ``epochs`` more epochs, and test after each.
+
+        Parameters
+        ----------
+        train_loader : iterable of (images, labels)
+            A :class:`~gpunn.data.DataLoader`, or anything with a length that gives pairs of tensors.
+        test_loader : iterable of (images, labels), optional
+        epochs : int
+        max_steps : int, optional
+            Stop after this many steps of this call; the epoch they end in is tested and kept as it is.
+
+        Returns
+        -------
+        list of EpochRecord
+            ``history``.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is no longer finite; the message says at which step.
+        KeyboardInterrupt
+            On Ctrl-C; ``history`` and the files hold every complete epoch.
+        """
+        for name, value in (("epochs", epochs), ("max_steps", max_steps)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise UsageError(f"Trainer.fit: {name}: expected a whole number of at least 1; got {value!r}.")
+        if not hasattr(train_loader, "__len__"):
+            raise UsageError(
+                "Trainer.fit: expected a loader that knows how many batches it gives; "
+                f"{type(train_loader).__name__} has no length. Wrap the data in a DataLoader."
+            )
+        steps = len(train_loader)
+        last_epoch = self.epoch + epochs
+        last_step = None if max_steps is None else self.step + max_steps
+        config = self._describe(train_loader, epochs, max_steps)
+        if not self.model.training:  # else inner modules that were frozen by .eval() stay so
+            self.model.train()
+        with self._running(), contextlib.ExitStack() as ending:
+            for callback in self.callbacks:
+                ending.callback(callback.on_fit_end, self)
+                callback.on_fit_begin(self, last_epoch, steps)
+            while self.epoch < last_epoch and self.step != last_step:
+                record = self._run_epoch(train_loader, test_loader, last_epoch, last_step)
+                if self.folder is not None:
+                    self.folder.save(self.model, record, config)
+                self.history.append(record)
+                for callback in self.callbacks:
+                    callback.on_epoch_end(self, record)
+        return self.history
+
+    def _run_epoch(self, train_loader: Any, test_loader: Any, last_epoch: int, last_step: int | None) -> EpochRecord:
+        epoch, done = self.epoch + 1, 0
+        steps = len(train_loader) if last_step is None else min(len(train_loader), last_step - self.step)
+        start = time.perf_counter()
+        self._train_totals.fill(0)
+        for done, batch in enumerate(train_loader, 1):
+            self._train_step(*self._batch(batch))
+            self.step += 1
+            if done % self._read_every == 0 or done == steps:
+                seen = self._read(self._train_totals)
+                elapsed = time.perf_counter() - start
+                self._refuse_not_finite(
+                    seen.loss, f"the training loss became {seen.loss}", (done - 1) % self._read_every
+                )
+                told = Progress(epoch, last_epoch, done, steps, seen.loss, seen.accuracy_percent, seen.images / elapsed)
+                for callback in self.callbacks:
+                    callback.on_progress(self, told)
+            if done == steps:
+                break
+        else:
+            raise UsageError(f"Trainer.fit: the training loader gave {done} batches; its length says {steps}.")
+        tested = None if test_loader is None else self.evaluate(test_loader)
+        if tested is not None:
+            self._refuse_not_finite(tested.loss, f"the test loss after epoch {epoch} is {tested.loss}", 0)
+        self.epoch = epoch
+        return EpochRecord(
+            epoch=epoch,
+            step=self.step,
+            train_loss=seen.loss,
+            train_accuracy_percent=seen.accuracy_percent,
+            test_loss=None if tested is None else tested.loss,
+            test_accuracy_percent=None if tested is None else tested.accuracy_percent,
+            images_per_second=seen.images / elapsed,
+            seconds=time.perf_counter() - start,
+            lr=float(self.optimizer.param_groups[0]["lr"]),
+        )
+
+    def evaluate(self, loader: Iterable[Any]) -> Evaluation:
+        """Mean loss and accuracy over ``loader``, in evaluation mode; modes are as before afterwards.
+
+        Raises
+        ------
+        UsageError
+            If the loader gives no batch.
+        """
+        with self._running(), evaluating(self.model):
+            self._test_totals.fill(0)
+            for batch in loader:
+                self._test_step(*self._batch(batch))
+            return self._read(self._test_totals)
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        """On this device, and without NumPy's warnings: a loss that is not finite is told of by name and step."""
+        with self.device.active(), np.errstate(all="ignore"):
+            yield
+
+    def _batch(self, batch: Any) -> tuple[Tensor, Tensor]:
+        if not isinstance(batch, tuple | list) or len(batch) != 2 or not all(isinstance(t, Tensor) for t in batch):
+            raise UsageError(
+                "Trainer: expected the loader to give pairs of tensors (images, labels); got "
+                f"{type(batch).__name__}{f' of {len(batch)}' if isinstance(batch, tuple | list) else ''}."
+            )
+        images, labels = batch[0].to(self.device), batch[1].to(self.device)
+        return images, labels.to(np.int64) if labels.dtype.kind in "iu" else labels
+
+    def _read(self, totals: Any) -> Evaluation:
+        """The totals as means; waits for the device, and raises what its kernels reported."""
+        loss, correct, rows = self.device.to_host(totals).tolist()
+        if not rows:
+            raise UsageError("Trainer: the loader gave no images.")
+        return Evaluation(loss / rows, 100 * correct / rows, int(rows))
+
+    def _refuse_not_finite(self, loss: float, what: str, steps_before: int) -> None:
+        if math.isfinite(loss):
+            return
+        place = (
+            f"step {self.step}" if not steps_before else f"one of the steps {self.step - steps_before} to {self.step}"
+        )
+        raise TrainingError(
+            f"{what} at {place} (epoch {self.epoch + 1}). Lower the learning rate (now "
+            f"{self.optimizer.param_groups[0]['lr']:g}), and see that the images are finite and standardised."
+        )
+
+    def _describe(self, loader: Any, epochs: int, max_steps: int | None) -> dict[str, Any]:
+        """What ``config.json`` holds: enough to run again."""
+        groups = [
+            {**{k: v for k, v in group.items() if k != "params"}, "tensors": len(group["params"])}
+            for group in self.optimizer.param_groups
+        ]
+        dataset = getattr(loader, "dataset", None)
+        config: dict[str, Any] = {
+            "versions": versions(self.device),
+            "machine": machine(self.device),
+            "seed": default_generator().seed,
+            "model": {
+                "class": type(self.model).__name__,
+                "parameters": sum(p.numel() for p in self.model.parameters()),
+            },
+            "loss": repr(self.loss),
+            "optimizer": {"class": type(self.optimizer).__name__, "groups": groups},
+            "data": {
+                "class": type(dataset).__name__,
+                "items": None if dataset is None else len(dataset),
+                "batch_size": getattr(loader, "batch_size", None),
+                "shuffle": getattr(loader, "shuffle", None),
+                "drop_last": getattr(loader, "drop_last", None),
+            },
+            "epochs": epochs,
+            "max_steps": max_steps,
+            "capture": self.capture,
+        }
+        for key, value in self._config.items():
+            known = config.get(key)
+            config[key] = {**known, **value} if isinstance(known, dict) and isinstance(value, Mapping) else value
+        return config

@@ -1,0 +1,106 @@
+// softmax_cross_entropy.cu: loss[n] = log(sum_c exp(x[n, c])) - x[n, target[n]], and its gradient softmax(x) - onehot.
+//   logits x, dlogits, dx (N, C)   target, losses (N)   loss, factor: one number each
+// Launch: rows: block = (32, rows), a warp for each row, or (threads, 1), a block for each row; dynamic shared
+// memory holds its rows if `kept`. reduce: one block. backward: one thread per VEC elements.
+// Traffic: rows: logits once (three times if a row does not fit into shared memory), dlogits once;
+// backward: dlogits and dx once.
+// A thread works on columns of its own throughout, so rows in shared memory need no barrier.
+// Source: lecture topic L3; subtracting the row's maximum keeps exp in range whatever the scores.
+#include "common.cuh"
+
+typedef int int32;
+typedef long long int64;
+typedef LABEL label;
+
+// Over the threads of one row.
+__device__ __forceinline__ real row_max(real value) {
+    return blockDim.x == WARP ? warp_max(value) : block_max<0>(value);
+}
+__device__ __forceinline__ real row_sum(real value) {
+    return blockDim.x == WARP ? warp_sum(value) : block_sum<0>(value);
+}
+
+__device__ __forceinline__ int as_int(long long value) {
+    return (int)max(min(value, 0x7fffffffLL), -0x80000000LL);
+}
+
+extern "C" __global__ void cross_entropy_rows(real* __restrict__ losses, real* __restrict__ dlogits,
+                                              INOUT int* __restrict__ error, const real* __restrict__ logits,
+                                              const label* __restrict__ target, int N, int C, long long ignored,
+                                              int layer, int kept) {
+    DYNAMIC_SHARED(real, rows);
+    const int row = blockIdx.x * blockDim.y + threadIdx.y;
+    if (row >= N) return;  // a whole warp, where there are several rows
+    const real* x = logits + (size_t)row * C;
+    real* mine = rows + (size_t)threadIdx.y * C;
+    const int first = threadIdx.x * VEC, step = blockDim.x * VEC;
+
+    real top = -INFINITY;
+    for (int c = first; c < C; c += step) {
+        const Vector<real, VEC> u = load<VEC>(x + c);
+#pragma unroll
+        for (int v = 0; v < VEC; ++v) top = nan_max(top, u.v[v]);
+        if (kept) store(mine + c, u);
+    }
+    top = row_max(top);
+
+    real sum = 0;
+    for (int c = first; c < C; c += step) {
+        Vector<real, VEC> u = kept ? load<VEC>(mine + c) : load<VEC>(x + c);
+#pragma unroll
+        for (int v = 0; v < VEC; ++v) {
+            u.v[v] = exp(u.v[v] - top);
+            sum += u.v[v];
+        }
+        if (kept) store(mine + c, u);
+    }
+    sum = row_sum(sum);
+
+    const long long given = target[row];
+    const bool counts = given != ignored, valid = given >= 0 && given < C;
+    if (threadIdx.x == 0) {
+        if (counts && !valid) report_bad_data(error, layer, row, as_int(given));
+        losses[row] = !counts ? real(0) : valid ? log(sum) - (x[given] - top) : INFINITY - INFINITY;
+    }
+    if (!dlogits) return;
+    const long long right = counts && valid ? given : -1;
+    const real scale = right < 0 ? real(0) : 1 / sum;  // a row without a class asks for no change
+    for (int c = first; c < C; c += step) {
+        Vector<real, VEC> u = kept ? load<VEC>(mine + c) : load<VEC>(x + c);
+#pragma unroll
+        for (int v = 0; v < VEC; ++v) {
+            const real p = (kept ? u.v[v] : exp(u.v[v] - top)) * scale;
+            u.v[v] = c + v == right ? p - 1 : p;
+        }
+        store(dlogits + (size_t)row * C + c, u);
+    }
+}
+
+// loss = sum of the losses, or their mean over the rows that count; factor = d loss / d losses[n] of those.
+extern "C" __global__ void cross_entropy_reduce(real* __restrict__ loss, real* __restrict__ factor,
+                                                const real* __restrict__ losses, const label* __restrict__ target,
+                                                int N, long long ignored, int average) {
+    real sum = 0, count = 0;
+    for (int i = threadIdx.x; i < N; i += blockDim.x) {
+        sum += losses[i];
+        count += target[i] != ignored;
+    }
+    sum = block_sum<0>(sum);
+    count = block_sum<1>(count);
+    if (threadIdx.x > 0) return;
+    loss[0] = average ? sum / count : sum;  // of no rows: NaN
+    factor[0] = average && count > 0 ? 1 / count : real(1);
+}
+
+// dx = dlogits times factor and the one dy, or (factor null) times the row's dy.
+extern "C" __global__ void cross_entropy_backward(real* __restrict__ dx, const real* __restrict__ dlogits,
+                                                  const real* __restrict__ dy, const real* __restrict__ factor,
+                                                  Divisor by_row, int threads) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= threads) return;
+    const real d = factor ? dy[0] * factor[0] : dy[by_row.quotient(i)];
+    Vector<real, VEC> u = load<VEC>(dlogits + (size_t)i * VEC);
+#pragma unroll
+    for (int v = 0; v < VEC; ++v) u.v[v] *= d;
+    store(dx + (size_t)i * VEC, u);
+}
