@@ -13,7 +13,8 @@ import numpy as np
 
 from gpunn import errors
 from gpunn._capture import capture
-from gpunn._tensor import Tensor, arange, from_numpy, ones, rand, randn, tensor, zeros
+from gpunn._creation import arange, from_numpy, ones, rand, randn, tensor, zeros
+from gpunn._tensor import Tensor
 from gpunn._version import __version__
 from gpunn.device import device
 from gpunn.gradcheck import gradcheck

@@ -102,6 +102,7 @@ class StepScalars:
     """
 
     def __init__(self, device: Device, dtype: Any, size: int) -> None:
+        refuse_while_recording("making an optimiser's or generator's device words for the first time")
         self.device = device
         self.array = device.zeros((size,), dtype)
         self._current: tuple[Any, ...] = (0,) * size

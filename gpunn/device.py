@@ -116,16 +116,20 @@ class Device:
                 self.xp.cuda.get_current_stream().synchronize()
         self.check()
 
+    def cached(self, name: str, make: Callable[[], Any]) -> Any:
+        """One thing of this name for the device's lifetime, made when first asked for."""
+        if name not in self._cache:
+            self._cache[name] = make()
+        return self._cache[name]
+
     @property
     def error_buffer(self) -> Any:
         """The int32 array (kind, layer id, index, value) that kernels report bad data to."""
-        if "errors" not in self._cache:
-            self._cache["errors"] = self.zeros((_ERROR_WORDS,), np.int32)
-        return self._cache["errors"]
+        return self.cached("errors", lambda: self.zeros((_ERROR_WORDS,), np.int32))
 
     def layer_id(self, place: str) -> int:
         """A number by which a kernel can name ``place`` in the error buffer."""
-        places = self._cache.setdefault("places", [])
+        places: list[str] = self.cached("places", list)
         if place not in places:
             places.append(place)
         return places.index(place)

@@ -7,7 +7,6 @@ what was expected, what came, and the likely fix.
 from __future__ import annotations
 
 import itertools
-import itertools
 import threading
 from typing import Any
 
@@ -79,7 +78,7 @@ def where(op: str) -> str:
     modules = module_stack.modules
     if not modules:
         return op
-    path = []
+    path: list[str] = []
     for parent, child in itertools.pairwise(modules):
         # A module may be called by code that does not own it (a user's helper); it then has no
         # name below that parent and the path simply skips the level.

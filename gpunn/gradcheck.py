@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpunn import _capture
-from gpunn._tensor import Tensor, tensor
+from gpunn._creation import tensor
+from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, GraphError
 from gpunn.random import default_generator
 from gpunn.tape import no_grad

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._capture import StepScalars, recording
+from gpunn._capture import StepScalars, watching
 from gpunn.device import Device
 from gpunn.errors import UsageError
 
@@ -87,14 +87,14 @@ class Generator:
         relative to the step's start, and the base is rewritten before every replay, so that each
         replay draws new masks (see ``_capture``).
         """
-        if device not in self._bases:
-            self._bases[device] = StepScalars(device, np.uint64, 1)
-        base = self._bases[device]
-        step = recording()
-        if step is None:
-            base.write(0)
+        step = watching()
+        if step is not None and device not in self._bases:
+            self._bases[device] = StepScalars(device, np.uint64, 1)  # in the first run, before the recording
+        if step is None or not step.frozen:
+            # Not the recorded steps' base: a replay between this mask's forward and backward would move it.
             self._calls += 1
-            return self._calls - 1, base.array
+            return self._calls - 1, device.cached("zero", lambda: device.zeros((1,), np.uint64))
+        base = self._bases[device]
         index = step.calls.get(self, 0)
         step.calls[self] = index + 1
 

@@ -183,14 +183,7 @@ def _seed(root: Tensor, gradient: Tensor | None) -> Any:
                 f"backward: only a scalar has a default gradient; this tensor has shape {root.shape}. "
                 "Reduce it (.sum(), .mean()) or pass gradient=."
             )
-        # One array of ones serves every backward on this device; nothing writes to it.
-        key = f"one {root.dtype} {root.array.ndim}"
-        cache = root.device._cache
-        if key not in cache:
-            ones = root.device.zeros((1,) * root.array.ndim, root.dtype)
-            ones.fill(1)
-            cache[key] = ones
-        return cache[key]
+        return root.device.cached(f"one {root.dtype} {root.ndim}", lambda: _ones(root))
     if gradient.shape != root.shape:
         raise ShapeError(f"backward: expected a gradient of shape {root.shape}; got {gradient.shape}.")
     if gradient.dtype != root.dtype:
@@ -198,6 +191,13 @@ def _seed(root: Tensor, gradient: Tensor | None) -> Any:
     if gradient.device is not root.device:
         raise DeviceError(f"backward: the tensor is on {root.device}, its gradient on {gradient.device}.")
     return physical(gradient.array)
+
+
+def _ones(root: Tensor) -> Any:
+    """The gradient of a scalar by itself. One array serves every backward on its device; nothing writes to it."""
+    ones = root.device.zeros((1,) * root.ndim, root.dtype)
+    ones.fill(1)
+    return ones
 
 
 def _sum(device: Device, total: Any, owned: bool, extra: Any) -> Any:

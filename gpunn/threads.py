@@ -11,6 +11,7 @@ and the last out touch it.
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import os
 import threading
@@ -120,7 +121,9 @@ def run(task: Callable[[Item], object], items: Iterable[Item]) -> None:
                     return
                 task(item)
 
-        helpers = [_pool.executor().submit(work) for _ in range(min(_pool.size, len(waiting)) - 1)]
+        # Each in a copy of the caller's context, in which numpy.errstate lies.
+        count = min(_pool.size, len(waiting)) - 1
+        helpers = [_pool.executor().submit(contextvars.copy_context().run, work) for _ in range(count)]
         try:
             work()
         finally:

@@ -134,7 +134,7 @@ struct Im2colColumns {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv2d_forward(real* __restrict__ y, const real* __restrict__ x, const real* __restrict__ weight,
                const real* __restrict__ bias, Conv2dShape g, int relu) {
     const int group = blockIdx.z, top = blockIdx.y * BM, left = blockIdx.x * BN;
@@ -148,7 +148,7 @@ conv2d_forward(real* __restrict__ y, const real* __restrict__ x, const real* __r
                bias == nullptr ? bias : bias + group * g.group_K, relu);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv2d_backward_data(real* __restrict__ dx, const real* __restrict__ dy, const real* __restrict__ weight,
                      Conv2dShape g) {
     const int group = blockIdx.z, top = blockIdx.y * BM, left = blockIdx.x * BN;
@@ -162,7 +162,7 @@ conv2d_backward_data(real* __restrict__ dx, const real* __restrict__ dy, const r
 }
 
 // partial (slices, K, R, S, C/groups); with one slice it is dweight itself.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv2d_backward_weight(real* __restrict__ partial, const real* __restrict__ dy, const real* __restrict__ x,
                        Conv2dShape g, int slices) {
     const int group = blockIdx.z / slices, slice = blockIdx.z % slices;

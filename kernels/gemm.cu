@@ -16,7 +16,7 @@ __device__ __forceinline__ void gemm(real* __restrict__ c, A a, B b, int M, int 
     sums.write(c, (size_t)blockIdx.z * M * N, N, blockIdx.y * BM, blockIdx.x * BN, M, N, bias, relu);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 gemm_nt(real* __restrict__ c, const real* __restrict__ a, const real* __restrict__ b,
         const real* __restrict__ bias, int M, int N, int K, int relu) {
     const int top = blockIdx.y * BM, left = blockIdx.x * BN;
@@ -26,7 +26,7 @@ gemm_nt(real* __restrict__ c, const real* __restrict__ a, const real* __restrict
          RowPanel<BN, MatrixRows>(MatrixRows(b, N, K, k_end), left, k_begin), M, N, k_begin, k_end, bias, relu);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 gemm_nn(real* __restrict__ c, const real* __restrict__ a, const real* __restrict__ b,
         const real* __restrict__ bias, int M, int N, int K, int relu) {
     const int top = blockIdx.y * BM, left = blockIdx.x * BN;
@@ -37,7 +37,7 @@ gemm_nn(real* __restrict__ c, const real* __restrict__ a, const real* __restrict
          relu);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 gemm_tn(real* __restrict__ c, const real* __restrict__ a, const real* __restrict__ b,
         const real* __restrict__ bias, int M, int N, int K, int relu) {
     const int top = blockIdx.y * BM, left = blockIdx.x * BN;

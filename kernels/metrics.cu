@@ -16,7 +16,7 @@ __device__ __forceinline__ bool larger(real a, real b) {
     return a > b || (a != a && b == b);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 1)
 update_metrics(INOUT double* __restrict__ totals, const real* __restrict__ loss, const real* __restrict__ logits,
                const label* __restrict__ labels, const int* __restrict__ error, int rows, int columns) {
     __shared__ int correct[BLOCK / WARP];

@@ -28,46 +28,61 @@ struct SgdTable {
     int count, nesterov;
 };
 
-__device__ __forceinline__ void sgd_update(real& param, real grad, real* momentum, bool first, bool nesterov,
-                                           const real* __restrict__ scalars) {
-    const real lr = scalars[0], mu = scalars[1], undamped = scalars[2], decay = scalars[3], sign = scalars[4];
-    real d = sign * grad;
-    if (decay != 0) d += decay * param;  // 0 times an infinite parameter would be NaN
-    if (momentum != nullptr) {
-        *momentum = first ? d : mu * *momentum + undamped * d;
-        d = nesterov ? d + mu * *momentum : *momentum;
-    }
-    param -= lr * d;
-}
+// One tensor's rule. The numbers are read once; a thread then has them in registers.
+struct SgdRule {
+    real lr, mu, undamped, decay, sign;
+    bool has_momentum, first, nesterov;
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
-sgd_step(SgdTable table, const real* __restrict__ scalars, const int* __restrict__ error) {
-    if (failed(error)) return;
-    int low = 0, high = table.count - 1;  // the last tensor whose first chunk is not after this block
+    __device__ __forceinline__ void update(real& param, real grad, real& momentum) const {
+        real d = sign * grad;
+        if (decay != 0) d += decay * param;  // 0 times an infinite parameter would be NaN
+        if (has_momentum) {
+            momentum = first ? d : mu * momentum + undamped * d;
+            d = nesterov ? d + mu * momentum : momentum;
+        }
+        param -= lr * d;
+    }
+};
+
+// The last tensor whose first chunk is not after `chunk`.
+__device__ __forceinline__ int tensor_of(const SgdTable& table, int chunk) {
+    int low = 0, high = table.count - 1;
     while (low < high) {
         const int middle = (low + high + 1) / 2;
-        if (table.tensor[middle].first_chunk <= (int)blockIdx.x)
+        if (table.tensor[middle].first_chunk <= chunk)
             low = middle;
         else
             high = middle - 1;
     }
-    const SgdTensor& t = table.tensor[low];
+    return low;
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+sgd_step(SgdTable table, const real* __restrict__ scalars, const int* __restrict__ error) {
+    if (failed(error)) return;
+    const SgdTensor& t = table.tensor[tensor_of(table, blockIdx.x)];
+    const SgdRule rule = {scalars[0], scalars[1], scalars[2], scalars[3], scalars[4],
+                          t.momentum != nullptr, t.first_step != 0, table.nesterov != 0};
+    real* const param = t.param;
+    const real* const grad = t.grad;
+    real* const momentum = t.momentum;
     const long long start = (long long)(blockIdx.x - t.first_chunk) * CHUNK;
     const long long end = min(t.n, start + CHUNK);
-    const bool first = t.first_step, nesterov = table.nesterov, has_momentum = t.momentum != nullptr;
     for (long long i = start + threadIdx.x * VEC; i < end; i += BLOCK * VEC) {
         if (i + VEC <= end) {
-            Vector<real, VEC> p = load<VEC>(t.param + i), m;
-            const Vector<real, VEC> g = load<VEC>(t.grad + i);
-            if (has_momentum) m = load<VEC>(t.momentum + i);
+            Vector<real, VEC> p = load<VEC>(param + i), m = {};
+            const Vector<real, VEC> g = load<VEC>(grad + i);
+            if (rule.has_momentum) m = load<VEC>(momentum + i);
 #pragma unroll
-            for (int j = 0; j < VEC; ++j)
-                sgd_update(p.v[j], g.v[j], has_momentum ? &m.v[j] : nullptr, first, nesterov, scalars);
-            store(t.param + i, p);
-            if (has_momentum) store(t.momentum + i, m);
+            for (int j = 0; j < VEC; ++j) rule.update(p.v[j], g.v[j], m.v[j]);
+            store(param + i, p);
+            if (rule.has_momentum) store(momentum + i, m);
         } else {
-            for (long long k = i; k < end; ++k)
-                sgd_update(t.param[k], t.grad[k], has_momentum ? &t.momentum[k] : nullptr, first, nesterov, scalars);
+            for (long long k = i; k < end; ++k) {
+                real m = rule.has_momentum ? momentum[k] : real(0);
+                rule.update(param[k], grad[k], m);
+                if (rule.has_momentum) momentum[k] = m;
+            }
         }
     }
 }

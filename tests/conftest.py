@@ -6,14 +6,19 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 _SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 if "GPUNN_DATA" not in os.environ and _SHARED.is_dir():
     os.environ["GPUNN_DATA"] = str(_SHARED)
 
 
+settings.register_profile("ci", derandomize=True)  # the same examples every time: a red run is about the change
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("CI"):
+        settings.load_profile("ci")
         from gpunn import emulator
 
         reason = emulator.available()

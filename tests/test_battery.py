@@ -36,6 +36,8 @@ def _upload(value: object, target: Device) -> object:
     if isinstance(value, np.ndarray) and value.dtype.names is None:
         value = np.array(value, order="C")
         return value if target.xp is np else target.array(value)
+    if isinstance(value, list):
+        return [_upload(v, target) for v in value]
     return copy.deepcopy(value)
 
 

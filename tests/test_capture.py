@@ -218,3 +218,17 @@ def test_captured_on_cpu_is_the_function_itself() -> None:
     assert step(x) is x
     assert step(x) is x
     assert len(calls) == 2
+
+
+def test_eager_backward_is_not_disturbed_by_a_replay_in_between() -> None:
+    """A captured step moves its own place in the stream, not that of masks drawn outside."""
+    layer = nn.Dropout(0.5)
+    step = gpunn.capture(lambda x: layer(x))
+    x = gpunn.ones(64, device="emulator")
+    for _ in range(3):
+        step(x)
+    leaf = gpunn.ones(64, device="emulator", requires_grad=True)
+    y = layer(leaf)
+    step(x)
+    y.backward(gpunn.ones(64, device="emulator"))
+    np.testing.assert_array_equal(leaf.grad.numpy(), y.detach().numpy())

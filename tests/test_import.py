@@ -21,8 +21,8 @@ def run(code: str) -> str:
 
 
 def test_adds_at_most_a_tenth_of_a_second_to_numpys_import() -> None:
-    code = "import time, numpy; start = time.perf_counter(); import gpunn; print(time.perf_counter() - start)"
-    # The least of several: other programs on the machine only ever add.
+    # Processor time, and the least of several: what else the machine does at the moment is left out.
+    code = "import time, numpy; start = time.process_time(); import gpunn; print(time.process_time() - start)"
     assert min(float(run(code)) for _ in range(REPEATS)) <= 0.1
 
 

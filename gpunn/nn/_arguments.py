@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._tensor import zeros
+from gpunn._creation import zeros
 from gpunn.device import Device
 from gpunn.errors import ShapeError, UsageError, where
 from gpunn.nn.parameter import Parameter

@@ -33,7 +33,7 @@ def load(name: str, own: Mapping[str, Tensor], given: Mapping[str, Any], strict:
         values[key] = value = _host(name, key, given[key])
         if value.shape != tensor.shape:
             misshapen.append(f"{key}: expected {tensor.shape}, got {value.shape}")
-        elif value.dtype.kind not in "fiub" or (value.dtype.kind == "f") != (tensor.dtype.kind == "f"):
+        elif value.dtype.kind in "OUSMm" or _floating(value) != _floating(tensor):
             misshapen.append(f"{key}: expected {tensor.dtype}, got {value.dtype}")
     faults = [("wrong shapes or dtypes", misshapen)]
     if strict:
@@ -60,6 +60,11 @@ def _host(name: str, key: str, value: Any) -> np.ndarray:
         f"{name}: expected Tensors or NumPy arrays in the state_dict; '{key}' is {type(value).__name__}. "
         "Convert it with gpunn.tensor or numpy.asarray; nothing was loaded."
     )
+
+
+def _floating(array: Tensor | np.ndarray) -> bool:
+    # To NumPy, bfloat16 (of ml_dtypes) is of no known kind.
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
 def _listing(keys: list[str]) -> str:

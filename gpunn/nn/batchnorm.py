@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._tensor import Tensor, ones, zeros
+from gpunn._creation import ones, zeros
+from gpunn._tensor import Tensor
 from gpunn.device import Device
 from gpunn.errors import ShapeError, where
 from gpunn.nn import init

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._tensor import Tensor, zeros
+from gpunn._creation import zeros
+from gpunn._tensor import Tensor
 from gpunn.nn._modes import evaluating
 from gpunn.nn.containers import Sequential
 from gpunn.nn.conv import Conv2d

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn import threads
+from gpunn.ops._masking import keep_where
 
 _PART = 1 << 18  # elements; with a scratch copy it fits into a second-level cache
 _INNER = 2048  # elements that NumPy's innermost loop should have
@@ -121,15 +122,6 @@ def normalise(
     return y
 
 
-def _where_open(dy: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """dy where y > 0, else 0, by masking bits: ten times as fast as np.where."""
-    integer = np.int32 if dy.dtype == np.float32 else np.int64
-    bits = out.view(integer)
-    np.copyto(bits, y > 0)
-    np.negative(bits, out=bits)
-    return np.bitwise_and(dy.view(integer), bits, out=bits).view(dy.dtype)
-
-
 def backward(
     dy: np.ndarray,
     x: np.ndarray,
@@ -155,7 +147,7 @@ def backward(
     def first(i: int) -> None:
         d = into[i]
         if mask is not None:
-            _where_open(given[i], mask[i], d)
+            keep_where(mask[i] > 0, given[i], d)
         if sums:
             apart = np.subtract(pieces[i], centre[i], out=_scratch(d))
             found[0, i] = parts.by_channel(_column_sums(d))

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._creation import tensor
 from gpunn._layout import physical_shape
-from gpunn._tensor import Tensor, tensor
+from gpunn._tensor import Tensor
 from gpunn.device import Device, same_device
 from gpunn.errors import DTypeError, ShapeError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width

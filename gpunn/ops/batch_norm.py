@@ -20,15 +20,15 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 SOURCE = KernelSource("batch_norm.cu", REAL=("float", "double"), VEC=(1, 4))
+_OP = "batch_norm"
 _BLOCK = 256  # threads of a block; BLOCK in batch_norm.cu is the most it may be
 _PARTS = 1024  # blocks of a reduction: enough for a full load of the largest GPUs
 _ROWS = 8  # rows that a thread does at least, so that loading the channels' numbers pays
+Triple = tuple[int, int, int]
+Four = tuple[bool, bool, bool, bool]  # whether the gradients of x, weight, bias, residual are wanted
 
 
 # -- how the work is cut up -----------------------------------------------------------------------
-
-
-Triple = tuple[int, int, int]
 
 
 def _grid(rows: int, channels: int, vec: int, threads: int, most: int) -> tuple[int, Triple, Triple]:
@@ -59,7 +59,7 @@ def _images(rng: np.random.Generator) -> list[np.ndarray]:
 
 def _numbers(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
     """One positive number a channel."""
-    return (0.5 + rng.random(x.shape[-1])).astype(x.dtype)
+    return np.asarray(rng.uniform(0.5, 1.5, x.shape[-1]), x.dtype)
 
 
 def _statistics_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -71,11 +71,7 @@ def _statistics_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     return [*made, {"x": made[1]["x"], **bare, "momentum": 0.1}]
 
 
-@primitive(
-    examples=_statistics_examples,
-    returns=("mean", "var"),
-    mutates=("running_mean", "running_var", "batches"),
-)
+@primitive(examples=_statistics_examples, returns=("mean", "var"), mutates=("running_mean", "running_var", "batches"))
 def batch_norm_statistics(
     xp: Any, x: Any, running_mean: Any, running_var: Any, batches: Any, momentum: float | None
 ) -> tuple[Any, Any]:
@@ -118,17 +114,18 @@ def _(
     rows = math.prod(x.shape[:-1])
     if rows == 0:
         return device.zeros((channels,), x.dtype), device.zeros((channels,), x.dtype)
-    error, real = device.error_buffer, c_type(x.dtype, "batch_norm")
+    error, real = device.error_buffer, c_type(x.dtype, _OP)
     vec = vector_width(channels, x, batches, error)
     per_chunk, grid, block = _grid(rows, channels, vec, threads, most)
     part_mean, part_m2 = (device.empty((grid[0], channels), x.dtype) for _ in range(2))
-    args = (part_mean, part_m2, batches, x, error, rows, channels, per_chunk)
+    sizes = (rows, channels, per_chunk)
+    args: tuple[Any, ...] = (part_mean, part_m2, batches, x, error, *sizes)
     SOURCE.launch(device, "batch_norm_moments", grid, block, args, REAL=real, VEC=vec)
     mean, var = (device.empty((channels,), x.dtype) for _ in range(2))
     merge, block = _merge_grid(channels, grid[0], threads)
-    args = (mean, var, running_mean, running_var, part_mean, part_m2, batches, error, rows, channels, per_chunk)
-    last = (grid[0], -1.0 if momentum is None else momentum)
-    SOURCE.launch(device, "batch_norm_statistics", merge, block, (*args, *last), REAL=real, VEC=1)
+    share = -1.0 if momentum is None else momentum
+    args = (mean, var, running_mean, running_var, part_mean, part_m2, batches, error, *sizes, grid[0], share)
+    SOURCE.launch(device, "batch_norm_statistics", merge, block, args, REAL=real, VEC=1)
     return mean, var
 
 
@@ -184,7 +181,7 @@ def _(
     vec = vector_width(channels, *arrays)
     per_chunk, grid, block = _grid(rows, channels, vec, threads, max(rows, 1))
     args = (*arrays, rows, channels, per_chunk, eps, int(relu))
-    SOURCE.launch(device, "batch_norm_normalise", grid, block, args, REAL=c_type(x.dtype, "batch_norm"), VEC=vec)
+    SOURCE.launch(device, "batch_norm_normalise", grid, block, args, REAL=c_type(x.dtype, _OP), VEC=vec)
     return y
 
 
@@ -209,17 +206,8 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 @primitive(examples=_backward_examples, returns=("dx", "dweight", "dbias", "dresidual"))
 def batch_norm_backward(
-    xp: Any,
-    dy: Any,
-    x: Any,
-    y: Any,
-    mean: Any,
-    var: Any,
-    weight: Any,
-    eps: float,
-    training: bool,
-    needs: tuple[bool, bool, bool, bool],
-) -> tuple[Any, Any, Any, Any]:
+    xp: Any, dy: Any, x: Any, y: Any, mean: Any, var: Any, weight: Any, eps: float, training: bool, needs: Four
+) -> tuple[Any, ...]:
     """The gradients asked for in ``needs``; y is None without a ReLU (and dresidual then is dy: not returned).
 
     In training mean and var depend on x: dx = weight rstd (dz - (dbias + xhat dweight) / rows).
@@ -231,8 +219,8 @@ def batch_norm_backward(
     dbias, dweight = dz.sum(axis=axes), (dz * xhat).sum(axis=axes)
     centred = dz - (dbias + xhat * dweight) / max(math.prod(x.shape[:-1]), 1) if training else dz
     dx = centred * (rstd if weight is None else weight * rstd)
-    dresidual = None if y is None else dz
-    return tuple(d if need else None for d, need in zip((dx, dweight, dbias, dresidual), needs, strict=True))
+    made = (dx, dweight, dbias, None if y is None else dz)
+    return tuple(d if need else None for d, need in zip(made, needs, strict=True))
 
 
 batch_norm_backward.numpy(_batch_norm_cpu.backward)
@@ -249,13 +237,13 @@ def _(
     weight: Any,
     eps: float,
     training: bool,
-    needs: tuple[bool, bool, bool, bool],
+    needs: Four,
     threads: int = _BLOCK,
     most: int = _PARTS,
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, ...]:
     channels = x.shape[-1]
     rows = math.prod(x.shape[:-1])
-    real, vec = c_type(x.dtype, "batch_norm"), vector_width(channels, dy, x, y, mean, var, weight)
+    real, vec = c_type(x.dtype, _OP), vector_width(channels, dy, x, y, mean, var, weight)
     dx = device.empty(x.shape, x.dtype) if needs[0] else None
     dresidual = device.empty(x.shape, x.dtype) if needs[3] and y is not None else None
     dweight = dbias = None
@@ -337,10 +325,9 @@ def batch_norm(
     ----------
     Ioffe, Szegedy 2015, arXiv:1502.03167; lecture topic L7.
     """
-    op = "batch_norm"
-    _check(op, x, running_mean, running_var, weight, bias, residual, num_batches_tracked)
+    _check(x, running_mean, running_var, weight, bias, residual, num_batches_tracked)
     if activation not in (None, "relu"):
-        raise UsageError(f"{where(op)}: activation: expected None or 'relu'; got {activation!r}.")
+        raise UsageError(f"{where(_OP)}: activation: expected None or 'relu'; got {activation!r}.")
     device, relu = x.device, activation == "relu"
     px, mean, var, scale, shift, extra = (
         None if t is None else t._physical for t in (x, running_mean, running_var, weight, bias, residual)
@@ -348,18 +335,20 @@ def batch_norm(
     if training:
         if x.numel() == x.shape[1]:
             raise ShapeError(
-                f"{where(op)}: expected more than 1 value per channel in training; got x of shape {x.shape}. "
+                f"{where(_OP)}: expected more than 1 value per channel in training; got x of shape {x.shape}. "
                 "Use a larger batch (DataLoader(drop_last=True) if it is the last one), or eval()."
             )
+        if momentum is not None and not momentum >= 0:
+            raise UsageError(f"{where(_OP)}: momentum: expected None or a number >= 0; got {momentum}.")
         if momentum is None and num_batches_tracked is None:
-            raise UsageError(f"{where(op)}: momentum=None averages over all batches and needs num_batches_tracked.")
+            raise UsageError(f"{where(_OP)}: momentum=None averages over all batches and needs num_batches_tracked.")
         batches = None if num_batches_tracked is None else num_batches_tracked._physical
         mean, var = batch_norm_statistics(device, px, mean, var, batches, momentum)
         for moved in (running_mean, running_var, num_batches_tracked):
             if moved is not None:
                 moved._version.count += 1
     elif mean is None or var is None:
-        raise UsageError(f"{where(op)}: evaluation needs running_mean and running_var; pass them, or training=True.")
+        raise UsageError(f"{where(_OP)}: evaluation needs running_mean and running_var; pass them, or training=True.")
     y = batch_norm_normalise(device, px, mean, var, scale, shift, extra, eps, relu)
     operands = {"x": x, "weight": weight, "bias": bias, "residual": residual}
     inputs = {name: t for name, t in operands.items() if t is not None}
@@ -376,35 +365,35 @@ def batch_norm(
     estimates = () if training else (running_mean, running_var)
     saves = [t for t in (x, weight, *estimates) if t is not None]
     passes_on = residual is not None and not relu
-    return record(op, y, device, tuple(inputs.values()), backward, saves=saves, passes_on=passes_on)
+    return record(_OP, y, device, tuple(inputs.values()), backward, saves=saves, passes_on=passes_on)
 
 
-def _check(
-    op: str, x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: Any, residual: Any, batches: Any
-) -> None:
+def _check(x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: Any, residual: Any, batches: Any) -> None:
     """Shapes, dtypes and devices of everything that goes with x."""
     if x.ndim not in (2, 4) or x.shape[1] == 0:
         raise ShapeError(
-            f"{where(op)}: expected x of shape (N, C) or (N, C, H, W); got {x.shape}. A sequence (N, C, L) "
+            f"{where(_OP)}: expected x of shape (N, C) or (N, C, H, W); got {x.shape}. A sequence (N, C, L) "
             "can be passed as x.reshape(N, C, 1, L)."
         )
     if x.dtype.kind != "f":
-        raise DTypeError(f"{where(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+        raise DTypeError(f"{where(_OP)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     per_channel = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for name, other in {**per_channel, "residual": residual}.items():
         if other is None:
             continue
-        same_device(where(op), x.device, other.device)
+        if other.device is not x.device:
+            same_device(where(_OP), x.device, other.device)
         expected = x.shape if name == "residual" else (x.shape[1],)
         if other.shape != expected:
             raise ShapeError(
-                f"{where(op)}: {name}: expected shape {expected} to match x of shape {x.shape}; got {other.shape}."
+                f"{where(_OP)}: {name}: expected shape {expected} to match x of shape {x.shape}; got {other.shape}."
             )
         if other.dtype != x.dtype:
-            raise DTypeError(f"{where(op)}: {name}: expected {x.dtype} as x has; got {other.dtype}.")
+            raise DTypeError(f"{where(_OP)}: {name}: expected {x.dtype} as x has; got {other.dtype}.")
     if batches is not None:
-        same_device(where(op), x.device, batches.device)
+        if batches.device is not x.device:
+            same_device(where(_OP), x.device, batches.device)
         if batches.dtype != np.int64 or batches.numel() != 1:
             raise DTypeError(
-                f"{where(op)}: num_batches_tracked: expected one int64; got {batches.dtype}, shape {batches.shape}."
+                f"{where(_OP)}: num_batches_tracked: expected one int64; got {batches.dtype}, shape {batches.shape}."
             )

@@ -71,7 +71,7 @@ def dropout_apply(xp: Any, x: Any, p: float, key: tuple[int, int], index: int, b
 def _(device: Device, x: Any, p: float, key: tuple[int, int], index: int, base: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
     vec = vector_width(4, y, x, base)
-    macros = {"REAL": c_type(x.dtype, "dropout"), "VEC": vec}
+    macros: dict[str, Any] = {"REAL": c_type(x.dtype, "dropout"), "VEC": vec}
     args = (y, x, base, np.array([(*key, index, _threshold(p))], _DRAW), _scale(p))
     n, plane, c = (x.shape[0], x.shape[1] * x.shape[2], x.shape[3]) if x.ndim == 4 else (0, 1, 1)
     if plane == 1 or c == 1:  # logical and physical order are the same

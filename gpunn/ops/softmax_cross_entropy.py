@@ -155,12 +155,12 @@ def _(device: Device, losses: Any, target: Any, ignore_index: int, average: bool
 
 
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = []
+    made: list[tuple[Any, ...]] = []
     for shape, dtype in (((5, 10), np.float32), ((40, 36), np.float32), ((0, 3), np.float32), ((3, 4), np.float64)):
         dlogits = rng.standard_normal(shape).astype(dtype)
-        made.append({"dlogits": dlogits, "dy": np.array(0.7, dtype), "factor": np.array(0.2, dtype)})
-        made.append({"dlogits": dlogits, "dy": rng.standard_normal(shape[0]).astype(dtype), "factor": None})
-    return made
+        made.append((dlogits, np.array(0.7, dtype), np.array(0.2, dtype)))
+        made.append((dlogits, rng.standard_normal(shape[0]).astype(dtype), None))
+    return [dict(zip(("dlogits", "dy", "factor"), values, strict=True)) for values in made]
 
 
 @primitive(examples=_backward_examples, returns=("dx",))
@@ -232,7 +232,9 @@ def cross_entropy(logits: Tensor, target: Tensor, reduction: str = "mean", *, ig
         )
     if reduction not in ("mean", "sum", "none"):
         raise UsageError(f"{where(_OP)}: reduction: expected 'mean', 'sum' or 'none'; got {reduction!r}.")
-    device = same_device(where(_OP), logits.device, target.device)
+    device = logits.device
+    if target.device is not device:
+        same_device(where(_OP), device, target.device)
     labels = target._physical
     wanted = logits.requires_grad and is_grad_enabled()
     losses, dlogits = cross_entropy_rows(device, logits._physical, labels, ignore_index, wanted)

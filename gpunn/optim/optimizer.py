@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._tensor import Tensor, tensor
+from gpunn._creation import tensor
+from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 
 
@@ -96,6 +97,8 @@ class Optimizer(abc.ABC):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over options and copies of the buffers; nothing changes if they do not fit.
 
+        Buffers that exist are overwritten where they lie: a captured step goes on using them.
+
         Raises
         ------
         UsageError
@@ -108,17 +111,24 @@ class Optimizer(abc.ABC):
                 f"{self._name}.load_state_dict: expected groups of {sizes} parameters; "
                 f"got {[len(g['params']) for g in saved]}. Was it saved from another model?"
             )
-        for number, buffers in state_dict["state"].items():
+        # PyTorch writes down buffers that do not exist yet as None.
+        loaded = {
+            number: {name: buffer for name, buffer in buffers.items() if buffer is not None}
+            for number, buffers in state_dict["state"].items()
+        }
+        for number, buffers in loaded.items():
             for name, buffer in buffers.items():
                 if tuple(buffer.shape) != members[number].shape:
                     raise UsageError(
                         f"{self._name}.load_state_dict: parameter {number}: expected {name} of shape "
                         f"{members[number].shape}; got {tuple(buffer.shape)}."
                     )
-        self.state = {
-            id(members[number]): {name: _like(members[number], buffer) for name, buffer in buffers.items()}
-            for number, buffers in state_dict["state"].items()
-        }
+        before, self.state = self.state, {}
+        for number, buffers in loaded.items():
+            parameter = members[number]
+            if buffers:
+                old = before.get(id(parameter), {})
+                self.state[id(parameter)] = {k: _like(parameter, v, old.get(k)) for k, v in buffers.items()}
         for group, options in zip(self.param_groups, saved, strict=True):
             group.update({k: v for k, v in options.items() if k != "params"})
 
@@ -130,9 +140,11 @@ class Optimizer(abc.ABC):
         """Update every parameter that has a gradient."""
 
 
-def _like(parameter: Tensor, values: Any) -> Tensor:
-    """A copy of ``values`` on the parameter's device, in its dtype."""
+def _like(parameter: Tensor, values: Any, into: Tensor | None) -> Tensor:
+    """A copy of ``values`` on the parameter's device, in its dtype; ``into`` the old buffer if that fits."""
     host = values.detach().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if into is not None and into.device is parameter.device and into.dtype == parameter.dtype:
+        return into.copy_(host)
     return tensor(host, dtype=parameter.dtype, device=parameter.device)
 
 

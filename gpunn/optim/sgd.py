@@ -86,6 +86,7 @@ class SGD(Optimizer):
             together: dict[tuple[Device, np.dtype], list[Tensor]] = {}
             for p in group["params"]:
                 if p.grad is not None:
+                    _check_gradient(p, p.grad)
                     together.setdefault((p.device, p.dtype), []).append(p)
             for (device, dtype), members in together.items():
                 self._update(index, group, device, dtype, members)
@@ -95,18 +96,32 @@ class SGD(Optimizer):
     ) -> None:
         scalars = self._scalars.get((index, device, dtype))
         if scalars is None:
+            if recording() is not None:
+                raise CaptureError("SGD: the first step allocates memory and cannot be recorded; run one step first.")
             scalars = self._scalars[index, device, dtype] = StepScalars(device, dtype, 5)
 
         def write() -> None:
             sign = -1.0 if group["maximize"] else 1.0
             scalars.write(group["lr"], group["momentum"], 1 - group["dampening"], group["weight_decay"], sign)
 
+        momenta, first = self._momenta(group, device, members)
         step = recording()
         if step is None:
             write()
         else:
-            step.before_replay[scalars] = write
-        momenta, first = self._momenta(group, device, members)
+            # The launch is recorded with these buffers and this form of the rule.
+            form, buffers = self._form(group, members)
+
+            def before_replay() -> None:
+                form_now, buffers_now = self._form(group, members)
+                if form_now != form or any(a is not b for a, b in zip(buffers_now, buffers, strict=True)):
+                    raise CaptureError(
+                        "SGD: momentum was switched on or off, nesterov changed, or momentum buffers were replaced "
+                        "since this step was recorded; capture it again."
+                    )
+                write()
+
+            step.before_replay[scalars] = before_replay
         sgd_step(
             device,
             [p._physical for p in members],
@@ -119,6 +134,11 @@ class SGD(Optimizer):
         )
         for p in members:
             p._version.count += 1
+
+    def _form(self, group: dict[str, Any], members: list[Tensor]) -> tuple[tuple[bool, bool], list[Tensor | None]]:
+        """What a recorded launch cannot follow when it changes: the rule's form, and the buffers."""
+        buffers = [self.state.get(id(p), {}).get("momentum_buffer") for p in members]
+        return (bool(group["momentum"]), bool(group["nesterov"])), buffers
 
     def _momenta(self, group: dict[str, Any], device: Device, members: list[Tensor]) -> tuple[list[Any], list[bool]]:
         """Each parameter's momentum buffer in memory order (None without momentum), and whether it is new."""
@@ -135,3 +155,12 @@ class SGD(Optimizer):
                     "momentum_buffer": Tensor._of_physical(device.zeros(p._physical.shape, p.dtype), device)
                 }
         return [self.state[id(p)]["momentum_buffer"]._physical for p in members], new
+
+
+def _check_gradient(p: Tensor, gradient: Tensor) -> None:
+    """A gradient that a user put there must fit its parameter: the kernel cannot check."""
+    if gradient.shape != p.shape or gradient.dtype != p.dtype or gradient.device is not p.device:
+        raise UsageError(
+            f"SGD: expected a gradient of shape {p.shape}, {p.dtype} on {p.device} as its parameter; "
+            f"got shape {gradient.shape}, {gradient.dtype} on {gradient.device}."
+        )

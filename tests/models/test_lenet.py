@@ -73,9 +73,7 @@ def test_the_pattern_makes_any_depth() -> None:
     assert kinds == ["Conv2d", "ReLU", "MaxPool2d"] * 3 + ["Flatten"] + ["Linear", "ReLU"] * 2 + ["Linear"]
     assert len(set(layers)) == len(kinds)
     assert nn.Sequential(layers)(gpunn.randn(2, 1, 32, 32)).shape == (2, 5)
-    assert nn.Sequential(models.convolutional_layers(1, (8, 8), (), (), 3))(
-        gpunn.randn(2, 1, 8, 8)
-    ).shape == (2, 3)
+    assert nn.Sequential(models.convolutional_layers(1, (8, 8), (), (), 3))(gpunn.randn(2, 1, 8, 8)).shape == (2, 3)
 
 
 def test_registry() -> None:
@@ -85,9 +83,7 @@ def test_registry() -> None:
         assert entry.description
         assert "\n" not in entry.description
     for wrong in ("lenet", "LeNet-5", "lennet5"):
-        with pytest.raises(
-            UsageError, match=r"unknown model .*: expected one of lenet5.*; did you mean 'lenet5'\?"
-        ):
+        with pytest.raises(UsageError, match=r"unknown model .*: expected one of lenet5.*; did you mean 'lenet5'\?"):
             models.find(wrong)
     with pytest.raises(UsageError, match=r"expected one of lenet5\.$"):
         models.find("transformer")

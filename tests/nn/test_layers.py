@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -158,11 +160,16 @@ def test_dropout_has_a_stream_of_its_own_and_follows_the_mode() -> None:
     np.testing.assert_array_equal(first.eval()(x).numpy(), x.numpy())
 
 
+def test_copies_of_a_dropout_go_on_with_the_same_stream() -> None:
+    layer, x = nn.Dropout(0.5), gpunn.ones(30, 30)
+    layer(x)
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        np.testing.assert_array_equal(twin(x).numpy(), copy.deepcopy(layer)(x).numpy())
+
+
 def test_batch_norm_moves_its_estimates_in_training_only() -> None:
     layer = nn.BatchNorm2d(3, momentum=0.5)
-    x = gpunn.tensor(
-        np.full((2, 3, 2, 2), 4, np.float32) + np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
-    )
+    x = gpunn.tensor(np.full((2, 3, 2, 2), 4, np.float32) + np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2))
     layer(x)
     assert layer.num_batches_tracked.item() == 1
     mean = x.numpy().mean((0, 2, 3))
@@ -391,9 +398,7 @@ def test_state_dict_keys_order_and_shapes_are_those_of_torch() -> None:
             def __init__(self):
                 super().__init__()
                 self.norm = nn.BatchNorm2d(3)
-                self.body = nn.Sequential(
-                    nn.Conv2d(3, 4, 3, groups=1), nn.BatchNorm2d(4, affine=False), nn.ReLU()
-                )
+                self.body = nn.Sequential(nn.Conv2d(3, 4, 3, groups=1), nn.BatchNorm2d(4, affine=False), nn.ReLU())
                 self.heads = nn.ModuleList([nn.Linear(4, 2), nn.Linear(4, 2, bias=False)])
                 self.norm1 = nn.BatchNorm1d(2, track_running_stats=False)
                 self.alias = self.heads[0]
@@ -403,9 +408,7 @@ def test_state_dict_keys_order_and_shapes_are_those_of_torch() -> None:
     ours, theirs = build(nn).state_dict(), build(torch.nn).state_dict()
     assert list(ours) == list(theirs)
     assert {k: v.shape for k, v in ours.items()} == {k: tuple(v.shape) for k, v in theirs.items()}
-    assert {k: str(v.dtype) for k, v in ours.items()} == {
-        k: str(v.dtype).split(".")[1] for k, v in theirs.items()
-    }
+    assert {k: str(v.dtype) for k, v in ours.items()} == {k: str(v.dtype).split(".")[1] for k, v in theirs.items()}
 
 
 def test_init_spreads_as_in_torch() -> None:

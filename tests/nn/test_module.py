@@ -181,9 +181,7 @@ def test_a_module_without_forward_says_so() -> None:
 
 
 def test_containers() -> None:
-    layers = nn.Sequential(
-        OrderedDict([("fc1", nn.Linear(4, 3)), ("act", nn.ReLU()), ("fc2", nn.Linear(3, 2))])
-    )
+    layers = nn.Sequential(OrderedDict([("fc1", nn.Linear(4, 3)), ("act", nn.ReLU()), ("fc2", nn.Linear(3, 2))]))
     assert list(layers.state_dict()) == ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
     assert len(layers) == 3
     assert layers[0] is layers.fc1
@@ -289,9 +287,7 @@ def test_errors_name_the_layer_by_its_place_in_the_model() -> None:
         net(image(1, 3, 9, 9), part="features")
     with pytest.raises(ShapeError, match=r"^heads\.0 \(Linear\): expected 5 input features"):
         net(image(2, 6), part="head")
-    with pytest.raises(
-        DTypeError, match=r"^conv1 \(Conv2d\): expected one floating dtype; got float64, float32"
-    ):
+    with pytest.raises(DTypeError, match=r"^conv1 \(Conv2d\): expected one floating dtype; got float64, float32"):
         net(image(1, 3, 9, 9).double())
     with pytest.raises(ShapeError, match=r"^conv1 \(Conv2d\): expected x \(N, C, H, W\)"):
         net(image(3, 9, 9))
@@ -310,9 +306,7 @@ def test_errors_name_a_layer_that_is_called_alone_by_its_class() -> None:
 
 
 def test_mixed_devices_name_the_layer_and_both(emulator) -> None:
-    with pytest.raises(
-        DeviceError, match=r"^conv1 \(Conv2d\): inputs are on different devices, cpu and emulator"
-    ):
+    with pytest.raises(DeviceError, match=r"^conv1 \(Conv2d\): inputs are on different devices, cpu and emulator"):
         Named().to("emulator")(image(1, 3, 9, 9))
 
 
@@ -404,6 +398,14 @@ def test_state_dict_shares_storage_and_round_trips() -> None:
         np.testing.assert_array_equal(value.numpy(), state[key].numpy())
     x = image(2, 3, 8, 8)
     np.testing.assert_array_equal(net(x).detach().numpy(), other(x).detach().numpy())
+
+
+def test_loading_converts_bfloat16() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    layer = nn.Linear(2, 1)
+    values = np.array([[1.5, -2.0]], ml_dtypes.bfloat16)
+    layer.load_state_dict({"weight": values, "bias": np.zeros(1, np.float16)})
+    assert layer.weight.tolist() == [[1.5, -2.0]]
 
 
 def test_loading_converts_dtype_and_takes_numpy() -> None:

@@ -15,7 +15,7 @@ from gpunn.data import DataLoader, TensorDataset
 from gpunn.device import device
 from gpunn.errors import DeviceError, LabelError, TrainingError, UsageError
 from gpunn.optim import SGD
-from gpunn.train import Callback, EpochRecord, Trainer
+from gpunn.train import Callback, DecayLearningRate, EpochRecord, Trainer
 from gpunn.train.progress import Bar, Lines, epoch_line, reporter
 
 FIELDS = [
@@ -107,6 +107,14 @@ def test_learns_and_records_every_epoch() -> None:
         (2, 8, 1, 4),
     ]
     assert spy.progress[3].loss == history[0].train_loss
+
+
+def test_the_learning_rate_decays_after_every_epoch() -> None:
+    trainer = made(lr=0.1, callbacks=[DecayLearningRate(0.5)])
+    trainer.fit(*loaders(), epochs=3)
+    assert [r.lr for r in trainer.history] == [0.1, 0.05, 0.025]
+    with pytest.raises(UsageError, match="factor: expected a number above 0; got 0"):
+        DecayLearningRate(0)
 
 
 def test_a_second_fit_goes_on() -> None:
@@ -205,9 +213,7 @@ def test_other_losses_and_a_list_of_batches() -> None:
 def test_files_hold_the_run(tmp_path) -> None:
     folder = tmp_path / "deep" / "run"
     gpunn.manual_seed(9)
-    trainer = made(
-        out=folder, config={"note": Path("mine"), "scale": np.float32(0.5), "data": {"name": "blobs"}}
-    )
+    trainer = made(out=folder, config={"note": Path("mine"), "scale": np.float32(0.5), "data": {"name": "blobs"}})
     trainer.fit(*loaders(), epochs=3)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [list(line) for line in lines] == [FIELDS] * 3
@@ -389,9 +395,7 @@ def test_lines_where_there_is_no_terminal(capsys) -> None:
 def test_bar_shows_progress_and_keeps_a_line_per_epoch(capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     made(log="bar").fit(*loaders(), epochs=2)
-    lines = [
-        line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch") and "test" in line
-    ]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch") and "test" in line]
     assert len(lines) == 2, "epoch lines are not wrapped"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")

@@ -1,0 +1,147 @@
+"""Every primitive on its examples, on the device, against its plain body on NumPy."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks._report.book import Section
+
+
+def run(section: Section, options: argparse.Namespace) -> None:
+    """All primitives; a failure is recorded with the example it happened on, and stops nothing."""
+    import gpunn.ops.all
+    from gpunn.device import device
+    from gpunn.primitive import REGISTRY
+
+    assert gpunn.ops.all
+    target, home = device(options.device), device("cpu")
+    section.value("device", str(target))
+    left_out: list[str] = []
+    for name, primitive in sorted(REGISTRY.items()):
+        if section.expired:
+            left_out.append(name)
+        elif section.start(name):
+            _try_primitive(section, primitive, target, home)
+    if left_out:
+        section.cut(f"no time for {', '.join(left_out)}")
+    section.value("left out", len(left_out))
+
+
+def _try_primitive(section: Section, primitive: Any, target: Any, home: Any) -> None:
+    if target.loader is not None and primitive.kernel_body is not None:
+        body = "kernel"
+    else:
+        body = "numpy" if target.name == "cpu" and primitive.numpy_body is not None else "plain"
+    start = time.perf_counter()
+    worst, failed, done, examples = 0.0, 0, 0, []
+    try:
+        examples = primitive.examples(np.random.Generator(np.random.Philox(7)))
+    except Exception as error:
+        section.fail(f"{primitive.name}: making its examples", error)
+    for number, example in enumerate(examples):
+        if section.expired and number:
+            section.cut(f"no time for {len(examples) - number} of {len(examples)} examples of {primitive.name}")
+            break
+        done += 1
+        try:
+            worst = max(worst, _compare(primitive, target, home, example))
+        except Exception as error:
+            failed += 1
+            section.fail(f"{primitive.name}, example {number} ({_describe(example)})", error)
+    section.row(
+        "primitives",
+        primitive=primitive.name,
+        body=body,
+        examples=done,
+        failed=failed,
+        **{"error / tolerance": worst, "ms": 1e3 * (time.perf_counter() - start)},
+    )
+
+
+def _describe(example: dict[str, Any]) -> str:
+    """An example in a line: arrays by dtype and shape."""
+
+    def show(value: Any) -> str:
+        return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)[:80]
+
+    return ", ".join(f"{key}={show(value)}" for key, value in example.items())
+
+
+def _compare(primitive: Any, target: Any, home: Any, example: dict[str, Any]) -> float:
+    """Run both bodies and compare all they return and mutate; the worst error as a share of the tolerance."""
+    expected = _outputs(primitive, home, example, plain=True)
+    got = _outputs(primitive, target, example, plain=False)
+    worst = 0.0
+    for name, want in expected.items():
+        worst = max(worst, _difference(name, got[name], want, primitive.tolerance))
+    return worst
+
+
+def _outputs(primitive: Any, device: Any, example: dict[str, Any], plain: bool) -> dict[str, Any]:
+    """{name: what the primitive returned or left in an argument}, on the host."""
+    host_only = getattr(primitive, "host_arguments", ())
+    arguments = {k: v if k in host_only else _upload(v, device) for k, v in example.items()}
+    with np.errstate(all="ignore"):
+        result = primitive.plain(np, **arguments) if plain else primitive(device, **arguments)
+    device.synchronize()
+    if len(primitive.returns) == 1:
+        # Called directly, a plain body may give a NumPy scalar.
+        results: Any = (np.asarray(result) if plain else result,)
+    else:
+        results = result or ()
+    assert len(results) == len(primitive.returns), f"returned {len(results)} values, not {primitive.returns}"
+    outputs = dict(zip(primitive.returns, results, strict=True))
+    for name, array in outputs.items():
+        assert array is None or array.flags.c_contiguous, f"{name} is not contiguous: strides {array.strides}"
+    outputs |= {f"argument {name}": arguments[name] for name in primitive.mutates}
+    return {name: _to_host(value) for name, value in outputs.items()}
+
+
+def _upload(value: Any, device: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype.names is None:
+        value = np.array(value, order="C")
+        return value if device.xp is np else device.array(value)
+    if isinstance(value, list | tuple) and any(isinstance(item, np.ndarray) for item in value):
+        return type(value)(_upload(item, device) for item in value)
+    return copy.deepcopy(value)
+
+
+def _to_host(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_to_host(item) for item in value]
+    return value.get() if hasattr(value, "get") and not isinstance(value, dict) else value
+
+
+def _difference(name: str, got: Any, want: Any, tolerance: float) -> float:
+    """The largest difference relative to the array's largest magnitude and the tolerance; raise if over 1."""
+    if isinstance(want, list):
+        assert len(got) == len(want), f"{name}: {len(got)} arrays where {len(want)} were expected"
+        parts = enumerate(zip(got, want, strict=True))
+        return max((_difference(f"{name}[{i}]", g, w, tolerance) for i, (g, w) in parts), default=0.0)
+    if want is None or got is None:
+        assert got is want, f"{name}: {got!r} where {want!r} was expected"
+        return 0.0
+    assert got.dtype == want.dtype, f"{name}: {got.dtype} where {want.dtype} was expected"
+    assert got.shape == want.shape, f"{name}: shape {got.shape} where {want.shape} was expected"
+    if got.dtype.kind != "f":
+        np.testing.assert_array_equal(got, want, err_msg=name)
+        return 0.0
+    finite = np.isfinite(want)
+    np.testing.assert_array_equal(np.where(finite, 0, got), np.where(finite, 0, want), err_msg=name)
+    scale = float(np.abs(want[finite]).max(initial=1e-30))
+    # float64 sums differ by as many roundings, each 2^29 times smaller.
+    bound = tolerance * (1.0 if got.dtype == np.float32 else 2.0**-29)
+    error = float(np.abs(got[finite] - want[finite]).max(initial=0)) / scale / bound
+    if not error <= 1:  # NaN too
+        at = np.unravel_index(int(np.nanargmax(np.where(finite, np.abs(got - want), 0))), want.shape)
+        at = tuple(int(i) for i in at)
+        raise AssertionError(
+            f"{name}: relative error {error * bound:.2e} > {bound:.2e}; "
+            f"at {at} {got[at]!r} where {want[at]!r} was expected"
+        )
+    return error

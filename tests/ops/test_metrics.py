@@ -1,0 +1,81 @@
+"""Running totals: counting on the device, ties, NaN, empty batches, and bad data, which must not be counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.device import device
+from gpunn.errors import LabelError
+from gpunn.launcher import record_launches
+from gpunn.ops.metrics import update_metrics
+from gpunn.ops.softmax_cross_entropy import cross_entropy
+
+DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
+
+
+def _update(where: str, totals: np.ndarray, loss: float, logits: np.ndarray, labels: np.ndarray) -> None:
+    update_metrics(device(where), totals, np.asarray(loss, logits.dtype), logits, labels)
+
+
+@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("label", [np.int32, np.int64])
+@pytest.mark.parametrize("classes", [1, 3, 32, 33, 100])
+def test_totals_over_batches(where: str, label: type, classes: int) -> None:
+    rng = np.random.Generator(np.random.Philox(classes))
+    totals, expected = np.zeros(3), np.zeros(3)
+    for rows in (1, 40, 7):
+        logits = rng.integers(-2, 3, (rows, classes)).astype(np.float32)
+        labels = rng.integers(0, classes, rows).astype(label)
+        loss = np.float32(rng.random())
+        _update(where, totals, loss, logits, labels)
+        expected += [float(loss) * rows, (logits.argmax(axis=1) == labels).sum(), rows]
+    np.testing.assert_array_equal(totals, expected)
+
+
+@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize(
+    ("scores", "found"),
+    [
+        ([1, 3, 3, 2], 1),
+        ([-np.inf] * 4, 0),
+        ([5, np.nan, 7, np.nan], 1),
+        ([np.nan, np.nan, 1, np.inf], 0),
+        ([0.0, -0.0, 0.0, -1.0], 0),
+    ],
+)
+def test_of_equal_scores_the_first_counts_and_nan_is_largest(where: str, scores: list[float], found: int) -> None:
+    """The same scores spread over more than a warp, so that lanes and their own loops both decide."""
+    for repeat in (1, 20):
+        logits = np.repeat(np.array([scores], np.float32), repeat, axis=0).T.reshape(1, -1)
+        for label in range(logits.size):
+            totals = np.zeros(3)
+            _update(where, totals, 0, logits, np.array([label]))
+            assert totals[1] == (label == found * repeat), (repeat, label)
+
+
+@pytest.mark.parametrize("where", DEVICES)
+def test_an_empty_batch_changes_nothing(where: str) -> None:
+    totals = np.array([1.0, 2.0, 3.0])
+    _update(where, totals, np.nan, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    assert totals.tolist() == [1, 2, 3]
+
+
+@pytest.mark.emulator
+def test_bad_data_is_not_counted() -> None:
+    emulator, totals = device("emulator"), np.array([1.0, 2.0, 3.0])
+    logits = gpunn.ones(2, 3, device="emulator")
+    labels = gpunn.tensor([0, 5], device="emulator")
+    loss = cross_entropy(logits, labels)
+    update_metrics(emulator, totals, loss.array, logits.array, labels.array)
+    with pytest.raises(LabelError, match="label 5 at position 1"):
+        emulator.synchronize()
+    assert totals.tolist() == [1, 2, 3]
+
+
+@pytest.mark.emulator
+def test_one_launch() -> None:
+    with record_launches() as launches:
+        _update("emulator", np.zeros(3), 1.0, np.ones((3, 4)), np.arange(3))
+    assert len(launches) == 1
