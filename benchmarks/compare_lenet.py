@@ -31,6 +31,9 @@ _CHECKED_STEPS = 5
 # Both sides add a few thousand products in float32 in different orders, and five updates carry it on.
 _LOSS_TOLERANCE = 1e-4
 _MEMORY_STEPS = 5
+# PyTorch's threads wait for each other at the end of every loop, so one core that is taken away for a while
+# stops both: with two busy neighbours its step took five times as long, and ours hardly longer.
+_DISTURBED = 0.05
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare_lenet", description=__doc__)
     parser.add_argument("--batch", type=int, default=128, metavar="N", help="images a step (default 128)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="for each side (default 2)")
-    parser.add_argument("--steps", type=int, default=30, metavar="N", help="timed steps of each side (default 30)")
+    parser.add_argument(
+        "--steps", type=int, default=30, metavar="N", help="timed steps of each side (default 30)"
+    )
     parser.add_argument("--layers", action="store_true", help="also time each of gpunn's primitives")
     parser.add_argument("--record", action="store_true", help=f"append the result to {RECORD.name}")
     parser.add_argument("--no-memory", action="store_true", help="leave the memory measurement out")
@@ -47,7 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
     if options.peak_of:
         print(json.dumps(_peak_memory(options.peak_of, options.batch, options.threads)))
         return 0
-    load = os.getloadavg()[0]
     memory = {} if options.no_memory else {side: _ask_for_peak(side, options) for side in _SIDES}
     steps = {side: _make(side, options.batch, options.threads) for side in _SIDES}
     losses = {side: [step() for _ in range(_CHECKED_STEPS)] for side, step in steps.items()}
@@ -61,11 +65,16 @@ def main(arguments: list[str] | None = None) -> int:
     if not worst <= _LOSS_TOLERANCE:
         print("FAILED: the sides do not compute the same; nothing was timed")
         return 1
+    before = _processor_seconds()
     times = _interleaved(steps, options.steps)
-    result = _result(options, times, memory, worst, load)
+    others = _share_of_others(before, _processor_seconds())
+    result = _result(options, times, memory, worst, others)
     _show(result)
     if options.layers:
         _show_layers(steps["gpunn"])
+    if options.record and others is not None and others > _DISTURBED:
+        print("NOT recorded: run it again when nothing else does")
+        return 1
     if options.record:
         RECORD.parent.mkdir(parents=True, exist_ok=True)
         with RECORD.open("a", encoding="utf-8") as file:
@@ -132,6 +141,27 @@ def _ask_for_peak(side: str, options: argparse.Namespace) -> float:
     return float(json.loads(done.stdout)["peak_mb"])
 
 
+# -- whether anybody else was at work -------------------------------------------------------------
+
+
+def _processor_seconds() -> tuple[float, float, float] | None:
+    """(wall, all processes', this process's) seconds of processor time; None where Linux does not tell."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return None
+    user, nice, system, _, _, irq, softirq, steal = map(int, stat.read_text().split("\n")[0].split()[1:9])
+    everybody = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return time.monotonic(), everybody, time.process_time()
+
+
+def _share_of_others(before: tuple[float, ...] | None, after: tuple[float, ...] | None) -> float | None:
+    """What other processes took of the machine's processor time in between, from 0 to 1."""
+    if before is None or after is None:
+        return None
+    wall, everybody, own = (b - a for a, b in zip(before, after, strict=True))
+    return max(0.0, everybody - own) / (wall * (os.cpu_count() or 1))
+
+
 # -- what comes out -------------------------------------------------------------------------------
 
 
@@ -140,7 +170,7 @@ def _result(
     times: dict[str, list[float]],
     memory: dict[str, float],
     difference: float,
-    load: float,
+    others: float | None,
 ) -> dict[str, Any]:
     """The line that is recorded."""
     import numpy
@@ -178,7 +208,7 @@ def _result(
         },
         "commit": commit.stdout.strip() or None,
         "loss_difference": difference,
-        "load": load,
+        "others_share_of_cpu": others,
         "sides": sides,
     }
 
@@ -194,9 +224,12 @@ def _processor() -> str:
 
 def _show(result: dict[str, Any]) -> None:
     ours = result["sides"]["gpunn"]
-    print(f"\nLeNet step, batch {result['batch']}, {result['threads']} threads, float32, {result['processor']}")
-    if result["load"] > result["threads"] / 2:
-        print(f"The machine was busy (load {result['load']:.1f}) before this began: do not trust the times.")
+    print(
+        f"\nLeNet step, batch {result['batch']}, {result['threads']} threads, float32, {result['processor']}"
+    )
+    others = result["others_share_of_cpu"]
+    if others is not None and others > _DISTURBED:
+        print(f"Other processes took {others:.0%} of the machine meanwhile: do not trust the times.")
     columns = f"{'ms':>8}{'quartiles':>16}{'least':>8}{'GFLOP/s':>9}"
     print(f"{'':22}{columns}{'gpunn is':>10}{'peak MB':>9}{'gpunn is':>10}")
     for side, row in result["sides"].items():
@@ -238,7 +271,9 @@ def _show_layers(step: Callable[[], float], steps: int = 10) -> None:
         for _ in range(steps):
             step()
         total = time.perf_counter() - start
-    print(f"\n{'primitive (gpunn)':32}{'calls/step':>11}{'ms/step':>9}{'share':>8}   ms of each call in a step")
+    print(
+        f"\n{'primitive (gpunn)':32}{'calls/step':>11}{'ms/step':>9}{'share':>8}   ms of each call in a step"
+    )
     for name, all_calls in sorted(seconds.items(), key=lambda item: -sum(item[1])):
         calls = len(all_calls) // steps
         # The k-th call of every step is the same layer's: its median.

@@ -38,6 +38,7 @@ SECTIONS = (
     ("step", 0.15, "benchmarks._report.step:run"),
     ("training", 0.20, "benchmarks._report.training:run"),
 )
+_NEED_A_GPU = ("kernels", "step")  # elsewhere they only say so
 _ROOT = Path(__file__).parent.parent
 _GRACE = 10.0  # seconds over its time before a section is stopped
 _QUICK_MINUTES = 0.8
@@ -49,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, metavar="M", help="for all of it (default 8; --quick: 0.8)")
     parser.add_argument("--device", default="cuda", help="cuda (the default), cuda:1, emulator or cpu")
     parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--data-dir", metavar="DIR", help="the folder with mnist/ in it (default: $GPUNN_DATA)")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="the folder with mnist/ in it (default: $GPUNN_DATA)"
+    )
     parser.add_argument("--child", metavar="NAME=MODULE:FUNCTION", help=argparse.SUPPRESS)
     parser.add_argument("--part", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
@@ -64,6 +67,8 @@ def main(arguments: list[str] | None = None, sections: Sequence[tuple[str, float
     if options.child:
         return _run_child(options)
     options.out.mkdir(parents=True, exist_ok=True)
+    if not options.device.startswith("cuda"):
+        sections = [(n, 0.01 if n in _NEED_A_GPU else share, target) for n, share, target in sections]
     heading = {
         "device": options.device,
         "command": f"`python -m benchmarks.device_report {' '.join(arguments or sys.argv[1:])}`",
@@ -123,7 +128,11 @@ def _run_section(
             return
         section = Section(name, part, 0)
         at = section.data["started"][-1] if section.data["started"] else "the beginning"
-        ended = f"stopped {_GRACE:.0f} s after its time was up" if stopped else f"died with status {child.returncode}"
+        ended = (
+            f"stopped {_GRACE:.0f} s after its time was up"
+            if stopped
+            else f"died with status {child.returncode}"
+        )
         section.fail(f"{ended}, at {at}; its output ends:\n{said}" if said else f"{ended}, at {at}")
         if stopped or _started(part) == before or time.monotonic() > deadline:
             return

@@ -50,7 +50,9 @@ def _processor() -> str:
 
 
 def _output(*command: str) -> str:
-    return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    return subprocess.run(
+        command, cwd=_ROOT, capture_output=True, text=True, check=True, timeout=20
+    ).stdout.strip()
 
 
 def _commit() -> str:

@@ -45,7 +45,9 @@ def _try_primitive(section: Section, primitive: Any, target: Any, home: Any) -> 
         section.fail(f"{primitive.name}: making its examples", error)
     for number, example in enumerate(examples):
         if section.expired and number:
-            section.cut(f"no time for {len(examples) - number} of {len(examples)} examples of {primitive.name}")
+            section.cut(
+                f"no time for {len(examples) - number} of {len(examples)} examples of {primitive.name}"
+            )
             break
         done += 1
         try:

@@ -58,7 +58,9 @@ def _compare(section: Section, name: str, build: Callable[[bool], Any], target: 
         section.fail(f"{name}: {graphs} graphs for two batch sizes in {steps} steps")
     for what, other in (("a second eager run", again), ("the captured run", recorded)):
         differing = {
-            key: _difference(first[key], other[key]) for key in first if _bytes(first[key]) != _bytes(other[key])
+            key: _difference(first[key], other[key])
+            for key in first
+            if _bytes(first[key]) != _bytes(other[key])
         }
         section.row(
             "runs compared with the first eager run",

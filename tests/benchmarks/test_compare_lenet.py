@@ -24,7 +24,9 @@ def test_all_sides_agree_and_are_timed() -> None:
         assert expected in done.stdout
 
 
-def test_sides_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sides_that_differ_are_not_timed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(compare_lenet, "_make", lambda side, *how: lambda: 1.0 if side == "gpunn" else 1.01)
     assert compare_lenet.main(["--no-memory"]) == 1
     assert "nothing was timed" in capsys.readouterr().out
@@ -35,9 +37,21 @@ def test_a_recorded_result_is_one_line(
 ) -> None:
     monkeypatch.setattr(compare_lenet, "_make", lambda side, *how: lambda: 1.0)
     monkeypatch.setattr(compare_lenet, "RECORD", tmp_path / "results" / "record.jsonl")
+    monkeypatch.setattr(compare_lenet, "_share_of_others", lambda before, after: 0.01)
     for _ in range(2):
         assert compare_lenet.main(["--no-memory", "--record", "--steps", "4"]) == 0
     first, second = (json.loads(line) for line in compare_lenet.RECORD.read_text().splitlines())
     assert first["batch"] == second["batch"] == 128
     assert set(first["sides"]) == {"gpunn", "torch", "torch-channels-last"}
     assert set(first["versions"]) == {"python", "numpy", "torch"}
+
+
+def test_times_of_a_busy_machine_are_not_recorded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compare_lenet, "_make", lambda side, *how: lambda: 1.0)
+    monkeypatch.setattr(compare_lenet, "RECORD", tmp_path / "record.jsonl")
+    monkeypatch.setattr(compare_lenet, "_share_of_others", lambda before, after: 0.3)
+    assert compare_lenet.main(["--no-memory", "--record", "--steps", "4"]) == 1
+    assert "do not trust the times" in capsys.readouterr().out
+    assert not compare_lenet.RECORD.exists()

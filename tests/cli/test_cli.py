@@ -123,7 +123,7 @@ def test_trains_on_mnist_from_a_folder_or_the_environment(tmp_path, capsys, monk
     assert main([*words, "--data-dir", str(folder.parent)]) == 0
     first = capsys.readouterr().out
     assert "on mnist (40 training and 20 test images) on cpu" in first
-    assert "SGD with learning rate 0.05 (times 0.5 after every epoch), momentum 0.9" in first
+    assert "SGD with learning rate 0.02 (times 0.5 after every epoch), momentum 0.9" in first
     assert "nothing was saved: give --out DIR to keep the weights." in first.splitlines()[-1]
     assert main([*words, "--data-dir", str(folder)]) == 0
     second = capsys.readouterr().out
