@@ -15,8 +15,7 @@ from gpunn.data import DataLoader, TensorDataset
 from gpunn.device import device
 from gpunn.errors import DeviceError, LabelError, TrainingError, UsageError
 from gpunn.optim import SGD
-from gpunn.train import Callback, DecayLearningRate, EpochRecord, Trainer
-from gpunn.train.progress import Bar, Lines, epoch_line, reporter
+from gpunn.train import Callback, DecayLearningRate, Trainer
 
 FIELDS = [
     "epoch",
@@ -376,38 +375,3 @@ def test_trains_on_the_emulator_as_on_the_cpu(emulator, capture) -> None:
         # One graph for the batches of 16 and one for the last 12; in the test for 20 and for 5.
         assert ours._train_step.graphs == 2
         assert ours._test_step.graphs == 2
-
-
-# -- showing -------------------------------------------------------------------------------------------
-
-
-def test_lines_where_there_is_no_terminal(capsys) -> None:
-    made(log="auto").fit(*loaders(), epochs=2)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith("epoch 1/2  loss ")
-    assert "test accuracy" in lines[1]
-    assert "images/s" in lines[1]
-    assert reporter(None) is None
-    assert type(reporter("auto")) is Lines
-
-
-def test_bar_shows_progress_and_keeps_a_line_per_epoch(capsys, monkeypatch) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    made(log="bar").fit(*loaders(), epochs=2)
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch") and "test" in line]
-    assert len(lines) == 2, "epoch lines are not wrapped"
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    assert type(reporter("auto")) is Bar
-    monkeypatch.setenv("TERM", "dumb")
-    assert type(reporter("auto")) is Lines
-
-
-def test_epoch_line() -> None:
-    record = EpochRecord(3, 120, 0.25, 91.5, 0.5, 88.25, 12345.6, 2.04, 0.1)
-    assert epoch_line(record, 10) == (
-        "epoch  3/10  loss 0.2500  accuracy 91.50 %  test loss 0.5000  test accuracy 88.25 %  12,346 images/s  2.0 s"
-    )
-    alone = EpochRecord(1, 40, 0.25, 91.5, None, None, 100.0, 2.0, 0.1)
-    assert epoch_line(alone, 1) == "epoch 1/1  loss 0.2500  accuracy 91.50 %  100 images/s  2.0 s"
