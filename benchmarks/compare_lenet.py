@@ -41,9 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare_lenet", description=__doc__)
     parser.add_argument("--batch", type=int, default=128, metavar="N", help="images a step (default 128)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="for each side (default 2)")
-    parser.add_argument(
-        "--steps", type=int, default=30, metavar="N", help="timed steps of each side (default 30)"
-    )
+    parser.add_argument("--steps", type=int, default=30, metavar="N", help="timed steps of each side (default 30)")
     parser.add_argument("--layers", action="store_true", help="also time each of gpunn's primitives")
     parser.add_argument("--record", action="store_true", help=f"append the result to {RECORD.name}")
     parser.add_argument("--no-memory", action="store_true", help="leave the memory measurement out")
@@ -94,7 +92,7 @@ def _make(side: str, size: int, threads: int) -> Callable[[], float]:
     if side == "gpunn":
         from threadpoolctl import threadpool_limits
 
-        from gpunn.device import device
+        from gpunn._device import device
         from gpunn.threads import set_num_threads
 
         threadpool_limits(limits=threads, user_api="blas")
@@ -224,9 +222,7 @@ def _processor() -> str:
 
 def _show(result: dict[str, Any]) -> None:
     ours = result["sides"]["gpunn"]
-    print(
-        f"\nLeNet step, batch {result['batch']}, {result['threads']} threads, float32, {result['processor']}"
-    )
+    print(f"\nLeNet step, batch {result['batch']}, {result['threads']} threads, float32, {result['processor']}")
     others = result["others_share_of_cpu"]
     if others is not None and others > _DISTURBED:
         print(f"Other processes took {others:.0%} of the machine meanwhile: do not trust the times.")
@@ -271,9 +267,7 @@ def _show_layers(step: Callable[[], float], steps: int = 10) -> None:
         for _ in range(steps):
             step()
         total = time.perf_counter() - start
-    print(
-        f"\n{'primitive (gpunn)':32}{'calls/step':>11}{'ms/step':>9}{'share':>8}   ms of each call in a step"
-    )
+    print(f"\n{'primitive (gpunn)':32}{'calls/step':>11}{'ms/step':>9}{'share':>8}   ms of each call in a step")
     for name, all_calls in sorted(seconds.items(), key=lambda item: -sum(item[1])):
         calls = len(all_calls) // steps
         # The k-th call of every step is the same layer's: its median.

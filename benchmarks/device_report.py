@@ -50,9 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, metavar="M", help="for all of it (default 8; --quick: 0.8)")
     parser.add_argument("--device", default="cuda", help="cuda (the default), cuda:1, emulator or cpu")
     parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument(
-        "--data-dir", metavar="DIR", help="the folder with mnist/ in it (default: $GPUNN_DATA)"
-    )
+    parser.add_argument("--data-dir", metavar="DIR", help="the folder with mnist/ in it (default: $GPUNN_DATA)")
     parser.add_argument("--child", metavar="NAME=MODULE:FUNCTION", help=argparse.SUPPRESS)
     parser.add_argument("--part", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
@@ -128,11 +126,7 @@ def _run_section(
             return
         section = Section(name, part, 0)
         at = section.data["started"][-1] if section.data["started"] else "the beginning"
-        ended = (
-            f"stopped {_GRACE:.0f} s after its time was up"
-            if stopped
-            else f"died with status {child.returncode}"
-        )
+        ended = f"stopped {_GRACE:.0f} s after its time was up" if stopped else f"died with status {child.returncode}"
         section.fail(f"{ended}, at {at}; its output ends:\n{said}" if said else f"{ended}, at {at}")
         if stopped or _started(part) == before or time.monotonic() > deadline:
             return

@@ -14,10 +14,10 @@ import numpy as np
 from gpunn import errors
 from gpunn._capture import capture
 from gpunn._creation import arange, from_numpy, ones, rand, randn, tensor, zeros
+from gpunn._device import device
+from gpunn._gradcheck import gradcheck
 from gpunn._tensor import Tensor
 from gpunn._version import __version__
-from gpunn.device import device
-from gpunn.gradcheck import gradcheck
 from gpunn.random import Generator, manual_seed
 from gpunn.serialize import load_file, save_file
 from gpunn.tape import no_grad

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.device import Device
+from gpunn._device import Device
 from gpunn.errors import CaptureError
 from gpunn.launcher import address_of
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
+from gpunn._device import device as get_device
 from gpunn._tensor import Tensor, upload
-from gpunn.device import Device
-from gpunn.device import device as get_device
 from gpunn.errors import DTypeError
 
 

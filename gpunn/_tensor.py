@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpunn import _capture, tape
+from gpunn._device import Device
+from gpunn._device import device as get_device
 from gpunn._layout import logical, physical
-from gpunn.device import Device
-from gpunn.device import device as get_device
 from gpunn.errors import DTypeError, ShapeError, UsageError
 
 

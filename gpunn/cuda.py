@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gpunn.device import cuda_is_available as is_available
-from gpunn.device import device
+from gpunn._device import cuda_is_available as is_available
+from gpunn._device import device
 
 __all__ = ["device_count", "is_available"]
 

@@ -28,7 +28,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.device import Device, require_loader
+from gpunn._device import Device, require_loader
 from gpunn.errors import DTypeError, KernelError, ShapeError, UsageError
 
 # sm_120 needs NVRTC 12.8; sm_75 is the oldest that 13 still compiles for.

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.device import Device
+from gpunn._device import Device
 from gpunn.errors import CaptureError
 
 REGISTRY: dict[str, Primitive] = {}

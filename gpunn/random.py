@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._capture import StepScalars, watching
-from gpunn.device import Device
+from gpunn._device import Device
 from gpunn.errors import UsageError
 
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
+from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
-from gpunn.device import Device
-from gpunn.device import device as get_device
 from gpunn.errors import DataError, DTypeError, UsageError
 
 # What both this format and NumPy (with ml_dtypes for bfloat16) can hold: NumPy's name -> the format's.

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpunn import _capture
+from gpunn._device import Device
 from gpunn._layout import logical, physical, physical_shape
-from gpunn.device import Device
 from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, where
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.device import device
+from gpunn._device import device
 from gpunn.errors import DeviceError
 
 torch = pytest.importorskip("torch", reason="parity tests compare with PyTorch; pip install torch==2.13.0")

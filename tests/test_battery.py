@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gpunn.ops.all  # registers every primitive
-from gpunn.device import Device, cuda_is_available, device
+from gpunn._device import Device, cuda_is_available, device
 from gpunn.errors import DeviceError
 from gpunn.primitive import REGISTRY, Primitive
 

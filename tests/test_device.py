@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.device import Device, cuda_is_available, device, same_device
+from gpunn._device import Device, cuda_is_available, device, same_device
 from gpunn.errors import DeviceError
 
 

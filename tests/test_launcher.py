@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpunn.device import Device
+from gpunn._device import Device
 from gpunn.errors import DTypeError, KernelError, ShapeError, UsageError
 from gpunn.launcher import KernelSource, divisor, parse_signatures, read_source, record_launches
 

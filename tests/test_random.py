@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from gpunn.device import device
+from gpunn._device import device
 from gpunn.errors import UsageError
 from gpunn.random import Generator, philox_uint32
 

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpunn import serialize
+from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
-from gpunn.device import device as get_device
 from gpunn.errors import DataError, DeviceError, DTypeError, UsageError
 from gpunn.serialize import check_writable_folder, load_file, read_metadata, save_file, write_atomically
 

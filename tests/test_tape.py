@@ -10,8 +10,8 @@ import pytest
 
 import gpunn
 from gpunn import tape
+from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, GraphError, ShapeError, UsageError
-from gpunn.gradcheck import gradcheck
 from gpunn.ops.relu import relu
 
 

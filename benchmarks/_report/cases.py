@@ -155,8 +155,7 @@ def convolution(
     traffic = 4.0 * (math.prod(x) + math.prod(weight) + math.prod(y))
     extra = f" s{stride}" * (stride > 1) + f" d{dilation}" * (dilation > 1) + f" g{groups}" * (groups > 1)
     directions: dict[str, tuple[tuple[str, ...], float, float]] = {
-        name: (leaves, flop, traffic)
-        for name, leaves in (("forward", ()), ("dx", ("x",)), ("dweight", ("weight",)))
+        name: (leaves, flop, traffic) for name, leaves in (("forward", ()), ("dx", ("x",)), ("dweight", ("weight",)))
     }
     if c == 1:
         del directions["dx"]
@@ -196,9 +195,7 @@ def batch_norm(n: int, c: int, h: int) -> list[Case]:
         return F.batch_norm(t["x"], None, None, t["weight"], t["bias"], training=True, activation="relu")
 
     def torch_op(torch: Any, t: Any) -> Any:
-        return torch.relu(
-            torch.nn.functional.batch_norm(t["x"], None, None, t["weight"], t["bias"], training=True)
-        )
+        return torch.relu(torch.nn.functional.batch_norm(t["x"], None, None, t["weight"], t["bias"], training=True))
 
     shape = (n, h, h, c)
     return _pair(

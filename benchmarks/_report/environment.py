@@ -28,7 +28,7 @@ def run(section: Section, options: argparse.Namespace) -> None:
         # Without these two there is nothing to report on, so they are not asked but demanded.
         for key, value in _cupy(options.device).items():
             section.value(key, value)
-    from gpunn.device import device
+    from gpunn._device import device
 
     section.value("device", str(device(options.device)))
 
@@ -50,9 +50,7 @@ def _processor() -> str:
 
 
 def _output(*command: str) -> str:
-    return subprocess.run(
-        command, cwd=_ROOT, capture_output=True, text=True, check=True, timeout=20
-    ).stdout.strip()
+    return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
 
 def _commit() -> str:

@@ -22,16 +22,14 @@ _CALL_BYTES = 4e9  # as much memory as the sets of one case may take
 
 def run(section: Section, options: argparse.Namespace) -> None:
     """All cases, LeNet's first."""
-    from gpunn.device import device
+    from gpunn._device import device
 
     target = device(options.device)
     if target.ordinal is None or target.loader is None:
         section.cut(f"needs a GPU: times on '{target}' say nothing about kernels")
         return
     torch = torch_or_none()
-    section.value(
-        "PyTorch", "not there, or without a GPU: not compared" if torch is None else torch.__version__
-    )
+    section.value("PyTorch", "not there, or without a GPU: not compared" if torch is None else torch.__version__)
     section.value(
         "how",
         "microseconds a call within a CUDA graph, inputs rotated beyond the L2; eager: wall time a call; "
@@ -66,21 +64,13 @@ def _time(section: Section, case: Case, target: Any, torch: Any, stream: Any) ->
     theirs: dict[str, TorchGraph] = {}
     if torch is not None:
         # SGD changes its arrays: PyTorch's clones must be made before anything runs.
-        layouts = (
-            {"NHWC": True, "NCHW": False} if any(len(s) == 4 for s in case.shapes.values()) else {"": True}
-        )
-        their_runs = {
-            layout: [case.theirs(torch, a, last) for a in arrays] for layout, last in layouts.items()
-        }
+        layouts = {"NHWC": True, "NCHW": False} if any(len(s) == 4 for s in case.shapes.values()) else {"": True}
+        their_runs = {layout: [case.theirs(torch, a, last) for a in arrays] for layout, last in layouts.items()}
         stream.synchronize()
         error = difference(runs[0](), next(iter(their_runs.values()))[0]())
         if not error <= _TOLERANCE:
-            section.fail(
-                f"{case.name} {case.direction}: differs from PyTorch by {error:.2e} (relative to the largest)"
-            )
-        theirs = {
-            layout: TorchGraph(torch, stream, _cycle(r, calls), keep) for layout, r in their_runs.items()
-        }
+            section.fail(f"{case.name} {case.direction}: differs from PyTorch by {error:.2e} (relative to the largest)")
+        theirs = {layout: TorchGraph(torch, stream, _cycle(r, calls), keep) for layout, r in their_runs.items()}
     ours = GpunnGraph(target, _cycle(runs, calls), keep)
     for _ in range(_ROUNDS):
         for side in (ours, *theirs.values()):

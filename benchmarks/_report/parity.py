@@ -15,7 +15,7 @@ from benchmarks._report.book import Section
 def run(section: Section, options: argparse.Namespace) -> None:
     """All primitives; a failure is recorded with the example it happened on, and stops nothing."""
     import gpunn.ops.all
-    from gpunn.device import device
+    from gpunn._device import device
     from gpunn.primitive import REGISTRY
 
     assert gpunn.ops.all
@@ -45,9 +45,7 @@ def _try_primitive(section: Section, primitive: Any, target: Any, home: Any) -> 
         section.fail(f"{primitive.name}: making its examples", error)
     for number, example in enumerate(examples):
         if section.expired and number:
-            section.cut(
-                f"no time for {len(examples) - number} of {len(examples)} examples of {primitive.name}"
-            )
+            section.cut(f"no time for {len(examples) - number} of {len(examples)} examples of {primitive.name}")
             break
         done += 1
         try:

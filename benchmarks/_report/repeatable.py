@@ -14,7 +14,7 @@ from benchmarks._report.book import Section
 
 def run(section: Section, options: argparse.Namespace) -> None:
     """Train small nets three times each and compare parameters, buffers, momenta and losses."""
-    from gpunn.device import device
+    from gpunn._device import device
 
     target = device(options.device)
     small = options.quick or target.name == "emulator"
@@ -58,9 +58,7 @@ def _compare(section: Section, name: str, build: Callable[[bool], Any], target: 
         section.fail(f"{name}: {graphs} graphs for two batch sizes in {steps} steps")
     for what, other in (("a second eager run", again), ("the captured run", recorded)):
         differing = {
-            key: _difference(first[key], other[key])
-            for key in first
-            if _bytes(first[key]) != _bytes(other[key])
+            key: _difference(first[key], other[key]) for key in first if _bytes(first[key]) != _bytes(other[key])
         }
         section.row(
             "runs compared with the first eager run",

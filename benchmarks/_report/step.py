@@ -20,16 +20,14 @@ _LOSS_TOLERANCE = 1e-3
 
 def run(section: Section, options: argparse.Namespace) -> None:
     """Batches of 128 and, if there is time, 32 and 512."""
-    from gpunn.device import device
+    from gpunn._device import device
 
     target = device(options.device)
     if target.ordinal is None or target.loader is None:
         section.cut(f"needs a GPU: on '{target}' see benchmarks.compare_lenet")
         return
     torch = torch_or_none()
-    section.value(
-        "PyTorch", "not there, or without a GPU: not compared" if torch is None else torch.__version__
-    )
+    section.value("PyTorch", "not there, or without a GPU: not compared" if torch is None else torch.__version__)
     for size in _SIZES[:1] if options.quick else _SIZES:
         if section.expired:
             section.cut(f"no time for batches of {size}")
@@ -57,8 +55,7 @@ def _compare(section: Section, size: int, target: Any, torch: Any) -> None:
             step, ready = _torch_graph(torch, weights, data, last)
             sides[name] = step, ready, torch.cuda.synchronize
     losses = {
-        name: [float(step(*ready[i]).item()) for i in range(_CHECKED)]
-        for name, (step, ready, _) in sides.items()
+        name: [float(step(*ready[i]).item()) for i in range(_CHECKED)] for name, (step, ready, _) in sides.items()
     }
     for name, values in losses.items():
         worst = max(abs(a - b) for a, b in zip(values, losses["gpunn eager"], strict=True))

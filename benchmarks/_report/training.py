@@ -19,7 +19,7 @@ _DIGITS_LEAST = 90.0  # after five epochs
 def run(section: Section, options: argparse.Namespace) -> None:
     """Up to five epochs, as many as there is time for."""
     import gpunn
-    from gpunn.device import device
+    from gpunn._device import device
     from gpunn.models import LeNet5
 
     home = device(options.device)
@@ -82,9 +82,7 @@ def _epochs(
     section.value("seconds expected for an epoch", seconds)
     for epoch in range(1, wanted + 1):
         if seconds > section.remaining:
-            section.cut(
-                f"epochs {epoch} to {wanted}: one takes {seconds:.0f} s, {section.remaining:.0f} s were left"
-            )
+            section.cut(f"epochs {epoch} to {wanted}: one takes {seconds:.0f} s, {section.remaining:.0f} s were left")
             return
         record = trainer.fit(loaders[0], loaders[1], epochs=1)[-1]
         seconds = record.seconds
@@ -96,9 +94,7 @@ def _epochs(
         )
         least = _MNIST_LEAST[epoch] if name == "MNIST" else _DIGITS_LEAST if epoch == wanted else 0.0
         if not record.test_accuracy_percent >= least:
-            section.fail(
-                f"{name}: {record.test_accuracy_percent:.2f} % after epoch {epoch}; expected {least} %"
-            )
+            section.fail(f"{name}: {record.test_accuracy_percent:.2f} % after epoch {epoch}; expected {least} %")
 
 
 def _trainer(model: Any, home: Any, lr: float) -> Any:

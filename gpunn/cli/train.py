@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, field) is None:
             setattr(args, field, getattr(defaults, field))
 
-    from gpunn.device import device
+    from gpunn._device import device
     from gpunn.serialize import check_writable_folder
 
     home = device(args.device)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
+from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
 from gpunn.data.dataset import stack_items
-from gpunn.device import Device
-from gpunn.device import device as get_device
 from gpunn.errors import DataError, UsageError
 from gpunn.random import Generator, default_generator
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._creation import zeros
-from gpunn.device import Device
+from gpunn._device import Device
 from gpunn.errors import ShapeError, UsageError, where
 from gpunn.nn.parameter import Parameter
 from gpunn.ops.geometry import Window

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.device import Device
 from gpunn.tape import no_grad
 
 

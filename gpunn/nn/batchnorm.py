@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gpunn._creation import ones, zeros
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.device import Device
 from gpunn.errors import ShapeError, where
 from gpunn.nn import init
 from gpunn.nn._arguments import new_parameter, whole

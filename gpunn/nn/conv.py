@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.device import Device
 from gpunn.errors import UsageError
 from gpunn.nn import init
 from gpunn.nn._arguments import new_parameter, refuse_unused, whole

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gpunn import _capture
+from gpunn._device import Device
+from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
-from gpunn.device import Device
-from gpunn.device import device as get_device
 from gpunn.errors import DTypeError, UsageError, module_stack
 from gpunn.nn._hooks import Hook, RemovableHandle
 from gpunn.nn._moving import move

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from gpunn._creation import tensor
+from gpunn._device import Device, same_device
 from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
-from gpunn.device import Device, same_device
 from gpunn.errors import DTypeError, ShapeError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.primitive import primitive

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
-from gpunn.device import Device, same_device
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.ops import _batch_norm_cpu

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn import threads
-from gpunn.device import Device
+from gpunn._device import Device
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.ops._masking import keep_where
 from gpunn.ops.combine import combine

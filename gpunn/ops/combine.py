@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.device import Device
+from gpunn._device import Device
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.primitive import primitive
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gpunn import _capture
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.device import Device
 from gpunn.primitive import primitive
 from gpunn.tape import record
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._layout import logical, physical
 from gpunn._tensor import Tensor
-from gpunn.device import Device
 from gpunn.errors import DTypeError, UsageError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.primitive import primitive

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunn._device import same_device
 from gpunn._tensor import Tensor
-from gpunn.device import same_device
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
 from gpunn.ops.bias import bias_backward
 from gpunn.ops.matmul import gemm

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpunn import threads
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.device import Device
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
 from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.ops._masking import keep_where

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.device import Device
+from gpunn._device import Device
 from gpunn.launcher import KernelSource, c_type
 from gpunn.primitive import primitive
 

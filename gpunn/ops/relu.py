@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gpunn import threads
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.device import Device
 from gpunn.errors import DTypeError, where
 from gpunn.launcher import KernelSource
 from gpunn.ops._masking import keep_where

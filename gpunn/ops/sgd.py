@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn import threads
-from gpunn.device import Device
+from gpunn._device import Device
 from gpunn.launcher import KernelSource, address_of, c_type, ceil_div, vector_width
 from gpunn.primitive import primitive
 

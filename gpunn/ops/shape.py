@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.device import Device
 from gpunn.errors import ShapeError, UsageError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div
 from gpunn.primitive import primitive

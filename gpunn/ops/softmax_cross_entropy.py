@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
-from gpunn.device import Device, same_device
 from gpunn.errors import DTypeError, LabelError, ShapeError, UsageError, where
 from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.primitive import primitive

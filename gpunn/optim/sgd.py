@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpunn._capture import StepScalars, recording
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.device import Device
 from gpunn.errors import CaptureError, UsageError
 from gpunn.ops.sgd import sgd_step
 from gpunn.optim.optimizer import Optimizer, positive

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.device import Device
+from gpunn._device import Device
 from gpunn.errors import DataError
 from gpunn.nn.module import Module
 from gpunn.serialize import check_writable_folder, save_file, write_atomically

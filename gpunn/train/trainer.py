@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from gpunn._capture import capture as capture_step
+from gpunn._device import Device
+from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
-from gpunn.device import Device
-from gpunn.device import device as get_device
 from gpunn.errors import TrainingError, UsageError
 from gpunn.nn._modes import evaluating
 from gpunn.nn.loss import CrossEntropyLoss

@@ -24,9 +24,7 @@ def test_all_sides_agree_and_are_timed() -> None:
         assert expected in done.stdout
 
 
-def test_sides_that_differ_are_not_timed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sides_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(compare_lenet, "_make", lambda side, *how: lambda: 1.0 if side == "gpunn" else 1.01)
     assert compare_lenet.main(["--no-memory"]) == 1
     assert "nothing was timed" in capsys.readouterr().out

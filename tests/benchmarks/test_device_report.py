@@ -17,7 +17,7 @@ import pytest
 from benchmarks import device_report, lenet
 from benchmarks._report import cases, kernels, step, timing
 from benchmarks._report.book import Section
-from gpunn.device import Device, device
+from gpunn._device import Device, device
 from gpunn.errors import DeviceError
 
 THIS = "tests.benchmarks.test_device_report"
@@ -31,9 +31,7 @@ def emulator() -> Device:
         pytest.skip(str(error))
 
 
-def _make(
-    folder: Path, *extra: str, sections: Any = device_report.SECTIONS
-) -> tuple[int, dict[str, Any], str]:
+def _make(folder: Path, *extra: str, sections: Any = device_report.SECTIONS) -> tuple[int, dict[str, Any], str]:
     """(exit status, report.json, report.md)"""
     status = device_report.main(["--out", str(folder), "--quick", *extra], sections=sections)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
@@ -55,9 +53,7 @@ def test_the_emulators_quick_run_is_whole_and_quick(emulator: Device, tmp_path: 
     rows = report["sections"]["capture"]["tables"]["runs compared with the first eager run"]
     assert {row["differing"] for row in rows} == {0}
     parity = report["sections"]["parity"]
-    assert (
-        len(parity["tables"]["primitives"]) + parity["values"]["left out"] > 20
-    )  # g++ may have to compile all
+    assert len(parity["tables"]["primitives"]) + parity["values"]["left out"] > 20  # g++ may have to compile all
     assert text.index("## Failures: 0") < text.index("## environment")
 
 
@@ -111,16 +107,14 @@ def hang(section: Section, options: Namespace) -> None:
 
 def test_a_section_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_report, "_GRACE", -3.5)
-    status, report, _ = _make(
-        tmp_path, "--device", "cpu", "--minutes", "0.01", sections=[("slow", 1, f"{THIS}:hang")]
-    )
+    status, report, _ = _make(tmp_path, "--device", "cpu", "--minutes", "0.01", sections=[("slow", 1, f"{THIS}:hang")])
     assert status == 1
     assert "stopped" in report["failures"][0]["what"]
     assert report["sections"]["slow"]["values"] == {"ran": True}
 
 
 def test_a_missing_gpu_is_a_failure(tmp_path: Path) -> None:
-    from gpunn.device import cuda_is_available
+    from gpunn._device import cuda_is_available
 
     if cuda_is_available():
         pytest.skip("this machine has a GPU")
@@ -208,10 +202,7 @@ def _torch() -> Any:
 def gpu(emulator: Device, monkeypatch: pytest.MonkeyPatch) -> Device:
     """A device that looks like a GPU and runs its kernels on the emulator."""
     target = Device("cuda:0", _cupy(), emulator.loader, 0)
-    # (gpunn.device, the attribute, is the function.)
-    monkeypatch.setattr(
-        sys.modules["gpunn.device"], "device", lambda name: target if name == "cuda" else device(name)
-    )
+    monkeypatch.setattr(sys.modules["gpunn._device"], "device", lambda name: target if name == "cuda" else device(name))
     torch = _torch()
     for module in (kernels, step):
         monkeypatch.setattr(module, "torch_or_none", lambda: torch)
@@ -219,9 +210,7 @@ def gpu(emulator: Device, monkeypatch: pytest.MonkeyPatch) -> Device:
 
 
 @pytest.mark.emulator
-def test_kernel_times_are_measured_and_compared(
-    gpu: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kernel_times_are_measured_and_compared(gpu: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "all_cases", lambda quick: cases.small_cases())
     monkeypatch.setattr(kernels, "_ROUNDS", 3)
     monkeypatch.setattr(timing, "_EAGER_CALLS", 2)
@@ -237,13 +226,9 @@ def test_kernel_times_are_measured_and_compared(
 
 
 @pytest.mark.emulator
-def test_whole_steps_are_measured_and_compared(
-    gpu: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whole_steps_are_measured_and_compared(gpu: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_step, make_batch = lenet.torch_step, lenet.torch_batch
-    monkeypatch.setattr(
-        lenet, "torch_step", lambda weights, home, last, fused: make_step(weights, "cpu", last)
-    )
+    monkeypatch.setattr(lenet, "torch_step", lambda weights, home, last, fused: make_step(weights, "cpu", last))
     monkeypatch.setattr(lenet, "torch_batch", lambda batch, home, last: make_batch(batch, "cpu", last))
     for name, value in (("_ROUNDS", 1), ("_STEPS", 1), ("_CHECKED", 2), ("_SIZES", (1,))):
         monkeypatch.setattr(step, name, value)  # a step takes the emulator a second

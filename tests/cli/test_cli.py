@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import gpunn
+from gpunn._device import device
 from gpunn.cli.main import main
-from gpunn.device import device
 from gpunn.errors import DeviceError
 
 ROOT = Path(__file__).parent.parent.parent

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
 from gpunn.data import DataLoader, Dataset, TensorDataset
-from gpunn.device import device as get_device
 from gpunn.errors import DataError, DeviceError, DTypeError, ShapeError, UsageError
 from gpunn.random import Generator, default_generator
 

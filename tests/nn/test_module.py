@@ -11,7 +11,7 @@ import pytest
 
 import gpunn
 from gpunn import nn
-from gpunn.device import device
+from gpunn._device import device
 from gpunn.errors import (
     DeviceError,
     DTypeError,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn import threads
-from gpunn.device import device
+from gpunn._device import device
+from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, GraphError, LabelError, ShapeError, UsageError
-from gpunn.gradcheck import gradcheck
 from gpunn.launcher import record_launches
 from gpunn.ops import batch_norm as module
 from gpunn.ops.batch_norm import batch_norm

@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import gpunn
+from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, ShapeError, UsageError
-from gpunn.gradcheck import gradcheck
 from gpunn.ops import conv2d as F
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from gpunn.device import device
+from gpunn._device import device
+from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, UsageError
-from gpunn.gradcheck import gradcheck
 from gpunn.launcher import read_source
 from gpunn.ops.dropout import dropout, dropout_apply
 from gpunn.random import Generator, philox_uint32

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
+from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, ShapeError, UsageError
-from gpunn.gradcheck import gradcheck
 from gpunn.ops.linear import linear
 from gpunn.ops.matmul import choose_slices, choose_tile
 

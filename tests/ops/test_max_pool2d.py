@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import gpunn
+from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, ShapeError, UsageError
-from gpunn.gradcheck import gradcheck
 from gpunn.ops.max_pool2d import max_pool2d
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.device import device
+from gpunn._device import device
 from gpunn.errors import LabelError
 from gpunn.launcher import record_launches
 from gpunn.ops.metrics import update_metrics

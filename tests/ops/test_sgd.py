@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunn.device import device
+from gpunn._device import device
 from gpunn.launcher import record_launches
 from gpunn.ops.sgd import sgd_step
 

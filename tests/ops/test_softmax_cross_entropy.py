@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn import nn, optim
-from gpunn.device import device
+from gpunn._device import device
+from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, LabelError, ShapeError, UsageError
-from gpunn.gradcheck import gradcheck
 from gpunn.launcher import record_launches
 from gpunn.ops.softmax_cross_entropy import cross_entropy
 

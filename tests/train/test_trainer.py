@@ -11,8 +11,8 @@ import pytest
 
 import gpunn
 from gpunn import nn
+from gpunn._device import device
 from gpunn.data import DataLoader, TensorDataset
-from gpunn.device import device
 from gpunn.errors import DeviceError, LabelError, TrainingError, UsageError
 from gpunn.optim import SGD
 from gpunn.train import Callback, DecayLearningRate, Trainer
