@@ -17,6 +17,7 @@ import pytest
 from benchmarks import device_report, lenet
 from benchmarks._report import cases, kernels, step, timing
 from benchmarks._report.book import Section
+from gpunn import _device
 from gpunn._device import Device, device
 from gpunn.errors import DeviceError
 
@@ -202,7 +203,7 @@ def _torch() -> Any:
 def gpu(emulator: Device, monkeypatch: pytest.MonkeyPatch) -> Device:
     """A device that looks like a GPU and runs its kernels on the emulator."""
     target = Device("cuda:0", _cupy(), emulator.loader, 0)
-    monkeypatch.setattr(sys.modules["gpunn._device"], "device", lambda name: target if name == "cuda" else device(name))
+    monkeypatch.setattr(_device, "device", lambda name: target if name == "cuda" else device(name))
     torch = _torch()
     for module in (kernels, step):
         monkeypatch.setattr(module, "torch_or_none", lambda: torch)
