@@ -6,7 +6,7 @@
 //   forward         (NPQ x RSC) (RSC x K)    rows: output pixels
 //   backward data   (NHW x RSK) (RSK x C)    rows: input pixels, the sum over the outputs they reach
 //   backward weight (K x NPQ) (NPQ x RSC)    split over NPQ into slices, added in order by combine.cu
-// Launch: grid = (column tiles, row tiles, groups [* slices]), block = THREADS.
+// Launch: grid = (row tiles * column tiles, 1, groups [* slices]), block = THREADS.
 // Traffic: forward reads x about once (R*S times from cache), weight once per row of tiles, writes y once.
 // Source: Chetlur et al. 2014, "cuDNN", arXiv:1410.0759; lecture topic L10.
 #include "gemm_tile.cuh"
@@ -137,28 +137,28 @@ struct Im2colColumns {
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv2d_forward(real* __restrict__ y, const real* __restrict__ x, const real* __restrict__ weight,
                const real* __restrict__ bias, Conv2dShape g, int relu) {
-    const int group = blockIdx.z, top = blockIdx.y * BM, left = blockIdx.x * BN;
-    const int rows = g.N * g.P * g.Q, depth = g.R * g.S * g.group_C;
+    const int group = blockIdx.z, rows = g.N * g.P * g.Q, depth = g.R * g.S * g.group_C;
+    const Tile at = my_tile(g.group_K);
     const real* group_weight = weight + (size_t)group * g.group_K * depth;
-    RowPanel<BM, Im2colRows> a(Im2colRows(x + group * g.group_C, g), top, 0);
-    RowPanel<BN, MatrixRows> b(MatrixRows(group_weight, g.group_K, depth, depth), left, 0);
+    RowPanel<BM, Im2colRows> a(Im2colRows(x + group * g.group_C, g), at.top, 0);
+    RowPanel<BN, MatrixRows> b(MatrixRows(group_weight, g.group_K, depth, depth), at.left, 0);
     Accumulator sums;
     multiply(sums, a, b, 0, depth);
-    sums.write(y, group * g.group_K, g.K, top, left, rows, g.group_K,
+    sums.write(y, group * g.group_K, g.K, at.top, at.left, rows, g.group_K,
                bias == nullptr ? bias : bias + group * g.group_K, relu);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv2d_backward_data(real* __restrict__ dx, const real* __restrict__ dy, const real* __restrict__ weight,
                      Conv2dShape g) {
-    const int group = blockIdx.z, top = blockIdx.y * BM, left = blockIdx.x * BN;
-    const int rows = g.N * g.H * g.W, depth = g.R * g.S * g.group_K;
+    const int group = blockIdx.z, rows = g.N * g.H * g.W, depth = g.R * g.S * g.group_K;
+    const Tile at = my_tile(g.group_C);
     const real* group_weight = weight + (size_t)group * g.group_K * g.R * g.S * g.group_C;
-    RowPanel<BM, OutputGradientRows> a(OutputGradientRows(dy + group * g.group_K, g), top, 0);
-    ColumnPanel<BN, WeightColumns> b(WeightColumns(group_weight, g), left, 0);
+    RowPanel<BM, OutputGradientRows> a(OutputGradientRows(dy + group * g.group_K, g), at.top, 0);
+    ColumnPanel<BN, WeightColumns> b(WeightColumns(group_weight, g), at.left, 0);
     Accumulator sums;
     multiply(sums, a, b, 0, depth);
-    sums.write(dx, group * g.group_C, g.C, top, left, rows, g.group_C, nullptr, false);
+    sums.write(dx, group * g.group_C, g.C, at.top, at.left, rows, g.group_C, nullptr, false);
 }
 
 // partial (slices, K, R, S, C/groups); with one slice it is dweight itself.
@@ -166,13 +166,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv2d_backward_weight(real* __restrict__ partial, const real* __restrict__ dy, const real* __restrict__ x,
                        Conv2dShape g, int slices) {
     const int group = blockIdx.z / slices, slice = blockIdx.z % slices;
-    const int top = blockIdx.y * BM, left = blockIdx.x * BN, columns = g.R * g.S * g.group_C;
+    const int columns = g.R * g.S * g.group_C;
+    const Tile at = my_tile(columns);
     int k_begin, k_end;
     slice_of(g.N * g.P * g.Q, slices, slice, k_begin, k_end);
-    ColumnPanel<BM, MatrixColumns> a(MatrixColumns(dy + group * g.group_K, g.group_K, g.K, k_end), top, k_begin);
-    ColumnPanel<BN, Im2colColumns> b(Im2colColumns(x + group * g.group_C, g, k_end), left, k_begin);
+    ColumnPanel<BM, MatrixColumns> a(MatrixColumns(dy + group * g.group_K, g.group_K, g.K, k_end), at.top, k_begin);
+    ColumnPanel<BN, Im2colColumns> b(Im2colColumns(x + group * g.group_C, g, k_end), at.left, k_begin);
     Accumulator sums;
     multiply(sums, a, b, k_begin, k_end);
-    sums.write(partial, ((size_t)slice * g.K + group * g.group_K) * columns, columns, top, left, g.group_K, columns,
+    sums.write(partial, ((size_t)slice * g.K + group * g.group_K) * columns, columns, at.top, at.left, g.group_K, columns,
                nullptr, false);
 }

@@ -4,7 +4,7 @@
 //   gemm_tn: c (M, N) = a (K, M)^T b (K, N)      dW = dy^T x
 // All row-major. With slices > 1 the reduction is split, c is (slices, M, N) partial sums without
 // bias or ReLU, and combine.cu adds them in order: deterministic, and a small product fills a large card.
-// Launch: grid = (N tiles, M tiles, slices), block = THREADS.
+// Launch: grid = (M tiles * N tiles, 1, slices), block = THREADS.
 // Traffic: a once per column of tiles, b once per row of tiles, c once.
 #include "gemm_tile.cuh"
 
@@ -13,37 +13,38 @@ __device__ __forceinline__ void gemm(real* __restrict__ c, A a, B b, int M, int 
                                      const real* __restrict__ bias, int relu) {
     Accumulator sums;
     multiply(sums, a, b, k_begin, k_end);
-    sums.write(c, (size_t)blockIdx.z * M * N, N, blockIdx.y * BM, blockIdx.x * BN, M, N, bias, relu);
+    const Tile at = my_tile(N);
+    sums.write(c, (size_t)blockIdx.z * M * N, N, at.top, at.left, M, N, bias, relu);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 gemm_nt(real* __restrict__ c, const real* __restrict__ a, const real* __restrict__ b,
         const real* __restrict__ bias, int M, int N, int K, int relu) {
-    const int top = blockIdx.y * BM, left = blockIdx.x * BN;
+    const Tile at = my_tile(N);
     int k_begin, k_end;
     slice_of(K, gridDim.z, blockIdx.z, k_begin, k_end);
-    gemm(c, RowPanel<BM, MatrixRows>(MatrixRows(a, M, K, k_end), top, k_begin),
-         RowPanel<BN, MatrixRows>(MatrixRows(b, N, K, k_end), left, k_begin), M, N, k_begin, k_end, bias, relu);
+    gemm(c, RowPanel<BM, MatrixRows>(MatrixRows(a, M, K, k_end), at.top, k_begin),
+         RowPanel<BN, MatrixRows>(MatrixRows(b, N, K, k_end), at.left, k_begin), M, N, k_begin, k_end, bias, relu);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 gemm_nn(real* __restrict__ c, const real* __restrict__ a, const real* __restrict__ b,
         const real* __restrict__ bias, int M, int N, int K, int relu) {
-    const int top = blockIdx.y * BM, left = blockIdx.x * BN;
+    const Tile at = my_tile(N);
     int k_begin, k_end;
     slice_of(K, gridDim.z, blockIdx.z, k_begin, k_end);
-    gemm(c, RowPanel<BM, MatrixRows>(MatrixRows(a, M, K, k_end), top, k_begin),
-         ColumnPanel<BN, MatrixColumns>(MatrixColumns(b, N, N, k_end), left, k_begin), M, N, k_begin, k_end, bias,
+    gemm(c, RowPanel<BM, MatrixRows>(MatrixRows(a, M, K, k_end), at.top, k_begin),
+         ColumnPanel<BN, MatrixColumns>(MatrixColumns(b, N, N, k_end), at.left, k_begin), M, N, k_begin, k_end, bias,
          relu);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 gemm_tn(real* __restrict__ c, const real* __restrict__ a, const real* __restrict__ b,
         const real* __restrict__ bias, int M, int N, int K, int relu) {
-    const int top = blockIdx.y * BM, left = blockIdx.x * BN;
+    const Tile at = my_tile(N);
     int k_begin, k_end;
     slice_of(K, gridDim.z, blockIdx.z, k_begin, k_end);
-    gemm(c, ColumnPanel<BM, MatrixColumns>(MatrixColumns(a, M, M, k_end), top, k_begin),
-         ColumnPanel<BN, MatrixColumns>(MatrixColumns(b, N, N, k_end), left, k_begin), M, N, k_begin, k_end, bias,
+    gemm(c, ColumnPanel<BM, MatrixColumns>(MatrixColumns(a, M, M, k_end), at.top, k_begin),
+         ColumnPanel<BN, MatrixColumns>(MatrixColumns(b, N, N, k_end), at.left, k_begin), M, N, k_begin, k_end, bias,
          relu);
 }

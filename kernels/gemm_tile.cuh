@@ -203,6 +203,16 @@ struct MatrixColumns {
     }
 };
 
+// Where this block's tile of C lies. Tiles are numbered along the rows of C: neighbours share A's panel, which
+// then comes from the L2 cache. All in grid.x, because grid.y ends at 65535.
+struct Tile {
+    int top, left;
+};
+__device__ __forceinline__ Tile my_tile(int columns) {
+    const int across = (columns + BN - 1) / BN;
+    return {(int)(blockIdx.x / across) * BM, (int)(blockIdx.x % across) * BN};
+}
+
 // The part of 0 <= k < length that belongs to slice `slice` of `slices`; whole BK steps, so that
 // vectors do not straddle.
 __device__ __forceinline__ void slice_of(int length, int slices, int slice, int& k_begin, int& k_end) {

@@ -44,7 +44,7 @@ def _launch(
     device: Device, kernel: str, args: tuple[Any, ...], rows: int, columns: int, depth_blocks: int, vec: int, tile: int
 ) -> None:
     tile_rows, tile_columns, block = TILES[tile]
-    grid = (ceil_div(columns, tile_columns), ceil_div(rows, tile_rows), depth_blocks)
+    grid = (ceil_div(columns, tile_columns) * ceil_div(rows, tile_rows), 1, depth_blocks)
     SOURCE.launch(device, kernel, grid, block, args, REAL=c_type(args[0].dtype, kernel), VEC=vec, TILE=tile)
 
 

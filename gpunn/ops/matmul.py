@@ -96,7 +96,7 @@ def _(device: Device, a: Any, b: Any, form: str, bias: Any = None, relu: bool = 
     slices = choose_slices(m, n, k, tile)
     tile_rows, tile_columns, block = TILES[tile]
     c = device.empty((slices, m, n), a.dtype)
-    grid = (ceil_div(n, tile_columns), ceil_div(m, tile_rows), slices)
+    grid = (ceil_div(n, tile_columns) * ceil_div(m, tile_rows), 1, slices)
     last = slices == 1
     args = (c, a, b, bias if last else None, m, n, k, int(relu and last))
     SOURCE.launch(device, f"gemm_{form}", grid, block, args, REAL=c_type(a.dtype, "gemm"), VEC=min(widths), TILE=tile)
