@@ -71,19 +71,35 @@ def gemm(xp: Any, a: Any, b: Any, form: str, bias: Any = None, relu: bool = Fals
 def _(a: np.ndarray, b: np.ndarray, form: str, bias: np.ndarray | None = None, relu: bool = False) -> np.ndarray:
     left, right = (a.T if form[0] == "t" else a), (b.T if form[1] == "t" else b)
     c = np.empty((left.shape[0], right.shape[1]), a.dtype)
-    # Each thread multiplies whole rows: splitting is by shape, so the sums do not depend on the threads.
-    small = left.shape[0] * left.shape[1] * right.shape[1] < 1 << 21
-    parts = threads.spans(left.shape[0], 1 if small else min(16, max(1, left.shape[0] // 48)))
 
-    def task(part: slice) -> None:
-        block = np.matmul(left[part], right, out=c[part])
+    def task(part: tuple[slice, slice]) -> None:
+        rows, columns = part
+        block = np.matmul(left[rows], right[:, columns], out=c[part])
         if bias is not None:
-            block += bias
+            block += bias[columns]
         if relu:
             np.maximum(block, c.dtype.type(0), out=block)
 
-    threads.run(task, parts)
+    threads.run(task, _cut(c.shape[0], c.shape[1], left.shape[1]))
     return c
+
+
+_WIDTH = 192  # rows or columns of C in a piece: narrower ones cost BLAS more than other cores gain
+_NARROW = 48  # where neither is long
+_SMALL = 1 << 21  # multiply-adds that are not worth handing to other threads
+
+
+def _cut(m: int, n: int, k: int) -> list[tuple[slice, slice]]:
+    """Cut C (M, N) into pieces along its rows, or along its columns if only they are long.
+
+    By shape alone, never within the sum over K: the numbers do not depend on the threads.
+    """
+    if m * k * n < _SMALL:
+        return [(slice(0, m), slice(0, n))]
+    if m < 2 * _WIDTH <= n:
+        return [(slice(0, m), part) for part in threads.spans(n, min(16, n // _WIDTH))]
+    width = _WIDTH if m >= 2 * _WIDTH else _NARROW
+    return [(part, slice(0, n)) for part in threads.spans(m, max(1, min(16, m // width)))]
 
 
 @gemm.kernel
