@@ -190,16 +190,17 @@ def test_launches() -> None:
 
 @pytest.mark.emulator
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("classes", [1, 10, 1000, 1024, 1025, 5000, 12288, 12289, 100_000])
+@pytest.mark.parametrize("classes", [1, 10, 1000, 1024, 1025, 5000, 12032, 12033, 12288, 100_000])
 def test_launch_shapes(classes: int, dtype: Any) -> None:
     """A warp for each of several rows, or a block for one; no more shared memory than every GPU gives a block."""
     with record_launches(postpone=True) as launches:
         cross_entropy(gpunn.zeros(20, classes, dtype=dtype, device="emulator"), gpunn.arange(20, device="emulator"))
     rows = launches[0]
     assert rows.grid[0] * rows.block[1] >= 20
-    assert rows.shared <= 48 * 1024
+    # With the reductions' own 512 bytes (two arrays of 32 numbers) it must fit into the 48 KB of a block.
+    assert rows.shared + 512 <= 48 * 1024
     kept, row_bytes = rows.args[-1], classes * np.dtype(dtype).itemsize
-    assert kept == (row_bytes <= 48 * 1024)
+    assert kept == (row_bytes <= 47 * 1024)
     assert rows.shared == (rows.block[1] * row_bytes if kept else 0)
     assert rows.block[0] == 32 if classes <= 1024 else (rows.block[0] >= 256 and rows.block[1] == 1)
 
