@@ -160,16 +160,24 @@ class CapturedStep:
         if device.loader is None:
             return self._fn(*inputs)
         shapes = (device, *((t.shape, t.dtype.str, t.requires_grad) for t in inputs))
-        if shapes not in self._warm:
+        # What is made once (kernels, constants, a layer's place in the random stream) depends on the modes too.
+        if (shapes, _modes_of(self._modules)) not in self._warm:
             with watched_by(Recording(device, self._modules, frozen=False)):
                 result = self._fn(*inputs)
-            self._warm.add(shapes)
+            self._warm.add((shapes, _modes_of(self._modules)))  # the first run has made the modules known
             return result
         key = (shapes, *_state_of(self._modules))
         graph = self._graphs.get(key)
         if graph is None or not graph.still_accumulates_into_the_same_storage():
             graph = self._graphs[key] = _Graph(self._fn, inputs, self._modules, device)
         return graph.replay(inputs)
+
+
+def _modes_of(modules: list[Any]) -> tuple[bool, ...]:
+    """Training flags, and which parameters want gradients."""
+    inner = [part for module in modules for part in module.modules()]
+    wanted = [parameter.requires_grad for module in modules for parameter in module.parameters()]
+    return (*(part.training for part in inner), *wanted)
 
 
 def _state_of(modules: list[Any]) -> tuple[Any, ...]:

@@ -119,6 +119,9 @@ class Device:
     def cached(self, name: str, make: Callable[[], Any]) -> Any:
         """One thing of this name for the device's lifetime, made when first asked for."""
         if name not in self._cache:
+            from gpunn._capture import refuse_while_recording
+
+            refuse_while_recording(f"making this device's {name!r} for the first time")
             self._cache[name] = make()
         return self._cache[name]
 

@@ -50,7 +50,8 @@ class Tensor:
             )
         if requires_grad and array.dtype.kind != "f":
             raise DTypeError(f"Tensor: only floating dtypes can require a gradient; got {array.dtype}.")
-        self.array = logical(physical(array))
+        with self.device.active():  # CuPy copies to its current GPU, whatever the source's
+            self.array = logical(physical(array))
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
         self._node: tape.Node | None = None

@@ -95,8 +95,19 @@ class NvrtcLoader:
         stream = cupy.cuda.Stream(non_blocking=True)
         # Memory that the graph's kernels use must not be handed to anyone else between replays.
         pool = cupy.cuda.MemoryPool()
+        ordinal = cupy.cuda.runtime.getDevice()
+
+        def allocate(size: int) -> Any:
+            # CuPy's memory refers to its pool weakly. The loss and the gradients may outlive the graph, so
+            # each array holds the pool itself; dropped, it still gives its block back.
+            pointer = pool.malloc(size)
+            owned = cupy.cuda.UnownedMemory(pointer.ptr, size, (pointer, pool), ordinal)
+            return cupy.cuda.MemoryPointer(owned, 0)
+
+        # The first, eager step left its peak in the default pool, where the private pool could not have it.
+        cupy.get_default_memory_pool().free_all_blocks()
         _order(after=cupy.cuda.get_current_stream(), stream=stream)
-        with cupy.cuda.using_allocator(pool.malloc), stream:
+        with cupy.cuda.using_allocator(allocate), stream:
             stream.begin_capture()
             try:
                 result = body()

@@ -87,6 +87,7 @@ class Primitive:
         returns: tuple[str, ...],
         mutates: tuple[str, ...],
         tolerance: float,
+        host_arguments: tuple[str, ...],
     ) -> None:
         self.plain = plain
         self.name = plain.__name__
@@ -95,6 +96,7 @@ class Primitive:
         self.returns = returns
         self.mutates = mutates
         self.tolerance = tolerance
+        self.host_arguments = host_arguments
         self.numpy_body: Callable[..., Any] | None = None
         self.kernel_body: Callable[..., Any] | None = None
 
@@ -143,6 +145,7 @@ def primitive(
     returns: tuple[str, ...],
     mutates: tuple[str, ...] = (),
     tolerance: float = 1e-5,
+    host_arguments: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Declare a primitive; decorates its plain body ``f(xp, *args)``.
 
@@ -159,10 +162,12 @@ def primitive(
         Largest difference between two bodies in float32, relative to the largest magnitude of
         the array. The default, 1e-5, is about a hundred roundings: sums of a few thousand terms in
         another order stay below it.
+    host_arguments : tuple of str
+        Arrays that stay on the host on every device: their numbers travel in the launch itself.
     """
 
     def decorate(plain: Callable[..., Any]) -> Primitive:
-        made = Primitive(plain, examples, returns, mutates, tolerance)
+        made = Primitive(plain, examples, returns, mutates, tolerance, host_arguments)
         if made.name in REGISTRY:
             raise ValueError(f"two primitives are called {made.name}")
         REGISTRY[made.name] = made

@@ -95,12 +95,13 @@ class Generator:
             self._calls += 1
             return self._calls - 1, device.cached("zero", lambda: device.zeros((1,), np.uint64))
         base = self._bases[device]
-        index = step.calls.get(self, 0)
-        step.calls[self] = index + 1
+        calls = step.calls  # and not `step`, which will hold before_replay: that would be a cycle
+        index = calls.get(self, 0)
+        calls[self] = index + 1
 
         def before_replay() -> None:
             base.write(self._calls)
-            self._calls += step.calls[self]
+            self._calls += calls[self]
 
         step.before_replay[self] = before_replay
         return index, base.array

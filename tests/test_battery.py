@@ -44,8 +44,7 @@ def _upload(value: object, target: Device) -> object:
 def _run(primitive: Primitive, target: Device | None, example: dict) -> tuple[tuple, dict]:
     """(returned arrays, arguments after the call), on the host; target None is the plain body on NumPy."""
     home = target or device("cpu")
-    host_only = getattr(primitive, "host_arguments", ())
-    args = {k: v if k in host_only else _upload(v, home) for k, v in example.items()}
+    args = {k: v if k in primitive.host_arguments else _upload(v, home) for k, v in example.items()}
     with np.errstate(all="ignore"):
         result = primitive.plain(np, **args) if target is None else primitive(target, **args)
     if len(primitive.returns) == 0:

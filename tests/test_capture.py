@@ -128,6 +128,18 @@ def test_freezing_and_eval_make_a_new_graph() -> None:
     assert captured.state() == eager.state()
 
 
+def test_first_call_in_eval_mode_does_not_make_the_training_step_cold() -> None:
+    """Evaluation draws no masks and moves no statistics; what training makes once is made before it is recorded."""
+    eager, captured = Run(False), Run(True)
+    for run in (eager, captured):
+        forward = run.net if run is eager else gpunn.capture(lambda x, labels, net=run.net: net(x))
+        for number, (x, labels) in enumerate(batches(5)):
+            run.net.train(number > 0)
+            forward(x) if run is eager else forward(x, labels)
+    assert captured.net.drop.generator.calls == eager.net.drop.generator.calls == 4
+    assert captured.state() == eager.state()
+
+
 def test_moving_parameters_makes_a_new_graph() -> None:
     captured = Run(True)
     given = batches(4)

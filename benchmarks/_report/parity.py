@@ -84,7 +84,7 @@ def _compare(primitive: Any, target: Any, home: Any, example: dict[str, Any]) ->
 
 def _outputs(primitive: Any, device: Any, example: dict[str, Any], plain: bool) -> dict[str, Any]:
     """{name: what the primitive returned or left in an argument}, on the host."""
-    host_only = getattr(primitive, "host_arguments", ())
+    host_only = primitive.host_arguments
     arguments = {k: v if k in host_only else _upload(v, device) for k, v in example.items()}
     with np.errstate(all="ignore"):
         result = primitive.plain(np, **arguments) if plain else primitive(device, **arguments)

@@ -31,6 +31,8 @@ class Timing:
     @property
     def spread(self) -> float:
         """Half the distance of the quartiles, as a share of the median."""
+        if len(self.samples) < 2:  # time ran out
+            return 0.0
         low, _, high = statistics.quantiles(self.samples, n=4)
         return (high - low) / 2 / self.median
 

@@ -31,10 +31,16 @@ _SHAPE = np.dtype(
 )
 
 
+_MOST_ROWS = 2**31 - 1024  # a tile beyond the last row must not overflow
+
+
 @functools.lru_cache(maxsize=1024)
 def _kernel_shape(n: int, c: int, k: int, window: Window, groups: int) -> np.ndarray:
     """``struct Conv2dShape``."""
     w = window
+    # The kernels multiply these as ints, and Divisor takes no more.
+    if max(n * w.P * w.Q, n * w.H * w.W, w.R * w.S * max(c, k)) > _MOST_ROWS:
+        raise UsageError(f"conv2d: a batch of {n} images of {w.H} x {w.W} has more than 2^31 pixels: split the batch.")
     sizes = (n, w.H, w.W, c, k, w.R, w.S, w.P, w.Q, *w.stride, *w.padding, *w.dilation, c // groups, k // groups)
     divisors = (w.H, w.W, w.P, w.Q, w.S, c // groups, k // groups, *w.stride)
     return np.array([(*sizes, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
@@ -301,6 +307,8 @@ def _check(
     (k, depth, r, s), channels = weight.shape, x.shape[1]
     if not isinstance(groups, int) or groups < 1 or k % groups:
         raise UsageError(f"{where(op)}: groups: expected a divisor of the {k} output channels; got {groups!r}.")
+    if k == 0 or depth == 0:
+        raise ShapeError(f"{where(op)}: expected at least one channel and one filter; got weight {weight.shape}.")
     if channels != depth * groups:
         raise ShapeError(
             f"{where(op)}: expected {depth * groups} input channels to match weight {weight.shape}"

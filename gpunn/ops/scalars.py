@@ -22,7 +22,7 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     ]
 
 
-@primitive(examples=_examples, returns=(), mutates=("to",))
+@primitive(examples=_examples, returns=(), mutates=("to",), host_arguments=("values",))
 def write_scalars(xp: Any, to: Any, values: np.ndarray) -> None:
     """to[...] = values; ``values`` is a host array of ``to``'s dtype, at most 64 bytes."""
     to[...] = xp.asarray(values)
