@@ -35,11 +35,12 @@ def compare(
     where: str,
     tolerance: float,
     no_gradient: tuple[str, ...] = (),
+    least_scale: float = 1e-6,
 ) -> None:
     """Values of ``ours(**tensors)`` and ``theirs(**tensors)``, and the gradients of all floating inputs.
 
     The gradient that enters is a fixed random one. ``tolerance`` is relative to the largest
-    magnitude of each array.
+    magnitude of each array, or to ``least_scale`` (see :func:`close`).
     """
     given = {name: array for name, array in arrays.items() if array is not None}
 
@@ -50,7 +51,7 @@ def compare(
     other = {n: torch.tensor(a, requires_grad=leaf(n, a)) for n, a in given.items()}
     absent = {name: None for name, array in arrays.items() if array is None}
     y, expected = ours(**mine, **absent), theirs(**other, **absent)
-    close("output", y.detach().numpy(), expected.detach().numpy(), tolerance)
+    close("output", y.detach().numpy(), expected.detach().numpy(), tolerance, least_scale)
     if not expected.requires_grad:
         return
     dy = (
@@ -61,18 +62,18 @@ def compare(
     for name, tensor in other.items():
         if tensor.grad is not None:
             assert mine[name].grad is not None, f"no gradient for {name}"
-            close(f"gradient of {name}", mine[name].grad.numpy(), tensor.grad.numpy(), tolerance)
+            close(f"gradient of {name}", mine[name].grad.numpy(), tensor.grad.numpy(), tolerance, least_scale)
 
 
-def close(name: str, got: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
-    """Shapes and dtypes equal; values within ``tolerance`` of the largest magnitude, or of 1.
+def close(name: str, got: np.ndarray, expected: np.ndarray, tolerance: float, least_scale: float = 1e-6) -> None:
+    """Shapes and dtypes equal; values within ``tolerance`` of the largest magnitude, or of ``least_scale``.
 
-    The tests' inputs are of order one, so a sum's rounding errors have that scale even where the sum cancels.
+    Sums of inputs of order one have rounding errors of that scale even where all of them cancel: 1 then.
     """
     assert got.shape == expected.shape, f"{name}: shape {got.shape}, PyTorch {expected.shape}"
     assert got.dtype == expected.dtype, f"{name}: dtype {got.dtype}, PyTorch {expected.dtype}"
     if expected.size == 0:
         return
-    scale = max(np.abs(expected).max(), 1.0)
+    scale = max(np.abs(expected).max(), least_scale)
     error = np.abs(got - expected).max() / scale
     assert error <= tolerance, f"{name}: relative error {error:.2e} > {tolerance:.2e}"

@@ -135,19 +135,21 @@ def one_thread() -> Iterator[None]:
 
 
 def test_memory_returns_to_its_level_without_the_garbage_collector(one_thread: None) -> None:
-    gc.collect()
-    gc.disable()
     tracemalloc.start()
     try:
         training = Training("cpu", small_lenet())
         given = batches(1, 32)[0]
+        gc.collect()
+        gc.disable()
         levels = []
         for _ in range(6):
             training.step(*given)
             levels.append(array_bytes())
+        unreachable = gc.collect()
     finally:
         tracemalloc.stop()
         gc.enable()
+    assert unreachable == 0, "a step left reference cycles behind"
     # The second step has the first one's gradients to free, and makes nothing that stays.
     assert levels[0] > 100_000, "the arrays are counted"
     assert len(set(levels[1:])) == 1, levels
