@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,12 @@ from gpunn import _capture, tape
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._layout import logical, physical
+from gpunn._tensor_math import MathMethods
+from gpunn._tensor_shape import ShapeMethods
 from gpunn.errors import DTypeError, ShapeError, UsageError
 
 
-class Tensor:
+class Tensor(MathMethods, ShapeMethods):
     """A multi-dimensional array with gradients.
 
     Parameters
@@ -117,13 +118,6 @@ class Tensor:
     def data(self) -> Tensor:
         """The same storage, off the tape."""
         return self.detach()
-
-    @property
-    def T(self) -> Tensor:
-        """Transpose of a matrix."""
-        from gpunn.ops.shape import transpose
-
-        return transpose(self)
 
     def size(self, dim: int | None = None) -> Any:
         """Shape, or the length of one axis."""
@@ -278,84 +272,6 @@ class Tensor:
         values = source.numpy_without_tape() if isinstance(source, Tensor) else source
         self._in_place("copy_")[...] = self.device.array(physical(np.asarray(values, self.dtype)))
         return self
-
-    # -- operators -------------------------------------------------------------------------
-
-    def __add__(self, other: Any) -> Tensor:
-        from gpunn.ops.arithmetic import add
-
-        return add(self, other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Tensor:
-        from gpunn.ops.arithmetic import sub
-
-        return sub(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        from gpunn.ops.arithmetic import sub
-
-        return sub(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        from gpunn.ops.arithmetic import mul
-
-        return mul(self, other)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Tensor:
-        from gpunn.ops.arithmetic import div
-
-        return div(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        from gpunn.ops.arithmetic import div
-
-        return div(other, self)
-
-    def __neg__(self) -> Tensor:
-        from gpunn.ops.arithmetic import mul
-
-        return mul(self, -1.0)
-
-    def __matmul__(self, other: Tensor) -> Tensor:
-        from gpunn.ops.matmul import matmul
-
-        return matmul(self, other)
-
-    def sum(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
-        """Sum over ``dim`` (all axes if None)."""
-        from gpunn.ops.reduce import sum_
-
-        return sum_(self, dim, keepdim)
-
-    def mean(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
-        """Mean over ``dim`` (all axes if None)."""
-        from gpunn.ops.reduce import mean
-
-        return mean(self, dim, keepdim)
-
-    def argmax(self, dim: int | None = None) -> Tensor:
-        """Index of the first largest element along ``dim`` (of all elements if None), int64; no gradient."""
-        from gpunn.ops.reduce import argmax
-
-        return argmax(self, dim)
-
-    def reshape(self, *shape: Any) -> Tensor:
-        """Elements in logical order, in another shape; one length may be -1."""
-        from gpunn.ops.shape import reshape
-
-        return reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
-
-    view = reshape
-
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        """Merge axes ``start_dim`` to ``end_dim``."""
-        from gpunn.ops.shape import flatten
-
-        return flatten(self, start_dim, end_dim)
 
 
 def _rebuild(kind: type[Tensor], values: Any, device: Device, requires_grad: bool, grad: Any) -> Tensor:
