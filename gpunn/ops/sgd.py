@@ -7,39 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import threads
 from gpunn._device import Device
-from gpunn.launcher import KernelSource, address_of, c_type, ceil_div, vector_width
+from gpunn.launcher import KernelSource, c_type
+from gpunn.ops._multi_tensor import BLOCK, error_words, example_arrays, on_blocks, scratch, tables, working_gradient
 from gpunn.primitive import primitive
 
 SOURCE = KernelSource("sgd.cu", REAL=("float", "double"), VEC=(1, 4))
-# As in sgd.cu.
-_TENSORS, _BLOCK = 96, 256
-_CHUNK = _BLOCK * 16
-_TENSOR = np.dtype(
-    [
-        ("param", np.uint64),
-        ("grad", np.uint64),
-        ("momentum", np.uint64),
-        ("n", np.int64),
-        ("first_chunk", np.int32),
-        ("first_step", np.int32),
-    ]
-)
-_TABLE = np.dtype([("tensor", _TENSOR, (_TENSORS,)), ("count", np.int32), ("nesterov", np.int32)])
-_CACHED = 1 << 16  # elements the CPU works on at a time, so that the second pass finds them in the cache
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     def case(sizes: Sequence[int], dtype: Any, momentum: bool, nesterov: bool, failed: bool = False) -> dict[str, Any]:
-        draw = [[rng.standard_normal(n).astype(dtype) for n in sizes] for _ in range(3)]
         return {
-            "params": draw[0],
-            "grads": draw[1],
-            "momenta": draw[2] if momentum else [None] * len(sizes),
+            "params": example_arrays(rng, sizes, dtype),
+            "grads": example_arrays(rng, sizes, dtype),
+            "momenta": example_arrays(rng, sizes, dtype) if momentum else [None] * len(sizes),
             "first": [i % 2 == 0 for i in range(len(sizes))],
             "scalars": np.array([0.1, 0.9, 0.8, 0.01, 1.0 if nesterov else -1.0], dtype),
-            "error": np.array([int(failed), 0, 0, 0], np.int32),
+            "error": error_words(failed),
             "nesterov": nesterov,
         }
 
@@ -101,38 +85,21 @@ def _(
 ) -> None:
     if error[0]:
         return
-    lr, mu, undamped, decay, sign = (s for s in scalars)
+    lr, mu, undamped, decay, sign = scalars
 
-    def update(p: Any, g: Any, m: Any, is_first: bool) -> None:
-        room = threads.scratch.array("sgd", p.shape, p.dtype)
-        d = g
-        if decay:
-            d = np.multiply(p, decay, out=room)
-            (np.add if sign == 1 else np.subtract)(d, g, out=d)
-        elif sign != 1:
-            d = np.negative(g, out=room)
+    def update(i: int, p: Any, g: Any, m: Any) -> None:
+        room, other = scratch(p, 2)
+        d = working_gradient(p, g, decay, sign, room)
         if m is not None:
-            if is_first:
+            if first[i]:
                 m[...] = d
             else:
                 m *= mu
-                m += d if undamped == 1 else undamped * d
-            d = d + mu * m if nesterov else m
+                m += d if undamped == 1 else np.multiply(d, undamped, out=other)
+            d = np.add(d, np.multiply(m, mu, out=other), out=room) if nesterov else m
         p -= np.multiply(d, lr, out=room)
 
-    tensors = list(zip(params, grads, momenta, first, strict=True))
-    pieces = [(t, part) for t in tensors for part in threads.spans(t[0].size, max(1, t[0].size // (8 * _CACHED)))]
-
-    def task(piece: tuple[tuple[Any, Any, Any, bool], slice]) -> None:
-        (p, g, m, is_first), part = piece
-        p, g = p.reshape(-1), g.reshape(-1)
-        if m is not None:
-            m = m.reshape(-1)
-        for start in range(part.start, part.stop, _CACHED):
-            cached = slice(start, min(part.stop, start + _CACHED))
-            update(p[cached], g[cached], None if m is None else m[cached], is_first)
-
-    threads.run(task, pieces)
+    on_blocks(update, params, grads, momenta)
 
 
 @sgd_step.kernel
@@ -146,21 +113,8 @@ def _(
     error: Any,
     nesterov: bool,
 ) -> None:
-    for start in range(0, len(params), _TENSORS):
-        part = slice(start, start + _TENSORS)
-        table = np.zeros(1, _TABLE)
-        chunks, pointees, rows = 0, [], table["tensor"][0]
-        for i, (p, g, m, is_first) in enumerate(
-            zip(params[part], grads[part], momenta[part], first[part], strict=True)
-        ):
-            rows[i] = address_of(p), address_of(g), 0 if m is None else address_of(m), p.size, chunks, is_first
-            chunks += ceil_div(p.size, _CHUNK)
-            pointees += [(p, "inout", f"params[{start + i}]"), (g, "in", f"grads[{start + i}]")]
-            if m is not None:
-                pointees.append((m, "inout", f"momenta[{start + i}]"))
-        table["count"], table["nesterov"] = len(params[part]), nesterov
-        vec = vector_width(4, *(array for array, _, _ in pointees if array.size))
-        real = c_type(scalars.dtype, "sgd_step")
-        SOURCE.launch(
-            device, "sgd_step", (chunks, 1, 1), _BLOCK, (table, scalars, error), pointees=pointees, REAL=real, VEC=vec
-        )
+    columns = ("params", "inout", params), ("grads", "in", grads), ("momenta", "inout", momenta)
+    real = c_type(scalars.dtype, "sgd_step")
+    for t in tables(*columns, flags=first, form=int(nesterov)):
+        args = (t.struct, scalars, error)
+        SOURCE.launch(device, "sgd_step", (t.chunks, 1, 1), BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)

@@ -1,6 +1,23 @@
-"""Optimisers, with PyTorch's names and defaults."""
+"""Optimisers and learning-rate schedules, with PyTorch's names and defaults."""
 
+from gpunn.optim import lr_scheduler
+from gpunn.optim.adagrad import Adagrad
+from gpunn.optim.adam import Adam, AdamW
+from gpunn.optim.lamb import LAMB
 from gpunn.optim.optimizer import Optimizer
+from gpunn.optim.rmsprop import RMSprop
 from gpunn.optim.sgd import SGD
+from gpunn.optim.weight_decay import decay_groups, l2_penalty
 
-__all__ = ["SGD", "Optimizer"]
+__all__ = [
+    "LAMB",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Optimizer",
+    "RMSprop",
+    "decay_groups",
+    "l2_penalty",
+    "lr_scheduler",
+]

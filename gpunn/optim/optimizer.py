@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,10 @@ import numpy as np
 from gpunn._creation import tensor
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
+from gpunn.optim._state import ParameterState
+
+# What learning-rate schedules write into groups.
+_SCHEDULED = {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"}
 
 
 class Optimizer(abc.ABC):
@@ -27,8 +31,9 @@ class Optimizer(abc.ABC):
     ----------
     param_groups : list of dict
         Change an option here, such as ``param_groups[0]["lr"]``, and the next step uses it.
-    state : dict
-        Per parameter (by ``id``): the optimiser's buffers, as Tensors.
+    state : mapping
+        Per parameter, by the tensor itself: a dict of the optimiser's buffers, as Tensors. ``step``, where there is
+        one, is a 0-d float32 tensor on the CPU, as in PyTorch.
 
     Raises
     ------
@@ -39,7 +44,7 @@ class Optimizer(abc.ABC):
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
-        self.state: dict[int, dict[str, Tensor]] = {}
+        self.state = ParameterState()
         if isinstance(params, Tensor):
             raise UsageError(f"{self._name}: expected an iterable of parameters; got one Tensor. Put it into a list.")
         groups = list(params)
@@ -52,12 +57,25 @@ class Optimizer(abc.ABC):
         for group in groups:
             self.add_param_group(group)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What else there is (device words) is made anew by the first step.
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
     @property
     def _name(self) -> str:
         return type(self).__name__
 
     def add_param_group(self, group: dict[str, Any]) -> None:
-        """Optimise more parameters, with options of their own."""
+        """Optimise more parameters, with options of their own.
+
+        Parameters
+        ----------
+        group : dict
+            ``"params"`` and options; what it does not say comes from the defaults.
+        """
         if not isinstance(group, dict) or "params" not in group:
             raise UsageError(f"{self._name}: a parameter group is a dict with 'params'; got {group!r}.")
         members = group["params"]
@@ -71,10 +89,16 @@ class Optimizer(abc.ABC):
             if id(p) in known:
                 raise UsageError(f"{self._name}: a parameter of shape {p.shape} appears twice.")
             known.add(id(p))
-        unknown = set(group) - {"params"} - set(self.defaults)
+        unknown = set(group) - {"params"} - set(self.defaults) - _SCHEDULED
         if unknown:
             raise UsageError(f"{self._name}: unknown options {sorted(unknown)}; known: {sorted(self.defaults)}.")
-        self.param_groups.append({**self.defaults, **group, "params": members})
+        options = {**self.defaults, **group}
+        self._check(options)
+        self.param_groups.append({**options, "params": members})
+
+    def _check(self, options: dict[str, Any]) -> None:
+        """Raise UsageError if a group's options make no sense."""
+        positive(self._name, "lr", options.get("lr", 0.0))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients; with ``set_to_none=False`` fill them with zeros instead."""
@@ -92,7 +116,10 @@ class Optimizer(abc.ABC):
             {**{k: v for k, v in group.items() if k != "params"}, "params": [numbers[id(p)] for p in group["params"]]}
             for group in self.param_groups
         ]
-        return {"state": {numbers[k]: dict(v) for k, v in self.state.items()}, "param_groups": groups}
+        return {
+            "state": {numbers[id(p)]: dict(v) for p, v in self.state.items() if id(p) in numbers},
+            "param_groups": groups,
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over options and copies of the buffers; nothing changes if they do not fit.
@@ -118,17 +145,19 @@ class Optimizer(abc.ABC):
         }
         for number, buffers in loaded.items():
             for name, buffer in buffers.items():
-                if tuple(buffer.shape) != members[number].shape:
+                if name != "step" and tuple(buffer.shape) != members[number].shape:
                     raise UsageError(
                         f"{self._name}.load_state_dict: parameter {number}: expected {name} of shape "
                         f"{members[number].shape}; got {tuple(buffer.shape)}."
                     )
-        before, self.state = self.state, {}
+        before, self.state = self.state, ParameterState()
         for number, buffers in loaded.items():
             parameter = members[number]
             if buffers:
-                old = before.get(id(parameter), {})
-                self.state[id(parameter)] = {k: _like(parameter, v, old.get(k)) for k, v in buffers.items()}
+                old = before.get(parameter, {})
+                self.state[parameter] = {
+                    k: step_count(v) if k == "step" else like(parameter, v, old.get(k)) for k, v in buffers.items()
+                }
         for group, options in zip(self.param_groups, saved, strict=True):
             group.update({k: v for k, v in options.items() if k != "params"})
 
@@ -136,11 +165,23 @@ class Optimizer(abc.ABC):
         return [p for group in self.param_groups for p in group["params"]]
 
     @abc.abstractmethod
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Computes the loss and its gradients anew; called first, and what it returns is returned.
+        """
 
 
-def _like(parameter: Tensor, values: Any, into: Tensor | None) -> Tensor:
+def step_count(value: Any) -> Tensor:
+    """A number of steps as PyTorch keeps it: a 0-d float32 tensor on the CPU."""
+    host = value.detach().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    return tensor(host.reshape(()), dtype=np.float32)
+
+
+def like(parameter: Tensor, values: Any, into: Tensor | None) -> Tensor:
     """A copy of ``values`` on the parameter's device, in its dtype; ``into`` the old buffer if that fits."""
     host = values.detach().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if into is not None and into.device is parameter.device and into.dtype == parameter.dtype:
@@ -151,5 +192,14 @@ def _like(parameter: Tensor, values: Any, into: Tensor | None) -> Tensor:
 def positive(optimizer: str, name: str, value: Any, *, below: float = float("inf")) -> Any:
     """An option that must be a number in [0, below); UsageError otherwise."""
     if not isinstance(value, int | float | np.number) or not 0 <= float(value) < below:
-        raise UsageError(f"{optimizer}: {name}: expected a number >= 0; got {value!r}.")
+        limit = "" if below == float("inf") else f" and < {below:g}"
+        raise UsageError(f"{optimizer}: {name}: expected a number >= 0{limit}; got {value!r}.")
     return value
+
+
+def two_betas(optimizer: str, value: Any) -> None:
+    """Two decay rates in [0, 1); UsageError otherwise."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise UsageError(f"{optimizer}: betas: expected two numbers; got {value!r}.")
+    for i, beta in enumerate(value):
+        positive(optimizer, f"betas[{i}]", beta, below=1.0)

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from gpunn._capture import StepScalars, recording
 from gpunn._device import Device
-from gpunn._tensor import Tensor
-from gpunn.errors import CaptureError, UsageError
+from gpunn.errors import UsageError
 from gpunn.ops.sgd import sgd_step
-from gpunn.optim.optimizer import Optimizer, positive
+from gpunn.optim._fused import FusedOptimizer, sign_of
+from gpunn.optim.optimizer import positive
 
 
-class SGD(Optimizer):
+class SGD(FusedOptimizer):
     """Stochastic gradient descent with momentum, as PyTorch's.
 
     d = gradient + weight_decay * parameter
@@ -57,7 +54,6 @@ class SGD(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        self._scalars: dict[tuple[int, Device, np.dtype], StepScalars] = {}
         options = {
             "lr": lr,
             "momentum": momentum,
@@ -68,99 +64,33 @@ class SGD(Optimizer):
         }
         super().__init__(params, options)
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
-        """Optimise more parameters, with options of their own."""
-        options = {**self.defaults, **(group if isinstance(group, dict) else {})}
+    _buffers_are = "momentum buffers"
+    _counts = False
+
+    def _check(self, options: dict[str, Any]) -> None:
         for name in ("lr", "momentum", "dampening", "weight_decay"):
             positive("SGD", name, options[name])
         if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
             raise UsageError("SGD: nesterov needs momentum > 0 and dampening = 0.")
-        super().add_param_group(group)
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient: one launch for a group on one device.
+    def _numbers(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
+        return group["lr"], group["momentum"], 1 - group["dampening"], group["weight_decay"], sign_of(group)
 
-        Nothing is written once a kernel has reported bad data (``Device.check``).
-        """
-        for index, group in enumerate(self.param_groups):
-            together: dict[tuple[Device, np.dtype], list[Tensor]] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    _check_gradient(p, p.grad)
-                    together.setdefault((p.device, p.dtype), []).append(p)
-            for (device, dtype), members in together.items():
-                self._update(index, group, device, dtype, members)
+    def _buffers(self, group: dict[str, Any]) -> dict[str, bool]:
+        return {"momentum_buffer": group["momentum"] != 0}
 
-    def _update(
-        self, index: int, group: dict[str, Any], device: Device, dtype: np.dtype, members: list[Tensor]
+    def _flags(self, group: dict[str, Any]) -> tuple[bool, ...]:
+        return (bool(group["nesterov"]),)
+
+    def _launch(
+        self,
+        device: Device,
+        group: dict[str, Any],
+        params: list[Any],
+        grads: list[Any],
+        buffers: list[list[Any]],
+        new: list[bool],
+        scalars: Any,
     ) -> None:
-        scalars = self._scalars.get((index, device, dtype))
-        if scalars is None:
-            if recording() is not None:
-                raise CaptureError("SGD: the first step allocates memory and cannot be recorded; run one step first.")
-            scalars = self._scalars[index, device, dtype] = StepScalars(device, dtype, 5)
-
-        def write() -> None:
-            sign = -1.0 if group["maximize"] else 1.0
-            scalars.write(group["lr"], group["momentum"], 1 - group["dampening"], group["weight_decay"], sign)
-
-        momenta, first = self._momenta(group, device, members)
-        step = recording()
-        if step is None:
-            write()
-        else:
-            # The launch is recorded with these buffers and this form of the rule.
-            form, buffers = self._form(group, members)
-
-            def before_replay() -> None:
-                form_now, buffers_now = self._form(group, members)
-                if form_now != form or any(a is not b for a, b in zip(buffers_now, buffers, strict=True)):
-                    raise CaptureError(
-                        "SGD: momentum was switched on or off, nesterov changed, or momentum buffers were replaced "
-                        "since this step was recorded; capture it again."
-                    )
-                write()
-
-            step.before_replay[scalars] = before_replay
-        sgd_step(
-            device,
-            [p._physical for p in members],
-            [p.grad._physical for p in members if p.grad is not None],
-            momenta,
-            first,
-            scalars.array,
-            device.error_buffer,
-            bool(group["nesterov"]),
-        )
-        for p in members:
-            p._version.count += 1
-
-    def _form(self, group: dict[str, Any], members: list[Tensor]) -> tuple[tuple[bool, bool], list[Tensor | None]]:
-        """What a recorded launch cannot follow when it changes: the rule's form, and the buffers."""
-        buffers = [self.state.get(id(p), {}).get("momentum_buffer") for p in members]
-        return (bool(group["momentum"]), bool(group["nesterov"])), buffers
-
-    def _momenta(self, group: dict[str, Any], device: Device, members: list[Tensor]) -> tuple[list[Any], list[bool]]:
-        """Each parameter's momentum buffer in memory order (None without momentum), and whether it is new."""
-        if group["momentum"] == 0:
-            return [None] * len(members), [False] * len(members)
-        new = [id(p) not in self.state for p in members]
-        if any(new) and recording() is not None:
-            raise CaptureError(
-                "SGD: the first step creates momentum buffers and cannot be recorded; run one step first."
-            )
-        for p, is_new in zip(members, new, strict=True):
-            if is_new:
-                self.state[id(p)] = {
-                    "momentum_buffer": Tensor._of_physical(device.zeros(p._physical.shape, p.dtype), device)
-                }
-        return [self.state[id(p)]["momentum_buffer"]._physical for p in members], new
-
-
-def _check_gradient(p: Tensor, gradient: Tensor) -> None:
-    """A gradient that a user put there must fit its parameter: the kernel cannot check."""
-    if gradient.shape != p.shape or gradient.dtype != p.dtype or gradient.device is not p.device:
-        raise UsageError(
-            f"SGD: expected a gradient of shape {p.shape}, {p.dtype} on {p.device} as its parameter; "
-            f"got shape {gradient.shape}, {gradient.dtype} on {gradient.device}."
-        )
+        nesterov = bool(group["nesterov"])
+        sgd_step(device, params, grads, *buffers, new, scalars, device.error_buffer, nesterov)

@@ -1,0 +1,137 @@
+"""Adam's and AdamW's update of all parameters at once (``kernels/adam.cu``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn.launcher import KernelSource, c_type
+from gpunn.ops._multi_tensor import BLOCK, error_words, example_arrays, on_blocks, scratch, tables, working_gradient
+from gpunn.primitive import primitive
+
+SOURCE = KernelSource("adam.cu", REAL=("float", "double"), VEC=(1, 4))
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(sizes: Sequence[int], dtype: Any, amsgrad: bool, rest: Sequence[float], failed: bool = False) -> Any:
+        return {
+            "params": example_arrays(rng, sizes, dtype),
+            "grads": example_arrays(rng, sizes, dtype),
+            "means": example_arrays(rng, sizes, dtype),
+            "squares": example_arrays(rng, sizes, dtype, positive=True),
+            "largest": example_arrays(rng, sizes, dtype, positive=True) if amsgrad else [None] * len(sizes),
+            "scalars": np.array([0.05, 1e-3, 0.1, 0.99, 0.01, *rest], dtype),
+            "error": error_words(failed),
+        }
+
+    plain, l2, decoupled = (0, 1, 1), (0.1, 1, -1), (0, 0.99, 1)
+    return [
+        case([1, 5, 4097], np.float32, False, plain),
+        case([8192, 3], np.float32, True, l2),
+        case([0, 7], np.float32, False, decoupled),
+        case([3] * 150, np.float32, True, decoupled),  # more than one table
+        case([33, 4], np.float64, True, l2),
+        case([5], np.float32, False, plain, failed=True),
+    ]
+
+
+@primitive(examples=_examples, returns=(), mutates=("params", "means", "squares", "largest"))
+def adam_step(
+    xp: Any,
+    params: list[Any],
+    grads: list[Any],
+    means: list[Any],
+    squares: list[Any],
+    largest: list[Any],
+    scalars: Any,
+    error: Any,
+) -> None:
+    """p *= keep;  d = sign*g + decay*p;  m += (1-beta1)*(d-m);  v = beta2*v + (1-beta2)*d²;  p -= size*m/(sqrt(v)+eps).
+
+    Parameters
+    ----------
+    params, grads, means, squares : lists of arrays
+        One dtype, C-contiguous.
+    largest : list of arrays or None
+        AMSGrad's largest squares so far, used in place of squares.
+    scalars : array (8,)
+        size = lr sqrt(1 - beta2^t) / (1 - beta1^t), eps sqrt(1 - beta2^t), 1 - beta1, beta2, 1 - beta2, decay (of
+        Adam), keep (1 - lr decay, of AdamW), sign (-1 to maximise), on the device.
+    error : int32 array (4,)
+        The device's error buffer: nothing is written if its first word is not 0.
+    """
+    if int(error[0]):
+        return
+    size, eps, take, beta2, take2, decay, keep, sign = (s for s in scalars)
+    for p, g, m, v, top in zip(params, grads, means, squares, largest, strict=True):
+        p *= keep
+        d = sign * g + decay * p if decay else sign * g  # 0 times an infinite parameter would be NaN
+        m += take * (d - m)
+        v[...] = beta2 * v + take2 * (d * d)
+        if top is not None:
+            top[...] = xp.maximum(top, v)
+        p -= size * (m / (xp.sqrt(v if top is None else top) + eps))
+
+
+@adam_step.numpy
+def _(
+    params: list[Any],
+    grads: list[Any],
+    means: list[Any],
+    squares: list[Any],
+    largest: list[Any],
+    scalars: Any,
+    error: Any,
+) -> None:
+    if error[0]:
+        return
+    size, eps, take, beta2, take2, decay, keep, sign = scalars
+
+    def update(i: int, p: Any, g: Any, m: Any, v: Any, top: Any) -> None:
+        room, other = scratch(p, 2)
+        if keep != 1:
+            p *= keep
+        d = working_gradient(p, g, decay, sign, room)
+        moments(d, m, v, take, beta2, take2, other)
+        if top is not None:
+            v = np.maximum(top, v, out=top)
+        step = np.sqrt(v, out=other)
+        step += eps
+        np.divide(m, step, out=step)
+        step *= size
+        p -= step
+
+    on_blocks(update, params, grads, means, squares, largest)
+
+
+def moments(d: Any, m: Any, v: Any, take: Any, beta2: Any, take2: Any, room: Any) -> None:
+    """Move the running averages of d and of its square, in place."""
+    np.subtract(d, m, out=room)
+    room *= take
+    m += room
+    np.multiply(d, d, out=room)
+    room *= take2
+    v *= beta2
+    v += room
+
+
+@adam_step.kernel
+def _(
+    device: Device,
+    params: list[Any],
+    grads: list[Any],
+    means: list[Any],
+    squares: list[Any],
+    largest: list[Any],
+    scalars: Any,
+    error: Any,
+) -> None:
+    columns: list[tuple[str, str, list[Any]]] = [("params", "inout", params), ("grads", "in", grads)]
+    columns += [("means", "inout", means), ("squares", "inout", squares), ("largest", "inout", largest)]
+    real = c_type(scalars.dtype, "adam_step")
+    for t in tables(*columns):
+        args = (t.struct, scalars, error)
+        SOURCE.launch(device, "adam_step", (t.chunks, 1, 1), BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)

@@ -1,0 +1,138 @@
+"""The norm of many arrays together, and limiting them by it or by value (``kernels/clip_grad.cu``)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn.launcher import KernelSource, c_type
+from gpunn.ops._multi_tensor import BLOCK, example_arrays, on_blocks, tables
+from gpunn.primitive import primitive
+
+SOURCE = KernelSource("clip_grad.cu", REAL=("float", "double"), VEC=(1, 4))
+_SIZES: tuple[tuple[Sequence[int], Any], ...] = (
+    ([1, 5, 4097], np.float32),
+    ([12288, 3], np.float32),
+    ([70_001], np.float32),  # more than one block of the CPU
+    ([0, 7], np.float32),
+    ([3] * 400, np.float32),  # more than one table
+    ([33, 4], np.float64),
+)
+
+
+def _norm_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    norms = (2.0, math.inf, 1.0, 3.0, 2.0, 2.5)
+    return [
+        {"arrays": example_arrays(rng, sizes, dtype), "p": p} for (sizes, dtype), p in zip(_SIZES, norms, strict=True)
+    ] + [{"arrays": [np.array([1, np.nan, 3], np.float32)], "p": p} for p in (2.0, math.inf)]
+
+
+@primitive(examples=_norm_examples, returns=("norm",))
+def total_norm(xp: Any, arrays: list[Any], p: float) -> Any:
+    """(sum of |x|^p)^(1/p) over all elements of all arrays, 0-d; the largest |x| for p = infinity."""
+    sizes = [xp.abs(a.reshape(-1)) for a in arrays]
+    if p == math.inf:
+        return xp.asarray(xp.concatenate([*sizes, xp.zeros(1, arrays[0].dtype)]).max())
+    total = sum(((s**p).sum(dtype=np.float64) for s in sizes), xp.zeros((), np.float64))
+    return xp.asarray(total ** (1 / p)).astype(arrays[0].dtype)
+
+
+@total_norm.numpy
+def _(arrays: list[Any], p: float) -> Any:
+    def part(i: int, x: Any) -> float:
+        if p == 2:
+            return float(np.dot(x, x))
+        return float(np.abs(x).max()) if p == math.inf else float((np.abs(x) ** p).sum())
+
+    found = [value for blocks in on_blocks(part, arrays) for value in blocks]
+    if p == math.inf:
+        return np.array(np.max(found, initial=0), arrays[0].dtype)
+    with np.errstate(all="ignore"):
+        return np.array(np.float64(sum(found)) ** (1 / p), arrays[0].dtype)
+
+
+@total_norm.kernel
+def _(device: Device, arrays: list[Any], p: float, merge_threads: int = BLOCK) -> Any:
+    dtype = arrays[0].dtype
+    real, kind = c_type(dtype, "total_norm"), 0 if p == 2 else 1 if p == math.inf else 2
+    parts = list(tables(("arrays", "in", arrays)))
+    count = sum(t.chunks for t in parts)
+    part, norm, offset = device.empty((count,), dtype), device.empty((), dtype), 0
+    power = 0.0 if p == math.inf else p
+    for t in parts:
+        grid, args = (t.chunks, 1, 1), (part, t.struct, offset, kind, power)
+        SOURCE.launch(device, "grad_norm_parts", grid, BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
+        offset += t.chunks
+    args = (norm, part, count, kind, power)
+    SOURCE.launch(device, "grad_norm_total", (1, 1, 1), merge_threads, args, REAL=real, VEC=1)
+    return norm
+
+
+def _scale_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for number, (sizes, dtype) in enumerate(_SIZES):
+        norm = np.array((20.0, 0.5, 7.0)[number % 3], dtype)
+        made.append({"arrays": example_arrays(rng, sizes, dtype), "norm": norm, "max_norm": 3.0})
+    lost = {"arrays": example_arrays(rng, [4], np.float32), "norm": np.array(np.nan, np.float32), "max_norm": 3.0}
+    return [*made, lost]
+
+
+@primitive(examples=_scale_examples, returns=(), mutates=("arrays",))
+def scale_by_norm(xp: Any, arrays: list[Any], norm: Any, max_norm: float) -> None:
+    """x *= min(1, max_norm / (norm + 1e-6)) for all arrays; norm is 0-d, on the device."""
+    one = norm.dtype.type(1)
+    factor = xp.minimum(max_norm / (norm + norm.dtype.type(1e-6)), one)  # NaN stays NaN
+    for x in arrays:
+        x *= factor
+
+
+@scale_by_norm.numpy
+def _(arrays: list[Any], norm: Any, max_norm: float) -> None:
+    factor = np.minimum(norm.dtype.type(max_norm) / (norm + norm.dtype.type(1e-6)), norm.dtype.type(1))
+    if factor == 1:
+        return
+
+    def scale(i: int, x: Any) -> None:
+        x *= factor
+
+    on_blocks(scale, arrays)
+
+
+@scale_by_norm.kernel
+def _(device: Device, arrays: list[Any], norm: Any, max_norm: float) -> None:
+    real = c_type(norm.dtype, "scale_by_norm")
+    for t in tables(("arrays", "inout", arrays)):
+        grid, args = (t.chunks, 1, 1), (t.struct, norm, max_norm)
+        SOURCE.launch(device, "scale_by_norm", grid, BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
+
+
+def _limit_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = [{"arrays": example_arrays(rng, sizes, dtype), "limit": 0.5} for sizes, dtype in _SIZES]
+    return [*made, {"arrays": [np.array([np.nan, np.inf, -np.inf, -0.0], np.float32)], "limit": 0.25}]
+
+
+@primitive(examples=_limit_examples, returns=(), mutates=("arrays",))
+def clip_values(xp: Any, arrays: list[Any], limit: float) -> None:
+    """x = min(max(x, -limit), limit) for all arrays; NaN stays NaN."""
+    for x in arrays:
+        x[...] = xp.clip(x, x.dtype.type(-limit), x.dtype.type(limit))
+
+
+@clip_values.numpy
+def _(arrays: list[Any], limit: float) -> None:
+    def clip(i: int, x: Any) -> None:
+        np.clip(x, x.dtype.type(-limit), x.dtype.type(limit), out=x)
+
+    on_blocks(clip, arrays)
+
+
+@clip_values.kernel
+def _(device: Device, arrays: list[Any], limit: float) -> None:
+    real = c_type(arrays[0].dtype, "clip_values")
+    for t in tables(("arrays", "inout", arrays)):
+        grid, args = (t.chunks, 1, 1), (t.struct, limit)
+        SOURCE.launch(device, "clip_values", grid, BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)

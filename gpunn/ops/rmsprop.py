@@ -1,0 +1,149 @@
+"""RMSprop's update of all parameters at once (``kernels/rmsprop.cu``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn.launcher import KernelSource, c_type
+from gpunn.ops._multi_tensor import BLOCK, error_words, example_arrays, on_blocks, scratch, tables, working_gradient
+from gpunn.primitive import primitive
+
+SOURCE = KernelSource("rmsprop.cu", REAL=("float", "double"), VEC=(1, 4))
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(
+        sizes: Sequence[int],
+        dtype: Any,
+        centered: bool,
+        momentum: bool,
+        decay: float,
+        sign: float,
+        failed: bool = False,
+    ) -> dict[str, Any]:
+        none, squares = [None] * len(sizes), example_arrays(rng, sizes, dtype, positive=True)
+        means = [(np.sqrt(v) * dtype(0.5)).astype(dtype) for v in squares]  # below the root, as averages of d are
+        return {
+            "params": example_arrays(rng, sizes, dtype),
+            "grads": example_arrays(rng, sizes, dtype),
+            "squares": squares,
+            "means": means if centered else none,
+            "momenta": example_arrays(rng, sizes, dtype) if momentum else none,
+            "scalars": np.array([0.05, 0.9, 0.1, 1e-1, decay, 0.8, sign], dtype),
+            "error": error_words(failed),
+        }
+
+    return [
+        case([1, 5, 4097], np.float32, False, False, 0, 1),
+        case([8192, 3], np.float32, True, False, 0.1, -1),
+        case([0, 7], np.float32, False, True, 0.1, 1),
+        case([3] * 150, np.float32, True, True, 0, -1),  # more than one table
+        case([33, 4], np.float64, True, True, 0.1, 1),
+        case([5], np.float32, False, True, 0, 1, failed=True),
+    ]
+
+
+@primitive(examples=_examples, returns=(), mutates=("params", "squares", "means", "momenta"))
+def rmsprop_step(
+    xp: Any,
+    params: list[Any],
+    grads: list[Any],
+    squares: list[Any],
+    means: list[Any],
+    momenta: list[Any],
+    scalars: Any,
+    error: Any,
+) -> None:
+    """d = sign*g + decay*p;  v = alpha*v + (1-alpha)*d*d;  d /= sqrt(v [- mean²]) + eps;  m = mu*m + d;  p -= lr * m.
+
+    Parameters
+    ----------
+    params, grads, squares : lists of arrays
+        One dtype, C-contiguous.
+    means : list of arrays or None
+        Running averages of d, where the variance is wanted in place of the square (centered).
+    momenta : list of arrays or None
+        Without, p -= lr * d.
+    scalars : array (7,)
+        lr, alpha, 1 - alpha, eps, weight decay, mu, sign (-1 to maximise), on the device.
+    error : int32 array (4,)
+        The device's error buffer: nothing is written if its first word is not 0.
+    """
+    if int(error[0]):
+        return
+    lr, alpha, take, eps, decay, mu, sign = (s for s in scalars)
+    for p, g, v, mean, m in zip(params, grads, squares, means, momenta, strict=True):
+        d = sign * g + decay * p if decay else sign * g  # 0 times an infinite parameter would be NaN
+        v[...] = alpha * v + take * (d * d)
+        spread = v
+        if mean is not None:
+            mean += take * (d - mean)
+            spread = v - mean * mean
+        d = d / (xp.sqrt(spread) + eps)
+        if m is not None:
+            m[...] = mu * m + d
+            d = m
+        p -= lr * d
+
+
+@rmsprop_step.numpy
+def _(
+    params: list[Any],
+    grads: list[Any],
+    squares: list[Any],
+    means: list[Any],
+    momenta: list[Any],
+    scalars: Any,
+    error: Any,
+) -> None:
+    if error[0]:
+        return
+    lr, alpha, take, eps, decay, mu, sign = scalars
+
+    def update(i: int, p: Any, g: Any, v: Any, mean: Any, m: Any) -> None:
+        room, step = scratch(p, 2)
+        d = working_gradient(p, g, decay, sign, room)
+        np.multiply(d, d, out=step)
+        step *= take
+        v *= alpha
+        v += step
+        if mean is None:
+            np.sqrt(v, out=step)
+        else:
+            np.subtract(d, mean, out=step)
+            step *= take
+            mean += step
+            np.multiply(mean, mean, out=step)
+            np.subtract(v, step, out=step)
+            np.sqrt(step, out=step)
+        step += eps
+        np.divide(d, step, out=step)
+        if m is not None:
+            m *= mu
+            m += step
+        p -= np.multiply(step if m is None else m, lr, out=step)
+
+    on_blocks(update, params, grads, squares, means, momenta)
+
+
+@rmsprop_step.kernel
+def _(
+    device: Device,
+    params: list[Any],
+    grads: list[Any],
+    squares: list[Any],
+    means: list[Any],
+    momenta: list[Any],
+    scalars: Any,
+    error: Any,
+) -> None:
+    columns: list[tuple[str, str, list[Any]]] = [("params", "inout", params), ("grads", "in", grads)]
+    columns += [("squares", "inout", squares), ("means", "inout", means), ("momenta", "inout", momenta)]
+    real = c_type(scalars.dtype, "rmsprop_step")
+    for t in tables(*columns):
+        args = (t.struct, scalars, error)
+        SOURCE.launch(device, "rmsprop_step", (t.chunks, 1, 1), BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)

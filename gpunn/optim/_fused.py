@@ -1,0 +1,209 @@
+"""Optimisers that update all parameters of a group at once, and can be captured.
+
+The numbers of a rule (learning rate, bias corrections, …) are computed on the host for every step and written to
+device words (:class:`gpunn._capture.StepScalars`), which the update kernel reads: a recorded step follows a
+schedule, and its bias corrections go on. What decides which code runs (a buffer more, Nesterov's form) is frozen
+in the recording; a replay refuses to run when that has changed.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunn._capture import StepScalars, recording, watching
+from gpunn._device import Device
+from gpunn._tensor import Tensor
+from gpunn.errors import CaptureError, UsageError
+from gpunn.optim.optimizer import Optimizer, like, step_count
+
+
+class FusedOptimizer(Optimizer):
+    """Base of all optimisers with a kernel; a subclass gives the numbers, the buffers and the launch."""
+
+    _buffers_are: ClassVar[str]  # what messages call the buffers
+    _counts: ClassVar[bool] = True  # whether state holds "step"
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self._scalars: dict[tuple[int, Device, np.dtype, int], StepScalars] = {}
+        super().__init__(params, defaults)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._scalars = {}
+
+    # -- what a subclass says ------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _numbers(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
+        """The device words of step ``step``, counted from 1; at most 8."""
+
+    @abc.abstractmethod
+    def _buffers(self, group: dict[str, Any]) -> dict[str, bool]:
+        """The names of a parameter's buffers in the order of the launch, and whether the options want them."""
+
+    @abc.abstractmethod
+    def _launch(
+        self,
+        device: Device,
+        group: dict[str, Any],
+        params: list[Any],
+        grads: list[Any],
+        buffers: list[list[Any]],
+        new: list[bool],
+        scalars: Any,
+    ) -> None:
+        """Call the primitive on physical arrays; ``new`` says whose buffers were made just now."""
+
+    def _flags(self, group: dict[str, Any]) -> tuple[bool, ...]:
+        """Options, besides the buffers, that a recorded launch cannot follow when they change."""
+        return ()
+
+    def _new_buffer(self, group: dict[str, Any], name: str, p: Tensor) -> Tensor:
+        """A buffer's first value."""
+        return Tensor._of_physical(p.device.zeros(p._physical.shape, p.dtype), p.device)
+
+    # -- the step ------------------------------------------------------------------------------
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient: one launch for a group on one device.
+
+        Nothing is written once a kernel has reported bad data (``Device.check``).
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Computes the loss and its gradients anew; called first, and what it returns is returned.
+        """
+        loss = None if closure is None else closure()
+        for index, group in enumerate(self.param_groups):
+            # Parameters that joined later have other bias corrections, so a launch of their own.
+            together: dict[tuple[Device, np.dtype, int], list[Tensor]] = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._check_gradient(p, p.grad)
+                    together.setdefault((p.device, p.dtype, self._steps(p)), []).append(p)
+            for (device, dtype, _), members in together.items():
+                self._update(index, group, device, dtype, members)
+        return loss
+
+    def _update(
+        self, index: int, group: dict[str, Any], device: Device, dtype: np.dtype, members: list[Tensor]
+    ) -> None:
+        watched, frozen = watching(), recording() is not None
+        scalars = self._words(index, group, device, dtype)
+        new = self._prepare(group, members)
+
+        def write() -> None:
+            scalars.write(*self._numbers(group, self._advance(members)))
+
+        if watched is not None:
+            watched.before_replay[scalars] = self._before_replay(group, members, write)
+        if not frozen:
+            write()
+        used = self._buffers(group)
+        buffers = [
+            [self.state[p][name]._physical if wanted else None for p in members] for name, wanted in used.items()
+        ]
+        params, grads = [p._physical for p in members], [p.grad._physical for p in members if p.grad is not None]
+        self._launch(device, group, params, grads, buffers, new, scalars.array)
+        for p in members:
+            p._version.count += 1
+
+    def _words(self, index: int, group: dict[str, Any], device: Device, dtype: np.dtype) -> StepScalars:
+        """Device words for one launch. The launches of a recorded step need words of their own each."""
+        watched, number = watching(), 0
+        while True:
+            key = (index, device, dtype, number)
+            scalars = self._scalars.get(key)
+            if scalars is None:
+                if recording() is not None:
+                    raise CaptureError(
+                        f"{self._name}: the first step allocates memory and cannot be recorded; run one step first."
+                    )
+                scalars = self._scalars[key] = StepScalars(device, dtype, len(self._numbers(group, 1)))
+            if watched is None or scalars not in watched.before_replay:
+                return scalars
+            number += 1
+
+    def _before_replay(
+        self, group: dict[str, Any], members: list[Tensor], write: Callable[[], None]
+    ) -> Callable[[], None]:
+        """What happens before each replay of the launch that is recorded with these members."""
+        form, buffers = self._form(group, members)
+
+        def prepare() -> None:
+            form_now, buffers_now = self._form(group, members)
+            if form_now != form or any(a is not b for a, b in zip(buffers_now, buffers, strict=True)):
+                raise CaptureError(
+                    f"{self._name}: {self._buffers_are} were replaced, or an option that switches them on or off or "
+                    "changes the rule, since this step was recorded; capture it again."
+                )
+            if len({self._steps(p) for p in members}) > 1:
+                raise CaptureError(
+                    f"{self._name}: parameters that had taken as many steps no longer have, since this step was "
+                    "recorded; capture it again."
+                )
+            write()
+
+        return prepare
+
+    def _form(self, group: dict[str, Any], members: list[Tensor]) -> tuple[tuple[Any, ...], list[Tensor | None]]:
+        """What a recorded launch cannot follow when it changes: the rule's form, and the buffers."""
+        used = self._buffers(group)
+        buffers = [self.state.get(p, {}).get(name) for name, wanted in used.items() if wanted for p in members]
+        return (*used.values(), *self._flags(group)), buffers
+
+    def _steps(self, p: Tensor) -> int:
+        """How many steps this parameter has taken."""
+        step = self.state.get(p, {}).get("step") if self._counts else None
+        return 0 if step is None else int(step.array)
+
+    def _advance(self, members: list[Tensor]) -> int:
+        """Count one more step of each; the number of steps now, which is the same for all."""
+        if not self._counts:
+            return 1
+        for p in members:
+            self.state[p]["step"].array[...] += 1
+        return self._steps(members[0])
+
+    def _prepare(self, group: dict[str, Any], members: list[Tensor]) -> list[bool]:
+        """Make the buffers that are missing, and bring along those of a parameter that was moved; whose were made."""
+        wanted = [name for name, used in self._buffers(group).items() if used]
+        new = [False] * len(members)
+        for i, p in enumerate(members):
+            state = self.state[p] if wanted or self._counts else {}
+            if self._counts and "step" not in state:
+                self._refuse_while_recording()
+                state["step"] = step_count(0)
+            for name in wanted:
+                buffer = state.get(name)
+                if buffer is None:
+                    self._refuse_while_recording()
+                    state[name], new[i] = self._new_buffer(group, name, p), True
+                elif buffer.device is not p.device or buffer.dtype != p.dtype:
+                    self._refuse_while_recording()
+                    state[name] = like(p, buffer, None)
+        return new
+
+    def _refuse_while_recording(self) -> None:
+        if recording() is not None:
+            raise CaptureError(
+                f"{self._name}: the first step creates {self._buffers_are} and cannot be recorded; run one step first."
+            )
+
+    def _check_gradient(self, p: Tensor, gradient: Tensor) -> None:
+        """A gradient that a user put there must fit its parameter: the kernel cannot check."""
+        if gradient.shape != p.shape or gradient.dtype != p.dtype or gradient.device is not p.device:
+            raise UsageError(
+                f"{self._name}: expected a gradient of shape {p.shape}, {p.dtype} on {p.device} as its parameter; "
+                f"got shape {gradient.shape}, {gradient.dtype} on {gradient.device}."
+            )
+
+
+def sign_of(group: dict[str, Any]) -> float:
+    """-1 where the group climbs."""
+    return -1.0 if group["maximize"] else 1.0

@@ -1,0 +1,64 @@
+"""What an optimiser keeps for each parameter: a mapping whose keys are the parameters themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+from gpunn._tensor import Tensor
+from gpunn.errors import UsageError
+
+
+class ParameterState(MutableMapping[Tensor, dict[str, Any]]):
+    """A mapping from tensors, told apart by identity, to dicts of buffers.
+
+    A dict would find a tensor by its hash, which is its identity, but then compare with ``==``, which for tensors
+    is element by element. So entries are looked up by ``id``, and hold their tensor: no id is used twice.
+    As in PyTorch, asking for a parameter that has no entry makes an empty one; ``in`` and ``get`` do not.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> p = gpunn.ones(2, requires_grad=True)
+    >>> optimizer = gpunn.optim.Adam([p])
+    >>> p.sum().backward()
+    >>> optimizer.step()
+    >>> sorted(optimizer.state[p])
+    ['exp_avg', 'exp_avg_sq', 'step']
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[Tensor, dict[str, Any]]] = {}
+
+    def __getitem__(self, parameter: Tensor) -> dict[str, Any]:
+        if id(parameter) not in self._entries:
+            self[parameter] = {}
+        return self._entries[id(parameter)][1]
+
+    def __setitem__(self, parameter: Tensor, buffers: dict[str, Any]) -> None:
+        if not isinstance(parameter, Tensor):
+            raise UsageError(f"optimiser state: expected a parameter as the key; got {type(parameter).__name__}.")
+        self._entries[id(parameter)] = parameter, buffers
+
+    def __delitem__(self, parameter: Tensor) -> None:
+        del self._entries[id(parameter)]
+
+    def __contains__(self, parameter: object) -> bool:
+        return id(parameter) in self._entries
+
+    def get(self, parameter: Tensor, default: Any = None) -> Any:
+        """The parameter's buffers, or ``default``."""
+        return self._entries[id(parameter)][1] if parameter in self else default
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (parameter for parameter, _ in self._entries.values())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"ParameterState({list(self.items())!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Entry by entry: a copy's parameters have other ids.
+        return ParameterState, (), None, None, iter(list(self.items()))

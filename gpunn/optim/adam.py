@@ -1,0 +1,151 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from gpunn._device import Device
+from gpunn.ops.adam import adam_step
+from gpunn.optim._fused import FusedOptimizer, sign_of
+from gpunn.optim.optimizer import positive, two_betas
+
+
+class Adam(FusedOptimizer):
+    """Steps scaled by running averages of the gradient and of its square, as PyTorch's.
+
+    d = gradient + weight_decay * parameter
+    exp_avg = beta1 * exp_avg + (1 - beta1) * d
+    exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * d^2
+    parameter -= lr * (exp_avg / (1 - beta1^t)) / (sqrt(exp_avg_sq / (1 - beta2^t)) + eps)
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        See :class:`Optimizer`.
+    lr : float
+        Step size.
+    betas : (float, float)
+        Decay rates of the two averages, in [0, 1).
+    eps : float
+        Added to the square root.
+    weight_decay : float
+        The L2 penalty (weight_decay / 2) |w|^2, on every parameter of the group.
+    amsgrad : bool
+        Use the largest ``exp_avg_sq`` so far in place of the present one.
+    maximize : bool
+        Climb instead of descend.
+    decoupled_weight_decay : bool
+        Shrink the parameter by lr * weight_decay instead of adding to the gradient: AdamW.
+
+    Raises
+    ------
+    UsageError
+        If an option makes no sense.
+
+    References
+    ----------
+    Kingma, Ba 2015, arXiv:1412.6980; Reddi, Kale, Kumar 2018, "On the convergence of Adam and beyond"
+    (amsgrad); lecture topic T4.
+    """
+
+    _buffers_are = "running averages"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
+        options = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
+        super().__init__(params, options)
+
+    def _check(self, options: dict[str, Any]) -> None:
+        for name in ("lr", "eps", "weight_decay"):
+            positive(self._name, name, options[name])
+        two_betas(self._name, options["betas"])
+
+    def _numbers(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
+        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+        root = math.sqrt(1 - beta2**step)
+        keep = 1.0
+        if group["decoupled_weight_decay"]:
+            decay, keep = 0.0, 1 - lr * decay
+        size = lr * root / (1 - beta1**step)
+        return size, group["eps"] * root, 1 - beta1, beta2, 1 - beta2, decay, keep, sign_of(group)
+
+    def _buffers(self, group: dict[str, Any]) -> dict[str, bool]:
+        return {"exp_avg": True, "exp_avg_sq": True, "max_exp_avg_sq": bool(group["amsgrad"])}
+
+    def _launch(
+        self,
+        device: Device,
+        group: dict[str, Any],
+        params: list[Any],
+        grads: list[Any],
+        buffers: list[list[Any]],
+        new: list[bool],
+        scalars: Any,
+    ) -> None:
+        adam_step(device, params, grads, *buffers, scalars, device.error_buffer)
+
+
+class AdamW(Adam):
+    """Adam with weight decay that is not part of the gradient, as PyTorch's.
+
+    parameter -= lr * weight_decay * parameter, then Adam's step without decay.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        See :class:`Optimizer`.
+    lr : float
+        Step size.
+    betas : (float, float)
+        Decay rates of the two averages, in [0, 1).
+    eps : float
+        Added to the square root.
+    weight_decay : float
+        Share of the parameter, times lr, that a step takes away.
+    amsgrad : bool
+        Use the largest ``exp_avg_sq`` so far in place of the present one.
+    maximize : bool
+        Climb instead of descend.
+
+    Raises
+    ------
+    UsageError
+        If an option makes no sense.
+
+    References
+    ----------
+    Loshchilov, Hutter 2019, arXiv:1711.05101; lecture topic T4.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)

@@ -1,0 +1,34 @@
+"""Learning-rate schedules, with PyTorch's names and defaults.
+
+A schedule changes ``param_groups[i]["lr"]`` of its optimiser when its ``step()`` is called, after the optimiser's
+own. A captured step sees the new number in its next replay.
+"""
+
+from gpunn.optim.lr_scheduler.base import LRScheduler
+from gpunn.optim.lr_scheduler.combined import ChainedScheduler, SequentialLR
+from gpunn.optim.lr_scheduler.cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
+from gpunn.optim.lr_scheduler.cyclic import CyclicLR
+from gpunn.optim.lr_scheduler.functions import LambdaLR, MultiplicativeLR
+from gpunn.optim.lr_scheduler.one_cycle import OneCycleLR
+from gpunn.optim.lr_scheduler.plateau import ReduceLROnPlateau
+from gpunn.optim.lr_scheduler.ramps import ConstantLR, LinearLR, PolynomialLR
+from gpunn.optim.lr_scheduler.steps import ExponentialLR, MultiStepLR, StepLR
+
+__all__ = [
+    "ChainedScheduler",
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "MultiplicativeLR",
+    "OneCycleLR",
+    "PolynomialLR",
+    "ReduceLROnPlateau",
+    "SequentialLR",
+    "StepLR",
+]

@@ -1,0 +1,123 @@
+"""Schedules by a function of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gpunn.errors import UsageError
+from gpunn.optim.lr_scheduler.base import LRScheduler, by_group
+from gpunn.optim.optimizer import Optimizer
+
+Rate = Callable[[int], float]
+
+
+class LambdaLR(LRScheduler):
+    """The first rate times a function of the step.
+
+    lr = base_lr * lr_lambda(step)
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Whose learning rates to change.
+    lr_lambda : callable, or list of callable
+        Given the step, a factor; one for all groups, or one for each.
+    last_epoch : int
+        See :class:`LRScheduler`.
+
+    Raises
+    ------
+    UsageError
+        If a function is none, or their number is not that of the groups.
+
+    References
+    ----------
+    Lecture topic T5.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> optimizer = gpunn.optim.SGD([gpunn.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = gpunn.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step()
+    ...     schedule.step()
+    >>> rates
+    [1.0, 0.5, 0.3333333333333333, 0.25]
+    """
+
+    _not_saved = ("optimizer", "lr_lambdas")
+
+    def __init__(self, optimizer: Optimizer, lr_lambda: Rate | list[Rate], last_epoch: int = -1) -> None:
+        self.lr_lambdas: list[Rate] = by_group(
+            self._name, "lr_lambda", lr_lambda, len(self._checked(optimizer).param_groups)
+        )
+        for function in self.lr_lambdas:
+            if not callable(function):
+                raise UsageError(f"{self._name}: lr_lambda: expected a function; got {function!r}.")
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        """The groups' rates for step ``last_epoch``."""
+        return [base * rate(self.last_epoch) for base, rate in zip(self.base_lrs, self.lr_lambdas, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """As :meth:`LRScheduler.state_dict`; of an object used as the function, its attributes."""
+        attributes = [dict(vars(f)) if not _is_function(f) else None for f in self.lr_lambdas]
+        return {**super().state_dict(), "lr_lambdas": attributes}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what was saved; functions must be given to the constructor again.
+
+        Parameters
+        ----------
+        state_dict : mapping
+            From :meth:`state_dict`.
+        """
+        super().load_state_dict(state_dict)
+        for function, attributes in zip(self.lr_lambdas, state_dict["lr_lambdas"], strict=True):
+            if attributes is not None:
+                vars(function).update(attributes)
+
+
+def _is_function(f: Any) -> bool:
+    return not hasattr(f, "__dict__") or hasattr(f, "__code__")
+
+
+class MultiplicativeLR(LambdaLR):
+    """The present rate times a function of the step.
+
+    lr = lr * lr_lambda(step), from the first step on
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Whose learning rates to change.
+    lr_lambda : callable, or list of callable
+        Given the step, a factor; one for all groups, or one for each.
+    last_epoch : int
+        See :class:`LRScheduler`.
+
+    Raises
+    ------
+    UsageError
+        If a function is none, or their number is not that of the groups.
+
+    References
+    ----------
+    Lecture topic T5.
+    """
+
+    def get_lr(self) -> list[float]:
+        """The groups' rates for step ``last_epoch``."""
+        if self._is_initial:
+            return self._present()
+        return [group["lr"] * rate(self.last_epoch) for group, rate in zip(self._groups, self.lr_lambdas, strict=True)]
+
+    def _begin_anew(self) -> None:
+        # In a sequence it goes on from the rate it finds, as PyTorch's does.
+        self.last_epoch = 0
+        self._set(self.get_lr())
