@@ -1,0 +1,120 @@
+"""Exponential linear unit (``kernels/elu.cu``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._tensor import Tensor
+from gpunn.errors import UsageError, where
+from gpunn.launcher import KernelSource
+from gpunn.ops._activations import check_floating, gradients, inputs, number, one_where_open, part_by_part, scratch
+from gpunn.ops._blocks import quiet
+from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+SOURCE = KernelSource("elu.cu", REAL=("float", "double"), VEC=(1, 4))
+_ALPHAS = (1.0, 0.5, 2.0, 0.0)
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"x": x, "alpha": _ALPHAS[i % len(_ALPHAS)]} for i, x in enumerate((*inputs(rng), *inputs(rng)))]
+
+
+@primitive(examples=_examples, returns=("y",))
+def elu_forward(xp: Any, x: Any, alpha: float) -> Any:
+    """y = x where x > 0, else alpha (exp(x) - 1)."""
+    with quiet():
+        return xp.where(x > 0, x, x.dtype.type(alpha) * xp.expm1(x))
+
+
+@elu_forward.numpy
+def _(x: np.ndarray, alpha: float) -> np.ndarray:
+    def work(y: np.ndarray, x: np.ndarray) -> None:
+        above = scratch(x)
+        np.maximum(x, 0, out=above)
+        np.minimum(x, 0, out=y)
+        np.expm1(y, out=y)
+        y *= x.dtype.type(alpha)
+        y += above
+
+    return part_by_part(work, x)
+
+
+@elu_forward.kernel
+def _(device: Device, x: Any, alpha: float) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    launch_elementwise(SOURCE, "elu_forward", device, (y, x), alpha)
+    return y
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for e in _examples(rng):
+        y = np.asarray(elu_forward.plain(np, **e))
+        made.append({"dy": gradients(rng, y), "y": y, "alpha": e["alpha"]})
+    return made
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def elu_backward(xp: Any, dy: Any, y: Any, alpha: float) -> Any:
+    """dx = dy where y > 0, else dy (y + alpha), which is dy alpha exp(x); alpha >= 0."""
+    with quiet():
+        return xp.where(y > 0, dy, dy * (y + y.dtype.type(alpha)))
+
+
+@elu_backward.numpy
+def _(dy: np.ndarray, y: np.ndarray, alpha: float) -> np.ndarray:
+    def work(dx: np.ndarray, dy: np.ndarray, y: np.ndarray) -> None:
+        np.add(y, y.dtype.type(alpha), out=dx)
+        one_where_open(y > 0, dx)
+        dx *= dy
+
+    return part_by_part(work, dy, y)
+
+
+@elu_backward.kernel
+def _(device: Device, dy: Any, y: Any, alpha: float) -> Any:
+    dx = device.empty(dy.shape, dy.dtype)
+    launch_elementwise(SOURCE, "elu_backward", device, (dx, dy, y), alpha)
+    return dx
+
+
+def elu(x: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where x > 0, else ``alpha`` (exp(x) - 1).
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, float32 or float64.
+    alpha : float
+        At least 0; far below 0 the output is -alpha.
+    inplace : bool
+        Accepted and ignored: x is never written to.
+
+    Returns
+    -------
+    Tensor
+        As x. The gradient at 0 is alpha.
+
+    Raises
+    ------
+    DTypeError
+        If x is not floating.
+    UsageError
+        If alpha is negative or not a finite number.
+
+    References
+    ----------
+    Clevert, Unterthiner, Hochreiter 2016, arXiv:1511.07289; lecture topic L4.
+    """
+    check_floating("elu", x)
+    alpha = number("elu", "alpha", alpha)
+    if alpha < 0:  # the sign of y would no longer say which side of 0 its x was
+        raise UsageError(f"{where('elu')}: alpha: expected a number of at least 0; got {alpha}.")
+    device = x.device
+    y = elu_forward(device, x._physical, alpha)
+    return record("elu", y, device, (x,), lambda dy, needs: (elu_backward(device, dy, y, alpha),))

@@ -1,0 +1,120 @@
+"""Leaky rectified linear unit (``kernels/leaky_relu.cu``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._tensor import Tensor
+from gpunn.launcher import KernelSource
+from gpunn.ops._activations import check_floating, gradients, inputs, number, one_where_open, part_by_part
+from gpunn.ops._blocks import quiet
+from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+SOURCE = KernelSource("leaky_relu.cu", REAL=("float", "double"), VEC=(1, 4))
+_SLOPES = (0.01, 0.1, 0.0, -0.5, 2.0)
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"x": x, "slope": _SLOPES[i % len(_SLOPES)]} for i, x in enumerate((*inputs(rng), *inputs(rng)))]
+
+
+@primitive(examples=_examples, returns=("y",))
+def leaky_relu_forward(xp: Any, x: Any, slope: float) -> Any:
+    """y = x where x > 0, else slope x."""
+    with quiet():
+        return xp.where(x > 0, x, x * x.dtype.type(slope))
+
+
+@leaky_relu_forward.numpy
+def _(x: np.ndarray, slope: float) -> np.ndarray:
+    return part_by_part(lambda y, x: _scaled(y, x, x, slope), x)
+
+
+def _scaled(out: np.ndarray, values: np.ndarray, signs: np.ndarray, slope: float) -> None:
+    out.fill(slope)
+    one_where_open(signs > 0, out)
+    out *= values
+
+
+@leaky_relu_forward.kernel
+def _(device: Device, x: Any, slope: float) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    launch_elementwise(SOURCE, "leaky_relu_forward", device, (y, x), slope)
+    return y
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"dy": gradients(rng, e["x"]), "signs": e["x"], "slope": e["slope"]} for e in _examples(rng)]
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def leaky_relu_backward(xp: Any, dy: Any, signs: Any, slope: float) -> Any:
+    """dx = dy where signs > 0, else slope dy (at 0 the gradient is the slope, as in PyTorch).
+
+    ``signs`` is x, or y where the slope is not negative: both are positive at the same places then.
+    """
+    return xp.where(signs > 0, dy, dy * dy.dtype.type(slope))
+
+
+@leaky_relu_backward.numpy
+def _(dy: np.ndarray, signs: np.ndarray, slope: float) -> np.ndarray:
+    return part_by_part(lambda dx, dy, signs: _scaled(dx, dy, signs, slope), dy, signs)
+
+
+@leaky_relu_backward.kernel
+def _(device: Device, dy: Any, signs: Any, slope: float) -> Any:
+    dx = device.empty(dy.shape, dy.dtype)
+    launch_elementwise(SOURCE, "leaky_relu_backward", device, (dx, dy, signs), slope)
+    return dx
+
+
+def leaky_relu(x: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where x > 0, else ``negative_slope`` times x.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, float32 or float64.
+    negative_slope : float
+        The lectures' alpha, often 0.01 or 0.1.
+    inplace : bool
+        Accepted and ignored: x is never written to.
+
+    Returns
+    -------
+    Tensor
+        As x. The gradient at 0 is the slope.
+
+    Raises
+    ------
+    DTypeError
+        If x is not floating.
+    UsageError
+        If the slope is not a finite number.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> leaky_relu(gpunn.tensor([-2.0, 0.0, 3.0]), 0.5).tolist()
+    [-1.0, 0.0, 3.0]
+
+    References
+    ----------
+    Maas, Hannun, Ng 2013, "Rectifier nonlinearities improve neural network acoustic models"; lecture topic L4.
+    """
+    check_floating("leaky_relu", x)
+    slope = number("leaky_relu", "negative_slope", negative_slope)
+    device, source = x.device, x._physical
+    y = leaky_relu_forward(device, source, slope)
+    by_output = slope >= 0
+    signs = y if by_output else source
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (leaky_relu_backward(device, dy, signs, slope),)
+
+    return record("leaky_relu", y, device, (x,), backward, saves=() if by_output else (x,))

@@ -1,0 +1,113 @@
+"""The logarithm of the sigmoid (``kernels/logsigmoid.cu``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._tensor import Tensor
+from gpunn.launcher import KernelSource
+from gpunn.ops._activations import check_floating, gradients, inputs, part_by_part, scratch
+from gpunn.ops._blocks import quiet
+from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+SOURCE = KernelSource("logsigmoid.cu", REAL=("float", "double"), VEC=(1, 4))
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"x": x} for x in inputs(rng)]
+
+
+@primitive(examples=_examples, returns=("y",))
+def logsigmoid_forward(xp: Any, x: Any) -> Any:
+    """y = log(1 / (1 + exp(-x))) = min(x, 0) - log1p(exp(-|x|)), in which nothing overflows."""
+    return xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x)))
+
+
+@logsigmoid_forward.numpy
+def _(x: np.ndarray) -> np.ndarray:
+    def work(y: np.ndarray, x: np.ndarray) -> None:
+        u = scratch(x)
+        np.abs(x, out=u)
+        np.negative(u, out=u)
+        np.exp(u, out=u)
+        np.log1p(u, out=u)
+        np.minimum(x, 0, out=y)
+        y -= u
+
+    return part_by_part(work, x)
+
+
+@logsigmoid_forward.kernel
+def _(device: Device, x: Any) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    launch_elementwise(SOURCE, "logsigmoid_forward", device, (y, x))
+    return y
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"dy": gradients(rng, x), "x": x} for x in inputs(rng)]
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def logsigmoid_backward(xp: Any, dy: Any, x: Any) -> Any:
+    """dx = dy / (1 + exp(x)), from x: near 0 the output's last digits no longer say where x was."""
+    with quiet():
+        return dy / (1 + xp.exp(x))
+
+
+@logsigmoid_backward.numpy
+def _(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def work(dx: np.ndarray, dy: np.ndarray, x: np.ndarray) -> None:
+        np.exp(x, out=dx)
+        dx += 1
+        np.divide(dy, dx, out=dx)
+
+    return part_by_part(work, dy, x)
+
+
+@logsigmoid_backward.kernel
+def _(device: Device, dy: Any, x: Any) -> Any:
+    dx = device.empty(dy.shape, dy.dtype)
+    launch_elementwise(SOURCE, "logsigmoid_backward", device, (dx, dy, x))
+    return dx
+
+
+def logsigmoid(x: Tensor) -> Tensor:
+    """log(1 / (1 + exp(-x))), element by element, exact also where the sigmoid rounds to 0.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, float32 or float64.
+
+    Returns
+    -------
+    Tensor
+        As x.
+
+    Raises
+    ------
+    DTypeError
+        If x is not floating.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> logsigmoid(gpunn.tensor([-1e4, 1e4])).tolist()
+    [-10000.0, 0.0]
+
+    References
+    ----------
+    Lecture topic L4.
+    """
+    check_floating("logsigmoid", x)
+    device, source = x.device, x._physical
+    y = logsigmoid_forward(device, source)
+    return record(
+        "logsigmoid", y, device, (x,), lambda dy, needs: (logsigmoid_backward(device, dy, source),), saves=(x,)
+    )

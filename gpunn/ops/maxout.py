@@ -1,0 +1,198 @@
+"""Maxout: the largest of each k pieces (``kernels/maxout.cu``)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpunn import threads
+from gpunn._device import Device
+from gpunn._layout import physical_axes
+from gpunn._tensor import Tensor
+from gpunn.errors import ShapeError, UsageError, where
+from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.ops._activations import check_floating
+from gpunn.ops._blocks import PART, quiet
+from gpunn.ops._masking import keep_where
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+SOURCE = KernelSource("maxout.cu", REAL=("float", "double"), VEC=(1, 4))
+_BLOCK = 256
+_MOST_PIECES = 256  # the winner's number is kept in a byte
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(*shape: int, dtype: Any = np.float32) -> dict[str, Any]:
+        return {"x": rng.integers(-3, 4, shape).astype(dtype)}  # few values: ties are common
+
+    made = [case(5, 2, 1), case(33, 3, 1), case(4, 2, 8), case(3, 4, 5), case(2, 1, 3), case(0, 2, 4), case(8, 4, 1)]
+    made += [case(6, 2, 4, dtype=np.float64), case(2, 256, 1)]
+    made[1]["x"].flat[::7] = np.nan
+    made[2]["x"].flat[::5] = -np.inf
+    made[3]["x"].flat[::3] = np.nan
+    return made
+
+
+@primitive(examples=_examples, returns=("y", "winner"))
+def maxout_forward(xp: Any, x: Any) -> tuple[Any, Any]:
+    """y[o, j] = max over i of x[o, i, j]; winner, uint8, is the first such i. The first NaN wins over all.
+
+    x (outer, k, inner);  y, winner (outer, inner)
+    """
+    best = x[:, 0].copy()
+    winner = xp.zeros(best.shape, np.uint8)
+    with quiet():
+        for i in range(1, x.shape[1]):
+            u = x[:, i]
+            wins = (u > best) | ((u != u) & (best == best))
+            best = xp.where(wins, u, best)
+            winner = xp.where(wins, np.uint8(i), winner)
+    return best, winner
+
+
+def _blocks(outer: int, k: int, inner: int) -> list[slice]:
+    return threads.spans(outer, max(1, ceil_div(outer * k * inner, PART)))
+
+
+@maxout_forward.numpy
+def _(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    outer, k, inner = x.shape
+    y, winner = np.empty((outer, inner), x.dtype), np.empty((outer, inner), np.uint8)
+
+    def task(part: slice) -> None:
+        pieces, best, code = x[part], y[part], winner[part]
+        best[...] = pieces[:, 0]
+        code[...] = 0
+        with quiet():
+            for i in range(1, k):
+                # Codes rise, so the last piece that beat all before it has the largest; ties stay with the first.
+                beats = pieces[:, i] > best
+                np.maximum(code, beats.view(np.uint8) * np.uint8(i), out=code)
+                np.maximum(best, pieces[:, i], out=best)
+            if (best != best).any():
+                best[...], code[...] = maxout_forward.plain(np, pieces)
+
+    threads.run(task, _blocks(outer, k, inner))
+    return y, winner
+
+
+@maxout_forward.kernel
+def _(device: Device, x: Any) -> tuple[Any, Any]:
+    outer, k, inner = x.shape
+    y, winner = device.empty((outer, inner), x.dtype), device.empty((outer, inner), np.uint8)
+    vec = vector_width(inner, x, y, winner)
+    count = y.size // vec
+    args = (y, winner, x, _divisor(inner // vec), k, inner, count)
+    _launch(device, "maxout_forward", count, args, vec, x.dtype)
+    return y, winner
+
+
+def _divisor(value: int) -> np.ndarray:
+    return np.array([divisor(max(value, 1))], DIVISOR)
+
+
+def _launch(device: Device, kernel: str, count: int, args: tuple[Any, ...], vec: int, dtype: Any) -> None:
+    SOURCE.launch(device, kernel, (ceil_div(count, _BLOCK), 1, 1), _BLOCK, args, REAL=c_type(dtype, kernel), VEC=vec)
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for e in _examples(rng):
+        y, winner = maxout_forward.plain(np, e["x"])
+        made.append({"dy": rng.standard_normal(y.shape).astype(y.dtype), "winner": winner, "k": e["x"].shape[1]})
+    return made
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def maxout_backward(xp: Any, dy: Any, winner: Any, k: int) -> Any:
+    """dx[o, i, j] = dy[o, j] where i won, else 0.  dx (outer, k, inner)."""
+    piece = xp.arange(k)[:, None]
+    return xp.where(winner[:, None] == piece, dy[:, None], dy.dtype.type(0))
+
+
+@maxout_backward.numpy
+def _(dy: np.ndarray, winner: np.ndarray, k: int) -> np.ndarray:
+    outer, inner = dy.shape
+    dx = np.empty((outer, k, inner), dy.dtype)
+
+    def task(part: slice) -> None:
+        for i in range(k):
+            keep_where(winner[part] == i, dy[part], dx[part, i])
+
+    threads.run(task, _blocks(outer, k, inner))
+    return dx
+
+
+@maxout_backward.kernel
+def _(device: Device, dy: Any, winner: Any, k: int) -> Any:
+    outer, inner = dy.shape
+    dx = device.empty((outer, k, inner), dy.dtype)
+    vec = vector_width(dx.size, dx)
+    args = (dx, dy, winner, _divisor(inner), _divisor(k), inner, k, dx.size)
+    _launch(device, "maxout_backward", dx.size // vec, args, vec, dy.dtype)
+    return dx
+
+
+def maxout(x: Tensor, k: int, dim: int = -1) -> Tensor:
+    """The largest of every k neighbours along an axis, which becomes k times shorter.
+
+    A layer that computes k numbers for each unit (a Linear with k times the outputs, say), followed by this,
+    is a maxout layer: each unit's activation is the largest of k linear pieces.
+
+    Parameters
+    ----------
+    x : Tensor
+        float32 or float64.
+    k : int
+        How many pieces a unit has, 1 to 256: elements 0 to k - 1 of the axis belong to the first unit.
+    dim : int
+        The axis; 1 for the channels of images.
+
+    Returns
+    -------
+    Tensor
+        As x, but the axis ``dim`` has its length divided by k. Of equal pieces the first gets the gradient; NaN wins.
+
+    Raises
+    ------
+    ShapeError
+        If k does not divide the length of the axis.
+    UsageError
+        If k is not a whole number from 1 to 256, or x has no axis ``dim``.
+    DTypeError
+        If x is not floating.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> maxout(gpunn.tensor([[1.0, 5.0, 2.0, -3.0]]), 2).tolist()
+    [[5.0, 2.0]]
+
+    References
+    ----------
+    Goodfellow, Warde-Farley, Mirza, Courville, Bengio 2013, arXiv:1302.4389; lecture topic L4.
+    """
+    check_floating("maxout", x)
+    if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= _MOST_PIECES:
+        raise UsageError(f"{where('maxout')}: k: expected a whole number from 1 to {_MOST_PIECES}; got {k!r}.")
+    if not -x.ndim <= dim < x.ndim:
+        raise UsageError(f"{where('maxout')}: dim: shape {x.shape} has no axis {dim}.")
+    k, axis = int(k), dim % x.ndim
+    if x.shape[axis] % k:
+        raise ShapeError(
+            f"{where('maxout')}: expected a length that {k} divides along axis {axis}; got shape {x.shape}. "
+            "The layer before it has k outputs for each unit."
+        )
+    device, source = x.device, x._physical
+    shape = source.shape
+    (place,) = physical_axes((axis,), x.ndim)
+    units, inner = shape[place] // k, math.prod(shape[place + 1 :])
+    y, winner = maxout_forward(device, source.reshape(math.prod(shape[:place]) * units, k, inner))
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (maxout_backward(device, dy.reshape(winner.shape), winner, k).reshape(shape),)
+
+    return record("maxout", y.reshape(*shape[:place], units, *shape[place + 1 :]), device, (x,), backward)

@@ -1,0 +1,231 @@
+"""Parametric rectified linear unit: the slope below 0 is learned (``kernels/prelu.cu``)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpunn import threads
+from gpunn._device import Device, same_device
+from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, ShapeError, where
+from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.ops._activations import check_floating, one_where_open
+from gpunn.ops._blocks import PART, quiet
+from gpunn.ops._masking import keep_where
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+SOURCE = KernelSource("prelu.cu", REAL=("float", "double"), VEC=(1, 4))
+_BLOCK = 256  # threads of a block; BLOCK in prelu.cu
+_ROWS = 8  # rows that a thread does at least, so that loading its weights pays
+_PARTS = 1024  # blocks of the reduction: enough for a full load of the largest GPUs
+
+# All primitives see x as (rows, C, inner) with one weight for each of the C: what lies before the channels, the
+# channels, what lies after them in memory. For images, stored channels last, inner is 1.
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(*shape: int, dtype: Any = np.float32) -> dict[str, Any]:
+        weight = np.array([0.25, -0.5, 2.0, 0.0, 1.0, 0.1])[np.arange(shape[1]) % 6]
+        return {"x": rng.standard_normal(shape).astype(dtype), "weight": weight.astype(dtype)}
+
+    special = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-37, -1e-37, -1.0], np.float32)
+    made = [{"x": special.reshape(2, 1, 4), "weight": np.full(1, 0.25, np.float32)}]
+    made += [case(50, 3, 1), case(300, 8, 1), case(7, 1, 20), case(5, 4, 3), case(3, 2, 8), case(0, 3, 2)]
+    return [*made, case(1, 1, 1), case(2, 1, 1027), case(20, 5, 1, dtype=np.float64), case(2, 0, 3)]
+
+
+@primitive(examples=_examples, returns=("y",))
+def prelu_forward(xp: Any, x: Any, weight: Any) -> Any:
+    """y[r, c, i] = x where x > 0, else weight[c] x.  x, y (rows, C, inner);  weight (C)."""
+    with quiet():
+        return xp.where(x > 0, x, weight[:, None] * x)
+
+
+def _row_blocks(rows: int, columns: int) -> list[slice]:
+    return threads.spans(rows, max(1, ceil_div(rows * columns, PART)))
+
+
+def _spread(weight: np.ndarray, shape: tuple[int, ...], parts: list[slice]) -> np.ndarray:
+    """The weights for as many rows as the longest part has: copying them is faster than repeating each time."""
+    rows = max((part.stop - part.start for part in parts), default=0)
+    return np.ascontiguousarray(np.broadcast_to(weight[:, None], (rows, *shape[1:])))
+
+
+@prelu_forward.numpy
+def _(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    y = np.empty_like(x)
+    parts = _row_blocks(x.shape[0], x[:1].size)
+    slopes = _spread(weight, x.shape, parts)
+
+    def task(part: slice) -> None:
+        with quiet():
+            y[part] = slopes[: part.stop - part.start]
+            one_where_open(x[part] > 0, y[part])
+            y[part] *= x[part]
+
+    threads.run(task, parts)
+    return y
+
+
+def _grid(rows: int, columns: int, vec: int, most: int) -> tuple[int, tuple[int, int, int], tuple[int, int, int]]:
+    """Rows of a chunk, grid and block for a kernel over a (rows, columns) matrix in at most ``most`` chunks."""
+    vectors = ceil_div(max(columns, 1), vec)
+    across = min(vectors, 32)  # threads side by side that read whole lines of memory
+    down = _BLOCK // across
+    per_chunk = max(1, down * _ROWS, ceil_div(rows, most))
+    return per_chunk, (ceil_div(vectors, across), ceil_div(rows, per_chunk), 1), (across, down, 1)
+
+
+@prelu_forward.kernel
+def _(device: Device, x: Any, weight: Any) -> Any:
+    rows, channels, inner = x.shape
+    y = device.empty(x.shape, x.dtype)
+    if x.size == 0:
+        return y
+    columns = channels * inner
+    vec = vector_width(columns, x, y)
+    per_chunk, grid, block = _grid(rows, columns, vec, 65535)
+    args = (y, x, weight, rows, columns, inner, per_chunk)
+    SOURCE.launch(device, "prelu_forward", grid, block, args, REAL=c_type(x.dtype, "prelu"), VEC=vec)
+    return y
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    wanted = ((True, True), (False, True), (True, False))
+    return [
+        {"dy": rng.standard_normal(e["x"].shape).astype(e["x"].dtype), **e, "needs": wanted[i % 3 if i > 3 else 0]}
+        for i, e in enumerate(_examples(rng))
+    ]
+
+
+@primitive(examples=_backward_examples, returns=("dx", "dweight"))
+def prelu_backward(xp: Any, dy: Any, x: Any, weight: Any, needs: tuple[bool, bool]) -> tuple[Any, Any]:
+    """dx = dy where x > 0, else weight[c] dy;  dweight[c] = sum of x dy over the x of channel c that are not above 0.
+
+    Each is None if ``needs`` says it is not wanted. At 0 dx has the weight, as in PyTorch.
+    """
+    with quiet():
+        dx = xp.where(x > 0, dy, weight[:, None] * dy) if needs[0] else None
+        dweight = xp.where(x > 0, dy.dtype.type(0), x * dy).sum(axis=(0, 2)) if needs[1] else None
+    return dx, dweight
+
+
+@prelu_backward.numpy
+def _(
+    dy: np.ndarray, x: np.ndarray, weight: np.ndarray, needs: tuple[bool, bool]
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    rows, channels, inner = x.shape
+    dx = np.empty_like(x) if needs[0] else None
+    parts = _row_blocks(rows, channels * inner)
+    slopes = _spread(weight, x.shape, parts) if needs[0] else weight
+    sums = np.zeros((max(1, len(parts)), channels * inner), x.dtype)
+
+    def task(numbered: tuple[int, slice]) -> None:
+        number, part = numbered
+        with quiet():
+            is_open = x[part] > 0
+            if dx is not None:
+                dx[part] = slopes[: part.stop - part.start]
+                one_where_open(is_open, dx[part])
+                dx[part] *= dy[part]
+            if needs[1]:
+                product = x[part] * dy[part]
+                keep_where(np.logical_not(is_open), product, product)
+                # A product with ones sums the columns at BLAS speed.
+                np.matmul(np.ones(len(product), x.dtype), product.reshape(len(product), -1), out=sums[number])
+
+    threads.run(task, enumerate(parts))
+    if not needs[1]:
+        return dx, None
+    with quiet():
+        total = sums.sum(axis=0, dtype=np.float64).reshape(channels, inner).sum(axis=1)
+    return dx, total.astype(x.dtype)
+
+
+@prelu_backward.kernel
+def _(device: Device, dy: Any, x: Any, weight: Any, needs: tuple[bool, bool]) -> tuple[Any, Any]:
+    rows, channels, inner = x.shape
+    dx = device.empty(x.shape, x.dtype) if needs[0] else None
+    dweight = device.empty(weight.shape, weight.dtype) if needs[1] else None
+    columns, real = channels * inner, c_type(x.dtype, "prelu")
+    chunks, partial = 0, None
+    if x.size:
+        vec = vector_width(columns, dy, x, dx)
+        across = ceil_div(columns, 32 * vec)
+        per_chunk, grid, block = _grid(rows, columns, vec, max(1, _PARTS // across))
+        chunks = grid[1]
+        partial = device.empty((chunks, columns), x.dtype) if needs[1] else None
+        args = (dx, partial, dy, x, weight, rows, columns, inner, per_chunk)
+        SOURCE.launch(device, "prelu_backward", grid, block, args, REAL=real, VEC=vec)
+    if dweight is not None:
+        sums = (dweight, partial, chunks, columns, inner)
+        SOURCE.launch(device, "prelu_weight_gradient", (channels, 1, 1), _BLOCK, sums, REAL=real, VEC=1)
+    return dx, dweight
+
+
+def prelu(x: Tensor, weight: Tensor) -> Tensor:
+    """x where x > 0, else weight times x; the weight is one number, or one for each channel.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, float32 or float64; axis 1 is the channels.
+    weight : Tensor, (1,) or (C,)
+        The slopes below 0.
+
+    Returns
+    -------
+    Tensor
+        As x. Its gradient at 0 is the weight; the weight's is the sum of x times the output's gradient over the
+        x below 0.
+
+    Raises
+    ------
+    ShapeError
+        If there are several weights and x has another number of channels.
+    DTypeError, DeviceError
+        If x is not floating, or the weight is of another dtype or device.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> prelu(gpunn.tensor([[-2.0, -2.0, 3.0]]), gpunn.tensor([0.5, 0.25, 0.5])).tolist()
+    [[-1.0, -0.5, 3.0]]
+
+    References
+    ----------
+    He, Zhang, Ren, Sun 2015, arXiv:1502.01852; lecture topic L4.
+    """
+    check_floating("prelu", x)
+    same_device(where("prelu"), x.device, weight.device)
+    if weight.dtype != x.dtype:
+        raise DTypeError(f"{where('prelu')}: expected a weight of dtype {x.dtype}; got {weight.dtype}.")
+    channels = x.shape[1] if x.ndim > 1 else 1
+    if weight.ndim > 1 or weight.numel() not in (1, channels):
+        raise ShapeError(
+            f"{where('prelu')}: expected a weight of shape (1,) or ({channels},), one for each channel of x "
+            f"with shape {x.shape}; got {weight.shape}."
+        )
+    device, source, slopes = x.device, x._physical, weight._physical.reshape(-1)
+    shape, kept = source.shape, weight.shape
+    matrix = source.reshape(_as_matrix(shape, weight.numel()))
+    y = prelu_forward(device, matrix, slopes).reshape(shape)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        dx, dweight = prelu_backward(device, dy.reshape(matrix.shape), matrix, slopes, (needs[0], needs[1]))
+        return None if dx is None else dx.reshape(shape), None if dweight is None else dweight.reshape(kept)
+
+    return record("prelu", y, device, (x, weight), backward, saves=(x, weight))
+
+
+def _as_matrix(shape: tuple[int, ...], weights: int) -> tuple[int, int, int]:
+    """(rows, C, inner) for a physical shape."""
+    if weights == 1:
+        return math.prod(shape[:-1]), 1, shape[-1] if shape else 1
+    if len(shape) == 4:
+        return math.prod(shape[:-1]), shape[-1], 1
+    return shape[0], shape[1], math.prod(shape[2:])

@@ -1,0 +1,110 @@
+"""SiLU, also called swish: x times its own sigmoid (``kernels/silu.cu``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._tensor import Tensor
+from gpunn.launcher import KernelSource
+from gpunn.ops._activations import check_floating, gradients, inputs, logistic, part_by_part, scratch
+from gpunn.ops._blocks import quiet
+from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+SOURCE = KernelSource("silu.cu", REAL=("float", "double"), VEC=(1, 4))
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"x": x} for x in inputs(rng)]
+
+
+@primitive(examples=_examples, returns=("y",))
+def silu_forward(xp: Any, x: Any) -> Any:
+    """y = x / (1 + exp(-x))."""
+    with quiet():
+        return x / (1 + xp.exp(-x))
+
+
+@silu_forward.numpy
+def _(x: np.ndarray) -> np.ndarray:
+    def work(y: np.ndarray, x: np.ndarray) -> None:
+        np.negative(x, out=y)
+        np.exp(y, out=y)
+        y += 1
+        np.divide(x, y, out=y)
+
+    return part_by_part(work, x)
+
+
+@silu_forward.kernel
+def _(device: Device, x: Any) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    launch_elementwise(SOURCE, "silu_forward", device, (y, x))
+    return y
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"dy": gradients(rng, x), "x": x} for x in inputs(rng)]
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def silu_backward(xp: Any, dy: Any, x: Any) -> Any:
+    """dx = dy s (1 + x (1 - s)) with s = 1 / (1 + exp(-x)); y says nothing of x on its falling side."""
+    with quiet():
+        s = 1 / (1 + xp.exp(-x))
+        return dy * s * (1 + x * (1 - s))
+
+
+@silu_backward.numpy
+def _(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def work(dx: np.ndarray, dy: np.ndarray, x: np.ndarray) -> None:
+        s = scratch(x)
+        logistic(s, x)
+        np.subtract(1, s, out=dx)
+        dx *= x
+        dx += 1
+        dx *= s
+        dx *= dy
+
+    return part_by_part(work, dy, x)
+
+
+@silu_backward.kernel
+def _(device: Device, dy: Any, x: Any) -> Any:
+    dx = device.empty(dy.shape, dy.dtype)
+    launch_elementwise(SOURCE, "silu_backward", device, (dx, dy, x))
+    return dx
+
+
+def silu(x: Tensor, inplace: bool = False) -> Tensor:
+    """x / (1 + exp(-x)), element by element: x times its own sigmoid.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, float32 or float64.
+    inplace : bool
+        Accepted and ignored: x is never written to.
+
+    Returns
+    -------
+    Tensor
+        As x.
+
+    Raises
+    ------
+    DTypeError
+        If x is not floating.
+
+    References
+    ----------
+    Elfwing, Uchibe, Doya 2018, arXiv:1702.03118; lecture topic L4.
+    """
+    check_floating("silu", x)
+    device, source = x.device, x._physical
+    y = silu_forward(device, source)
+    return record("silu", y, device, (x,), lambda dy, needs: (silu_backward(device, dy, source),), saves=(x,))

@@ -1,0 +1,143 @@
+"""Softplus, the smooth rectifier (``kernels/softplus.cu``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._tensor import Tensor
+from gpunn.errors import UsageError, where
+from gpunn.launcher import KernelSource
+from gpunn.ops._activations import check_floating, gradients, inputs, number, part_by_part, scratch
+from gpunn.ops._blocks import quiet
+from gpunn.ops._masking import keep_where
+from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+SOURCE = KernelSource("softplus.cu", REAL=("float", "double"), VEC=(1, 4))
+_SETTINGS = ((1.0, 20.0), (2.0, 3.0), (0.3, 20.0), (1.0, -1.0), (-1.0, 2.0))
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for i, x in enumerate((*inputs(rng), *inputs(rng))):
+        beta, threshold = _SETTINGS[i % len(_SETTINGS)]
+        made.append({"x": x, "beta": beta, "threshold": threshold})
+    return made
+
+
+@primitive(examples=_examples, returns=("y",))
+def softplus_forward(xp: Any, x: Any, beta: float, threshold: float) -> Any:
+    """y = log(1 + exp(beta x)) / beta, and x itself where beta x > threshold.
+
+    Written as max(beta x, 0) + log1p(exp(-|beta x|)), in which nothing overflows.
+    """
+    b = x.dtype.type(beta)
+    with quiet():
+        u = x * b
+        return xp.where(u > x.dtype.type(threshold), x, (xp.maximum(u, 0) + xp.log1p(xp.exp(-xp.abs(u)))) / b)
+
+
+@softplus_forward.numpy
+def _(x: np.ndarray, beta: float, threshold: float) -> np.ndarray:
+    if threshold < 0:  # then the line also runs below 0, where the rectifier is not it
+        return np.asarray(softplus_forward.plain(np, x, beta, threshold))
+
+    def work(y: np.ndarray, x: np.ndarray) -> None:
+        u = scratch(x)
+        np.multiply(x, x.dtype.type(beta), out=u)
+        np.abs(u, out=y)
+        np.negative(y, out=y)
+        np.exp(y, out=y)
+        keep_where(np.logical_not(u > x.dtype.type(threshold)), y, y)
+        np.log1p(y, out=y)
+        np.maximum(u, 0, out=u)
+        y += u
+        if beta != 1:
+            y /= x.dtype.type(beta)
+
+    return part_by_part(work, x)
+
+
+@softplus_forward.kernel
+def _(device: Device, x: Any, beta: float, threshold: float) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    launch_elementwise(SOURCE, "softplus_forward", device, (y, x), beta, threshold)
+    return y
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"dy": gradients(rng, e["x"]), **e} for e in _examples(rng)]
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def softplus_backward(xp: Any, dy: Any, x: Any, beta: float, threshold: float) -> Any:
+    """dx = dy / (1 + exp(-beta x)), and dy itself where beta x > threshold."""
+    with quiet():
+        u = x * x.dtype.type(beta)
+        return xp.where(u > x.dtype.type(threshold), dy, dy / (1 + xp.exp(-u)))
+
+
+@softplus_backward.numpy
+def _(dy: np.ndarray, x: np.ndarray, beta: float, threshold: float) -> np.ndarray:
+    def work(dx: np.ndarray, dy: np.ndarray, x: np.ndarray) -> None:
+        np.multiply(x, x.dtype.type(-beta), out=dx)
+        curved = np.logical_not(dx < x.dtype.type(-threshold))
+        np.exp(dx, out=dx)
+        keep_where(curved, dx, dx)
+        dx += 1
+        np.divide(dy, dx, out=dx)
+
+    return part_by_part(work, dy, x)
+
+
+@softplus_backward.kernel
+def _(device: Device, dy: Any, x: Any, beta: float, threshold: float) -> Any:
+    dx = device.empty(dy.shape, dy.dtype)
+    launch_elementwise(SOURCE, "softplus_backward", device, (dx, dy, x), beta, threshold)
+    return dx
+
+
+def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta, element by element: a smooth max(x, 0).
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, float32 or float64.
+    beta : float
+        How sharply it bends; not 0.
+    threshold : float
+        Where beta x is above it, the output is x itself.
+
+    Returns
+    -------
+    Tensor
+        As x.
+
+    Raises
+    ------
+    DTypeError
+        If x is not floating.
+    UsageError
+        If beta is 0, or one of the two is not a finite number.
+
+    References
+    ----------
+    Dugas, Bengio, Belisle, Nadeau, Garcia 2001, "Incorporating second-order functional knowledge for better
+    option pricing"; lecture topic L4.
+    """
+    check_floating("softplus", x)
+    beta, threshold = number("softplus", "beta", beta), number("softplus", "threshold", threshold)
+    if beta == 0:
+        raise UsageError(f"{where('softplus')}: beta: expected a number other than 0; got {beta}.")
+    device, source = x.device, x._physical
+    y = softplus_forward(device, source, beta, threshold)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (softplus_backward(device, dy, source, beta, threshold),)
+
+    return record("softplus", y, device, (x,), backward, saves=(x,))
