@@ -51,6 +51,12 @@ class Dataset:
         """
         return stack_items(self, indices)
 
+    def __add__(self, other: Any) -> Dataset:
+        """The items of both, one after the other: ``ConcatDataset([self, other])``."""
+        from gpunn.data.subsets import ConcatDataset
+
+        return ConcatDataset([self, other])
+
 
 def stack_items(dataset: Any, indices: Indices) -> tuple[np.ndarray, ...]:
     """The body of :meth:`Dataset.batch`, for any object with ``__getitem__``, such as a list."""
@@ -147,102 +153,3 @@ class TensorDataset(Dataset):
         """Items ``indices``: one copy per array."""
         indices = np.asarray(indices, dtype=None if len(indices) else np.intp)
         return tuple(array[indices] for array in self.arrays)
-
-
-class ImageDataset(Dataset):
-    """Labelled images kept as bytes, standardised when a batch is taken.
-
-    y = (pixel / 255 - mean) / std, in float32 and in this order, which is what
-    torchvision's ``ToTensor`` and ``Normalize`` compute, bit for bit.
-
-    Keeping bytes makes the copy out of the dataset four times smaller than the batch it becomes.
-
-    Parameters
-    ----------
-    images : numpy.ndarray
-        (N, H, W) or (N, C, H, W) uint8.
-    labels : numpy.ndarray
-        (N,), any integer dtype.
-    mean, std : float or sequence of C floats
-        Of the training images divided by 255.
-    source : str
-        Where they were read from, for errors.
-
-    Attributes
-    ----------
-    images : numpy.ndarray
-        As given.
-    labels : numpy.ndarray
-        (N,) int64.
-    classes : tuple of str
-        Names of the labels 0, 1, ...; set by the subclass.
-    input_shape : tuple of int
-        (C, H, W) of one item.
-
-    Raises
-    ------
-    DataError
-        If there are no images, counts of images and labels differ, the images are not bytes of
-        the expected shape, or a label is not the index of a class.
-    """
-
-    classes: tuple[str, ...] = ()
-    input_shape: tuple[int, int, int]
-
-    def __init__(
-        self,
-        images: np.ndarray,
-        labels: np.ndarray,
-        mean: float | Sequence[float],
-        std: float | Sequence[float],
-        source: str = "",
-    ) -> None:
-        name = f"{type(self).__name__} ({source})" if source else type(self).__name__
-        C, H, W = self.input_shape
-        item_shapes = [(C, H, W), (H, W)] if C == 1 else [(C, H, W)]
-        if images.dtype != np.uint8 or images.shape[1:] not in item_shapes:
-            raise DataError(
-                f"{name}: expected images of {H}x{W} bytes, uint8 {('N', *item_shapes[-1])}; "
-                f"got {images.dtype} {images.shape}."
-            )
-        if labels.ndim != 1 or labels.dtype.kind not in "iu":
-            raise DataError(f"{name}: expected one integer label per image; got {labels.dtype} {labels.shape}.")
-        if len(images) != len(labels):
-            raise DataError(
-                f"{name}: expected as many labels as images; got {len(images)} images and "
-                f"{len(labels)} labels. The two files do not belong together."
-            )
-        if len(images) == 0:
-            raise DataError(f"{name}: expected at least one image; the files hold none.")
-        outside = np.flatnonzero((labels < 0) | (labels >= len(self.classes)))
-        if len(outside):
-            raise DataError(
-                f"{name}: expected labels 0 to {len(self.classes) - 1}; "
-                f"got {labels[outside[0]]} at position {outside[0]}."
-            )
-        self.images = images
-        self.labels = labels.astype(np.int64)
-        self.mean, self.std = mean, std
-        # (C, 1, 1), to broadcast over a batch.
-        self._mean = np.asarray(mean, np.float32).reshape(-1, 1, 1)
-        self._std = np.asarray(std, np.float32).reshape(-1, 1, 1)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        """Image (C, H, W) float32, standardised, and its label."""
-        return self.standardise(self.images[index][None])[0], int(self.labels[index])
-
-    def batch(self, indices: Indices) -> tuple[np.ndarray, np.ndarray]:
-        """Images (n, C, H, W) float32, standardised, and labels (n,) int64."""
-        indices = np.asarray(indices, dtype=None if len(indices) else np.intp)
-        return self.standardise(self.images[indices]), self.labels[indices]
-
-    def standardise(self, images: np.ndarray) -> np.ndarray:
-        """Turn uint8 images (n, H, W) or (n, C, H, W) into what a network takes: (n, C, H, W) float32."""
-        x = images.reshape(-1, *self.input_shape).astype(np.float32)
-        x /= np.float32(255)
-        x -= self._mean
-        x /= self._std
-        return x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunn.data.dataset import ImageDataset
+from gpunn.data.images import ImageDataset
 from gpunn.errors import DataError
 
 _TEST_ITEMS = 360  # 20.03 % of 1,797

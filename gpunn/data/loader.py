@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from gpunn._device import Device
 from gpunn._device import device as get_device
-from gpunn._tensor import Tensor
+from gpunn._layout import logical, physical
+from gpunn._tensor import Tensor, upload
+from gpunn.data._prefetch import Prefetcher
 from gpunn.data.dataset import stack_items
 from gpunn.errors import DataError, UsageError
 from gpunn.random import Generator, default_generator
+from gpunn.tape import no_grad
 
 
 class DataLoader:
     """Iterate over a dataset in batches; each iteration over the loader is one epoch.
 
-    Batches are gathered on the host and uploaded whole. Order is drawn on the host as well, so it
-    is the same on every device.
+    Batches are gathered on the host, by threads if asked for, and uploaded whole by the loop that
+    takes them. Order is drawn on the host as well. So order and values are the same on every device
+    and for every ``num_workers``.
 
     Parameters
     ----------
@@ -30,11 +34,28 @@ class DataLoader:
         Items in a batch; the last one may be smaller.
     shuffle : bool
         Draw a new order for every epoch, else 0, 1, 2, ...
+    sampler : iterable of int with a length, optional
+        Gives the indices of each epoch, in their order, instead of ``shuffle``.
+    num_workers : int
+        Threads that gather batches in the background; 0 gathers each when it is asked for. They
+        pay where gathering waits or releases the GIL: files, images to decode, large copies. The
+        dataset is then read from several threads at once, which all of gpunn's stand.
+    collate_fn : callable, optional
+        Makes a batch of a list of items, instead of the dataset's ``batch``. Arrays and tensors in
+        what it returns, also inside tuples, lists and dicts, go to the device; the rest stays.
+    pin_memory : bool
+        Accepted for PyTorch's sake, without effect: the loader itself puts batches on the device.
     drop_last : bool
         Leave out a last batch smaller than ``batch_size``.
     generator : Generator, optional
         Where orders are drawn from. Default: one of its own, spawned from the default generator
         when the loader is built, so that ``gpunn.manual_seed`` before that decides the order.
+    prefetch_factor : int
+        How many batches each worker may be ahead: at most ``num_workers * prefetch_factor`` wait.
+    transform : callable, optional
+        ``transform(images, generator)``, called with the first field of each batch, a Tensor on the
+        device, and a :class:`~gpunn.Generator` of that batch's own; its result takes the field's
+        place. No gradients are recorded in it. See "Random transforms" below.
     device : str or Device
         Where batches go.
 
@@ -48,23 +69,28 @@ class DataLoader:
     ------
     tuple of Tensor
         One (n, ...) tensor per field of the dataset's items, with its dtype: labels stay int64. A
-        tuple also where items have one field only.
+        tuple also where items have one field only. With ``collate_fn``, what that returns.
 
     Raises
     ------
     DataError
-        If the dataset is empty, or ``drop_last`` would leave no batch; raised when the loader is
-        built.
+        If the dataset or the sampler is empty, or ``drop_last`` would leave no batch; raised when
+        the loader is built.
     UsageError
-        If ``batch_size`` is not a whole number of at least 1, or the dataset has no length.
+        If ``batch_size``, ``num_workers`` or ``prefetch_factor`` is not a whole number that makes
+        sense, the dataset has no length, or ``sampler`` and ``shuffle`` are both given.
     DeviceError
         If this machine does not have the device.
 
     Notes
     -----
+    What the dataset raises comes out of the loop at the batch it belongs to, as it was raised, with
+    workers as without. However the loop is left, by its end, ``break``, an exception or Ctrl-C, the
+    workers finish the batch they are at and are gone before the program goes on.
+
     **Resuming exactly.** ``iter(loader)`` draws from ``loader.generator`` once, right away, if
-    ``shuffle`` is set, and never otherwise; nothing else draws from it. So the generator's state
-    between two epochs decides every later order::
+    ``shuffle`` is set; it spawns one stream from it, right away, if there is a ``transform``; nothing
+    else touches it. So the generator's state between two epochs decides all that follows::
 
         state = loader.generator.get_state()        # between epochs: save this
         loader.generator.set_state(state)           # later, in another process
@@ -77,76 +103,183 @@ class DataLoader:
             ...
 
     Batches before ``start`` are not read. A generator shared with other code breaks neither
-    recipe as long as its state is restored before the loader draws.
+    recipe as long as its state is restored before the loader draws. A ``sampler`` is asked anew; it
+    must then give the same indices again.
+
+    **Random transforms.** The generator that ``transform`` gets is spawned from the epoch's stream by
+    the batch's number in the epoch. What is drawn from it depends on nothing else: not on the device,
+    on threads, or on the batches before, so that a resumed epoch repeats it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpunn.data import DataLoader, TensorDataset
+    >>> loader = DataLoader(TensorDataset(np.arange(5)), batch_size=2)
+    >>> [x.tolist() for (x,) in loader]
+    [[0, 1], [2, 3], [4]]
     """
 
     def __init__(
         self,
         dataset: Any,
         batch_size: int = 1,
-        shuffle: bool = False,
+        shuffle: bool | None = False,
         *,
+        sampler: Any = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        pin_memory: bool = False,
         drop_last: bool = False,
         generator: Generator | None = None,
+        prefetch_factor: int = 2,
+        transform: Callable[[Tensor, Generator], Tensor] | None = None,
         device: str | Device = "cpu",
     ) -> None:
-        if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool) or batch_size < 1:
-            raise UsageError(f"DataLoader: expected batch_size to be a whole number of at least 1; got {batch_size!r}.")
+        self.batch_size = _whole("batch_size", batch_size, 1)
+        self.num_workers = _whole("num_workers", num_workers, 0)
+        self.prefetch_factor = _whole("prefetch_factor", prefetch_factor, 1)
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise UsageError(
                 f"DataLoader: expected a dataset with __len__ and __getitem__; got {type(dataset).__name__}. "
                 "Derive it from gpunn.data.Dataset, or put the items in a list."
             )
-        n = len(dataset)
-        if n == 0:
-            raise DataError(
-                f"DataLoader: expected at least one item; the dataset ({type(dataset).__name__}) is empty. "
-                "Check what it was built from."
+        if sampler is not None and shuffle:
+            raise UsageError("DataLoader: sampler gives the order itself; leave out shuffle.")
+        if sampler is not None and not (hasattr(sampler, "__len__") and hasattr(sampler, "__iter__")):
+            raise UsageError(
+                f"DataLoader: expected a sampler with __len__ and __iter__; got {type(sampler).__name__}. "
+                "A list of indices is one."
             )
-        if drop_last and n < batch_size:
+        if generator is not None and not isinstance(generator, Generator):
+            raise UsageError(f"DataLoader: expected a gpunn.Generator; got {type(generator).__name__}.")
+        for name, function in (("collate_fn", collate_fn), ("transform", transform)):
+            if function is not None and not callable(function):
+                raise UsageError(f"DataLoader: expected {name} to be callable; got {type(function).__name__}.")
+        self.dataset = dataset
+        self.sampler = sampler
+        self.shuffle = bool(shuffle)
+        self.collate_fn = collate_fn
+        self.pin_memory = pin_memory
+        self.drop_last = drop_last
+        self.transform = transform
+        for what, counted in (("dataset", dataset), ("sampler", sampler)):
+            if counted is not None and len(counted) == 0:
+                raise DataError(
+                    f"DataLoader: expected at least one item; the {what} ({type(counted).__name__}) is empty. "
+                    "Check what it was built from."
+                )
+        if drop_last and self._items() < batch_size:
             raise DataError(
-                f"DataLoader: drop_last leaves no batch: {n} items, batch_size {batch_size}. "
+                f"DataLoader: drop_last leaves no batch: {self._items()} items, batch_size {batch_size}. "
                 "Reduce batch_size, or keep the last batch."
             )
-        self.dataset = dataset
-        self.batch_size = int(batch_size)
-        self.shuffle = shuffle
-        self.drop_last = drop_last
         self.device = get_device(device)
         self.generator = default_generator().spawn("DataLoader") if generator is None else generator
         self.epoch_state = self.generator.get_state()
         self._batch = getattr(dataset, "batch", None) or functools.partial(stack_items, dataset)
 
+    def _items(self) -> int:
+        return len(self.dataset if self.sampler is None else self.sampler)
+
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        n = len(self.dataset)
+        n = self._items()
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+    def __iter__(self) -> Iterator[Any]:
         return self.batches()
 
-    def batches(self, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def batches(self, start: int = 0) -> Iterator[Any]:
         """One epoch from batch ``start`` on, without reading those before it.
 
-        The order is drawn when this is called, not when the first batch is asked for.
+        The order is drawn when this is called, not when the first batch is asked for; the workers
+        start then.
 
         Raises
         ------
         UsageError
-            If ``start`` is not between 0 and ``len(self)``.
+            If ``start`` is not between 0 and ``len(self)``, or the sampler gives more or fewer
+            indices than its length.
         """
         if not 0 <= start <= len(self):
             raise UsageError(
                 f"DataLoader: expected start between 0 and {len(self)}, the number of batches; got {start}."
             )
-        n = len(self.dataset)
         self.epoch_state = self.generator.get_state()
-        order = self.generator.permutation(n) if self.shuffle else np.arange(n)
-        return self._take(order, start, len(self))
+        order = self._order()
+        stream = None if self.transform is None else self.generator.spawn("transform")
+        return self._take(order, stream, range(start, len(self)))
 
-    def _take(self, order: np.ndarray, start: int, stop: int) -> Iterator[tuple[Tensor, ...]]:
-        for number in range(start, stop):
-            indices = order[number * self.batch_size : (number + 1) * self.batch_size]
-            # Tensor itself puts images into channels-last memory, on the device.
-            fields = self._batch(indices)
-            yield tuple(Tensor(self.device.array(field), self.device) for field in fields)
+    def _order(self) -> np.ndarray:
+        n = self._items()
+        if self.sampler is None:
+            return self.generator.permutation(n) if self.shuffle else np.arange(n)
+        order = np.array([int(i) for i in self.sampler], np.int64)
+        if len(order) != n:
+            raise UsageError(
+                f"DataLoader: the sampler ({type(self.sampler).__name__}) gave {len(order)} indices; its length is {n}."
+            )
+        return order
+
+    def _take(self, order: np.ndarray, stream: Generator | None, numbers: range) -> Iterator[Any]:
+        load = functools.partial(self._load, order)
+        if self.num_workers:
+            ahead = self.num_workers * self.prefetch_factor
+            loaded = iter(Prefetcher(load, numbers, self.num_workers, ahead))
+        else:
+            loaded = map(load, numbers)
+        try:
+            for number in numbers:
+                # No name for it here, which would keep its memory while the next one is made.
+                yield self._finish(next(loaded), None if stream is None else stream.spawn(str(number)))
+        finally:
+            # At once, and not when the collector comes: the threads end here.
+            getattr(loaded, "close", bool)()
+
+    def _load(self, order: np.ndarray, number: int) -> Any:
+        """Batch ``number`` on the host; called by the workers, if there are any."""
+        indices = order[number * self.batch_size : (number + 1) * self.batch_size]
+        if self.collate_fn is not None:
+            return self.collate_fn([self.dataset[i] for i in indices.tolist()])
+        # Images into channels-last memory here, so that only the copy is left to the loop.
+        return tuple(logical(physical(f)) if isinstance(f, np.ndarray) else f for f in self._batch(indices))
+
+    def _to_device(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray | self.device.xp.ndarray):
+            return Tensor(upload(value, self.device), self.device)
+        if isinstance(value, Tensor):
+            return value.to(self.device)
+        if isinstance(value, tuple | list):
+            return _like(value, [self._to_device(v) for v in value])
+        if isinstance(value, dict):
+            return {key: self._to_device(v) for key, v in value.items()}
+        return value
+
+    def _finish(self, host: Any, generator: Generator | None) -> Any:
+        """The batch on the device, and through the transform if there is one."""
+        batch = self._to_device(host)
+        if self.transform is None or generator is None:
+            return batch
+        several = isinstance(batch, tuple | list)
+        fields = list(batch) if several else [batch]
+        if not fields or not isinstance(fields[0], Tensor):
+            raise UsageError(
+                f"DataLoader: transform needs batches whose first field is a tensor; got {type(batch).__name__}."
+            )
+        with no_grad():
+            fields[0] = self.transform(fields[0], generator)
+        if not isinstance(fields[0], Tensor):
+            raise UsageError(f"DataLoader: expected transform to return a Tensor; got {type(fields[0]).__name__}.")
+        return _like(batch, fields) if several else fields[0]
+
+
+def _like(sequence: Any, values: list[Any]) -> Any:
+    """A list, tuple or named tuple of other values."""
+    kind = type(sequence)
+    return kind(*values) if hasattr(sequence, "_fields") else kind(values)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise UsageError(f"DataLoader: expected {name} to be a whole number of at least {least}; got {value!r}.")
+    return int(value)

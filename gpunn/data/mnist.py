@@ -1,13 +1,16 @@
-"""MNIST: 70,000 handwritten digits, read from the four files as they are published."""
+"""MNIST and Fashion-MNIST: 70,000 grey images each, read from the four files as they are published."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from gpunn.data.dataset import ImageDataset
+from gpunn.data._folders import dataset_folder, files_missing
+from gpunn.data._sources import FASHION_MNIST, Source
+from gpunn.data._sources import MNIST as MNIST_SOURCE
 from gpunn.data.idx import read_idx
-from gpunn.errors import DataError
+from gpunn.data.images import ImageDataset
 
 
 class MNIST(ImageDataset):
@@ -21,9 +24,12 @@ class MNIST(ImageDataset):
     ----------
     root : path-like, optional
         The folder that holds the files, under their published names, with or without ``.gz``
-        (``train-images-idx3-ubyte`` and so on). Default: ``$GPUNN_DATA/mnist``.
+        (``train-images-idx3-ubyte`` and so on). Default: ``mnist`` in ``$GPUNN_DATA``, or where
+        that is not set in ``~/.cache/gpunn`` (``$XDG_CACHE_HOME/gpunn``).
     train : bool
         The training images, else the test images.
+    download : bool
+        Fetch the files into that folder if they are not there. Their digests are verified.
 
     Attributes
     ----------
@@ -40,9 +46,9 @@ class MNIST(ImageDataset):
     Raises
     ------
     DataError
-        If a file is missing (the message names the files, the folder and how to point to
-        another), damaged, or not MNIST: counts disagree, images are not 28x28 bytes, a label is
-        not 0 to 9.
+        If a file is missing (the message names the files, the folder and what to do), cannot be
+        downloaded (every address and reason), is damaged, or is not MNIST: counts disagree,
+        images are not 28x28 bytes, a label is not 0 to 9.
 
     References
     ----------
@@ -52,14 +58,25 @@ class MNIST(ImageDataset):
     """
 
     folder = "mnist"
-    classes = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+    classes: tuple[str, ...] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
     input_shape = (1, 28, 28)
     train_mean, train_std = 0.1307, 0.3081
+    source: Source = MNIST_SOURCE
 
-    def __init__(self, root: str | os.PathLike[str] | None = None, train: bool = True) -> None:
+    def __init__(self, root: str | os.PathLike[str] | None = None, train: bool = True, download: bool = False) -> None:
         prefix = "train" if train else "t10k"
         names = (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
-        images_path, labels_path = self._find(root, names)
+        folder = dataset_folder(self.folder, root)
+        missing = [name for name in names if _find(folder, name) is None]
+        if missing and download:
+            from gpunn.data._download import fetch_file
+
+            for name in missing:
+                fetch_file(type(self).__name__, self.source, f"{name}.gz", folder)
+        elif missing:
+            wanted = f"{' and '.join(names)} (each as it is or with .gz)"
+            raise files_missing(type(self).__name__, wanted, missing[0], folder, root, self.folder)
+        images_path, labels_path = (_find(folder, name) or folder / name for name in names)
         super().__init__(
             read_idx(images_path),
             read_idx(labels_path),
@@ -69,25 +86,61 @@ class MNIST(ImageDataset):
         )
         self.train = train
 
-    @classmethod
-    def _find(cls, root: str | os.PathLike[str] | None, names: tuple[str, ...]) -> list[Path]:
-        """Where the named files are, each as it is or with ``.gz``."""
-        wanted = f"{cls.__name__}: expected {' and '.join(names)} (each as it is or with .gz)"
-        advice = (
-            f"Give the folder that contains {cls.folder}/ with --data-dir DIR or $GPUNN_DATA, or pass root=, "
-            "the folder of the files itself."
-        )
-        if root is None:
-            data_dir = os.environ.get("GPUNN_DATA")
-            if not data_dir:
-                raise DataError(f"{wanted}; got no folder to look in, and $GPUNN_DATA is not set. {advice}")
-            root = Path(data_dir) / cls.folder
-        folder = Path(root)
-        found = []
-        for name in names:
-            path = next((p for p in (folder / name, folder / f"{name}.gz") if os.path.isfile(p)), None)
-            if path is None:
-                state = f"has no {name}" if os.path.isdir(folder) else "does not exist"
-                raise DataError(f"{wanted} in {folder.resolve()}, which {state}. {advice}")
-            found.append(path)
-        return found
+
+class FashionMNIST(MNIST):
+    """Pictures of clothes, 28x28 grey: 60,000 to train on and 10,000 to test on, in 10 classes.
+
+    In files, shapes and dtypes it is as :class:`MNIST`; it is harder.
+
+    Parameters
+    ----------
+    root : path-like, optional
+        As for :class:`MNIST`, with ``fashion-mnist`` in place of ``mnist``; the file names are the same.
+    train : bool
+        The training images, else the test images.
+    download : bool
+        Fetch the files into that folder if they are not there. Their digests are verified.
+
+    Attributes
+    ----------
+    images : numpy.ndarray
+        (N, 28, 28) uint8, 0 is background.
+    labels : numpy.ndarray
+        (N,) int64, 0 to 9.
+    mean, std : float
+        0.2860 and 0.3530, the customary figures: of the training pixels divided by 255.
+    classes : tuple of str
+        "T-shirt/top" to "Ankle boot".
+    input_shape : tuple of int
+
+    Raises
+    ------
+    DataError
+        As for :class:`MNIST`.
+
+    References
+    ----------
+    Xiao, Rasul, Vollgraf 2017, "Fashion-MNIST: a novel image dataset for benchmarking machine
+    learning algorithms", arXiv:1708.07747. https://github.com/zalandoresearch/fashion-mnist
+    """
+
+    folder = "fashion-mnist"
+    classes = (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    )
+    train_mean, train_std = 0.2860, 0.3530
+    source = FASHION_MNIST
+
+
+def _find(folder: Path, name: str, suffixes: Sequence[str] = ("", ".gz")) -> Path | None:
+    """Where the named file is, as it is or with ``.gz``."""
+    return next((p for s in suffixes if os.path.isfile(p := folder / f"{name}{s}")), None)

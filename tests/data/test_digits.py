@@ -162,8 +162,9 @@ def test_other_data_under_that_name_is_refused(monkeypatch, images):
 
 
 def test_importing_the_data_package_is_light():
-    """scikit-learn, CuPy and safetensors are imported where they are used, not with the package."""
-    code = "import sys, gpunn.data; print({'sklearn', 'scipy', 'cupy', 'safetensors'} & set(sys.modules))"
+    """What only some programs need is imported where it is used: packages, and the modules of the network."""
+    heavy = {"sklearn", "scipy", "cupy", "safetensors", "PIL", "urllib.request", "http.client", "ssl"}
+    code = f"import sys, gpunn.data; print({heavy} & set(sys.modules))"
     root = Path(__file__).resolve().parents[2]
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert result.stdout.strip() == "set()"

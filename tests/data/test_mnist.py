@@ -1,4 +1,4 @@
-"""MNIST: the published files are read exactly, and files that are not it are refused.
+"""MNIST and Fashion-MNIST: the published files are read exactly, and files that are not it are refused.
 
 The small tests write tiny IDX files. The tests of the real data need it in ``$GPUNN_DATA/mnist``, or
 in ``../shared/data/mnist`` beside the repository, and are skipped where it is not.
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpunn.data import MNIST
+from gpunn.data import MNIST, FashionMNIST
 from gpunn.errors import DataError
 
 DATA = Path(os.environ.get("GPUNN_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
@@ -110,6 +110,21 @@ def test_an_item_is_the_batch_of_one(tmp_path, images, labels):
     assert len(list(data)) == 7  # indexing past the end stops iteration
 
 
+def test_fashion_mnist_has_the_same_files_and_its_own_figures(tmp_path, images, labels, monkeypatch):
+    write_pair(tmp_path / "fashion-mnist", images, labels, suffix=".gz")
+    monkeypatch.setenv("GPUNN_DATA", str(tmp_path))
+    data = FashionMNIST()
+    np.testing.assert_array_equal(data.images, images)
+    assert (data.mean, data.std, data.input_shape) == (0.2860, 0.3530, (1, 28, 28))
+    assert (len(data.classes), data.classes[0], data.classes[9]) == (10, "T-shirt/top", "Ankle boot")
+    x, y = data.batch([1])
+    expected = (images[1].astype(np.float64) / 255 - 0.2860) / 0.3530
+    np.testing.assert_allclose(x[0, 0], expected, rtol=0, atol=1e-6)  # as for MNIST, above
+    assert y.tolist() == [0]
+    with pytest.raises(DataError, match=r"FashionMNIST: expected t10k.*fashion-mnist/ with --data-dir"):
+        FashionMNIST(train=False)
+
+
 def test_default_folder_is_below_gpunn_data(tmp_path, images, labels, monkeypatch):
     write_pair(tmp_path / "mnist", images, labels)
     monkeypatch.setenv("GPUNN_DATA", str(tmp_path))
@@ -137,12 +152,16 @@ def test_missing_files_are_named_with_both_ways_to_point_to_them(tmp_path, root,
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_no_folder_at_all(monkeypatch, value):
+def test_without_gpunn_data_the_cache_folder_is_looked_into(monkeypatch, value, tmp_path, images, labels):
     monkeypatch.delenv("GPUNN_DATA", raising=False)
     if value is not None:
         monkeypatch.setenv("GPUNN_DATA", value)
-    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte.*GPUNN_DATA is not set.*--data-dir"):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte.*gpunn/mnist.*GPUNN_DATA is not set.*--data-dir"):
         MNIST(train=False)
+    (tmp_path / "gpunn").mkdir()
+    write_pair(tmp_path / "gpunn" / "mnist", images, labels)
+    assert len(MNIST()) == 7
 
 
 def test_one_file_missing_is_said(tmp_path, images, labels):

@@ -1,0 +1,240 @@
+"""Fetching a published file: from one mirror or the next, verified before it gets its name.
+
+Imported when something is to be fetched: the network's modules take 20 ms.
+
+A file is written under a temporary name in the folder it is meant for and renamed when its digests
+fit, so that under its own name it is whole or absent, whatever interrupts the download.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import http.client
+import os
+import sys
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gpunn.data._sources import Remote, Source
+from gpunn.errors import DataError
+
+_TIMEOUT = 30.0  # seconds without a byte
+_CHUNK = 1 << 18
+
+Opener = Callable[..., Any]
+
+
+class _MirrorFailed(Exception):
+    """This mirror does not give the file; the message says why."""
+
+
+def fetch_file(dataset: str, source: Source, name: str, folder: Path) -> Path:
+    """Download one file into ``folder`` under its own name.
+
+    Parameters
+    ----------
+    dataset : str
+        Its name, for messages.
+    source : Source
+    name : str
+        Of the file, in ``source``.
+    folder : Path
+        Made if it does not exist.
+
+    Raises
+    ------
+    DataError
+        If no mirror gives the published file, with every address and reason; or if the folder
+        cannot be written.
+    """
+    target = folder / name
+    with _verified(dataset, source, name, folder) as path:
+        os.replace(path, target)
+    return target
+
+
+def fetch_members(dataset: str, source: Source, name: str, members: Collection[str], folder: Path) -> None:
+    """Download a tar archive and put the named members, and nothing else of it, into ``folder``.
+
+    Parameters
+    ----------
+    dataset, source, name, folder
+        As for :func:`fetch_file`.
+    members : collection of str
+        Paths in the archive; each is written under its last component.
+
+    Raises
+    ------
+    DataError
+        As for :func:`fetch_file`, or if a member is missing.
+    """
+    missing = set(members)
+    with _verified(dataset, source, name, folder) as archive, tarfile.open(archive, "r:gz") as tar:
+        for member in tar:  # in order: going back in a gzip stream would decompress it again
+            content = tar.extractfile(member) if member.name in missing and member.isreg() else None
+            if content is None:
+                continue
+            with content, _temporary(folder, Path(member.name).name) as (path, file):
+                while chunk := content.read(_CHUNK):
+                    file.write(chunk)
+                _close(file)
+                os.replace(path, folder / Path(member.name).name)
+            missing.remove(member.name)
+    if missing:
+        raise DataError(f"{dataset}: {name} holds no {', '.join(sorted(missing))}.")
+
+
+@contextlib.contextmanager
+def _verified(dataset: str, source: Source, name: str, folder: Path) -> Iterator[Path]:
+    """A temporary file in ``folder`` with the published bytes; it is gone afterwards unless it was renamed."""
+    remote = source.file(name)
+    reasons = []
+    with _writing(dataset, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for mirror in source.mirrors:
+            url = mirror + name
+            with _temporary(folder, name) as (path, file):
+                try:
+                    _receive(dataset, url, remote, file)
+                    _close(file)
+                    _check(path, remote)
+                except _MirrorFailed as failure:
+                    reasons.append(f"{url}: {failure}")
+                    continue
+                yield path
+                return
+    raise DataError(
+        f"{dataset}: could not download {name} into {folder.resolve()}: {'; '.join(reasons)}. Check the network "
+        f"connection, or put the file there yourself."
+    )
+
+
+@contextlib.contextmanager
+def _writing(dataset: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{dataset}: could not write to {folder.resolve()}: {error.strerror or error}. Choose another folder "
+            "with root= or $GPUNN_DATA."
+        ) from error
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path, name: str) -> Iterator[tuple[Path, BinaryIO]]:
+    handle, path = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield Path(path), file
+    finally:
+        # An interrupt ends here too. Renamed by now, if all went well.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _close(file: BinaryIO) -> None:
+    """Bring it to the disk, so that a crash after the rename finds contents under the name."""
+    file.flush()
+    os.fsync(file.fileno())
+    # mkstemp's files are the owner's alone; a shared data folder wants what any other file would have.
+    if hasattr(os, "fchmod"):
+        os.fchmod(file.fileno(), 0o644)
+    file.close()
+
+
+def _receive(dataset: str, url: str, remote: Remote, file: BinaryIO, opener: Opener = urllib.request.urlopen) -> None:
+    """Copy what ``url`` sends to ``file``, some at a time."""
+    request = urllib.request.Request(url, headers={"User-Agent": "gpunn"})
+    received = 0
+    with _Report(dataset, url, remote.size) as report, _network_failures(), opener(request, timeout=_TIMEOUT) as reply:
+        while True:
+            chunk = reply.read(_CHUNK)
+            if not chunk:
+                return
+            received += len(chunk)
+            if received > 2 * remote.size:
+                raise _MirrorFailed(f"sends more than {received} bytes where {remote.size} were expected")
+            _write(file, chunk)
+            report.show(received)
+
+
+class _DiskFailed(Exception):
+    """Writing failed, which no other mirror would change."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _write(file: BinaryIO, chunk: bytes) -> None:
+    try:
+        file.write(chunk)
+    except OSError as error:
+        raise _DiskFailed(error) from error
+
+
+@contextlib.contextmanager
+def _network_failures() -> Iterator[None]:
+    """Turn what the network does wrong into the mirror's failure, and keep it apart from a full disk."""
+    try:
+        yield
+    except _DiskFailed as failure:
+        raise failure.error from None
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _MirrorFailed(f"HTTP {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        raise _MirrorFailed(str(error.reason)) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _MirrorFailed(str(error) or type(error).__name__) from error
+
+
+def _check(path: Path, remote: Remote) -> None:
+    """Compare the digests."""
+    hashes = {algorithm: hashlib.new(algorithm, usedforsecurity=False) for algorithm in remote.digests}
+    try:
+        with gzip.open(path) if remote.decompressed else open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                for digest in hashes.values():
+                    digest.update(chunk)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _MirrorFailed(f"{path.stat().st_size} bytes that are not a complete gzip file ({error})") from error
+    for algorithm, digest in hashes.items():
+        if digest.hexdigest() != remote.digests[algorithm]:
+            what = "decompressed bytes" if remote.decompressed else "file"
+            raise _MirrorFailed(
+                f"the {algorithm} of the {what} is {digest.hexdigest()}, the published one is "
+                f"{remote.digests[algorithm]} ({path.stat().st_size} bytes were sent)"
+            )
+
+
+class _Report:
+    """Says on standard error what is fetched, and on a terminal how far it is."""
+
+    def __init__(self, dataset: str, url: str, size: int) -> None:
+        self._text = f"{dataset}: downloading {url}"
+        self._size = size
+        self._live = sys.stderr.isatty()
+        self._shown = -1
+
+    def __enter__(self) -> _Report:
+        print(f"{self._text} ({self._size / 1e6:.1f} MB)", end="" if self._live else "\n", file=sys.stderr, flush=True)
+        return self
+
+    def show(self, received: int) -> None:
+        percent = min(100, 100 * received // self._size)
+        if self._live and percent > self._shown:
+            self._shown = percent
+            print(f"\r{self._text} ({self._size / 1e6:.1f} MB) {percent:3d} %", end="", file=sys.stderr, flush=True)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._live:
+            print(file=sys.stderr, flush=True)

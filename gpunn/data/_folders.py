@@ -1,0 +1,36 @@
+"""Where data sets lie on this machine, and the error for one that is not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gpunn.errors import DataError
+
+
+def data_folder() -> Path:
+    """Where data sets lie, a folder for each: ``$GPUNN_DATA``, else ``gpunn`` in the user's cache folder."""
+    given = os.environ.get("GPUNN_DATA")
+    if given:
+        return Path(given)
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    # A relative path there is invalid and to be ignored (XDG Base Directory Specification).
+    return (Path(cache) if os.path.isabs(cache) else Path.home() / ".cache") / "gpunn"
+
+
+def dataset_folder(name: str, root: str | os.PathLike[str] | None) -> Path:
+    """The folder given, or the data set's own in the data folder."""
+    return data_folder() / name if root is None else Path(root)
+
+
+def files_missing(
+    dataset: str, wanted: str, missing: str, folder: Path, root: str | os.PathLike[str] | None, name: str
+) -> DataError:
+    """The error for files that are not there: what, where, and the ways out."""
+    state = f"has no {missing}" if os.path.isdir(folder) else "does not exist"
+    unset = "" if root is not None or os.environ.get("GPUNN_DATA") else " ($GPUNN_DATA is not set)"
+    return DataError(
+        f"{dataset}: expected {wanted} in {folder.resolve()}, which {state}{unset}. Fetch it with download=True or "
+        f"--download, give the folder that contains {name}/ with --data-dir DIR or $GPUNN_DATA, or pass root=, the "
+        "folder of the files itself."
+    )

@@ -1,0 +1,118 @@
+"""CIFAR-10: 60,000 small colour photographs, read from the binary batches as they are published."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from gpunn._layout import logical
+from gpunn.data._folders import dataset_folder, files_missing
+from gpunn.data._sources import CIFAR10 as CIFAR10_SOURCE
+from gpunn.data._sources import Source
+from gpunn.data.images import ImageDataset
+from gpunn.errors import DataError
+
+_ARCHIVE = "cifar-10-binary.tar.gz"
+_INNER = "cifar-10-batches-bin"
+_TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
+_TEST = ("test_batch.bin",)
+
+
+class CIFAR10(ImageDataset):
+    """Photographs of 10 kinds of animals and vehicles, 32x32 RGB: 50,000 to train on and 10,000 to test on.
+
+    Items are (image, label): a (3, 32, 32) float32 image, standardised channel by channel, and an
+    int. :meth:`batch` gives (n, 3, 32, 32) float32 and (n,) int64.
+
+    Parameters
+    ----------
+    root : path-like, optional
+        The folder that holds ``cifar-10-batches-bin``, or that folder itself: the archive's
+        "binary version", unpacked (``data_batch_1.bin`` to ``data_batch_5.bin``, ``test_batch.bin``).
+        Default: ``cifar10`` in ``$GPUNN_DATA``, or where that is not set in ``~/.cache/gpunn``
+        (``$XDG_CACHE_HOME/gpunn``).
+    train : bool
+        The training images, else the test images.
+    download : bool
+        Fetch and unpack the archive (170 MB) there if a file is missing. Its digests are verified.
+
+    Attributes
+    ----------
+    images : numpy.ndarray
+        (N, 3, 32, 32) uint8, channels last in memory.
+    labels : numpy.ndarray
+        (N,) int64, 0 to 9.
+    mean, std : tuple of 3 floats
+        (0.4914, 0.4822, 0.4465) and (0.2470, 0.2435, 0.2616), the customary figures: of each
+        channel's training pixels divided by 255.
+    classes : tuple of str
+        "airplane" to "truck".
+    input_shape : tuple of int
+
+    Raises
+    ------
+    DataError
+        If a file is missing (the message names the files, the folder and what to do), cannot be
+        downloaded (every address and reason), is not a whole number of images, or has a label
+        that is not 0 to 9.
+
+    References
+    ----------
+    Krizhevsky 2009, "Learning multiple layers of features from tiny images", technical report,
+    University of Toronto. https://www.cs.toronto.edu/~kriz/cifar.html
+    """
+
+    folder = "cifar10"
+    classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    input_shape = (3, 32, 32)
+    train_mean = (0.4914, 0.4822, 0.4465)
+    train_std = (0.2470, 0.2435, 0.2616)
+    source: Source = CIFAR10_SOURCE
+
+    def __init__(self, root: str | os.PathLike[str] | None = None, train: bool = True, download: bool = False) -> None:
+        names = _TRAIN if train else _TEST
+        outer = dataset_folder(self.folder, root)
+        is_inner = outer.name == _INNER or any((outer / name).is_file() for name in (*_TRAIN, *_TEST))
+        folder = outer if is_inner else outer / _INNER
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing and download:
+            from gpunn.data._download import fetch_members
+
+            members = [f"{_INNER}/{name}" for name in (*_TRAIN, *_TEST)]
+            fetch_members(type(self).__name__, self.source, _ARCHIVE, members, folder)
+        elif missing:
+            wanted = f"{names[0]} to {names[-1]}" if train else names[0]
+            raise files_missing(type(self).__name__, wanted, missing[0], folder, root, self.folder)
+        images, labels = _read([folder / name for name in names])
+        source = f"{folder / names[0]}{f' to {names[-1]}' if train else ''}"
+        super().__init__(images, labels, self.train_mean, self.train_std, source=source)
+        self.train = train
+
+
+def _read(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, 3, 32, 32), channels last in memory, and labels (N,), of several batches.
+
+    A record is one byte of label and three planes of 32x32 bytes: red, green, blue.
+    """
+    length = 1 + 3 * 32 * 32
+    sizes = [path.stat().st_size for path in paths]
+    for path, size in zip(paths, sizes, strict=True):
+        if size % length or not size:
+            raise DataError(
+                f"{path}: expected a whole number of records of {length} bytes; found {size} bytes. "
+                "Download or copy the file again."
+            )
+    ends = np.cumsum(sizes) // length
+    pixels = np.empty((ends[-1], 32, 32, 3), np.uint8)
+    labels = np.empty(ends[-1], np.uint8)
+    for path, size, end in zip(paths, sizes, ends, strict=True):
+        try:
+            records = np.fromfile(path, np.uint8).reshape(-1, length)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: could not be read: {error}.") from error
+        part = slice(end - size // length, end)
+        labels[part] = records[:, 0]
+        pixels[part] = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return logical(pixels), labels

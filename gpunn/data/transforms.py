@@ -1,0 +1,319 @@
+"""Random changes of training images, a batch at a time, on the device the batch is on.
+
+A transform is called with a batch (N, C, H, W) and a :class:`gpunn.Generator` and returns a batch; give it
+to a :class:`~gpunn.data.DataLoader` as ``transform=``. What it draws is drawn on the host, for each image
+on its own, so a seed gives the same images on every device and whatever the number of workers.
+
+Batches of the datasets here are standardised already: 0 is the mean of the training images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, ShapeError, UsageError
+from gpunn.ops.augment import erase, jitter, resample
+from gpunn.random import Generator
+
+__all__ = [
+    "ColorJitter",
+    "Compose",
+    "Cutout",
+    "Normalize",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "RandomVerticalFlip",
+    "Transform",
+]
+
+
+class Transform:
+    """Base class: define ``__call__(images, generator)``.
+
+    Parameters of the call: ``images``, a Tensor (N, C, H, W), float32 or float64, and ``generator``, where all
+    that is random comes from. It returns a Tensor, off the tape, and does not write to ``images``.
+    """
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(images, generator)")
+
+    def _check(self, images: Tensor) -> tuple[int, int, int, int]:
+        name = type(self).__name__
+        if images.ndim != 4:
+            raise ShapeError(f"{name}: expected images (N, C, H, W); got shape {images.shape}.")
+        if images.dtype.kind != "f":
+            raise DTypeError(f"{name}: expected floating images; got {images.dtype}. Convert with .float().")
+        n, c, h, w = images.shape
+        return n, c, h, w
+
+    def _upload(self, images: Tensor, *values: np.ndarray) -> list[Any]:
+        return [images.device.array(v) for v in values]
+
+
+class Compose(Transform):
+    """Several transforms, one after the other.
+
+    Parameters
+    ----------
+    transforms : iterable of callable
+        Each called with (images, generator).
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> from gpunn.data import transforms
+    >>> change = transforms.Compose([transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()])
+    >>> change(gpunn.rand(8, 3, 32, 32), gpunn.Generator(0)).shape
+    (8, 3, 32, 32)
+    """
+
+    def __init__(self, transforms: Iterable[Any]) -> None:
+        self.transforms = list(transforms)
+        for transform in self.transforms:
+            if not callable(transform) or isinstance(transform, type):
+                raise UsageError(f"Compose: expected instances of transforms; got {transform!r}.")
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        for transform in self.transforms:
+            images = transform(images, generator)
+        return images
+
+    def __repr__(self) -> str:
+        return f"Compose({', '.join(map(repr, self.transforms))})"
+
+
+class RandomCrop(Transform):
+    """A part of each image, anywhere: pad, then cut out ``size``.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Height and width of the result.
+    padding : int
+        Rows and columns of ``fill`` put around the images first.
+    fill : float
+        In standardised images 0 is the training images' mean.
+
+    Raises
+    ------
+    ShapeError
+        If the padded images are smaller than ``size``.
+
+    References
+    ----------
+    He, Zhang, Ren, Sun 2015, arXiv:1512.03385, section 4.2 (pad 4, crop 32); lecture topic T6.
+    """
+
+    def __init__(self, size: int | tuple[int, int], padding: int = 0, fill: float = 0.0) -> None:
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        if len(self.size) != 2 or min(self.size) < 1 or padding < 0:
+            raise UsageError(f"RandomCrop: expected a positive size and padding >= 0; got {size!r}, {padding!r}.")
+        self.padding, self.fill = padding, fill
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        n, _, h, w = self._check(images)
+        spare = [length + 2 * self.padding - cut for length, cut in zip((h, w), self.size, strict=True)]
+        if min(spare) < 0:
+            raise ShapeError(
+                f"RandomCrop: cannot cut {self.size[0]}x{self.size[1]} out of {h}x{w} with padding {self.padding}."
+            )
+        starts = [_integers(generator, room + 1, n) - self.padding for room in spare]
+        index = [s[:, None] + np.arange(cut) for s, cut in zip(starts, self.size, strict=True)]
+        y = resample(images.device, images._physical, *self._upload(images, *index), self.fill)
+        return Tensor._of_physical(y, images.device)
+
+    def __repr__(self) -> str:
+        return f"RandomCrop({self.size}, padding={self.padding})"
+
+
+class _RandomFlip(Transform):
+    """Mirror some of the images along one axis."""
+
+    axis = 0
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise UsageError(f"{type(self).__name__}: p: expected a probability; got {p!r}.")
+        self.p = p
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        n, _, *lengths = self._check(images)
+        mirrored = generator.uniform(0.0, 1.0, (n,), np.float64) < self.p
+        index = [np.broadcast_to(np.arange(length), (n, length)) for length in lengths]
+        straight = index[self.axis]
+        index[self.axis] = np.where(mirrored[:, None], straight[:, ::-1], straight)
+        uploaded = self._upload(images, *(np.ascontiguousarray(i) for i in index))
+        return Tensor._of_physical(resample(images.device, images._physical, *uploaded, 0.0), images.device)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(p={self.p})"
+
+
+class RandomHorizontalFlip(_RandomFlip):
+    """Mirror images left to right.
+
+    Parameters
+    ----------
+    p : float
+        Probability for each image.
+
+    References
+    ----------
+    Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification"; lecture topic T6.
+    """
+
+    axis = 1
+
+
+class RandomVerticalFlip(_RandomFlip):
+    """Mirror images upside down.
+
+    Parameters
+    ----------
+    p : float
+        Probability for each image.
+
+    References
+    ----------
+    Lecture topic T6.
+    """
+
+    axis = 0
+
+
+class Cutout(Transform):
+    """Set a square of each image to ``fill``; its centre lies anywhere, so edges may cut it.
+
+    Parameters
+    ----------
+    size : int
+        Side of the square.
+    fill : float
+        In standardised images 0 is the training images' mean.
+
+    References
+    ----------
+    DeVries, Taylor 2017, arXiv:1708.04552; lecture topic T6.
+    """
+
+    def __init__(self, size: int, fill: float = 0.0) -> None:
+        if not isinstance(size, int) or size < 1:
+            raise UsageError(f"Cutout: size: expected a positive whole number; got {size!r}.")
+        self.size, self.fill = size, fill
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        n, _, h, w = self._check(images)
+        corners = [_integers(generator, length, n) - self.size // 2 for length in (h, w)]
+        top, left = self._upload(images, *corners)
+        y = erase(images.device, images._physical, top, left, self.size, self.size, self.fill)
+        return Tensor._of_physical(y, images.device)
+
+    def __repr__(self) -> str:
+        return f"Cutout({self.size})"
+
+
+class ColorJitter(Transform):
+    """Change brightness, then contrast, then saturation of each image by random factors.
+
+    Factors are uniform on [1 - x, 1 + x], or between the two numbers given; results are cut to [0, 1].
+    Formulas and weights of grey (ITU-R BT.601) are torchvision's; the order is fixed. Grey images have no saturation.
+
+    Parameters
+    ----------
+    brightness, contrast, saturation : float or (float, float)
+        0 changes nothing.
+    mean, std : float or sequence of C floats
+        With which the images were standardised: pixel = x * std + mean. The defaults are for pixels themselves.
+
+    References
+    ----------
+    Krizhevsky, Sutskever, Hinton 2012 (changing the colours of training images); lecture topic T6.
+    """
+
+    def __init__(
+        self,
+        brightness: float | tuple[float, float] = 0.0,
+        contrast: float | tuple[float, float] = 0.0,
+        saturation: float | tuple[float, float] = 0.0,
+        *,
+        mean: float | Sequence[float] = 0.0,
+        std: float | Sequence[float] = 1.0,
+    ) -> None:
+        given = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+        self.ranges = {name: _factor_range(name, value) for name, value in given.items()}
+        self.mean, self.std = mean, std
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        n, c, _, _ = self._check(images)
+        if c not in (1, 3):
+            raise ShapeError(f"ColorJitter: expected images of 1 or 3 channels; got {images.shape}.")
+        factors = [generator.uniform(low, high, (n,), np.float64) for low, high in self.ranges.values()]
+        statistics = [_per_channel("ColorJitter", value, c) for value in (self.mean, self.std)]
+        uploaded = self._upload(images, *(np.asarray(v, images.dtype) for v in (*factors, *statistics)))
+        return Tensor._of_physical(jitter(images.device, images._physical, *uploaded), images.device)
+
+    def __repr__(self) -> str:
+        return f"ColorJitter({', '.join(f'{name}={value}' for name, value in self.ranges.items())})"
+
+
+class Normalize(Transform):
+    """(x - mean) / std for each channel.
+
+    Parameters
+    ----------
+    mean, std : float or sequence of C floats
+        Of the training images. ``nn.Standardize`` finds them, and keeps them with the model.
+
+    References
+    ----------
+    Lecture topic T0.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> from gpunn.data import transforms
+    >>> transforms.Normalize(2.0, 4.0)(gpunn.ones(1, 1, 1, 1) * 10).item()
+    2.0
+    """
+
+    def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+        if not np.all(np.asarray(std, np.float64) > 0):
+            raise UsageError(f"Normalize: std: expected positive numbers; got {std!r}.")
+        self.mean, self.std = mean, std
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
+        _, c, _, _ = self._check(images)
+        shape = (1, c, 1, 1)
+        mean, std = (
+            Tensor(
+                images.device.array(_per_channel("Normalize", v, c).astype(images.dtype)).reshape(shape), images.device
+            )
+            for v in (self.mean, self.std)
+        )
+        return (images.detach() - mean) / std
+
+    def __repr__(self) -> str:
+        return f"Normalize(mean={self.mean}, std={self.std})"
+
+
+def _integers(generator: Generator, below: int, n: int) -> np.ndarray:
+    """n whole numbers, 0 <= i < below; of 53 random bits, so none is favoured by more than below / 2^53."""
+    return (generator.uniform(0.0, 1.0, (n,), np.float64) * below).astype(np.int64)
+
+
+def _factor_range(name: str, value: float | tuple[float, float]) -> tuple[float, float]:
+    low, high = value if isinstance(value, tuple | list) else (max(0.0, 1 - value), 1 + value)
+    if not 0 <= low <= high:
+        raise UsageError(f"ColorJitter: {name}: expected a number >= 0 or a range of such; got {value!r}.")
+    return float(low), float(high)
+
+
+def _per_channel(name: str, value: float | Sequence[float], channels: int) -> np.ndarray:
+    values = np.atleast_1d(np.asarray(value, np.float64))
+    if values.shape not in ((1,), (channels,)):
+        raise UsageError(f"{name}: expected one number or {channels}, one per channel; got {value!r}.")
+    return np.ascontiguousarray(np.broadcast_to(values, (channels,)))
