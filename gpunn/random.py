@@ -148,7 +148,32 @@ def default_generator() -> Generator:
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed the default generator; everything built afterwards repeats exactly on every device."""
+    """Seed the default generator; everything built afterwards repeats exactly on every device.
+
+    Parameters
+    ----------
+    seed : int
+        Not negative.
+
+    Returns
+    -------
+    Generator
+        The default one.
+
+    Raises
+    ------
+    UsageError
+        If the seed is not a non-negative integer.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> _ = gpunn.manual_seed(7)
+    >>> first = gpunn.rand(3).tolist()
+    >>> _ = gpunn.manual_seed(7)
+    >>> gpunn.rand(3).tolist() == first
+    True
+    """
     return _default.manual_seed(seed)
 
 

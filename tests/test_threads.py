@@ -22,7 +22,10 @@ def _two_threads():
 
 
 def blas_threads() -> list[int]:
-    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    """Threads of the BLAS that was there before the pool was first used: NumPy's. Others' (SciPy's) are not ours."""
+    with threads.single_threaded_blas:
+        ours = {library["filepath"] for library in threads.single_threaded_blas._controller.info()}
+    return [pool["num_threads"] for pool in threadpool_info() if pool["filepath"] in ours]
 
 
 def test_every_item_once() -> None:

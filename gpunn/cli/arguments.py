@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the known word nearest to ``word``, or nothing if none is near."""
-    near = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    spelt = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), list(spelt), n=1, cutoff=0.5)
+    return f"; did you mean '{spelt[near[0]]}'?" if near else ""
 
 
 def whole(minimum: int) -> Callable[[str], int]:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from gpunn import __version__
-from gpunn.cli import summary, train
+from gpunn.cli import eval, predict, summary, train
 from gpunn.cli.arguments import nearest
 from gpunn.errors import DataError, DeviceError, GpunnError, UsageError
 
-_COMMANDS = {"train": train, "summary": summary}
+_COMMANDS = {"train": train, "eval": eval, "predict": predict, "summary": summary}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -96,6 +96,7 @@ def _recording(parser: argparse.ArgumentParser, flags: list[str]) -> Callable[..
     """``parser.add_argument``, noting the flags for suggestions."""
 
     def add(*names: str, **options: Any) -> None:
+        options["help"] = options["help"].replace("%", "%%")  # argparse formats it
         flags.extend(parser.add_argument(*names, **options).option_strings)
 
     return add

@@ -1,6 +1,6 @@
-"""Show a network's layers: shapes, parameters, work and memory.
+"""Show a network's layers: shapes, parameters, work, memory, receptive fields.
 
-For one image. "Fused" layers run within the one before them and store nothing of their own.
+For one item. "Fused" layers run within the one before them and store nothing of their own.
 """
 
 from __future__ import annotations
@@ -10,67 +10,59 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gpunn.cli.arguments import image_shape
+from gpunn.cli.models import MODEL_HELP, known_shape, resolve
+from gpunn.errors import UsageError
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
     """Declare the command's arguments."""
-    add("model", help="a network's name, such as lenet5")
-    add("--input", type=image_shape, metavar="C,H,W", help="shape of one image (default: the network's own)")
+    add("model", help=MODEL_HELP)
+    add("--input", type=_shape, metavar="C,H,W", help="shape of one item (default: the named network's own)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    from gpunn.models import find
-    from gpunn.nn.summary import summarize
+    from gpunn.nn.summary import HEADINGS, NUMBERS, shape_text, summarize
 
-    entry = find(args.model)
-    input_shape = args.input or entry.input_shape
-    summary = summarize(entry.build(input_shape, 10), input_shape)
+    model, input_shape, description = _model(args.model, args.input)
+    summary = summarize(model, input_shape)
+    title = f"{args.model}: {description}; input {shape_text(input_shape)}"
+    if not sys.stdout.isatty():
+        print(title, summary, sep="\n")
+        return 0
 
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{args.model}: {entry.description}; input {_shape(input_shape)}", title_justify="left")
-    for heading in ("layer", "type", "output"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("parameters", "multiply-adds", "activation"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("notes")
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    for heading in HEADINGS:
+        justify: Any = "right" if heading in NUMBERS else "left"
+        table.add_column(heading, justify=justify, overflow="fold")  # on a narrow terminal no digit is lost
     for layer in summary.layers:
-        table.add_row(
-            layer.name,
-            layer.kind,
-            _shape(layer.output_shape),
-            _count(layer.parameters),
-            _count(layer.multiply_adds),
-            _bytes(layer.activation_bytes),
-            "; ".join(layer.notes),
-        )
+        table.add_row(*layer.cells())
     table.add_section()
-    table.add_row(
-        "total",
-        "",
-        "",
-        _count(summary.parameters),
-        _count(summary.multiply_adds),
-        _bytes(summary.activation_bytes),
-        "",
-    )
-    # Elsewhere than on a terminal rich would cut the table at 80 columns.
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    table.add_row(*summary.total())
+    Console().print(table)
     return 0
 
 
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+def _model(text: str, given: tuple[int, ...] | None) -> tuple[Any, tuple[int, ...], str]:
+    """The module that ``text`` names, the shape of its input and what it is."""
+    entry = resolve(text)
+    shape = known_shape(entry) if given is None else given
+    if shape is None:
+        raise UsageError(f"{text}: give the shape of one item with --input, such as --input 1,28,28.")
+    if len(shape) != 3 and ".py:" not in text:
+        numbers = ",".join(map(str, shape))
+        raise UsageError(f"--input: expected channels,height,width such as 1,28,28; got '{numbers}'")
+    build: Any = entry.build  # a network of one's own may take any shape
+    return build(shape, 10), shape, entry.description
 
 
-def _count(n: int) -> str:
-    return f"{n:,}" if n else "-"
-
-
-def _bytes(n: int) -> str:
-    if n < 1024:
-        return f"{n} B" if n else "-"
-    return f"{n / 1024:,.1f} KiB"
+def _shape(text: str) -> tuple[int, ...]:
+    """``C,H,W``, or as many lengths as the model's input has."""
+    parts = text.replace("x", ",").split(",")
+    if not all(p.strip().isdigit() and int(p) > 0 for p in parts):
+        raise argparse.ArgumentTypeError(f"expected channels,height,width such as 1,28,28; got {text!r}")
+    return tuple(int(p) for p in parts)

@@ -8,9 +8,21 @@ from dataclasses import dataclass
 
 from gpunn.errors import UsageError
 from gpunn.models.lenet import LeNet5, convolutional_layers
+from gpunn.models.mlp import MLP
+from gpunn.models.perceptron import Perceptron, PerceptronFit
 from gpunn.nn.module import Module
 
-__all__ = ["MODELS", "LeNet5", "ModelEntry", "build", "convolutional_layers", "find"]
+__all__ = [
+    "MLP",
+    "MODELS",
+    "LeNet5",
+    "ModelEntry",
+    "Perceptron",
+    "PerceptronFit",
+    "build",
+    "convolutional_layers",
+    "find",
+]
 
 
 @dataclass(frozen=True)
@@ -36,8 +48,22 @@ def _lenet5(input_shape: tuple[int, int, int], classes: int) -> LeNet5:
     return LeNet5(input_shape[0], classes, image=input_shape[1:])
 
 
+def _mlp(modern: bool, dropout: float) -> Callable[[tuple[int, int, int], int], MLP]:
+    def build(input_shape: tuple[int, int, int], classes: int) -> MLP:
+        # The lecture pads MNIST to 32x32; other images are taken as they are.
+        pad_to = 32 if input_shape == (1, 28, 28) else None
+        return MLP(input_shape, classes, modern=modern, dropout=dropout, pad_to=pad_to)
+
+    return build
+
+
+_MNIST = (1, 28, 28)
 MODELS: dict[str, ModelEntry] = {
-    "lenet5": ModelEntry(_lenet5, (1, 28, 28), "the lecture's LeNet: 20 and 50 filters of 5x5, 500 hidden units"),
+    "lenet5": ModelEntry(_lenet5, _MNIST, "the lecture's LeNet: 20 and 50 filters of 5x5, 500 hidden units"),
+    "mlp": ModelEntry(_mlp(False, 0.0), _MNIST, "two hidden layers of 1024 units, ReLU"),
+    "mlp-dropout": ModelEntry(_mlp(False, 0.5), _MNIST, "the same with dropout"),
+    "modern-mlp": ModelEntry(_mlp(True, 0.0), _MNIST, "the same with batch norm and PReLU"),
+    "modern-mlp-dropout": ModelEntry(_mlp(True, 0.2), _MNIST, "with batch norm, PReLU and dropout"),
 }
 
 
@@ -57,6 +83,20 @@ def find(name: str) -> ModelEntry:
 
 
 def build(name: str, input_shape: tuple[int, int, int] | None = None, classes: int = 10) -> Module:
-    """Make the network ``name`` for images (C, H, W) and a number of classes."""
+    """Make the network ``name`` for images of ``input_shape`` (C, H, W) and a number of ``classes``.
+
+    Without ``input_shape`` it is the network's customary one.
+
+    Raises
+    ------
+    UsageError
+        If there is no such network, or the images are too small for it.
+
+    Examples
+    --------
+    >>> from gpunn.models import build
+    >>> sum(p.numel() for p in build("lenet5").parameters())
+    1256080
+    """
     entry = find(name)
     return entry.build(entry.input_shape if input_shape is None else input_shape, classes)

@@ -1,7 +1,8 @@
 """Training: the loop, what it reports, and the files it leaves."""
 
-from gpunn.train.callbacks import Callback, DecayLearningRate, EpochRecord, Progress
+from gpunn.train.callbacks import Callback, EpochRecord, Progress
+from gpunn.train.evaluation import Evaluation, evaluate
 from gpunn.train.run_folder import RunFolder
-from gpunn.train.trainer import Evaluation, Trainer
+from gpunn.train.trainer import Trainer
 
-__all__ = ["Callback", "DecayLearningRate", "EpochRecord", "Evaluation", "Progress", "RunFolder", "Trainer"]
+__all__ = ["Callback", "EpochRecord", "Evaluation", "Progress", "RunFolder", "Trainer", "evaluate"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from gpunn.errors import UsageError
-
 if TYPE_CHECKING:
     from gpunn.train.trainer import Trainer
 
@@ -89,22 +87,3 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """At the end, also after an error or Ctrl-C."""
-
-
-class DecayLearningRate(Callback):
-    """Multiply the learning rate of every group by ``factor`` after each epoch.
-
-    Parameters
-    ----------
-    factor : float
-        Above 0; 1 changes nothing.
-    """
-
-    def __init__(self, factor: float) -> None:
-        if not factor > 0:
-            raise UsageError(f"DecayLearningRate: factor: expected a number above 0; got {factor!r}.")
-        self.factor = factor
-
-    def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
-        for group in trainer.optimizer.param_groups:
-            group["lr"] *= self.factor

@@ -6,8 +6,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,26 +16,16 @@ from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
 from gpunn.errors import TrainingError, UsageError
-from gpunn.nn._modes import evaluating
 from gpunn.nn.loss import CrossEntropyLoss
 from gpunn.nn.module import Module
-from gpunn.ops.metrics import update_metrics
+from gpunn.optim.lr_scheduler import ReduceLROnPlateau
 from gpunn.random import default_generator
-from gpunn.tape import no_grad
 from gpunn.train.callbacks import Callback, EpochRecord, Progress
+from gpunn.train.evaluation import Evaluation, Evaluator, Totals, labelled_batch, running
 from gpunn.train.progress import reporter
 from gpunn.train.run_folder import RunFolder, machine, versions
 
 _READ_EVERY = 50  # steps between looks at the totals on a GPU, where each look waits for the device
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean loss and accuracy over the images of a loader."""
-
-    loss: float
-    accuracy_percent: float
-    images: int
 
 
 class Trainer:
@@ -57,6 +46,11 @@ class Trainer:
         ``loss(scores, labels)``, the mean over the batch. :class:`~gpunn.nn.CrossEntropyLoss` if not given.
     device : Device or str
         Where it runs; "auto" is a GPU if there is one that works, else the CPU.
+    scheduler : learning-rate schedule, optional
+        From ``gpunn.optim.lr_scheduler``, holding the optimiser. A ``ReduceLROnPlateau`` is given the test
+        loss, or the training loss where nothing is tested.
+    scheduler_every : "epoch" or "step"
+        When ``scheduler.step()`` is called: after every epoch and its test, or after every step.
     capture : bool
         Record the step and replay it, where the device has kernels. False runs it as it is written.
     out : path-like, optional
@@ -90,6 +84,8 @@ class Trainer:
         loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         *,
         device: Device | str = "auto",
+        scheduler: Any = None,
+        scheduler_every: str = "epoch",
         capture: bool = True,
         out: str | os.PathLike[str] | None = None,
         log: str | None = "auto",
@@ -102,24 +98,30 @@ class Trainer:
                 "Trainer: the optimiser holds none of the model's parameters, so nothing would be trained; "
                 "build it from this model's .parameters()."
             )
+        if scheduler_every not in ("epoch", "step"):
+            raise UsageError(f"Trainer: scheduler_every: expected 'epoch' or 'step'; got {scheduler_every!r}.")
+        if scheduler is not None and scheduler.optimizer is not optimizer:
+            raise UsageError("Trainer: the schedule holds another optimiser; build it from the one given here.")
+        if isinstance(scheduler, ReduceLROnPlateau) and scheduler_every == "step":
+            raise UsageError("Trainer: ReduceLROnPlateau watches whole epochs; use scheduler_every='epoch'.")
         shown = reporter(log)
         self.device = get_device(device)
         self.folder = None if out is None else RunFolder(out)
         self.model = model.to(self.device)
         self.optimizer = optimizer
         self.loss = CrossEntropyLoss() if loss is None else loss
+        self.scheduler = scheduler
+        self.scheduler_every = scheduler_every
         self.capture = capture
         self.callbacks = [*([shown] if shown else []), *callbacks]
         self.epoch = 0
         self.step = 0
         self.history: list[EpochRecord] = []
         self._config = dict(config or {})
-        # sum of loss * rows, correct, rows: the step's launches are bound to these arrays for good.
-        self._train_totals = self.device.zeros((3,), np.float64)
-        self._test_totals = self.device.zeros((3,), np.float64)
+        self._totals = Totals(self.device)
         self._read_every = 1 if self.device.xp is np else _READ_EVERY
         self._train_step = capture_step(self._train) if capture else self._train
-        self._test_step = capture_step(self._test) if capture else self._test
+        self._evaluator = Evaluator(self.model, self.loss, self.device, capture)
 
     # -- the steps ---------------------------------------------------------------------------
 
@@ -129,13 +131,7 @@ class Trainer:
         loss = self.loss(scores, labels)
         loss.backward()
         self.optimizer.step()
-        update_metrics(self.device, self._train_totals, loss.array, scores.array, labels.array)
-
-    def _test(self, x: Tensor, labels: Tensor) -> None:
-        with no_grad():
-            scores = self.model(x)
-            loss = self.loss(scores, labels)
-        update_metrics(self.device, self._test_totals, loss.array, scores.array, labels.array)
+        self._totals.add(loss, scores, labels)
 
     # -- training ----------------------------------------------------------------------------
 
@@ -183,12 +179,13 @@ class Trainer:
         config = self._describe(train_loader, epochs, max_steps)
         if not self.model.training:  # else inner modules that were frozen by .eval() stay so
             self.model.train()
-        with self._running(), contextlib.ExitStack() as ending:
+        with running(self.device), contextlib.ExitStack() as ending:
             for callback in self.callbacks:
                 ending.callback(callback.on_fit_end, self)
                 callback.on_fit_begin(self, last_epoch, steps)
             while self.epoch < last_epoch and self.step != last_step:
                 record = self._run_epoch(train_loader, test_loader, last_epoch, last_step)
+                self._schedule_epoch(record)
                 if self.folder is not None:
                     self.folder.save(self.model, record, config)
                 self.history.append(record)
@@ -200,12 +197,14 @@ class Trainer:
         epoch, done = self.epoch + 1, 0
         steps = len(train_loader) if last_step is None else min(len(train_loader), last_step - self.step)
         start = time.perf_counter()
-        self._train_totals.fill(0)
+        self._totals.clear()
         for done, batch in enumerate(train_loader, 1):
-            self._train_step(*self._batch(batch))
+            self._train_step(*labelled_batch(batch, self.device))
             self.step += 1
+            if self.scheduler is not None and self.scheduler_every == "step":
+                self.scheduler.step()
             if done % self._read_every == 0 or done == steps:
-                seen = self._read(self._train_totals)
+                seen = self._totals.read()
                 elapsed = time.perf_counter() - start
                 self._refuse_not_finite(
                     seen.loss, f"the training loss became {seen.loss}", (done - 1) % self._read_every
@@ -233,6 +232,14 @@ class Trainer:
             lr=float(self.optimizer.param_groups[0]["lr"]),
         )
 
+    def _schedule_epoch(self, record: EpochRecord) -> None:
+        if self.scheduler is None or self.scheduler_every == "step":
+            return
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(record.train_loss if record.test_loss is None else record.test_loss)
+        else:
+            self.scheduler.step()
+
     def evaluate(self, loader: Iterable[Any]) -> Evaluation:
         """Mean loss and accuracy over ``loader``, in evaluation mode; modes are as before afterwards.
 
@@ -241,33 +248,7 @@ class Trainer:
         UsageError
             If the loader gives no batch.
         """
-        with self._running(), evaluating(self.model):
-            self._test_totals.fill(0)
-            for batch in loader:
-                self._test_step(*self._batch(batch))
-            return self._read(self._test_totals)
-
-    @contextlib.contextmanager
-    def _running(self) -> Iterator[None]:
-        """On this device, and without NumPy's warnings: a loss that is not finite is told of by name and step."""
-        with self.device.active(), np.errstate(all="ignore"):
-            yield
-
-    def _batch(self, batch: Any) -> tuple[Tensor, Tensor]:
-        if not isinstance(batch, tuple | list) or len(batch) != 2 or not all(isinstance(t, Tensor) for t in batch):
-            raise UsageError(
-                "Trainer: expected the loader to give pairs of tensors (images, labels); got "
-                f"{type(batch).__name__}{f' of {len(batch)}' if isinstance(batch, tuple | list) else ''}."
-            )
-        images, labels = batch[0].to(self.device), batch[1].to(self.device)
-        return images, labels.to(np.int64) if labels.dtype.kind in "iu" else labels
-
-    def _read(self, totals: Any) -> Evaluation:
-        """The totals as means; waits for the device, and raises what its kernels reported."""
-        loss, correct, rows = self.device.to_host(totals).tolist()
-        if not rows:
-            raise UsageError("Trainer: the loader gave no images.")
-        return Evaluation(loss / rows, 100 * correct / rows, int(rows))
+        return self._evaluator(loader)
 
     def _refuse_not_finite(self, loss: float, what: str, steps_before: int) -> None:
         if math.isfinite(loss):
@@ -297,6 +278,9 @@ class Trainer:
             },
             "loss": repr(self.loss),
             "optimizer": {"class": type(self.optimizer).__name__, "groups": groups},
+            "scheduler": None
+            if self.scheduler is None
+            else {"class": type(self.scheduler).__name__, "every": self.scheduler_every},
             "data": {
                 "class": type(dataset).__name__,
                 "items": None if dataset is None else len(dataset),

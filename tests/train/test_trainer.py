@@ -14,8 +14,8 @@ from gpunn import nn
 from gpunn._device import device
 from gpunn.data import DataLoader, TensorDataset
 from gpunn.errors import DeviceError, LabelError, TrainingError, UsageError
-from gpunn.optim import SGD
-from gpunn.train import Callback, DecayLearningRate, Trainer
+from gpunn.optim import SGD, lr_scheduler
+from gpunn.train import Callback, Trainer, evaluate
 
 FIELDS = [
     "epoch",
@@ -50,10 +50,11 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 3))
 
 
-def made(model: nn.Module | None = None, lr: float = 0.1, **options) -> Trainer:
+def made(model: nn.Module | None = None, lr: float = 0.1, schedule=None, **options) -> Trainer:
     model = network() if model is None else model
-    options = {"device": "cpu", "log": None, **options}
-    return Trainer(model, SGD(model.parameters(), lr=lr, momentum=0.9), **options)
+    optimizer = SGD(model.parameters(), lr=lr, momentum=0.9)
+    options = {"device": "cpu", "log": None, "scheduler": schedule and schedule(optimizer), **options}
+    return Trainer(model, optimizer, **options)
 
 
 def loaders(batch_size: int = 16, n: int = 60) -> tuple[DataLoader, DataLoader]:
@@ -108,12 +109,60 @@ def test_learns_and_records_every_epoch() -> None:
     assert spy.progress[3].loss == history[0].train_loss
 
 
-def test_the_learning_rate_decays_after_every_epoch() -> None:
-    trainer = made(lr=0.1, callbacks=[DecayLearningRate(0.5)])
+def test_a_schedule_steps_after_every_epoch() -> None:
+    trainer = made(lr=0.1, schedule=lambda o: lr_scheduler.ExponentialLR(o, 0.5))
     trainer.fit(*loaders(), epochs=3)
     assert [r.lr for r in trainer.history] == [0.1, 0.05, 0.025]
-    with pytest.raises(UsageError, match="factor: expected a number above 0; got 0"):
-        DecayLearningRate(0)
+
+
+@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+def test_a_schedule_steps_after_every_step(where) -> None:
+    rates = []
+
+    class Watch(Callback):
+        def on_progress(self, trainer, progress):
+            rates.append(trainer.optimizer.param_groups[0]["lr"])
+
+    trainer = made(
+        lr=0.1,
+        schedule=lambda o: lr_scheduler.LambdaLR(o, lambda step: 1 / (1 + step)),
+        scheduler_every="step",
+        callbacks=[Watch()],
+        device=where,
+    )
+    trainer.fit(*loaders(), epochs=2)
+    assert rates == pytest.approx([0.1 / (1 + step) for step in range(1, 9)])
+
+
+def test_plateau_watches_the_test_loss_or_the_training_loss() -> None:
+    for test in (True, False):
+        trainer = made(lr=1e-12, schedule=lambda o: lr_scheduler.ReduceLROnPlateau(o, factor=0.1, patience=0))
+        train_loader, test_loader = loaders()
+        trainer.fit(train_loader, test_loader if test else None, epochs=3)
+        assert [r.lr for r in trainer.history] == pytest.approx([1e-12, 1e-12, 1e-12])
+        assert trainer.scheduler.best == pytest.approx(
+            min(r.test_loss if test else r.train_loss for r in trainer.history), rel=1e-4
+        )
+
+
+def test_refuses_a_schedule_that_does_not_fit() -> None:
+    model = network()
+    other = SGD(network().parameters(), lr=0.1)
+    with pytest.raises(UsageError, match="holds another optimiser"):
+        made(model, schedule=lambda _: lr_scheduler.StepLR(other, 1))
+    with pytest.raises(UsageError, match="expected 'epoch' or 'step'; got 'batch'"):
+        made(model, scheduler_every="batch")
+    with pytest.raises(UsageError, match="watches whole epochs"):
+        made(model, schedule=lr_scheduler.ReduceLROnPlateau, scheduler_every="step")
+
+
+def test_evaluate_is_the_trainers_test() -> None:
+    trainer = made()
+    test_loader = loaders()[1]
+    assert evaluate(trainer.model, test_loader) == trainer.evaluate(test_loader)
+    assert trainer.model.training
+    with pytest.raises(UsageError, match="the model has no parameters"):
+        evaluate(nn.ReLU(), test_loader)
 
 
 def test_a_second_fit_goes_on() -> None:
@@ -374,4 +423,4 @@ def test_trains_on_the_emulator_as_on_the_cpu(emulator, capture) -> None:
     if capture:
         # One graph for the batches of 16 and one for the last 12; in the test for 20 and for 5.
         assert ours._train_step.graphs == 2
-        assert ours._test_step.graphs == 2
+        assert ours._evaluator._step.graphs == 2

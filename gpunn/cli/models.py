@@ -1,0 +1,100 @@
+"""Which network the command line means: a name of the model zoo, or a class in one's own file."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from gpunn.cli.arguments import nearest
+from gpunn.errors import UsageError
+
+if TYPE_CHECKING:
+    from gpunn.models import ModelEntry
+    from gpunn.nn.module import Module
+
+MODEL_HELP = "a network's name, such as lenet5, or file.py:Net for a class or function of your own"
+
+
+def resolve(text: str) -> ModelEntry:
+    """The network that ``text`` names.
+
+    ``file.py:Net`` is a Module class, or a function that returns one, in a Python file. It is called
+    with ``input_shape=(C, H, W)`` and ``classes=`` if it has parameters of these names, else without. Its
+    attribute ``input_shape``, if it has one, is the customary shape of an image.
+
+    Raises
+    ------
+    UsageError
+        If there is no such network or file, or the file cannot be run; the message says why.
+    """
+    from gpunn.models import ModelEntry, find
+
+    path, colon, name = text.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        if text.endswith(".py"):
+            raise UsageError(f"model {text!r}: expected file.py:Net, with the name of the class behind a colon.")
+        return find(text)
+    make = _attribute(_run_file(Path(path)), path, name)
+    shape = tuple(getattr(make, "input_shape", ()))
+    return ModelEntry(_builder(make, text), shape if len(shape) == 3 else (0, 0, 0), f"from {path}")
+
+
+def known_shape(entry: ModelEntry) -> tuple[int, int, int] | None:
+    """The customary (C, H, W) of an entry, None where one's own class does not say."""
+    return entry.input_shape if all(entry.input_shape) else None
+
+
+def absolute(text: str) -> str:
+    """The name of a model, with the whole path of a file: it must hold from every folder."""
+    path, colon, name = text.rpartition(":")
+    return f"{Path(path).resolve()}:{name}" if colon else text
+
+
+def _run_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"model: there is no file {path}; expected file.py:Net.")
+    spec = importlib.util.spec_from_file_location(f"gpunn_user_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises, told in one line
+        raise UsageError(f"model: {path} could not be run: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _attribute(module: ModuleType, path: str, name: str) -> Callable[..., Any]:
+    from gpunn.nn.module import Module
+
+    make = getattr(module, name, None)
+    if make is None:
+        classes = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Module)]
+        raise UsageError(f"model: {path} has no {name!r}{nearest(name, classes) or '; it has ' + ', '.join(classes)}")
+    if not callable(make):
+        raise UsageError(f"model: {name!r} in {path} is {type(make).__name__}; expected a Module class or a function.")
+    return make  # type checked when it has been called
+
+
+def _builder(make: Callable[..., Any], text: str) -> Callable[[tuple[int, int, int], int], Module]:
+    def build(input_shape: tuple[int, int, int], classes: int) -> Module:
+        from gpunn.nn.module import Module
+
+        offered = {"input_shape": input_shape, "classes": classes}
+        taken = set(inspect.signature(make).parameters)
+        try:
+            made = make(**{name: value for name, value in offered.items() if name in taken})
+        except TypeError as error:
+            raise UsageError(
+                f"model {text!r} could not be built: {error}. It is called with input_shape= and classes= if it "
+                "has such parameters, and nothing else; give the others defaults."
+            ) from error
+        if not isinstance(made, Module):
+            raise UsageError(f"model {text!r}: expected a gpunn.nn.Module; got {type(made).__name__}.")
+        return made
+
+    return build

@@ -1,0 +1,50 @@
+"""Say what is on images: classes with probabilities, by a trained network.
+
+Images are turned to grey or RGB, resized to what the network takes, and standardised as its training
+images were. Digits and MNIST are bright on dark; --invert is for dark ink on paper.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunn.cli.arguments import whole
+from gpunn.cli.run import RUN_HELP, Run
+
+
+def add_arguments(add: Callable[..., Any]) -> None:
+    """Declare the command's arguments."""
+    add("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG or whatever Pillow reads")
+    add("--run", dest="run_folder", required=True, metavar="RUN", help=RUN_HELP)
+    add("--top", type=whole(1), default=3, metavar="N", help="how many classes to show (default: 3)")
+    add("--invert", action="store_true", help="exchange bright and dark first")
+    add("--device", default="cpu", metavar="NAME", help="cpu (the default), cuda, emulator, ...")
+
+
+def run(args: argparse.Namespace) -> int:
+    """One line per image."""
+    trained = Run(args.run_folder)
+
+    from gpunn._creation import tensor
+    from gpunn._device import device
+    from gpunn.data.image import read_image
+    from gpunn.nn.functional import softmax
+    from gpunn.tape import no_grad
+
+    home = device(args.device)
+    channels, height, width = trained.input_shape
+    pictures = [read_image(path, channels, (height, width)) for path in args.images]
+    model = trained.model().to(home).eval()
+    for path, picture in zip(args.images, pictures, strict=True):
+        x = trained.standardise(255 - picture if args.invert else picture)
+        with no_grad():
+            probabilities = softmax(model(tensor(x[None], device=home)), 1).numpy()[0]
+        best = np.argsort(-probabilities, kind="stable")[: args.top]
+        shown = ", ".join(f"{trained.classes[i]} {100 * probabilities[i]:.1f} %" for i in best)
+        print(f"{path}: {shown}")
+    return 0

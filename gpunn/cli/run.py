@@ -1,0 +1,80 @@
+"""A finished run's folder, opened again: its network, its weights, and what they were trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunn.cli.models import resolve
+from gpunn.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from gpunn.nn.module import Module
+
+RUN_HELP = "a folder that gpunn train --out wrote"
+
+
+class Run:
+    """What ``config.json`` and ``model.safetensors`` in a folder say.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Raises
+    ------
+    UsageError
+        If it is not the folder of a run.
+    DataError
+        If its files are damaged or not written by ``gpunn train``.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        missing = [name for name in ("config.json", "model.safetensors") if not (self.folder / name).is_file()]
+        if missing:
+            state = f"has no {' and no '.join(missing)}" if self.folder.is_dir() else "does not exist"
+            raise UsageError(f"expected {RUN_HELP}; {self.folder} {state}.")
+        try:
+            config = json.loads((self.folder / "config.json").read_text())
+            model, data = config["model"], config["data"]
+            self.name: str = model["name"]
+            c, h, w = (int(n) for n in model["input_shape"])
+            self.input_shape = (c, h, w)
+            self.classes = [str(name) for name in data["classes"]]
+            self.data_name: str = data["name"]
+            self.data_folder = None if data["folder"] is None else Path(data["folder"])
+            self.image_size: int | None = data["image_size"]
+            self.statistics: tuple[list[float], list[float]] = data["mean"], data["std"]
+            self._mean, self._std = (np.array(data[k], np.float32).reshape(-1, 1, 1) for k in ("mean", "std"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{self.folder / 'config.json'}: not a configuration that gpunn train wrote: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        from gpunn.serialize import read_metadata
+
+        self.epoch = read_metadata(self.folder / "model.safetensors").get("epoch", "?")
+
+    def model(self) -> Module:
+        """The network with the run's weights."""
+        from gpunn.serialize import load_file
+
+        model = resolve(self.name).build(self.input_shape, len(self.classes))
+        model.load_state_dict(load_file(self.folder / "model.safetensors"))
+        return model
+
+    def standardise(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 pixels (C, H, W) as the training images were: float32."""
+        return (pixels.astype(np.float32) / np.float32(255) - self._mean) / self._std
+
+    def check_fits(self, dataset: Any) -> None:
+        """Refuse data of other images or another number of classes."""
+        if tuple(dataset.input_shape) != self.input_shape or len(dataset.classes) != len(self.classes):
+            raise UsageError(
+                f"{self.folder}: its network takes images {self.input_shape} and tells {len(self.classes)} classes; "
+                f"the data has {tuple(dataset.input_shape)} and {len(dataset.classes)}."
+            )

@@ -1,0 +1,144 @@
+"""Testing: mean loss and accuracy over the batches of a loader."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn._capture import capture as capture_step
+from gpunn._device import Device
+from gpunn._tensor import Tensor
+from gpunn.errors import UsageError
+from gpunn.nn._modes import evaluating
+from gpunn.nn.loss import CrossEntropyLoss
+from gpunn.nn.module import Module
+from gpunn.ops.metrics import update_metrics
+from gpunn.tape import no_grad
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean ``loss`` and ``accuracy_percent`` over a loader, and how many ``images`` it gave."""
+
+    loss: float
+    accuracy_percent: float
+    images: int
+
+
+class Totals:
+    """Running sums of loss and correct answers in device memory: adding to them waits for nothing.
+
+    Parameters
+    ----------
+    device : Device
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        # sum of loss * rows, correct, rows: a captured step is bound to this array for good.
+        self.array = device.zeros((3,), np.float64)
+
+    def clear(self) -> None:
+        """Start over."""
+        self.array.fill(0)
+
+    def add(self, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
+        """Count a batch, whose mean loss is ``loss``."""
+        update_metrics(self.device, self.array, loss.array, scores.array, labels.array)
+
+    def read(self) -> Evaluation:
+        """The means; waits for the device, and raises what its kernels reported."""
+        loss, correct, rows = self.device.to_host(self.array).tolist()
+        if not rows:
+            raise UsageError("evaluate: the loader gave no images.")
+        return Evaluation(loss / rows, 100 * correct / rows, int(rows))
+
+
+class Evaluator:
+    """Tests a model on a device, each batch one captured launch where the device can do that.
+
+    Parameters
+    ----------
+    model : Module
+        On ``device``; gives scores (N, classes).
+    loss : callable
+        ``loss(scores, labels)``, the mean over the batch.
+    device : Device
+    capture : bool
+        Record the step and replay it, where the device has kernels.
+    """
+
+    def __init__(self, model: Module, loss: Callable[[Tensor, Tensor], Tensor], device: Device, capture: bool) -> None:
+        self.model, self.loss, self.device = model, loss, device
+        self._totals = Totals(device)
+        self._step = capture_step(self._test) if capture else self._test
+
+    def _test(self, x: Tensor, labels: Tensor) -> None:
+        with no_grad():
+            scores = self.model(x)
+            loss = self.loss(scores, labels)
+        self._totals.add(loss, scores, labels)
+
+    def __call__(self, loader: Iterable[Any]) -> Evaluation:
+        """Mean loss and accuracy over ``loader`` in evaluation mode; modes are as before afterwards."""
+        with running(self.device), evaluating(self.model):
+            self._totals.clear()
+            for batch in loader:
+                self._step(*labelled_batch(batch, self.device))
+            return self._totals.read()
+
+
+def evaluate(
+    model: Module,
+    loader: Iterable[Any],
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    *,
+    capture: bool = True,
+) -> Evaluation:
+    """Test a model: mean loss and accuracy.
+
+    Parameters
+    ----------
+    model : Module
+        Gives scores (N, classes); run where its first parameter is, in evaluation mode.
+    loader : iterable of (images, labels)
+    loss : callable, optional
+        ``loss(scores, labels)``, the mean over the batch. :class:`~gpunn.nn.CrossEntropyLoss` if not given.
+    capture : bool
+        Record the step and replay it, where the device has kernels.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    UsageError
+        If the loader gives no batch, or something other than pairs of tensors; or the model has no parameters.
+    """
+    first = next(model.parameters(), None)
+    if first is None:
+        raise UsageError("evaluate: the model has no parameters, so nothing says where it is.")
+    return Evaluator(model, CrossEntropyLoss() if loss is None else loss, first.device, capture)(loader)
+
+
+@contextlib.contextmanager
+def running(device: Device) -> Iterator[None]:
+    """On this device, and without NumPy's warnings: a loss that is not finite is told of by name and step."""
+    with device.active(), np.errstate(all="ignore"):
+        yield
+
+
+def labelled_batch(batch: Any, device: Device) -> tuple[Tensor, Tensor]:
+    """A loader's pair on the device, integer labels as int64."""
+    if not isinstance(batch, tuple | list) or len(batch) != 2 or not all(isinstance(t, Tensor) for t in batch):
+        raise UsageError(
+            "expected the loader to give pairs of tensors (images, labels); got "
+            f"{type(batch).__name__}{f' of {len(batch)}' if isinstance(batch, tuple | list) else ''}."
+        )
+    images, labels = batch[0].to(device), batch[1].to(device)
+    return images, labels.to(np.int64) if labels.dtype.kind in "iu" else labels
