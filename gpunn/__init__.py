@@ -13,22 +13,99 @@ import numpy as np
 
 from gpunn import errors
 from gpunn._capture import capture
-from gpunn._creation import arange, from_numpy, ones, rand, randn, tensor, zeros
+from gpunn._creation import (
+    arange,
+    as_tensor,
+    empty,
+    empty_like,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    is_tensor,
+    linspace,
+    ones,
+    ones_like,
+    scalar_tensor,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from gpunn._creation_random import rand, rand_like, randint, randn, randn_like, randperm
 from gpunn._device import device
 from gpunn._gradcheck import gradcheck
 from gpunn._tensor import Tensor
 from gpunn._version import __version__
 from gpunn.random import Generator, manual_seed
 from gpunn.serialize import load_file, save_file
-from gpunn.tape import no_grad
+from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
-    from gpunn import cuda, data, models, nn, optim, train
+    from gpunn import autograd, cuda, data, models, nn, optim, train
+    from gpunn._function import Function
+    from gpunn.ops.arithmetic import add, clone, div, floor_divide, mul, neg, remainder, sub
+    from gpunn.ops.cat import cat, concat, concatenate, stack
+    from gpunn.ops.clamp import clamp, clip
+    from gpunn.ops.compare import all_ as all
+    from gpunn.ops.compare import allclose, equal, isfinite, isinf, isnan, logical_not
+    from gpunn.ops.compare import any_ as any
+    from gpunn.ops.erf import erf
+    from gpunn.ops.expand import broadcast_to
+    from gpunn.ops.extremum import amax, amin, argmax, argmin, maximum, minimum
+    from gpunn.ops.extremum import max_ as max
+    from gpunn.ops.extremum import min_ as min
+    from gpunn.ops.flip import flip
+    from gpunn.ops.indexing import gather, index_select, masked_select, narrow, nonzero, select, take_along_dim
+    from gpunn.ops.log_softmax import log_softmax
+    from gpunn.ops.matmul import bmm, matmul, mm
+    from gpunn.ops.norm import norm
+    from gpunn.ops.permute import movedim, permute, t, transpose
+    from gpunn.ops.power import pow_ as pow
+    from gpunn.ops.reduce import mean, prod
+    from gpunn.ops.reduce import sum_ as sum
+    from gpunn.ops.relu import relu
+    from gpunn.ops.shape import flatten, ravel, reshape, squeeze, unflatten, unsqueeze
+    from gpunn.ops.sigmoid import sigmoid
+    from gpunn.ops.softmax import softmax
+    from gpunn.ops.split import chunk, split, unbind
+    from gpunn.ops.tanh import tanh
+    from gpunn.ops.tril import tril, triu
+    from gpunn.ops.unary import (
+        abs_ as abs,
+    )
+    from gpunn.ops.unary import (
+        ceil,
+        cos,
+        exp,
+        expm1,
+        floor,
+        log,
+        log1p,
+        reciprocal,
+        rsqrt,
+        sign,
+        sin,
+        sqrt,
+        square,
+    )
+    from gpunn.ops.unary import (
+        round_ as round,
+    )
+    from gpunn.ops.variance import std, var
+    from gpunn.ops.where import masked_fill, where
     from gpunn.train import Trainer
 
 float32 = np.dtype("float32")
 float64 = np.dtype("float64")
+int32 = np.dtype("int32")
 int64 = np.dtype("int64")
+uint8 = np.dtype("uint8")
+# PyTorch's other names, which are Python's types' too: only as gpunn.float and so on.
+bool = np.dtype("bool")
+double = float64
+float = float32
+int = int32
+long = int64
 
 # name -> the module that has it, or is it
 _LAZY = {
@@ -39,37 +116,240 @@ _LAZY = {
     "optim": "gpunn.optim",
     "train": "gpunn.train",
     "Trainer": "gpunn.train",
+    "log_softmax": "gpunn.ops.log_softmax",
+    "relu": "gpunn.ops.relu",
+    "sigmoid": "gpunn.ops.sigmoid",
+    "softmax": "gpunn.ops.softmax",
+    "tanh": "gpunn.ops.tanh",
+    "Function": "gpunn._function",
+    "abs": "gpunn.ops.unary",
+    "add": "gpunn.ops.arithmetic",
+    "all": "gpunn.ops.compare",
+    "allclose": "gpunn.ops.compare",
+    "amax": "gpunn.ops.extremum",
+    "amin": "gpunn.ops.extremum",
+    "any": "gpunn.ops.compare",
+    "argmax": "gpunn.ops.extremum",
+    "argmin": "gpunn.ops.extremum",
+    "autograd": "gpunn.autograd",
+    "bmm": "gpunn.ops.matmul",
+    "broadcast_to": "gpunn.ops.expand",
+    "cat": "gpunn.ops.cat",
+    "ceil": "gpunn.ops.unary",
+    "chunk": "gpunn.ops.split",
+    "clamp": "gpunn.ops.clamp",
+    "clip": "gpunn.ops.clamp",
+    "clone": "gpunn.ops.arithmetic",
+    "concat": "gpunn.ops.cat",
+    "concatenate": "gpunn.ops.cat",
+    "cos": "gpunn.ops.unary",
+    "div": "gpunn.ops.arithmetic",
+    "equal": "gpunn.ops.compare",
+    "erf": "gpunn.ops.erf",
+    "exp": "gpunn.ops.unary",
+    "expm1": "gpunn.ops.unary",
+    "flatten": "gpunn.ops.shape",
+    "flip": "gpunn.ops.flip",
+    "floor": "gpunn.ops.unary",
+    "floor_divide": "gpunn.ops.arithmetic",
+    "gather": "gpunn.ops.indexing",
+    "index_select": "gpunn.ops.indexing",
+    "isfinite": "gpunn.ops.compare",
+    "isinf": "gpunn.ops.compare",
+    "isnan": "gpunn.ops.compare",
+    "log": "gpunn.ops.unary",
+    "log1p": "gpunn.ops.unary",
+    "logical_not": "gpunn.ops.compare",
+    "masked_fill": "gpunn.ops.where",
+    "masked_select": "gpunn.ops.indexing",
+    "matmul": "gpunn.ops.matmul",
+    "max": "gpunn.ops.extremum",
+    "maximum": "gpunn.ops.extremum",
+    "mean": "gpunn.ops.reduce",
+    "min": "gpunn.ops.extremum",
+    "minimum": "gpunn.ops.extremum",
+    "mm": "gpunn.ops.matmul",
+    "movedim": "gpunn.ops.permute",
+    "mul": "gpunn.ops.arithmetic",
+    "narrow": "gpunn.ops.indexing",
+    "neg": "gpunn.ops.arithmetic",
+    "nonzero": "gpunn.ops.indexing",
+    "norm": "gpunn.ops.norm",
+    "permute": "gpunn.ops.permute",
+    "pow": "gpunn.ops.power",
+    "prod": "gpunn.ops.reduce",
+    "ravel": "gpunn.ops.shape",
+    "reciprocal": "gpunn.ops.unary",
+    "remainder": "gpunn.ops.arithmetic",
+    "reshape": "gpunn.ops.shape",
+    "round": "gpunn.ops.unary",
+    "rsqrt": "gpunn.ops.unary",
+    "select": "gpunn.ops.indexing",
+    "sign": "gpunn.ops.unary",
+    "sin": "gpunn.ops.unary",
+    "split": "gpunn.ops.split",
+    "sqrt": "gpunn.ops.unary",
+    "square": "gpunn.ops.unary",
+    "squeeze": "gpunn.ops.shape",
+    "stack": "gpunn.ops.cat",
+    "std": "gpunn.ops.variance",
+    "sub": "gpunn.ops.arithmetic",
+    "sum": "gpunn.ops.reduce",
+    "t": "gpunn.ops.permute",
+    "take_along_dim": "gpunn.ops.indexing",
+    "transpose": "gpunn.ops.permute",
+    "tril": "gpunn.ops.tril",
+    "triu": "gpunn.ops.tril",
+    "unbind": "gpunn.ops.split",
+    "unflatten": "gpunn.ops.shape",
+    "unsqueeze": "gpunn.ops.shape",
+    "var": "gpunn.ops.variance",
+    "where": "gpunn.ops.where",
 }
 
 __all__ = [
+    "Function",
     "Generator",
     "Tensor",
     "Trainer",
     "__version__",
+    "abs",
+    "add",
+    "all",
+    "allclose",
+    "amax",
+    "amin",
+    "any",
     "arange",
+    "argmax",
+    "argmin",
+    "as_tensor",
+    "autograd",
+    "bmm",
+    "bool",
+    "broadcast_to",
     "capture",
+    "cat",
+    "ceil",
+    "chunk",
+    "clamp",
+    "clip",
+    "clone",
+    "concat",
+    "concatenate",
+    "cos",
     "cuda",
     "data",
     "device",
+    "div",
+    "double",
+    "empty",
+    "empty_like",
+    "enable_grad",
+    "equal",
+    "erf",
     "errors",
+    "exp",
+    "expm1",
+    "eye",
+    "flatten",
+    "flip",
+    "float",
     "float32",
     "float64",
+    "floor",
+    "floor_divide",
     "from_numpy",
+    "full",
+    "full_like",
+    "gather",
     "gradcheck",
+    "index_select",
+    "int",
+    "int32",
     "int64",
+    "is_grad_enabled",
+    "is_tensor",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "linspace",
     "load_file",
+    "log",
+    "log1p",
+    "log_softmax",
+    "logical_not",
+    "long",
     "manual_seed",
+    "masked_fill",
+    "masked_select",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "mm",
     "models",
+    "movedim",
+    "mul",
+    "narrow",
+    "neg",
     "nn",
     "no_grad",
+    "nonzero",
+    "norm",
     "ones",
+    "ones_like",
     "optim",
+    "permute",
+    "pow",
+    "prod",
     "rand",
+    "rand_like",
+    "randint",
     "randn",
+    "randn_like",
+    "randperm",
+    "ravel",
+    "reciprocal",
+    "relu",
+    "remainder",
+    "reshape",
+    "round",
+    "rsqrt",
     "save_file",
+    "scalar_tensor",
+    "select",
+    "set_grad_enabled",
+    "sigmoid",
+    "sign",
+    "sin",
+    "softmax",
+    "split",
+    "sqrt",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "sub",
+    "sum",
+    "t",
+    "take_along_dim",
+    "tanh",
     "tensor",
     "train",
+    "transpose",
+    "tril",
+    "triu",
+    "uint8",
+    "unbind",
+    "unflatten",
+    "unsqueeze",
+    "var",
+    "where",
     "zeros",
+    "zeros_like",
 ]
 
 
@@ -77,7 +357,10 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'gpunn' has no attribute {name!r}")
     module = importlib.import_module(_LAZY[name])
-    return module if module.__name__ == f"gpunn.{name}" else getattr(module, name)
+    if module.__name__ == f"gpunn.{name}":
+        return module
+    # A function called like one of Python's own, such as max, ends in _ where it is defined.
+    return getattr(module, name if hasattr(module, name) else f"{name}_")
 
 
 def __dir__() -> list[str]:

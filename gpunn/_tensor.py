@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,17 @@ from gpunn import _capture, tape
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._layout import logical, physical
+from gpunn._tensor_convert import ConversionMethods
+from gpunn._tensor_inplace import InPlaceMethods
 from gpunn._tensor_math import MathMethods
+from gpunn._tensor_reduce import ReductionMethods
 from gpunn._tensor_shape import ShapeMethods
-from gpunn.errors import DTypeError, ShapeError, UsageError
+from gpunn.errors import DTypeError, UsageError
+
+_RETAIN = "retain_grad"  # the key of its hook on a node: once, however often it is asked for
 
 
-class Tensor(MathMethods, ShapeMethods):
+class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, ConversionMethods):
     """A multi-dimensional array with gradients.
 
     Parameters
@@ -38,9 +45,8 @@ class Tensor(MathMethods, ShapeMethods):
         Sum of the gradients that ``backward()`` calls have delivered since it was None.
     """
 
-    __slots__ = ("__weakref__", "_node", "_version", "array", "device", "grad", "requires_grad")
+    __slots__ = ("__weakref__", "_hooks", "_node", "_version", "array", "device", "grad", "requires_grad")
     __array_ufunc__ = None  # so that numpy.float32(2) * t reaches __rmul__, not NumPy's loop
-    __hash__ = object.__hash__
 
     def __init__(self, array: Any, device: Device | str = "cpu", requires_grad: bool = False) -> None:
         self.device = get_device(device)
@@ -56,6 +62,7 @@ class Tensor(MathMethods, ShapeMethods):
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
         self._node: tape.Node | None = None
+        self._hooks: dict[object, tape.Hook] | None = None
         self._version = tape.Version()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -75,6 +82,7 @@ class Tensor(MathMethods, ShapeMethods):
         self.requires_grad = False
         self.grad = None
         self._node = None
+        self._hooks = None
         self._version = tape.Version()
         return self
 
@@ -131,6 +139,9 @@ class Tensor(MathMethods, ShapeMethods):
         """Number of elements."""
         return self.size_
 
+    nelement = numel
+    ndimension = dim
+
     def __len__(self) -> int:
         if not self.shape:
             raise UsageError("len() of a 0-d tensor")
@@ -165,9 +176,10 @@ class Tensor(MathMethods, ShapeMethods):
         Raises
         ------
         UsageError
-            If the tensor requires a gradient, as in PyTorch: ``.detach().numpy()`` says that it is meant.
+            If the tensor requires a gradient and ops are being recorded, as in PyTorch: ``.detach().numpy()`` says
+            that it is meant.
         """
-        if self.requires_grad:
+        if self.requires_grad and tape.is_grad_enabled():
             raise UsageError("numpy(): this tensor requires a gradient; use .detach().numpy().")
         return self.numpy_without_tape()
 
@@ -197,31 +209,7 @@ class Tensor(MathMethods, ShapeMethods):
         """The values as nested Python lists."""
         return self.numpy_without_tape().tolist()
 
-    def to(self, target: Device | str | np.dtype | type) -> Tensor:
-        """Move to a device or convert to a dtype, on the tape; itself if nothing changes."""
-        from gpunn.ops.convert import to_device, to_dtype
-
-        if isinstance(target, Device) or (isinstance(target, str) and not _is_dtype_name(target)):
-            return to_device(self, get_device(target))
-        return to_dtype(self, np.dtype(target))
-
-    def cpu(self) -> Tensor:
-        """Move to the ``cpu`` device."""
-        return self.to("cpu")
-
-    def cuda(self, ordinal: int = 0) -> Tensor:
-        """Move to a GPU."""
-        return self.to(f"cuda:{ordinal}")
-
-    def float(self) -> Tensor:
-        """Convert to float32."""
-        return self.to(np.float32)
-
-    def double(self) -> Tensor:
-        """Convert to float64."""
-        return self.to(np.float64)
-
-    # -- gradients and in-place changes ----------------------------------------------------
+    # -- gradients -------------------------------------------------------------------------
 
     def backward(self, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
         """Compute the gradient of this tensor with respect to every leaf it was computed from.
@@ -245,33 +233,41 @@ class Tensor(MathMethods, ShapeMethods):
         self.requires_grad = requires_grad
         return self
 
-    def _in_place(self, op: str) -> Any:
-        """The physical array to write to, noting the change; leaves that need a gradient only under no_grad."""
-        if self._node is not None or (self.requires_grad and tape.is_grad_enabled()):
-            raise UsageError(
-                f"{op}: this tensor is on the tape, which would not see the change; "
-                "do it within gpunn.no_grad() on a leaf, or on .data."
-            )
-        _capture.refuse_while_recording(f"{op} (array-library code)")
-        self._version.count += 1
-        return self._physical
+    @property
+    def grad_fn(self) -> tape.Node | None:
+        """The recorded op that this tensor came from; None for a leaf."""
+        return self._node
 
-    def fill_(self, value: Any) -> Tensor:
-        """Set every element; returns itself."""
-        self._in_place("fill_")[...] = value
-        return self
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> tape.HookHandle:
+        """Have ``hook(gradient)`` called in backward; a tensor it returns takes the gradient's place.
 
-    def zero_(self) -> Tensor:
-        """Set every element to zero; returns itself."""
-        return self.fill_(0)
+        It is called once per backward, with the sum of what all users of this tensor contribute.
 
-    def copy_(self, source: Tensor | np.ndarray) -> Tensor:
-        """Copy values from a tensor (of any device) or host array of the same shape; returns itself."""
-        if tuple(source.shape) != self.shape:
-            raise ShapeError(f"copy_: expected shape {self.shape}; got {tuple(source.shape)}.")
-        values = source.numpy_without_tape() if isinstance(source, Tensor) else source
-        self._in_place("copy_")[...] = self.device.array(physical(np.asarray(values, self.dtype)))
-        return self
+        Returns
+        -------
+        handle
+            ``handle.remove()`` takes the hook away.
+        """
+        if not self.requires_grad:
+            raise UsageError("register_hook(): this tensor does not require a gradient, so none will arrive.")
+        if self._node is not None:
+            return tape.HookHandle(self._node.hooks, hook)
+        if self._hooks is None:
+            self._hooks = {}
+        return tape.HookHandle(self._hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Have backward leave a gradient in ``.grad`` here too, though this is no leaf."""
+        if self._node is None:
+            return
+        me = weakref.ref(self)  # the node must not keep its own tensor alive
+
+        def keep(gradient: Tensor) -> None:
+            tensor = me()
+            if tensor is not None:
+                tensor.grad = gradient.clone() if tensor.grad is None else tensor.grad + gradient
+
+        self._node.hooks[_RETAIN] = keep
 
 
 def _rebuild(kind: type[Tensor], values: Any, device: Device, requires_grad: bool, grad: Any) -> Tensor:
@@ -280,10 +276,6 @@ def _rebuild(kind: type[Tensor], values: Any, device: Device, requires_grad: boo
     if grad is not None:
         made.grad = Tensor(upload(grad, device), device)
     return made
-
-
-def _is_dtype_name(name: str) -> bool:
-    return name in ("float32", "float64", "int32", "int64", "uint8", "bool")
 
 
 def upload(values: np.ndarray, home: Device) -> Any:

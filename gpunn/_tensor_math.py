@@ -1,4 +1,4 @@
-"""The arithmetic that a Tensor can do: operators, functions of its elements, reductions.
+"""The arithmetic that a Tensor can do: operators and functions of its elements.
 
 Each method hands over to an op of ``gpunn/ops``; the imports are inside because ops are written
 with tensors. ``self`` is always a Tensor.
@@ -6,76 +6,333 @@ with tensors. ``self`` is always a Tensor.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
 from typing import TYPE_CHECKING, Any
+
+from gpunn.errors import UsageError
 
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
+
+
+def ops(name: str) -> Any:
+    """The module ``gpunn.ops.<name>``."""
+    return importlib.import_module(f"gpunn.ops.{name}")
+
+
+def _operator(module: str, name: str, a: Any, b: Any) -> Any:
+    """The op of two operands, or NotImplemented, by which Python asks the other operand's class."""
+    is_operand = ops("broadcast").is_operand
+    if not (is_operand(a) and is_operand(b)):
+        return NotImplemented
+    return getattr(ops(module), name)(a, b)
+
+
+def _compared(name: str, a: Any, b: Any) -> Any:
+    return ops("compare").compare(name, a, b) if ops("broadcast").is_operand(b) else NotImplemented
+
+
+def _joined(name: str, a: Any, b: Any) -> Any:
+    return ops("compare").logic(name, a, b) if ops("broadcast").is_operand(b) else NotImplemented
 
 
 class MathMethods:
     """Mixed into :class:`gpunn.Tensor`."""
 
     __slots__ = ()
+    # Sets and dicts go by identity, though == compares elements. (`in` on a list asks for identity first and then for
+    # the truth of ==, so it works for the very same tensor and is ambiguous for another.)
+    __hash__ = object.__hash__
 
-    def __add__(self: Any, other: Any) -> Tensor:
-        from gpunn.ops.arithmetic import add
+    # -- operators -------------------------------------------------------------------------
 
-        return add(self, other)
+    def __add__(self: Any, other: Any) -> Any:
+        return _operator("arithmetic", "add", self, other)
 
-    __radd__ = __add__
+    def __radd__(self: Any, other: Any) -> Any:
+        return _operator("arithmetic", "add", other, self)
 
-    def __sub__(self: Any, other: Any) -> Tensor:
-        from gpunn.ops.arithmetic import sub
+    def __sub__(self: Any, other: Any) -> Any:
+        return _operator("arithmetic", "sub", self, other)
 
-        return sub(self, other)
+    def __rsub__(self: Any, other: Any) -> Any:
+        return _operator("arithmetic", "sub", other, self)
 
-    def __rsub__(self: Any, other: Any) -> Tensor:
-        from gpunn.ops.arithmetic import sub
+    def __mul__(self: Any, other: Any) -> Any:
+        return _operator("arithmetic", "mul", self, other)
 
-        return sub(other, self)
+    def __rmul__(self: Any, other: Any) -> Any:
+        return _operator("arithmetic", "mul", other, self)
 
-    def __mul__(self: Any, other: Any) -> Tensor:
-        from gpunn.ops.arithmetic import mul
+    def __truediv__(self: Any, other: Any) -> Any:
+        return _operator("arithmetic", "div", self, other)
 
-        return mul(self, other)
+    def __rtruediv__(self: Any, other: Any) -> Any:
+        return _operator("arithmetic", "div", other, self)
 
-    __rmul__ = __mul__
+    def __floordiv__(self: Any, other: Any) -> Any:
+        return _operator("arithmetic", "floor_divide", self, other)
 
-    def __truediv__(self: Any, other: Any) -> Tensor:
-        from gpunn.ops.arithmetic import div
+    def __mod__(self: Any, other: Any) -> Any:
+        return _operator("arithmetic", "remainder", self, other)
 
-        return div(self, other)
+    def __pow__(self: Any, other: Any) -> Any:
+        return _operator("power", "pow_", self, other)
 
-    def __rtruediv__(self: Any, other: Any) -> Tensor:
-        from gpunn.ops.arithmetic import div
-
-        return div(other, self)
+    def __rpow__(self: Any, other: Any) -> Any:
+        return _operator("power", "pow_", other, self)
 
     def __neg__(self: Any) -> Tensor:
-        from gpunn.ops.arithmetic import mul
+        return ops("arithmetic").neg(self)
 
-        return mul(self, -1.0)
+    def __abs__(self: Any) -> Tensor:
+        return ops("unary").abs_(self)
 
     def __matmul__(self: Any, other: Tensor) -> Tensor:
-        from gpunn.ops.matmul import matmul
+        return ops("matmul").matmul(self, other)
 
-        return matmul(self, other)
+    def __eq__(self: Any, other: object) -> Any:
+        return _compared("eq", self, other)
 
-    def sum(self: Any, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
-        """Sum over ``dim`` (all axes if None)."""
-        from gpunn.ops.reduce import sum_
+    def __ne__(self: Any, other: object) -> Any:
+        return _compared("ne", self, other)
 
-        return sum_(self, dim, keepdim)
+    def __lt__(self: Any, other: Any) -> Any:
+        return _compared("lt", self, other)
 
-    def mean(self: Any, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
-        """Mean over ``dim`` (all axes if None)."""
-        from gpunn.ops.reduce import mean
+    def __le__(self: Any, other: Any) -> Any:
+        return _compared("le", self, other)
 
-        return mean(self, dim, keepdim)
+    def __gt__(self: Any, other: Any) -> Any:
+        return _compared("gt", self, other)
 
-    def argmax(self: Any, dim: int | None = None) -> Tensor:
-        """Index of the first largest element along ``dim`` (of all elements if None), int64; no gradient."""
-        from gpunn.ops.reduce import argmax
+    def __ge__(self: Any, other: Any) -> Any:
+        return _compared("ge", self, other)
 
-        return argmax(self, dim)
+    def __and__(self: Any, other: Any) -> Any:
+        return _joined("and", self, other)
+
+    __rand__ = __and__
+
+    def __or__(self: Any, other: Any) -> Any:
+        return _joined("or", self, other)
+
+    __ror__ = __or__
+
+    def __xor__(self: Any, other: Any) -> Any:
+        return _joined("xor", self, other)
+
+    __rxor__ = __xor__
+
+    def __invert__(self: Any) -> Tensor:
+        return ops("compare").logical_not(self)
+
+    def __bool__(self: Any) -> bool:
+        if self.size_ != 1:
+            raise UsageError(
+                f"bool(): the truth of a tensor with {self.size_} elements is ambiguous (shape {self.shape}); "
+                "use .all(), .any(), or `is not None`."
+            )
+        return bool(self.item())
+
+    def __float__(self: Any) -> float:
+        return float(self.item())
+
+    def __int__(self: Any) -> int:
+        return int(self.item())
+
+    def __index__(self: Any) -> int:
+        if self.dtype.kind == "f":
+            raise UsageError(f"expected an integer tensor as an index; got {self.dtype}.")
+        return int(self.item())
+
+    def __format__(self: Any, spec: str) -> str:
+        return format(self.item(), spec) if spec and not self.ndim else object.__format__(self, spec)
+
+    # -- functions of one element ----------------------------------------------------------
+
+    def exp(self: Any) -> Tensor:
+        """e to the power of each element."""
+        return ops("unary").exp(self)
+
+    def expm1(self: Any) -> Tensor:
+        """exp(x) - 1."""
+        return ops("unary").expm1(self)
+
+    def log(self: Any) -> Tensor:
+        """Natural logarithm."""
+        return ops("unary").log(self)
+
+    def log1p(self: Any) -> Tensor:
+        """log(1 + x)."""
+        return ops("unary").log1p(self)
+
+    def sqrt(self: Any) -> Tensor:
+        """Square root."""
+        return ops("unary").sqrt(self)
+
+    def rsqrt(self: Any) -> Tensor:
+        """1 / sqrt(x)."""
+        return ops("unary").rsqrt(self)
+
+    def reciprocal(self: Any) -> Tensor:
+        """1 / x."""
+        return ops("unary").reciprocal(self)
+
+    def square(self: Any) -> Tensor:
+        """x * x."""
+        return ops("unary").square(self)
+
+    def sin(self: Any) -> Tensor:
+        """Sine."""
+        return ops("unary").sin(self)
+
+    def cos(self: Any) -> Tensor:
+        """Cosine."""
+        return ops("unary").cos(self)
+
+    def abs(self: Any) -> Tensor:
+        """Absolute value."""
+        return ops("unary").abs_(self)
+
+    def sign(self: Any) -> Tensor:
+        """-1, 0 or 1."""
+        return ops("unary").sign(self)
+
+    def floor(self: Any) -> Tensor:
+        """Largest whole number not above each element."""
+        return ops("unary").floor(self)
+
+    def ceil(self: Any) -> Tensor:
+        """Smallest whole number not below each element."""
+        return ops("unary").ceil(self)
+
+    def round(self: Any) -> Tensor:
+        """Nearest whole number, the even one of two."""
+        return ops("unary").round_(self)
+
+    def neg(self: Any) -> Tensor:
+        """-x."""
+        return ops("arithmetic").neg(self)
+
+    def erf(self: Any) -> Tensor:
+        """The error function."""
+        return ops("erf").erf(self)
+
+    def sigmoid(self: Any) -> Tensor:
+        """1 / (1 + exp(-x))."""
+        return ops("sigmoid").sigmoid(self)
+
+    def tanh(self: Any) -> Tensor:
+        """Hyperbolic tangent."""
+        return ops("tanh").tanh(self)
+
+    def relu(self: Any) -> Tensor:
+        """max(x, 0)."""
+        return ops("relu").relu(self)
+
+    def softmax(self: Any, dim: Any) -> Tensor:
+        """exp(x) divided by its sum along ``dim``."""
+        return ops("softmax").softmax(self, dim)
+
+    def log_softmax(self: Any, dim: Any) -> Tensor:
+        """The logarithm of :meth:`softmax`."""
+        return ops("log_softmax").log_softmax(self, dim)
+
+    def isnan(self: Any) -> Tensor:
+        """Where NaN is."""
+        return ops("compare").isnan(self)
+
+    def isinf(self: Any) -> Tensor:
+        """Where infinities are."""
+        return ops("compare").isinf(self)
+
+    def isfinite(self: Any) -> Tensor:
+        """Where neither NaN nor infinities are."""
+        return ops("compare").isfinite(self)
+
+    def logical_not(self: Any) -> Tensor:
+        """Where elements are 0."""
+        return self == 0
+
+    def clamp(self: Any, min: Any = None, max: Any = None) -> Tensor:
+        """Elements limited to [min, max]; bounds are numbers or tensors."""
+        return ops("clamp").clamp(self, min, max)
+
+    clip = clamp
+
+    def clone(self: Any) -> Tensor:
+        """A copy, on the tape."""
+        return ops("arithmetic").clone(self)
+
+    # -- functions of two tensors ----------------------------------------------------------
+
+    def add(self: Any, other: Any, *, alpha: float = 1) -> Tensor:
+        """x + alpha * other."""
+        return ops("arithmetic").add(self, other, alpha=alpha)
+
+    def sub(self: Any, other: Any, *, alpha: float = 1) -> Tensor:
+        """x - alpha * other."""
+        return ops("arithmetic").sub(self, other, alpha=alpha)
+
+    def mul(self: Any, other: Any) -> Tensor:
+        """x * other."""
+        return ops("arithmetic").mul(self, other)
+
+    def div(self: Any, other: Any) -> Tensor:
+        """x / other."""
+        return ops("arithmetic").div(self, other)
+
+    def pow(self: Any, exponent: Any) -> Tensor:
+        """x ** exponent."""
+        return ops("power").pow_(self, exponent)
+
+    def maximum(self: Any, other: Tensor) -> Tensor:
+        """The larger of both, element by element."""
+        return ops("extremum").maximum(self, other)
+
+    def minimum(self: Any, other: Tensor) -> Tensor:
+        """The smaller of both, element by element."""
+        return ops("extremum").minimum(self, other)
+
+    def matmul(self: Any, other: Tensor) -> Tensor:
+        """The matrix product."""
+        return ops("matmul").matmul(self, other)
+
+    def mm(self: Any, other: Tensor) -> Tensor:
+        """The product of two matrices."""
+        return ops("matmul").mm(self, other)
+
+    def bmm(self: Any, other: Tensor) -> Tensor:
+        """The products of two batches of matrices."""
+        return ops("matmul").bmm(self, other)
+
+    dot = matmul
+
+    def eq(self: Any, other: Any) -> Tensor:
+        """Where x == other."""
+        return ops("compare").compare("eq", self, other)
+
+    def ne(self: Any, other: Any) -> Tensor:
+        """Where x != other."""
+        return ops("compare").compare("ne", self, other)
+
+    def lt(self: Any, other: Any) -> Tensor:
+        """Where x < other."""
+        return ops("compare").compare("lt", self, other)
+
+    def le(self: Any, other: Any) -> Tensor:
+        """Where x <= other."""
+        return ops("compare").compare("le", self, other)
+
+    def gt(self: Any, other: Any) -> Tensor:
+        """Where x > other."""
+        return ops("compare").compare("gt", self, other)
+
+    def ge(self: Any, other: Any) -> Tensor:
+        """Where x >= other."""
+        return ops("compare").compare("ge", self, other)
+
+    def equal(self: Any, other: Tensor) -> bool:
+        """Whether both have one shape and the same elements."""
+        return bool(ops("compare").equal(self, other))

@@ -27,6 +27,10 @@ class LabelError(GpunnError, IndexError):
     """A class label is not an index into the scores."""
 
 
+class RangeError(GpunnError, IndexError):
+    """An index lies outside its axis, or there are more indices than axes."""
+
+
 class DeviceError(GpunnError, RuntimeError):
     """A device is unknown, cannot be had on this machine, or two devices were mixed."""
 

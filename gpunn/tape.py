@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gpunn._tensor import Tensor
 
 Backward = Callable[[Any, tuple[bool, ...]], Sequence[Any]]
+Hook = Callable[["Tensor"], Any]
 
 _order = itertools.count()
 
@@ -38,15 +39,60 @@ class _Mode(threading.local):
 _mode = _Mode()
 
 
-class no_grad(contextlib.ContextDecorator):
-    """Within this block (or decorated function) nothing is recorded; thread-local, nestable."""
+class _Recording(contextlib.ContextDecorator):
+    """A block, or decorated function, in which recording is on or off."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._outer: list[bool] = []
 
     def __enter__(self) -> None:
-        self._outer = [*getattr(self, "_outer", []), _mode.enabled]
-        _mode.enabled = False
+        self._outer.append(_mode.enabled)
+        _mode.enabled = self._enabled
 
     def __exit__(self, *exc: object) -> None:
         _mode.enabled = self._outer.pop()
+
+
+class no_grad(_Recording):
+    """Within this block (or decorated function) nothing is recorded; thread-local, nestable."""
+
+    def __init__(self) -> None:
+        super().__init__(False)
+
+
+class enable_grad(_Recording):
+    """Within this block (or decorated function) ops are recorded, also inside :class:`no_grad`."""
+
+    def __init__(self) -> None:
+        super().__init__(True)
+
+
+class set_grad_enabled(_Recording):
+    """Record ops or not, from now on, or for a block when used with ``with``.
+
+    Parameters
+    ----------
+    mode : bool
+        Whether to record.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(mode)
+        super().__enter__()
+        self._entered = True
+
+    def __enter__(self) -> None:
+        if self._entered:  # by the constructor; the end of the block goes back to what was before it
+            self._entered = False
+        else:
+            super().__enter__()
+
+    def __call__(self, function: Any) -> Any:
+        if self._entered:  # decorating a function leaves the mode outside of it alone
+            self._entered = False
+            self.__exit__()
+        return super().__call__(function)
 
 
 def is_grad_enabled() -> bool:
@@ -80,12 +126,23 @@ class Node:
         Whether a returned gradient may be dy itself or a view of it.
     saved : tuple
         (version, count then, description) of each tensor whose array the closure uses.
+    slot : (int, int) or None
+        For one of several outputs: which of how many. Its one parent, a node of all of them, gets a list of gradients
+        (None where none came) as its ``dy``.
+    hooks : dict
+        Called with the output's gradient as a Tensor; may return another.
     """
 
-    __slots__ = ("backward", "op", "order", "parents", "passes_on", "saved")
+    __slots__ = ("backward", "hooks", "op", "order", "parents", "passes_on", "saved", "slot")
 
     def __init__(
-        self, op: str, parents: tuple[Any, ...], backward: Backward, passes_on: bool, saved: tuple[Any, ...]
+        self,
+        op: str,
+        parents: tuple[Any, ...],
+        backward: Backward,
+        passes_on: bool,
+        saved: tuple[Any, ...],
+        slot: tuple[int, int] | None = None,
     ) -> None:
         self.op = op
         self.order = next(_order)
@@ -93,6 +150,11 @@ class Node:
         self.backward: Backward | None = backward
         self.passes_on = passes_on
         self.saved = saved
+        self.slot = slot
+        self.hooks: dict[object, Hook] = {}
+
+    def __repr__(self) -> str:
+        return f"<{self.op}>"
 
 
 def record(
@@ -118,38 +180,120 @@ def record(
 
     result = Tensor._of_physical(output, device)
     if _mode.enabled and any(t.requires_grad for t in inputs):
-        parents = tuple((t._node or t) if t.requires_grad else None for t in inputs)
-        saved = tuple((t._version, t._version.count, t.shape) for t in saves)
-        result._node = Node(where(op), parents, backward, passes_on, saved)
+        result._node = Node(where(op), parents_of(inputs), backward, passes_on, saved_of(saves))
         result.requires_grad = True
     return result
 
 
+class HookHandle:
+    """Takes a gradient hook away again; usable as a context manager."""
+
+    def __init__(self, hooks: dict[object, Hook], hook: Hook) -> None:
+        self._hooks = hooks
+        self._key = object()
+        hooks[self._key] = hook
+
+    def remove(self) -> None:
+        """Take the hook away; nothing happens the second time."""
+        self._hooks.pop(self._key, None)
+
+    def __enter__(self) -> HookHandle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+def parents_of(inputs: Sequence[Tensor]) -> tuple[Any, ...]:
+    """What a node points at for each input: its node, the leaf itself, or None."""
+    return tuple((t._node or t) if t.requires_grad else None for t in inputs)
+
+
+def saved_of(saves: Sequence[Tensor]) -> tuple[Any, ...]:
+    """What a node notes of each tensor whose array its closure uses."""
+    return tuple((t._version, t._version.count, t.shape) for t in saves)
+
+
 def backward(root: Tensor, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
     """Add d root / d leaf to ``leaf.grad`` of every leaf; see :meth:`gpunn.Tensor.backward`."""
-    if not root.requires_grad:
-        raise GraphError(
-            "backward: this tensor does not require a gradient: no input of its computation had "
-            "requires_grad=True, or it was computed under no_grad()."
-        )
-    dy = _seed(root, gradient)
-    if root._node is None:
-        _add_to_leaf(root, dy, fresh=False)
-        return
-    # The last node made is always the next whose gradient is complete: all its users came later.
-    pending: dict[Node, tuple[Any, bool]] = {root._node: (dy, False)}
-    queue = [(-root._node.order, root._node)]
-    while queue:
-        node = heapq.heappop(queue)[1]
-        dy, _ = pending.pop(node)
-        for parent, dx, fresh in _step_back(node, dy, retain_graph):
-            if not isinstance(parent, Node):
-                _add_to_leaf(parent, dx, fresh)
-            elif parent not in pending:
-                pending[parent] = dx, fresh
-                heapq.heappush(queue, (-parent.order, parent))
+    walk([(root, seed(root, gradient))], retain_graph, _add_to_leaf)
+
+
+def walk(roots: Sequence[tuple[Tensor, Any]], retain_graph: bool, deliver: Callable[[Tensor, Any, bool], None]) -> None:
+    """Go from ``roots``, each with its physical gradient, back to the leaves.
+
+    ``deliver(leaf, dx, fresh)`` is called with each gradient that arrives at a leaf, and whether nobody else holds it.
+    """
+    if roots:
+        _Walk(roots[0][0].device, retain_graph, deliver).run(roots)
+
+
+class _Walk:
+    """One backward pass: the gradients on their way, and the nodes that wait for their turn."""
+
+    def __init__(self, device: Device, retain_graph: bool, deliver: Callable[[Tensor, Any, bool], None]) -> None:
+        self._device = device
+        self._retain_graph = retain_graph
+        self._deliver = deliver
+        self._pending: dict[Node, tuple[Any, bool]] = {}  # gradient, and whether it is ours alone
+        self._queue: list[tuple[int, Node]] = []
+        self._hooked: dict[int, tuple[Tensor, Any, bool]] = {}  # leaves whose hooks must see all of the gradient
+
+    def run(self, roots: Sequence[tuple[Tensor, Any]]) -> None:
+        for root, dy in roots:
+            self._arrive(root._node or root, dy, False, None)
+        while self._queue:
+            # The last node made is always the next whose gradient is complete: all its users came later.
+            node = heapq.heappop(self._queue)[1]
+            dy, _ = self._pending.pop(node)
+            if node.hooks:
+                dy = _call_hooks(node.hooks, dy, self._device, node.op)
+            slot = node.slot
+            for parent, dx, fresh in _step_back(node, dy, self._retain_graph):
+                self._arrive(parent, dx, fresh, slot)
+        for leaf, dx, _ in self._hooked.values():
+            self._deliver(leaf, _call_hooks(leaf._hooks or {}, dx, self._device, "leaf"), False)
+
+    def _arrive(self, target: Any, dx: Any, fresh: bool, slot: tuple[int, int] | None) -> None:
+        if not isinstance(target, Node):
+            if target._hooks:
+                known = self._hooked.get(id(target))
+                self._hooked[id(target)] = target, *(self._add(known[1:], dx) if known else (dx, fresh))
             else:
-                pending[parent] = _sum(root.device, *pending[parent], dx), True
+                self._deliver(target, dx, fresh)
+            return
+        arrived = self._pending.get(target)
+        if arrived is None:
+            heapq.heappush(self._queue, (-target.order, target))
+        if slot is not None:
+            parts = [None] * slot[1] if arrived is None else arrived[0]
+            parts[slot[0]] = dx
+            self._pending[target] = parts, False
+        else:
+            self._pending[target] = (dx, fresh) if arrived is None else self._add(arrived, dx)
+
+    def _add(self, known: tuple[Any, bool], dx: Any) -> tuple[Any, bool]:
+        return _sum(self._device, *known, dx), True
+
+
+def _call_hooks(hooks: dict[object, Hook], dy: Any, device: Device, op: str) -> Any:
+    """The gradient after all hooks."""
+    from gpunn._tensor import Tensor
+    from gpunn.ops.arithmetic import copy
+
+    _capture.refuse_while_recording("a gradient hook (Python code that no replay would run)")
+    dy = copy(device, dy)  # it may be somebody else's, and a hook may change or keep it
+    for hook in tuple(hooks.values()):
+        given = Tensor._of_physical(dy, device)
+        with no_grad():
+            answer = hook(given)
+        if answer is not None:
+            if not isinstance(answer, Tensor) or (answer.shape, answer.dtype) != (given.shape, given.dtype):
+                raise GraphError(
+                    f"{op}: a gradient hook must return None or a Tensor of shape {given.shape}, dtype {given.dtype}."
+                )
+            dy = answer._physical
+    return dy
 
 
 def _step_back(node: Node, dy: Any, retain_graph: bool) -> Iterator[tuple[Any, Any, bool]]:
@@ -175,8 +319,13 @@ def _step_back(node: Node, dy: Any, retain_graph: bool) -> Iterator[tuple[Any, A
             yield parent, dx, fresh
 
 
-def _seed(root: Tensor, gradient: Tensor | None) -> Any:
+def seed(root: Tensor, gradient: Tensor | None) -> Any:
     """The physical array that backward starts from: ones for a scalar, else what was given."""
+    if not root.requires_grad:
+        raise GraphError(
+            "backward: this tensor does not require a gradient: no input of its computation had "
+            "requires_grad=True, or it was computed under no_grad()."
+        )
     if gradient is None:
         if root.size_ != 1:
             raise GraphError(

@@ -236,3 +236,80 @@ def test_in_place_change_on_the_tape_is_refused() -> None:
     x = leaf([1.0])
     with pytest.raises(UsageError, match="on the tape"):
         x.fill_(2.0)
+
+
+def test_enable_grad_and_set_grad_enabled() -> None:
+    with gpunn.no_grad(), gpunn.enable_grad():
+        assert tape.is_grad_enabled()
+    with gpunn.set_grad_enabled(False):
+        assert not tape.is_grad_enabled()
+        with gpunn.set_grad_enabled(True):
+            assert tape.is_grad_enabled()
+        assert not tape.is_grad_enabled()
+    assert tape.is_grad_enabled()
+    gpunn.set_grad_enabled(False)
+    assert not gpunn.is_grad_enabled()
+    gpunn.set_grad_enabled(True)
+    assert gpunn.is_grad_enabled()
+
+    @gpunn.set_grad_enabled(False)
+    def mode(depth: int) -> bool:
+        return mode(depth - 1) if depth else tape.is_grad_enabled()
+
+    assert tape.is_grad_enabled()
+    assert not mode(2)
+    assert tape.is_grad_enabled()
+
+
+def test_retain_graph_with_branches() -> None:
+    x = leaf([1.0, 2.0])
+    trunk = relu(x * 2.0)
+    first, second = (trunk * trunk).sum(), (trunk * 3.0).sum()
+    first.backward(retain_graph=True)
+    assert x.grad.tolist() == [8.0, 16.0]
+    second.backward()  # the trunk is still there, and is freed now
+    assert x.grad.tolist() == [14.0, 22.0]
+    with pytest.raises(GraphError, match="retain_graph=True"):
+        first.backward()
+
+
+def test_branches_without_retain_graph_say_what_is_missing() -> None:
+    x = leaf([1.0])
+    trunk = x * 2.0
+    first, second = (trunk * trunk).sum(), (trunk * 3.0).sum()
+    first.backward()
+    with pytest.raises(GraphError, match="freed it"):
+        second.backward()
+
+
+def test_autograd_grad() -> None:
+    x, w = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    y = x * w
+    z = (y * y).sum()
+    dx, dy = gpunn.autograd.grad(z, (x, y), retain_graph=True)
+    assert dx.tolist() == [18.0, 64.0]
+    assert dy.tolist() == [6.0, 16.0]
+    assert x.grad is None
+    assert w.grad is None
+    (both,) = gpunn.autograd.grad((z, y), x, grad_outputs=(None, gpunn.ones(2, dtype=np.float64)))
+    assert both.tolist() == [21.0, 68.0]
+    assert not y.grad_fn.hooks
+
+
+def test_autograd_grad_gives_arrays_of_their_own() -> None:
+    x = leaf(1.0)
+    for _ in range(2):
+        (gradient,) = gpunn.autograd.grad(x + 2.0, x)
+        assert gradient.item() == 1.0
+        gradient.zero_()
+
+
+def test_autograd_grad_refuses() -> None:
+    x, other = leaf(1.0), leaf(2.0)
+    with pytest.raises(GraphError, match="do not depend on input 1"):
+        gpunn.autograd.grad(x * x, (x, other))
+    assert gpunn.autograd.grad(x * x, (x, other), allow_unused=True)[1] is None
+    with pytest.raises(UsageError, match="gradients of gradients"):
+        gpunn.autograd.grad(x * x, x, create_graph=True)
+    with pytest.raises(UsageError, match="input 0 of shape"):
+        gpunn.autograd.grad(x * x, gpunn.ones(1))

@@ -1,7 +1,7 @@
 """Addition and its relatives: ``a + b`` with broadcasting, and what the tape needs to add gradients.
 
-Same-shape addition, copying and scaling have kernels (``kernels/arithmetic.cu``); broadcasting
-runs its plain body.
+Same-shape addition, copying and scaling have kernels (``kernels/arithmetic.cu``); everything else is
+:func:`gpunn.ops.broadcast.binary`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._creation import tensor
-from gpunn._device import Device, same_device
-from gpunn._layout import physical_shape
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, ShapeError, where
+from gpunn.errors import UsageError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.ops._blocks import quiet
+from gpunn.ops.broadcast import aligned, binary, broadcast_binary, operands
+from gpunn.ops.convert import cast
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -51,7 +52,8 @@ def _pair_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 @primitive(examples=_pair_examples, returns=("y",))
 def add_same_shape(xp: Any, a: Any, b: Any) -> Any:
     """y = a + b, both of one shape."""
-    return a + b
+    with quiet():
+        return a + b
 
 
 @add_same_shape.kernel
@@ -68,7 +70,8 @@ def _accumulate_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 @primitive(examples=_accumulate_examples, returns=(), mutates=("total",))
 def accumulate(xp: Any, total: Any, extra: Any) -> None:
     """total += extra, in place."""
-    total += extra
+    with quiet():
+        total += extra
 
 
 @accumulate.kernel
@@ -100,7 +103,8 @@ def _scale_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 @primitive(examples=_scale_examples, returns=("y",))
 def scale(xp: Any, x: Any, factor: float) -> Any:
     """y = factor * x."""
-    return x * x.dtype.type(factor)
+    with quiet():
+        return x * x.dtype.type(factor)
 
 
 @scale.kernel
@@ -127,141 +131,163 @@ def _(device: Device, x: Any, factor: Any) -> Any:
     return y
 
 
-def _broadcast_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    shapes = (((4, 5), (5,)), ((2, 3, 3, 4), (4,)), ((3, 1), (1, 4)), ((0, 2), (2,)), ((), ()))
+# -- in place -------------------------------------------------------------------------------------
+
+
+def _update_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     return [
-        {
-            "name": name,
-            "a": np.asarray(rng.standard_normal(a), np.float32),
-            "b": np.asarray(1 + rng.random(b), np.float32),
-        }
-        for a, b in shapes
-        for name in ("add", "sub", "mul", "div")
+        {"name": n, "target": rng.standard_normal((4, 5)).astype(np.float32), "other": rng.random(5).astype(np.float32)}
+        for n in ("add", "sub", "mul", "div")
     ]
 
 
-@primitive(examples=_broadcast_examples, returns=("y",))
-def broadcast_binary(xp: Any, name: str, a: Any, b: Any) -> Any:
-    """a (+ - * /) b with NumPy's broadcasting, C-contiguous."""
+@primitive(examples=_update_examples, returns=(), mutates=("target",))
+def update(xp: Any, name: str, target: Any, other: Any) -> None:
+    """target (+ - * /)= other, which is broadcast to target's shape, or is a number."""
     function = {"add": xp.add, "sub": xp.subtract, "mul": xp.multiply, "div": xp.divide}[name]
-    y = function(a, b)
-    return y if y.flags.c_contiguous else y.copy(order="C")
+    with quiet():
+        function(target, other, out=target)
 
 
-def _unbroadcast_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [
-        {"dy": rng.standard_normal((2, 3, 4)).astype(np.float32), "shape": s} for s in ((3, 4), (2, 1, 4), (1,), ())
-    ]
+def update_(x: Tensor, name: str, other: Any, alpha: float = 1.0) -> Tensor:
+    """x.add_(other) and its like: changes x, off the tape; returns it.
 
+    Parameters
+    ----------
+    x : Tensor
+    name : str
+        "add", "sub", "mul" or "div".
+    other : Tensor or number
+        Broadcast to x's shape.
+    alpha : number
+        Factor on ``other``.
 
-@primitive(examples=_unbroadcast_examples, returns=("dx",))
-def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
-    """Sum dy over the axes along which an array of ``shape`` was repeated."""
-    extra = dy.ndim - len(shape)
-    axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 and dy.shape[extra + i] != 1)
-    return (dy.sum(axis=axes, keepdims=True) if axes else dy).reshape(shape)
+    Raises
+    ------
+    UsageError
+        If x is on the tape, or the result has another shape or dtype than x.
+    """
+    target, other = operands(f"{name}_", x, other, divides=name == "div")
+    wide = np.broadcast_shapes(x.shape, other.shape)
+    if wide != x.shape or target.dtype != x.dtype:
+        raise UsageError(
+            f"{where(f'{name}_')}: the result, {wide} {target.dtype}, does not fit into a tensor of "
+            f"{x.shape} {x.dtype} in place; write x = x {'+-*/'[('add', 'sub', 'mul', 'div').index(name)]} other."
+        )
+    array = aligned(other, x.ndim)
+    if alpha != 1:
+        array = broadcast_binary(x.device, "mul", array, x.dtype.type(alpha))
+    update(x.device, name, x._in_place(f"{name}_"), array)
+    return x
 
 
 # -- public ops -----------------------------------------------------------------------------------
 
 
-def _operands(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Both as tensors of one device and dtype; a Python number takes the other's."""
-    if not isinstance(a, Tensor):
-        assert isinstance(b, Tensor)
-        a = tensor(np.asarray(a, b.dtype), device=b.device)
-    if not isinstance(b, Tensor):
-        b = tensor(np.asarray(b, a.dtype), device=a.device)
-    same_device(where(op), a.device, b.device)
-    if a.dtype != b.dtype:
-        raise DTypeError(f"{where(op)}: expected one dtype; got {a.dtype} and {b.dtype}. Convert with .to(dtype).")
-    try:
-        np.broadcast_shapes(a.shape, b.shape)
-    except ValueError:
-        raise ShapeError(f"{where(op)}: shapes {a.shape} and {b.shape} do not broadcast together.") from None
-    return a, b
-
-
-def _aligned(x: Tensor, ndim: int) -> Any:
-    """The physical array with leading axes of 1 so that physical axes of both operands correspond."""
-    if x.ndim == ndim or ndim != 4:
-        return x._physical
-    return x.array.reshape((1,) * (ndim - x.ndim) + x.shape).transpose(0, 2, 3, 1)
-
-
-def _binary(name: str, a: Any, b: Any, gradients: Any) -> Tensor:
-    a, b = _operands(name, a, b)
-    device, ndim = a.device, max(a.ndim, b.ndim)
-    pa, pb = _aligned(a, ndim), _aligned(b, ndim)
-    y = broadcast_binary(device, name, pa, pb)
-
-    linear = name in ("add", "sub")  # whose gradients are dy itself, and need no operand
-    saves = () if linear else (a, b)
-
-    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        return tuple(
-            _reduce_to(device, dx, operand, ndim) if need else None
-            for need, dx, operand in zip(needs, gradients(device, dy, pa, pb, needs), (a, b), strict=True)
-        )
-
-    return record(name, y, device, (a, b), backward, saves=saves, passes_on=linear)
-
-
-def _reduce_to(device: Device, dx: Any, operand: Tensor, ndim: int) -> Any:
-    """A gradient of the broadcast shape, summed to the operand's, physical."""
-    shape = operand.shape
-    if operand.ndim == ndim:
-        return unbroadcast(device, dx, physical_shape(shape))
-    lead = (1,) * (ndim - operand.ndim)
-    summed = unbroadcast(device, dx, physical_shape((*lead, *shape)))
-    if ndim == 4:
-        summed = device.xp.ascontiguousarray(summed.transpose(0, 3, 1, 2))
-    return summed.reshape(shape)
-
-
-def add(a: Any, b: Any) -> Tensor:
-    """a + b with broadcasting.
+def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
+    """a + alpha * b with broadcasting.
 
     Parameters
     ----------
     a, b : Tensor or number
-        One device, one dtype, shapes that broadcast.
+        One device, shapes that broadcast. Numbers and integer tensors take a floating operand's dtype;
+        float32 and float64 do not mix.
+    alpha : number
+        Factor on b.
 
     Raises
     ------
     ShapeError, DTypeError, DeviceError
         If they do not go together.
     """
-    a, b = _operands("add", a, b)
-    if a.shape == b.shape and a.dtype.kind == "f":
+    if alpha != 1:
+        b = mul(b, alpha) if isinstance(b, Tensor) else b * alpha
+    a, b = operands("add", a, b)
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.dtype.kind == "f":
         y = add_same_shape(a.device, a._physical, b._physical)
         return record("add", y, a.device, (a, b), lambda dy, needs: (dy, dy), passes_on=True)
-    return _binary("add", a, b, lambda device, dy, pa, pb, needs: (dy, dy))
+    return binary("add", a, b, lambda device, dy, pa, pb, y, needs: (dy, dy), saves=False, passes_on=True)
 
 
-def sub(a: Any, b: Any) -> Tensor:
-    """a - b with broadcasting; see :func:`add`."""
-    return _binary("sub", a, b, lambda device, dy, pa, pb, needs: (dy, scale(device, dy, -1.0) if needs[1] else None))
+def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
+    """a - alpha * b with broadcasting; ``a``, ``b`` and ``alpha`` as in :func:`add`."""
+    if alpha != 1:
+        b = mul(b, alpha) if isinstance(b, Tensor) else b * alpha
+
+    def gradients(device: Device, dy: Any, pa: Any, pb: Any, y: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
+        return dy, scale(device, dy, -1.0) if needs[1] else None
+
+    return binary("sub", a, b, gradients, saves=False, passes_on=True)
 
 
 def mul(a: Any, b: Any) -> Tensor:
-    """a * b with broadcasting; see :func:`add`."""
+    """a * b with broadcasting; ``a`` and ``b`` as in :func:`add`."""
+    a, b = operands("mul", a, b)
+    x, factor = (a, b) if isinstance(a, Tensor) else (b, a)
+    if not isinstance(factor, Tensor) and x.dtype.kind == "f":
+        return scaled("mul", x, float(factor))
 
-    def gradients(device: Device, dy: Any, pa: Any, pb: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
+    def gradients(device: Device, dy: Any, pa: Any, pb: Any, y: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
         da = broadcast_binary(device, "mul", dy, pb) if needs[0] else None
         return da, broadcast_binary(device, "mul", dy, pa) if needs[1] else None
 
-    return _binary("mul", a, b, gradients)
+    return binary("mul", a, b, gradients)
+
+
+def scaled(op: str, x: Tensor, factor: float) -> Tensor:
+    """factor * x, of floats; ``op`` is the name on the tape."""
+    device = x.device
+    y = scale(device, x._physical, factor)
+    return record(op, y, device, (x,), lambda dy, needs: (scale(device, dy, factor),))
+
+
+def neg(x: Tensor) -> Tensor:
+    """-x, element by element.
+
+    Parameters
+    ----------
+    x : Tensor
+        Floating or integer.
+    """
+    return scaled("neg", x, -1.0) if x.dtype.kind == "f" else mul(x, -1)
 
 
 def div(a: Any, b: Any) -> Tensor:
-    """a / b with broadcasting; see :func:`add`."""
+    """a / b with broadcasting; ``a`` and ``b`` as in :func:`add`. Integers give float32."""
 
-    def gradients(device: Device, dy: Any, pa: Any, pb: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
+    def gradients(device: Device, dy: Any, pa: Any, pb: Any, y: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
         da = broadcast_binary(device, "div", dy, pb)
         if not needs[1]:
             return da, None
-        quotient = broadcast_binary(device, "div", pa, pb)
-        return da, scale(device, broadcast_binary(device, "mul", da, quotient), -1.0)
+        return da, scale(device, broadcast_binary(device, "mul", da, y), -1.0)
 
-    return _binary("div", a, b, gradients)
+    return binary("div", a, b, gradients, divides=True)
+
+
+def floor_divide(a: Any, b: Any) -> Tensor:
+    """The largest whole number not above a / b, with broadcasting; ``a`` and ``b`` as in :func:`add`. No gradient."""
+    return binary("floordiv", a, b, None)
+
+
+def remainder(a: Any, b: Any) -> Tensor:
+    """a - b floor(a / b), with b's sign; ``a`` and ``b`` as in :func:`add`. Only a gets a gradient."""
+
+    def gradients(device: Device, dy: Any, pa: Any, pb: Any, y: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
+        return dy, None
+
+    if isinstance(b, Tensor) and b.requires_grad:
+        raise UsageError(f"{where('remainder')}: the divisor gets no gradient; use b.detach().")
+    return binary("remainder", a, b, gradients, saves=False, passes_on=True)
+
+
+def clone(x: Tensor) -> Tensor:
+    """A copy of x, on the tape.
+
+    Parameters
+    ----------
+    x : Tensor
+    """
+    device = x.device
+    if x.dtype.kind != "f":
+        return Tensor._of_physical(cast(device, x._physical, x.dtype), device)
+    return record("clone", copy(device, x._physical), device, (x,), lambda dy, needs: (dy,), passes_on=True)

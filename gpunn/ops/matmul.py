@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.ops.broadcast import repeat_to, unbroadcast
 from gpunn.ops.combine import combine
+from gpunn.ops.shape import to_logical_order, to_physical_order
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -119,25 +122,93 @@ def _(device: Device, a: Any, b: Any, form: str, bias: Any = None, relu: bool = 
     return c.reshape(m, n) if last else combine(device, c, bias, relu)
 
 
+# -- many products at once ------------------------------------------------------------------------
+
+
+def _batched_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(form: str, n: int, m: int, c: int, k: int, dtype: Any = np.float32, same: str = "") -> dict[str, Any]:
+        a = rng.standard_normal((1 if same == "a" else n, *((m, k) if form[0] == "n" else (k, m)))).astype(dtype)
+        b = rng.standard_normal((1 if same == "b" else n, *((k, c) if form[1] == "n" else (c, k)))).astype(dtype)
+        return {"a": a, "b": b, "form": form}
+
+    made = [case(form, 3, 5, 7, 9, same=same) for form in ("nn", "nt", "tn") for same in ("", "a", "b")]
+    made += [case("nn", 0, 2, 3, 4), case("nt", 2, 0, 3, 4), case("tn", 2, 3, 4, 0), case("nn", 2, 1, 1, 1)]
+    return [*made, case("nn", 4, 150, 160, 100), case("nt", 2, 400, 30, 200, np.float64)]
+
+
+@primitive(examples=_batched_examples, returns=("c",))
+def matmul_batched(xp: Any, a: Any, b: Any, form: str) -> Any:
+    """c[i] (M, N) = a[i] b[i] in the forms of :func:`gemm`; an operand with one matrix takes part in every product."""
+    return xp.matmul(a.swapaxes(1, 2) if form[0] == "t" else a, b.swapaxes(1, 2) if form[1] == "t" else b)
+
+
+@matmul_batched.numpy
+def _(a: np.ndarray, b: np.ndarray, form: str) -> np.ndarray:
+    left, right = (a.swapaxes(1, 2) if form[0] == "t" else a), (b.swapaxes(1, 2) if form[1] == "t" else b)
+    n, m, k = max(len(a), len(b)) if len(a) and len(b) else 0, left.shape[1], left.shape[2]
+    c = np.empty((n, m, right.shape[2]), a.dtype)
+
+    def task(item: tuple[slice, tuple[slice, slice]]) -> None:
+        part, (rows, columns) = item
+        of_left, of_right = (part if len(v) > 1 else slice(None) for v in (left, right))
+        np.matmul(left[of_left, rows], right[of_right, :, columns], out=c[part, rows, columns])
+
+    # Whole matrices, several to a piece; few large ones are cut as in gemm.
+    pieces = threads.spans(n, max(1, min(16, n * m * k * c.shape[2] // _SMALL)))
+    cuts = _cut(m, c.shape[2], k) if n < _FEW else [(slice(0, m), slice(0, c.shape[2]))]
+    threads.run(task, [(part, cut) for part in pieces for cut in cuts])
+    return c
+
+
+_FEW = 4  # products, that alone do not keep the threads busy
+
+
 def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """The matrix product a @ b.
+    """The matrix product a @ b, as ``torch.matmul``.
 
     Parameters
     ----------
-    a : Tensor, (M, K)
-    b : Tensor, (K, N)
-        Floating, of a's dtype and device.
+    a : Tensor, (..., M, K) or (K,)
+    b : Tensor, (..., K, N) or (K,)
+        Floating, of a's dtype and device. Leading axes are broadcast; a vector is a row on the left and a column on
+        the right, and the axis of 1 is taken away again. Four-dimensional operands are copied to logical order.
+
+    Returns
+    -------
+    Tensor, (..., M, N)
 
     Raises
     ------
     ShapeError, DTypeError, DeviceError
-        If they are not matrices that fit, or do not go together.
+        If they do not fit, or do not go together.
     """
     device = same_device(where("matmul"), a.device, b.device)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
-        raise ShapeError(f"{where('matmul')}: expected shapes (M, K) and (K, N); got {a.shape} and {b.shape}.")
+    inner = b.shape[-2:][0] if b.ndim else None
+    if not a.ndim or not b.ndim or a.shape[-1] != inner or not _broadcasts(a.shape[:-2], b.shape[:-2]):
+        raise ShapeError(
+            f"{where('matmul')}: expected shapes (..., M, K) and (..., K, N); got {a.shape} and {b.shape}."
+        )
     if a.dtype != b.dtype or a.dtype.kind != "f":
         raise DTypeError(f"{where('matmul')}: expected one floating dtype; got {a.dtype} and {b.dtype}.")
+    if a.ndim == 1:
+        y = matmul(a.reshape(1, -1) if a.numel() else a.reshape(1, 0), b)
+        return y.reshape(*y.shape[:-1][:-1], *y.shape[-1:]) if b.ndim > 1 else y.reshape(())
+    if b.ndim == 1:
+        y = matmul(a, b.reshape(b.shape[0], 1))
+        return y.reshape(y.shape[:-1])
+    if b.ndim == 2:
+        if a.ndim == 2:
+            return _plain(device, a, b)
+        rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
+        return _plain(device, rows, b).reshape(*a.shape[:-1], b.shape[1])
+    return _batched(device, a, b)
+
+
+def _broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    return all(m == n or 1 in (m, n) for m, n in zip(a[::-1], b[::-1], strict=False))
+
+
+def _plain(device: Device, a: Tensor, b: Tensor) -> Tensor:
     pa, pb = a._physical, b._physical
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
@@ -145,3 +216,75 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
         return da, gemm(device, pa, dy, "tn") if needs[1] else None
 
     return record("matmul", gemm(device, pa, pb, "nn"), device, (a, b), backward, saves=(a, b))
+
+
+def _batched(device: Device, a: Tensor, b: Tensor) -> Tensor:
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    left, right = _stacked(device, a, lead), _stacked(device, b, lead)
+    shapes = a.shape, b.shape
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        flat = to_logical_order(device, dy).reshape(math.prod(lead), *_last_two(dy))
+        da = _unstacked(device, matmul_batched(device, flat, right, "nt"), lead, shapes[0]) if needs[0] else None
+        return da, _unstacked(device, matmul_batched(device, left, flat, "tn"), lead, shapes[1]) if needs[1] else None
+
+    c = matmul_batched(device, left, right, "nn")
+    y = to_physical_order(device, c.reshape(*lead, *c.shape[1:]))
+    return record("matmul", y, device, (a, b), backward, saves=(a, b))
+
+
+def _last_two(physical: Any) -> tuple[int, int]:
+    """Lengths of the last two logical axes."""
+    shape = physical.shape[1:3] if physical.ndim == 4 else physical.shape[-2:]
+    return int(shape[0]), int(shape[1])
+
+
+def _stacked(device: Device, x: Tensor, lead: tuple[int, ...]) -> Any:
+    """Matrices (B, rows, columns) in logical order: one, or as many as ``lead`` counts."""
+    own, matrix = x.shape[:-2], x.shape[-2:]
+    array = to_logical_order(device, x._physical)
+    if math.prod(own) == 1 or own == lead:
+        return array.reshape(-1 if array.size else math.prod(own), *matrix)
+    return repeat_to(device, array, (*lead, *matrix)).reshape(math.prod(lead), *matrix)
+
+
+def _unstacked(device: Device, dx: Any, lead: tuple[int, ...], shape: tuple[int, ...]) -> Any:
+    """The gradient (B, rows, columns) of what was repeated to ``lead``, summed to ``shape``, physical."""
+    summed = unbroadcast(device, dx.reshape(*lead, *dx.shape[1:]), (*(1,) * (len(lead) + 2 - len(shape)), *shape))
+    return to_physical_order(device, summed.reshape(shape))
+
+
+def mm(a: Tensor, b: Tensor) -> Tensor:
+    """The product of two matrices.
+
+    Parameters
+    ----------
+    a : Tensor, (M, K)
+    b : Tensor, (K, N)
+
+    Raises
+    ------
+    ShapeError
+        If they are not matrices that fit.
+    """
+    if a.ndim != 2 or b.ndim != 2:
+        raise ShapeError(f"{where('mm')}: expected two matrices; got {a.shape} and {b.shape}. matmul broadcasts.")
+    return matmul(a, b)
+
+
+def bmm(a: Tensor, b: Tensor) -> Tensor:
+    """The products of two batches of matrices.
+
+    Parameters
+    ----------
+    a : Tensor, (N, M, K)
+    b : Tensor, (N, K, P)
+
+    Raises
+    ------
+    ShapeError
+        If they are not batches of one length that fit.
+    """
+    if a.ndim != 3 or b.ndim != 3 or a.shape[0] != b.shape[0]:
+        raise ShapeError(f"{where('bmm')}: expected (N, M, K) and (N, K, P); got {a.shape} and {b.shape}.")
+    return matmul(a, b)

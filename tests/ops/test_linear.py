@@ -117,5 +117,5 @@ def test_refuses_dtypes_and_activations() -> None:
         linear(gpunn.zeros(2, 3, dtype=np.float64), gpunn.zeros(5, 3))
     with pytest.raises(UsageError, match="activation"):
         linear(gpunn.zeros(2, 3), gpunn.zeros(5, 3), activation="gelu")
-    with pytest.raises(ShapeError, match=r"expected shapes \(M, K\) and \(K, N\)"):
+    with pytest.raises(ShapeError, match=r"expected shapes \(..., M, K\) and \(..., K, N\)"):
         gpunn.zeros(2, 3) @ gpunn.zeros(2, 3)

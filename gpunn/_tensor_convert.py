@@ -1,0 +1,115 @@
+"""Moving a Tensor and converting its dtype.
+
+A mixin of its own because its methods are called like Python's types, which no annotation beside them could name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._device import device as get_device
+from gpunn.errors import DTypeError
+
+if TYPE_CHECKING:
+    from gpunn._tensor import Tensor
+
+_NAMES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+
+
+class ConversionMethods:
+    """Mixed into :class:`gpunn.Tensor`."""
+
+    __slots__ = ()
+
+    def to(self: Any, *args: Any, device: Any = None, dtype: Any = None, non_blocking: Any = False) -> Tensor:
+        """Move to a device, convert to a dtype, or both, on the tape; itself if nothing changes.
+
+        ``args`` are a device, a dtype, both, or a tensor whose device and dtype are taken. ``non_blocking`` is
+        accepted so that PyTorch code runs; copies wait.
+        """
+        from gpunn.ops.convert import to_device, to_dtype
+
+        for target in args:
+            if hasattr(target, "requires_grad"):
+                device, dtype = target.device, target.dtype
+            elif isinstance(target, Device) or (isinstance(target, str) and target not in _NAMES):
+                device = target
+            else:
+                dtype = target
+        result = self if dtype is None else to_dtype(self, np.dtype(dtype))
+        return result if device is None else to_device(result, get_device(device))
+
+    def type(self: Any, dtype: Any = None) -> Any:
+        """Convert to a dtype; without one, its name."""
+        return self.dtype.name if dtype is None else self.to(dtype=dtype)
+
+    def type_as(self: Any, other: Tensor) -> Tensor:
+        """Convert to another tensor's dtype and move to its device."""
+        return self.to(other)
+
+    def cpu(self: Any) -> Tensor:
+        """Move to the ``cpu`` device."""
+        return self.to("cpu")
+
+    def cuda(self: Any, ordinal: Any = 0) -> Tensor:
+        """Move to a GPU."""
+        return self.to(f"cuda:{ordinal}")
+
+    def float(self: Any) -> Tensor:
+        """Convert to float32."""
+        return self.to(np.float32)
+
+    def double(self: Any) -> Tensor:
+        """Convert to float64."""
+        return self.to(np.float64)
+
+    def int(self: Any) -> Tensor:
+        """Convert to int32, rounding towards 0."""
+        return self.to(np.int32)
+
+    def long(self: Any) -> Tensor:
+        """Convert to int64, rounding towards 0."""
+        return self.to(np.int64)
+
+    def bool(self: Any) -> Tensor:
+        """Convert to bool: whether elements are not 0."""
+        return self.to(np.bool_)
+
+    def half(self: Any) -> Tensor:
+        """Refuse: there are no float16 layers."""
+        raise DTypeError("half(): float16 is not supported; use .float().")
+
+    # -- new tensors of this dtype on this device ------------------------------------------
+
+    def new_tensor(self: Any, data: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
+        """A tensor with a copy of ``data``."""
+        from gpunn._creation import tensor
+
+        return tensor(data, dtype or self.dtype, device or self.device, requires_grad)
+
+    def new_zeros(self: Any, *shape: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
+        """A tensor of zeros."""
+        from gpunn._creation import zeros
+
+        return zeros(*shape, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+    def new_ones(self: Any, *shape: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
+        """A tensor of ones."""
+        from gpunn._creation import ones
+
+        return ones(*shape, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+    def new_full(self: Any, size: Any, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        """A tensor with every element ``fill_value``."""
+        from gpunn._creation import full
+
+        return full(size, fill_value, dtype or self.dtype, device or self.device)
+
+    def new_empty(self: Any, *shape: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        """A tensor with whatever was in memory."""
+        from gpunn._creation import empty
+
+        return empty(*shape, dtype=dtype or self.dtype, device=device or self.device)

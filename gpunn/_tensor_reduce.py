@@ -1,0 +1,83 @@
+"""The reductions that a Tensor can do, over all axes or some.
+
+Each method hands over to an op of ``gpunn/ops``. ``dim`` is an axis or several, all if None; ``keepdim`` keeps them
+with length 1. ``self`` is always a Tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpunn._tensor_math import ops
+
+if TYPE_CHECKING:
+    from gpunn._tensor import Tensor
+
+Axes = int | Sequence[int] | None
+
+
+class ReductionMethods:
+    """Mixed into :class:`gpunn.Tensor`."""
+
+    __slots__ = ()
+
+    def sum(self: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+        """Sum; of integers and bools in int64."""
+        return ops("reduce").sum_(self, dim, keepdim, dtype=dtype)
+
+    def mean(self: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+        """Mean."""
+        return ops("reduce").mean(self, dim, keepdim, dtype=dtype)
+
+    def prod(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """Product."""
+        return ops("reduce").prod(self, dim, keepdim)
+
+    def var(
+        self: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
+    ) -> Tensor:
+        """Variance; divided by the number of elements - correction, which is 1."""
+        return ops("variance").var(self, dim, unbiased, keepdim, correction=correction)
+
+    def std(
+        self: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
+    ) -> Tensor:
+        """Standard deviation: the root of :meth:`var`."""
+        return ops("variance").std(self, dim, unbiased, keepdim, correction=correction)
+
+    def norm(self: Any, p: Any = "fro", dim: Axes = None, keepdim: bool = False) -> Tensor:
+        """The p-norm of the elements, 2 if not given."""
+        return ops("norm").norm(self, p, dim, keepdim)
+
+    def max(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
+        """Largest element; with an axis (values, indices); with a tensor the larger of both, element by element."""
+        return ops("extremum").max_(self, dim, keepdim)
+
+    def min(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
+        """Smallest element; with an axis (values, indices); with a tensor the smaller of both, element by element."""
+        return ops("extremum").min_(self, dim, keepdim)
+
+    def amax(self: Any, dim: Axes = None, keepdim: bool = False) -> Tensor:
+        """Largest element; equal ones share the gradient."""
+        return ops("extremum").amax(self, dim, keepdim)
+
+    def amin(self: Any, dim: Axes = None, keepdim: bool = False) -> Tensor:
+        """Smallest element; equal ones share the gradient."""
+        return ops("extremum").amin(self, dim, keepdim)
+
+    def argmax(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """Place of the first largest element, int64; of all elements if ``dim`` is None."""
+        return ops("extremum").argmax(self, dim, keepdim)
+
+    def argmin(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """Place of the first smallest element, int64; of all elements if ``dim`` is None."""
+        return ops("extremum").argmin(self, dim, keepdim)
+
+    def all(self: Any, dim: Axes = None, keepdim: bool = False) -> Tensor:
+        """Whether no element is 0."""
+        return ops("compare").all_(self, dim, keepdim)
+
+    def any(self: Any, dim: Axes = None, keepdim: bool = False) -> Tensor:
+        """Whether an element is not 0."""
+        return ops("compare").any_(self, dim, keepdim)

@@ -1,0 +1,100 @@
+"""Gradients by hand: ``grad``, and the names PyTorch keeps here."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from gpunn import tape
+from gpunn._function import Function
+from gpunn._gradcheck import gradcheck
+from gpunn._tensor import Tensor
+from gpunn.errors import GraphError, UsageError
+from gpunn.tape import enable_grad, no_grad, set_grad_enabled
+
+__all__ = ["Function", "enable_grad", "grad", "gradcheck", "no_grad", "set_grad_enabled"]
+
+_LAST = "grad"  # the key of our hook on a node: put there now, it runs after a tensor's own
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of ``outputs`` with respect to ``inputs``, without touching anyone's ``.grad``.
+
+    Parameters
+    ----------
+    outputs : Tensor or sequence of Tensor
+        Their gradients are added up.
+    inputs : Tensor or sequence of Tensor
+        Leaves, or results of recorded ops.
+    grad_outputs : Tensor or sequence, optional
+        Gradients that enter at the outputs; 1 for a scalar.
+    retain_graph : bool, optional
+        Keep the graph for another walk.
+    create_graph : bool
+        Only False: gradients of gradients are not recorded.
+    allow_unused : bool
+        Give None for an input that no output depends on, instead of raising.
+
+    Returns
+    -------
+    tuple of Tensor
+        One per input.
+
+    Raises
+    ------
+    UsageError
+        If ``create_graph`` is True, or an input does not require a gradient.
+    GraphError
+        If an input was not used.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> x = gpunn.tensor(3.0, requires_grad=True)
+    >>> gpunn.autograd.grad(x * x, x)[0].item()
+    6.0
+    """
+    if create_graph:
+        raise UsageError("grad: create_graph=True: gradients of gradients are not recorded; write the derivative out.")
+    roots = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+    targets = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    given = grad_outputs if isinstance(grad_outputs, Sequence) else (grad_outputs,) * len(roots)
+    for i, target in enumerate(targets):
+        if not target.requires_grad:
+            raise UsageError(f"grad: input {i} of shape {target.shape} does not require a gradient.")
+    found: dict[int, Tensor] = {}  # by id of the leaf or node
+
+    def note(key: int, gradient: Tensor) -> None:
+        found[key] = found[key] + gradient if key in found else gradient.clone()
+
+    leaves = {id(t) for t in targets if t._node is None}
+    nodes = {id(t._node): t._node for t in targets if t._node is not None}
+
+    def deliver(leaf: Tensor, dx: Any, fresh: bool) -> None:
+        if id(leaf) in leaves:
+            note(id(leaf), Tensor._of_physical(dx, leaf.device))
+
+    for key, node in nodes.items():
+        node.hooks[_LAST] = functools.partial(note, key)
+    try:
+        with no_grad():
+            pairs = [(r, tape.seed(r, g)) for r, g in zip(roots, given, strict=True)]
+            tape.walk(pairs, bool(retain_graph), deliver)
+    finally:
+        for node in nodes.values():
+            node.hooks.pop(_LAST, None)
+    result = tuple(found.get(id(t if t._node is None else t._node)) for t in targets)
+    for i, gradient in enumerate(result):
+        if gradient is None and not allow_unused:
+            raise GraphError(
+                f"grad: the outputs do not depend on input {i}; pass allow_unused=True to get None for it."
+            )
+    return result

@@ -1,0 +1,109 @@
+"""Limiting elements to an interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, UsageError, where
+from gpunn.ops._blocks import in_blocks
+from gpunn.ops.extremum import maximum, minimum
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    special = np.array([np.nan, np.inf, -np.inf, 0.5, -0.5, 0.0], np.float32)
+    drawn = (rng.standard_normal((3, 5)).astype(np.float32), rng.standard_normal(140000), np.zeros((0, 2), np.float32))
+    bounds = ((-0.5, 0.5), (None, 0.5), (0.0, None), (0.5, -0.5))
+    made = [{"x": x, "low": low, "high": high} for x in (special, *drawn) for low, high in bounds]
+    return [*made, {"x": np.arange(5), "low": 1, "high": 3}]
+
+
+def _limited(xp: Any, x: Any, low: float | None, high: float | None) -> Any:
+    y = x if low is None else xp.maximum(x, x.dtype.type(low))
+    return y if high is None else xp.minimum(y, x.dtype.type(high))
+
+
+@primitive(examples=_examples, returns=("y",))
+def clamp_forward(xp: Any, x: Any, low: float | None, high: float | None) -> Any:
+    """y = min(max(x, low), high); NaN kept, None is no bound."""
+    return _limited(xp, x, low, high)
+
+
+@clamp_forward.numpy
+def _(x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
+    return in_blocks(lambda part: _limited(np, part, low, high), x.dtype, x)
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"dy": np.ones_like(e["x"]), **e} for e in _examples(rng) if e["x"].dtype.kind == "f"]
+
+
+def _gate(xp: Any, dy: Any, x: Any, low: float | None, high: float | None) -> Any:
+    inside = xp.ones(x.shape, bool) if low is None else x >= x.dtype.type(low)
+    if high is not None:
+        inside = inside & (x <= x.dtype.type(high))
+    return xp.where(inside, dy, dy.dtype.type(0))
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def clamp_backward(xp: Any, dy: Any, x: Any, low: float | None, high: float | None) -> Any:
+    """dx = dy where low <= x <= high, else 0."""
+    return _gate(xp, dy, x, low, high)
+
+
+@clamp_backward.numpy
+def _(dy: np.ndarray, x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
+    return in_blocks(lambda slope, part: _gate(np, slope, part, low, high), dy.dtype, dy, x)
+
+
+def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """min(max(x, lower bound), upper bound), element by element; ``clip`` is another name.
+
+    Parameters
+    ----------
+    x : Tensor
+        Floating or integer.
+    min, max : number or Tensor, optional
+        Bounds; one at least. Where min is above max the result is max. A tensor is broadcast, and gets half of the
+        gradient where it equals x.
+
+    Returns
+    -------
+    Tensor
+        As x. NaN stays NaN; the gradient at a bound is 1.
+
+    Raises
+    ------
+    UsageError
+        If there is no bound.
+    DTypeError
+        If x is of bools, or integers are bounded by a floating number.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.clamp(gpunn.tensor([-2.0, 0.5, 3.0]), 0, 1).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    if min is None and max is None:
+        raise UsageError(f"{where('clamp')}: expected min, max or both; got neither.")
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        y = x if min is None else maximum(x, min)
+        return y if max is None else minimum(y, max)
+    broken = x.dtype.kind != "f" and any(v is not None and not isinstance(v, int | np.integer) for v in (min, max))
+    if x.dtype.kind == "b" or broken:
+        raise DTypeError(f"{where('clamp')}: cannot bound {x.dtype} by {min} and {max}. Convert with .float().")
+    device, source = x.device, x._physical
+    y = clamp_forward(device, source, min, max)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (clamp_backward(device, dy, source, min, max),)
+
+    return record("clamp", y, device, (x,), backward, saves=(x,))
+
+
+clip = clamp

@@ -1,0 +1,168 @@
+"""Questions about elements, answered by bools: comparisons, NaN and infinity, and logic. No gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn._layout import physical
+from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, where
+from gpunn.ops.broadcast import binary
+from gpunn.ops.reduce import axes_of
+from gpunn.primitive import primitive
+
+
+def _test_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    special = np.array([np.nan, np.inf, -np.inf, 0.0, 1.0], np.float32)
+    return [{"name": n, "x": x} for n in ("isnan", "isinf", "isfinite") for x in (special, np.arange(3), np.zeros(()))]
+
+
+@primitive(examples=_test_examples, returns=("y",))
+def ask_elements(xp: Any, name: str, x: Any) -> Any:
+    """y = xp.isnan(x), xp.isinf(x) or xp.isfinite(x)."""
+    return getattr(xp, name)(x)
+
+
+def isnan(x: Tensor) -> Tensor:
+    """Where x is NaN.
+
+    Parameters
+    ----------
+    x : Tensor
+    """
+    return Tensor._of_physical(ask_elements(x.device, "isnan", x._physical), x.device)
+
+
+def isinf(x: Tensor) -> Tensor:
+    """Where x is infinite.
+
+    Parameters
+    ----------
+    x : Tensor
+    """
+    return Tensor._of_physical(ask_elements(x.device, "isinf", x._physical), x.device)
+
+
+def isfinite(x: Tensor) -> Tensor:
+    """Where x is neither infinite nor NaN.
+
+    Parameters
+    ----------
+    x : Tensor
+    """
+    return Tensor._of_physical(ask_elements(x.device, "isfinite", x._physical), x.device)
+
+
+def compare(name: str, a: Any, b: Any) -> Tensor:
+    """a == b and the like, with broadcasting, bool; ``name`` is eq, ne, lt, le, gt or ge."""
+    return binary(name, a, b, None)
+
+
+def logic(name: str, a: Any, b: Any) -> Tensor:
+    """a & b and the like, with broadcasting; ``name`` is and, or, xor. Bit by bit for integers.
+
+    Raises
+    ------
+    DTypeError
+        If an operand is floating.
+    """
+    for v in (a, b):
+        kind = v.dtype.kind if isinstance(v, Tensor | np.generic | np.ndarray) else "f" if isinstance(v, float) else "i"
+        if kind == "f":
+            raise DTypeError(f"{where(name)}: expected bools or integers; got a floating operand. Compare it first.")
+    return binary(name, a, b, None)
+
+
+def _not_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"x": np.array([True, False])}, {"x": np.arange(-2, 3)}, {"x": np.zeros((0, 2), bool)}]
+
+
+@primitive(examples=_not_examples, returns=("y",))
+def invert(xp: Any, x: Any) -> Any:
+    """y = not x; bit by bit for integers."""
+    return xp.invert(x)
+
+
+def logical_not(x: Tensor) -> Tensor:
+    """not x for bools, the bits turned round for integers (``~x``).
+
+    Parameters
+    ----------
+    x : Tensor
+        Bool or integer.
+    """
+    if x.dtype.kind == "f":
+        raise DTypeError(f"{where('not')}: expected bools or integers; got {x.dtype}. Compare it first.")
+    return Tensor._of_physical(invert(x.device, x._physical), x.device)
+
+
+def _all_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    x = rng.random((2, 3, 4, 2)) > 0.2
+    return [
+        {"name": name, "x": x, "axes": axes, "keepdims": k}
+        for name in ("all", "any")
+        for axes in ((0,), (1, 3), (0, 1, 2, 3))
+        for k in (True, False)
+    ]
+
+
+@primitive(examples=_all_examples, returns=("y",))
+def all_axes(xp: Any, name: str, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """Whether all (any) elements of a logical array over ``axes`` are not 0; the result is physical."""
+    return physical(xp.asarray(getattr(xp, name)(x, axis=axes, keepdims=keepdims)))
+
+
+def all_(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+    """Whether all elements over ``dim`` are not 0; True where there are none.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int or sequence of int, optional
+        Axes; all if None.
+    keepdim : bool
+        Keep them with length 1.
+    """
+    return Tensor._of_physical(all_axes(x.device, "all", x.array, axes_of("all", x, dim), keepdim), x.device)
+
+
+def any_(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+    """Whether any element over ``dim`` is not 0; False where there are none.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int or sequence of int, optional
+        Axes; all if None.
+    keepdim : bool
+        Keep them with length 1.
+    """
+    return Tensor._of_physical(all_axes(x.device, "any", x.array, axes_of("any", x, dim), keepdim), x.device)
+
+
+def equal(a: Tensor, b: Tensor) -> bool:
+    """Whether both have one shape and the same elements.
+
+    Parameters
+    ----------
+    a, b : Tensor
+    """
+    return a.shape == b.shape and bool(all_(compare("eq", a, b)).item())
+
+
+def allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Whether |a - b| <= atol + rtol |b| everywhere.
+
+    Parameters
+    ----------
+    a, b : Tensor
+        Shapes that broadcast.
+    rtol, atol : float
+        Accepted difference.
+    equal_nan : bool
+        Whether two NaN are equal.
+    """
+    return bool(np.allclose(a.numpy_without_tape(), b.numpy_without_tape(), rtol, atol, equal_nan))

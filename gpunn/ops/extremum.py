@@ -1,0 +1,334 @@
+"""Largest and smallest: of two tensors, along an axis with the place, or over several axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._layout import logical, physical
+from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, ShapeError, UsageError, where
+from gpunn.ops._blocks import quiet
+from gpunn.ops.broadcast import binary
+from gpunn.ops.reduce import axes_of
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+
+class Extremum(NamedTuple):
+    """What ``max(dim)`` and ``min(dim)`` return: the winning elements and their places along the axis, int64."""
+
+    values: Tensor
+    indices: Tensor
+
+
+# -- two tensors ----------------------------------------------------------------------------------
+
+
+def _pair_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    a, b = (rng.integers(0, 3, (4, 5)).astype(np.float32) for _ in range(2))
+    b[0, 0] = np.nan
+    dy = rng.standard_normal((4, 5)).astype(np.float32)
+    pairs = ((a, b), (a, b[0].copy()), (a, np.float32(1)))
+    return [{"dy": dy, "a": p, "b": q, "largest": big} for p, q in pairs for big in (True, False)]
+
+
+@primitive(examples=_pair_examples, returns=("da", "db"))
+def pair_backward(xp: Any, dy: Any, a: Any, b: Any, largest: bool) -> tuple[Any, Any]:
+    """dy to the one that won, half to each where they are equal, to both where one is NaN."""
+    number = dy.dtype.type
+    half = xp.where(a == b, dy * number(0.5), dy)
+    lost = (a < b, b < a) if largest else (b < a, a < b)
+    return xp.where(lost[0], number(0), half), xp.where(lost[1], number(0), half)
+
+
+def _of_two(op: str, a: Any, b: Any) -> Tensor:
+    def gradients(device: Device, dy: Any, pa: Any, pb: Any, y: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
+        found: tuple[Any, Any] = pair_backward(device, dy, pa, pb, op == "maximum")
+        return found
+
+    return binary(op, a, b, gradients)
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """The larger of a and b, element by element; NaN if one is. Equal elements share the gradient.
+
+    Parameters
+    ----------
+    a, b : Tensor or number
+        One device and dtype, shapes that broadcast.
+    """
+    return _of_two("maximum", a, b)
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """The smaller of a and b, element by element; NaN if one is. Equal elements share the gradient.
+
+    Parameters
+    ----------
+    a, b : Tensor or number
+        One device and dtype, shapes that broadcast.
+    """
+    return _of_two("minimum", a, b)
+
+
+# -- along one axis -------------------------------------------------------------------------------
+
+
+def _axis_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    x = rng.integers(0, 4, (2, 3, 4, 5)).astype(np.float32)
+    x[0, 0, 0, 2] = np.nan
+    made = [{"x": a, "axis": i, "largest": big} for big in (True, False) for a, i in ((x, 1), (x, 3), (x[0, 0], 0))]
+    return [*made, {"x": np.zeros((0, 3)), "axis": 1, "largest": True}, {"x": np.arange(4), "axis": 0, "largest": True}]
+
+
+@primitive(examples=_axis_examples, returns=("values", "indices"))
+def extremum_axis(xp: Any, x: Any, axis: int, largest: bool) -> tuple[Any, Any]:
+    """The first largest (smallest) element along ``axis`` of a logical array and its place; NaN wins. Axis kept."""
+    index = xp.asarray((x.argmax if largest else x.argmin)(axis=axis)).astype(np.int64)
+    kept = xp.expand_dims(index, axis)
+    return physical(xp.take_along_axis(x, kept, axis)), physical(kept)
+
+
+def _place_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    dy, index = rng.standard_normal((2, 1, 4)).astype(np.float32), rng.integers(0, 3, (2, 1, 4))
+    return [{"dy": dy, "index": index, "axis": 1, "length": 3}]
+
+
+@primitive(examples=_place_examples, returns=("dx",))
+def place_along(xp: Any, dy: Any, index: Any, axis: int, length: int) -> Any:
+    """dx = dy at ``index`` along ``axis``, else 0; dy and index are logical with length 1 there, dx is physical."""
+    places = xp.arange(length).reshape(tuple(-1 if a == axis else 1 for a in range(dy.ndim)))
+    return physical(xp.where(places == index, dy, dy.dtype.type(0)))
+
+
+def _check_not_empty(op: str, x: Tensor, axes: tuple[int, ...]) -> None:
+    if any(x.shape[a] == 0 for a in axes):
+        raise ShapeError(f"{where(op)}: expected an axis with elements; got shape {x.shape}, axes {axes}.")
+
+
+def _along(op: str, x: Tensor, dim: int, keepdim: bool) -> Extremum:
+    axis = axes_of(op, x, dim)
+    _check_not_empty(op, x, axis)
+    if not x.ndim:
+        values, indices = _along(op, x.reshape(1), 0, True)
+        return Extremum(values.reshape(()), indices.reshape(()))
+    device, length, at = x.device, x.shape[axis[0]], axis[0]
+    values, index = extremum_axis(device, x.array, at, op == "max")
+    places = logical(index)
+
+    def shaped(kept: Any) -> Any:
+        return kept if keepdim else physical(logical(kept).squeeze(at))
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (place_along(device, logical(dy).reshape(places.shape), places, at, length),)
+
+    result = record(op, shaped(values), device, (x,), backward)
+    return Extremum(result, Tensor._of_physical(shaped(index), device))
+
+
+# -- over several axes ----------------------------------------------------------------------------
+
+
+def _over_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    x = rng.integers(0, 4, (2, 3, 4, 5)).astype(np.float32)
+    made = [{"x": x, "axes": a, "largest": big} for a in ((0,), (1, 3), (0, 1, 2, 3)) for big in (True, False)]
+    return [*made, {"x": np.array([1.0, np.nan]), "axes": (0,), "largest": True}]
+
+
+@primitive(examples=_over_examples, returns=("y",))
+def extremum_over(xp: Any, x: Any, axes: tuple[int, ...], largest: bool) -> Any:
+    """The largest (smallest) element of a logical array over ``axes``, which are kept; physical."""
+    with quiet():
+        return physical(xp.asarray((x.max if largest else x.min)(axis=axes, keepdims=True)))
+
+
+def _share_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [
+        {"dy": np.ones((2, 1, 1), np.float32), "x": e["x"][0, :2], "y": e["x"][0, :2].max((1, 2), keepdims=True)}
+        | {"axes": (1, 2), "finds_nan": nan}
+        for e in _over_examples(rng)[:1]
+        for nan in (True, False)
+    ]
+
+
+@primitive(examples=_share_examples, returns=("dx",))
+def share_backward(xp: Any, dy: Any, x: Any, y: Any, axes: tuple[int, ...], finds_nan: bool) -> Any:
+    """dy in equal parts to the elements equal to y; of logical arrays, dy and y with the axes kept. Physical.
+
+    ``finds_nan``: whether NaN equals NaN; otherwise all gradients of a NaN are NaN.
+    """
+    won = (x == y) | (xp.isnan(x) & xp.isnan(y)) if finds_nan else x == y
+    count = won.sum(axis=axes, keepdims=True).astype(dy.dtype)
+    with quiet():
+        return physical(won * (dy / count))
+
+
+def _over(op: str, x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> Tensor:
+    axes = axes_of(op, x, dim)
+    _check_not_empty(op, x, axes)
+    device, source = x.device, x.array
+    kept = extremum_over(device, source, axes, op in ("max", "amax"))
+    whole = logical(kept)
+    y = kept if keepdim else physical(whole.squeeze(axes) if axes else whole)
+    finds_nan = op in ("max", "min")
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (share_backward(device, logical(dy).reshape(whole.shape), source, whole, axes, finds_nan),)
+
+    return record(op, y, device, (x,), backward, saves=(x,))
+
+
+def amax(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+    """The largest element over ``dim``; equal ones share the gradient.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int or sequence of int, optional
+        Axes; all if None.
+    keepdim : bool
+        Keep them with length 1.
+
+    Raises
+    ------
+    ShapeError
+        If an axis is empty.
+    """
+    return _over("amax", x, dim, keepdim)
+
+
+def amin(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+    """The smallest element over ``dim``; equal ones share the gradient.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int or sequence of int, optional
+        Axes; all if None.
+    keepdim : bool
+        Keep them with length 1.
+
+    Raises
+    ------
+    ShapeError
+        If an axis is empty.
+    """
+    return _over("amin", x, dim, keepdim)
+
+
+def _extremum(op: str, x: Tensor, dim: Any, keepdim: bool) -> Any:
+    if isinstance(dim, Tensor):
+        return maximum(x, dim) if op == "max" else minimum(x, dim)
+    if dim is None:
+        if keepdim:
+            raise UsageError(f"{where(op)}: keepdim goes with dim; a{op}(keepdim=True) is over all axes.")
+        return _over(op, x, None, False)
+    return _along(op, x, dim, keepdim)
+
+
+def max_(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """The largest element: of all, along an axis with its place, or of two tensors.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int or Tensor, optional
+        An axis; another tensor, for :func:`maximum`; None for one element of all, where equal ones share the gradient.
+    keepdim : bool
+        Keep the axis with length 1.
+
+    Returns
+    -------
+    Tensor, or (values, indices)
+        With an axis, a named tuple; the gradient goes to the first winner. NaN wins.
+
+    Raises
+    ------
+    ShapeError
+        If there is no element.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> values, indices = gpunn.max(gpunn.tensor([[1.0, 5.0], [7.0, 2.0]]), 1)
+    >>> values.tolist(), indices.tolist()
+    ([5.0, 7.0], [1, 0])
+    """
+    return _extremum("max", x, dim, keepdim)
+
+
+def min_(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """The smallest element: of all, along an axis with its place, or of two tensors.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int or Tensor, optional
+        An axis; another tensor, for :func:`minimum`; None for one element of all, where equal ones share the gradient.
+    keepdim : bool
+        Keep the axis with length 1.
+
+    Returns
+    -------
+    Tensor, or (values, indices)
+        With an axis, a named tuple; the gradient goes to the first winner. NaN wins.
+
+    Raises
+    ------
+    ShapeError
+        If there is no element.
+    """
+    return _extremum("min", x, dim, keepdim)
+
+
+def _index_of(op: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    if x.dtype.kind == "b":
+        raise DTypeError(f"{where(op)}: expected numbers; got {x.dtype}. Convert with .int().")
+    if dim is None:
+        flat = x.detach().reshape(-1)
+        _check_not_empty(op, flat, (0,))
+        index = extremum_axis(x.device, flat.array, 0, op == "argmax")[1]
+        return Tensor._of_physical(index.reshape((1,) * x.ndim if keepdim else ()), x.device)
+    return _along(op[3:], x.detach(), dim, keepdim).indices
+
+
+def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The place of the first largest element, int64; no gradient.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int, optional
+        Axis; None gives the place in the flattened tensor.
+    keepdim : bool
+        Keep the axis with length 1.
+
+    Raises
+    ------
+    ShapeError
+        If the axis is empty.
+    """
+    return _index_of("argmax", x, dim, keepdim)
+
+
+def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The place of the first smallest element, int64; no gradient.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int, optional
+        Axis; None gives the place in the flattened tensor.
+    keepdim : bool
+        Keep the axis with length 1.
+
+    Raises
+    ------
+    ShapeError
+        If the axis is empty.
+    """
+    return _index_of("argmin", x, dim, keepdim)

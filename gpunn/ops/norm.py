@@ -1,0 +1,119 @@
+"""The p-norm of a tensor's elements, over all or some axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn._layout import logical, physical
+from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, UsageError, where
+from gpunn.ops._blocks import quiet
+from gpunn.ops.reduce import axes_of, kept_shape
+from gpunn.ops.unary import sign_array
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    x = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    ps = (0.0, 1.0, 2.0, 3.0, 1.5, math.inf, -math.inf)
+    return [{"x": x, "axes": a, "p": p} for p in ps for a in ((1, 3), (0, 1, 2, 3))]
+
+
+@primitive(examples=_examples, returns=("y",))
+def norm_axes(xp: Any, x: Any, axes: tuple[int, ...], p: float) -> Any:
+    """y = (sum |x|^p)^(1/p) of a logical array over ``axes``, which are kept; summed in float64. Physical."""
+    with quiet():
+        if p == 0:
+            y = (x != 0).sum(axis=axes, keepdims=True, dtype=np.float64)
+        elif math.isinf(p):
+            y = (xp.max if p > 0 else xp.min)(xp.abs(x), axis=axes, keepdims=True)
+        elif p == 1:
+            y = xp.abs(x).sum(axis=axes, keepdims=True, dtype=np.float64)
+        else:
+            wide = x.astype(np.float64)
+            powers = wide * wide if p == 2 else xp.abs(wide) ** p
+            y = powers.sum(axis=axes, keepdims=True)
+            y = xp.sqrt(y) if p == 2 else y ** (1 / p)
+        return physical(xp.asarray(y).astype(x.dtype))
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for p in (0.0, 1.0, 2.0, 3.0, 1.5, math.inf):
+        x = rng.standard_normal((2, 3, 4)).astype(np.float32)
+        x[0] = 0
+        y = norm_axes.plain(np, x, (1, 2), p)
+        made.append({"dy": np.ones_like(y), "x": x, "y": y, "axes": (1, 2), "p": p})
+    return made
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def norm_backward(xp: Any, dy: Any, x: Any, y: Any, axes: tuple[int, ...], p: float) -> Any:
+    """dx = dy sign(x) (|x| / y)^(p-1), 0 where y is 0; logical arrays in, dx physical."""
+    zero = dy.dtype.type(0)
+    with quiet():
+        if p == 0:
+            dx = xp.zeros_like(x)
+        elif p == 1:
+            dx = sign_array(xp, x) * dy
+        elif math.isinf(p):
+            won = xp.abs(x) == y
+            dx = sign_array(xp, x) * won * (dy / won.sum(axis=axes, keepdims=True).astype(dy.dtype))
+        elif p == 2:
+            dx = x * xp.where(y == 0, zero, dy / y)
+        else:
+            dx = sign_array(xp, x) * (xp.abs(x) / xp.where(y == 0, dy.dtype.type(1), y)) ** dy.dtype.type(p - 1) * dy
+            dx = xp.where((y == 0) | (x == 0), zero, dx) if p < 1 else xp.where(y == 0, zero, dx)
+        return physical(dx)
+
+
+def norm(
+    x: Tensor, p: float | str | None = "fro", dim: int | Sequence[int] | None = None, keepdim: bool = False
+) -> Tensor:
+    """(sum |x|^p)^(1/p) over ``dim``: the p-norm of x's elements, seen as a vector.
+
+    Parameters
+    ----------
+    x : Tensor
+        Floating.
+    p : float or "fro"
+        2 for "fro" or None; 0 counts the elements that are not 0; inf and -inf take the largest and smallest |x|.
+    dim : int or sequence of int, optional
+        Axes; all if None.
+    keepdim : bool
+        Keep them with length 1.
+
+    Returns
+    -------
+    Tensor
+        The gradient is 0 where the norm is 0.
+
+    Raises
+    ------
+    UsageError
+        If p is another name.
+    DTypeError
+        If x is not floating.
+    """
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{where('norm')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+    if isinstance(p, str) and p != "fro":
+        raise UsageError(f"{where('norm')}: p: expected a number or 'fro'; got {p!r}.")
+    order = 2.0 if p is None or isinstance(p, str) else float(p)
+    axes, device, source = axes_of("norm", x, dim), x.device, x.array
+    if math.isinf(order) and any(x.shape[a] == 0 for a in axes):
+        raise UsageError(f"{where('norm')}: p={order}: no largest or smallest element in shape {x.shape}.")
+    kept = norm_axes(device, source, axes, order)
+    shape = kept_shape(x.shape, axes)
+    y = kept if keepdim else physical(logical(kept).squeeze(axes) if axes else kept)
+    whole = logical(kept)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (norm_backward(device, logical(dy).reshape(shape), source, whole, axes, order),)
+
+    return record("norm", y, device, (x,), backward, saves=(x,))
