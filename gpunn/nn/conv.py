@@ -8,14 +8,162 @@ from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn import init
-from gpunn.nn._arguments import new_parameter, refuse_unused, whole
+from gpunn.nn._arguments import new_parameter, whole
 from gpunn.nn.module import Module
 from gpunn.nn.parameter import Parameter
+from gpunn.ops.conv1d import conv1d, sequence_window
 from gpunn.ops.conv2d import conv2d
-from gpunn.ops.geometry import Pair, Window, pair
+from gpunn.ops.geometry import Padding, Pair, Window, pair, sides, single
 
 
-class Conv2d(Module):
+class _Conv(Module):
+    """What convolutions over one and two axes share: arguments as tuples, parameters, the repr."""
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: Any  # one number per axis, or one pair where its sides differ; or "same", "valid"
+
+    def _set_up(
+        self,
+        channels: tuple[int, int, int],
+        padding: Padding | str,
+        padding_mode: str,
+        bias: bool,
+        strict: bool,
+        device: Device | str | None,
+        dtype: Any,
+    ) -> None:
+        op = type(self).__name__
+        in_channels, out_channels, groups = channels
+        self.in_channels = whole(op, "in_channels", in_channels)
+        self.out_channels = whole(op, "out_channels", out_channels)
+        self.groups = whole(op, "groups", groups)
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise UsageError(
+                f"{op}: groups: expected a divisor of in_channels ({in_channels}) and out_channels "
+                f"({out_channels}); got {groups}."
+            )
+        each = sides(padding, op, self.kernel_size, self.stride, self.dilation)
+        equal = all(before == after for before, after in each)
+        self.padding = padding if isinstance(padding, str) else tuple(p[0] for p in each) if equal else each
+        if padding_mode != "zeros":
+            raise UsageError(f"{op}: padding_mode: expected 'zeros', the only one there is; got {padding_mode!r}.")
+        self.padding_mode = padding_mode
+        self.strict = strict
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+        self.weight = new_parameter(shape, device, dtype)
+        self.bias: Parameter | None
+        self.register_parameter("bias", new_parameter((self.out_channels,), device, dtype) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values from the default generator."""
+        init.default_(self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        if self.padding != (0,) * len(self.kernel_size):
+            text += f", padding={self.padding}"
+        if self.dilation != (1,) * len(self.kernel_size):
+            text += f", dilation={self.dilation}"
+        if self.groups != 1:
+            text += f", groups={self.groups}"
+        if self.bias is None:
+            text += ", bias=False"
+        return text + (", strict=True" if self.strict else "")
+
+
+class Conv1d(_Conv):
+    """One-dimensional convolution of (N, C, L) sequences.
+
+    y[i] = sum_j weight[j] x[i + j] at stride 1 and without padding; ``padding="same"`` centres it on i.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        C and K, multiples of ``groups``.
+    kernel_size, stride, dilation : int
+        In elements.
+    padding : int, ((int, int),), "same" or "valid"
+        Zeros on each side, or ((left, right),); "same" keeps the length at stride 1.
+    groups : int
+        Parts of the channels that do not see each other.
+    bias : bool
+        Whether a number per output channel is added.
+    padding_mode : str
+        Only ``"zeros"``.
+    device : Device or str, optional
+        Where the parameters are made; ``cpu`` if not given.
+    dtype : dtype, optional
+        float32 if not given.
+    strict : bool
+        Raise if the stride leaves elements at the end unused.
+
+    Attributes
+    ----------
+    weight : Parameter, (K, C / groups, S)
+        Uniform on ±1 / sqrt(C / groups · S) at first, PyTorch's default, and so is the bias.
+    bias : Parameter, (K,), or None
+
+    Shape
+    -----
+    x : (N, C, L) float32 or float64;  y : (N, K, Q)
+
+    Q = floor((L + left + right - dilation (S - 1) - 1) / stride) + 1.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DeviceError
+        If x does not fit the weight or is shorter than the kernel; the message names the layer.
+
+    References
+    ----------
+    Lecture topic L12.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Padding | str = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Device | str | None = None,
+        dtype: Any = None,
+        *,
+        strict: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = (single(kernel_size, "Conv1d", "kernel_size", 1),)
+        self.stride = (single(stride, "Conv1d", "stride", 1),)
+        self.dilation = (single(dilation, "Conv1d", "dilation", 1),)
+        self._set_up((in_channels, out_channels, groups), padding, padding_mode, bias, strict, device, dtype)
+
+    def window(self, length: int) -> Window:
+        """How the kernel slides over a sequence, an image of height 1; its Q is the output's length."""
+        return sequence_window("Conv1d", length, self.kernel_size[0], self.stride, self.padding, self.dilation)
+
+    def forward(self, x: Tensor, *, activation: str | None = None) -> Tensor:
+        """Apply the layer, and ``activation`` ("relu") in the same pass."""
+        return conv1d(
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            activation=activation,
+            strict=self.strict,
+        )
+
+
+class Conv2d(_Conv):
     """Two-dimensional convolution of (N, C, H, W) images.
 
     Parameters
@@ -24,8 +172,9 @@ class Conv2d(Module):
         C and K, multiples of ``groups``.
     kernel_size, stride, dilation : int or (int, int)
         Vertical, horizontal.
-    padding : int, (int, int), "same" or "valid"
-        Zeros on each side; "same" keeps the size at stride 1.
+    padding : int, (int, int), ((int, int), (int, int)), "same" or "valid"
+        Zeros on each side: for all, (vertical, horizontal), or ((top, bottom), (left, right)); "same" keeps
+        the size at stride 1.
     groups : int
         Parts of the channels that do not see each other.
     bias : bool
@@ -49,7 +198,7 @@ class Conv2d(Module):
     -----
     x : (N, C, H, W) float32 or float64;  y : (N, K, P, Q)
 
-    P = floor((H + 2 padding - dilation (R - 1) - 1) / stride) + 1, Q likewise.
+    P = floor((H + top + bottom - dilation (R - 1) - 1) / stride) + 1, Q likewise.
 
     Raises
     ------
@@ -67,7 +216,7 @@ class Conv2d(Module):
         out_channels: int,
         kernel_size: Pair,
         stride: Pair = 1,
-        padding: Pair | str = 0,
+        padding: Padding | str = 0,
         dilation: Pair = 1,
         groups: int = 1,
         bias: bool = True,
@@ -78,47 +227,20 @@ class Conv2d(Module):
         strict: bool = False,
     ) -> None:
         super().__init__()
-        op = "Conv2d"
-        self.in_channels = whole(op, "in_channels", in_channels)
-        self.out_channels = whole(op, "out_channels", out_channels)
-        self.groups = whole(op, "groups", groups)
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise UsageError(
-                f"{op}: groups: expected a divisor of in_channels ({in_channels}) and out_channels "
-                f"({out_channels}); got {groups}."
-            )
-        self.kernel_size = pair(kernel_size, op, "kernel_size", 1)
-        self.stride = pair(stride, op, "stride", 1)
-        self.dilation = pair(dilation, op, "dilation", 1)
-        self.padding = _padding(op, padding, self.kernel_size, self.stride, self.dilation)
-        if padding_mode != "zeros":
-            raise UsageError(f"{op}: padding_mode: expected 'zeros', the only one there is; got {padding_mode!r}.")
-        self.padding_mode = padding_mode
-        self.strict = strict
-        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
-        self.weight = new_parameter(shape, device, dtype)
-        self.bias: Parameter | None
-        self.register_parameter("bias", new_parameter((self.out_channels,), device, dtype) if bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw new initial values from the default generator."""
-        init.default_(self.weight, self.bias)
+        self.kernel_size: tuple[int, int] = pair(kernel_size, "Conv2d", "kernel_size", 1)
+        self.stride: tuple[int, int] = pair(stride, "Conv2d", "stride", 1)
+        self.dilation: tuple[int, int] = pair(dilation, "Conv2d", "dilation", 1)
+        self._set_up((in_channels, out_channels, groups), padding, padding_mode, bias, strict, device, dtype)
 
     def window(self, height: int, width: int) -> Window:
         """How the kernel slides over an image of this size; its P and Q are the output's."""
-        kernel, pads = self.kernel_size, self.padding
-        if isinstance(pads, str):
-            same = pads == "same"
-            pads = (
-                self.dilation[0] * (kernel[0] - 1) // 2 if same else 0,
-                self.dilation[1] * (kernel[1] - 1) // 2 if same else 0,
-            )
-        return Window(height, width, *kernel, self.stride, pads, self.dilation)
+        kernel, stride, dilation = self.kernel_size, self.stride, self.dilation
+        (top, bottom), (left, right) = sides(self.padding, "Conv2d", kernel, stride, dilation)
+        return Window(height, width, *kernel, stride, (top, left), dilation, False, (bottom, right))
 
     def forward(self, x: Tensor, *, activation: str | None = None) -> Tensor:
         """Apply the layer, and ``activation`` ("relu") in the same pass."""
-        y = conv2d(
+        return conv2d(
             x,
             self.weight,
             self.bias,
@@ -127,35 +249,5 @@ class Conv2d(Module):
             self.dilation,
             self.groups,
             activation=activation,
+            strict=self.strict,
         )
-        if self.strict:
-            refuse_unused("conv2d", self.window(*x.shape[2:]))
-        return y
-
-    def extra_repr(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        if self.padding != (0, 0):
-            text += f", padding={self.padding}"
-        if self.dilation != (1, 1):
-            text += f", dilation={self.dilation}"
-        if self.groups != 1:
-            text += f", groups={self.groups}"
-        if self.bias is None:
-            text += ", bias=False"
-        return text + (", strict=True" if self.strict else "")
-
-
-def _padding(
-    op: str, padding: Pair | str, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[int, int] | str:
-    if not isinstance(padding, str):
-        return pair(padding, op, "padding", 0)
-    if padding not in ("same", "valid"):
-        raise UsageError(f"{op}: padding: expected numbers, 'same' or 'valid'; got {padding!r}.")
-    uneven = any(d * (k - 1) % 2 for d, k in zip(dilation, kernel, strict=True))
-    if padding == "same" and (stride != (1, 1) or uneven):
-        raise UsageError(
-            f"{op}: padding='same' needs stride 1 and an odd window extent; got stride {stride}, "
-            f"kernel {kernel}, dilation {dilation}. Give the padding as numbers."
-        )
-    return padding

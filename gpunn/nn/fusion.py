@@ -1,6 +1,6 @@
 """The one pass that fuses layers: a ReLU into the layer before it, inside a Sequential.
 
-Conv2d, Linear and batch normalisation can apply a ReLU while they write their output, which
+Convolutions, Linear and batch normalisation can apply a ReLU while they write their output, which
 saves reading and writing it once more in forward and in backward. :class:`Sequential` runs such
 pairs as one call of the fused op (``activation="relu"``); the numbers are the same. Nothing is
 fused behind code that calls layers itself.
@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gpunn.nn.activation import ReLU
 from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
-from gpunn.nn.conv import Conv2d
+from gpunn.nn.conv import Conv1d, Conv2d
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
 
-_FIRST = (Conv2d, Linear, BatchNorm1d, BatchNorm2d)
+_FIRST = (Conv1d, Conv2d, Linear, BatchNorm1d, BatchNorm2d)
 
 
 def plan(modules: Sequence[Module]) -> Iterator[tuple[Module, str | None]]:
@@ -31,7 +31,7 @@ def plan(modules: Sequence[Module]) -> Iterator[tuple[Module, str | None]]:
 
 
 def fused_pairs(sequential: Iterable[Module]) -> list[tuple[Module, ReLU]]:
-    """The pairs of neighbours that a :class:`Sequential` of these modules runs as one op, at this moment."""
+    """The pairs of neighbours in ``sequential``, modules in order, that a :class:`Sequential` runs as one op."""
     modules = list(sequential)
     return [(a, b) for a, b in itertools.pairwise(modules) if isinstance(b, ReLU) and _fuses(a, b)]
 

@@ -1,4 +1,4 @@
-"""What a model consists of: one row per layer, found by running it once on an image of zeros."""
+"""What a model consists of: one row per layer, found by running it once on an item of zeros."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ import numpy as np
 
 from gpunn._creation import zeros
 from gpunn._tensor import Tensor
+from gpunn.nn import counting
 from gpunn.nn._modes import evaluating
+from gpunn.nn._receptive import Field, Fields, window_of
+from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from gpunn.nn.containers import Sequential
-from gpunn.nn.conv import Conv2d
+from gpunn.nn.conv import Conv1d, Conv2d
 from gpunn.nn.fusion import fused_pairs
 from gpunn.nn.linear import Linear
+from gpunn.nn.local import LocallyConnected1d, LocallyConnected2d
 from gpunn.nn.module import Module
-from gpunn.nn.pooling import MaxPool2d
-from gpunn.tape import no_grad
+from gpunn.tape import enable_grad
+
+HEADINGS = ("layer", "type", "output", "parameters", "multiply-adds", "activation", "receptive field", "notes")
+NUMBERS = HEADINGS[3:6]  # aligned to the right
 
 
 @dataclass(frozen=True)
@@ -30,15 +36,23 @@ class LayerSummary:
     name, kind : str
         Dotted name in the model, and class.
     output_shape : tuple of int
-        Without the batch axis.
+        Without the batch axis; of the first output where there are several.
     parameters : int
         0 where an earlier row counts them already (a layer called twice).
     multiply_adds : int
-        Of convolutions and linear layers.
+        Of convolutions, linear and locally connected layers, one product per weight and output that it
+        reaches, padding included, biases not; of batch normalisation, one per element. 0 for all others.
     activation_bytes : int
-        Of the output; 0 where it is fused into the layer before and never stored.
+        Of all outputs; 0 where the layer is fused into the one before or returns its input, and so stores nothing.
+    receptive_field : tuple of int, or None
+        How many rows and columns of the model's input an output element depends on, not cut at the
+        input's border; the most over all branches. None where it is not known, or all of the input.
+    jump : tuple of int, or None
+        By how much the fields of neighbours are shifted.
+    sees_all : bool
+        Whether an output element depends on the whole input.
     notes : tuple of str
-        Fusion, and border rows and columns that no window reaches.
+        Fusion, border rows and columns that no window reaches, weights that meet only padding.
     """
 
     name: str
@@ -47,12 +61,21 @@ class LayerSummary:
     parameters: int
     multiply_adds: int
     activation_bytes: int
+    receptive_field: tuple[int, ...] | None
+    jump: tuple[int, ...] | None
+    sees_all: bool
     notes: tuple[str, ...]
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as texts, one for each of ``HEADINGS``."""
+        field = Field(self.receptive_field or (), self.jump or (), self.sees_all)
+        counts = _count(self.parameters), _count(self.multiply_adds), _bytes(self.activation_bytes)
+        return self.name, self.kind, shape_text(self.output_shape), *counts, str(field), "; ".join(self.notes)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """All layers in the order they run, and the model's number of parameters."""
+    """All layers in the order they run, and the model's number of parameters; ``print`` shows a table."""
 
     layers: tuple[LayerSummary, ...]
     parameters: int
@@ -67,8 +90,24 @@ class Summary:
         """Of all stored outputs, for a batch of one."""
         return sum(layer.activation_bytes for layer in self.layers)
 
+    def total(self) -> tuple[str, ...]:
+        """The last row as texts, one for each of ``HEADINGS``."""
+        counts = _count(self.parameters), _count(self.multiply_adds), _bytes(self.activation_bytes)
+        return "total", "", "", *counts, "", ""
 
-def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
+    def __str__(self) -> str:
+        rows = [HEADINGS, *(layer.cells() for layer in self.layers), self.total()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        right = [heading in NUMBERS for heading in HEADINGS]
+        lines = [
+            "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)).rstrip()
+            for row in rows
+        ]
+        rule = "-" * max(map(len, lines))
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> Summary:
     """Run ``model`` once on zeros and describe every layer.
 
     Parameters
@@ -77,56 +116,126 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
         In training or evaluation mode; it runs in the latter and is left as it was.
     input_shape : sequence of int
         Of one item, without the batch axis.
+    dtype : dtype, optional
+        Of the input; that of the first parameter if not given. Indices are int64.
+
+    Returns
+    -------
+    Summary
+        ``layers`` (see :class:`~gpunn.nn.summary.LayerSummary`), totals, and a table as its text.
 
     Raises
     ------
     ShapeError
         If the model does not take such an input; the message names the layer.
+
+    Examples
+    --------
+    >>> from gpunn import nn
+    >>> print(nn.summarize(nn.Sequential(nn.Conv2d(3, 10, 5, padding=2)), (3, 32, 32)))
+    layer  type    output    parameters  multiply-adds  activation  receptive field  notes
+    --------------------------------------------------------------------------------------
+    0      Conv2d  10x32x32         760        768,000    40.0 KiB  5x5 every 1
+    --------------------------------------------------------------------------------------
+    total                           760        768,000    40.0 KiB
     """
     # Hooks end fusion, so it is looked up before they are there.
     fused = {id(relu): first for m in model.modules() if isinstance(m, Sequential) for first, relu in fused_pairs(m)}
     names = {id(module): name for name, module in model.named_modules()}
     rows: list[LayerSummary] = []
     counted: set[int] = set()
+    first = next(model.parameters(), None)
+    kind, home = (np.dtype(np.float32), "cpu") if first is None else (first.dtype, str(first.device))
+    x = zeros(1, *input_shape, dtype=kind if dtype is None else dtype, device=home)
+    x.requires_grad = x.dtype.kind == "f"  # so that all that follows is on the tape
+    fields = Fields(x)
 
     def note(layer: Module, args: tuple[Any, ...], output: Any) -> None:
         own = [p for p in layer.parameters(recurse=False) if id(p) not in counted]
         counted.update(map(id, own))
+        inputs, outputs = _tensors(args), _tensors(output)
+        field = fields.after(layer, inputs, outputs[0]) if outputs else None
+        for other in outputs[1:]:
+            fields.put(other, None)
         host = fused.get(id(layer))
         notes = [f"fused into {names[id(host)]}"] if host is not None else []
+        new = [y for y in outputs if host is None and not any(y is given for given in inputs)]
+        known = field is not None and not field.whole and field.size != ()
         rows.append(
             LayerSummary(
                 names[id(layer)],
                 type(layer).__name__,
-                output.shape[1:],
+                outputs[0].shape[1:] if outputs else (),
                 sum(p.numel() for p in own),
-                _multiply_adds(layer, output),
-                0 if host is not None else output.numel() * output.dtype.itemsize,
-                (*notes, *_unused(layer, args[0])),
+                _multiply_adds(layer, inputs, outputs),
+                sum(y.numel() * y.dtype.itemsize for y in new),
+                field.size if field is not None and known else None,
+                field.jump if field is not None and known else None,
+                field is not None and field.whole,
+                (*notes, *_unused(layer, inputs)),
             )
         )
 
-    first = next(model.parameters(), None)
-    dtype, home = (np.dtype(np.float32), "cpu") if first is None else (first.dtype, str(first.device))
     # A module with modules inside is shown by them, unless it has parameters of its own too.
     shown = [m for m in model.modules() if not m._modules or m._parameters]
-    with no_grad(), evaluating(model), contextlib.ExitStack() as hooks:
+    with enable_grad(), evaluating(model), contextlib.ExitStack() as hooks:
         for layer in shown:
             hooks.enter_context(layer.register_forward_hook(note))
-        model(zeros(1, *input_shape, dtype=dtype, device=home))
+        model(x)
     return Summary(tuple(rows), sum(p.numel() for p in model.parameters()))
 
 
-def _multiply_adds(layer: Module, output: Tensor) -> int:
-    """Each output sums one product per weight that reaches it."""
-    if isinstance(layer, Conv2d | Linear):
-        return output.numel() * (layer.weight.numel() // layer.weight.shape[0])
+def _tensors(values: Any) -> list[Tensor]:
+    """All tensors in nested tuples, lists and dicts."""
+    if isinstance(values, Tensor):
+        return [values]
+    inner = values.values() if isinstance(values, dict) else values if isinstance(values, tuple | list) else ()
+    return [tensor for value in inner for tensor in _tensors(value)]
+
+
+def _multiply_adds(layer: Module, inputs: list[Tensor], outputs: list[Tensor]) -> int:
+    if not inputs or not outputs:
+        return 0
+    x, y = inputs[0], outputs[0]
+    if isinstance(layer, Linear):
+        return x.numel() // layer.in_features * counting.full_weights(layer.in_features, layer.out_features)
+    if isinstance(layer, BatchNorm1d | BatchNorm2d):
+        return y.numel()
+    window = window_of(layer, x)
+    if isinstance(layer, Conv1d | Conv2d) and window is not None:
+        shared = counting.shared_weights(window, layer.in_channels, layer.out_channels, layer.groups)
+        return window.P * window.Q * shared
+    if isinstance(layer, LocallyConnected1d | LocallyConnected2d) and window is not None:
+        return counting.local_weights(window, layer.in_channels, layer.out_channels)
     return 0
 
 
-def _unused(layer: Module, x: Tensor) -> Iterator[str]:
-    if isinstance(layer, Conv2d | MaxPool2d):
-        for count, what in zip(layer.window(*x.shape[2:]).unused, ("row", "column"), strict=True):
-            if count:
-                last = f"last {what}" if count == 1 else f"last {count} {what}s"
-                yield f"{last} of the padded input unused"
+def _unused(layer: Module, inputs: list[Tensor]) -> Iterator[str]:
+    window = window_of(layer, inputs[0]) if inputs else None
+    if window is None:
+        return
+    names = ("row", "column") if inputs[0].ndim == 4 else ("element", "element")
+    for count, what in zip(window.unused, names, strict=True):
+        if count:
+            last = f"last {what}" if count == 1 else f"last {count} {what}s"
+            yield f"{last} of the padded input unused"
+    if isinstance(layer, LocallyConnected1d | LocallyConnected2d):
+        channels = layer.in_channels, layer.out_channels
+        outside = counting.local_weights(window, *channels) - counting.local_weights(window, *channels, inside=True)
+        if outside:
+            yield f"{outside:,} weights meet only padding"
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """``3x32x32``."""
+    return "x".join(map(str, shape))
+
+
+def _count(n: int) -> str:
+    return f"{n:,}" if n else "-"
+
+
+def _bytes(n: int) -> str:
+    if n < 1024:
+        return f"{n} B" if n else "-"
+    return f"{n / 1024:,.1f} KiB"

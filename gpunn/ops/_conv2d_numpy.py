@@ -88,12 +88,16 @@ def _group(weight: np.ndarray, groups: int, g: int) -> np.ndarray:
     return weight[g * k : (g + 1) * k]
 
 
+def _has_border(window: Window) -> bool:
+    return any(window.padding) or any(window.after)
+
+
 def _padded(x: np.ndarray, window: Window, name: str) -> np.ndarray:
     """x with its border of zeros, in this thread's scratch memory; x itself if there is none."""
-    (ph, pw), (n, h, w, c) = window.padding, x.shape
-    if ph == pw == 0:
+    (ph, pw), (eh, ew), (n, h, w, c) = window.padding, window.after, x.shape
+    if ph == pw == eh == ew == 0:
         return x
-    padded = threads.scratch.array(name, (n, h + 2 * ph, w + 2 * pw, c), x.dtype)
+    padded = threads.scratch.array(name, (n, ph + h + eh, pw + w + ew, c), x.dtype)
     padded[:, :ph] = 0
     padded[:, ph + h :] = 0
     padded[:, ph : ph + h, :pw] = 0
@@ -116,7 +120,7 @@ def _unroll(x: np.ndarray, window: Window, groups: int, g: int) -> np.ndarray:
     depth = c // groups
     channels = slice(g * depth, (g + 1) * depth)
     rows, columns = n * window.P * window.Q, window.R * window.S * depth
-    if window.R == window.S == 1 and window.stride == (1, 1) and window.padding == (0, 0) and groups == 1:
+    if window.R == window.S == 1 and window.stride == (1, 1) and not _has_border(window) and groups == 1:
         return x.reshape(rows, columns)
     windows = _windows(_padded(x, window, "padded"), window, channels)
     if groups == 1 and window.dilation[1] == 1:
@@ -145,17 +149,17 @@ def _data_gradient(dx: np.ndarray, dz: np.ndarray, weight: np.ndarray, window: W
     k, r_count, s_count, depth = weight.shape
     channels = slice(g * depth, (g + 1) * depth)
     if window.stride == (1, 1) and groups == 1:
-        if r_count == s_count == 1 and window.padding == (0, 0):
+        if r_count == s_count == 1 and not _has_border(window):
             np.matmul(dz, weight.reshape(k, depth), out=dx.reshape(-1, c))
             return
         if k <= 4 * c:
             _data_gradient_as_forward(dx, dz, weight, window)
             return
-    (ph, pw), (sh, sw), (dh, dw) = window.padding, window.stride, window.dilation
+    (ph, pw), (eh, ew), (sh, sw), (dh, dw) = window.padding, window.after, window.stride, window.dilation
     taps = threads.scratch.array("taps", (len(dz), r_count * s_count * depth), dx.dtype)
     np.matmul(dz, weight.reshape(k, -1), out=taps)
     taps = taps.reshape(n, window.P, window.Q, r_count, s_count, depth)
-    padded = threads.scratch.array("dpadded", (n, h + 2 * ph, w + 2 * pw, depth), dx.dtype)
+    padded = threads.scratch.array("dpadded", (n, ph + h + eh, pw + w + ew, depth), dx.dtype)
     padded[...] = 0
     for r in range(r_count):
         rows = slice(r * dh, r * dh + (window.P - 1) * sh + 1, sh)
@@ -171,14 +175,14 @@ def _data_gradient_as_forward(dx: np.ndarray, dz: np.ndarray, weight: np.ndarray
     """
     n, c = dx.shape[0], dx.shape[3]
     k, r, s, _ = weight.shape
-    (ph, pw), (dh, dw) = window.padding, window.dilation
-    back = Window(window.P, window.Q, r, s, (1, 1), (dh * (r - 1) - ph, dw * (s - 1) - pw), (dh, dw))
-    image = dz.reshape(n, window.P, window.Q, k)
-    if min(back.padding) < 0:  # padded beyond what the filter reaches: those outputs see only zeros
-        trim = [max(0, -p) for p in back.padding]
-        image = image[:, trim[0] : window.P - trim[0], trim[1] : window.Q - trim[1]]
-        back = Window(
-            image.shape[1], image.shape[2], r, s, (1, 1), (max(0, back.padding[0]), max(0, back.padding[1])), (dh, dw)
-        )
+    reach = window.dilation[0] * (r - 1), window.dilation[1] * (s - 1)
+    before, after = (tuple(e - p for e, p in zip(reach, pads, strict=True)) for pads in (window.padding, window.after))
+    # Negative: padded beyond what the filter reaches; those outputs see only zeros.
+    trim = [
+        slice(max(0, -b), length - max(0, -a)) for b, a, length in zip(before, after, (window.P, window.Q), strict=True)
+    ]
+    image = dz.reshape(n, window.P, window.Q, k)[:, trim[0], trim[1]]
+    pads, ends = ((max(0, both[0]), max(0, both[1])) for both in (before, after))
+    back = Window(image.shape[1], image.shape[2], r, s, (1, 1), pads, window.dilation, False, ends)
     turned = weight[:, ::-1, ::-1].transpose(1, 2, 0, 3).reshape(-1, c)
     np.matmul(_unroll(np.ascontiguousarray(image), back, 1, 0), turned, out=dx.reshape(-1, c))

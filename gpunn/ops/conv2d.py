@@ -17,7 +17,7 @@ from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vec
 from gpunn.ops import _conv2d_numpy
 from gpunn.ops.bias import bias_backward
 from gpunn.ops.combine import combine
-from gpunn.ops.geometry import Pair, Window, pair
+from gpunn.ops.geometry import Padding, Pair, Window, pair, sides
 from gpunn.ops.matmul import TILES, choose_slices, choose_tile
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -76,6 +76,8 @@ def _cases(rng: np.random.Generator) -> list[dict[str, Any]]:
         case(3, 16, 4, 4, 33, 1, 1),
         case(2, 64, 5, 5, 64, 3, 3, padding=(1, 1)),
         case(0, 3, 5, 5, 2, 3, 3),
+        case(2, 4, 5, 6, 4, 2, 4, padding=(0, 1), end_padding=(1, 2)),  # "same" with an even kernel
+        case(1, 3, 7, 6, 5, 3, 2, stride=(2, 1), padding=(3, 0), end_padding=(0, 2)),
         case(1, 5, 6, 7, 4, 3, 3, dtype=np.float64, padding=(1, 1), stride=(2, 2)),
     ]
 
@@ -94,7 +96,7 @@ def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 @primitive(examples=_forward_examples, returns=("y",))
 def conv2d_forward(xp: Any, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
-    """y[n,p,q,k] = act(bias[k] + sum_{r,s,c} x[n, p*stride - pad + r*dilation, ..., c] weight[k,r,s,c]).
+    """y[n,p,q,k] = act(bias[k] + sum_{r,s,c} x[n, p*stride - top + r*dilation, ..., c] weight[k,r,s,c]).
 
     x (N, H, W, C), weight (K, R, S, C/groups), bias (K,) or None; y (N, P, Q, K). Channels are cut
     into ``groups`` that do not see each other.
@@ -112,8 +114,8 @@ def conv2d_forward(xp: Any, x: Any, weight: Any, window: Window, groups: int, bi
 
 
 def _pad(xp: Any, x: Any, window: Window) -> Any:
-    (ph, pw), (n, h, w, c) = window.padding, x.shape
-    padded = xp.zeros((n, h + 2 * ph, w + 2 * pw, c), x.dtype)
+    (ph, pw), (eh, ew), (n, h, w, c) = window.padding, window.after, x.shape
+    padded = xp.zeros((n, ph + h + eh, pw + w + ew, c), x.dtype)
     padded[:, ph : ph + h, pw : pw + w] = x
     return padded
 
@@ -229,11 +231,12 @@ def conv2d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Pair = 1,
-    padding: Pair | str = 0,
+    padding: Padding | str = 0,
     dilation: Pair = 1,
     groups: int = 1,
     *,
     activation: str | None = None,
+    strict: bool = False,
 ) -> Tensor:
     """Two-dimensional convolution (cross-correlation, as everywhere in deep learning).
 
@@ -245,22 +248,26 @@ def conv2d(
     bias : Tensor, (K,), optional
     stride, dilation : int or (int, int)
         Vertical, horizontal.
-    padding : int, (int, int), "same" or "valid"
-        Zeros on each side. "same" keeps the size; it needs stride 1 and an odd extent.
+    padding : int, (int, int), ((int, int), (int, int)), "same" or "valid"
+        Zeros on each side: for all, (vertical, horizontal), or ((top, bottom), (left, right)). "same"
+        keeps the size, with the odd zero of an even extent at the end; it needs stride 1.
     groups : int
         Parts of the channels that do not see each other; groups = C is depthwise.
     activation : None or "relu"
         Applied in the same pass.
+    strict : bool
+        Raise if the stride leaves rows or columns at the bottom or right in no window.
 
     Returns
     -------
     Tensor, (N, K, P, Q)
-        P = floor((H + 2 padding - dilation (R - 1) - 1) / stride) + 1, Q likewise.
+        P = floor((H + top + bottom - dilation (R - 1) - 1) / stride) + 1, Q likewise.
 
     Raises
     ------
     ShapeError
-        If channels do not match, or the kernel is larger than the padded input.
+        If channels do not match, the kernel is larger than the padded input, or a border is unused
+        and ``strict`` is set.
     UsageError, DTypeError, DeviceError
         If an argument makes no sense, or dtypes or devices differ.
 
@@ -272,6 +279,8 @@ def conv2d(
     inputs = (x, weight) if bias is None else (x, weight, bias)
     device = same_device(where(op), *(t.device for t in inputs))
     window = _check(op, x, weight, bias, stride, padding, dilation, groups)
+    if strict:
+        window.refuse_unused(op)
     if activation not in (None, "relu"):
         raise UsageError(f"{where(op)}: activation: expected None or 'relu'; got {activation!r}.")
     relu = activation == "relu"
@@ -295,7 +304,7 @@ def _check(
     weight: Tensor,
     bias: Tensor | None,
     stride: Pair,
-    padding: Pair | str,
+    padding: Padding | str,
     dilation: Pair,
     groups: int,
 ) -> Window:
@@ -304,7 +313,18 @@ def _check(
         raise ShapeError(
             f"{where(op)}: expected x (N, C, H, W) and weight (K, C/groups, R, S); got {x.shape} and {weight.shape}."
         )
-    (k, depth, r, s), channels = weight.shape, x.shape[1]
+    check_operands(op, x, weight, bias, groups)
+    (r, s), (height, width) = weight.shape[2:], x.shape[2:]
+    steps, spread = pair(stride, op, "stride", 1), pair(dilation, op, "dilation", 1)
+    (top, bottom), (left, right) = sides(padding, op, (r, s), steps, spread)
+    window = Window(height, width, r, s, steps, (top, left), spread, False, (bottom, right))
+    window.check(op)
+    return window
+
+
+def check_operands(op: str, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
+    """Raise unless channels, groups, bias and dtypes of a convolution over any number of axes go together."""
+    (k, depth), channels = weight.shape[:2], x.shape[1]
     if not isinstance(groups, int) or groups < 1 or k % groups:
         raise UsageError(f"{where(op)}: groups: expected a divisor of the {k} output channels; got {groups!r}.")
     if k == 0 or depth == 0:
@@ -322,18 +342,3 @@ def _check(
             f"{where(op)}: expected one floating dtype; got {', '.join(map(str, dtypes))} for x, weight, bias. "
             "Convert x with .float() or the layer with .to(dtype)."
         )
-    steps, spread = pair(stride, op, "stride", 1), pair(dilation, op, "dilation", 1)
-    if padding == "same":
-        extents = [spread[0] * (r - 1), spread[1] * (s - 1)]
-        if steps != (1, 1) or any(e % 2 for e in extents):
-            raise UsageError(
-                f"{where(op)}: padding='same' needs stride 1 and an odd window extent; got stride {steps}, "
-                f"kernel {(r, s)}, dilation {spread}. Give the padding as numbers."
-            )
-        pads = extents[0] // 2, extents[1] // 2
-    else:
-        pads = pair(0 if padding == "valid" else padding, op, "padding", 0)
-    height, width = x.shape[2:]
-    window = Window(height, width, r, s, steps, pads, spread)
-    window.check(op)
-    return window

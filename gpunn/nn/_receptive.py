@@ -1,0 +1,160 @@
+"""Which part of a model's input an element of each tensor depends on: followed from layer to layer.
+
+A layer's inputs are recognised by their place on the tape. What a model computes between layers by calling
+functions (additions, concatenations, activations) is walked through there; it counts as elementwise if it
+keeps the axes behind the channels as they are, and is unknown otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpunn._tensor import Tensor
+from gpunn.nn.linear import Linear
+from gpunn.nn.module import Module
+from gpunn.ops.geometry import Window
+from gpunn.tape import Node
+
+# Layers defined here (or subclasses that keep their forward) see one position only; the rest of a norm's or
+# dropout's work is over the batch or not there in evaluation mode.
+_POINTWISE = {"gpunn.nn.activation", "gpunn.nn.batchnorm", "gpunn.nn.dropout", "gpunn.nn.smooth_activation"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one element sees.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Extent in the input, along each axis behind the channels, if the input went on for ever.
+    jump : tuple of int
+        By how much neighbours' fields are shifted in the input: the product of all strides.
+    whole : bool
+        Whether it is all of the input; size and jump mean nothing then.
+    """
+
+    size: tuple[int, ...]
+    jump: tuple[int, ...]
+    whole: bool = False
+
+    def __str__(self) -> str:
+        if self.whole:
+            return "all"
+        if not self.size:
+            return "-"
+        jump = self.jump[:1] if len(set(self.jump)) == 1 else self.jump
+        return f"{'x'.join(map(str, self.size))} every {'x'.join(map(str, jump))}"
+
+
+WHOLE = Field((), (), True)
+
+
+def window_of(layer: Module, x: Tensor) -> Window | None:
+    """How the layer's window slides over x, for a layer that has one: a method ``window`` giving a Window."""
+    method = getattr(layer, "window", None)
+    if not callable(method) or x.ndim < 3:
+        return None
+    try:
+        window = method(*x.shape[2:])
+    except TypeError:  # a user's method of the same name that takes something else
+        return None
+    return window if isinstance(window, Window) else None
+
+
+class Fields:
+    """The fields of all tensors met so far, of a model's run on the input ``x``."""
+
+    def __init__(self, x: Tensor) -> None:
+        axes = max(0, x.ndim - 2)
+        # By the identity of a node, or of a leaf; the object is kept so that no other gets its number.
+        self._known: dict[int, tuple[Any, Field | None, tuple[int, ...]]] = {}
+        self.put(x, Field((1,) * axes, (1,) * axes))
+
+    def put(self, tensor: Tensor, field: Field | None) -> None:
+        """Remember a tensor's field; None: unknown."""
+        place = tensor._node or tensor
+        self._known[id(place)] = place, field, tensor.shape
+
+    def after(self, layer: Module, inputs: Sequence[Tensor], output: Tensor) -> Field | None:
+        """The field of a layer's output, which is remembered."""
+        if layer._modules or not inputs or any(output is x for x in inputs):
+            return self._of([output])  # what is inside told already
+        if type(layer).forward.__module__ == "gpunn.nn.flatten":
+            return None  # no positions any more, and nothing lost: a linear layer behind it finds its way
+        field = self._rule(layer, inputs, output)
+        self.put(output, field)
+        return field
+
+    def _rule(self, layer: Module, inputs: Sequence[Tensor], output: Tensor) -> Field | None:
+        x = inputs[0]
+        if isinstance(layer, Linear):
+            return WHOLE if self._all_of(x) else None
+        before = self._of(inputs)
+        window = window_of(layer, x)
+        if before is None or before == WHOLE:
+            return before
+        if window is not None:
+            both = tuple(zip((window.R, window.S), window.dilation, window.stride, (window.H, window.W), strict=True))
+            # A sequence is an image with one axis of length 1 and nothing happening along it.
+            axes = both if x.ndim == 4 else (both[0] if both[0] != (1, 1, 1, 1) else both[1],)
+            size = tuple(n + d * (k - 1) * j for n, j, (k, d, _, _) in zip(before.size, before.jump, axes, strict=True))
+            return Field(size, tuple(j * step for j, (_, _, step, _) in zip(before.jump, axes, strict=True)))
+        if type(layer).forward.__module__ in _POINTWISE and x.shape[2:] == output.shape[2:]:
+            return before
+        if type(layer).__name__.startswith("Adaptive") and set(output.shape[2:]) == {1}:
+            return WHOLE
+        return None
+
+    def _of(self, tensors: Sequence[Tensor]) -> Field | None:
+        """What elements computed from all of these see: along each axis the most."""
+        fields = []
+        for tensor in tensors:
+            sources = self._sources(tensor)
+            direct = id(tensor._node or tensor) in self._known
+            for field, shape in sources:
+                kept = direct or (len(shape) == tensor.ndim and shape[2:] == tensor.shape[2:])
+                fields.append(field if kept or field == WHOLE else None)
+        known = [field for field in fields if field is not None]
+        if not known or len(known) < len(fields):
+            return None
+        if WHOLE in known:
+            return WHOLE
+        if len({len(field.size) for field in known}) > 1:
+            return None
+        size = tuple(map(max, zip(*(field.size for field in known), strict=True)))
+        return Field(size, tuple(map(max, zip(*(field.jump for field in known), strict=True))))
+
+    def _all_of(self, x: Tensor) -> bool:
+        """Whether a row of x holds all that an earlier layer made of one item."""
+        sources = self._sources(x)
+        if x.ndim != 2 or not sources or any(field is None for field, _ in sources):
+            return False
+        if any(field == WHOLE for field, _ in sources):
+            return True
+        return all(x.numel() >= _count(shape) for _, shape in sources)
+
+    def _sources(self, tensor: Tensor) -> list[tuple[Field | None, tuple[int, ...]]]:
+        """The nearest known tensors that this one was computed from, itself if it is known."""
+        waiting: list[Any] = [tensor._node or tensor]
+        seen: set[int] = set()
+        found = []
+        while waiting:
+            place = waiting.pop()
+            if place is None or id(place) in seen:
+                continue
+            seen.add(id(place))
+            if id(place) in self._known:
+                found.append(self._known[id(place)][1:])
+            elif isinstance(place, Node):
+                waiting += place.parents
+        return found
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    count = 1
+    for n in shape:
+        count *= n
+    return count
