@@ -33,6 +33,8 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         device: Device | str | None = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = n = whole(type(self).__name__, "num_features", num_features)
@@ -42,8 +44,8 @@ class _BatchNorm(Module):
         self.track_running_stats = track_running_stats
         self.weight: Parameter | None
         self.bias: Parameter | None
-        for name in ("weight", "bias"):
-            self.register_parameter(name, new_parameter((n,), device, dtype) if affine else None)
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            self.register_parameter(name, new_parameter((n,), device, dtype) if wanted else None)
         home: Device | str = "cpu" if device is None else device
         kind = np.float32 if dtype is None else dtype
         tracked = track_running_stats
@@ -63,8 +65,9 @@ class _BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Weight 1, bias 0, and :meth:`reset_running_stats`."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, x: Tensor, *, residual: Tensor | None = None, activation: str | None = None) -> Tensor:
@@ -91,16 +94,45 @@ class _BatchNorm(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 
 class BatchNorm1d(_BatchNorm):
-    """Normalise each feature over the batch, then scale and shift; see :class:`BatchNorm2d`.
+    """Normalise each feature over the batch, then scale and shift; otherwise as :class:`BatchNorm2d`.
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    eps : float
+        Added to the variance.
+    momentum : float or None
+        Weight of the newest batch in the running estimates; None averages all batches equally.
+    affine : bool
+        Whether there are a weight and a bias.
+    track_running_stats : bool
+        Whether there are running estimates; without them the batch's are used in evaluation too.
+    device : Device or str, optional
+        ``cpu`` if not given.
+    dtype : dtype, optional
+        float32 if not given.
+    bias : bool
+        Whether there is a bias beside the weight.
 
     Shape
     -----
     x : (N, C) or (N, C, L) float32 or float64;  y : as x
+
+    Raises
+    ------
+    ShapeError, DTypeError, DeviceError
+        If x has other axes or channels, or a training batch has one value per channel; the message
+        names the layer.
+
+    References
+    ----------
+    Ioffe, Szegedy 2015, arXiv:1502.03167; lecture topic L7.
     """
 
     _ndims = (2, 3)
@@ -123,7 +155,8 @@ class BatchNorm2d(_BatchNorm):
 
     In training, mean and variance are the batch's (variance dividing by the count), and the running
     estimates move: running ← (1 - momentum) running + momentum · batch, with the unbiased variance.
-    In evaluation the running estimates are used.
+    In evaluation the running estimates are used; :func:`recompute_batch_statistics` replaces them by the
+    statistics of the whole training set.
 
     Parameters
     ----------
@@ -141,6 +174,8 @@ class BatchNorm2d(_BatchNorm):
         ``cpu`` if not given.
     dtype : dtype, optional
         float32 if not given.
+    bias : bool
+        Whether there is a bias beside the weight.
 
     Attributes
     ----------
@@ -157,7 +192,8 @@ class BatchNorm2d(_BatchNorm):
     Raises
     ------
     ShapeError, DTypeError, DeviceError
-        If x has other axes or channels; the message names the layer.
+        If x has other axes or channels, or a training batch has one value per channel; the message
+        names the layer.
 
     References
     ----------

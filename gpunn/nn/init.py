@@ -10,20 +10,29 @@ import math
 
 import numpy as np
 
+from gpunn import threads
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError
 from gpunn.random import Generator, default_generator
 from gpunn.tape import no_grad
 
-_GAINS = {
-    "linear": 1.0,
-    "conv1d": 1.0,
-    "conv2d": 1.0,
-    "sigmoid": 1.0,
-    "tanh": 5 / 3,
-    "relu": math.sqrt(2),
-    "selu": 0.75,
-}
+__all__ = [
+    "calculate_gain",
+    "constant_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "normal_",
+    "ones_",
+    "orthogonal_",
+    "trunc_normal_",
+    "uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]
+
+_LINEAR = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+_GAINS = {**dict.fromkeys(_LINEAR, 1.0), "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75}
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -32,12 +41,26 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     Parameters
     ----------
     nonlinearity : str
-        linear, conv1d, conv2d, sigmoid, tanh, relu, leaky_relu or selu.
+        linear, conv1d to conv3d, conv_transpose1d to 3d, sigmoid (all 1), tanh (5/3), relu (√2),
+        leaky_relu (√(2 / (1 + param²))) or selu (3/4).
     param : float, optional
         The negative slope of leaky_relu, 0.01 if not given.
+
+    Raises
+    ------
+    UsageError
+        If the nonlinearity is none of these, or the slope no number.
+
+    Examples
+    --------
+    >>> calculate_gain("leaky_relu", 1.0)
+    1.0
     """
     if nonlinearity == "leaky_relu":
-        return math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
+        slope = 0.01 if param is None else param
+        if isinstance(slope, bool) or not isinstance(slope, int | float):
+            raise UsageError(f"calculate_gain: param: expected leaky_relu's negative slope, a number; got {param!r}.")
+        return math.sqrt(2 / (1 + slope**2))
     if nonlinearity not in _GAINS:
         known = ", ".join([*_GAINS, "leaky_relu"])
         raise UsageError(f"calculate_gain: expected one of {known}; got {nonlinearity!r}.")
@@ -63,30 +86,144 @@ def _write(tensor: Tensor, values: np.ndarray) -> Tensor:
         return tensor.copy_(values)
 
 
+# -- one distribution for all elements ------------------------------------------------------------
+
+
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Uniform on [a, b)."""
+    """Uniform on [a, b).
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Written in place, and returned.
+    a, b : float
+        The interval.
+    generator : Generator, optional
+        The default one if not given.
+    """
     return _write(tensor, (generator or default_generator()).uniform(a, b, tensor.shape, tensor.dtype))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Gaussian."""
+    """Gaussian.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Written in place, and returned.
+    mean, std : float
+        Of the distribution.
+    generator : Generator, optional
+        The default one if not given.
+
+    References
+    ----------
+    Lecture topic L18.
+    """
     return _write(tensor, (generator or default_generator()).normal(mean, std, tensor.shape, tensor.dtype))
 
 
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Gaussian, with what falls outside [a, b] drawn again.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Written in place, and returned.
+    mean, std : float
+        Of the Gaussian before it is cut.
+    a, b : float
+        The bounds: values, not multiples of std.
+    generator : Generator, optional
+        The default one if not given.
+
+    Raises
+    ------
+    UsageError
+        If a is not below b, or std not positive.
+    """
+    if not (a < b and std > 0):
+        raise UsageError(f"trunc_normal_: expected a < b and std > 0; got a={a}, b={b}, std={std}.")
+    source = generator or default_generator()
+    low, high = (a - mean) / std, (b - mean) / std
+    values = np.concatenate([np.zeros(0), *_truncated(source, tensor.numel(), low, high)])
+    values = np.clip((mean + std * values).astype(tensor.dtype), a, b)
+    return _write(tensor, values.reshape(tensor.shape).astype(tensor.dtype))
+
+
+def _truncated(source: Generator, count: int, low: float, high: float) -> list[np.ndarray]:
+    """``count`` standard Gaussian numbers within [low, high], by drawing until enough were inside."""
+    inside = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
+    nearest = min(max(0.0, low), high)  # where the density within the bounds is highest
+    # A draw has 1e-16 of that density where z² = nearest² + 74; farther out there is nothing to be drawn.
+    reach = math.sqrt(nearest**2 + 74)
+    low, high = max(low, -reach), min(high, reach)
+    made: list[np.ndarray] = []
+    while count > 0:
+        if inside > 0.25:
+            z = source.normal(0.0, 1.0, (int(count / inside) + 8,), np.float64)
+            z = z[(z >= low) & (z <= high)]
+        else:  # nearly all Gaussian draws would fall outside; take uniform ones with the density as probability
+            z = source.uniform(low, high, (4 * count + 8,), np.float64)
+            z = z[source.uniform(0.0, 1.0, z.shape, np.float64) < np.exp((nearest**2 - z**2) / 2)]
+        made.append(z[:count])
+        count -= len(made[-1])
+    return made
+
+
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """One value everywhere; 0.1 for the bias of a ReLU layer keeps its units from starting dead."""
+    """One value everywhere; 0.1 for the bias of a ReLU layer keeps its units from starting dead.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Written in place, and returned.
+    val : float
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> constant_(gpunn.zeros(2), 0.5).tolist()
+    [0.5, 0.5]
+
+    References
+    ----------
+    Lecture topic L18.
+    """
     with no_grad():
         return tensor.fill_(val)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Zeros."""
+    """Zeros.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Written in place, and returned.
+    """
     return constant_(tensor, 0.0)
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Ones."""
+    """Ones.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Written in place, and returned.
+    """
     return constant_(tensor, 1.0)
+
+
+# -- scaled by the number of inputs and outputs ---------------------------------------------------
 
 
 def kaiming_uniform_(
@@ -100,10 +237,16 @@ def kaiming_uniform_(
 
     Parameters
     ----------
+    tensor : Tensor, (out, in, ...)
+        Written in place, and returned.
     a : float
         Negative slope of the leaky ReLU that follows; 0 is ReLU.
     mode : str
         ``"fan_in"`` keeps the size of the forward signal, ``"fan_out"`` that of the gradient.
+    nonlinearity : str
+        What follows; decides the gain (:func:`calculate_gain`).
+    generator : Generator, optional
+        The default one if not given.
 
     References
     ----------
@@ -120,7 +263,17 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Gaussian with standard deviation gain / sqrt(fan); see :func:`kaiming_uniform_`."""
+    """Gaussian with standard deviation gain / sqrt(fan).
+
+    Parameters
+    ----------
+    tensor, a, mode, nonlinearity, generator
+        As in :func:`kaiming_uniform_`.
+
+    References
+    ----------
+    He, Zhang, Ren, Sun 2015, arXiv:1502.01852; lecture topic L18.
+    """
     std = calculate_gain(nonlinearity, a) / math.sqrt(max(_fan(tensor, mode), 1))
     return normal_(tensor, 0.0, std, generator)
 
@@ -132,6 +285,15 @@ def _xavier_std(tensor: Tensor, gain: float) -> float:
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform with variance gain² · 2 / (fan in + fan out).
 
+    Parameters
+    ----------
+    tensor : Tensor, (out, in, ...)
+        Written in place, and returned.
+    gain : float
+        For what follows; see :func:`calculate_gain`.
+    generator : Generator, optional
+        The default one if not given.
+
     References
     ----------
     Glorot, Bengio 2010, "Understanding the difficulty of training deep feedforward neural
@@ -142,12 +304,55 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | No
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Gaussian with variance gain² · 2 / (fan in + fan out); see :func:`xavier_uniform_`."""
+    """Gaussian with variance gain² · 2 / (fan in + fan out).
+
+    Parameters
+    ----------
+    tensor, gain, generator
+        As in :func:`xavier_uniform_`.
+
+    References
+    ----------
+    Glorot, Bengio 2010; lecture topic L18.
+    """
     return normal_(tensor, 0.0, _xavier_std(tensor, gain), generator)
 
 
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
+    """Rows, or columns if there are fewer of them, orthogonal and of length ``gain``; uniform among all such.
+
+    Parameters
+    ----------
+    tensor : Tensor, (out, ...)
+        Seen as a matrix of ``out`` rows. Written in place, and returned.
+    gain : float
+        For what follows; see :func:`calculate_gain`.
+    generator : Generator, optional
+        The default one if not given.
+
+    Raises
+    ------
+    ShapeError
+        If the tensor has fewer than two axes.
+
+    References
+    ----------
+    Saxe, McClelland, Ganguli 2013, arXiv:1312.6120.
+    """
+    if tensor.ndim < 2:
+        raise ShapeError(f"orthogonal_: expected a weight of two axes or more; got shape {tensor.shape}.")
+    if tensor.numel() == 0:
+        return tensor
+    rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
+    drawn = (generator or default_generator()).normal(0.0, 1.0, (max(rows, columns), min(rows, columns)), np.float64)
+    with threads.single_threaded_blas:  # the same bits for any number of threads
+        q, r = np.linalg.qr(drawn)
+    q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # without it q would follow the factorisation's choice of signs
+    return _write(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))
+
+
 def default_(weight: Tensor, bias: Tensor | None) -> None:
-    """PyTorch's default for Linear and Conv2d: both uniform on ±1 / sqrt(fan in)."""
+    """PyTorch's default for linear and convolution layers: both uniform on ±1 / sqrt(fan in)."""
     # kaiming_uniform with a = sqrt(5): gain² = 2 / (1 + 5) = 1/3, so the bound is 1 / sqrt(fan in).
     kaiming_uniform_(weight, a=math.sqrt(5))
     if bias is not None:

@@ -2,15 +2,114 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError
-from gpunn.nn._arguments import refuse_unused
 from gpunn.nn.module import Module
-from gpunn.ops.geometry import Pair, Window, pair
+from gpunn.ops._pooling import OutputSize, image_window, output_sizes, sequence_window
+from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
+from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
+from gpunn.ops.adaptive_max_pool2d import adaptive_max_pool2d
+from gpunn.ops.avg_pool1d import avg_pool1d
+from gpunn.ops.avg_pool2d import avg_pool2d, check_divisor
+from gpunn.ops.geometry import Pair, Window, single
+from gpunn.ops.max_pool1d import max_pool1d
 from gpunn.ops.max_pool2d import max_pool2d
 
+Arguments = tuple[Pair, Pair, Pair, Pair, bool]  # kernel size, stride, padding, dilation, ceil_mode
+_ROOM = 1 << 30  # the size of an image that any window fits into: arguments are checked before there is one
 
-class MaxPool2d(Module):
+
+class _MaxPool(Module):
+    """What :class:`MaxPool1d` and :class:`MaxPool2d` share; they differ in the op."""
+
+    _axes: int
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+        *,
+        strict: bool = False,
+    ) -> None:
+        super().__init__()
+        # Kept as given, for the repr.
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.return_indices = return_indices
+        self.ceil_mode = ceil_mode
+        self.strict = strict
+        _check(self, self._axes, self._arguments())
+
+    def _arguments(self) -> Arguments:
+        return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+
+    def extra_repr(self) -> str:
+        text = (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+        return text + (", strict=True" if self.strict else "")
+
+
+def _check(layer: Module, axes: int, arguments: Arguments) -> None:
+    """Wrong arguments are told of when the layer is made, not at the first batch."""
+    op = type(layer).__name__
+    if axes == 1:
+        sequence_window(op, _ROOM, *arguments, False)
+    else:
+        image_window(op, (_ROOM, _ROOM), *arguments, False)
+
+
+class MaxPool1d(_MaxPool):
+    """The largest element of each window of (N, C, L) sequences.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding, dilation : int
+        The stride is the kernel size if not given; padding counts as minus infinity and is at
+        most half the kernel.
+    return_indices : bool
+        Return also where each maximum was: a pair.
+    ceil_mode : bool
+        Round the output size up instead of down.
+    strict : bool
+        Raise if the stride leaves elements at the end unused.
+
+    Shape
+    -----
+    x : (N, C, L) float32 or float64;  y : (N, C, P)
+
+    P = floor((L + 2 padding - dilation (kernel - 1) - 1) / stride) + 1.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If x is not such a sequence or shorter than the window; the message names the layer.
+
+    References
+    ----------
+    Lecture topic L15.
+    """
+
+    _axes = 1
+
+    def window(self, length: int) -> Window:
+        """How the window slides over a sequence, an image of ``length`` rows and one column."""
+        return sequence_window("MaxPool1d", length, *self._arguments(), False)
+
+    def forward(self, x: Tensor) -> Any:
+        kernel, stride, padding, dilation, ceil_mode = self._arguments()
+        return max_pool1d(x, kernel, stride, padding, dilation, ceil_mode, self.return_indices, strict=self.strict)
+
+
+class MaxPool2d(_MaxPool):
     """The largest element of each window of (N, C, H, W) images.
 
     Parameters
@@ -19,7 +118,7 @@ class MaxPool2d(Module):
         Vertical, horizontal. The stride is the kernel size if not given; padding counts as minus
         infinity and is at most half the kernel.
     return_indices : bool
-        Only False; here because it is PyTorch's fifth argument.
+        Return also where each maximum was, as h W + w: a pair.
     ceil_mode : bool
         Round the output size up instead of down.
     strict : bool
@@ -41,52 +140,271 @@ class MaxPool2d(Module):
     Lecture topic L15.
     """
 
+    _axes = 2
+
+    def window(self, height: int, width: int) -> Window:
+        """How the window slides over an image of this size; its P and Q are the output's."""
+        return image_window("MaxPool2d", (height, width), *self._arguments(), False)
+
+    def forward(self, x: Tensor) -> Any:
+        kernel, stride, padding, dilation, ceil_mode = self._arguments()
+        return max_pool2d(x, kernel, stride, padding, dilation, ceil_mode, self.return_indices, strict=self.strict)
+
+
+class AvgPool1d(Module):
+    """The mean of each window of (N, C, L) sequences.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int
+        The stride is the kernel size if not given; padding is zeros, at most half the kernel.
+    ceil_mode : bool
+        Round the output size up instead of down.
+    count_include_pad : bool
+        Whether elements of the padding count in the mean.
+    strict : bool
+        Raise if the stride leaves elements at the end unused.
+
+    Shape
+    -----
+    x : (N, C, L) float32 or float64;  y : (N, C, P)
+
+    P = floor((L + 2 padding - kernel) / stride) + 1.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If x is not such a sequence or shorter than the window; the message names the layer.
+
+    References
+    ----------
+    Lecture topic L15.
+    """
+
     def __init__(
         self,
         kernel_size: Pair,
         stride: Pair | None = None,
         padding: Pair = 0,
-        dilation: Pair = 1,
-        return_indices: bool = False,
         ceil_mode: bool = False,
+        count_include_pad: bool = True,
         *,
         strict: bool = False,
     ) -> None:
         super().__init__()
-        op = "MaxPool2d"
-        if return_indices:
-            raise UsageError(f"{op}: return_indices=True is not supported; only the maxima are returned.")
-        # Kept as given, for the repr.
+        op = "AvgPool1d"
+        self.kernel_size = (single(kernel_size, op, "kernel_size", 1),)
+        self.stride = self.kernel_size if stride is None else (single(stride, op, "stride", 1),)
+        self.padding = (single(padding, op, "padding", 0),)
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+        self.strict = strict
+        _check(self, 1, (self.kernel_size, self.stride, self.padding, 1, ceil_mode))
+
+    def window(self, length: int) -> Window:
+        """How the window slides over a sequence, an image of ``length`` rows and one column."""
+        arguments = self.kernel_size, self.stride, self.padding, 1, self.ceil_mode
+        return sequence_window("AvgPool1d", length, *arguments, False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return avg_pool1d(
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            strict=self.strict,
+        )
+
+    def extra_repr(self) -> str:
+        text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return text + (", strict=True" if self.strict else "")
+
+
+class AvgPool2d(Module):
+    """The mean of each window of (N, C, H, W) images.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int or (int, int)
+        Vertical, horizontal. The stride is the kernel size if not given; padding is zeros, at most
+        half the kernel.
+    ceil_mode : bool
+        Round the output size up instead of down.
+    count_include_pad : bool
+        Whether elements of the padding count in the mean.
+    divisor_override : int, optional
+        Divide the sums by this instead of the number of elements.
+    strict : bool
+        Raise if the stride leaves rows or columns at the border unused.
+
+    Shape
+    -----
+    x : (N, C, H, W) float32 or float64;  y : (N, C, P, Q)
+
+    P = floor((H + 2 padding - kernel) / stride) + 1, Q likewise.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If x is not such an image or smaller than the window; the message names the layer.
+
+    References
+    ----------
+    Lecture topic L15.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+        *,
+        strict: bool = False,
+    ) -> None:
+        super().__init__()
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
-        self.dilation = dilation
         self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+        self.divisor_override = divisor_override
         self.strict = strict
-        self.window(1, 1)  # wrong arguments are told of here, not at the first batch
+        _check(self, 2, (kernel_size, self.stride, padding, 1, ceil_mode))
+        check_divisor("AvgPool2d", divisor_override)
 
     def window(self, height: int, width: int) -> Window:
         """How the window slides over an image of this size; its P and Q are the output's."""
-        op = "MaxPool2d"
-        return Window(
-            height,
-            width,
-            *pair(self.kernel_size, op, "kernel_size", 1),
-            pair(self.stride, op, "stride", 1),
-            pair(self.padding, op, "padding", 0),
-            pair(self.dilation, op, "dilation", 1),
-            self.ceil_mode,
-        )
+        arguments = self.kernel_size, self.stride, self.padding, 1, self.ceil_mode
+        return image_window("AvgPool2d", (height, width), *arguments, False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
-        if self.strict:
-            refuse_unused("max_pool2d", self.window(*x.shape[2:]))
-        return y
+        return avg_pool2d(
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+            strict=self.strict,
+        )
 
     def extra_repr(self) -> str:
-        text = (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-        )
+        text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
         return text + (", strict=True" if self.strict else "")
+
+
+class AdaptiveAvgPool1d(Module):
+    """The mean of each of P windows that cover a sequence.
+
+    Parameters
+    ----------
+    output_size : int or None
+        P; None keeps the input's length.
+
+    Shape
+    -----
+    x : (N, C, L) float32 or float64;  y : (N, C, P)
+
+    Output p averages elements floor(p L / P) to ceil((p + 1) L / P).
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If x is not such a sequence; the message names the layer.
+
+    References
+    ----------
+    Lecture topic L15.
+    """
+
+    def __init__(self, output_size: OutputSize) -> None:
+        super().__init__()
+        output_sizes("AdaptiveAvgPool1d", output_size, (1,))
+        self.output_size = output_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return adaptive_avg_pool1d(x, self.output_size)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool2d(Module):
+    """The mean of each of P x Q windows that cover an image; of one window, the global mean.
+
+    Parameters
+    ----------
+    output_size : int, None, or two of them
+        P and Q, or one number for both; None keeps the input's size.
+
+    Shape
+    -----
+    x : (N, C, H, W) float32 or float64;  y : (N, C, P, Q)
+
+    Output p averages rows floor(p H / P) to ceil((p + 1) H / P), columns likewise.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If x is not such an image; the message names the layer.
+
+    References
+    ----------
+    Lecture topic L15; global average pooling: Lin, Chen, Yan 2013, arXiv:1312.4400.
+    """
+
+    def __init__(self, output_size: OutputSize) -> None:
+        super().__init__()
+        output_sizes("AdaptiveAvgPool2d", output_size, (1, 1))
+        self.output_size = output_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return adaptive_avg_pool2d(x, self.output_size)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveMaxPool2d(Module):
+    """The largest element of each of P x Q windows that cover an image.
+
+    Parameters
+    ----------
+    output_size : int, None, or two of them
+        P and Q, or one number for both; None keeps the input's size.
+    return_indices : bool
+        Return also where each maximum was, as h W + w: a pair.
+
+    Shape
+    -----
+    x : (N, C, H, W) float32 or float64;  y : (N, C, P, Q)
+
+    Output p sees rows floor(p H / P) to ceil((p + 1) H / P), columns likewise.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If x is not such an image; the message names the layer.
+
+    References
+    ----------
+    Lecture topic L15.
+    """
+
+    def __init__(self, output_size: OutputSize, return_indices: bool = False) -> None:
+        super().__init__()
+        output_sizes("AdaptiveMaxPool2d", output_size, (1, 1))
+        self.output_size = output_size
+        self.return_indices = return_indices
+
+    def forward(self, x: Tensor) -> Any:
+        return adaptive_max_pool2d(x, self.output_size, self.return_indices)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"

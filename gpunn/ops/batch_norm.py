@@ -335,15 +335,16 @@ def batch_norm(
     if training:
         if x.numel() == x.shape[1]:
             raise ShapeError(
-                f"{where(_OP)}: expected more than 1 value per channel in training; got x of shape {x.shape}. "
+                f"{where(_OP)}: expected more than 1 value per channel when training; got x of shape {x.shape}. "
                 "Use a larger batch (DataLoader(drop_last=True) if it is the last one), or eval()."
             )
         if momentum is not None and not momentum >= 0:
             raise UsageError(f"{where(_OP)}: momentum: expected None or a number >= 0; got {momentum}.")
-        if momentum is None and num_batches_tracked is None:
+        tracks = running_mean is not None or running_var is not None
+        if momentum is None and tracks and num_batches_tracked is None:
             raise UsageError(f"{where(_OP)}: momentum=None averages over all batches and needs num_batches_tracked.")
         batches = None if num_batches_tracked is None else num_batches_tracked._physical
-        mean, var = batch_norm_statistics(device, px, mean, var, batches, momentum)
+        mean, var = batch_norm_statistics(device, px, mean, var, batches, momentum if tracks else 0.0)
         for moved in (running_mean, running_var, num_batches_tracked):
             if moved is not None:
                 moved._version.count += 1

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from gpunn import threads
 from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, ShapeError, UsageError, where
+from gpunn.errors import ShapeError, where
 from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.ops._masking import keep_where
-from gpunn.ops.geometry import Pair, Window, pair
+from gpunn.ops._pooling import check_images, image_blocks, image_window, taps
+from gpunn.ops.geometry import Pair, Window
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -73,19 +74,9 @@ def max_pool2d_forward(xp: Any, x: Any, window: Window) -> tuple[Any, Any]:
 
 def _tap(window: Window, r: int, s: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """The outputs for which window element (r, s) lies in the image, and the inputs it then is."""
-    rows_out, rows_in = _axis_tap(window.H, window.P, r, window.stride[0], window.padding[0], window.dilation[0])
-    cols_out, cols_in = _axis_tap(window.W, window.Q, s, window.stride[1], window.padding[1], window.dilation[1])
+    rows_out, rows_in = taps(window, 0)[r]
+    cols_out, cols_in = taps(window, 1)[s]
     return (slice(None), rows_out, cols_out), (slice(None), rows_in, cols_in)
-
-
-@functools.lru_cache(maxsize=4096)
-def _axis_tap(n: int, outputs: int, k: int, stride: int, pad: int, dilation: int) -> tuple[slice, slice]:
-    shift = k * dilation - pad  # output p reads input p * stride + shift
-    first = max(0, ceil_div(-shift, stride))
-    last = min(outputs - 1, (n - 1 - shift) // stride)
-    if last < first:
-        return slice(0, 0), slice(0, 0)
-    return slice(first, last + 1), slice(first * stride + shift, last * stride + shift + 1, stride)
 
 
 @max_pool2d_forward.numpy
@@ -93,13 +84,13 @@ def _(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
     n, _, _, c = x.shape
     y = np.empty((n, window.P, window.Q, c), x.dtype)
     offset = np.empty(y.shape, np.uint8)
-    taps = [(r * window.S + s, *_tap(window, r, s)) for r in range(window.R) for s in range(window.S)]
+    elements = [(r * window.S + s, *_tap(window, r, s)) for r in range(window.R) for s in range(window.S)]
 
     def task(images: slice) -> None:
         block, best, winner = x[images], y[images], offset[images]
         best[...] = -np.inf
         winner[...] = 0
-        for code, out, source in taps:
+        for code, out, source in elements:
             # Codes rise, so the last element that beat all before it has the largest: a maximum
             # keeps it, where a masked copy would go element by element. Ties stay with the first.
             beats = np.greater(block[source], best[out])
@@ -108,13 +99,8 @@ def _(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
         if not (best > -np.inf).all():  # NaN, or a window of minus infinities, which beat nothing
             best[...], winner[...] = max_pool2d_forward.plain(np, block, window)
 
-    threads.run(task, _image_blocks(x))
+    threads.run(task, image_blocks(x))
     return y, offset
-
-
-def _image_blocks(x: np.ndarray) -> list[slice]:
-    """Runs of images of about 256 KB, so that the taps of a window find them in cache."""
-    return threads.spans(len(x), max(1, x.nbytes >> 18))
 
 
 @max_pool2d_forward.kernel
@@ -189,7 +175,7 @@ def _(dy: np.ndarray, offset: np.ndarray, window: Window) -> np.ndarray:
                     keep_where(won, gradient[out], share)
                     block[source] += share
 
-    threads.run(task, _image_blocks(dx))
+    threads.run(task, image_blocks(dx))
     return dx
 
 
@@ -204,9 +190,26 @@ def _(device: Device, dy: Any, offset: Any, window: Window) -> Any:
     return dx
 
 
+# -- indices --------------------------------------------------------------------------------------
+
+
+def _indices_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"offset": e["offset"], "window": e["window"]} for e in _backward_examples(rng)]
+
+
+@primitive(examples=_indices_examples, returns=("index",))
+def max_pool2d_indices(xp: Any, offset: Any, window: Window) -> Any:
+    """index (N, P, Q, C) int64 = h * W + w of the element that won each window."""
+    r, s = xp.divmod(offset.astype(np.int64), window.S)
+    top = xp.arange(window.P)[:, None, None] * window.stride[0] - window.padding[0]
+    left = xp.arange(window.Q)[:, None] * window.stride[1] - window.padding[1]
+    return (top + r * window.dilation[0]) * window.W + left + s * window.dilation[1]
+
+
 # -- public op ------------------------------------------------------------------------------------
 
 
+@overload
 def max_pool2d(
     x: Tensor,
     kernel_size: Pair,
@@ -214,7 +217,33 @@ def max_pool2d(
     padding: Pair = 0,
     dilation: Pair = 1,
     ceil_mode: bool = False,
-) -> Tensor:
+    return_indices: Literal[False] = False,
+    *,
+    strict: bool = False,
+) -> Tensor: ...
+@overload
+def max_pool2d(
+    x: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    strict: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]: ...
+def max_pool2d(
+    x: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    strict: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """The largest element of each window.
 
     Parameters
@@ -226,12 +255,16 @@ def max_pool2d(
         minus infinity and is at most half the kernel.
     ceil_mode : bool
         Round the output size up instead of down.
+    return_indices : bool
+        Return also where each maximum was, as h W + w.
+    strict : bool
+        Raise if rows or columns at the border are in no window, instead of leaving them out.
 
     Returns
     -------
-    Tensor, (N, C, P, Q)
+    Tensor, (N, C, P, Q), or two of them
         P = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1. Of equal elements the
-        first gets the gradient; NaN wins.
+        first gets the gradient; NaN wins. The indices are int64.
 
     Raises
     ------
@@ -240,27 +273,42 @@ def max_pool2d(
     UsageError, DTypeError
         If an argument makes no sense, or x is not floating.
 
+    Examples
+    --------
+    >>> import gpunn
+    >>> x = gpunn.tensor([[1.0, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]])
+    >>> max_pool2d(x.reshape(1, 1, 4, 4), 2).tolist()
+    [[[[6.0, 8.0], [3.0, 4.0]]]]
+
     References
     ----------
     Lecture topic L15.
     """
     op = "max_pool2d"
-    if x.ndim != 4:
-        raise ShapeError(f"{where(op)}: expected x of shape (N, C, H, W); got {x.shape}.")
-    if x.dtype.kind != "f":
-        raise DTypeError(f"{where(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
-    kernel = pair(kernel_size, op, "kernel_size", 1)
-    steps = kernel if stride is None else pair(stride, op, "stride", 1)
-    pads = pair(padding, op, "padding", 0)
-    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
-        raise UsageError(f"{where(op)}: padding {pads} is more than half the kernel {kernel}: windows would be empty.")
-    if kernel[0] * kernel[1] > 256:
+    check_images(op, x)
+    window = image_window(op, x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode, strict)
+    y, index = pool_maximum(op, x, x._physical, window, return_indices)
+    return y if index is None else (y, index)
+
+
+def pool_maximum(
+    op: str, x: Tensor, images: Any, window: Window, indices: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """The pooling of x, seen as physical ``images`` (M, H, W, C), recorded; with the indices if asked for."""
+    if window.R * window.S > 256:
         raise ShapeError(
-            f"{where(op)}: a window of {kernel} has more than 256 elements, which uint8 offsets cannot name."
+            f"{where(op)}: a window of {(window.R, window.S)} has more than 256 elements, which uint8 offsets "
+            "cannot name."
         )
-    height, width = x.shape[2:]
-    window = Window(height, width, *kernel, steps, pads, pair(dilation, op, "dilation", 1), ceil_mode)
-    window.check(op)
-    device = x.device
-    y, offset = max_pool2d_forward(device, x._physical, window)
-    return record(op, y, device, (x,), lambda dy, needs: (max_pool2d_backward(device, dy, offset, window),))
+    device, shape = x.device, x._physical.shape
+    y, offset = max_pool2d_forward(device, images, window)
+    # A sequence (N, C, L) came as N C images; its outputs are (N, C, P).
+    made = y.shape if x.ndim == 4 else (*shape[:2], window.P)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (max_pool2d_backward(device, dy.reshape(y.shape), offset, window).reshape(shape),)
+
+    result = record(op, y.reshape(made), device, (x,), backward)
+    if not indices:
+        return result, None
+    return result, Tensor._of_physical(max_pool2d_indices(device, offset, window).reshape(made), device)

@@ -40,6 +40,10 @@ def test_default_initial_values_are_uniform_on_one_over_the_root_of_fan_in(layer
         (lambda w: init.kaiming_normal_(w, mode="fan_out", nonlinearity="relu"), 2 / 200),
         (lambda w: init.kaiming_normal_(w, a=0.5), 2 / 1.25 / 300),
         (lambda w: init.kaiming_uniform_(w, nonlinearity="linear"), 1 / 300),
+        (lambda w: init.kaiming_normal_(w, nonlinearity="tanh"), 25 / 9 / 300),
+        # Cut at ±2 deviations a Gaussian keeps 1 - 4 phi(2) / (2 Phi(2) - 1) of its variance.
+        (lambda w: init.trunc_normal_(w, std=0.5, a=-1, b=1), 0.25 * 0.7737413),
+        (lambda w: init.orthogonal_(w, gain=3), 9 / 300),
     ],
 )
 def test_variances(fill, variance) -> None:
@@ -89,5 +93,59 @@ def test_init_spreads_as_in_torch() -> None:
         getattr(torch.nn.init, name)(theirs, **options)
         # 28,800 draws each: the ratio of two estimated standard deviations is within 3 % (five errors).
         assert abs(float(ours.numpy().std() / theirs.numpy().std()) - 1) < 0.03, name
-    for nonlinearity in ("linear", "conv2d", "sigmoid", "tanh", "relu", "selu", "leaky_relu"):
+    for nonlinearity in (
+        "linear",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "sigmoid",
+        "tanh",
+        "relu",
+        "selu",
+        "leaky_relu",
+    ):
         assert init.calculate_gain(nonlinearity) == pytest.approx(torch.nn.init.calculate_gain(nonlinearity))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "a", "b"), [(0, 1, -2, 2), (1, 0.5, -1, 1.2), (0, 1, 3, 100), (0, 2, -0.1, 0.1)]
+)
+def test_truncated_normal_matches_its_distribution(mean: float, std: float, a: float, b: float) -> None:
+    """Both ways of drawing: Gaussian where most draws are inside, uniform where few would be."""
+    values = init.trunc_normal_(gpunn.zeros(200, 100, dtype=np.float64), mean, std, a, b).numpy().ravel()
+    assert values.min() >= a
+    assert values.max() <= b
+
+    def beyond(v: float) -> float:
+        return math.erfc((v - mean) / std / math.sqrt(2)) / 2
+
+    for v in np.quantile(values, [0.1, 0.5, 0.9]):
+        share = (beyond(a) - beyond(v)) / (beyond(a) - beyond(b))
+        # A share p of n draws has standard deviation sqrt(p (1 - p) / n) <= 0.0036; five of them.
+        assert abs(share - (values <= v).mean()) < 0.018
+
+
+def test_truncated_normal_is_exact_at_its_edges_and_repeats() -> None:
+    first = init.trunc_normal_(gpunn.zeros(5, 4), generator=Generator(2)).numpy()
+    np.testing.assert_array_equal(init.trunc_normal_(gpunn.zeros(5, 4), generator=Generator(2)).numpy(), first)
+    assert init.trunc_normal_(gpunn.zeros(0, 4)).shape == (0, 4)
+    with pytest.raises(UsageError, match="expected a < b and std > 0"):
+        init.trunc_normal_(gpunn.zeros(2), a=1, b=1)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 2, 3, 2), (3, 1)])
+def test_orthogonal(shape: tuple[int, ...]) -> None:
+    weight = init.orthogonal_(gpunn.zeros(*shape, dtype=np.float64), gain=2).numpy().reshape(shape[0], -1)
+    small = weight @ weight.T if weight.shape[0] <= weight.shape[1] else weight.T @ weight
+    np.testing.assert_allclose(small, 4 * np.eye(len(small)), atol=1e-13)  # float64 roundings of a small product
+    with pytest.raises(ShapeError, match="two axes or more"):
+        init.orthogonal_(gpunn.zeros(3))
+
+
+def test_gain_of_leaky_relu() -> None:
+    assert init.calculate_gain("leaky_relu", 0.2) == pytest.approx(math.sqrt(2 / 1.04))
+    with pytest.raises(UsageError, match="negative slope"):
+        init.calculate_gain("leaky_relu", True)

@@ -114,11 +114,9 @@ def test_parameters_are_made_where_and_as_asked() -> None:
             lambda: nn.Conv2d(3, 4, 3, padding="full"),
             r"Conv2d: padding: expected numbers, 'same' or 'valid'; got 'full'",
         ),
-        (lambda: nn.Conv2d(3, 4, 2, padding="same"), r"Conv2d: padding='same' needs stride 1 and an odd"),
         (lambda: nn.Conv2d(3, 4, 3, padding="same", stride=2), r"Conv2d: padding='same' needs stride 1"),
         (lambda: nn.Conv2d(3, 4, 3, padding_mode="reflect"), r"Conv2d: padding_mode: expected 'zeros'"),
         (lambda: nn.MaxPool2d(0), r"MaxPool2d: kernel_size"),
-        (lambda: nn.MaxPool2d(2, return_indices=True), r"MaxPool2d: return_indices=True is not supported"),
         (lambda: nn.Dropout(1.5), r"Dropout: p: expected a probability from 0 to 1; got 1.5"),
         (lambda: nn.BatchNorm2d(-1), r"BatchNorm2d: num_features"),
         (
@@ -321,8 +319,7 @@ def test_repr_is_that_of_torch() -> None:
         )
 
     assert repr(build(nn)) == repr(build(torch.nn))
-    # PyTorch 2.13 shows the bias of a norm; earlier ones do not.
-    assert repr(nn.BatchNorm2d(3)) == repr(torch.nn.BatchNorm2d(3)).replace("bias=True, ", "")
+    assert repr(nn.BatchNorm2d(3)) == repr(torch.nn.BatchNorm2d(3))
 
 
 def test_state_dict_keys_order_and_shapes_are_those_of_torch() -> None:

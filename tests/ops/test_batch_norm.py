@@ -261,6 +261,13 @@ def test_an_empty_batch_changes_nothing(where: str) -> None:
 
 
 @pytest.mark.parametrize("where", DEVICES)
+def test_without_estimates_momentum_none_needs_no_counter(where: str) -> None:
+    x = gpunn.tensor(_rng().standard_normal((4, 3)), device=where)
+    y = batch_norm(x, None, None, training=True, momentum=None)
+    np.testing.assert_array_equal(y.numpy(), batch_norm(x, None, None, training=True).numpy())
+
+
+@pytest.mark.parametrize("where", DEVICES)
 def test_nan_stays_in_its_channel(where: str) -> None:
     x = np.ones((4, 2), np.float32)
     x[1, 0] = np.nan

@@ -52,6 +52,9 @@ def _check_against_torch(where: str, configuration: dict) -> None:
     expected.backward(parity.torch.tensor(dy))
     # Up to 16 windows meet in one input; their sum may come in another order.
     np.testing.assert_allclose(mine.grad.numpy(), other.grad.numpy(), rtol=0, atol=1e-5)
+    index = max_pool2d(mine.detach(), **how, return_indices=True)[1]
+    expected = parity.torch.nn.functional.max_pool2d(other.detach(), **how, return_indices=True)[1]
+    np.testing.assert_array_equal(index.numpy(), expected.numpy())
 
 
 @given(configurations())
@@ -111,6 +114,8 @@ def test_gradcheck() -> None:
         (gpunn.zeros(1, 1, 2, 4), {"kernel_size": 3}, ShapeError, "the window is 3 in height"),
         (gpunn.zeros(1, 1, 20, 20), {"kernel_size": 17}, ShapeError, "more than 256 elements"),
         (gpunn.zeros(1, 1, 4, 4), {"kernel_size": 2, "padding": 2}, UsageError, "more than half the kernel"),
+        (gpunn.zeros(1, 1, 4, 5), {"kernel_size": 2, "strict": True}, ShapeError, "strict: .*1 column"),
+        (gpunn.zeros(1, 0, 4, 5), {"kernel_size": 2}, ShapeError, "no axis of 0 but N"),
         (gpunn.zeros(1, 1, 4, 4), {"kernel_size": 0}, UsageError, "kernel_size"),
         (gpunn.zeros(1, 1, 4, 4, dtype=np.int64), {"kernel_size": 2}, DTypeError, "got int64"),
     ],

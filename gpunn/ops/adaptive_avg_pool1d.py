@@ -1,0 +1,45 @@
+"""Adaptive average pooling over sequences: the bodies of ``adaptive_avg_pool2d`` on images of one column."""
+
+from __future__ import annotations
+
+from gpunn._tensor import Tensor
+from gpunn.ops._pooling import OutputSize, check_images, output_sizes, rows_of
+from gpunn.ops.adaptive_avg_pool2d import average_adaptively
+
+
+def adaptive_avg_pool1d(x: Tensor, output_size: OutputSize) -> Tensor:
+    """The mean of each of P windows that cover the sequence.
+
+    Parameters
+    ----------
+    x : Tensor, (N, C, L)
+        float32 or float64.
+    output_size : int
+        P; None keeps the input's length.
+
+    Returns
+    -------
+    Tensor, (N, C, P)
+        Output p averages elements floor(p L / P) to ceil((p + 1) L / P).
+
+    Raises
+    ------
+    ShapeError
+        If x is not 3-d.
+    UsageError, DTypeError
+        If the size makes no sense, or x is not floating.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> adaptive_avg_pool1d(gpunn.tensor([[[1.0, 5, 3]]]), 2).tolist()
+    [[[3.0, 4.0]]]
+
+    References
+    ----------
+    Lecture topic L15.
+    """
+    op = "adaptive_avg_pool1d"
+    check_images(op, x, 3)
+    (p,) = output_sizes(op, output_size, x.shape[2:])
+    return average_adaptively(op, x, rows_of(x), (p, 1))

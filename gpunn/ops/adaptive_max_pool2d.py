@@ -1,0 +1,131 @@
+"""Adaptive max pooling: the largest element of each of P x Q windows that cover the image.
+
+Where P and Q divide the image it is ``max_pool2d``; the bodies here are for windows of unequal size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.ops._pooling import OutputSize, check_images, output_sizes, segments
+from gpunn.ops.geometry import Window
+from gpunn.ops.max_pool2d import pool_maximum
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    cases: tuple[tuple[Any, ...], ...] = (
+        ((2, 7, 5, 3), (3, 4), np.float32),
+        ((1, 3, 2, 5), (5, 1), np.float32),
+        ((1, 1, 1, 1), (1, 1), np.float32),
+        ((0, 4, 4, 2), (2, 3), np.float32),
+        ((2, 20, 20, 1), (1, 1), np.float32),
+        ((2, 5, 6, 8), (2, 4), np.float64),
+    )
+    made = [{"x": rng.integers(-4, 5, s).astype(dtype), "size": size} for s, size, dtype in cases]
+    made[0]["x"][0, 0] = np.nan
+    made[0]["x"][1] = -np.inf
+    return made
+
+
+def _windows(height: int, width: int, size: tuple[int, int]) -> list[tuple[int, int, slice, slice]]:
+    """(p, q, rows, columns) of every window."""
+    return [
+        (p, q, slice(*rows), slice(*columns))
+        for p, rows in enumerate(segments(height, size[0]))
+        for q, columns in enumerate(segments(width, size[1]))
+    ]
+
+
+@primitive(examples=_examples, returns=("y", "index"))
+def adaptive_max_pool2d_forward(xp: Any, x: Any, size: tuple[int, int]) -> tuple[Any, Any]:
+    """y[n,p,q,c] = max of x over rows p and columns q; index = h W + w of the first one, or of the first NaN."""
+    n, height, width, c = x.shape
+    y, index = xp.empty((n, *size, c), x.dtype), xp.empty((n, *size, c), np.int64)
+    place = xp.arange(height * width).reshape(height, width)
+    for p, q, rows, columns in _windows(height, width, size):
+        inside = place[rows, columns].reshape(-1)
+        u = x[:, rows, columns].reshape(n, len(inside), c)
+        y[:, p, q] = u.max(axis=1)
+        first = xp.isnan(u) | (u == y[:, p : p + 1, q])
+        index[:, p, q] = inside[first.argmax(axis=1)]
+    return y, index
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for example in _examples(rng):
+        y, index = adaptive_max_pool2d_forward.plain(np, **example)
+        _, height, width, _ = example["x"].shape
+        dy = rng.standard_normal(y.shape).astype(y.dtype)
+        made.append({"dy": dy, "index": index, "height": height, "width": width})
+    return made
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def adaptive_max_pool2d_backward(xp: Any, dy: Any, index: Any, height: int, width: int) -> Any:
+    """dx (N, H, W, C): each dy goes to the element that won its window."""
+    n, p, q, c = dy.shape
+    dx = xp.zeros((n, height, width, c), dy.dtype)
+    place = xp.arange(height * width).reshape(height, width)
+    for i, j, rows, columns in _windows(height, width, (p, q)):
+        won = place[rows, columns][:, :, None] == index[:, i, j][:, None, None]
+        dx[:, rows, columns] += xp.where(won, dy[:, i, j][:, None, None], dy.dtype.type(0))
+    return dx
+
+
+def adaptive_max_pool2d(
+    x: Tensor, output_size: OutputSize, return_indices: bool = False
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The largest element of each of P x Q windows that cover the image.
+
+    Parameters
+    ----------
+    x : Tensor, (N, C, H, W)
+        float32 or float64.
+    output_size : int, None, or two of them
+        P and Q, or one number for both; None keeps the input's size.
+    return_indices : bool
+        Return also where each maximum was, as h W + w.
+
+    Returns
+    -------
+    Tensor, (N, C, P, Q), or two of them
+        Output p sees rows floor(p H / P) to ceil((p + 1) H / P), columns likewise. Of equal elements
+        the first gets the gradient; NaN wins. The indices are int64.
+
+    Raises
+    ------
+    ShapeError
+        If x is not 4-d.
+    UsageError, DTypeError
+        If the size makes no sense, or x is not floating.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> adaptive_max_pool2d(gpunn.arange(6.0).reshape(1, 1, 2, 3), (2, 1)).tolist()
+    [[[[2.0], [5.0]]]]
+
+    References
+    ----------
+    Lecture topic L15.
+    """
+    op = "adaptive_max_pool2d"
+    check_images(op, x)
+    device, (height, width) = x.device, x.shape[2:]
+    p, q = output_sizes(op, output_size, (height, width))
+    kernel = height // p, width // q
+    if kernel[0] * p == height and kernel[1] * q == width and kernel[0] * kernel[1] <= 256:
+        tiles = Window(height, width, *kernel, kernel, (0, 0), (1, 1))
+        y, places = pool_maximum(op, x, x._physical, tiles, return_indices)
+        return y if places is None else (y, places)
+    pooled, index = adaptive_max_pool2d_forward(device, x._physical, (p, q))
+    y = record(
+        op, pooled, device, (x,), lambda dy, needs: (adaptive_max_pool2d_backward(device, dy, index, height, width),)
+    )
+    return (y, Tensor._of_physical(index, device)) if return_indices else y

@@ -1,0 +1,270 @@
+"""Average pooling: the mean of each window, and its way back.
+
+A window's sum is the sum over its columns of the sums over its rows: R + S additions an output
+instead of R S, and as many fewer roundings.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpunn import threads
+from gpunn._tensor import Tensor
+from gpunn.errors import UsageError, where
+from gpunn.ops._pooling import Taps, check_images, image_blocks, image_window, taps
+from gpunn.ops.geometry import Pair, Window
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+Empty = Callable[..., Any]  # empty(shape, dtype), uninitialised
+
+
+# -- along one axis -------------------------------------------------------------------------------
+
+
+def _cut(axis: int, part: slice) -> tuple[slice, ...]:
+    return (slice(None),) * axis + (part,)
+
+
+def _gather(xp: Any, x: Any, axis: int, elements: Taps, out: Any) -> None:
+    """out[p] = the sum over the window's elements of x, along an axis."""
+    parts = [(out[_cut(axis, to)], x[_cut(axis, at)]) for to, at in elements]
+    rest = 0
+    if all(target.shape == out.shape for target, _ in parts[:2]):  # no padding here: the first sum writes
+        rest = min(len(parts), 2)
+        if rest == 1:
+            out[...] = parts[0][1]
+        else:
+            xp.add(parts[0][1], parts[1][1], out=out)
+    else:
+        out[...] = 0
+    for target, source in parts[rest:]:
+        target += source
+
+
+def _scatter(dy: Any, axis: int, elements: Taps, tiles: bool, out: Any) -> None:
+    """The gradient of :func:`_gather`; ``tiles``: every input is in exactly one window."""
+    if not tiles:
+        out[...] = 0
+    for to, at in elements:
+        target, source = out[_cut(axis, at)], dy[_cut(axis, to)]
+        if tiles:
+            target[...] = source
+        else:
+            target += source
+
+
+def _passes(window: Window) -> list[int]:
+    """The axes (0: rows) along which a window does anything: one element at stride 1 does not."""
+    axes = ((0, window.H, window.P), (1, window.W, window.Q))
+    return [a for a, n, p in axes if (window.R, window.S)[a] > 1 or n != p or window.padding[a]]
+
+
+def _tiles(window: Window, axis: int) -> bool:
+    n, outputs, k = ((window.H, window.P, window.R), (window.W, window.Q, window.S))[axis]
+    return k == window.stride[axis] and n == outputs * k and window.padding[axis] == 0
+
+
+@functools.lru_cache(maxsize=256)
+def _divisors(window: Window, count_include_pad: bool, divisor: int) -> int | np.ndarray:
+    """What each sum is divided by: one number, or (P, Q, 1) of them where windows hang over the edge."""
+    if divisor:
+        return divisor
+
+    def lengths(axis: int, n: int, outputs: int, k: int) -> np.ndarray:
+        pad = window.padding[axis]
+        starts = np.arange(outputs) * window.stride[axis] - pad
+        if count_include_pad:
+            return np.minimum(starts + k, n + pad) - starts
+        return np.minimum(starts + k, n) - np.maximum(starts, 0)
+
+    counts = np.outer(lengths(0, window.H, window.P, window.R), lengths(1, window.W, window.Q, window.S))
+    return int(counts.flat[0]) if (counts == counts.flat[0]).all() else counts[:, :, None]
+
+
+def _divide(xp: Any, sums: Any, counts: int | np.ndarray, out: Any) -> None:
+    """out = sums / counts in their own dtype."""
+    by = sums.dtype.type(counts) if isinstance(counts, int) else xp.asarray(counts, sums.dtype)
+    xp.divide(sums, by, out=out)
+
+
+def _forward(xp: Any, x: Any, window: Window, counts: int | np.ndarray, empty: Empty, y: Any) -> None:
+    axes = _passes(window)
+    source = x
+    for axis in axes:
+        target = y if axis == axes[-1] else empty((len(x), window.P, *x.shape[2:]), x.dtype)
+        _gather(xp, source, axis + 1, taps(window, axis), target)
+        source = target
+    _divide(xp, source, counts, y)
+
+
+def _backward(xp: Any, dy: Any, window: Window, counts: int | np.ndarray, empty: Empty, dx: Any) -> None:
+    axes = _passes(window)[::-1]
+    source = empty(dy.shape, dy.dtype) if axes else dx
+    _divide(xp, dy, counts, source)
+    for axis in axes:
+        target = dx if axis == axes[-1] else empty((len(dy), window.P, *dx.shape[2:]), dy.dtype)
+        _scatter(source, axis + 1, taps(window, axis), _tiles(window, axis), target)
+        source = target
+
+
+def _scratch() -> Empty:
+    """Working memory that this thread keeps, each array under its own name."""
+    names = iter(("avg_pool2d 0", "avg_pool2d 1"))
+    return lambda shape, dtype: threads.scratch.array(next(names), shape, dtype)
+
+
+# -- primitives -----------------------------------------------------------------------------------
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(n: int, h: int, w: int, c: int, *how: Any, pad: bool = True, by: int = 0, dtype: Any = np.float32) -> Any:
+        x = (rng.standard_normal((n, h, w, c)) + 1).astype(dtype)
+        r, s, stride, padding = how[:4]
+        window = Window(h, w, r, s, stride, padding, (1, 1), len(how) > 4)
+        return {"x": x, "window": window, "count_include_pad": pad, "divisor": by}
+
+    return [
+        case(2, 6, 6, 4, 2, 2, (2, 2), (0, 0)),
+        case(1, 7, 5, 3, 3, 3, (2, 2), (1, 1)),
+        case(1, 7, 5, 3, 3, 2, (2, 1), (1, 1), pad=False),
+        case(2, 7, 8, 8, 3, 1, (1, 1), (0, 0)),
+        case(2, 5, 5, 1, 1, 1, (1, 1), (0, 0)),
+        case(1, 6, 7, 5, 2, 3, (3, 2), (1, 0), True),
+        case(1, 6, 7, 5, 2, 3, (3, 2), (1, 0), True, by=-5),
+        case(0, 4, 4, 2, 2, 2, (2, 2), (0, 0)),
+        case(300, 40, 1, 1, 4, 1, (4, 1), (0, 0)),
+        case(1, 1, 1, 1, 1, 1, (1, 1), (0, 0), dtype=np.float64),
+        case(2, 5, 5, 4, 2, 2, (2, 2), (0, 0), dtype=np.float64),
+    ]
+
+
+@primitive(examples=_examples, returns=("y",))
+def avg_pool2d_forward(xp: Any, x: Any, window: Window, count_include_pad: bool, divisor: int) -> Any:
+    """y[n,p,q,c] = the sum of x over window (p, q) / its number of elements, or / divisor if that is not 0.
+
+    x (N, H, W, C);  y (N, P, Q, C). Elements of the padding are 0, and are counted if
+    ``count_include_pad``; what ceil_mode lets hang over the padding is not.
+    """
+    y = xp.empty((len(x), window.P, window.Q, x.shape[3]), x.dtype)
+    _forward(xp, x, window, _divisors(window, count_include_pad, divisor), xp.empty, y)
+    return y
+
+
+@avg_pool2d_forward.numpy
+def _(x: np.ndarray, window: Window, count_include_pad: bool, divisor: int) -> np.ndarray:
+    y = np.empty((len(x), window.P, window.Q, x.shape[3]), x.dtype)
+    counts = _divisors(window, count_include_pad, divisor)
+    threads.run(lambda part: _forward(np, x[part], window, counts, _scratch(), y[part]), image_blocks(x))
+    return y
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for example in _examples(rng):
+        x, window = example.pop("x"), example["window"]
+        dy = rng.standard_normal((len(x), window.P, window.Q, x.shape[3])).astype(x.dtype)
+        made.append({"dy": dy, **example})
+    return made
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def avg_pool2d_backward(xp: Any, dy: Any, window: Window, count_include_pad: bool, divisor: int) -> Any:
+    """dx (N, H, W, C): each element of a window gets an equal share of its dy."""
+    dx = xp.empty((len(dy), window.H, window.W, dy.shape[3]), dy.dtype)
+    _backward(xp, dy, window, _divisors(window, count_include_pad, divisor), xp.empty, dx)
+    return dx
+
+
+@avg_pool2d_backward.numpy
+def _(dy: np.ndarray, window: Window, count_include_pad: bool, divisor: int) -> np.ndarray:
+    dx = np.empty((len(dy), window.H, window.W, dy.shape[3]), dy.dtype)
+    counts = _divisors(window, count_include_pad, divisor)
+    threads.run(lambda part: _backward(np, dy[part], window, counts, _scratch(), dx[part]), image_blocks(dx))
+    return dx
+
+
+# -- public op ------------------------------------------------------------------------------------
+
+
+def avg_pool2d(
+    x: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    strict: bool = False,
+) -> Tensor:
+    """The mean of each window.
+
+    Parameters
+    ----------
+    x : Tensor, (N, C, H, W)
+        float32 or float64.
+    kernel_size, stride, padding : int or (int, int)
+        Vertical, horizontal. The stride is the kernel size if not given. Padding is zeros, at most
+        half the kernel.
+    ceil_mode : bool
+        Round the output size up instead of down.
+    count_include_pad : bool
+        Whether elements of the padding count in the mean.
+    divisor_override : int, optional
+        Divide the sums by this instead of the number of elements.
+    strict : bool
+        Raise if rows or columns at the border are in no window, instead of leaving them out.
+
+    Returns
+    -------
+    Tensor, (N, C, P, Q)
+        P = floor((H + 2 padding - kernel) / stride) + 1.
+
+    Raises
+    ------
+    ShapeError
+        If x is not 4-d or the window does not fit.
+    UsageError, DTypeError
+        If an argument makes no sense, or x is not floating.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> avg_pool2d(gpunn.arange(4.0).reshape(1, 1, 2, 2), 2).tolist()
+    [[[[1.5]]]]
+
+    References
+    ----------
+    Lecture topic L15.
+    """
+    op = "avg_pool2d"
+    check_images(op, x)
+    check_divisor(op, divisor_override)
+    window = image_window(op, x.shape[2:], kernel_size, stride, padding, 1, ceil_mode, strict)
+    return pool_average(op, x, x._physical, window, count_include_pad, divisor_override or 0)
+
+
+def check_divisor(op: str, divisor: Any) -> None:
+    """Raise UsageError unless it is None or an integer other than 0."""
+    if divisor is not None and (not isinstance(divisor, int) or divisor == 0):
+        raise UsageError(f"{where(op)}: divisor_override: expected an integer other than 0; got {divisor!r}.")
+
+
+def pool_average(op: str, x: Tensor, images: Any, window: Window, count_include_pad: bool, divisor: int = 0) -> Tensor:
+    """The pooling of x, seen as physical ``images`` (M, H, W, C), recorded."""
+    device, shape = x.device, x._physical.shape
+    y = avg_pool2d_forward(device, images, window, count_include_pad, divisor)
+    pooled = y.shape
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        dx = avg_pool2d_backward(device, dy.reshape(pooled), window, count_include_pad, divisor)
+        return (dx.reshape(shape),)
+
+    # A sequence (N, C, L) came as N C images; its outputs are (N, C, P).
+    y = y if x.ndim == 4 else y.reshape(*shape[:2], window.P)
+    return record(op, y, device, (x,), backward)

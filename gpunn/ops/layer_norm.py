@@ -1,0 +1,223 @@
+"""Layer normalisation over trailing axes.
+
+The primitives see a matrix: each row is normalised, each column has its weight and bias.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device, same_device
+from gpunn._layout import physical_shape
+from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, ShapeError, UsageError, where
+from gpunn.ops import _layer_norm_cpu
+from gpunn.ops.shape import to_logical_order, to_physical_order
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+_OP = "layer_norm"
+Three = tuple[bool, bool, bool]  # whether the gradients of x, weight, bias are wanted
+
+
+# -- primitives -----------------------------------------------------------------------------------
+
+
+def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    shapes = ((5, 10), (3, 1), (1, 33), (0, 4), (70, 1025), (2, 5000))
+    for number, (shape, dtype) in enumerate([*((s, np.float32) for s in shapes), ((6, 12), np.float64)]):
+        x = (3 * rng.standard_normal(shape) + rng.standard_normal((shape[0], 1))).astype(dtype)
+        weight, bias = ((rng.random(shape[1]) + 0.5).astype(dtype) for _ in range(2))
+        # A row of one element has variance 0: its noise must not be enlarged by 1 / sqrt(1e-5).
+        eps = 1e-5 if shape[1] > 1 else 0.1
+        made.append({"x": x, "weight": weight if number % 3 != 1 else None, "bias": bias, "eps": eps})
+        if number % 2:
+            made[-1]["bias"] = None
+    special = rng.standard_normal((3, 8)).astype(np.float32)
+    special[0, 2] = np.nan
+    return [*made, {"x": special, "weight": None, "bias": None, "eps": 1e-5}]
+
+
+@primitive(examples=_forward_examples, returns=("y", "mean", "rstd"))
+def layer_norm_forward(xp: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
+    """y = (x - mean) * rstd * weight + bias by rows, with rstd = 1 / sqrt(var + eps); None leaves a step out.
+
+    x, y (rows, cols);  weight, bias (cols);  mean, rstd (rows).
+    """
+    mean = x.mean(axis=1)
+    centred = x - mean[:, None]
+    rstd = 1 / xp.sqrt((centred**2).mean(axis=1) + x.dtype.type(eps))
+    y = centred * rstd[:, None]
+    if weight is not None:
+        y = y * weight
+    if bias is not None:
+        y = y + bias
+    return y, mean, rstd
+
+
+layer_norm_forward.numpy(_layer_norm_cpu.forward)
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    wanted = ((True, True, True), (True, False, False), (False, True, True), (True, False, True))
+    made = []
+    for number, example in enumerate(_forward_examples(rng)):
+        x, weight = example["x"], example["weight"]
+        _, mean, rstd = layer_norm_forward.plain(np, **example)
+        dy = rng.standard_normal(x.shape).astype(x.dtype)
+        needs = wanted[number % 4]
+        made.append({"dy": dy, "x": x, "mean": mean, "rstd": rstd, "weight": weight, "needs": needs})
+    return made
+
+
+@primitive(examples=_backward_examples, returns=("dx", "dweight", "dbias"))
+def layer_norm_backward(
+    xp: Any, dy: Any, x: Any, mean: Any, rstd: Any, weight: Any, needs: Three
+) -> tuple[Any, Any, Any]:
+    """dx = rstd (g - mean(g) - xhat mean(g xhat)) by rows, g = dy weight; dweight = sum of dy xhat, dbias of dy."""
+    xhat = (x - mean[:, None]) * rstd[:, None]
+    dx = None
+    if needs[0]:
+        g = dy if weight is None else dy * weight
+        along = (g * xhat).mean(axis=1, keepdims=True)
+        dx = (g - g.mean(axis=1, keepdims=True) - xhat * along) * rstd[:, None]
+    return dx, (dy * xhat).sum(axis=0) if needs[1] else None, dy.sum(axis=0) if needs[2] else None
+
+
+layer_norm_backward.numpy(_layer_norm_cpu.backward)
+
+
+# -- public op ------------------------------------------------------------------------------------
+
+
+def layer_norm(
+    x: Tensor,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise the trailing axes to zero mean and unit variance, then scale and shift element by element.
+
+    y = (x - mean) / sqrt(var + eps) * weight + bias
+
+    Parameters
+    ----------
+    x : Tensor, (..., *normalized_shape)
+        float32 or float64. The axes are the logical ones: of images (N, C, H, W) the last is W.
+    normalized_shape : int or sequence of int
+        Lengths of the trailing axes over which mean and variance are taken; an int is the last axis.
+    weight, bias : Tensor of ``normalized_shape``, optional
+        1 and 0 if not given.
+    eps : float
+        Added to the variance, which divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        As x.
+
+    Raises
+    ------
+    ShapeError
+        If x does not end in ``normalized_shape``, or weight or bias has another shape.
+    UsageError
+        If ``normalized_shape`` is not one or several positive integers.
+    DTypeError, DeviceError
+        If the tensors are not of one floating dtype and one device.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> layer_norm(gpunn.tensor([[1.0, 3.0], [5.0, 5.0]]), 2, eps=3.0).tolist()
+    [[-0.5, 0.5], [0.0, 0.0]]
+
+    References
+    ----------
+    Ba, Kiros, Hinton 2016, arXiv:1607.06450; lecture topic L8.
+    """
+    shape = lengths(_OP, normalized_shape)
+    _check(x, shape, weight, bias)
+    device, cols = x.device, math.prod(shape)
+    enter, leave = _orders(device, x, len(shape))
+    px = enter(x._physical)
+    rows = px.reshape(px.size // cols, cols)
+    scale, shift = (None if t is None else _in_order_of(device, t, x) for t in (weight, bias))
+    y, mean, rstd = layer_norm_forward(device, rows, scale, shift, eps)
+    operands = {"x": x, "weight": weight, "bias": bias}
+    inputs = {name: t for name, t in operands.items() if t is not None}
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        asked = dict(zip(inputs, needs, strict=True))
+        wanted = (asked["x"], asked.get("weight", False), asked.get("bias", False))
+        dx, *others = layer_norm_backward(device, enter(dy).reshape(rows.shape), rows, mean, rstd, scale, wanted)
+        named = {"x": None if dx is None else leave(dx.reshape(px.shape))}
+        for name, gradient in zip(("weight", "bias"), others, strict=True):
+            named[name] = None if gradient is None else _back_in_order(device, gradient, shape, x)
+        return tuple(named[name] for name in inputs)
+
+    saves = [t for t in (x, weight) if t is not None]
+    return record(_OP, leave(y.reshape(px.shape)), device, tuple(inputs.values()), backward, saves=saves)
+
+
+def lengths(op: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    """``normalized_shape`` as a tuple, or UsageError."""
+    given = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
+    if not given or any(not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1 for n in given):
+        raise UsageError(
+            f"{where(op)}: normalized_shape: expected a positive integer or several; got {normalized_shape!r}."
+        )
+    return tuple(int(n) for n in given)
+
+
+def _orders(device: Device, x: Tensor, axes: int) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """How x's physical array becomes one whose last elements are those to normalise, and how it goes back.
+
+    Images are (N, H, W, C) in memory. Over all of C, H, W any order will do, over fewer it must be the logical one.
+    """
+    if x.ndim != 4 or axes >= 3:
+        return (lambda a: a), (lambda a: a)
+    return (lambda a: to_logical_order(device, a)), (lambda a: to_physical_order(device, a))
+
+
+def _in_order_of(device: Device, t: Tensor, x: Tensor) -> Any:
+    """Weight or bias, flat, in the order of a row of x."""
+    if x.ndim == 4 and t.ndim == 3:  # (C, H, W), where x has (H, W, C)
+        return to_physical_order(device, t._physical.reshape(1, *t.shape)).reshape(-1)
+    if x.ndim > 4 and t.ndim == 4:  # channels last, where x is in logical order
+        return to_logical_order(device, t._physical).reshape(-1)
+    return t._physical.reshape(-1)
+
+
+def _back_in_order(device: Device, gradient: Any, shape: tuple[int, ...], x: Tensor) -> Any:
+    """A flat gradient of weight or bias as the physical array of ``shape``."""
+    if x.ndim == 4 and len(shape) == 3:
+        c, h, w = shape
+        return to_logical_order(device, gradient.reshape(1, h, w, c)).reshape(shape)
+    if x.ndim > 4 and len(shape) == 4:
+        return to_physical_order(device, gradient.reshape(shape))
+    return gradient.reshape(physical_shape(shape))
+
+
+def _check(x: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None) -> None:
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{where(_OP)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+    if x.shape[-len(shape) :] != shape:
+        raise ShapeError(
+            f"{where(_OP)}: expected x of shape (..., {', '.join(map(str, shape))}) to match normalized_shape; "
+            f"got {x.shape}."
+        )
+    for name, other in (("weight", weight), ("bias", bias)):
+        if other is None:
+            continue
+        if other.device is not x.device:
+            same_device(where(_OP), x.device, other.device)
+        if other.shape != shape:
+            raise ShapeError(f"{where(_OP)}: {name}: expected shape {shape}, normalized_shape; got {other.shape}.")
+        if other.dtype != x.dtype:
+            raise DTypeError(f"{where(_OP)}: {name}: expected {x.dtype} as x has; got {other.dtype}.")

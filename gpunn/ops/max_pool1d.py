@@ -1,0 +1,91 @@
+"""Max pooling over sequences: the bodies of ``max_pool2d`` on images of one column."""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+from gpunn._tensor import Tensor
+from gpunn.ops._pooling import check_images, rows_of, sequence_window
+from gpunn.ops.geometry import Pair
+from gpunn.ops.max_pool2d import pool_maximum
+
+
+@overload
+def max_pool1d(
+    x: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    strict: bool = False,
+) -> Tensor: ...
+@overload
+def max_pool1d(
+    x: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    strict: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]: ...
+def max_pool1d(
+    x: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    strict: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The largest element of each window of a sequence.
+
+    Parameters
+    ----------
+    x : Tensor, (N, C, L)
+        float32 or float64.
+    kernel_size, stride, padding, dilation : int
+        The stride is the kernel size if not given. Padding counts as minus infinity and is at most
+        half the kernel.
+    ceil_mode : bool
+        Round the output size up instead of down.
+    return_indices : bool
+        Return also the place of each maximum.
+    strict : bool
+        Raise if elements at the end are in no window, instead of leaving them out.
+
+    Returns
+    -------
+    Tensor, (N, C, P), or two of them
+        P = floor((L + 2 padding - dilation (kernel - 1) - 1) / stride) + 1. Of equal elements the
+        first gets the gradient; NaN wins. The indices are int64.
+
+    Raises
+    ------
+    ShapeError
+        If x is not 3-d, the window does not fit, or has more than 256 elements.
+    UsageError, DTypeError
+        If an argument makes no sense, or x is not floating.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> max_pool1d(gpunn.tensor([[[1.0, 5, 2, 4]]]), 2).tolist()
+    [[[5.0, 4.0]]]
+
+    References
+    ----------
+    Lecture topic L15.
+    """
+    op = "max_pool1d"
+    check_images(op, x, 3)
+    window = sequence_window(op, x.shape[2], kernel_size, stride, padding, dilation, ceil_mode, strict)
+    y, index = pool_maximum(op, x, rows_of(x), window, return_indices)
+    return y if index is None else (y, index)

@@ -1,0 +1,87 @@
+"""adaptive_avg_pool2d against PyTorch, known answers, gradients, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gpunn
+from gpunn._gradcheck import gradcheck
+from gpunn.errors import DTypeError, ShapeError, UsageError
+from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
+
+# Sums of up to 81 numbers of order one, whose order differs: some roundings of 6e-8 and 1e-16.
+TOLERANCE = {np.float32: 1e-6, np.float64: 1e-14}
+
+
+@given(
+    st.tuples(st.integers(0, 3), st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)),
+    st.one_of(st.integers(1, 5), st.tuples(st.one_of(st.none(), st.integers(1, 11)), st.integers(1, 11))),
+    st.sampled_from([np.float32, np.float64]),
+)
+@settings(max_examples=120, deadline=None)
+def test_matches_torch(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
+    parity = pytest.importorskip("tests.parity")
+    x = np.random.Generator(np.random.Philox(list(shape)[:2])).standard_normal(shape).astype(dtype)
+    parity.compare(
+        lambda x: adaptive_avg_pool2d(x, size),
+        lambda x: parity.torch.nn.functional.adaptive_avg_pool2d(x, size),
+        {"x": x},
+        "cpu",
+        TOLERANCE[dtype],
+        least_scale=1,
+    )
+
+
+def test_several_blocks_of_images_match_torch() -> None:
+    parity = pytest.importorskip("tests.parity")
+    x = np.random.Generator(np.random.Philox(0)).standard_normal((33, 96, 15, 14)).astype(np.float32)
+    for size in (1, 7, (4, 6)):
+        parity.compare(
+            lambda x, size=size: adaptive_avg_pool2d(x, size),
+            lambda x, size=size: parity.torch.nn.functional.adaptive_avg_pool2d(x, size),
+            {"x": x},
+            "cpu",
+            1e-6,
+        )
+
+
+def test_known_answers() -> None:
+    x = gpunn.arange(12.0).reshape(1, 1, 3, 4)
+    assert adaptive_avg_pool2d(x, 1).item() == 5.5
+    assert adaptive_avg_pool2d(x, (None, 2)).tolist() == [[[[0.5, 2.5], [4.5, 6.5], [8.5, 10.5]]]]
+    # Two rows of three: rows 0 and 1, rows 1 and 2.
+    assert adaptive_avg_pool2d(x, (2, 1)).tolist() == [[[[3.5], [7.5]]]]
+
+
+def test_global_mean_of_a_strided_input_with_a_large_mean() -> None:
+    x = (1000 + np.random.Generator(np.random.Philox(0)).standard_normal((4, 128, 128, 6))).astype(np.float32)
+    part = x.transpose(0, 3, 1, 2)[:, ::2, :, 1:]
+    got = adaptive_avg_pool2d(gpunn.from_numpy(part), 1).numpy()
+    # Two sums of 128 numbers: 128 roundings of 2^-24 each at most, and they do not all go one way.
+    np.testing.assert_allclose(got, part.mean(axis=(2, 3), keepdims=True, dtype=np.float64), rtol=5e-6)
+
+
+@pytest.mark.parametrize("size", [1, (2, 3), (4, 7), (6, 1)])
+def test_gradcheck(size: Any) -> None:
+    x = np.random.Generator(np.random.Philox(1)).standard_normal((2, 2, 6, 5))
+    assert gradcheck(lambda t: adaptive_avg_pool2d(t, size), gpunn.tensor(x, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("x", "size", "error", "message"),
+    [
+        (gpunn.zeros(4, 4), 1, ShapeError, r"expected x of shape \(N, C, H, W\)"),
+        (gpunn.zeros(1, 1, 0, 4), 1, ShapeError, "no axis of 0 but N"),
+        (gpunn.zeros(1, 1, 4, 4), 0, UsageError, "output_size: expected a positive integer or None, or two of them"),
+        (gpunn.zeros(1, 1, 4, 4), (1, 2, 3), UsageError, r"got \(1, 2, 3\)"),
+        (gpunn.zeros(1, 1, 4, 4, dtype=np.int64), 1, DTypeError, "got int64"),
+    ],
+)
+def test_refuses(x: gpunn.Tensor, size: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        adaptive_avg_pool2d(x, size)

@@ -1,0 +1,180 @@
+"""layer_norm against PyTorch and float64, gradients, memory layouts, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gpunn
+from gpunn import threads
+from gpunn._gradcheck import gradcheck
+from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, UsageError
+from gpunn.ops import layer_norm as module
+from gpunn.ops.layer_norm import layer_norm
+
+# Means and variances of up to some thousand numbers, in another order: a dozen roundings of 6e-8 and 1e-16.
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
+
+
+def _rng(seed: int = 0) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(seed))
+
+
+def _compare(shape: tuple[int, ...], axes: int, affine: tuple[bool, bool], eps: float, dtype: Any, seed: int) -> None:
+    parity = pytest.importorskip("tests.parity")
+    rng, trailing = _rng(seed), shape[-axes:]
+    arrays: dict[str, Any] = {"x": (2 * rng.standard_normal(shape) + rng.standard_normal()).astype(dtype)}
+    for name, wanted in zip(("weight", "bias"), affine, strict=True):
+        arrays[name] = rng.standard_normal(trailing).astype(dtype) if wanted else None
+    parity.compare(
+        lambda x, weight, bias: layer_norm(x, trailing, weight, bias, eps),
+        lambda x, weight, bias: parity.torch.nn.functional.layer_norm(x, trailing, weight, bias, eps),
+        arrays,
+        "cpu",
+        TOLERANCE[dtype],
+        least_scale=1,
+    )
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=5),
+    st.integers(1, 5),
+    st.tuples(st.booleans(), st.booleans()),
+    st.sampled_from([np.float32, np.float64]),
+    st.integers(0, 2**16),
+    st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_matches_torch(
+    sizes: list[int], axes: int, affine: tuple[bool, bool], dtype: Any, seed: int, empty: bool
+) -> None:
+    """Any trailing axes of any tensor. eps is 0.1: two neighbours that happen to be equal would amplify roundings."""
+    axes = min(axes, len(sizes))
+    if empty and axes < len(sizes):
+        sizes[0] = 0
+    _compare(tuple(sizes), axes, affine, 0.1, dtype, seed)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((700, 300), 1), ((9, 40, 33, 16), 3), ((3, 5, 20000), 2), ((2, 3, 50, 60), 1)]
+)
+def test_several_blocks_match_torch(shape: tuple[int, ...], axes: int) -> None:
+    for affine in ((True, True), (True, False), (False, True), (False, False)):
+        _compare(shape, axes, affine, 1e-5, np.float32, 1)
+
+
+@pytest.mark.parametrize(("mean", "dweight_tolerance"), [(100, 1e-5), (1000, 5e-5)])
+def test_float32_is_accurate_when_the_mean_is_far_from_zero(mean: float, dweight_tolerance: float) -> None:
+    x = (mean + _rng().standard_normal((64, 4096))).astype(np.float32)
+    dy = _rng(1).standard_normal(x.shape).astype(np.float32)
+    got, expected = [], []
+    for dtype, found in ((np.float32, got), (np.float64, expected)):
+        t = gpunn.tensor(x.astype(dtype), requires_grad=True)
+        weight = gpunn.ones(4096, dtype=dtype, requires_grad=True)
+        y = layer_norm(t, 4096, weight)
+        y.backward(gpunn.tensor(dy.astype(dtype)))
+        found += [y.detach().numpy(), t.grad.numpy(), weight.grad.numpy()]
+    for name, a, b in zip(("y", "dx", "dweight"), got, expected, strict=True):
+        # Backward has the rows' means in float32, of 1000 to 3e-5; 64 of these errors add up in dweight to some
+        # 5e-4, where its largest element is 34.
+        tolerance = dweight_tolerance if name == "dweight" else 1e-5
+        assert np.abs(a - b).max() <= tolerance * np.abs(b).max(), name
+
+
+def test_known_answers() -> None:
+    x = gpunn.tensor([[1.0, 3.0], [5.0, 5.0]])
+    assert layer_norm(gpunn.tensor([[1.0, 3.0]]), 2, eps=0.0).tolist() == [[-1, 1]]
+    weight, bias = gpunn.tensor([2.0, 3.0]), gpunn.tensor([0.5, -0.5])
+    assert layer_norm(x, (2,), weight, bias, 1e-12).tolist() == [[-1.5, 2.5], [0.5, -0.5]]
+
+
+def test_strided_inputs_and_images() -> None:
+    x = _rng().standard_normal((4, 6, 8, 10))
+    part = x[:, ::2, 1:7, ::-2]
+    for axes in (1, 2, 3):
+        over = tuple(range(4 - axes, 4))
+        expected = (part - part.mean(over, keepdims=True)) / np.sqrt(part.var(over, keepdims=True) + 1e-5)
+        got = layer_norm(gpunn.from_numpy(part), part.shape[-axes:]).numpy()
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13)  # float64: some hundred roundings
+
+
+def test_nan_stays_in_its_row() -> None:
+    x = np.array([[1, np.nan], [1, 3], [np.inf, 0]], np.float32)
+    with np.errstate(invalid="ignore"):
+        y = layer_norm(gpunn.tensor(x), 2).numpy()
+    assert np.isnan(y[0]).all()
+    assert np.isfinite(y[1]).all()
+    assert np.isnan(y[2]).all()
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    x, dy = (_rng(seed).standard_normal((900, 700)).astype(np.float32) for seed in range(2))
+    weight = np.ones(700, np.float32)
+    before = threads.get_num_threads()
+    made = []
+    try:
+        for count in (1, 3):
+            threads.set_num_threads(count)
+            y, mean, rstd = module.layer_norm_forward.numpy_body(x, weight, weight, 1e-5)
+            back = module.layer_norm_backward.numpy_body(dy, x, mean, rstd, weight, (True, True, True))
+            made.append([a.tobytes() for a in (y, mean, rstd, *back)])
+    finally:
+        threads.set_num_threads(before)
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((3, 5), 1), ((2, 2, 3, 2), 3), ((2, 2, 3, 2), 2), ((2, 2, 3, 2), 4), ((1, 2, 1, 2, 3), 4)]
+)
+def test_gradcheck(shape: tuple[int, ...], axes: int) -> None:
+    trailing = shape[-axes:]
+    leaves = [
+        gpunn.tensor(_rng(n).standard_normal(s), requires_grad=True) for n, s in enumerate((shape, *[trailing] * 2))
+    ]
+    assert gradcheck(lambda x, weight, bias: layer_norm(x, trailing, weight, bias), leaves)
+
+
+def test_only_the_gradients_asked_for() -> None:
+    x, weight = gpunn.ones(2, 3), gpunn.ones(3, requires_grad=True)
+    layer_norm(x, 3, weight).sum().backward()
+    assert x.grad is None
+    assert weight.grad.tolist() == [0, 0, 0]
+
+
+def test_changing_the_weight_between_forward_and_backward_raises() -> None:
+    x, weight = gpunn.randn(4, 3, requires_grad=True), gpunn.ones(3)
+    y = layer_norm(x, 3, weight)
+    weight.fill_(2)
+    with pytest.raises(GraphError, match="changed in place 1 time"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: layer_norm(gpunn.ones(2, 3), 4), ShapeError, r"expected x of shape \(..., 4\) to match .*\(2, 3\)"),
+        (lambda: layer_norm(gpunn.ones(3), (2, 3)), ShapeError, r"expected x of shape \(..., 2, 3\)"),
+        (lambda: layer_norm(gpunn.ones(2, 3), 3, gpunn.ones(2)), ShapeError, r"weight: expected shape \(3,\)"),
+        (lambda: layer_norm(gpunn.ones(2, 3), 0), UsageError, "normalized_shape: expected a positive integer"),
+        (lambda: layer_norm(gpunn.ones(2, 3), ()), UsageError, "normalized_shape"),
+        (lambda: layer_norm(gpunn.ones(2, 3, dtype=np.int64), 3), DTypeError, "got int64"),
+        (lambda: layer_norm(gpunn.ones(2, 3), 3, None, gpunn.ones(3, dtype=np.float64)), DTypeError, "bias: expected"),
+    ],
+)
+def test_refuses(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.emulator
+def test_plain_body_on_the_emulator_and_mixed_devices() -> None:
+    x = _rng().standard_normal((2, 3, 4, 5)).astype(np.float32)
+    got = layer_norm(gpunn.tensor(x, device="emulator"), (4, 5)).numpy()
+    # A dozen roundings of values up to 3.
+    np.testing.assert_allclose(got, layer_norm(gpunn.tensor(x), (4, 5)).numpy(), rtol=0, atol=2e-6)
+    with pytest.raises(DeviceError):
+        layer_norm(gpunn.tensor(x, device="emulator"), 5, gpunn.ones(5))
