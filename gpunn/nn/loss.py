@@ -1,47 +1,169 @@
-"""Loss layers."""
+"""Loss layers over classes; those between two tensors of one shape are in ``elementwise_loss``."""
 
 from __future__ import annotations
 
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn.module import Module
+from gpunn.ops.nll_loss import nll_loss
+from gpunn.ops.probability_cross_entropy import probability_cross_entropy
 from gpunn.ops.softmax_cross_entropy import cross_entropy
 
-_REDUCTIONS = ("mean", "sum", "none")
+REDUCTIONS = ("mean", "sum", "none")
 
 
-class CrossEntropyLoss(Module):
-    """Softmax and cross-entropy on scores (logits): -log softmax(logits)[target].
+class Loss(Module):
+    """A layer with a ``reduction``, checked when it is made."""
+
+    def __init__(self, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
+        super().__init__()
+        if reduction not in allowed:
+            raise UsageError(
+                f"{type(self).__name__}: reduction: expected one of {', '.join(allowed)}; got {reduction!r}."
+            )
+        self.reduction = reduction
+
+
+class CrossEntropyLoss(Loss):
+    """Softmax and cross-entropy on scores: -log softmax(input)[target].
 
     Parameters
     ----------
+    weight : Tensor, (C,), optional
+        Factor of each class's losses; a buffer.
     ignore_index : int
-        Rows with this target count neither in the loss nor in the mean.
+        Labels of this value count neither in the loss nor in the mean.
     reduction : str
-        ``"mean"`` over the rows, ``"sum"``, or ``"none"``: one loss per row.
+        ``"mean"`` over the labels, weighted by their classes' weights; ``"sum"``; or ``"none"``: one loss for each.
+    label_smoothing : float
+        From 0 to 1: this much of each row of the target is spread evenly over the classes.
 
     Shape
     -----
-    logits : (N, classes) float32 or float64;  target : (N,) int64 or int32, 0 to classes - 1
+    input : (N, C), (C,) or (N, C, d1, ...) float32 or float64;  target : (N,), () or (N, d1, ...) int64 or int32,
+    0 to C - 1, or as input: probabilities of the classes
 
     Raises
     ------
     ShapeError, DTypeError, LabelError
-        If logits and target do not go together, or a label is not a class index.
+        If input and target do not go together, or a label is not a class index.
+    UsageError
+        If an option makes no sense.
 
     References
     ----------
-    Lecture topic L3.
+    Lecture topic L3; label smoothing: Szegedy et al. 2015, arXiv:1512.00567.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> scores = gpunn.tensor([[0.0, 1e4, 0.0], [2.0, 2.0, 2.0]])
+    >>> gpunn.nn.CrossEntropyLoss(reduction="none")(scores, gpunn.tensor([0, 2])).tolist()
+    [10000.0, 1.0986123085021973]
     """
 
-    def __init__(self, *, ignore_index: int = -100, reduction: str = "mean") -> None:
-        super().__init__()
-        if reduction not in _REDUCTIONS:
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        *,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(reduction)
+        if not 0 <= label_smoothing <= 1:
             raise UsageError(
-                f"CrossEntropyLoss: reduction: expected one of {', '.join(_REDUCTIONS)}; got {reduction!r}."
+                f"{type(self).__name__}: label_smoothing: expected a number from 0 to 1; got {label_smoothing!r}."
             )
+        self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
-        self.reduction = reduction
+        self.label_smoothing = label_smoothing
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        return cross_entropy(logits, target, self.reduction, ignore_index=self.ignore_index)
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return cross_entropy(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+class NLLLoss(Loss):
+    """Negative log-likelihood on log-probabilities: -input[target].
+
+    Parameters
+    ----------
+    weight : Tensor, (C,), optional
+        Factor of each class's losses; a buffer.
+    ignore_index : int
+        Labels of this value count neither in the loss nor in the mean.
+    reduction : str
+        ``"mean"`` over the labels, weighted by their classes' weights; ``"sum"``; or ``"none"``: one loss for each.
+
+    Shape
+    -----
+    input : (N, C), (C,) or (N, C, d1, ...) float32 or float64;  target : (N,), () or (N, d1, ...) int64 or int32
+
+    Raises
+    ------
+    ShapeError, DTypeError, LabelError
+        If input and target do not go together, or a label is not a class index.
+    UsageError
+        If the reduction is unknown.
+
+    References
+    ----------
+    Lecture topic L5.
+    """
+
+    def __init__(self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.register_buffer("weight", weight)
+        self.ignore_index = ignore_index
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
+
+
+class ProbabilityCrossEntropyLoss(Loss):
+    """Cross-entropy on probabilities, as after a :class:`Softmax`: -log(input[target]).
+
+    The probability is taken as no less than the smallest normal number of its dtype, so that loss and gradient
+    are finite. It is never fused with a softmax before it; :class:`CrossEntropyLoss` is both in one.
+
+    Parameters
+    ----------
+    weight : Tensor, (C,), optional
+        Factor of each class's losses; a buffer.
+    ignore_index : int
+        Labels of this value count neither in the loss nor in the mean.
+    reduction : str
+        ``"mean"`` over the labels, weighted by their classes' weights; ``"sum"``; or ``"none"``: one loss for each.
+
+    Shape
+    -----
+    input : (N, C), (C,) or (N, C, d1, ...) float32 or float64;  target : (N,), () or (N, d1, ...) int64 or int32
+
+    Raises
+    ------
+    ShapeError, DTypeError, LabelError
+        If input and target do not go together, or a label is not a class index.
+    UsageError
+        If the reduction is unknown.
+
+    References
+    ----------
+    Lecture topic L2.
+    """
+
+    def __init__(self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.register_buffer("weight", weight)
+        self.ignore_index = ignore_index
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return probability_cross_entropy(
+            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction
+        )

@@ -47,7 +47,7 @@ def _check_against_torch(where: str, how: dict[str, Any]) -> None:
 
     def ours(logits: Any) -> Any:
         labels = gpunn.tensor(target, device=where)
-        return cross_entropy(logits, labels, how["reduction"], ignore_index=how["ignored"])
+        return cross_entropy(logits, labels, reduction=how["reduction"], ignore_index=how["ignored"])
 
     def theirs(logits: Any) -> Any:
         labels = parity.torch.tensor(target).long()  # PyTorch takes no int32
@@ -80,7 +80,7 @@ def test_long_rows(where: str, classes: int) -> None:
     rng = np.random.Generator(np.random.Philox(classes))
     x, target = rng.standard_normal((2, classes)).astype(np.float32), np.array([classes - 1, 0])
     logits = gpunn.tensor(x, device=where, requires_grad=True)
-    loss = cross_entropy(logits, gpunn.tensor(target, device=where), "sum")
+    loss = cross_entropy(logits, gpunn.tensor(target, device=where), reduction="sum")
     loss.backward()
     p = np.exp(x.astype(np.float64))
     p /= p.sum(axis=1, keepdims=True)
@@ -135,8 +135,8 @@ def test_no_rows(where: str) -> None:
     logits = gpunn.zeros(0, 3, device=where, requires_grad=True)
     target = gpunn.tensor(np.zeros(0, np.int64), device=where)
     assert np.isnan(cross_entropy(logits, target).item())
-    assert cross_entropy(logits, target, "none").shape == (0,)
-    loss = cross_entropy(logits, target, "sum")
+    assert cross_entropy(logits, target, reduction="none").shape == (0,)
+    loss = cross_entropy(logits, target, reduction="sum")
     loss.backward()
     assert loss.item() == 0
     assert logits.grad.shape == (0, 3)
@@ -155,7 +155,7 @@ def test_all_rows_ignored(where: str) -> None:
 def test_gradcheck(reduction: str) -> None:
     logits = gpunn.randn(4, 3, dtype=np.float64, requires_grad=True)
     target = gpunn.tensor([2, 0, -100, 1])
-    assert gradcheck(lambda x: cross_entropy(x, target, reduction), logits)
+    assert gradcheck(lambda x: cross_entropy(x, target, reduction=reduction), logits)
 
 
 @pytest.mark.parametrize("where", DEVICES)
@@ -274,12 +274,25 @@ def test_bad_label_on_a_device_is_reported_once_read(label: int, shown: int) -> 
     [
         (gpunn.zeros(2, 3), gpunn.zeros(2), {}, DTypeError, r"got float32. Convert with target.to\('int64'\)"),
         (gpunn.zeros(2, 3), gpunn.zeros(2, dtype=np.uint8), {}, DTypeError, "got uint8"),
-        (gpunn.zeros(2, 3, dtype=np.int64), gpunn.arange(2), {}, DTypeError, "logits: expected a floating dtype"),
-        (gpunn.zeros(2, 3), gpunn.zeros(2, 3), {}, ShapeError, "not a one-hot vector"),
-        (gpunn.zeros(2, 3), gpunn.arange(3), {}, ShapeError, r"got \(2, 3\) and \(3,\)"),
-        (gpunn.zeros(3), gpunn.arange(1), {}, ShapeError, r"expected logits \(N, C\)"),
-        (gpunn.zeros(2, 0), gpunn.arange(2), {}, ShapeError, r"expected logits \(N, C\)"),
+        (gpunn.zeros(2, 3, dtype=np.int64), gpunn.arange(2), {}, DTypeError, "input: expected a floating dtype"),
+        (gpunn.zeros(2, 3), gpunn.zeros(2, 3, dtype=np.int64), {}, ShapeError, "not a one-hot vector"),
+        (gpunn.zeros(2, 3), gpunn.zeros(2, 3, dtype=np.float64), {}, DTypeError, "target: expected the input's dtype"),
+        (gpunn.zeros(2, 3), gpunn.arange(3), {}, ShapeError, r"input \(2, 3\) a target of shape \(2,\); got \(3,\)"),
+        (gpunn.zeros(2, 3, 4, 5), gpunn.arange(2), {}, ShapeError, r"a target of shape \(2, 4, 5\); got \(2,\)"),
+        (gpunn.zeros(3), gpunn.arange(1), {}, ShapeError, r"a target of shape \(\); got \(1,\)"),
+        (gpunn.zeros(()), gpunn.arange(1), {}, ShapeError, r"expected input \(N, C\)"),
+        (gpunn.zeros(2, 0), gpunn.arange(2), {}, ShapeError, r"expected input \(N, C\)"),
         (gpunn.zeros(2, 3), gpunn.arange(2), {"reduction": "max"}, UsageError, "expected 'mean', 'sum' or 'none'"),
+        (
+            gpunn.zeros(2, 3),
+            gpunn.arange(2),
+            {"label_smoothing": 1.5},
+            UsageError,
+            "label_smoothing: expected a number",
+        ),
+        (gpunn.zeros(2, 3), gpunn.zeros(2, 3), {"ignore_index": 1}, UsageError, "no index to ignore; got 1"),
+        (gpunn.zeros(2, 3), gpunn.arange(2), {"weight": gpunn.ones(2)}, ShapeError, "each of the 3 classes"),
+        (gpunn.zeros(2, 3), gpunn.arange(2), {"weight": gpunn.arange(3)}, DTypeError, "weight: .* float32; got int64"),
     ],
 )
 def test_refuses(logits: Any, target: Any, how: dict[str, Any], error: type, message: str) -> None:

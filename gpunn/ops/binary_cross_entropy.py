@@ -1,0 +1,166 @@
+"""Cross-entropy of probabilities of yes (plain bodies, and blocks over threads on the CPU)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.errors import UsageError, where
+from gpunn.ops._blocks import quiet
+from gpunn.ops._elementwise_loss import (
+    Two,
+    check_pair,
+    divisor_of,
+    gradient_in_blocks,
+    share,
+    spread_weight,
+    total,
+    total_in_blocks,
+    with_gradient,
+)
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+_OP = "binary_cross_entropy"
+_LEAST_LOG = -100.0  # as in PyTorch: a loss stays finite, and 0 log 0 is 0
+_LEAST_VARIANCE = 1e-12  # p (1 - p) in the gradient is taken as no less, as in PyTorch
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    for number, shape in enumerate(((3, 5), (2, 3, 3, 4), (1,), (), (0, 4), (70_001,))):
+        p, target, weight = (np.asarray(rng.random(shape), np.float32) for _ in range(3))
+        for divisor in (None, 1.0, float(p.size))[: 2 + number % 2]:
+            made.append({"p": p, "target": target, "weight": weight if number % 2 else None, "divisor": divisor})
+    ends = np.array([0, 0, 1, 1, 1e-30, 0.5, np.nan, 0.5], np.float32)
+    target = np.array([0, 1, 0, 1, 1, 0.5, 1, np.nan], np.float32)
+    made += [{"p": ends, "target": target, "weight": None, "divisor": None}]
+    made += [{"p": rng.random(17), "target": rng.random(17), "weight": rng.random(17), "divisor": 17.0}]
+    return made
+
+
+def _logs(xp: Any, p: Any) -> tuple[Any, Any]:
+    """log p and log(1 - p), both at least -100."""
+    least = p.dtype.type(_LEAST_LOG)
+    with quiet():
+        return xp.maximum(xp.log(p), least), xp.maximum(xp.log1p(-p), least)
+
+
+def _terms(xp: Any, p: Any, target: Any, weight: Any) -> Any:
+    yes, no = _logs(xp, p)
+    terms = (target - 1) * no - target * yes
+    return terms if weight is None else terms * weight
+
+
+@primitive(examples=_examples, returns=("loss",))
+def binary_cross_entropy_forward(xp: Any, p: Any, target: Any, weight: Any, divisor: float | None) -> Any:
+    """-weight (target log p + (1 - target) log(1 - p)), logarithms at least -100; with a divisor their sum over it."""
+    return total(xp, _terms(xp, p, target, weight), divisor, p.dtype)
+
+
+@binary_cross_entropy_forward.numpy
+def _(p: np.ndarray, target: np.ndarray, weight: np.ndarray | None, divisor: float | None) -> np.ndarray:
+    return total_in_blocks(lambda a, b, w: _terms(np, a, b, w), divisor, p, target, weight)
+
+
+def _dp(xp: Any, dy: Any, p: Any, target: Any, weight: Any) -> Any:
+    dp = dy * (p - target) / xp.maximum(p * (1 - p), p.dtype.type(_LEAST_VARIANCE))
+    return dp if weight is None else dp * weight
+
+
+def _dtarget(xp: Any, dy: Any, p: Any, weight: Any) -> Any:
+    yes, no = _logs(xp, p)
+    dtarget = dy * (no - yes)
+    return dtarget if weight is None else dtarget * weight
+
+
+@primitive(examples=lambda rng: with_gradient(rng, _examples(rng), "p"), returns=("dp", "dtarget"))
+def binary_cross_entropy_backward(
+    xp: Any, dy: Any, p: Any, target: Any, weight: Any, divisor: float | None, needs: Two
+) -> tuple[Any, Any]:
+    """dp = weight (p - target) / max(p (1 - p), 1e-12), dtarget = weight (log(1 - p) - log p), each times dy / divisor.
+
+    The logarithms are those of the loss, so dtarget is finite. Without a divisor dy has p's shape, else it is one
+    number.
+    """
+    each = share(dy, divisor)
+    dp = xp.asarray(_dp(xp, each, p, target, weight), p.dtype) if needs[0] else None
+    return dp, xp.asarray(_dtarget(xp, each, p, weight), p.dtype) if needs[1] else None
+
+
+@binary_cross_entropy_backward.numpy
+def _(
+    dy: np.ndarray, p: np.ndarray, target: np.ndarray, weight: np.ndarray | None, divisor: float | None, needs: Two
+) -> tuple[Any, Any]:
+    dp = dtarget = None
+    if needs[0]:
+        dp = gradient_in_blocks(lambda d, a, b, w: _dp(np, d, a, b, w), dy, divisor, p, target, weight)
+    if needs[1]:
+        dtarget = gradient_in_blocks(lambda d, a, w: _dtarget(np, d, a, w), dy, divisor, p, weight)
+    return dp, dtarget
+
+
+def _probability_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = [np.array(values, np.float32) for values in ([0.5, 1.0, 0.0], [0.5, 1.5], [-1.0], [np.nan, 0.5], [])]
+    return [{"p": p} for p in [*made, rng.random((2, 3))]]
+
+
+@primitive(examples=_probability_examples, returns=("outside",))
+def outside_unit_interval(xp: Any, p: Any) -> Any:
+    """Whether any element is below 0 or above 1, one bool. NaN is not."""
+    return xp.asarray(((p < 0) | (p > 1)).any())
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """Cross-entropy of probabilities against yes (1) or no (0), or anything between.
+
+    -(target log(input) + (1 - target) log(1 - input)); a logarithm below -100 counts as -100, so that
+    probabilities of 0 and 1 have a finite loss. For scores, :func:`binary_cross_entropy_with_logits` is exact.
+
+    Parameters
+    ----------
+    input : Tensor
+        Probabilities of any shape, 0 to 1, float32 or float64.
+    target : Tensor
+        As input. Gets a gradient too if it requires one.
+    weight : Tensor, optional
+        Factor of each loss; its shape broadcasts to the input's. A constant.
+    reduction : "mean", "sum" or "none"
+        The mean over all elements (whatever the weights), their sum, or one loss for each.
+
+    Returns
+    -------
+    Tensor
+        A number, or for "none" as input. NaN in gives NaN.
+
+    Raises
+    ------
+    UsageError
+        If an input is below 0 or above 1, weight requires a gradient, or the reduction is unknown.
+    ShapeError, DTypeError, DeviceError
+        If input, target and weight do not go together.
+
+    References
+    ----------
+    Lecture topic L5.
+    """
+    check_pair(_OP, input, target)
+    divisor = divisor_of(_OP, reduction, input.numel())
+    device, p, t = input.device, input._physical, target._physical
+    w = spread_weight(_OP, "weight", weight, input)
+    if bool(outside_unit_interval(device, p)):
+        raise UsageError(
+            f"{where(_OP)}: input: expected probabilities from 0 to 1; got some outside. "
+            "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."
+        )
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return binary_cross_entropy_backward(device, dy, p, t, w, divisor, (needs[0], needs[1]))
+
+    saves = (input, target) if weight is None else (input, target, weight)
+    loss = binary_cross_entropy_forward(device, p, t, w, divisor)
+    return record(_OP, loss, device, (input, target), backward, saves=saves)

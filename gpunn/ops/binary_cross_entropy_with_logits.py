@@ -1,0 +1,160 @@
+"""Sigmoid and binary cross-entropy in one (plain bodies, and blocks over threads on the CPU)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.ops._elementwise_loss import (
+    Two,
+    check_pair,
+    divisor_of,
+    gradient_in_blocks,
+    share,
+    spread_weight,
+    total,
+    total_in_blocks,
+    with_gradient,
+)
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+_OP = "binary_cross_entropy_with_logits"
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for number, shape in enumerate(((3, 5), (2, 3, 3, 4), (1,), (), (0, 4), (70_001,))):
+        x, target, weight, pos_weight = (np.asarray(rng.random(shape), np.float32) for _ in range(4))
+        for divisor in (None, 1.0, float(x.size))[: 2 + number % 2]:
+            weights = {"weight": weight if number % 2 else None, "pos_weight": pos_weight if number % 3 else None}
+            made.append({"x": 9 * x - np.float32(4), "target": target, **weights, "divisor": divisor})
+    x = np.array([1e4, 1e4, -1e4, -1e4, np.inf, -np.inf, np.nan, 0], np.float32)
+    target = np.array([1, 0, 1, 0, 0, 1, 1, np.nan], np.float32)
+    made += [{"x": x, "target": target, "weight": None, "pos_weight": None, "divisor": None}]
+    doubles = {name: rng.random(17) for name in ("x", "target", "weight", "pos_weight")}
+    return [*made, {**doubles, "divisor": 17.0}]
+
+
+def _softplus(xp: Any, x: Any) -> tuple[Any, Any]:
+    """log(1 + exp(x)) and log(1 + exp(-x)), exact for any x."""
+    zero = x.dtype.type(0)
+    tail = xp.log1p(xp.exp(-xp.abs(x)))
+    return xp.maximum(x, zero) + tail, xp.maximum(-x, zero) + tail
+
+
+def _times(value: Any, factor: Any) -> Any:
+    return value if factor is None else value * factor
+
+
+def _terms(xp: Any, x: Any, target: Any, weight: Any, pos_weight: Any) -> Any:
+    # All parts are positive for targets from 0 to 1: nothing cancels, however large or small x is.
+    if_no, if_yes = _softplus(xp, x)
+    return _times((1 - target) * if_no + _times(target, pos_weight) * if_yes, weight)
+
+
+@primitive(examples=_examples, returns=("loss",))
+def binary_cross_entropy_with_logits_forward(
+    xp: Any, x: Any, target: Any, weight: Any, pos_weight: Any, divisor: float | None
+) -> Any:
+    """weight ((1 - target) log(1 + exp(x)) + pos_weight target log(1 + exp(-x))); with a divisor their sum over it."""
+    return total(xp, _terms(xp, x, target, weight, pos_weight), divisor, x.dtype)
+
+
+@binary_cross_entropy_with_logits_forward.numpy
+def _(x: np.ndarray, target: np.ndarray, weight: Any, pos_weight: Any, divisor: float | None) -> np.ndarray:
+    return total_in_blocks(lambda *arrays: _terms(np, *arrays), divisor, x, target, weight, pos_weight)
+
+
+def _dx(xp: Any, dy: Any, x: Any, target: Any, weight: Any, pos_weight: Any) -> Any:
+    e = xp.exp(-xp.abs(x))
+    large, small = 1 / (1 + e), e / (1 + e)  # the larger of sigmoid(x) and sigmoid(-x), and the other
+    yes, no = xp.where(x >= 0, large, small), xp.where(x >= 0, small, large)
+    return dy * _times((1 - target) * yes - _times(target, pos_weight) * no, weight)
+
+
+def _dtarget(xp: Any, dy: Any, x: Any, weight: Any, pos_weight: Any) -> Any:
+    # Without pos_weight the two logarithms differ by x.
+    if pos_weight is None:
+        return dy * _times(-x, weight)
+    if_no, if_yes = _softplus(xp, x)
+    return dy * _times(pos_weight * if_yes - if_no, weight)
+
+
+@primitive(examples=lambda rng: with_gradient(rng, _examples(rng)), returns=("dx", "dtarget"))
+def binary_cross_entropy_with_logits_backward(
+    xp: Any, dy: Any, x: Any, target: Any, weight: Any, pos_weight: Any, divisor: float | None, needs: Two
+) -> tuple[Any, Any]:
+    """dx = weight ((1 - target) sigmoid(x) - pos_weight target sigmoid(-x)) dy / divisor, and the target's gradient.
+
+    Without a divisor dy has x's shape, else it is one number.
+    """
+    each = share(dy, divisor)
+    dx = xp.asarray(_dx(xp, each, x, target, weight, pos_weight), x.dtype) if needs[0] else None
+    return dx, xp.asarray(_dtarget(xp, each, x, weight, pos_weight), x.dtype) if needs[1] else None
+
+
+@binary_cross_entropy_with_logits_backward.numpy
+def _(
+    dy: np.ndarray, x: np.ndarray, target: np.ndarray, weight: Any, pos_weight: Any, divisor: float | None, needs: Two
+) -> tuple[Any, Any]:
+    dx = dtarget = None
+    if needs[0]:
+        dx = gradient_in_blocks(lambda *arrays: _dx(np, *arrays), dy, divisor, x, target, weight, pos_weight)
+    if needs[1]:
+        dtarget = gradient_in_blocks(lambda *arrays: _dtarget(np, *arrays), dy, divisor, x, weight, pos_weight)
+    return dx, dtarget
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Binary cross-entropy of the sigmoid of scores against yes (1) or no (0), or anything between.
+
+    (1 - target) log(1 + exp(input)) + pos_weight · target log(1 + exp(-input))
+
+    Parameters
+    ----------
+    input : Tensor
+        Scores before the sigmoid, any shape, float32 or float64; ±1e4 is exact.
+    target : Tensor
+        As input. Gets a gradient too if it requires one.
+    weight : Tensor, optional
+        Factor of each loss; its shape broadcasts to the input's. A constant.
+    reduction : "mean", "sum" or "none"
+        The mean over all elements (whatever the weights), their sum, or one loss for each.
+    pos_weight : Tensor, optional
+        Factor of the part for yes: above 1 it favours recall. Its shape broadcasts to the input's. A constant.
+
+    Returns
+    -------
+    Tensor
+        A number, or for "none" as input.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DeviceError, UsageError
+        If the tensors do not go together, a weight requires a gradient, or the reduction is unknown.
+
+    References
+    ----------
+    Lecture topic L5.
+    """
+    check_pair(_OP, input, target)
+    divisor = divisor_of(_OP, reduction, input.numel())
+    device, x, t = input.device, input._physical, target._physical
+    w, pw = spread_weight(_OP, "weight", weight, input), spread_weight(_OP, "pos_weight", pos_weight, input)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return binary_cross_entropy_with_logits_backward(device, dy, x, t, w, pw, divisor, (needs[0], needs[1]))
+
+    saves = (input, target, *(a for a in (weight, pos_weight) if a is not None))
+    loss = binary_cross_entropy_with_logits_forward(device, x, t, w, pw, divisor)
+    return record(_OP, loss, device, (input, target), backward, saves=saves)

@@ -1,0 +1,44 @@
+"""Huber's loss: ``delta`` times the smooth L1 loss, on the same primitives."""
+
+from __future__ import annotations
+
+import math
+
+from gpunn._tensor import Tensor
+from gpunn.errors import UsageError, where
+from gpunn.ops.smooth_l1_loss import rounded_loss
+
+
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """Squared error near 0, absolute error far from it.
+
+    With z = input - target: z² / 2 where |z| < delta, else delta (|z| - delta / 2).
+
+    Parameters
+    ----------
+    input : Tensor
+        Any shape, float32 or float64.
+    target : Tensor
+        As input. Gets a gradient too if it requires one.
+    reduction : "mean", "sum" or "none"
+        The mean over all elements, their sum, or one loss for each.
+    delta : float
+        Where the quadratic part ends; finite and more than 0.
+
+    Returns
+    -------
+    Tensor
+        A number, or for "none" as input.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DeviceError, UsageError
+        If input and target differ in shape, dtype or device (nothing is broadcast), or an option makes no sense.
+
+    References
+    ----------
+    Huber 1964, "Robust estimation of a location parameter"; lecture topic L5.
+    """
+    if not 0 < delta < math.inf:
+        raise UsageError(f"{where('huber_loss')}: delta: expected a finite number of more than 0; got {delta!r}.")
+    return rounded_loss("huber_loss", input, target, reduction, float(delta), float(delta))

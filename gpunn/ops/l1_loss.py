@@ -1,0 +1,89 @@
+"""Absolute error (plain bodies, and blocks over threads on the CPU)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.ops._elementwise_loss import (
+    Two,
+    both,
+    check_pair,
+    divisor_of,
+    gradient_in_blocks,
+    pair_examples,
+    share,
+    total,
+    total_in_blocks,
+    with_gradient,
+)
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+_OP = "l1_loss"
+
+
+@primitive(examples=pair_examples, returns=("loss",))
+def l1_loss_forward(xp: Any, x: Any, target: Any, divisor: float | None) -> Any:
+    """|x - target|, or with a divisor their sum over it."""
+    return total(xp, xp.abs(x - target), divisor, x.dtype)
+
+
+@l1_loss_forward.numpy
+def _(x: np.ndarray, target: np.ndarray, divisor: float | None) -> np.ndarray:
+    return total_in_blocks(lambda a, b: np.abs(a - b), divisor, x, target)
+
+
+def _gradient(dy: Any, x: Any, target: Any) -> Any:
+    # Not sign(): a comparison with NaN gives 0, as PyTorch's sign does.
+    return dy * ((x > target).astype(x.dtype) - (x < target))
+
+
+@primitive(examples=lambda rng: with_gradient(rng, pair_examples(rng)), returns=("dx", "dtarget"))
+def l1_loss_backward(xp: Any, dy: Any, x: Any, target: Any, divisor: float | None, needs: Two) -> tuple[Any, Any]:
+    """dx = sign(x - target) dy / divisor (0 where they are equal), dtarget = -dx; dy as in mse_loss_backward."""
+    return both(xp, _gradient(share(dy, divisor), x, target), needs, x.dtype)
+
+
+@l1_loss_backward.numpy
+def _(dy: np.ndarray, x: np.ndarray, target: np.ndarray, divisor: float | None, needs: Two) -> tuple[Any, Any]:
+    return both(np, gradient_in_blocks(_gradient, dy, divisor, x, target), needs, x.dtype)
+
+
+def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Absolute error |input - target|, averaged or summed.
+
+    Parameters
+    ----------
+    input : Tensor
+        Any shape, float32 or float64.
+    target : Tensor
+        As input. Gets a gradient too if it requires one.
+    reduction : "mean", "sum" or "none"
+        The mean over all elements, their sum, or one loss for each.
+
+    Returns
+    -------
+    Tensor
+        A number, or for "none" as input. The gradient where they are equal is 0.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DeviceError, UsageError
+        If input and target differ in shape, dtype or device (nothing is broadcast), or the reduction is unknown.
+
+    References
+    ----------
+    Lecture topic L5.
+    """
+    check_pair(_OP, input, target)
+    divisor = divisor_of(_OP, reduction, input.numel())
+    device, x, t = input.device, input._physical, target._physical
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return l1_loss_backward(device, dy, x, t, divisor, (needs[0], needs[1]))
+
+    saves = (input, target)
+    return record(_OP, l1_loss_forward(device, x, t, divisor), device, saves, backward, saves=saves)

@@ -1,0 +1,92 @@
+"""The logarithm of the softmax along an axis (plain bodies, and blocks over threads on the CPU)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.ops._along_axis import in_blocks_along, sum_along
+from gpunn.ops._blocks import quiet
+from gpunn.ops.softmax import softmax_axis, softmax_examples
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+
+def _forward(xp: Any, x: Any, axis: int) -> Any:
+    if x.size == 0:
+        return x.copy()
+    with quiet():  # infinite scores give NaN, as everywhere
+        shifted = x - x.max(axis=axis, keepdims=True)
+        return shifted - xp.log(sum_along(xp, xp.exp(shifted), axis))
+
+
+@primitive(examples=softmax_examples, returns=("y",))
+def log_softmax_forward(xp: Any, x: Any, axis: int) -> Any:
+    """y = x - log(sum(exp(x))) along ``axis``, with the maximum subtracted first."""
+    return _forward(xp, x, axis)
+
+
+@log_softmax_forward.numpy
+def _(x: np.ndarray, axis: int) -> np.ndarray:
+    return in_blocks_along(lambda a, k: _forward(np, a, k), axis, x)
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for example in softmax_examples(rng):
+        y = _forward(np, example["x"], example["axis"])
+        made.append({"dy": rng.standard_normal(y.shape).astype(y.dtype), "y": y, "axis": example["axis"]})
+    return made
+
+
+def _backward(xp: Any, dy: Any, y: Any, axis: int) -> Any:
+    return dy - xp.exp(y) * sum_along(xp, dy, axis)
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def log_softmax_backward(xp: Any, dy: Any, y: Any, axis: int) -> Any:
+    """dx_i = dy_i - exp(y_i) sum_j dy_j."""
+    return _backward(xp, dy, y, axis)
+
+
+@log_softmax_backward.numpy
+def _(dy: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+    return in_blocks_along(lambda d, a, k: _backward(np, d, a, k), axis, dy, y)
+
+
+def log_softmax(x: Tensor, dim: int | None = None) -> Tensor:
+    """x - log(sum(exp(x))) along one axis: the logarithm of :func:`softmax` without its underflow.
+
+    Parameters
+    ----------
+    x : Tensor
+        Scores of any shape, float32 or float64; ±1e4 is exact.
+    dim : int
+        The axis; must be given.
+
+    Returns
+    -------
+    Tensor
+        As x. A score of -inf gives -inf. A row with NaN or +inf, or of -inf alone, is NaN.
+
+    Raises
+    ------
+    UsageError
+        If dim is not given, or x has no such axis.
+    DTypeError
+        If x is not floating.
+
+    References
+    ----------
+    Lecture topic L2.
+    """
+    axis, device, shape = softmax_axis("log_softmax", x, dim), x.device, x.shape
+    y = log_softmax_forward(device, x._physical if shape else x._physical.reshape(1), axis)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        dx = log_softmax_backward(device, dy if shape else dy.reshape(1), y, axis)
+        return (dx if shape else dx.reshape(()),)
+
+    return record("log_softmax", y if shape else y.reshape(()), device, (x,), backward)

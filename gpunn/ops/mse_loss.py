@@ -1,0 +1,106 @@
+"""Squared error (plain bodies, and blocks over threads on the CPU)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.ops._elementwise_loss import (
+    Two,
+    both,
+    check_pair,
+    check_reduction,
+    divisor_of,
+    gradient_in_blocks,
+    pair_examples,
+    share,
+    total,
+    total_in_blocks,
+    with_gradient,
+)
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+_OP = "mse_loss"
+
+
+def _terms(x: Any, target: Any) -> Any:
+    difference = x - target
+    return difference * difference
+
+
+@primitive(examples=pair_examples, returns=("loss",))
+def mse_loss_forward(xp: Any, x: Any, target: Any, divisor: float | None) -> Any:
+    """(x - target)^2, or with a divisor their sum over it."""
+    return total(xp, _terms(x, target), divisor, x.dtype)
+
+
+@mse_loss_forward.numpy
+def _(x: np.ndarray, target: np.ndarray, divisor: float | None) -> np.ndarray:
+    return total_in_blocks(_terms, divisor, x, target)
+
+
+def _gradient(dy: Any, x: Any, target: Any) -> Any:
+    return (x - target) * (dy + dy)
+
+
+@primitive(examples=lambda rng: with_gradient(rng, pair_examples(rng)), returns=("dx", "dtarget"))
+def mse_loss_backward(xp: Any, dy: Any, x: Any, target: Any, divisor: float | None, needs: Two) -> tuple[Any, Any]:
+    """dx = 2 (x - target) dy / divisor, dtarget = -dx; without a divisor dy has x's shape, else it is one number."""
+    return both(xp, _gradient(share(dy, divisor), x, target), needs, x.dtype)
+
+
+@mse_loss_backward.numpy
+def _(dy: np.ndarray, x: np.ndarray, target: np.ndarray, divisor: float | None, needs: Two) -> tuple[Any, Any]:
+    return both(np, gradient_in_blocks(_gradient, dy, divisor, x, target), needs, x.dtype)
+
+
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Squared error (input - target)², averaged or summed.
+
+    Parameters
+    ----------
+    input : Tensor
+        Any shape, float32 or float64.
+    target : Tensor
+        As input. Gets a gradient too if it requires one.
+    reduction : "mean", "sum", "none" or "half_mean"
+        The mean over all elements; their sum; one loss for each; or, beyond PyTorch, half the squared
+        distance averaged over the N samples of the first axis: 1/(2N) Σ‖input_n - target_n‖².
+
+    Returns
+    -------
+    Tensor
+        A number, or for "none" as input. The mean over no elements is NaN, their sum 0.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DeviceError, UsageError
+        If input and target differ in shape, dtype or device (nothing is broadcast), or the reduction is unknown.
+
+    References
+    ----------
+    Lecture topic L5.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> z, t = gpunn.tensor([[3.0, 0.0], [0.0, 4.0]]), gpunn.zeros(2, 2)
+    >>> [gpunn.nn.functional.mse_loss(z, t, reduction=r).item() for r in ("mean", "sum", "half_mean")]
+    [6.25, 25.0, 6.25]
+    """
+    check_reduction(_OP, reduction, ("mean", "sum", "none", "half_mean"))
+    check_pair(_OP, input, target)
+    if reduction == "half_mean":
+        divisor: float | None = 2.0 * (input.shape[0] if input.shape else 1)
+    else:
+        divisor = divisor_of(_OP, reduction, input.numel())
+    device, x, t = input.device, input._physical, target._physical
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return mse_loss_backward(device, dy, x, t, divisor, (needs[0], needs[1]))
+
+    saves = (input, target)
+    return record(_OP, mse_loss_forward(device, x, t, divisor), device, saves, backward, saves=saves)

@@ -1,0 +1,175 @@
+"""Negative log-likelihood of log-probabilities (plain bodies); probability_cross_entropy has its primitives here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.ops._blocks import quiet
+from gpunn.ops._class_rows import (
+    check_labels,
+    check_scores,
+    flat_gradient,
+    flat_labels,
+    from_rows,
+    of_label_shape,
+    require_class_indices,
+    to_rows,
+)
+from gpunn.ops._elementwise_loss import check_reduction
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(n: int, c: int, dtype: Any, weighted: bool, reduction: str, probabilities: bool) -> dict[str, Any]:
+        target = rng.integers(0, c, n)
+        target[1::3] = -100
+        x = np.log(1 - rng.random((n, c))).astype(dtype)
+        x[::4] = 0
+        weight = rng.random(c).astype(dtype) if weighted else None
+        how = {"ignore_index": -100, "reduction": reduction, "of_probabilities": probabilities}
+        return {"x": -x if probabilities else x, "target": target, "weight": weight, **how}
+
+    reductions = ("mean", "sum", "none")
+    made = [
+        case(n, c, dtype, weighted, reductions[(n + weighted) % 3], n % 2 == 0)
+        for n, c, dtype in ((5, 10, np.float32), (8, 1, np.float32), (0, 3, np.float32), (7, 4, np.float64))
+        for weighted in (False, True)
+    ]
+    return [*made, case(900, 3, np.float32, True, "mean", True), case(900, 3, np.float32, False, "sum", False)]
+
+
+def _picked(xp: Any, x: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
+    """Which rows count; the index of each one's own element (the first class's where it does not); its weight or 1."""
+    counts = target != ignore_index
+    right = xp.where(counts, target, target.dtype.type(0))
+    return counts, (xp.arange(len(target)), right), x.dtype.type(1) if weight is None else weight[right]
+
+
+@primitive(examples=_examples, returns=("loss", "factor"))
+def nll_loss_forward(
+    xp: Any, x: Any, target: Any, weight: Any, ignore_index: int, reduction: str, of_probabilities: bool
+) -> tuple[Any, Any]:
+    """losses[n] = -weight[target[n]] x[n, target[n]] of x (rows, C), 0 where the target is ``ignore_index``.
+
+    With ``of_probabilities`` the logarithm is taken first, of no less than the smallest normal number. Gives their
+    sum, their mean weighted by the targets' weights, or themselves; and d loss / d losses[n], None for themselves.
+    """
+    op = "probability_cross_entropy" if of_probabilities else "nll_loss"
+    require_class_indices(op, target, target != ignore_index, x.shape[1])
+    counts, at, w = _picked(xp, x, target, weight, ignore_index)
+    zero = x.dtype.type(0)
+    values = xp.log(xp.maximum(x[at], np.finfo(x.dtype).tiny)) if of_probabilities else x[at]
+    with quiet():
+        losses = xp.where(counts, -w * values, zero)
+        if reduction == "none":
+            return losses, None
+        loss, divisor = losses.sum(dtype=np.float64), xp.where(counts, w, zero).sum(dtype=np.float64)
+        if reduction == "sum":
+            divisor = xp.ones_like(divisor)
+        return xp.asarray(loss / divisor, x.dtype), xp.asarray(1 / divisor, x.dtype)
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for example in _examples(rng):
+        x, reduction = example["x"], example.pop("reduction")
+        each = reduction == "none"
+        dy = np.asarray(rng.standard_normal(len(x) if each else ()), x.dtype)
+        made.append({"dy": dy, **example, "factor": None if each else np.asarray(0.25, x.dtype)})
+    return made
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def nll_loss_backward(
+    xp: Any, dy: Any, x: Any, target: Any, weight: Any, ignore_index: int, of_probabilities: bool, factor: Any
+) -> Any:
+    """dx[n, target[n]] = -weight[target[n]] dy factor, else 0; with factor None dy is a number for each row.
+
+    With ``of_probabilities`` divided by x, taken as no less than the smallest normal number, and held within the
+    finite numbers.
+    """
+    counts, at, w = _picked(xp, x, target, weight, ignore_index)
+    with quiet():
+        values = -w * (dy if factor is None else dy * factor)
+        if of_probabilities:
+            limits = np.finfo(x.dtype)
+            values = xp.clip(values / xp.maximum(x[at], limits.tiny), limits.min, limits.max)
+    dx = xp.zeros_like(x)
+    dx[at] = xp.where(counts, values, x.dtype.type(0))
+    return dx
+
+
+def class_loss(
+    op: str,
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    of_probabilities: bool,
+) -> Tensor:
+    """The loss of op ``op``, which is nll_loss or probability_cross_entropy."""
+    check_scores(op, input, target, weight)
+    check_labels(op, input, target)
+    check_reduction(op, reduction)
+    device, shape = input.device, input.shape
+    x, labels = to_rows(device, input._physical, shape), flat_labels(target)
+    w = None if weight is None else weight._physical
+    loss, factor = nll_loss_forward(device, x, labels, w, ignore_index, reduction, of_probabilities)
+    if factor is None:
+        loss = of_label_shape(device, loss, shape)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        if factor is None:
+            dy = flat_gradient(device, dy)
+        dx = nll_loss_backward(device, dy, x, labels, w, ignore_index, of_probabilities, factor)
+        return (from_rows(device, dx, shape),)
+
+    saves = [target, *([input] if of_probabilities else []), *([weight] if weight is not None else [])]
+    return record(op, loss, device, (input,), backward, saves=saves)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Negative log-likelihood: minus the log-probability of the true class.
+
+    Parameters
+    ----------
+    input : Tensor, (N, C), (C,) or (N, C, d1, ...)
+        Log-probabilities, as :func:`log_softmax` gives; float32 or float64.
+    target : Tensor, (N,), () or (N, d1, ...)
+        Class indices from 0 to C - 1, int64 or int32.
+    weight : Tensor, (C,), optional
+        Factor of each class's losses. A constant.
+    ignore_index : int
+        Targets of this value count neither in the loss nor in the mean, and give no gradient.
+    reduction : "mean", "sum" or "none"
+        The mean weighted by the targets' weights (NaN over nothing), the sum, or one loss for each target.
+
+    Returns
+    -------
+    Tensor
+        A number, or for "none" as target.
+
+    Raises
+    ------
+    LabelError
+        If a target is not a class index.
+    ShapeError, DTypeError, DeviceError, UsageError
+        If the tensors do not go together, weight requires a gradient, or the reduction is unknown.
+
+    References
+    ----------
+    Lecture topic L5.
+    """
+    return class_loss("nll_loss", input, target, weight, ignore_index, reduction, of_probabilities=False)

@@ -1,0 +1,125 @@
+"""Absolute error with a rounded tip (plain bodies, and blocks over threads on the CPU); also Huber's loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._tensor import Tensor
+from gpunn.errors import UsageError, where
+from gpunn.ops._elementwise_loss import (
+    Two,
+    both,
+    check_pair,
+    divisor_of,
+    gradient_in_blocks,
+    pair_examples,
+    share,
+    total,
+    total_in_blocks,
+    with_gradient,
+)
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    forms = ((1.0, 1.0), (0.5, 1.0), (0.7, 0.7), (0.0, 1.0))
+    return [
+        {**example, "edge": forms[number % 4][0], "slope": forms[number % 4][1]}
+        for number, example in enumerate(pair_examples(rng))
+    ]
+
+
+def _terms(xp: Any, x: Any, target: Any, edge: float, slope: float) -> Any:
+    size = xp.abs(x - target)
+    half = 0.5 * slope / edge if edge else 0.0  # without an edge nothing is below it
+    return xp.where(size < edge, half * size * size, slope * (size - 0.5 * edge))
+
+
+@primitive(examples=_examples, returns=("loss",))
+def smooth_l1_loss_forward(xp: Any, x: Any, target: Any, divisor: float | None, edge: float, slope: float) -> Any:
+    """With z = x - target: slope z^2 / (2 edge) where |z| < edge, else slope (|z| - edge / 2).
+
+    With a divisor their sum over it.
+    """
+    return total(xp, _terms(xp, x, target, edge, slope), divisor, x.dtype)
+
+
+@smooth_l1_loss_forward.numpy
+def _(x: np.ndarray, target: np.ndarray, divisor: float | None, edge: float, slope: float) -> np.ndarray:
+    return total_in_blocks(lambda a, b: _terms(np, a, b, edge, slope), divisor, x, target)
+
+
+def _gradient(xp: Any, dy: Any, x: Any, target: Any, edge: float, slope: float) -> Any:
+    difference = x - target
+    curvature = slope / edge if edge else 0.0
+    return dy * xp.where(xp.abs(difference) < edge, curvature * difference, slope * xp.sign(difference))
+
+
+@primitive(examples=lambda rng: with_gradient(rng, _examples(rng)), returns=("dx", "dtarget"))
+def smooth_l1_loss_backward(
+    xp: Any, dy: Any, x: Any, target: Any, divisor: float | None, edge: float, slope: float, needs: Two
+) -> tuple[Any, Any]:
+    """dx = (slope z / edge where |z| < edge, else slope sign(z)) dy / divisor, dtarget = -dx."""
+    return both(xp, _gradient(xp, share(dy, divisor), x, target, edge, slope), needs, x.dtype)
+
+
+@smooth_l1_loss_backward.numpy
+def _(
+    dy: np.ndarray, x: np.ndarray, target: np.ndarray, divisor: float | None, edge: float, slope: float, needs: Two
+) -> tuple[Any, Any]:
+    def formula(d: Any, a: Any, b: Any) -> Any:
+        return _gradient(np, d, a, b, edge, slope)
+
+    return both(np, gradient_in_blocks(formula, dy, divisor, x, target), needs, x.dtype)
+
+
+def rounded_loss(op: str, input: Tensor, target: Tensor, reduction: str, edge: float, slope: float) -> Tensor:
+    """The loss of op ``op``, which is smooth_l1_loss or huber_loss."""
+    check_pair(op, input, target)
+    divisor = divisor_of(op, reduction, input.numel())
+    device, x, t = input.device, input._physical, target._physical
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return smooth_l1_loss_backward(device, dy, x, t, divisor, edge, slope, (needs[0], needs[1]))
+
+    saves = (input, target)
+    loss = smooth_l1_loss_forward(device, x, t, divisor, edge, slope)
+    return record(op, loss, device, saves, backward, saves=saves)
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """Absolute error, quadratic where it is below ``beta``.
+
+    With z = input - target: z² / (2 beta) where |z| < beta, else |z| - beta / 2.
+
+    Parameters
+    ----------
+    input : Tensor
+        Any shape, float32 or float64.
+    target : Tensor
+        As input. Gets a gradient too if it requires one.
+    reduction : "mean", "sum" or "none"
+        The mean over all elements, their sum, or one loss for each.
+    beta : float
+        Where the quadratic part ends, at least 0; with 0 it is :func:`l1_loss`.
+
+    Returns
+    -------
+    Tensor
+        A number, or for "none" as input.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DeviceError, UsageError
+        If input and target differ in shape, dtype or device (nothing is broadcast), or an option makes no sense.
+
+    References
+    ----------
+    Girshick 2015, arXiv:1504.08083; lecture topic L5.
+    """
+    if not beta >= 0:
+        raise UsageError(f"{where('smooth_l1_loss')}: beta: expected a number of at least 0; got {beta!r}.")
+    return rounded_loss("smooth_l1_loss", input, target, reduction, float(beta), 1.0)

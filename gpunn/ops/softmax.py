@@ -1,0 +1,124 @@
+"""Softmax along an axis (plain bodies, and blocks over threads on the CPU)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._layout import physical_axes
+from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, UsageError, where
+from gpunn.ops._along_axis import in_blocks_along, sum_along
+from gpunn.ops._blocks import quiet
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+
+def softmax_axis(op: str, x: Tensor, dim: int | None) -> int:
+    """Where axis ``dim`` lies in x's physical array, after the checks that softmax and its logarithm share."""
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{where(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+    if dim is None:
+        raise UsageError(
+            f"{where(op)}: dim: expected the axis whose elements are to sum to 1; got None. For scores (N, C) it is 1."
+        )
+    ndim = max(x.ndim, 1)  # a number is a row of one
+    if not isinstance(dim, int | np.integer) or isinstance(dim, bool) or not -ndim <= dim < ndim:
+        raise UsageError(f"{where(op)}: dim: axis {dim!r} does not exist in shape {x.shape}.")
+    return physical_axes((int(dim) % ndim,), x.ndim)[0]
+
+
+def softmax_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Inputs for softmax and its logarithm: every position of the axis, special rows, blocks of both kinds."""
+    shapes: tuple[tuple[tuple[int, ...], int], ...] = (
+        *(((5, 10), 1), ((5, 10), 0), ((2, 3, 4), 1), ((2, 3, 5, 4), 3), ((2, 3, 5, 4), 0), ((4, 1), 1)),
+        *(((1,), 0), ((0, 3), 1), ((0, 3), 0), ((3, 0), 1), ((9000, 5), 1), ((3, 70, 300), 1)),
+    )
+    made = [{"x": (3 * rng.standard_normal(s)).astype(np.float32), "axis": a} for s, a in shapes]
+    special = np.array([[1e4, -1e4, 0], [-np.inf, 0, 1], [-np.inf] * 3, [np.inf, 0, 1], [np.nan, 0, 1]], np.float32)
+    return [*made, {"x": special, "axis": 1}, {"x": rng.standard_normal((7, 3)), "axis": 0}]
+
+
+def _forward(xp: Any, x: Any, axis: int) -> Any:
+    if x.size == 0:
+        return x.copy()
+    with quiet():  # infinite scores give NaN, as everywhere
+        y = xp.exp(x - x.max(axis=axis, keepdims=True))
+        return y / sum_along(xp, y, axis)
+
+
+@primitive(examples=softmax_examples, returns=("y",))
+def softmax_forward(xp: Any, x: Any, axis: int) -> Any:
+    """y = exp(x) / sum(exp(x)) along ``axis``, with the maximum subtracted so that exp stays in range."""
+    return _forward(xp, x, axis)
+
+
+@softmax_forward.numpy
+def _(x: np.ndarray, axis: int) -> np.ndarray:
+    return in_blocks_along(lambda a, k: _forward(np, a, k), axis, x)
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for example in softmax_examples(rng):
+        y = _forward(np, example["x"], example["axis"])
+        made.append({"dy": rng.standard_normal(y.shape).astype(y.dtype), "y": y, "axis": example["axis"]})
+    return made
+
+
+def _backward(xp: Any, dy: Any, y: Any, axis: int) -> Any:
+    return y * (dy - sum_along(xp, dy * y, axis))
+
+
+@primitive(examples=_backward_examples, returns=("dx",))
+def softmax_backward(xp: Any, dy: Any, y: Any, axis: int) -> Any:
+    """dx_i = y_i (dy_i - sum_j dy_j y_j): dy times the Jacobian y_i (1 - y_i), -y_i y_j, which is never built."""
+    return _backward(xp, dy, y, axis)
+
+
+@softmax_backward.numpy
+def _(dy: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+    return in_blocks_along(lambda d, a, k: _backward(np, d, a, k), axis, dy, y)
+
+
+def softmax(x: Tensor, dim: int | None = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along one axis: positive numbers that sum to 1.
+
+    Parameters
+    ----------
+    x : Tensor
+        Scores of any shape, float32 or float64; ±1e4 is fine.
+    dim : int
+        The axis; must be given (PyTorch's choice by the number of axes is deprecated there).
+
+    Returns
+    -------
+    Tensor
+        As x. A score of -inf gives 0. A row with NaN or +inf, or of -inf alone, is NaN.
+
+    Raises
+    ------
+    UsageError
+        If dim is not given, or x has no such axis.
+    DTypeError
+        If x is not floating.
+
+    References
+    ----------
+    Lecture topic L2.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.softmax(gpunn.tensor([[0.0, 0.0], [1e4, -1e4]]), dim=1)
+    tensor([[0.5, 0.5], [1. , 0. ]])
+    """
+    axis, device, shape = softmax_axis("softmax", x, dim), x.device, x.shape
+    y = softmax_forward(device, x._physical if shape else x._physical.reshape(1), axis)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        dx = softmax_backward(device, dy if shape else dy.reshape(1), y, axis)
+        return (dx if shape else dx.reshape(()),)
+
+    return record("softmax", y if shape else y.reshape(()), device, (x,), backward)

@@ -1,0 +1,121 @@
+"""softmax against PyTorch, its Jacobian, extreme and infinite scores, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gpunn
+from gpunn import threads
+from gpunn._gradcheck import gradcheck
+from gpunn.errors import DTypeError, UsageError
+from gpunn.ops.softmax import softmax
+from tests.ops.losses import TOLERANCE, strided
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> dict[str, Any]:
+    """Scores with 0 to 5 axes, odd and empty ones among them, large ones among the scores, and any axis."""
+    shape = tuple(draw(st.lists(st.sampled_from([0, 1, 1, 2, 3, 5, 7]), max_size=5)))
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    rng = np.random.Generator(np.random.Philox(draw(st.integers(0, 2**16))))
+    x = np.asarray(draw(st.sampled_from([1.0, 30.0, 1e4])) * rng.standard_normal(shape), dtype)
+    x[rng.random(shape) < 0.1] = -1e4  # never a whole row of -inf, which is NaN and tested on its own
+    ndim = max(len(shape), 1)
+    return {"x": strided(x, rng), "dim": draw(st.integers(-ndim, ndim - 1))}
+
+
+def compare_with_torch(ours: Any, theirs: Any, how: dict[str, Any]) -> None:
+    parity = pytest.importorskip("tests.parity")
+    dim, x = how["dim"], how["x"]
+    # exp of a difference of scores up to 1e4, each rounded: the difference is exact to one rounding of the scores,
+    # and so is PyTorch's; the sum of 7 and the product with dy add some more. The gradient's sum over dy, of order
+    # one, is subtracted from dy: hence the scale of 1.
+    parity.compare(
+        lambda x: ours(x, dim), lambda x: theirs(x, dim), {"x": x}, "cpu", 2 * TOLERANCE[x.dtype], least_scale=1
+    )
+
+
+@given(configurations())
+@settings(max_examples=200, deadline=None)
+def test_matches_torch(how: dict[str, Any]) -> None:
+    parity = pytest.importorskip("tests.parity")
+    compare_with_torch(softmax, parity.torch.softmax, how)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 3, 2), (2, 3, 1, 2)])
+def test_gradcheck(shape: tuple[int, ...]) -> None:
+    x = gpunn.randn(*shape, dtype=np.float64, requires_grad=True)
+    for dim in range(len(shape)):
+        assert gradcheck(lambda a, dim=dim: softmax(a, dim), x)
+
+
+def test_extreme_scores() -> None:
+    y = softmax(gpunn.tensor([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4]]), 1)
+    np.testing.assert_array_equal(y.numpy()[0], [1, 0, 0])
+    np.testing.assert_allclose(y.numpy()[1], 1 / 3, rtol=1e-7)
+
+
+INFINITE = np.array([[-np.inf, 0, 0], [-np.inf] * 3, [np.inf, 0, 0], [np.nan, 0, 0]], np.float32)
+
+
+def test_infinite_scores_and_nan() -> None:
+    """As PyTorch: impossible classes are fine; a row without a possible one, with a certain one, or NaN is NaN."""
+    y = softmax(gpunn.tensor(INFINITE), 1).numpy()
+    np.testing.assert_array_equal(y, [[0, 0.5, 0.5], [np.nan] * 3, [np.nan] * 3, [np.nan] * 3])
+
+
+def test_an_impossible_class_gets_no_gradient() -> None:
+    x = gpunn.tensor(INFINITE[:1], requires_grad=True)
+    softmax(x, 1).backward(gpunn.tensor([[5.0, 1.0, 0.0]]))
+    assert x.grad.tolist() == [[0, 0.25, -0.25]]
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((20_011, 7), 1), ((7, 20_011), 0), ((3, 41, 37, 40), 1), ((3, 5), 0)])
+def test_sums_to_one_with_any_number_of_threads(shape: tuple[int, ...], dim: int) -> None:
+    x = np.random.Generator(np.random.Philox(4)).standard_normal(shape).astype(np.float32)
+    found, before = [], threads.get_num_threads()
+    try:
+        for count in (1, 2):
+            threads.set_num_threads(count)
+            leaf = gpunn.tensor(x, requires_grad=True)
+            y = softmax(leaf, dim)
+            y.backward(gpunn.tensor(x))
+            found.append((y.detach().numpy(), leaf.grad.numpy()))
+    finally:
+        threads.set_num_threads(before)
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
+    np.testing.assert_allclose(found[0][0].sum(axis=dim, dtype=np.float64), 1, rtol=1e-6)  # some roundings
+
+
+def test_long_axis_in_front_is_added_up_exactly() -> None:
+    """Along an axis that is not the last NumPy adds one by one: a million in float32 are off in the fourth digit."""
+    x = np.random.Generator(np.random.Philox(4)).random((1_000_000, 2)).astype(np.float32)
+    y = softmax(gpunn.tensor(x), 0).numpy()
+    np.testing.assert_allclose(y.sum(axis=0, dtype=np.float64), 1, rtol=2e-7)  # a few roundings of every element
+
+
+def test_input_is_left_alone() -> None:
+    x = np.ones((2, 3), np.float32)
+    softmax(gpunn.from_numpy(x), 1)
+    np.testing.assert_array_equal(x, 1)
+
+
+def test_is_public() -> None:
+    assert gpunn.softmax is softmax
+    assert gpunn.nn.functional.softmax is softmax
+
+
+def test_refuses() -> None:
+    with pytest.raises(UsageError, match=r"^softmax: dim: expected the axis.*got None. For scores \(N, C\) it is 1"):
+        softmax(gpunn.ones(2, 3))
+    for dim in (2, -3, 1.0, True):
+        with pytest.raises(UsageError, match=r"^softmax: dim: axis .* does not exist in shape \(2, 3\)"):
+            softmax(gpunn.ones(2, 3), dim)
+    with pytest.raises(DTypeError, match="softmax: expected a floating dtype; got int64"):
+        softmax(gpunn.arange(3), 0)
