@@ -1,4 +1,4 @@
-"""What a Tensor can do to its axes: views, reorderings, indexing.
+"""What a Tensor can do to its axes and elements: reshaping, reordering, repeating, indexing, cutting.
 
 Each method hands over to an op of ``gpunn/ops``; the imports are inside because ops are written
 with tensors. ``self`` is always a Tensor.
@@ -6,10 +6,18 @@ with tensors. ``self`` is always a Tensor.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+from gpunn.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
+
+
+def _lengths(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """``f(2, 3)`` and ``f((2, 3))`` alike."""
+    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], Sequence) else given
 
 
 class ShapeMethods:
@@ -17,23 +25,233 @@ class ShapeMethods:
 
     __slots__ = ()
 
-    @property
-    def T(self: Any) -> Tensor:
-        """Transpose of a matrix."""
-        from gpunn.ops.shape import transpose
-
-        return transpose(self)
+    # -- another shape ---------------------------------------------------------------------
 
     def reshape(self: Any, *shape: Any) -> Tensor:
         """Elements in logical order, in another shape; one length may be -1."""
         from gpunn.ops.shape import reshape
 
-        return reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+        return reshape(self, _lengths(shape))
 
-    view = reshape
+    def view(self: Any, *shape: Any) -> Tensor:
+        """As :meth:`reshape`. Images are copied: they lie channels last."""
+        from gpunn.ops.shape import reshape
+
+        return reshape(self, _lengths(shape))
+
+    def reshape_as(self: Any, other: Tensor) -> Tensor:
+        """Elements in logical order, in the shape of ``other``."""
+        return self.reshape(other.shape)
+
+    def view_as(self: Any, other: Tensor) -> Tensor:
+        """As :meth:`reshape_as`."""
+        return self.reshape(other.shape)
 
     def flatten(self: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Merge axes ``start_dim`` to ``end_dim``."""
         from gpunn.ops.shape import flatten
 
         return flatten(self, start_dim, end_dim)
+
+    def unflatten(self: Any, dim: int, sizes: Sequence[int]) -> Tensor:
+        """Split an axis into several of lengths ``sizes``; one may be -1."""
+        from gpunn.ops.shape import unflatten
+
+        return unflatten(self, dim, sizes)
+
+    def ravel(self: Any) -> Tensor:
+        """All elements as one axis."""
+        from gpunn.ops.shape import ravel
+
+        return ravel(self)
+
+    def squeeze(self: Any, dim: int | Sequence[int] | None = None) -> Tensor:
+        """Leave out axes of length 1: all, or those of ``dim`` that are."""
+        from gpunn.ops.shape import squeeze
+
+        return squeeze(self, dim)
+
+    def unsqueeze(self: Any, dim: int) -> Tensor:
+        """A new axis of length 1 at ``dim``."""
+        from gpunn.ops.shape import unsqueeze
+
+        return unsqueeze(self, dim)
+
+    def contiguous(self: Any) -> Tensor:
+        """Itself: a tensor's memory has no gaps, whatever it was made by."""
+        return self
+
+    def is_contiguous(self: Any) -> bool:
+        """Always True; see :meth:`contiguous`."""
+        return True
+
+    # -- another order ---------------------------------------------------------------------
+
+    @property
+    def T(self: Any) -> Tensor:
+        """Transpose of a matrix."""
+        if self.ndim > 2:
+            raise ShapeError(f"T: expected at most a matrix; got shape {self.shape}. Use .mT or permute().")
+        return self.t()
+
+    @property
+    def mT(self: Any) -> Tensor:
+        """Transpose of the last two axes."""
+        from gpunn.ops.permute import matrix_transpose
+
+        return matrix_transpose(self)
+
+    def t(self: Any) -> Tensor:
+        """Transpose of a matrix; vectors and numbers as they are."""
+        from gpunn.ops.permute import t
+
+        return t(self)
+
+    def permute(self: Any, *dims: Any) -> Tensor:
+        """The axes in another order."""
+        from gpunn.ops.permute import permute
+
+        return permute(self, _lengths(dims))
+
+    def transpose(self: Any, dim0: int, dim1: int) -> Tensor:
+        """Exchange two axes."""
+        from gpunn.ops.permute import transpose
+
+        return transpose(self, dim0, dim1)
+
+    def movedim(self: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+        """Move axes to other places; the others keep their order."""
+        from gpunn.ops.permute import movedim
+
+        return movedim(self, source, destination)
+
+    def flip(self: Any, *dims: Any) -> Tensor:
+        """Read backwards along ``dims``."""
+        from gpunn.ops.flip import flip
+
+        return flip(self, _lengths(dims))
+
+    # -- repeated, masked ------------------------------------------------------------------
+
+    def expand(self: Any, *sizes: Any) -> Tensor:
+        """Repeated along axes of length 1 and new ones in front; -1 keeps a length."""
+        from gpunn.ops.expand import expand
+
+        return expand(self, _lengths(sizes))
+
+    def expand_as(self: Any, other: Tensor) -> Tensor:
+        """Repeated to the shape of ``other``."""
+        return self.expand(other.shape)
+
+    def broadcast_to(self: Any, shape: Sequence[int]) -> Tensor:
+        """As :meth:`expand`."""
+        from gpunn.ops.expand import broadcast_to
+
+        return broadcast_to(self, shape)
+
+    def repeat(self: Any, *repeats: Any) -> Tensor:
+        """Laid side by side, so many times along each axis."""
+        from gpunn.ops.expand import repeat
+
+        return repeat(self, _lengths(repeats))
+
+    def tril(self: Any, diagonal: int = 0) -> Tensor:
+        """The lower triangle of each matrix, 0 above."""
+        from gpunn.ops.tril import tril
+
+        return tril(self, diagonal)
+
+    def triu(self: Any, diagonal: int = 0) -> Tensor:
+        """The upper triangle of each matrix, 0 below."""
+        from gpunn.ops.tril import triu
+
+        return triu(self, diagonal)
+
+    def where(self: Any, condition: Tensor, other: Any) -> Tensor:
+        """These elements where ``condition`` holds, else those of ``other``."""
+        from gpunn.ops.where import where
+
+        return where(condition, self, other)
+
+    def masked_fill(self: Any, mask: Tensor, value: Any) -> Tensor:
+        """``value`` where the mask holds."""
+        from gpunn.ops.where import masked_fill
+
+        return masked_fill(self, mask, value)
+
+    # -- parts -----------------------------------------------------------------------------
+
+    def __getitem__(self: Any, key: Any) -> Tensor:
+        from gpunn.ops.indexing import getitem
+
+        return getitem(self, key)
+
+    def __setitem__(self: Any, key: Any, value: Any) -> None:
+        from gpunn.ops.indexing import setitem
+
+        setitem(self, key, value)
+
+    def __iter__(self: Any) -> Iterator[Tensor]:
+        if not self.ndim:
+            raise UsageError("iteration over a 0-d tensor; use .item() for its number.")
+        return iter(self.unbind(0))
+
+    def narrow(self: Any, dim: int, start: int, length: int) -> Tensor:
+        """``length`` elements along ``dim`` from ``start`` on."""
+        from gpunn.ops.indexing import narrow
+
+        return narrow(self, dim, start, length)
+
+    def select(self: Any, dim: int, index: int) -> Tensor:
+        """One place along ``dim``, without that axis."""
+        from gpunn.ops.indexing import select
+
+        return select(self, dim, index)
+
+    def index_select(self: Any, dim: int, index: Tensor) -> Tensor:
+        """The places ``index`` along ``dim``."""
+        from gpunn.ops.indexing import index_select
+
+        return index_select(self, dim, index)
+
+    def gather(self: Any, dim: int, index: Tensor) -> Tensor:
+        """Each element from the place along ``dim`` that ``index`` says."""
+        from gpunn.ops.indexing import gather
+
+        return gather(self, dim, index)
+
+    def take_along_dim(self: Any, indices: Tensor, dim: int | None = None) -> Tensor:
+        """:meth:`gather` with broadcasting along the other axes."""
+        from gpunn.ops.indexing import take_along_dim
+
+        return take_along_dim(self, indices, dim)
+
+    def masked_select(self: Any, mask: Tensor) -> Tensor:
+        """The elements where the mask holds."""
+        from gpunn.ops.indexing import masked_select
+
+        return masked_select(self, mask)
+
+    def nonzero(self: Any, *, as_tuple: bool = False) -> Any:
+        """Where the elements are not 0."""
+        from gpunn.ops.indexing import nonzero
+
+        return nonzero(self, as_tuple=as_tuple)
+
+    def split(self: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+        """Cut along an axis: into parts of one length, or of given ones."""
+        from gpunn.ops.split import split
+
+        return split(self, split_size, dim)
+
+    def chunk(self: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        """Cut along an axis into at most so many parts."""
+        from gpunn.ops.split import chunk
+
+        return chunk(self, chunks, dim)
+
+    def unbind(self: Any, dim: int = 0) -> tuple[Tensor, ...]:
+        """All places along an axis, without it."""
+        from gpunn.ops.split import unbind
+
+        return unbind(self, dim)

@@ -74,6 +74,8 @@ def close(name: str, got: np.ndarray, expected: np.ndarray, tolerance: float, le
     assert got.dtype == expected.dtype, f"{name}: dtype {got.dtype}, PyTorch {expected.dtype}"
     if expected.size == 0:
         return
-    scale = max(np.abs(expected).max(), least_scale)
-    error = np.abs(got - expected).max() / scale
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(np.where(finite, 0, got), np.where(finite, 0, expected), err_msg=name)
+    scale = max(np.abs(expected[finite]).max(initial=0), least_scale)
+    error = np.abs(got[finite] - expected[finite]).max(initial=0) / scale
     assert error <= tolerance, f"{name}: relative error {error:.2e} > {tolerance:.2e}"

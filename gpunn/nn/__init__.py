@@ -1,36 +1,107 @@
 """Layers, containers and losses, under PyTorch's names."""
 
-from gpunn.nn import functional, init
-from gpunn.nn.activation import ReLU
+from gpunn.nn import functional, init, utils
+from gpunn.nn.activation import ELU, AbsoluteReLU, Hardtanh, LeakyReLU, Maxout, PReLU, ReLU, ReLU6, Step
 from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
-from gpunn.nn.containers import ModuleList, Sequential
-from gpunn.nn.conv import Conv2d
+from gpunn.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
+from gpunn.nn.conv import Conv1d, Conv2d
 from gpunn.nn.dropout import Dropout
-from gpunn.nn.flatten import Flatten
+from gpunn.nn.elementwise_loss import BCELoss, BCEWithLogitsLoss, HuberLoss, L1Loss, MSELoss, SmoothL1Loss
+from gpunn.nn.flatten import Flatten, Unflatten
 from gpunn.nn.fusion import fused_pairs
+from gpunn.nn.identity import Identity
+from gpunn.nn.layernorm import LayerNorm
 from gpunn.nn.linear import Linear
-from gpunn.nn.loss import CrossEntropyLoss
+from gpunn.nn.local import LocallyConnected1d, LocallyConnected2d
+from gpunn.nn.loss import CrossEntropyLoss, NLLLoss, ProbabilityCrossEntropyLoss
 from gpunn.nn.module import Module
+from gpunn.nn.padding import (
+    ConstantPad1d,
+    ConstantPad2d,
+    ReflectionPad2d,
+    ReplicationPad2d,
+    ZeroPad1d,
+    ZeroPad2d,
+)
 from gpunn.nn.parameter import Parameter
-from gpunn.nn.pooling import MaxPool2d
+from gpunn.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
+from gpunn.nn.smooth_activation import GELU, LogSigmoid, Sigmoid, SiLU, Softplus, Tanh
+from gpunn.nn.softmax import LogSoftmax, Softmax
+from gpunn.nn.standardize import Standardize
+from gpunn.nn.statistics import recompute_batch_statistics
 from gpunn.nn.summary import summarize
 
 __all__ = [
+    "AbsoluteReLU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "Conv1d",
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
+    "ELU",
     "Flatten",
+    "GELU",
+    "Hardtanh",
+    "HuberLoss",
+    "Identity",
+    "L1Loss",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LocallyConnected1d",
+    "LocallyConnected2d",
+    "LogSigmoid",
+    "LogSoftmax",
+    "MSELoss",
+    "MaxPool1d",
     "MaxPool2d",
+    "Maxout",
     "Module",
+    "ModuleDict",
     "ModuleList",
+    "NLLLoss",
+    "PReLU",
     "Parameter",
+    "ParameterList",
+    "ProbabilityCrossEntropyLoss",
     "ReLU",
+    "ReLU6",
+    "ReflectionPad2d",
+    "ReplicationPad2d",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "SmoothL1Loss",
+    "Softmax",
+    "Softplus",
+    "Standardize",
+    "Step",
+    "Tanh",
+    "Unflatten",
+    "ZeroPad1d",
+    "ZeroPad2d",
     "functional",
     "fused_pairs",
     "init",
+    "recompute_batch_statistics",
     "summarize",
+    "utils",
 ]

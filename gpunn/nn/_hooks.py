@@ -1,17 +1,23 @@
-"""Forward hooks, and how to take them away again."""
+"""Hooks: functions called before and after a module's forward, and when its gradients are known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-Hook = Callable[[Any, tuple[Any, ...], Any], Any]  # hook(module, args, output)
+from gpunn._function import Function
+from gpunn._tensor import Tensor
+from gpunn.errors import ShapeError, UsageError
+
+Hook = Callable[..., Any]
 
 
 class RemovableHandle:
     """Takes a hook away again; usable as a context manager."""
 
     def __init__(self, hooks: dict[int, Hook], hook: Hook) -> None:
+        if not callable(hook):
+            raise UsageError(f"expected a hook that can be called; got {type(hook).__name__}.")
         self._hooks = hooks
         self._key = max(hooks, default=-1) + 1
         hooks[self._key] = hook
@@ -25,3 +31,78 @@ class RemovableHandle:
 
     def __exit__(self, *exc: object) -> None:
         self.remove()
+
+
+def before_forward(module: Any, hooks: dict[int, Hook], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The positional arguments after ``hook(module, args)``; one value stands for a tuple of one."""
+    for hook in tuple(hooks.values()):
+        replaced = hook(module, args)
+        if replaced is not None:
+            args = replaced if isinstance(replaced, tuple) else (replaced,)
+    return args
+
+
+class _Watch:
+    """One call of a module with backward hooks: gradients of the outputs first, then those of the inputs."""
+
+    def __init__(self, module: Any, hooks: Sequence[Hook], inputs: tuple[Any, ...]) -> None:
+        self.module, self.hooks = module, hooks
+        self.asks = any(isinstance(a, Tensor) and a.requires_grad for a in inputs)
+        self.nothing = (None,) * len(inputs)
+        self.dy: tuple[Any, ...] = ()
+
+    def outputs_known(self, dy: tuple[Any, ...]) -> None:
+        self.dy = dy
+        if not self.asks:  # nobody will ask for gradients of the inputs
+            self.call(self.nothing)
+
+    def call(self, dx: tuple[Any, ...]) -> tuple[Any, ...]:
+        for hook in self.hooks:
+            replaced = hook(self.module, dx, self.dy)
+            if replaced is not None:
+                new = replaced if isinstance(replaced, tuple) else (replaced,)
+                if len(new) != len(dx):
+                    raise ShapeError(
+                        f"{type(self.module).__name__}: expected a backward hook to return {len(dx)} gradients, one "
+                        f"for each positional input; got {len(new)}."
+                    )
+                dx = new
+        return dx
+
+
+class _Inputs(Function):
+    """The inputs as they are; their gradients go through the hooks."""
+
+    @staticmethod
+    def forward(ctx: Any, watch: _Watch, *inputs: Any) -> Any:
+        ctx.watch = watch
+        return inputs
+
+    @staticmethod
+    def backward(ctx: Any, *dx: Any) -> Any:
+        wanted = ctx.needs_input_grad[1:]
+        seen = tuple(g if need else None for g, need in zip(dx, wanted, strict=True))
+        return (None, *ctx.watch.call(seen))
+
+
+class _Outputs(Function):
+    """The outputs as they are; their gradients are noted."""
+
+    @staticmethod
+    def forward(ctx: Any, watch: _Watch, *outputs: Any) -> Any:
+        ctx.watch = watch
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *dy: Any) -> Any:
+        ctx.watch.outputs_known(dy)
+        return (None, *dy)
+
+
+def watched_forward(module: Any, hooks: dict[int, Hook], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``module.forward``, with backward hooks on the tensors that go in by position and come out."""
+    watch = _Watch(module, tuple(hooks.values()), args)
+    result = module.forward(*(_Inputs.apply(watch, *args) if args else ()), **kwargs)
+    if isinstance(result, tuple):
+        return _Outputs.apply(watch, *result)
+    return _Outputs.apply(watch, result)[0]

@@ -1,13 +1,15 @@
-"""Sequential and ModuleList."""
+"""Sequential, ModuleList, ModuleDict and ParameterList."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
+from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn.fusion import plan
 from gpunn.nn.module import Module
+from gpunn.nn.parameter import Parameter
 
 
 class _Container(Module):
@@ -104,6 +106,108 @@ class ModuleList(_Container):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise UsageError("ModuleList: a list cannot be called; loop over its modules, or use Sequential.")
+
+
+class ModuleDict(Module):
+    """Modules by name, whose parameters belong to the module it is an attribute of.
+
+    Parameters
+    ----------
+    modules : mapping of str to Module, or iterable of pairs, optional
+
+    Examples
+    --------
+    >>> from gpunn import nn
+    >>> heads = nn.ModuleDict({"class": nn.Linear(8, 3), "box": nn.Linear(8, 4)})
+    >>> sorted(heads), heads["box"].out_features, "age" in heads
+    (['box', 'class'], 4, False)
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
+        super().__init__()
+        self.update(modules)
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add modules, replacing those of the same name."""
+        for name, module in modules.items() if isinstance(modules, Mapping) else modules:
+            self[name] = module
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        self.add_module(name, _checked(type(self).__name__, name, module))
+
+    def __getitem__(self, name: str) -> Module:
+        module = self._modules[name]
+        assert module is not None
+        return module
+
+    def __delitem__(self, name: str) -> None:
+        del self._modules[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def keys(self) -> Iterable[str]:
+        """The names, in order."""
+        return self._modules.keys()
+
+    def values(self) -> Iterable[Any]:
+        """The modules, in order."""
+        return self._modules.values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Pairs of name and module, in order."""
+        return self._modules.items()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise UsageError("ModuleDict: it cannot be called; call one of its modules.")
+
+
+class ParameterList(Module):
+    """Parameters in order, which belong to the module it is an attribute of.
+
+    Parameters
+    ----------
+    values : iterable of Parameter or Tensor, optional
+        Tensors become parameters.
+    """
+
+    def __init__(self, values: Iterable[Tensor] = ()) -> None:
+        super().__init__()
+        for value in values:
+            self.append(value)
+
+    def append(self, value: Tensor) -> ParameterList:
+        """Add a parameter at the end; returns itself."""
+        if not isinstance(value, Tensor):
+            raise UsageError(f"ParameterList: expected parameters or tensors; got {type(value).__name__}.")
+        parameter = value if isinstance(value, Parameter) else Parameter(value)
+        self.register_parameter(str(len(self)), parameter)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter(self.parameters(recurse=False))
+
+    def __getitem__(self, index: int) -> Parameter:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"ParameterList: no parameter {index}; there are {len(self)}.")
+        found = self._parameters[str(index % len(self))]
+        assert found is not None
+        return found
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise UsageError("ParameterList: a list cannot be called; use its parameters.")
+
+    def extra_repr(self) -> str:
+        return "\n".join(f"({name}): Parameter {tuple(p.shape)}" for name, p in self.named_parameters())
 
 
 def _checked(container: str, name: Any, module: Any) -> Module:

@@ -1,14 +1,21 @@
-"""Flatten: from images to rows."""
+"""Flatten and Unflatten: from images to rows and back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gpunn._tensor import Tensor
 from gpunn.nn.module import Module
-from gpunn.ops.shape import flatten
+from gpunn.ops.shape import flatten, unflatten
 
 
 class Flatten(Module):
     """Merge axes ``start_dim`` to ``end_dim`` into one, in logical (N, C, H, W) order.
+
+    Parameters
+    ----------
+    start_dim, end_dim : int
+        First and last axis to merge.
 
     Shape
     -----
@@ -34,3 +41,39 @@ class Flatten(Module):
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """Split axis ``dim`` into several, in logical (N, C, H, W) order; the opposite of :class:`Flatten`.
+
+    Parameters
+    ----------
+    dim : int
+        The axis.
+    unflattened_size : sequence of int
+        The new lengths; one may be -1.
+
+    Shape
+    -----
+    x : (N, C H W);  y : (N, C, H, W) for ``Unflatten(1, (C, H, W))``
+
+    Raises
+    ------
+    ShapeError
+        If the lengths do not multiply to that of the axis.
+
+    References
+    ----------
+    Lecture topic L16.
+    """
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        super().__init__()
+        self.dim = dim
+        self.unflattened_size = tuple(unflattened_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return unflatten(x, self.dim, self.unflattened_size)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

@@ -1,12 +1,90 @@
 """The ops under the names of ``torch.nn.functional``."""
 
+from gpunn.ops.absolute_relu import absolute_relu
+from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
+from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
+from gpunn.ops.adaptive_max_pool2d import adaptive_max_pool2d
+from gpunn.ops.avg_pool1d import avg_pool1d
+from gpunn.ops.avg_pool2d import avg_pool2d
 from gpunn.ops.batch_norm import batch_norm
+from gpunn.ops.binary_cross_entropy import binary_cross_entropy
+from gpunn.ops.binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
+from gpunn.ops.conv1d import conv1d
 from gpunn.ops.conv2d import conv2d
 from gpunn.ops.dropout import dropout
+from gpunn.ops.elu import elu
+from gpunn.ops.gelu import gelu
+from gpunn.ops.hardtanh import hardtanh, relu6
+from gpunn.ops.huber_loss import huber_loss
+from gpunn.ops.l1_loss import l1_loss
+from gpunn.ops.layer_norm import layer_norm
+from gpunn.ops.leaky_relu import leaky_relu
 from gpunn.ops.linear import linear
+from gpunn.ops.locally_connected1d import locally_connected1d
+from gpunn.ops.locally_connected2d import locally_connected2d
+from gpunn.ops.log_softmax import log_softmax
+from gpunn.ops.logsigmoid import logsigmoid
+from gpunn.ops.max_pool1d import max_pool1d
 from gpunn.ops.max_pool2d import max_pool2d
+from gpunn.ops.maxout import maxout
+from gpunn.ops.mse_loss import mse_loss
+from gpunn.ops.nll_loss import nll_loss
+from gpunn.ops.pad import pad
+from gpunn.ops.prelu import prelu
+from gpunn.ops.probability_cross_entropy import probability_cross_entropy
 from gpunn.ops.relu import relu
 from gpunn.ops.shape import flatten
+from gpunn.ops.sigmoid import sigmoid
+from gpunn.ops.silu import silu
+from gpunn.ops.smooth_l1_loss import smooth_l1_loss
+from gpunn.ops.softmax import softmax
 from gpunn.ops.softmax_cross_entropy import cross_entropy
+from gpunn.ops.softplus import softplus
+from gpunn.ops.step import step
+from gpunn.ops.tanh import tanh
 
-__all__ = ["batch_norm", "conv2d", "cross_entropy", "dropout", "flatten", "linear", "max_pool2d", "relu"]
+__all__ = [
+    "absolute_relu",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "conv1d",
+    "conv2d",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "flatten",
+    "gelu",
+    "hardtanh",
+    "huber_loss",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "locally_connected1d",
+    "locally_connected2d",
+    "log_softmax",
+    "logsigmoid",
+    "max_pool1d",
+    "max_pool2d",
+    "maxout",
+    "mse_loss",
+    "nll_loss",
+    "pad",
+    "prelu",
+    "probability_cross_entropy",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "step",
+    "tanh",
+]

@@ -43,4 +43,5 @@ def _fuses(first: Module, second: Module) -> bool:
 
 
 def _is_plain(module: Module) -> bool:
-    return not module._forward_hooks and "forward" not in module.__dict__
+    hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+    return not hooked and "forward" not in module.__dict__

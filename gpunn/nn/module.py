@@ -17,7 +17,7 @@ from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError, module_stack
-from gpunn.nn._hooks import Hook, RemovableHandle
+from gpunn.nn._hooks import Hook, RemovableHandle, before_forward, watched_forward
 from gpunn.nn._moving import move
 from gpunn.nn._state import LoadReport, load
 from gpunn.nn.parameter import Parameter
@@ -38,6 +38,8 @@ class Module:
 
     Examples
     --------
+    >>> import gpunn
+    >>> from gpunn import nn
     >>> class Net(nn.Module):
     ...     def __init__(self):
     ...         super().__init__()
@@ -45,15 +47,18 @@ class Module:
     ...
     ...     def forward(self, x):
     ...         return self.fc(x)
+    >>> Net()(gpunn.ones(3, 4)).shape
+    (3, 2)
+    >>> [name for name, _ in Net().named_parameters()]
+    ['fc.weight', 'fc.bias']
     """
 
     training: bool
 
     def __init__(self) -> None:
         # Straight into __dict__: __setattr__ looks into these.
-        self.__dict__.update(
-            training=True, _parameters={}, _buffers={}, _transient=set(), _modules={}, _forward_hooks={}
-        )
+        self.__dict__.update(training=True, _parameters={}, _buffers={}, _transient=set(), _modules={})
+        self.__dict__.update(_forward_pre_hooks={}, _forward_hooks={}, _backward_hooks={})
 
     # -- calling -----------------------------------------------------------------------------
 
@@ -70,7 +75,12 @@ class Module:
                 step.note_module(self)
         running.append(self)
         try:
-            result = self.forward(*args, **kwargs)
+            if self._forward_pre_hooks:
+                args = before_forward(self, self._forward_pre_hooks, args)
+            if self._backward_hooks:
+                result = watched_forward(self, self._backward_hooks, args, kwargs)
+            else:
+                result = self.forward(*args, **kwargs)
             for hook in tuple(self._forward_hooks.values()):
                 replaced = hook(self, args, result)
                 if replaced is not None:
@@ -78,6 +88,21 @@ class Module:
         finally:
             running.pop()
         return result
+
+    def register_forward_pre_hook(self, hook: Hook) -> RemovableHandle:
+        """Call ``hook(module, args)`` before every forward, with the positional arguments as a tuple.
+
+        What it returns, unless None, replaces them: a tuple, or one value for a tuple of one.
+        """
+        return RemovableHandle(self._forward_pre_hooks, hook)
+
+    def register_full_backward_hook(self, hook: Hook) -> RemovableHandle:
+        """Call ``hook(module, grad_input, grad_output)`` when the gradients of the inputs are known.
+
+        Both are tuples: of the positional inputs (None where no gradient is wanted), and of the outputs. What it
+        returns, unless None, replaces the gradients of the inputs. The module's outputs must be tensors.
+        """
+        return RemovableHandle(self._backward_hooks, hook)
 
     def register_forward_hook(self, hook: Hook) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after every forward.
@@ -227,6 +252,34 @@ class Module:
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """Buffers, each once."""
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def get_submodule(self, target: str) -> Module:
+        """The inner module of a dotted name; this one for "".
+
+        Raises
+        ------
+        AttributeError
+            If there is none, as in PyTorch.
+        """
+        return self._at(target, Module)
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of a dotted name; AttributeError if there is none."""
+        return self._at(target, Parameter)
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of a dotted name; AttributeError if there is none."""
+        return self._at(target, Tensor)
+
+    def _at(self, target: str, kind: type) -> Any:
+        found: Any = self
+        for name in target.split(".") if target else ():
+            found = getattr(found, name)
+        if not isinstance(found, kind):
+            raise AttributeError(
+                f"{type(self).__name__}: '{target}' is a {type(found).__name__}, not a {kind.__name__}"
+            )
+        return found
 
     def apply(self: Self, fn: Callable[[Module], Any]) -> Self:
         """Call ``fn`` with every inner module, then with this one; returns itself."""

@@ -1,4 +1,4 @@
-"""Views and reorderings: reshape, flatten, transpose (``kernels/transpose.cu``).
+"""The same elements in another shape: reshape and its relatives (``kernels/transpose.cu``).
 
 A reshape works on elements in logical order, so that weights agree with PyTorch's; for an image
 stored channels last that is a copy, and its gradient is copied back.
@@ -7,7 +7,7 @@ stored channels last that is a copy, and its gradient is copied back.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,15 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, where
-from gpunn.launcher import KernelSource, c_type, ceil_div
+from gpunn.launcher import KernelSource, address_of, c_type, ceil_div
+from gpunn.ops.reduce import axes_of
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
 SOURCE = KernelSource("transpose.cu", REAL=("float", "double"))
+
+
+# -- primitives -----------------------------------------------------------------------------------
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -48,33 +52,82 @@ def _(device: Device, x: Any) -> Any:
     return y
 
 
+def _permute_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    x = rng.standard_normal((2, 3, 1, 5)).astype(np.float32)
+    made = [{"x": x, "axes": a} for a in ((0, 1, 2, 3), (3, 1, 0, 2), (0, 2, 1, 3))]
+    made += [{"x": np.arange(6).reshape(1, 2, 3), "axes": (0, 2, 1)}, {"x": rng.random((3, 0)), "axes": (1, 0)}]
+    return [*made, {"x": rng.random((2, 3, 2, 3, 2)), "axes": (4, 0, 2, 1, 3)}]
+
+
+@primitive(examples=_permute_examples, returns=("y",))
+def permute_axes(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """y with the axes of x in the order ``axes``, as a copy."""
+    return x.transpose(axes).copy(order="C")
+
+
+# -- memory order ---------------------------------------------------------------------------------
+
+
+def reordered(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
+    """A contiguous array with the axes of x in the order ``axes``: x's own memory where that is the same order."""
+    shape = tuple(x.shape[a] for a in axes)
+    # Axes of 1 are anywhere; neighbours that stay neighbours are one axis.
+    runs: list[list[int]] = []
+    for a in axes:
+        if x.shape[a] == 1:
+            continue
+        if runs and all(x.shape[b] == 1 for b in range(runs[-1][-1] + 1, a)) and a > runs[-1][-1]:
+            runs[-1].append(a)
+        else:
+            runs.append([a])
+    order = sorted(range(len(runs)), key=lambda i: runs[i][0])
+    folded = [math.prod(x.shape[a] for a in runs[i]) for i in order]
+    turn = [order.index(i) for i in range(len(runs))]
+    if turn == sorted(turn):
+        return x.reshape(shape)
+    # Floating matrices have a kernel.
+    if x.dtype.kind == "f" and turn in ([1, 0], [0, 2, 1]):
+        return batched_transpose(device, x.reshape([1, *folded][-3:])).reshape(shape)
+    return permute_axes(device, x.reshape(folded), tuple(turn)).reshape(shape)
+
+
 def to_logical_order(device: Device, x: Any) -> Any:
     """A contiguous array in logical order, (N, C, H, W), from a physical 4-d one; else as it is."""
-    if x.ndim != 4:
-        return x
-    n, h, w, c = x.shape
-    if c == 1 or h * w == 1:
-        return x.reshape(n, c, h, w)  # the same bytes in both orders
-    return batched_transpose(device, x.reshape(n, h * w, c)).reshape(n, c, h, w)
+    return reordered(device, x, (0, 3, 1, 2)) if x.ndim == 4 else x
 
 
 def to_physical_order(device: Device, x: Any) -> Any:
     """The inverse of :func:`to_logical_order`: from contiguous (N, C, H, W) to (N, H, W, C)."""
-    if x.ndim != 4:
-        return x
-    n, c, h, w = x.shape
-    if c == 1 or h * w == 1:
-        return x.reshape(n, h, w, c)
-    return batched_transpose(device, x.reshape(n, c, h * w)).reshape(n, h, w, c)
+    return reordered(device, x, (0, 2, 3, 1)) if x.ndim == 4 else x
 
 
-def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
+def record_reordered(op: str, x: Tensor, turned: Callable[[Any], Any], back: Callable[[Any], Any]) -> Tensor:
+    """Put ``turned(physical x)`` on the tape: the same elements in another order, ``back`` its inverse.
+
+    Where the memory stays as it is, so does its version: writing to one in place is seen by the other's backward.
+    """
+    source = x._physical
+    y = turned(source)
+    shared = address_of(y) == address_of(source)
+    result = record(op, y, x.device, (x,), lambda dy, needs: (back(dy),), passes_on=shared)
+    if shared:
+        result._version = x._version
+    return result
+
+
+# -- public ops -----------------------------------------------------------------------------------
+
+
+def reshape(x: Tensor, shape: int | Sequence[int]) -> Tensor:
     """The elements of x in logical order in another shape.
+
+    Shares x's memory where the order in memory stays the same, which is not so for most images (they lie
+    channels last).
 
     Parameters
     ----------
     x : Tensor
-    shape : sequence of int
+    shape : int or sequence of int
         With x's number of elements; one length may be -1.
 
     Raises
@@ -82,40 +135,127 @@ def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
     ShapeError
         If the sizes do not agree.
     """
-    new = _resolve(x, tuple(int(n) for n in shape))
+    return _reshape("reshape", x, shape)
+
+
+def _reshape(op: str, x: Tensor, shape: int | Sequence[int]) -> Tensor:
+    lengths = (shape,) if isinstance(shape, int | np.integer) else shape
+    new = _resolve(op, x, tuple(int(n) for n in lengths))
     device, old = x.device, x.shape
-    y = to_physical_order(device, to_logical_order(device, x._physical).reshape(new))
 
-    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        return (to_physical_order(device, to_logical_order(device, dy).reshape(old)),)
+    def changed(array: Any, to: tuple[int, ...]) -> Any:
+        return to_physical_order(device, to_logical_order(device, array).reshape(to))
 
-    return record("reshape", y, device, (x,), backward, passes_on=True)
+    return record_reordered(op, x, lambda a: changed(a, new), lambda dy: changed(dy, old))
 
 
-def _resolve(x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _resolve(op: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
     known = math.prod(n for n in shape if n != -1)
+    wanted = shape
     if shape.count(-1) == 1 and known and x.numel() % known == 0:
-        shape = tuple(x.numel() // known if n == -1 else n for n in shape)
-    if -1 in shape or math.prod(shape) != x.numel():
-        raise ShapeError(f"{where('reshape')}: cannot make shape {shape} of {x.shape} with {x.numel()} elements.")
-    return shape
+        wanted = tuple(x.numel() // known if n == -1 else n for n in shape)
+    if any(n < 0 for n in wanted) or math.prod(wanted) != x.numel():
+        raise ShapeError(f"{where(op)}: cannot make shape {shape} of {x.shape} with {x.numel()} elements.")
+    return wanted
 
 
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Merge axes ``start_dim`` to ``end_dim`` into one, in logical order; PyTorch's ``flatten``."""
-    first, last = start_dim % max(x.ndim, 1), end_dim % max(x.ndim, 1)
-    if first > last or not -max(x.ndim, 1) <= start_dim < max(x.ndim, 1):
+    """Merge axes ``start_dim`` to ``end_dim`` into one, in logical order.
+
+    Parameters
+    ----------
+    x : Tensor
+    start_dim, end_dim : int
+        First and last axis to merge.
+
+    Raises
+    ------
+    UsageError
+        If x does not have these axes, or the first comes after the last.
+
+    References
+    ----------
+    Lecture topic L16.
+    """
+    count = max(x.ndim, 1)
+    first, last = start_dim % count, end_dim % count
+    if first > last or any(not -count <= a < count for a in (start_dim, end_dim)):
         raise UsageError(f"{where('flatten')}: axes {start_dim} to {end_dim} do not exist in shape {x.shape}.")
-    return reshape(x, (*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
+    return _reshape("flatten", x, (*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
 
 
-def transpose(x: Tensor) -> Tensor:
-    """The transpose of a matrix, contiguous."""
-    if x.ndim != 2:
-        raise ShapeError(f"{where('T')}: expected a matrix; got shape {x.shape}.")
-    device = x.device
+def ravel(x: Tensor) -> Tensor:
+    """All elements in logical order, as one axis.
 
-    def turned(a: Any) -> Any:
-        return batched_transpose(device, a.reshape(1, *a.shape)).reshape(a.shape[::-1])
+    Parameters
+    ----------
+    x : Tensor
+    """
+    return _reshape("ravel", x, (-1,) if x.numel() else (0,))
 
-    return record("transpose", turned(x._physical), device, (x,), lambda dy, needs: (turned(dy),))
+
+def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """Split axis ``dim`` into several, of lengths ``sizes``.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int
+        The axis.
+    sizes : sequence of int
+        Their product is its length; one may be -1.
+
+    Raises
+    ------
+    ShapeError
+        If it is not.
+    """
+    sizes = tuple(int(n) for n in sizes)
+    if not x.ndim:
+        raise ShapeError(f"{where('unflatten')}: expected an axis to split; a number has none.")
+    (axis,) = axes_of("unflatten", x, dim)
+    length, known = x.shape[axis], math.prod(n for n in sizes if n != -1)
+    if sizes.count(-1) == 1 and known and length % known == 0:
+        sizes = tuple(length // known if n == -1 else n for n in sizes)
+    if not sizes or any(n < 0 for n in sizes) or math.prod(sizes) != length:
+        raise ShapeError(
+            f"{where('unflatten')}: cannot split axis {dim} of {x.shape}, of length {length}, into {sizes}."
+        )
+    return _reshape("unflatten", x, (*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
+
+
+def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+    """Leave out axes of length 1.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int or sequence of int, optional
+        Only these; those of another length stay. All if None.
+    """
+    if dim is not None and not isinstance(dim, int) and not len(dim):
+        axes: tuple[int, ...] = ()
+    else:
+        axes = axes_of("squeeze", x, dim)
+    return _reshape("squeeze", x, [n for a, n in enumerate(x.shape) if n != 1 or a not in axes])
+
+
+def unsqueeze(x: Tensor, dim: int) -> Tensor:
+    """A new axis of length 1.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int
+        Where it will be.
+
+    Raises
+    ------
+    UsageError
+        If ``dim`` is not an axis of the result.
+    """
+    count = x.ndim + 1
+    if not -count <= dim < count:
+        raise UsageError(f"{where('unsqueeze')}: dim: expected -{count} to {count - 1} for shape {x.shape}; got {dim}.")
+    at = dim % count
+    return _reshape("unsqueeze", x, (*x.shape[:at], 1, *x.shape[at:]))

@@ -1,0 +1,217 @@
+"""Padding layers: a frame of zeros, of a constant, of reflections or of copies of the border."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from gpunn._tensor import Tensor
+from gpunn.errors import UsageError
+from gpunn.nn.module import Module
+from gpunn.ops.pad import pad
+
+Sides = int | Sequence[int]
+
+
+class _Padding(Module):
+    """What the padding layers share: ``padding`` for the last ``axes`` axes, and the mode."""
+
+    axes: ClassVar[int] = 2
+    mode: ClassVar[str] = "constant"
+
+    def __init__(self, padding: Sides) -> None:
+        super().__init__()
+        name, count = type(self).__name__, 2 * self.axes
+        sides = tuple(padding) if isinstance(padding, Sequence) else (padding,) * count
+        if len(sides) != count or not all(isinstance(n, int) for n in sides):
+            names = ("left", "right", "top", "bottom")[:count]
+            raise UsageError(f"{name}: padding: expected a whole number or ({', '.join(names)}); got {padding!r}.")
+        self.padding = sides
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pad(x, self.padding, self.mode)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class ZeroPad1d(_Padding):
+    """A frame of zeros around sequences.
+
+    Parameters
+    ----------
+    padding : int or (int, int)
+        All sides, or left, right; negative numbers cut off.
+
+    Shape
+    -----
+    x : (N, C, L) or (C, L);  y : with length L + left + right
+
+    Raises
+    ------
+    UsageError
+        If ``padding`` is neither.
+    ShapeError
+        If x has too few axes, or less than is to be cut off.
+
+    References
+    ----------
+    Lecture topic L16.
+    """
+
+    axes = 1
+
+
+class ZeroPad2d(_Padding):
+    """A frame of zeros around images.
+
+    Parameters
+    ----------
+    padding : int or (int, int, int, int)
+        All sides, or left, right, top, bottom; negative numbers cut off.
+
+    Shape
+    -----
+    x : (N, C, H, W) or (C, H, W);  y : with H + top + bottom rows and W + left + right columns
+
+    Raises
+    ------
+    UsageError
+        If ``padding`` is neither.
+    ShapeError
+        If x has too few axes, or less than is to be cut off.
+
+    References
+    ----------
+    Lecture topic L16.
+    """
+
+
+class ConstantPad1d(_Padding):
+    """A frame of a constant around sequences.
+
+    Parameters
+    ----------
+    padding : int or (int, int)
+        All sides, or left, right; negative numbers cut off.
+    value : float
+        The constant.
+
+    Shape
+    -----
+    x : (N, C, L) or (C, L);  y : with length L + left + right
+
+    Raises
+    ------
+    UsageError
+        If ``padding`` is neither.
+    ShapeError
+        If x has too few axes, or less than is to be cut off.
+
+    References
+    ----------
+    Lecture topic L16.
+    """
+
+    axes = 1
+
+    def __init__(self, padding: Sides, value: float) -> None:
+        super().__init__(padding)
+        self.value = value
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pad(x, self.padding, value=self.value)
+
+    def extra_repr(self) -> str:
+        return f"padding={self.padding}, value={self.value}"
+
+
+class ConstantPad2d(_Padding):
+    """A frame of a constant around images.
+
+    Parameters
+    ----------
+    padding : int or (int, int, int, int)
+        All sides, or left, right, top, bottom; negative numbers cut off.
+    value : float
+        The constant.
+
+    Shape
+    -----
+    x : (N, C, H, W) or (C, H, W);  y : with H + top + bottom rows and W + left + right columns
+
+    Raises
+    ------
+    UsageError
+        If ``padding`` is neither.
+    ShapeError
+        If x has too few axes, or less than is to be cut off.
+
+    References
+    ----------
+    Lecture topic L16.
+    """
+
+    def __init__(self, padding: Sides, value: float) -> None:
+        super().__init__(padding)
+        self.value = value
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pad(x, self.padding, value=self.value)
+
+    def extra_repr(self) -> str:
+        return f"padding={self.padding}, value={self.value}"
+
+
+class ReflectionPad2d(_Padding):
+    """A frame around images that mirrors them at their border, which is not repeated.
+
+    Parameters
+    ----------
+    padding : int or (int, int, int, int)
+        All sides, or left, right, top, bottom; negative numbers cut off.
+
+    Shape
+    -----
+    x : (N, C, H, W) or (C, H, W);  y : with H + top + bottom rows and W + left + right columns
+
+    Raises
+    ------
+    UsageError
+        If ``padding`` is neither.
+    ShapeError
+        If x has too few axes, or is too small to mirror.
+
+    References
+    ----------
+    Lecture topic L16.
+    """
+
+    mode = "reflect"
+
+
+class ReplicationPad2d(_Padding):
+    """A frame around images that repeats their border.
+
+    Parameters
+    ----------
+    padding : int or (int, int, int, int)
+        All sides, or left, right, top, bottom; negative numbers cut off.
+
+    Shape
+    -----
+    x : (N, C, H, W) or (C, H, W);  y : with H + top + bottom rows and W + left + right columns
+
+    Raises
+    ------
+    UsageError
+        If ``padding`` is neither.
+    ShapeError
+        If x has too few axes, or nothing to repeat.
+
+    References
+    ----------
+    Lecture topic L16.
+    """
+
+    mode = "replicate"

@@ -1,0 +1,253 @@
+"""Reading and writing parts of arrays: the primitives behind ``t[...]``, ``gather``, ``cat`` and ``split``.
+
+Several elements of a result may be one element of the input; their gradients are then added in a fixed order,
+without atomics: sorted by place, and within a place added pairwise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpunn._layout import logical, physical, physical_axes, physical_shape
+from gpunn.primitive import primitive
+
+Key = tuple[Any, ...]
+
+
+# -- slices ---------------------------------------------------------------------------------------
+
+
+def _keys() -> list[tuple[tuple[int, ...], Key]]:
+    return [
+        ((2, 3, 4, 5), (slice(None), slice(None), slice(0, None, 2), slice(1, 4))),
+        ((2, 3, 4, 5), (0, slice(None), 1, None)),
+        ((2, 3), (slice(1, 2), slice(None))),
+        ((0, 3), (slice(None), slice(2, 9))),
+        ((5,), (3,)),
+        ((), ()),
+    ]
+
+
+def _take_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = [{"x": np.asarray(rng.standard_normal(shape), np.float32), "key": key} for shape, key in _keys()]
+    return [*made, {"x": np.arange(4), "key": (slice(0, 3, 2),)}]
+
+
+@primitive(examples=_take_examples, returns=("y",))
+def take_slice(xp: Any, x: Any, key: Key) -> Any:
+    """y = x[key], of numbers, slices and None; logical in, physical out, always a copy."""
+    y = xp.asarray(x[key])
+    return (y.transpose(0, 2, 3, 1) if y.ndim == 4 else y).copy(order="C")
+
+
+def _put_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"dy": np.asarray(np.ones(s)[k], np.float32), "shape": s, "key": k} for s, k in _keys()]
+
+
+@primitive(examples=_put_examples, returns=("dx",))
+def put_slice(xp: Any, dy: Any, shape: tuple[int, ...], key: Key) -> Any:
+    """dx = 0 of a logical ``shape`` but for dx[key] = dy; logical in, physical out."""
+    dx = xp.zeros(physical_shape(shape), dy.dtype)
+    logical(dx)[key] = dy
+    return dx
+
+
+def _set_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = [{"target": np.zeros(s, np.float32), "value": np.float32(2), "key": k} for s, k in _keys()]
+    return [*made, {"target": np.zeros((2, 3)), "value": np.arange(3), "key": (1,)}]
+
+
+@primitive(examples=_set_examples, returns=(), mutates=("target",))
+def set_slice(xp: Any, target: Any, value: Any, key: Key) -> None:
+    """target[key] = value, in place, of a logical array."""
+    target[key] = value
+
+
+# -- index arrays ---------------------------------------------------------------------------------
+
+
+def _index_cases() -> list[dict[str, Any]]:
+    i, j = np.array([2, 0, 2, 1, 2]), np.array([[0, 1], [3, 0]])
+    return [
+        {"shape": (3, 4), "indices": [i], "axes": (0,), "at": 0},
+        {"shape": (2, 3, 4, 5), "indices": [i], "axes": (1,), "at": 1},
+        {"shape": (3, 2, 2, 3), "indices": [i], "axes": (0,), "at": 0},
+        {"shape": (2, 3, 4, 5), "indices": [j], "axes": (2,), "at": 2},
+        {"shape": (3, 4, 2), "indices": [np.array([[1], [2]]), j], "axes": (0, 1), "at": 0},
+        {"shape": (3, 2, 4), "indices": [np.array([1, 2]), j], "axes": (0, 2), "at": 0},
+        {"shape": (3, 2), "indices": [i[:0]], "axes": (0,), "at": 0},
+        {"shape": (0, 2), "indices": [i[:0]], "axes": (0,), "at": 0},
+    ]
+
+
+def _take_at_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"x": rng.standard_normal(c.pop("shape")).astype(np.float32), **c} for c in _index_cases()]
+
+
+@primitive(examples=_take_at_examples, returns=("y",))
+def take_at(xp: Any, x: Any, indices: list[Any], axes: tuple[int, ...], at: int) -> Any:
+    """The elements of x whose places along ``axes`` are ``indices``, which broadcast together and are not negative.
+
+    Their common shape becomes the result's axes from ``at`` on; logical in, physical out.
+    """
+    images = _are_images(x.shape, indices)
+    if images:  # the layout stays: no copy but the result
+        x, axes = x.transpose(0, 2, 3, 1), physical_axes(axes, 4)
+        return xp.ascontiguousarray(xp.take(x, indices[0], axis=axes[0]))
+    others = [a for a in range(x.ndim) if a not in axes]
+    moved = x.transpose(*others[:at], *axes, *others[at:])
+    return physical(xp.asarray(moved[(slice(None),) * at + tuple(indices)]))
+
+
+def _are_images(shape: tuple[int, ...], indices: list[Any]) -> bool:
+    """Whether one axis of images is indexed, and images come out."""
+    return len(shape) == 4 and len(indices) == 1 and indices[0].ndim == 1
+
+
+def _add_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for case in _index_cases():
+        y = take_at.plain(np, np.zeros(case["shape"], np.float32), case["indices"], case["axes"], case["at"])
+        dy = rng.standard_normal(logical(y).shape)
+        made.append({"dy": dy.astype(np.float32), "unique": False, **case})
+    once = {"shape": (4,), "indices": [np.array([2, 1])], "axes": (0,), "at": 0}
+    many = {"shape": (2,), "indices": [rng.integers(0, 2, 1000)], "axes": (0,), "at": 0}
+    return [
+        *made,
+        {"dy": np.array([np.nan, np.inf]), "unique": True, **once},
+        {"dy": rng.random(1000), "unique": False, **many},
+    ]
+
+
+@primitive(examples=_add_examples, returns=("dx",))
+def add_at(
+    xp: Any, dy: Any, indices: list[Any], axes: tuple[int, ...], at: int, shape: tuple[int, ...], unique: bool
+) -> Any:
+    """The gradient of :func:`take_at`: dx of a logical ``shape``, to each element the sum of all dy that came from it.
+
+    ``unique`` promises that no place comes twice. Logical in, physical out.
+    """
+    images = _are_images(shape, indices)
+    if images:
+        dy, shape, axes = dy.transpose(0, 2, 3, 1), physical_shape(shape), physical_axes(axes, 4)
+        at = axes[0]
+    others, lengths = [a for a in range(len(shape)) if a not in axes], [shape[a] for a in axes]
+    flat, common = _flat_places(xp, indices, lengths), np.broadcast_shapes(*(i.shape for i in indices))
+    rest = [shape[a] for a in others]
+    rows = _index_first(dy, at, len(common)).reshape(flat.size, math.prod(rest))
+    if not unique:
+        rows, flat = _grouped_sums(xp, rows, flat)
+    sums = xp.zeros((math.prod(lengths), math.prod(rest)), dy.dtype)
+    sums[flat] = rows
+    order = [*axes, *others]
+    dx = sums.reshape(*lengths, *rest).transpose([order.index(a) for a in range(len(shape))])
+    return xp.ascontiguousarray(dx) if images else physical(dx)
+
+
+def _index_first(y: Any, at: int, count: int) -> Any:
+    """The axes that came from indices in front."""
+    return y.transpose(*range(at, at + count), *range(at), *range(at + count, y.ndim))
+
+
+def _flat_places(xp: Any, indices: list[Any], lengths: list[int]) -> Any:
+    """One number for each tuple of places, in C order."""
+    flat = indices[0]
+    for index, length in zip(indices[1:], lengths[1:], strict=True):
+        flat = flat * length + index
+    return xp.asarray(flat).reshape(-1)
+
+
+def _sorted_places(xp: Any, flat: Any) -> tuple[Any, Any]:
+    """The order that sorts ``flat``, equal ones as they come, and where in it each new value starts."""
+    order = xp.argsort(flat * flat.size + xp.arange(flat.size))  # no two equal: any sort gives this order
+    places = flat[order]
+    first = xp.ones(flat.size, bool)
+    first[1:] = places[1:] != places[:-1]
+    return order, first
+
+
+def _grouped_sums(xp: Any, rows: Any, flat: Any) -> tuple[Any, Any]:
+    """The sum of all rows of one place, and the places, each once."""
+    if flat.size < 2:
+        return rows, flat
+    order, first = _sorted_places(xp, flat)
+    starts = xp.nonzero(first)[0]
+    if len(starts) == len(flat):
+        return rows, flat
+    rank = xp.arange(len(flat)) - starts[xp.cumsum(first.astype(np.int64)) - 1]  # its number within the place
+    rows, most = rows[order], int(rank.max())
+    while most:  # neighbours are added, which halves the rows of each place
+        odd = xp.nonzero(rank % 2 == 1)[0]
+        rows[odd - 1] += rows[odd]
+        even = xp.nonzero(rank % 2 == 0)[0]
+        rows, rank, most = rows[even], rank[even] // 2, most // 2
+    return rows, flat[order][starts]
+
+
+def _set_at_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    twice = {"indices": [np.array([2, 0, 2])], "axes": (0,), "at": 0}
+    return [
+        {"target": np.zeros((3, 4)), "value": np.float32(1), "key": (slice(None), slice(1, 3)), **twice},
+        {"target": np.zeros(3, np.float32), "value": np.array([1, 2, 3]), "key": (slice(None),), **twice},
+        {"target": np.zeros((2, 3)), "value": rng.random((2, 1)), "key": (), "indices": [np.array([0, 2])]}
+        | {"axes": (1,), "at": 1},
+        {"target": np.zeros((2, 3)), "value": rng.random(0), "key": (), "indices": [np.zeros(0, int)]}
+        | {"axes": (1,), "at": 1},
+    ]
+
+
+@primitive(examples=_set_at_examples, returns=(), mutates=("target",))
+def set_at(xp: Any, target: Any, value: Any, key: Key, indices: list[Any], axes: tuple[int, ...], at: int) -> None:
+    """target[key] at ``indices`` along ``axes`` = value, in place, of a logical array; of several the last counts."""
+    target = target[key]
+    others = [a for a in range(target.ndim) if a not in axes]
+    if value.ndim == 0:
+        target.transpose(*others[:at], *axes, *others[at:])[(slice(None),) * at + tuple(indices)] = value
+        return
+    common, rest = np.broadcast_shapes(*(i.shape for i in indices)), [target.shape[a] for a in others]
+    shape = (*rest[:at], *common, *rest[at:])
+    while value.ndim > len(shape):
+        value = value[0]
+    flat = _flat_places(xp, [xp.broadcast_to(i, common) for i in indices], [target.shape[a] for a in axes])
+    rows = _index_first(xp.broadcast_to(value, shape), at, len(common)).reshape(flat.size, *rest)
+    order, first = _sorted_places(xp, flat)
+    last = xp.ones(flat.size, bool)
+    last[:-1] = first[1:]
+    kept = order[last]
+    target.transpose(*axes, *others)[tuple(xp.broadcast_to(i, common).reshape(-1)[kept] for i in indices)] = rows[kept]
+
+
+# -- questions about indices ----------------------------------------------------------------------
+
+
+def _range_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"index": np.array([[3, -1], [0, 2]])}, {"index": np.array(5)}]
+
+
+@primitive(examples=_range_examples, returns=("range",))
+def index_range(xp: Any, index: Any) -> Any:
+    """The smallest and the largest element, in an array of two."""
+    return xp.stack([index.min(), index.max()])
+
+
+def _wrap_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"index": np.array([3, -1, 0, -4]), "length": 4}]
+
+
+@primitive(examples=_wrap_examples, returns=("index",))
+def wrap_index(xp: Any, index: Any, length: int) -> Any:
+    """Negative places counted from the end."""
+    return xp.where(index < 0, index + length, index)
+
+
+def _nonzero_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"x": rng.random((2, 3, 4, 2)) > 0.5}, {"x": np.array([0.0, np.nan, 2])}, {"x": np.zeros((0, 2), bool)}]
+
+
+@primitive(examples=_nonzero_examples, returns=("places",))
+def nonzero_places(xp: Any, x: Any) -> Any:
+    """places (axes, K): where a logical array is not 0, in logical order, int64."""
+    return xp.stack(xp.nonzero(xp.ascontiguousarray(x))).astype(np.int64, copy=False)

@@ -1,0 +1,156 @@
+"""Joining tensors: along an axis, or along a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import same_device
+from gpunn._layout import logical, physical_axes
+from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, ShapeError, UsageError, where
+from gpunn.ops._scatter import take_slice
+from gpunn.ops.reduce import axes_of
+from gpunn.ops.shape import unsqueeze
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(axis: int, dtype: Any, *shapes: tuple[int, ...]) -> dict[str, Any]:
+        return {"arrays": [rng.standard_normal(s).astype(dtype) for s in shapes], "axis": axis}
+
+    return [
+        case(3, np.float32, (2, 3, 4, 5), (2, 3, 4, 1), (2, 3, 4, 7)),
+        case(0, np.float32, (2, 3), (0, 3), (4, 3)),
+        case(1, np.float64, (5, 1), (5, 1)),
+        case(1, np.float32, (0, 2), (0, 3)),
+        case(0, np.int64, (3,)),
+    ]
+
+
+@primitive(examples=_examples, returns=("y",))
+def join(xp: Any, arrays: list[Any], axis: int) -> Any:
+    """The arrays one after the other along ``axis``."""
+    shape = list(arrays[0].shape)
+    shape[axis] = sum(a.shape[axis] for a in arrays)
+    return xp.concatenate(arrays, axis=axis, out=xp.empty(shape, arrays[0].dtype))
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join tensors along an axis.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        One at least, of one dtype, on one device, of equal lengths but along ``dim``. Of shape (0,) they
+        are left out, as in PyTorch.
+    dim : int
+        The axis.
+
+    Returns
+    -------
+    Tensor
+        Its gradient is cut back into the parts.
+
+    Raises
+    ------
+    UsageError
+        If there are none, or the axis does not exist.
+    ShapeError, DTypeError, DeviceError
+        If they do not go together.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> cat([gpunn.ones(2, 1), gpunn.zeros(2, 2)], 1).tolist()
+    [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
+
+    References
+    ----------
+    Lecture topic L6.
+    """
+    tensors = _check("cat", tensors)
+    joined = [t for t in tensors if t.shape != (0,)] or tensors
+    first = joined[0]
+    if not first.ndim:
+        raise ShapeError(f"{where('cat')}: expected tensors with axes; got a number. Use stack().")
+    (axis,) = axes_of("cat", first, dim)
+    for i, other in enumerate(tensors):
+        if other.shape == (0,) and len(joined) < len(tensors):
+            continue
+        if other.ndim != first.ndim or any(
+            n != m for a, (n, m) in enumerate(zip(other.shape, first.shape, strict=True)) if a != axis
+        ):
+            raise ShapeError(
+                f"{where('cat')}: expected equal lengths along all axes but {axis}; got shapes {first.shape} and "
+                f"{other.shape} (tensor {i})."
+            )
+    (stored,) = physical_axes((axis,), first.ndim)
+    device = first.device
+    y = join(device, [t._physical for t in joined], stored)
+    left_out = [t.shape == (0,) for t in tensors]
+    lengths = [0 if out else t.shape[axis] for out, t in zip(left_out, tensors, strict=True)]
+    edges = [slice(*edge) for edge in pairwise(accumulate(lengths, initial=0))]
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> list[Any]:
+        source, before = logical(dy), (slice(None),) * axis
+        return [
+            None if not need else device.zeros((0,), dy.dtype) if out else take_slice(device, source, (*before, edge))
+            for edge, out, need in zip(edges, left_out, needs, strict=True)
+        ]
+
+    return record("cat", y, device, tensors, backward)
+
+
+concat = concatenate = cat  # PyTorch has all three names
+
+
+def _check(op: str, tensors: Sequence[Tensor]) -> list[Tensor]:
+    found = list(tensors)
+    if not found:
+        raise UsageError(f"{where(op)}: expected at least one tensor; got none.")
+    for i, t in enumerate(found):
+        if not isinstance(t, Tensor):
+            raise DTypeError(f"{where(op)}: expected Tensors; got {type(t).__name__} (number {i}).")
+        if t.dtype != found[0].dtype:
+            raise DTypeError(
+                f"{where(op)}: expected one dtype; got {found[0].dtype} and {t.dtype} (tensor {i}). "
+                "Convert with .to(dtype)."
+            )
+    same_device(where(op), *(t.device for t in found))
+    return found
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join tensors of one shape along a new axis.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        One at least, of one shape and dtype, on one device.
+    dim : int
+        Where the new axis will be.
+
+    Raises
+    ------
+    UsageError
+        If there are none, or the axis cannot be.
+    ShapeError, DTypeError, DeviceError
+        If they do not go together.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> stack([gpunn.tensor([1, 2]), gpunn.tensor([3, 4])], 1).tolist()
+    [[1, 3], [2, 4]]
+    """
+    tensors = _check("stack", tensors)
+    shape = tensors[0].shape
+    for i, t in enumerate(tensors):
+        if t.shape != shape:
+            raise ShapeError(f"{where('stack')}: expected one shape; got {shape} and {t.shape} (tensor {i}).")
+    return cat([unsqueeze(t, dim) for t in tensors], dim)

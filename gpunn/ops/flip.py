@@ -1,0 +1,48 @@
+"""Axes backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn._layout import physical_axes
+from gpunn._tensor import Tensor
+from gpunn.ops.reduce import axes_of
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    x = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    made = [{"x": x, "axes": a} for a in ((), (0,), (0, 2))]
+    return [*made, {"x": np.arange(3), "axes": (0,)}, {"x": np.zeros((0, 2)), "axes": (1,)}]
+
+
+@primitive(examples=_examples, returns=("y",))
+def flip_axes(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """y = x read backwards along ``axes``, as a copy."""
+    turned = tuple(slice(None, None, -1) if a in axes else slice(None) for a in range(x.ndim))
+    return x[turned].copy(order="C")
+
+
+def flip(x: Tensor, dims: int | Sequence[int]) -> Tensor:
+    """x read backwards along ``dims``; a copy.
+
+    Parameters
+    ----------
+    x : Tensor
+    dims : int or sequence of int
+        The axes.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> flip(gpunn.tensor([[1, 2], [3, 4]]), (1,)).tolist()
+    [[2, 1], [4, 3]]
+    """
+    axes = axes_of("flip", x, dims) if isinstance(dims, int) or len(dims) else ()
+    device, stored = x.device, physical_axes(axes, x.ndim)
+    y = flip_axes(device, x._physical, stored)
+    return record("flip", y, device, (x,), lambda dy, needs: (flip_axes(device, dy, stored),))

@@ -1,0 +1,154 @@
+"""Cutting a tensor into several along an axis: split, chunk, unbind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+
+from gpunn import tape
+from gpunn._layout import logical, physical_shape
+from gpunn._tensor import Tensor
+from gpunn.errors import ShapeError, UsageError, where
+from gpunn.ops._scatter import Key, take_slice
+from gpunn.ops.reduce import axes_of
+from gpunn.primitive import primitive
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    x = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    channels: list[Key] = [(slice(None), slice(0, 2)), (slice(None), slice(2, 3))]
+    rows: list[Key] = [(0,), (1,)]
+    made: list[dict[str, Any]] = [
+        {"parts": [x[k] for k in channels], "shape": x.shape, "keys": channels, "dtype": np.float32},
+        {"parts": [None, x[0, 0, 0]], "shape": (2, 5), "keys": rows, "dtype": np.float32},
+    ]
+    halves: list[Key] = [(slice(None), slice(0, 3)), (slice(None), slice(3, 6))]
+    return [*made, {"parts": [None, np.zeros((0, 3))], "shape": (0, 6), "keys": halves, "dtype": np.float64}]
+
+
+@primitive(examples=_examples, returns=("dx",))
+def put_parts(xp: Any, parts: list[Any], shape: tuple[int, ...], keys: list[Key], dtype: Any) -> Any:
+    """dx[key] = part for each of them, 0 where there is none; logical in, physical out."""
+    dx = xp.empty(physical_shape(shape), dtype)
+    view = logical(dx)
+    for key, part in zip(keys, parts, strict=True):
+        view[key] = 0 if part is None else part
+    return dx
+
+
+def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Cut x along an axis into copies.
+
+    Parameters
+    ----------
+    x : Tensor
+    split_size_or_sections : int or sequence of int
+        The length of each part, of which the last may be shorter; or all lengths.
+    dim : int
+        The axis.
+
+    Raises
+    ------
+    ShapeError
+        If the lengths do not add up to the axis.
+    UsageError
+        If the axis does not exist.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> [part.tolist() for part in split(gpunn.arange(5), 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    axis, length = _axis("split", x, dim)
+    if isinstance(split_size_or_sections, int):
+        size = split_size_or_sections
+        if size < 0 or (size == 0 and length):
+            raise ShapeError(f"{where('split')}: expected parts of at least 1; got {size}.")
+        sections = [min(size, length - start) for start in range(0, length, max(size, 1))] or [0]
+    else:
+        sections = [int(n) for n in split_size_or_sections]
+        if any(n < 0 for n in sections) or sum(sections) != length:
+            raise ShapeError(
+                f"{where('split')}: expected lengths that add up to {length}, axis {axis} of {x.shape}; got {sections}."
+            )
+    return _apart("split", x, axis, sections)
+
+
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """Cut x along an axis into at most ``chunks`` parts of one length, the last maybe shorter.
+
+    Parameters
+    ----------
+    x : Tensor
+    chunks : int
+        At least 1.
+    dim : int
+        The axis.
+
+    Raises
+    ------
+    UsageError
+        If there would be none, or the axis does not exist.
+    """
+    axis, length = _axis("chunk", x, dim)
+    if chunks < 1:
+        raise UsageError(f"{where('chunk')}: chunks: expected at least 1; got {chunks}.")
+    size = -(-length // chunks)
+    sections = [min(size, length - start) for start in range(0, length, max(size, 1))] or [0] * chunks
+    return _apart("chunk", x, axis, sections)
+
+
+def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """All places along an axis, without that axis.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int
+        The axis.
+
+    Raises
+    ------
+    UsageError
+        If the axis does not exist.
+    """
+    axis, length = _axis("unbind", x, dim)
+    return _cut("unbind", x, [(*(slice(None),) * axis, i) for i in range(length)])
+
+
+def _axis(op: str, x: Tensor, dim: int) -> tuple[int, int]:
+    axes = axes_of(op, x, dim)
+    if not axes:
+        raise UsageError(f"{where(op)}: expected a tensor with axes; got a number.")
+    return axes[0], x.shape[axes[0]]
+
+
+def _apart(op: str, x: Tensor, axis: int, sections: list[int]) -> tuple[Tensor, ...]:
+    edges = pairwise(accumulate(sections, initial=0))
+    return _cut(op, x, [(*(slice(None),) * axis, slice(*edge)) for edge in edges])
+
+
+def _cut(op: str, x: Tensor, keys: list[Key]) -> tuple[Tensor, ...]:
+    """``x[key]`` for keys that cover x, each element once; one node collects the gradients of all."""
+    device, shape, dtype = x.device, x.shape, x.dtype
+    made = tuple(Tensor._of_physical(take_slice(device, x.array, key), device) for key in keys)
+    if not (tape.is_grad_enabled() and x.requires_grad):
+        return made
+
+    def backward(parts: list[Any], needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (put_parts(device, [p if p is None else logical(p) for p in parts], shape, keys, dtype),)
+
+    place = where(op)
+    node = tape.Node(place, tape.parents_of((x,)), backward, False, ())
+    for i, part in enumerate(made):
+        part.requires_grad = True
+        part._node = tape.Node(place, (node,), _unchanged, True, (), slot=(i, len(keys)))
+    return made
+
+
+def _unchanged(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+    return (dy,)

@@ -1,0 +1,80 @@
+"""Triangles of matrices: tril and triu."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._layout import logical, physical
+from gpunn._tensor import Tensor
+from gpunn.errors import ShapeError, where
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    x = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    x[0, 0, 3] = x[0, 2, 0] = np.nan
+    made = [{"x": x, "diagonal": d, "upper": u} for d in (-1, 0, 2) for u in (False, True)]
+    images = rng.standard_normal((2, 1, 3, 3))
+    return [
+        *made,
+        {"x": images, "diagonal": 0, "upper": True},
+        {"x": np.ones((0, 3), int), "diagonal": 0, "upper": False},
+    ]
+
+
+@primitive(examples=_examples, returns=("y",))
+def triangle(xp: Any, x: Any, diagonal: int, upper: bool) -> Any:
+    """x within a triangle of its last two axes, 0 outside; logical in, physical out."""
+    offset = xp.arange(x.shape[-1]) - xp.arange(x.shape[-2])[:, None] - diagonal
+    return physical(xp.where(offset >= 0 if upper else offset <= 0, x, x.dtype.type(0)))
+
+
+def tril(x: Tensor, diagonal: int = 0) -> Tensor:
+    """The lower triangle of each matrix, 0 above it.
+
+    Parameters
+    ----------
+    x : Tensor, (..., rows, columns)
+    diagonal : int
+        The last diagonal that is kept: 0 the main one, 1 the next above.
+
+    Raises
+    ------
+    ShapeError
+        If x has fewer than two axes.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> tril(gpunn.ones(2, 2)).tolist()
+    [[1.0, 0.0], [1.0, 1.0]]
+    """
+    return _triangle("tril", x, diagonal, upper=False)
+
+
+def triu(x: Tensor, diagonal: int = 0) -> Tensor:
+    """The upper triangle of each matrix, 0 below it.
+
+    Parameters
+    ----------
+    x : Tensor, (..., rows, columns)
+    diagonal : int
+        The first diagonal that is kept: 0 the main one, 1 the next above.
+
+    Raises
+    ------
+    ShapeError
+        If x has fewer than two axes.
+    """
+    return _triangle("triu", x, diagonal, upper=True)
+
+
+def _triangle(op: str, x: Tensor, diagonal: int, *, upper: bool) -> Tensor:
+    if x.ndim < 2:
+        raise ShapeError(f"{where(op)}: expected matrices, (..., rows, columns); got shape {x.shape}.")
+    device = x.device
+    y = triangle(device, x.array, diagonal, upper)
+    return record(op, y, device, (x,), lambda dy, needs: (triangle(device, logical(dy), diagonal, upper),))
