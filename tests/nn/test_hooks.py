@@ -35,7 +35,8 @@ def test_pre_hooks_see_and_may_replace_the_inputs() -> None:
         y = layer(x)
     assert seen == [(layer, (x,))]
     with layer.register_forward_pre_hook(lambda module, args: args[0] * 2):
-        np.testing.assert_array_equal(layer(x).detach().numpy(), layer(2 * x).detach().numpy())
+        doubled = layer(x).detach().numpy()
+    np.testing.assert_array_equal(doubled, layer(2 * x).detach().numpy())
     np.testing.assert_array_equal(layer(x).detach().numpy(), y.detach().numpy())
 
 
