@@ -34,6 +34,7 @@ def read_image(path: str | os.PathLike[str], channels: int, size: tuple[int, int
         the message names it.
     """
     module = pillow()
+    _check_there(path)
     try:
         with module.open(path) as image:
             if image.mode in _DEEP_MODES:
@@ -63,13 +64,20 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     DataError
         As :func:`read_image`.
     """
+    module = pillow()
+    _check_there(path)
     try:
-        with pillow().open(path) as image:
+        with module.open(path) as image:
             return int(image.size[1]), int(image.size[0])
     except DataError:
         raise
     except Exception as error:
         raise unreadable(path, error) from error
+
+
+def _check_there(path: str | os.PathLike[str]) -> None:
+    if not os.path.isfile(path):
+        raise DataError(f"expected an image; there is no file {path}.")
 
 
 def pillow() -> Any:

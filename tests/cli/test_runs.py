@@ -183,6 +183,6 @@ def test_refuses_a_damaged_run_and_other_data(net: Path, tmp_path: Path, capsys)
     assert "takes images (1, 28, 28) and tells 10 classes; the data has (1, 6, 6) and 4" in refused(
         capsys, "eval", str(run), "--data", str(tmp_path / "other.npz")
     )
-    assert "a.png" in refused(capsys, "predict", str(tmp_path / "a.png"), "--run", str(run))
+    assert "there is no file" in refused(capsys, "predict", str(tmp_path / "a.png"), "--run", str(run))
     (run / "config.json").write_text('{"model": 3}')
     assert "not a configuration that gpunn train wrote" in refused(capsys, "eval", str(run))

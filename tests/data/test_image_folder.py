@@ -110,7 +110,7 @@ def test_a_file_is_opened_only_when_it_is_asked_for(root):
     data = ImageFolder(root, size=4)
     (root / "dog" / "b.png").unlink()
     data.batch([0, 1, 2, 3, 5])
-    with pytest.raises(DataError, match=r"dog/b.png: could not be decoded as an image \(FileNotFoundError"):
+    with pytest.raises(DataError, match=r"there is no file .*dog/b.png"):
         data.batch([3, 4])
 
 
