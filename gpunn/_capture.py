@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn.errors import CaptureError
+from gpunn.errors import CaptureError, UsageError
 from gpunn.launcher import address_of
 
 
@@ -156,6 +156,13 @@ class CapturedStep:
         return len(self._graphs)
 
     def __call__(self, *inputs: Any) -> Any:
+        from gpunn._tensor import Tensor
+
+        if not inputs or not all(isinstance(t, Tensor) for t in inputs):
+            raise UsageError(
+                "capture: expected a step that is called with tensors, at least one (they say where it runs, and are "
+                f"what changes between replays); got {[type(t).__name__ for t in inputs]}."
+            )
         device = inputs[0].device
         if device.loader is None:
             return self._fn(*inputs)
