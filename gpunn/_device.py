@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.errors import DeviceError, KernelError, LabelError
+from gpunn.errors import DeviceError, KernelError, LabelError, RangeError, UsageError
 
 # Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
 _ERROR_WORDS = 4  # kind, layer id, element index, value
@@ -146,6 +146,17 @@ class Device:
         if kind == 0:
             return
         buffer.fill(0)
+        if kind == 2:  # a float32 by its bits
+            raise UsageError(
+                f"{self._cache['places'][layer]}: input: expected probabilities from 0 to 1; got "
+                f"{np.int32(value).view(np.float32)!s}; parameters and statistics were not changed from that step on. "
+                "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."
+            )
+        if kind == 3:
+            raise RangeError(
+                f"{self._cache['places'][layer]}: index {value} at position {index} is out of range; "
+                "parameters and statistics were not changed from that step on."
+            )
         raise LabelError(
             f"{self._cache['places'][layer]}: label {value} at position {index} is not a class index; "
             "parameters and statistics were not changed from that step on. Labels run from 0 to "

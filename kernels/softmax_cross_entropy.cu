@@ -8,11 +8,7 @@
 // backward: dlogits and dx once.
 // A thread works on columns of its own throughout, so rows in shared memory need no barrier.
 // Source: lecture topic L3; subtracting the row's maximum keeps exp in range whatever the scores.
-#include "common.cuh"
-
-typedef int int32;
-typedef long long int64;
-typedef LABEL label;
+#include "labels.cuh"
 
 // Over the threads of one row.
 __device__ __forceinline__ real row_max(real value) {
@@ -21,10 +17,6 @@ __device__ __forceinline__ real row_max(real value) {
 template <int Slot>
 __device__ __forceinline__ real row_sum(real value) {
     return blockDim.x == WARP ? warp_sum(value) : block_sum<Slot>(value);
-}
-
-__device__ __forceinline__ int as_int(long long value) {
-    return (int)max(min(value, 0x7fffffffLL), -0x80000000LL);
 }
 
 // One row of both kernels. Without Weighted everything that concerns weights and smoothing is left out.
@@ -88,14 +80,14 @@ __device__ __forceinline__ void one_row(real* __restrict__ losses, real* __restr
     if (!dlogits) return;
     const long long right = counts && valid ? given : -1;
     const real total = Weighted ? own + part * weights : real(1);
-    const real scale = right < 0 ? real(0) : total / sum;  // a row without a class asks for no change
+    const real scale = total / sum;
     for (int c = first; c < C; c += step) {
         Vector<real, VEC> u = kept ? load<VEC>(mine + c) : load<VEC>(x + c);
 #pragma unroll
         for (int v = 0; v < VEC; ++v) {
             real p = (kept ? u.v[v] : exp(u.v[v] - top)) * scale;
-            if (smooth && right >= 0) p -= part * (weight ? weight[c + v] : real(1));
-            u.v[v] = c + v == right ? p - own : p;
+            if (smooth) p -= part * (weight ? weight[c + v] : real(1));
+            u.v[v] = right < 0 ? real(0) : c + v == right ? p - own : p;  // without a class: no change, not even by NaN
         }
         store(dlogits + (size_t)row * C + c, u);
     }

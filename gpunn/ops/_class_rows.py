@@ -98,20 +98,27 @@ def from_rows(device: Device, rows: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _order_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    shapes = ((2, 3, 4, 5), (1, 1, 1, 1), (0, 2, 3, 4))
-    return [{"x": rng.integers(0, 9, (n, h, w, c)).transpose(0, 3, 1, 2)} for n, h, w, c in shapes]
+    shapes = ((2, 3, 4, 5), (1, 1, 1, 1), (0, 2, 3, 4), (3, 1, 6, 2))
+    return [{"x": rng.integers(-9, 9, shape).astype(label)} for shape in shapes for label in (np.int32, np.int64)]
 
 
 @primitive(examples=_order_examples, returns=("y",))
 def elements_in_logical_order(xp: Any, x: Any) -> Any:
-    """The elements of a logical array, of any dtype, as a vector in logical order."""
-    return xp.ascontiguousarray(x).reshape(-1)
+    """The elements of a physical array of class indices, with 4 axes, as a vector in logical order."""
+    return xp.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(-1)
+
+
+@elements_in_logical_order.kernel
+def _(device: Device, x: Any) -> Any:
+    # Only copied: numbers of as many bytes will do, whatever their type.
+    bits = x.view({4: np.float32, 8: np.float64}[x.dtype.itemsize])
+    return to_logical_order(device, bits).view(x.dtype).reshape(-1)
 
 
 def flat_labels(target: Tensor) -> Any:
     """The labels as a vector, one for each row of the scores."""
     if target.ndim == 4:
-        return elements_in_logical_order(target.device, target.array)
+        return elements_in_logical_order(target.device, target._physical)
     return target._physical.reshape(-1)
 
 

@@ -1,4 +1,4 @@
-"""Cross-entropy of scores against class probabilities as targets (plain body)."""
+"""Cross-entropy of scores against class probabilities as targets (``kernels/cross_entropy_probabilities.cu``)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
+from gpunn.launcher import KernelSource, c_type, vector_width
+from gpunn.ops._along_axis import row_launch
 from gpunn.ops._blocks import quiet
 from gpunn.ops._elementwise_loss import Two
 from gpunn.primitive import primitive
+
+SOURCE = KernelSource("cross_entropy_probabilities.cu", REAL=("float", "double"), VEC=(1, 4))
+_BLOCK = 256  # threads at most, as in the .cu
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -30,6 +36,13 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         case(0, 7, np.float32, False, 0.0, 0.0),
         case(7, 3, np.float64, True, 0.2, 7.0),
         case(6, 5, np.float64, True, 0.0, None),
+        # By a warp, by a block, in chunks; with vectors and without.
+        case(10, 512, np.float32, True, 0.1, 10.0),
+        case(2, 516, np.float32, False, 0.0, 2.0),
+        case(2, 257, np.float32, True, 0.2, None),
+        case(2, 8196, np.float32, True, 0.1, 2.0),
+        case(1, 4097, np.float32, False, 0.0, 1.0),
+        case(300, 3, np.float32, False, 0.0, 300.0),
     ]
 
 
@@ -59,4 +72,26 @@ def cross_entropy_of_probabilities(
         dtarget = None
         if needs[1]:
             dtarget = log_p * (smoothing - 1 if weight is None else weight * (smoothing - 1))
+    return loss, factor, dlogits, dtarget
+
+
+@cross_entropy_of_probabilities.kernel
+def _(
+    device: Device, logits: Any, target: Any, weight: Any, smoothing: float, divisor: float | None, needs: Two
+) -> tuple[Any, Any, Any, Any]:
+    (n, c), dtype = logits.shape, logits.dtype
+    losses = device.empty((n,), dtype)
+    dlogits, dtarget = (device.empty(logits.shape, dtype) if need else None for need in needs)
+    arrays = (losses, dlogits, dtarget, logits, target, weight)
+    vec = vector_width(c, *arrays)
+    blocks, block, held = row_launch(n, c, vec, _BLOCK)
+    args = (*arrays, smoothing, n, c, int(held))
+    macros: dict[str, Any] = {"REAL": c_type(dtype, "cross_entropy"), "VEC": vec}
+    SOURCE.launch(device, "cross_entropy_probability_rows", (blocks, 1, 1), block, args, **macros)
+    if divisor is None:
+        return losses, None, dlogits, dtarget
+    loss, factor = (device.empty((), dtype) for _ in range(2))
+    threads = min(1024, max(32, 32 * -(-n // 32)))
+    total = (loss, factor, losses, n, divisor)
+    SOURCE.launch(device, "cross_entropy_probability_total", (1, 1, 1), threads, total, **macros)
     return loss, factor, dlogits, dtarget

@@ -1,4 +1,8 @@
-"""Cross-entropy of probabilities of yes (plain bodies, and blocks over threads on the CPU)."""
+"""Cross-entropy of probabilities of yes (``kernels/elementwise_loss.cu``).
+
+An input that is no probability is bad data: where the values can be looked at, it raises at once; a kernel reports
+it to the device's error buffer, as cross_entropy does with a label.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, where
 from gpunn.ops._blocks import quiet
@@ -14,6 +19,8 @@ from gpunn.ops._elementwise_loss import (
     check_pair,
     divisor_of,
     gradient_in_blocks,
+    launch_gradients,
+    launch_loss,
     share,
     spread_weight,
     total,
@@ -30,7 +37,7 @@ _LEAST_VARIANCE = 1e-12  # p (1 - p) in the gradient is taken as no less, as in 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
-    for number, shape in enumerate(((3, 5), (2, 3, 3, 4), (1,), (), (0, 4), (70_001,))):
+    for number, shape in enumerate(((3, 5), (2, 3, 3, 4), (1,), (), (0, 4), (8193,), (70_001,))):
         p, target, weight = (np.asarray(rng.random(shape), np.float32) for _ in range(3))
         for divisor in (None, 1.0, float(p.size))[: 2 + number % 2]:
             made.append({"p": p, "target": target, "weight": weight if number % 2 else None, "divisor": divisor})
@@ -48,6 +55,15 @@ def _logs(xp: Any, p: Any) -> tuple[Any, Any]:
         return xp.maximum(xp.log(p), least), xp.maximum(xp.log1p(-p), least)
 
 
+def _require_probabilities(p: Any) -> None:
+    """Raise unless all are from 0 to 1; NaN may be anything."""
+    if ((p < 0) | (p > 1)).any():
+        raise UsageError(
+            f"{where(_OP)}: input: expected probabilities from 0 to 1; got some outside. "
+            "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."
+        )
+
+
 def _terms(xp: Any, p: Any, target: Any, weight: Any) -> Any:
     yes, no = _logs(xp, p)
     terms = (target - 1) * no - target * yes
@@ -57,12 +73,19 @@ def _terms(xp: Any, p: Any, target: Any, weight: Any) -> Any:
 @primitive(examples=_examples, returns=("loss",))
 def binary_cross_entropy_forward(xp: Any, p: Any, target: Any, weight: Any, divisor: float | None) -> Any:
     """-weight (target log p + (1 - target) log(1 - p)), logarithms at least -100; with a divisor their sum over it."""
+    _require_probabilities(p)
     return total(xp, _terms(xp, p, target, weight), divisor, p.dtype)
 
 
 @binary_cross_entropy_forward.numpy
 def _(p: np.ndarray, target: np.ndarray, weight: np.ndarray | None, divisor: float | None) -> np.ndarray:
+    _require_probabilities(p)
     return total_in_blocks(lambda a, b, w: _terms(np, a, b, w), divisor, p, target, weight)
+
+
+@binary_cross_entropy_forward.kernel
+def _(device: Device, p: Any, target: Any, weight: Any, divisor: float | None) -> Any:
+    return launch_loss(device, "BINARY", p, target, divisor, weight=weight, layer=device.layer_id(where(_OP)))
 
 
 def _dp(xp: Any, dy: Any, p: Any, target: Any, weight: Any) -> Any:
@@ -102,15 +125,9 @@ def _(
     return dp, dtarget
 
 
-def _probability_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = [np.array(values, np.float32) for values in ([0.5, 1.0, 0.0], [0.5, 1.5], [-1.0], [np.nan, 0.5], [])]
-    return [{"p": p} for p in [*made, rng.random((2, 3))]]
-
-
-@primitive(examples=_probability_examples, returns=("outside",))
-def outside_unit_interval(xp: Any, p: Any) -> Any:
-    """Whether any element is below 0 or above 1, one bool. NaN is not."""
-    return xp.asarray(((p < 0) | (p > 1)).any())
+@binary_cross_entropy_backward.kernel
+def _(device: Device, dy: Any, p: Any, target: Any, weight: Any, divisor: float | None, needs: Two) -> tuple[Any, Any]:
+    return launch_gradients(device, "BINARY", dy, p, target, divisor, needs, weight=weight)
 
 
 def binary_cross_entropy(
@@ -140,7 +157,9 @@ def binary_cross_entropy(
     Raises
     ------
     UsageError
-        If an input is below 0 or above 1, weight requires a gradient, or the reduction is unknown.
+        If weight requires a gradient, or the reduction is unknown. If an input is below 0 or above 1: at once on
+        the CPU; a kernel notes it on the device, no parameter or statistic changes from then on, and it is raised
+        when the host next reads a value there or synchronises.
     ShapeError, DTypeError, DeviceError
         If input, target and weight do not go together.
 
@@ -152,11 +171,6 @@ def binary_cross_entropy(
     divisor = divisor_of(_OP, reduction, input.numel())
     device, p, t = input.device, input._physical, target._physical
     w = spread_weight(_OP, "weight", weight, input)
-    if bool(outside_unit_interval(device, p)):
-        raise UsageError(
-            f"{where(_OP)}: input: expected probabilities from 0 to 1; got some outside. "
-            "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."
-        )
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return binary_cross_entropy_backward(device, dy, p, t, w, divisor, (needs[0], needs[1]))

@@ -1,4 +1,4 @@
-"""Sigmoid and binary cross-entropy in one (plain bodies, and blocks over threads on the CPU)."""
+"""Sigmoid and binary cross-entropy in one (``kernels/elementwise_loss.cu``)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.ops._elementwise_loss import (
     Two,
     check_pair,
     divisor_of,
     gradient_in_blocks,
+    launch_gradients,
+    launch_loss,
     share,
     spread_weight,
     total,
@@ -26,11 +29,11 @@ _OP = "binary_cross_entropy_with_logits"
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
-    for number, shape in enumerate(((3, 5), (2, 3, 3, 4), (1,), (), (0, 4), (70_001,))):
+    for number, shape in enumerate(((3, 5), (2, 3, 3, 4), (1,), (), (0, 4), (8193,), (70_001,))):
         x, target, weight, pos_weight = (np.asarray(rng.random(shape), np.float32) for _ in range(4))
         for divisor in (None, 1.0, float(x.size))[: 2 + number % 2]:
             weights = {"weight": weight if number % 2 else None, "pos_weight": pos_weight if number % 3 else None}
-            made.append({"x": 9 * x - np.float32(4), "target": target, **weights, "divisor": divisor})
+            made.append({"x": np.asarray(9 * x - 4, np.float32), "target": target, **weights, "divisor": divisor})
     x = np.array([1e4, 1e4, -1e4, -1e4, np.inf, -np.inf, np.nan, 0], np.float32)
     target = np.array([1, 0, 1, 0, 0, 1, 1, np.nan], np.float32)
     made += [{"x": x, "target": target, "weight": None, "pos_weight": None, "divisor": None}]
@@ -66,6 +69,11 @@ def binary_cross_entropy_with_logits_forward(
 @binary_cross_entropy_with_logits_forward.numpy
 def _(x: np.ndarray, target: np.ndarray, weight: Any, pos_weight: Any, divisor: float | None) -> np.ndarray:
     return total_in_blocks(lambda *arrays: _terms(np, *arrays), divisor, x, target, weight, pos_weight)
+
+
+@binary_cross_entropy_with_logits_forward.kernel
+def _(device: Device, x: Any, target: Any, weight: Any, pos_weight: Any, divisor: float | None) -> Any:
+    return launch_loss(device, "LOGISTIC", x, target, divisor, weight=weight, pos_weight=pos_weight)
 
 
 def _dx(xp: Any, dy: Any, x: Any, target: Any, weight: Any, pos_weight: Any) -> Any:
@@ -106,6 +114,14 @@ def _(
     if needs[1]:
         dtarget = gradient_in_blocks(lambda *arrays: _dtarget(np, *arrays), dy, divisor, x, weight, pos_weight)
     return dx, dtarget
+
+
+@binary_cross_entropy_with_logits_backward.kernel
+def _(
+    device: Device, dy: Any, x: Any, target: Any, weight: Any, pos_weight: Any, divisor: float | None, needs: Two
+) -> tuple[Any, Any]:
+    weights = {"weight": weight, "pos_weight": pos_weight}
+    return launch_gradients(device, "LOGISTIC", dy, x, target, divisor, needs, **weights)
 
 
 def binary_cross_entropy_with_logits(

@@ -1,4 +1,4 @@
-"""Absolute error (plain bodies, and blocks over threads on the CPU)."""
+"""Absolute error (``kernels/elementwise_loss.cu``)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.ops._elementwise_loss import (
     Two,
@@ -13,6 +14,8 @@ from gpunn.ops._elementwise_loss import (
     check_pair,
     divisor_of,
     gradient_in_blocks,
+    launch_gradients,
+    launch_loss,
     pair_examples,
     share,
     total,
@@ -36,6 +39,11 @@ def _(x: np.ndarray, target: np.ndarray, divisor: float | None) -> np.ndarray:
     return total_in_blocks(lambda a, b: np.abs(a - b), divisor, x, target)
 
 
+@l1_loss_forward.kernel
+def _(device: Device, x: Any, target: Any, divisor: float | None) -> Any:
+    return launch_loss(device, "ABSOLUTE", x, target, divisor)
+
+
 def _gradient(dy: Any, x: Any, target: Any) -> Any:
     # Not sign(): a comparison with NaN gives 0, as PyTorch's sign does.
     return dy * ((x > target).astype(x.dtype) - (x < target))
@@ -50,6 +58,11 @@ def l1_loss_backward(xp: Any, dy: Any, x: Any, target: Any, divisor: float | Non
 @l1_loss_backward.numpy
 def _(dy: np.ndarray, x: np.ndarray, target: np.ndarray, divisor: float | None, needs: Two) -> tuple[Any, Any]:
     return both(np, gradient_in_blocks(_gradient, dy, divisor, x, target), needs, x.dtype)
+
+
+@l1_loss_backward.kernel
+def _(device: Device, dy: Any, x: Any, target: Any, divisor: float | None, needs: Two) -> tuple[Any, Any]:
+    return launch_gradients(device, "ABSOLUTE", dy, x, target, divisor, needs)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:

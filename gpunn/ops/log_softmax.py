@@ -1,4 +1,4 @@
-"""The logarithm of the softmax along an axis (plain bodies, and blocks over threads on the CPU)."""
+"""The logarithm of the softmax along an axis (``kernels/softmax.cu``)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.ops._along_axis import in_blocks_along, sum_along
+from gpunn.ops._along_axis import in_blocks_along, launch_along, sum_along
 from gpunn.ops._blocks import quiet
-from gpunn.ops.softmax import softmax_axis, softmax_examples
+from gpunn.ops.softmax import SOURCE, softmax_axis, softmax_examples
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -33,6 +34,13 @@ def _(x: np.ndarray, axis: int) -> np.ndarray:
     return in_blocks_along(lambda a, k: _forward(np, a, k), axis, x)
 
 
+@log_softmax_forward.kernel
+def _(device: Device, x: Any, axis: int) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    launch_along(SOURCE, "log_softmax_forward", device, axis, (y, x))
+    return y
+
+
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
     for example in softmax_examples(rng):
@@ -54,6 +62,13 @@ def log_softmax_backward(xp: Any, dy: Any, y: Any, axis: int) -> Any:
 @log_softmax_backward.numpy
 def _(dy: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
     return in_blocks_along(lambda d, a, k: _backward(np, d, a, k), axis, dy, y)
+
+
+@log_softmax_backward.kernel
+def _(device: Device, dy: Any, y: Any, axis: int) -> Any:
+    dx = device.empty(y.shape, y.dtype)
+    launch_along(SOURCE, "log_softmax_backward", device, axis, (dx, dy, y))
+    return dx
 
 
 def log_softmax(x: Tensor, dim: int | None = None) -> Tensor:

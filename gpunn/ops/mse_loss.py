@@ -1,4 +1,4 @@
-"""Squared error (plain bodies, and blocks over threads on the CPU)."""
+"""Squared error (``kernels/elementwise_loss.cu``)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.ops._elementwise_loss import (
     Two,
@@ -14,6 +15,8 @@ from gpunn.ops._elementwise_loss import (
     check_reduction,
     divisor_of,
     gradient_in_blocks,
+    launch_gradients,
+    launch_loss,
     pair_examples,
     share,
     total,
@@ -42,6 +45,11 @@ def _(x: np.ndarray, target: np.ndarray, divisor: float | None) -> np.ndarray:
     return total_in_blocks(_terms, divisor, x, target)
 
 
+@mse_loss_forward.kernel
+def _(device: Device, x: Any, target: Any, divisor: float | None) -> Any:
+    return launch_loss(device, "SQUARED", x, target, divisor)
+
+
 def _gradient(dy: Any, x: Any, target: Any) -> Any:
     return (x - target) * (dy + dy)
 
@@ -55,6 +63,11 @@ def mse_loss_backward(xp: Any, dy: Any, x: Any, target: Any, divisor: float | No
 @mse_loss_backward.numpy
 def _(dy: np.ndarray, x: np.ndarray, target: np.ndarray, divisor: float | None, needs: Two) -> tuple[Any, Any]:
     return both(np, gradient_in_blocks(_gradient, dy, divisor, x, target), needs, x.dtype)
+
+
+@mse_loss_backward.kernel
+def _(device: Device, dy: Any, x: Any, target: Any, divisor: float | None, needs: Two) -> tuple[Any, Any]:
+    return launch_gradients(device, "SQUARED", dy, x, target, divisor, needs)
 
 
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:

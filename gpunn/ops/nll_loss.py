@@ -1,4 +1,4 @@
-"""Negative log-likelihood of log-probabilities (plain bodies); probability_cross_entropy has its primitives here."""
+"""Negative log-likelihood (``kernels/nll_loss.cu``); probability_cross_entropy has its primitives here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
+from gpunn.errors import where
+from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.ops._blocks import quiet
 from gpunn.ops._class_rows import (
     check_labels,
@@ -21,6 +24,11 @@ from gpunn.ops._class_rows import (
 from gpunn.ops._elementwise_loss import check_reduction
 from gpunn.primitive import primitive
 from gpunn.tape import record
+
+SOURCE = KernelSource("nll_loss.cu", REAL=("float", "double"), VEC=(1, 4), LABEL=("int32", "int64"))
+_BLOCK = 256
+_EACH = 4  # rows that a thread adds up at least, where there are several blocks
+_PARTS = 1024  # blocks at most
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -39,7 +47,11 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         for n, c, dtype in ((5, 10, np.float32), (8, 1, np.float32), (0, 3, np.float32), (7, 4, np.float64))
         for weighted in (False, True)
     ]
-    return [*made, case(900, 3, np.float32, True, "mean", True), case(900, 3, np.float32, False, "sum", False)]
+    made += [case(900, 3, np.float32, True, "mean", True), case(900, 4, np.float32, False, "sum", False)]
+    made += [case(n, 2, np.float32, True, r, False) for n, r in ((1024, "mean"), (1025, "mean"), (2100, "none"))]
+    made += [case(0, 3, np.float32, False, r, True) for r in reductions]  # the mean of nothing is NaN
+    short = case(9, 8, np.float32, False, "mean", True)
+    return [*made, {**short, "target": short["target"].astype(np.int32)}]
 
 
 def _picked(xp: Any, x: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
@@ -73,6 +85,35 @@ def nll_loss_forward(
         return xp.asarray(loss / divisor, x.dtype), xp.asarray(1 / divisor, x.dtype)
 
 
+@nll_loss_forward.kernel
+def _(
+    device: Device, x: Any, target: Any, weight: Any, ignore_index: int, reduction: str, of_probabilities: bool
+) -> tuple[Any, Any]:
+    (n, c), tiny = x.shape, float(np.finfo(x.dtype).tiny)
+    op = "probability_cross_entropy" if of_probabilities else "nll_loss"
+    error, layer = device.error_buffer, device.layer_id(where(op))
+    inputs = (error, x, target, weight, n, c, int(of_probabilities), tiny, ignore_index, layer)
+    if reduction == "none":
+        losses = device.empty((n,), x.dtype)
+        _launch(device, "nll_losses", ceil_div(n, _BLOCK), (losses, *inputs), x, target)
+        return losses, None
+    average = int(reduction == "mean")
+    loss, factor = (device.empty((), x.dtype) for _ in range(2))
+    blocks = max(1, min(_PARTS, ceil_div(n, _BLOCK * _EACH)))
+    if blocks == 1:
+        _launch(device, "nll_parts", 1, (loss, factor, None, *inputs, average), x, target)
+    else:
+        parts = device.empty((blocks, 2), np.float64)
+        _launch(device, "nll_parts", blocks, (None, None, parts, *inputs, average), x, target)
+        _launch(device, "nll_total", 1, (loss, factor, parts, blocks, average), x, target)
+    return loss, factor
+
+
+def _launch(device: Device, kernel: str, blocks: int, args: Any, x: Any, target: Any, vec: int = 1) -> None:
+    macros = {"REAL": c_type(x.dtype, kernel), "VEC": vec, "LABEL": target.dtype.name}
+    SOURCE.launch(device, kernel, (blocks, 1, 1), _BLOCK, args, **macros)
+
+
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
     for example in _examples(rng):
@@ -80,7 +121,10 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         each = reduction == "none"
         dy = np.asarray(rng.standard_normal(len(x) if each else ()), x.dtype)
         made.append({"dy": dy, **example, "factor": None if each else np.asarray(0.25, x.dtype)})
-    return made
+    # Impossible probabilities and heavy losses: gradients as large as numbers get.
+    p = np.array([[0, 1], [1, 0], [0.5, 0], [np.nan, 0]], np.float32)
+    far = {"x": p, "target": np.zeros(4, np.int64), "weight": None, "ignore_index": -100, "of_probabilities": True}
+    return [*made, *({"dy": np.full(4, d, np.float32), **far, "factor": None} for d in (1e6, -1e30, np.inf))]
 
 
 @primitive(examples=_backward_examples, returns=("dx",))
@@ -100,6 +144,27 @@ def nll_loss_backward(
             values = xp.clip(values / xp.maximum(x[at], limits.tiny), limits.min, limits.max)
     dx = xp.zeros_like(x)
     dx[at] = xp.where(counts, values, x.dtype.type(0))
+    return dx
+
+
+@nll_loss_backward.kernel
+def _(
+    device: Device,
+    dy: Any,
+    x: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    of_probabilities: bool,
+    factor: Any,
+) -> Any:
+    dx, c, limits = device.empty(x.shape, x.dtype), x.shape[1], np.finfo(x.dtype)
+    vec = vector_width(c, dx, dy, factor, x, target, weight)
+    threads = dx.size // vec
+    by_row = np.array([divisor(max(1, c // vec))], DIVISOR)
+    how = (int(of_probabilities), float(limits.tiny), float(limits.max), ignore_index, threads)
+    args = (dx, dy, factor, x, target, weight, by_row, c, *how)
+    _launch(device, "nll_backward", ceil_div(threads, _BLOCK), args, x, target, vec)
     return dx
 
 
@@ -164,7 +229,8 @@ def nll_loss(
     Raises
     ------
     LabelError
-        If a target is not a class index.
+        If a target is not a class index: at once on the CPU, from a kernel when the host next looks, as in
+        :func:`cross_entropy`.
     ShapeError, DTypeError, DeviceError, UsageError
         If the tensors do not go together, weight requires a gradient, or the reduction is unknown.
 

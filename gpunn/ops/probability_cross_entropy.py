@@ -45,7 +45,8 @@ def probability_cross_entropy(
     Raises
     ------
     LabelError
-        If a target is not a class index.
+        If a target is not a class index: at once on the CPU, from a kernel when the host next looks, as in
+        :func:`cross_entropy`.
     ShapeError, DTypeError, DeviceError, UsageError
         If the tensors do not go together, weight requires a gradient, or the reduction is unknown.
 

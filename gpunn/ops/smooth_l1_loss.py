@@ -1,4 +1,4 @@
-"""Absolute error with a rounded tip (plain bodies, and blocks over threads on the CPU); also Huber's loss."""
+"""Absolute error with a rounded tip (``kernels/elementwise_loss.cu``); also Huber's loss."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, where
 from gpunn.ops._elementwise_loss import (
@@ -14,6 +15,8 @@ from gpunn.ops._elementwise_loss import (
     check_pair,
     divisor_of,
     gradient_in_blocks,
+    launch_gradients,
+    launch_loss,
     pair_examples,
     share,
     total,
@@ -52,6 +55,15 @@ def _(x: np.ndarray, target: np.ndarray, divisor: float | None, edge: float, slo
     return total_in_blocks(lambda a, b: _terms(np, a, b, edge, slope), divisor, x, target)
 
 
+def _form(edge: float, slope: float) -> tuple[float, float, float]:
+    return edge, slope, slope / edge if edge else 0.0
+
+
+@smooth_l1_loss_forward.kernel
+def _(device: Device, x: Any, target: Any, divisor: float | None, edge: float, slope: float) -> Any:
+    return launch_loss(device, "ROUNDED", x, target, divisor, form=_form(edge, slope))
+
+
 def _gradient(xp: Any, dy: Any, x: Any, target: Any, edge: float, slope: float) -> Any:
     difference = x - target
     curvature = slope / edge if edge else 0.0
@@ -74,6 +86,13 @@ def _(
         return _gradient(np, d, a, b, edge, slope)
 
     return both(np, gradient_in_blocks(formula, dy, divisor, x, target), needs, x.dtype)
+
+
+@smooth_l1_loss_backward.kernel
+def _(
+    device: Device, dy: Any, x: Any, target: Any, divisor: float | None, edge: float, slope: float, needs: Two
+) -> tuple[Any, Any]:
+    return launch_gradients(device, "ROUNDED", dy, x, target, divisor, needs, form=_form(edge, slope))
 
 
 def rounded_loss(op: str, input: Tensor, target: Tensor, reduction: str, edge: float, slope: float) -> Tensor:

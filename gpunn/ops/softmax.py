@@ -1,4 +1,4 @@
-"""Softmax along an axis (plain bodies, and blocks over threads on the CPU)."""
+"""Softmax along an axis (``kernels/softmax.cu``)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._layout import physical_axes
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError, where
-from gpunn.ops._along_axis import in_blocks_along, sum_along
+from gpunn.launcher import KernelSource
+from gpunn.ops._along_axis import in_blocks_along, launch_along, sum_along
 from gpunn.ops._blocks import quiet
 from gpunn.primitive import primitive
 from gpunn.tape import record
+
+SOURCE = KernelSource("softmax.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
 def softmax_axis(op: str, x: Tensor, dim: int | None) -> int:
@@ -34,6 +38,9 @@ def softmax_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     shapes: tuple[tuple[tuple[int, ...], int], ...] = (
         *(((5, 10), 1), ((5, 10), 0), ((2, 3, 4), 1), ((2, 3, 5, 4), 3), ((2, 3, 5, 4), 0), ((4, 1), 1)),
         *(((1,), 0), ((0, 3), 1), ((0, 3), 0), ((3, 0), 1), ((9000, 5), 1), ((3, 70, 300), 1)),
+        # By a warp, by a block, in chunks; with vectors and without; along columns, by one thread and by several.
+        *(((9, 512), 1), ((2, 516), 1), ((3, 255), 1), ((2, 256), 1), ((2, 257), 1), ((1, 8196), 1), ((2, 4097), 1)),
+        *(((8, 33), 0), ((9, 31), 0), ((3, 65, 2), 1), ((4099, 1, 3), 0)),
     )
     made = [{"x": (3 * rng.standard_normal(s)).astype(np.float32), "axis": a} for s, a in shapes]
     special = np.array([[1e4, -1e4, 0], [-np.inf, 0, 1], [-np.inf] * 3, [np.inf, 0, 1], [np.nan, 0, 1]], np.float32)
@@ -59,6 +66,13 @@ def _(x: np.ndarray, axis: int) -> np.ndarray:
     return in_blocks_along(lambda a, k: _forward(np, a, k), axis, x)
 
 
+@softmax_forward.kernel
+def _(device: Device, x: Any, axis: int) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    launch_along(SOURCE, "softmax_forward", device, axis, (y, x))
+    return y
+
+
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
     for example in softmax_examples(rng):
@@ -80,6 +94,13 @@ def softmax_backward(xp: Any, dy: Any, y: Any, axis: int) -> Any:
 @softmax_backward.numpy
 def _(dy: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
     return in_blocks_along(lambda d, a, k: _backward(np, d, a, k), axis, dy, y)
+
+
+@softmax_backward.kernel
+def _(device: Device, dy: Any, y: Any, axis: int) -> Any:
+    dx = device.empty(y.shape, y.dtype)
+    launch_along(SOURCE, "softmax_backward", device, axis, (dx, dy, y))
+    return dx
 
 
 def softmax(x: Tensor, dim: int | None = None) -> Tensor:

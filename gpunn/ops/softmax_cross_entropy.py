@@ -1,8 +1,8 @@
 """Softmax and cross-entropy in one (``kernels/softmax_cross_entropy.cu``): the loss of classification.
 
 The rows' losses and their gradients come out of one pass over the scores. Class weights and label smoothing
-have a kernel of their own beside the plain one; targets that are probabilities have no kernel. A class index out of
-range is bad data: where the values can be looked at, it raises at once; a kernel reports it to
+have a kernel of their own beside the plain one; targets that are probabilities are another primitive. A class index
+out of range is bad data: where the values can be looked at, it raises at once; a kernel reports it to
 the device's error buffer, which stops every later update until the host has raised it.
 """
 

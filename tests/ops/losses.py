@@ -44,8 +44,10 @@ def cases(draw: st.DrawFn, *names: str, uniform: bool = False) -> dict[str, Any]
     return {"arrays": arrays, "reduction": reduction, "dtype": np.dtype(dtype), "rng": rng}
 
 
-def compare_with_torch(name: str, case: dict[str, Any], least_scale: float = 1e-6, **options: Any) -> None:
-    """Value and all gradients of ``F.name`` here and in PyTorch; ``least_scale`` as in parity.close."""
+def compare_with_torch(
+    name: str, case: dict[str, Any], least_scale: float = 1e-6, where: str = "cpu", **options: Any
+) -> None:
+    """Value and all gradients of ``F.name`` on ``where`` and in PyTorch; ``least_scale`` as in parity.close."""
     parity = pytest.importorskip("tests.parity")
     ours, theirs = getattr(gpunn.nn.functional, name), getattr(parity.torch.nn.functional, name)
     options = {"reduction": case["reduction"], **options}
@@ -53,7 +55,7 @@ def compare_with_torch(name: str, case: dict[str, Any], least_scale: float = 1e-
         lambda **tensors: ours(**tensors, **options),
         lambda **tensors: theirs(**tensors, **options),
         case["arrays"],
-        "cpu",
+        where,
         TOLERANCE[case["dtype"]],
         no_gradient=("weight", "pos_weight"),
         least_scale=least_scale,

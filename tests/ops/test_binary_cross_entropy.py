@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
+from gpunn._device import device
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, ShapeError, UsageError
 from gpunn.ops.binary_cross_entropy import binary_cross_entropy
@@ -31,11 +32,24 @@ def weight_for(case: dict[str, Any], form: str) -> np.ndarray | None:
 FORMS = st.sampled_from(["none", "full", "row", "column"])
 
 
+def compare(case: dict[str, Any], form: str, where: str) -> None:
+    case["arrays"]["weight"] = weight_for(case, form)
+    # The target's gradient is a difference of two logarithms of order one, over the number of elements for the mean.
+    count = case["arrays"]["input"].size if case["reduction"] == "mean" else 1
+    losses.compare_with_torch("binary_cross_entropy", case, 1 / count, where)
+
+
 @given(losses.cases("input", "target", uniform=True), FORMS)
 @settings(max_examples=150, deadline=None)
 def test_matches_torch(case: dict[str, Any], form: str) -> None:
-    case["arrays"]["weight"] = weight_for(case, form)
-    losses.compare_with_torch("binary_cross_entropy", case)
+    compare(case, form, "cpu")
+
+
+@pytest.mark.emulator
+@given(losses.cases("input", "target", uniform=True), FORMS)
+@settings(max_examples=20, deadline=None)
+def test_matches_torch_on_emulator(case: dict[str, Any], form: str) -> None:
+    compare(case, form, "emulator")
 
 
 def test_known_answers() -> None:
@@ -95,6 +109,31 @@ def test_refuses() -> None:
         binary_cross_entropy(half, half, gpunn.ones(2, requires_grad=True))
     with pytest.raises(DTypeError, match="weight: expected the input's dtype, float32; got int64"):
         binary_cross_entropy(half, half, gpunn.arange(2))
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("outside", [-0.25, 1.5, np.inf])
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_kernel_reports_what_is_no_probability(outside: float, reduction: str) -> None:
+    """No look at the values on the way: parameters stay as they are, and whoever looks next is told."""
+    layer = gpunn.nn.Linear(1, 1).to("emulator")
+    before = layer.weight.detach().numpy().copy()
+    optimizer = gpunn.optim.SGD(layer.parameters(), lr=0.1)
+    p = gpunn.tensor([[0.5], [outside], [np.nan]], device="emulator") + 0 * layer(gpunn.ones(3, 1, device="emulator"))
+    loss = binary_cross_entropy(p, gpunn.ones(3, 1, device="emulator"), reduction=reduction)
+    loss.backward(None if reduction == "mean" else gpunn.ones(3, 1, device="emulator"))
+    optimizer.step()
+    with pytest.raises(UsageError, match=rf"^binary_cross_entropy: input: .* got {outside}; parameters .* not changed"):
+        device("emulator").synchronize()
+    device("emulator").synchronize()  # told once
+    np.testing.assert_array_equal(layer.weight.detach().numpy(), before)
+
+
+@pytest.mark.emulator
+def test_kernel_takes_the_ends_and_nan() -> None:
+    p = gpunn.tensor([0.0, 1.0, np.nan, 0.5], device="emulator")
+    loss = binary_cross_entropy(p, gpunn.tensor([1.0, 0.0, 1.0, np.nan], device="emulator"), reduction="none")
+    np.testing.assert_array_equal(loss.numpy(), np.array([100, 100, np.nan, np.nan], np.float32))
 
 
 @pytest.mark.emulator

@@ -17,20 +17,33 @@ from tests.ops import losses
 from tests.ops.test_binary_cross_entropy import FORMS, weight_for
 
 
-@given(losses.cases("input", "target", uniform=True), FORMS, FORMS)
-@settings(max_examples=200, deadline=None)
-def test_matches_torch(case: dict[str, Any], form: str, pos_form: str) -> None:
+def compare(case: dict[str, Any], form: str, pos_form: str, where: str) -> None:
     given = case["arrays"]
     given["input"] = case["dtype"].type(8) * given["input"] - case["dtype"].type(4)
     given["weight"], given["pos_weight"] = weight_for(case, form), weight_for(case, pos_form)
     # PyTorch subtracts numbers of the size of the scores, up to 4, from each other.
-    losses.compare_with_torch("binary_cross_entropy_with_logits", case, least_scale=4)
+    losses.compare_with_torch("binary_cross_entropy_with_logits", case, 4, where)
 
 
+@given(losses.cases("input", "target", uniform=True), FORMS, FORMS)
+@settings(max_examples=200, deadline=None)
+def test_matches_torch(case: dict[str, Any], form: str, pos_form: str) -> None:
+    compare(case, form, pos_form, "cpu")
+
+
+@pytest.mark.emulator
+@given(losses.cases("input", "target", uniform=True), FORMS, FORMS)
+@settings(max_examples=25, deadline=None)
+def test_matches_torch_on_emulator(case: dict[str, Any], form: str, pos_form: str) -> None:
+    compare(case, form, pos_form, "emulator")
+
+
+@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_extreme_scores_are_exact(dtype: Any) -> None:
-    x = gpunn.tensor(np.array([1e4, 1e4, -1e4, -1e4, 0], dtype), requires_grad=True)
-    loss = binary_cross_entropy_with_logits(x, gpunn.tensor(np.array([1, 0, 1, 0, 1], dtype)), reduction="none")
+def test_extreme_scores_are_exact(dtype: Any, where: str) -> None:
+    x = gpunn.tensor(np.array([1e4, 1e4, -1e4, -1e4, 0], dtype), device=where, requires_grad=True)
+    target = gpunn.tensor(np.array([1, 0, 1, 0, 1], dtype), device=where)
+    loss = binary_cross_entropy_with_logits(x, target, reduction="none")
     expected = np.array([0, 1e4, 1e4, 0, np.log(2)], dtype)
     np.testing.assert_array_equal(loss.detach().numpy(), expected)
     loss.sum().backward()

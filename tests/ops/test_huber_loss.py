@@ -22,6 +22,13 @@ def test_matches_torch(case: dict[str, Any], delta: float) -> None:
     losses.compare_with_torch("huber_loss", case, delta=delta)
 
 
+@pytest.mark.emulator
+@given(losses.cases("input", "target"), st.sampled_from([0.3, 1.0, 2.5]))
+@settings(max_examples=15, deadline=None)
+def test_matches_torch_on_emulator(case: dict[str, Any], delta: float) -> None:
+    losses.compare_with_torch("huber_loss", case, where="emulator", delta=delta)
+
+
 @pytest.mark.parametrize(
     ("z", "delta", "loss", "slope"), [(0.5, 1.0, 0.125, 0.5), (-3.0, 2.0, 4.0, -2.0), (2.0, 2.0, 2.0, 2.0)]
 )

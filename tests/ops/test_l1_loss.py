@@ -14,14 +14,25 @@ from gpunn.ops.l1_loss import l1_loss
 from tests.ops import losses
 
 
-@given(losses.cases("input", "target"))
-@settings(max_examples=100, deadline=None)
-def test_matches_torch(case: dict[str, Any]) -> None:
+def compare(case: dict[str, Any], where: str) -> None:
     given = case["arrays"]
     if given["input"].size > 2:
         given["target"][given["input"] > 0.5] = 0.75
         given["input"][given["input"] > 0.5] = 0.75  # equal elements: gradient 0
-    losses.compare_with_torch("l1_loss", case)
+    losses.compare_with_torch("l1_loss", case, where=where)
+
+
+@given(losses.cases("input", "target"))
+@settings(max_examples=100, deadline=None)
+def test_matches_torch(case: dict[str, Any]) -> None:
+    compare(case, "cpu")
+
+
+@pytest.mark.emulator
+@given(losses.cases("input", "target"))
+@settings(max_examples=15, deadline=None)
+def test_matches_torch_on_emulator(case: dict[str, Any]) -> None:
+    compare(case, "emulator")
 
 
 def test_known_answer() -> None:

@@ -21,6 +21,13 @@ def test_matches_torch(case: dict[str, Any]) -> None:
     losses.compare_with_torch("mse_loss", case)
 
 
+@pytest.mark.emulator
+@given(losses.cases("input", "target"))
+@settings(max_examples=15, deadline=None)
+def test_matches_torch_on_emulator(case: dict[str, Any]) -> None:
+    losses.compare_with_torch("mse_loss", case, where="emulator")
+
+
 @pytest.mark.parametrize(
     ("shape", "reduction", "expected"),
     [

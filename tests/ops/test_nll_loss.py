@@ -10,12 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
+from gpunn._device import device
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, GraphError, LabelError, ShapeError, UsageError
+from gpunn.launcher import record_launches
 from gpunn.ops.log_softmax import log_softmax
 from gpunn.ops.nll_loss import nll_loss
 from gpunn.ops.softmax_cross_entropy import cross_entropy
 from tests.ops.losses import TOLERANCE, strided
+
+DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 
 
 @st.composite
@@ -70,6 +74,13 @@ def test_matches_torch(case: dict[str, Any]) -> None:
     compare_with_torch("nll_loss", case)
 
 
+@pytest.mark.emulator
+@given(class_cases())
+@settings(max_examples=30, deadline=None)
+def test_matches_torch_on_emulator(case: dict[str, Any]) -> None:
+    compare_with_torch("nll_loss", case, "emulator")
+
+
 def test_known_answer() -> None:
     x = gpunn.tensor(np.array([[-1.0, -2.0], [-3.0, -4.0], [-5.0, -6.0]]), requires_grad=True)
     weight = gpunn.tensor(np.array([1.0, 3.0]))
@@ -99,11 +110,12 @@ def test_gradcheck(reduction: str) -> None:
     assert gradcheck(lambda a: nll_loss(a, target, weight, reduction=reduction), x)
 
 
-def test_nothing_counts() -> None:
+@pytest.mark.parametrize("where", DEVICES)
+def test_nothing_counts(where: str) -> None:
     """As PyTorch: the mean over no label is NaN, with gradients of 0; the sum is 0."""
     for x, target in (
-        (gpunn.zeros(0, 3, requires_grad=True), gpunn.tensor(np.zeros(0, np.int64))),
-        (gpunn.ones(2, 3, requires_grad=True), gpunn.tensor([-100, -100])),
+        (gpunn.zeros(0, 3, device=where, requires_grad=True), gpunn.tensor(np.zeros(0, np.int64), device=where)),
+        (gpunn.ones(2, 3, device=where, requires_grad=True), gpunn.tensor([-100, -100], device=where)),
     ):
         mean = nll_loss(x, target)
         mean.backward()
@@ -112,19 +124,47 @@ def test_nothing_counts() -> None:
         assert nll_loss(x, target, reduction="sum").item() == 0
 
 
-def test_labels_of_no_weight() -> None:
+@pytest.mark.parametrize("where", DEVICES)
+def test_labels_of_no_weight(where: str) -> None:
     """As PyTorch: a mean over labels that weigh nothing is NaN, in the gradients as well."""
-    x = gpunn.ones(2, 3, requires_grad=True)
-    loss = nll_loss(x, gpunn.tensor([0, -100]), gpunn.tensor([0.0, 1.0, 1.0]))
+    x = gpunn.ones(2, 3, device=where, requires_grad=True)
+    labels, weight = gpunn.tensor([0, -100], device=where), gpunn.tensor([0.0, 1.0, 1.0], device=where)
+    loss = nll_loss(x, labels, weight)
     loss.backward()
     assert np.isnan(loss.item())
     np.testing.assert_array_equal(x.grad.numpy(), np.array([[np.nan, 0, 0], [0, 0, 0]]))
 
 
-def test_nan_and_infinity_of_the_own_class_only() -> None:
-    x = gpunn.tensor(np.array([[np.nan, 1, -np.inf]] * 3, np.float32))
-    loss = nll_loss(x, gpunn.tensor([0, 1, 2]), reduction="none")
+@pytest.mark.parametrize("where", DEVICES)
+def test_nan_and_infinity_of_the_own_class_only(where: str) -> None:
+    x = gpunn.tensor(np.array([[np.nan, 1, -np.inf]] * 3, np.float32), device=where)
+    loss = nll_loss(x, gpunn.tensor([0, 1, 2], device=where), reduction="none")
     np.testing.assert_array_equal(loss.numpy(), np.array([np.nan, -1, np.inf], np.float32))
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+@pytest.mark.parametrize(("label", "shown"), [(3, 3), (-1, -1), (2**40, 2**31 - 1)])
+@pytest.mark.parametrize("op", ["nll_loss", "probability_cross_entropy"])
+def test_kernel_reports_a_bad_label_and_reads_nothing_at_it(op: str, label: int, shown: int, reduction: str) -> None:
+    """The score and the weight at such an index would lie outside of the arrays, which the emulator refuses to read."""
+    x = gpunn.ones(2, 3, device="emulator", requires_grad=True)
+    target, weight = gpunn.tensor([0, label], device="emulator"), gpunn.ones(3, device="emulator")
+    loss = getattr(gpunn.nn.functional, op)(x, target, weight, reduction=reduction)
+    loss.backward(None if reduction == "mean" else gpunn.ones(2, device="emulator"))
+    with pytest.raises(LabelError, match=rf"^{op}: label {shown} at position 1 is not a class index"):
+        device("emulator").synchronize()
+    assert np.isnan(loss.detach().numpy().reshape(-1)[-1])
+    np.testing.assert_array_equal(x.grad.numpy()[1], [0, 0, 0])
+
+
+@pytest.mark.emulator
+def test_few_rows_are_one_launch() -> None:
+    for rows, kernels in ((1024, ["nll_parts"]), (1025, ["nll_parts", "nll_total"])):
+        labels = gpunn.tensor(np.zeros(rows, np.int64), device="emulator")
+        with record_launches(postpone=True) as launches:
+            nll_loss(gpunn.zeros(rows, 3, device="emulator"), labels)
+        assert [launch.kernel for launch in launches] == kernels
 
 
 def test_inputs_changed_before_backward_are_noticed() -> None:

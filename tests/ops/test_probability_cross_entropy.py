@@ -14,12 +14,10 @@ from gpunn.errors import LabelError, ShapeError
 from gpunn.ops.probability_cross_entropy import probability_cross_entropy
 from gpunn.ops.softmax import softmax
 from tests.ops.losses import TOLERANCE
-from tests.ops.test_nll_loss import class_cases
+from tests.ops.test_nll_loss import DEVICES, class_cases
 
 
-@given(class_cases())
-@settings(max_examples=100, deadline=None)
-def test_is_the_negative_log_likelihood_of_the_logarithm(case: dict[str, Any]) -> None:
+def compare_with_torch(case: dict[str, Any], where: str) -> None:
     parity = pytest.importorskip("tests.parity")
     p = 0.05 + np.abs(case["x"])
     how = {"ignore_index": case["ignore_index"], "reduction": case["reduction"]}
@@ -29,35 +27,50 @@ def test_is_the_negative_log_likelihood_of_the_logarithm(case: dict[str, Any]) -
             p.contiguous().log(), parity.torch.tensor(case["target"]), weight, **how
         )
 
-    labels = gpunn.tensor(case["target"].astype(case["label"]))
+    labels = gpunn.tensor(case["target"].astype(case["label"]), device=where)
     parity.compare(
         lambda p, weight: probability_cross_entropy(p, labels, weight, **how),
         theirs,
         {"p": p, "weight": case["weight"]},
-        "cpu",
+        where,
         3 * TOLERANCE[p.dtype],
         ("weight",),
     )
 
 
+@given(class_cases())
+@settings(max_examples=100, deadline=None)
+def test_is_the_negative_log_likelihood_of_the_logarithm(case: dict[str, Any]) -> None:
+    compare_with_torch(case, "cpu")
+
+
+@pytest.mark.emulator
+@given(class_cases())
+@settings(max_examples=20, deadline=None)
+def test_is_that_on_emulator(case: dict[str, Any]) -> None:
+    compare_with_torch(case, "emulator")
+
+
+@pytest.mark.parametrize("where", DEVICES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_clamp(dtype: Any) -> None:
+def test_clamp(dtype: Any, where: str) -> None:
     """At the smallest normal number: above it log and -1/p are themselves, below they stay what they are there."""
     tiny = np.finfo(dtype).tiny
     values = np.array([0, tiny / 8, tiny, 4 * tiny, 1], dtype)
-    p = gpunn.tensor(np.stack([values, 0 * values], axis=1), requires_grad=True)
-    loss = probability_cross_entropy(p, gpunn.tensor(np.zeros(5, np.int64)), reduction="none")
+    p = gpunn.tensor(np.stack([values, 0 * values], axis=1), device=where, requires_grad=True)
+    loss = probability_cross_entropy(p, gpunn.tensor(np.zeros(5, np.int64), device=where), reduction="none")
     clamped = np.maximum(values, tiny)
     np.testing.assert_allclose(loss.detach().numpy(), -np.log(clamped), rtol=1e-6)
-    loss.backward(gpunn.ones(5, dtype=dtype))
+    loss.backward(gpunn.ones(5, dtype=dtype, device=where))
     np.testing.assert_allclose(p.grad.numpy()[:, 0], -1 / clamped, rtol=1e-6)
     assert not p.grad.numpy()[:, 1].any()
 
 
+@pytest.mark.parametrize("where", DEVICES)
 @pytest.mark.parametrize("factor", [1.0, 1e6, -1e30])
-def test_gradient_is_finite_whatever_the_loss_is_multiplied_by(factor: float) -> None:
-    p = gpunn.tensor([[0.0, 1.0], [1.0, 0.0]], requires_grad=True)
-    (probability_cross_entropy(p, gpunn.tensor([0, 1]), reduction="sum") * factor).backward()
+def test_gradient_is_finite_whatever_the_loss_is_multiplied_by(factor: float, where: str) -> None:
+    p = gpunn.tensor([[0.0, 1.0], [1.0, 0.0]], device=where, requires_grad=True)
+    (probability_cross_entropy(p, gpunn.tensor([0, 1], device=where), reduction="sum") * factor).backward()
     assert np.isfinite(p.grad.numpy()).all()
 
 

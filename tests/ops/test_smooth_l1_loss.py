@@ -22,6 +22,13 @@ def test_matches_torch(case: dict[str, Any], beta: float) -> None:
     losses.compare_with_torch("smooth_l1_loss", case, beta=beta)
 
 
+@pytest.mark.emulator
+@given(losses.cases("input", "target"), st.sampled_from([0.0, 0.3, 1.0, 2.5]))
+@settings(max_examples=15, deadline=None)
+def test_matches_torch_on_emulator(case: dict[str, Any], beta: float) -> None:
+    losses.compare_with_torch("smooth_l1_loss", case, where="emulator", beta=beta)
+
+
 @pytest.mark.parametrize(
     ("z", "beta", "loss", "slope"),
     [(0.5, 1.0, 0.125, 0.5), (-3.0, 1.0, 2.5, -1.0), (1.0, 1.0, 0.5, 1.0), (1.0, 2.0, 0.25, 0.5), (0.0, 0.0, 0.0, 0.0)],

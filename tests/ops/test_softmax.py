@@ -13,6 +13,7 @@ import gpunn
 from gpunn import threads
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, UsageError
+from gpunn.launcher import record_launches
 from gpunn.ops.softmax import softmax
 from tests.ops.losses import TOLERANCE, strided
 
@@ -29,14 +30,14 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
     return {"x": strided(x, rng), "dim": draw(st.integers(-ndim, ndim - 1))}
 
 
-def compare_with_torch(ours: Any, theirs: Any, how: dict[str, Any]) -> None:
+def compare_with_torch(ours: Any, theirs: Any, how: dict[str, Any], where: str = "cpu") -> None:
     parity = pytest.importorskip("tests.parity")
     dim, x = how["dim"], how["x"]
     # exp of a difference of scores up to 1e4, each rounded: the difference is exact to one rounding of the scores,
     # and so is PyTorch's; the sum of 7 and the product with dy add some more. The gradient's sum over dy, of order
     # one, is subtracted from dy: hence the scale of 1.
     parity.compare(
-        lambda x: ours(x, dim), lambda x: theirs(x, dim), {"x": x}, "cpu", 2 * TOLERANCE[x.dtype], least_scale=1
+        lambda x: ours(x, dim), lambda x: theirs(x, dim), {"x": x}, where, 2 * TOLERANCE[x.dtype], least_scale=1
     )
 
 
@@ -45,6 +46,14 @@ def compare_with_torch(ours: Any, theirs: Any, how: dict[str, Any]) -> None:
 def test_matches_torch(how: dict[str, Any]) -> None:
     parity = pytest.importorskip("tests.parity")
     compare_with_torch(softmax, parity.torch.softmax, how)
+
+
+@pytest.mark.emulator
+@given(configurations())
+@settings(max_examples=25, deadline=None)
+def test_matches_torch_on_emulator(how: dict[str, Any]) -> None:
+    parity = pytest.importorskip("tests.parity")
+    compare_with_torch(softmax, parity.torch.softmax, how, "emulator")
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 3, 2), (2, 3, 1, 2)])
@@ -60,18 +69,22 @@ def test_extreme_scores() -> None:
     np.testing.assert_allclose(y.numpy()[1], 1 / 3, rtol=1e-7)
 
 
+DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 INFINITE = np.array([[-np.inf, 0, 0], [-np.inf] * 3, [np.inf, 0, 0], [np.nan, 0, 0]], np.float32)
 
 
-def test_infinite_scores_and_nan() -> None:
+@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("dim", [0, 1])
+def test_infinite_scores_and_nan(where: str, dim: int) -> None:
     """As PyTorch: impossible classes are fine; a row without a possible one, with a certain one, or NaN is NaN."""
-    y = softmax(gpunn.tensor(INFINITE), 1).numpy()
-    np.testing.assert_array_equal(y, [[0, 0.5, 0.5], [np.nan] * 3, [np.nan] * 3, [np.nan] * 3])
+    y = softmax(gpunn.tensor(INFINITE if dim else INFINITE.T, device=where), dim).numpy()
+    np.testing.assert_array_equal(y if dim else y.T, [[0, 0.5, 0.5], [np.nan] * 3, [np.nan] * 3, [np.nan] * 3])
 
 
-def test_an_impossible_class_gets_no_gradient() -> None:
-    x = gpunn.tensor(INFINITE[:1], requires_grad=True)
-    softmax(x, 1).backward(gpunn.tensor([[5.0, 1.0, 0.0]]))
+@pytest.mark.parametrize("where", DEVICES)
+def test_an_impossible_class_gets_no_gradient(where: str) -> None:
+    x = gpunn.tensor(INFINITE[:1], device=where, requires_grad=True)
+    softmax(x, 1).backward(gpunn.tensor([[5.0, 1.0, 0.0]], device=where))
     assert x.grad.tolist() == [[0, 0.25, -0.25]]
 
 
@@ -98,6 +111,37 @@ def test_long_axis_in_front_is_added_up_exactly() -> None:
     x = np.random.Generator(np.random.Philox(4)).random((1_000_000, 2)).astype(np.float32)
     y = softmax(gpunn.tensor(x), 0).numpy()
     np.testing.assert_allclose(y.sum(axis=0, dtype=np.float64), 1, rtol=2e-7)  # a few roundings of every element
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("shape", [(1, 90_001), (90_001, 1)])
+def test_long_lines_are_added_up_exactly_by_the_kernel(shape: tuple[int, int]) -> None:
+    """176 numbers a thread, or 352: added in float32, equal ones would be off by 2e-6, all in the same direction."""
+    dim = int(shape[0] == 1)
+    x = np.full(shape if dim else (*shape, 2), -0.3, np.float32)
+    x.reshape(-1)[:2] = 0
+    y = softmax(gpunn.tensor(x, device="emulator"), dim).numpy()
+    np.testing.assert_allclose(y.sum(axis=dim, dtype=np.float64), 1, rtol=5e-7)  # a few roundings, of all elements
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(
+    ("shape", "dim", "block"),
+    [
+        ((3, 10), 1, (32, 3, 1)),
+        ((300, 512), 1, (32, 8, 1)),  # a warp's 16 vectors of 4
+        ((3, 516), 1, (96, 1, 1)),
+        ((3, 257), 1, (160, 1, 1)),
+        ((1, 50_000), 1, (512, 1, 1)),
+        ((8, 100), 0, (32, 1, 1)),
+        ((9, 5), 0, (8, 2, 1)),
+        ((2, 4100, 3), 1, (4, 128, 1)),
+    ],
+)
+def test_launch_shape(shape: tuple[int, ...], dim: int, block: tuple[int, int, int]) -> None:
+    with record_launches(postpone=True) as launches:
+        softmax(gpunn.zeros(*shape, device="emulator"), dim)
+    assert [launch.block for launch in launches] == [block]
 
 
 def test_input_is_left_alone() -> None:
