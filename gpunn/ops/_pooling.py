@@ -1,4 +1,4 @@
-"""What the pooling ops share: checks of arguments, which inputs a window's taps are, blocks of images.
+"""What the pooling ops share: checks of arguments, which inputs a window's taps are, blocks of images, launches.
 
 Sequences (N, C, L) are pooled as images of L rows, one column and one channel: the same bytes, so
 every body and kernel for images serves them.
@@ -7,15 +7,17 @@ every body and kernel for images serves them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunn import threads
+from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
-from gpunn.launcher import ceil_div
+from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.ops._blocks import quiet
 from gpunn.ops.geometry import Pair, Window, pair, single
 
 Taps = tuple[tuple[slice, slice], ...]  # (outputs, the inputs they read), one for each element of the window
@@ -134,3 +136,133 @@ def segments(n: int, outputs: int) -> Segments:
 def image_blocks(x: np.ndarray) -> list[slice]:
     """Runs of images of about 256 KB, so that the taps of a window find them in cache."""
     return threads.spans(len(x), max(1, x.nbytes >> 18))
+
+
+# -- averages of small and of whole images --------------------------------------------------------
+
+_SMALL = 64  # pixels up to which an image's averages are a product with a matrix of its pixels' shares
+_RUN = 1024  # rows that a product adds up one after the other
+
+
+@functools.lru_cache(maxsize=256)
+def shares(rows: tuple[tuple[int, int], ...], columns: tuple[tuple[int, int], ...], height: int, width: int) -> Any:
+    """(P Q, H W) of ones where a pixel lies in a window, given the rows and columns that windows see."""
+    vertical, horizontal = np.zeros((len(rows), height)), np.zeros((len(columns), width))
+    for matrix, parts in ((vertical, rows), (horizontal, columns)):
+        for line, (start, stop) in zip(matrix, parts, strict=True):
+            line[start:stop] = 1
+    return np.kron(vertical, horizontal)
+
+
+def is_small(pixels: int, outputs: int) -> bool:
+    """Whether :func:`average_small` is the faster way; products of one row with one column do not go to BLAS."""
+    return 1 < pixels <= _SMALL and outputs > 1
+
+
+def average_small(matrix: np.ndarray, x: np.ndarray, y: np.ndarray) -> bool:
+    """y[n] = matrix x[n] over pixels; False if anything is infinite or NaN, which it spreads over the image."""
+    n, c = len(x), x.shape[3]
+    matrix = matrix.astype(x.dtype)
+    source, target = (a.reshape(n, a.shape[1] * a.shape[2], c) for a in (x, y))
+
+    def task(part: slice) -> None:
+        if c == 1:
+            np.matmul(source[part, :, 0], matrix.T, out=target[part, :, 0])
+        else:
+            np.matmul(matrix, source[part], out=target[part])
+
+    with quiet():
+        threads.run(task, threads.spans(n, max(1, max(x.nbytes, y.nbytes) >> 18)))
+        return bool(np.isfinite(y).all())
+
+
+def sum_images(x: np.ndarray, y: np.ndarray) -> None:
+    """y (N, 1, 1, C) = the sums over each image of x (N, H, W, C)."""
+    n, h, w, c = x.shape
+    flat = x.reshape(n, h * w, c)
+
+    def task(part: slice) -> None:
+        if c == 1:
+            flat[part, :, 0].sum(axis=1, out=y[part, 0, 0, 0])  # pairwise
+            return
+        rows = flat[part]
+        sums = [
+            np.matmul(np.ones((1, cut.stop - cut.start), x.dtype), rows[:, cut])
+            for cut in threads.spans(h * w, -(-h * w // _RUN))
+        ]
+        y[part, 0] = functools.reduce(np.add, sums)
+
+    with quiet():
+        threads.run(task, image_blocks(x))
+
+
+def fill_images(share: np.ndarray, dx: np.ndarray) -> None:
+    """Every pixel of dx (N, H, W, C) = ``share`` (N, 1, 1, C)."""
+    n, h, w, c = dx.shape
+    target, source = dx.reshape(n, h * w, c), share.reshape(n, 1, c)
+
+    def task(part: slice) -> None:
+        target[part] = source[part]
+
+    threads.run(task, image_blocks(dx))
+
+
+# -- launches (kernels/windows.cuh) ---------------------------------------------------------------
+
+SPREAD = np.dtype([(f, DIVISOR) for f in ("by_channels", "by_width", "by_height")])  # struct Spread
+_ADAPTIVE = np.dtype(
+    [(f, np.int32) for f in ("H", "W", "C", "P", "Q", "wide")]
+    + [("over", SPREAD)]
+    + [(f, DIVISOR) for f in ("by_H", "by_W", "by_P", "by_Q")]
+)
+_BLOCK = 256  # threads of a block, at most: BLOCK in windows.cuh
+_LARGE = 32  # elements from which on a window is shared by the threads of a block
+_ENOUGH = 1 << 18  # threads that fill the largest GPUs: then each can have an output of its own
+# A struct for threads or blocks spread over (N, height, width, channels), given (channels, width, height).
+Geometry = Callable[[tuple[int, int, int]], np.ndarray]
+
+
+def spread(over: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
+    """The fields of ``struct Spread`` for (channels, width, height)."""
+    return tuple(divisor(max(1, n)) for n in over)
+
+
+def launch_windows(
+    source: KernelSource, kernel: str, device: Device, outputs: tuple[Any, ...], x: Any, geometry: Geometry, most: int
+) -> None:
+    """Launch a forward kernel; where windows have up to ``most`` elements, many, its form ``..._large``."""
+    n, height, width, channels = outputs[0].shape
+    vec = vector_width(channels, *outputs, x)
+    vectors = channels // vec
+    macros: dict[str, Any] = {"REAL": c_type(x.dtype, kernel), "VEC": vec}
+    threads = outputs[0].size // vec
+    if most < _LARGE or threads >= _ENOUGH:
+        args = (*outputs, x, geometry((vectors, width, height)), threads)
+        source.launch(device, kernel, (ceil_div(threads, _BLOCK), 1, 1), _BLOCK, args, **macros)
+        return
+    tiles = ceil_div(vectors, 32)  # 32 threads side by side read whole lines of memory
+    across = ceil_div(vectors, tiles)
+    block = (across, min(_BLOCK // across, most), 1)
+    args = (*outputs, x, geometry((tiles, width, height)))
+    source.launch(device, f"{kernel}_large", (n * height * width * tiles, 1, 1), block, args, **macros)
+
+
+def launch_backward(
+    source: KernelSource, kernel: str, device: Device, dx: Any, inputs: tuple[Any, ...], geometry: Geometry
+) -> None:
+    """Launch a backward kernel: one thread per vector of channels of dx."""
+    _, height, width, channels = dx.shape
+    vec = vector_width(channels, dx, *inputs)
+    threads = dx.size // vec
+    args = (dx, *inputs, geometry((channels // vec, width, height)), threads)
+    grid = (ceil_div(threads, _BLOCK), 1, 1)
+    source.launch(device, kernel, grid, _BLOCK, args, REAL=c_type(dx.dtype, kernel), VEC=vec)
+
+
+@functools.lru_cache(maxsize=256)
+def adaptive_windows(size: tuple[int, int, int], outputs: tuple[int, int], over: tuple[int, int, int]) -> np.ndarray:
+    """``struct AdaptiveWindows`` for images of ``size`` (H, W, C)."""
+    h, w, c = size
+    p, q = outputs
+    wide = max(h * p, w * q) >= 2**31
+    return np.array([(h, w, c, p, q, wide, spread(over), *(divisor(n) for n in (h, w, p, q)))], _ADAPTIVE)

@@ -1,22 +1,45 @@
-"""Adaptive average pooling: windows chosen so that the output has a given size; of size 1, the global mean.
+"""Adaptive average pooling (``kernels/adaptive_avg_pool2d.cu``): windows chosen so that the output has a given size.
 
-Output p of P averages rows floor(p H / P) to ceil((p + 1) H / P): windows differ by one in length and
-overlap where P does not divide H.
+Of size 1 it is the global mean. Output p of P averages rows floor(p H / P) to ceil((p + 1) H / P): windows
+differ by one in length and overlap where P does not divide H; where it does, they are ``avg_pool2d``'s.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 from typing import Any
 
 import numpy as np
 
 from gpunn import threads
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.ops._pooling import OutputSize, check_images, image_blocks, output_sizes, segments
+from gpunn.launcher import KernelSource, ceil_div
+from gpunn.ops._pooling import (
+    OutputSize,
+    adaptive_windows,
+    average_small,
+    check_images,
+    fill_images,
+    image_blocks,
+    is_small,
+    launch_backward,
+    launch_windows,
+    output_sizes,
+    segments,
+    shares,
+    sum_images,
+)
+from gpunn.ops.avg_pool2d import pool_average
+from gpunn.ops.geometry import Window
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
+SOURCE = KernelSource("adaptive_avg_pool2d.cu", REAL=("float", "double"), VEC=(1, 4))
 _SCRATCH = "adaptive_avg_pool2d"
+_FEW, _WIDE = 32, 16  # rows or columns up to which, and numbers of each from which on, they are added one by one
 
 
 def _counts(xp: Any, height: int, width: int, size: tuple[int, int], dtype: Any) -> Any:
@@ -41,6 +64,13 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         ((0, 4, 4, 2), (2, 2), np.float32),
         ((6, 9, 1, 1), (4, 1), np.float32),
         ((2, 5, 6, 8), (2, 4), np.float64),
+        # Windows that a block shares: a tile of channels less one, whole, and more; of unequal size; sequences.
+        ((2, 7, 7, 31), (1, 1), np.float32),
+        ((1, 7, 7, 128), (1, 1), np.float32),
+        ((3, 13, 20, 132), (2, 3), np.float32),
+        ((4, 1000, 1, 1), (3, 1), np.float32),
+        ((0, 7, 7, 4), (1, 1), np.float32),
+        ((1, 9, 7, 12), (1, 1), np.float64),
     )
     return [{"x": (rng.standard_normal(s) + 1).astype(dtype), "size": size} for s, size, dtype in cases]
 
@@ -56,17 +86,38 @@ def adaptive_avg_pool2d_forward(xp: Any, x: Any, size: tuple[int, int]) -> Any:
 
 def _average(x: Any, counts: Any, tall: Any, y: Any) -> None:
     """Write y; ``tall`` (N, P, W, C) is room for the sums over rows."""
-    for p, (start, stop) in enumerate(segments(x.shape[1], y.shape[1])):
-        x[:, start:stop].sum(axis=1, out=tall[:, p])
-    for q, (start, stop) in enumerate(segments(x.shape[2], y.shape[2])):
-        tall[:, :, start:stop].sum(axis=2, out=y[:, :, q])
+    for p, rows in enumerate(segments(x.shape[1], y.shape[1])):
+        _add_up(x, 1, rows, tall[:, p])
+    for q, columns in enumerate(segments(x.shape[2], y.shape[2])):
+        _add_up(tall, 2, columns, y[:, :, q])
     y /= counts
+
+
+def _add_up(x: Any, axis: int, part: tuple[int, int], out: Any) -> None:
+    """out = the sum of a part of x along an axis: a few large additions, where the reduction would be many small."""
+    start, stop = part
+    if stop - start > _FEW or math.prod(x.shape[axis + 1 :]) < _WIDE:
+        x[_cut(axis, slice(start, stop))].sum(axis=axis, out=out)
+        return
+    out[...] = x[_cut(axis, start)]
+    for line in range(start + 1, stop):
+        out += x[_cut(axis, line)]
+
+
+def _cut(axis: int, part: int | slice) -> tuple[int | slice, ...]:
+    return (slice(None),) * axis + (part,)
 
 
 @adaptive_avg_pool2d_forward.numpy
 def _(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     n, h, w, c = x.shape
     y, counts = np.empty((n, *size, c), x.dtype), _counts(np, h, w, size, x.dtype)
+    if size == (1, 1):
+        sum_images(x, y)
+        y /= counts
+        return y
+    if is_small(h * w, size[0] * size[1]) and average_small(_matrix(h, w, size), x, y):
+        return y
 
     def task(part: slice) -> None:
         block = x[part]
@@ -74,6 +125,22 @@ def _(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         _average(block, counts, tall, y[part])
 
     threads.run(task, image_blocks(x))
+    return y
+
+
+def _matrix(height: int, width: int, size: tuple[int, int]) -> np.ndarray:
+    """What pixel h W + w counts in output p Q + q."""
+    seen = shares(segments(height, size[0]), segments(width, size[1]), height, width)
+    return np.asarray(seen / seen.sum(axis=1, keepdims=True))
+
+
+@adaptive_avg_pool2d_forward.kernel
+def _(device: Device, x: Any, size: tuple[int, int]) -> Any:
+    n, *image = x.shape
+    y = device.empty((n, *size, image[2]), x.dtype)
+    most = ceil_div(image[0], size[0]) * ceil_div(image[1], size[1])
+    geometry = functools.partial(adaptive_windows, tuple(image), size)
+    launch_windows(SOURCE, "adaptive_avg_pool2d_forward", device, (y,), x, geometry, most)
     return y
 
 
@@ -100,30 +167,48 @@ def adaptive_avg_pool2d_backward(xp: Any, dy: Any, height: int, width: int) -> A
 
 def _share(share: Any, tall: Any, dx: Any) -> None:
     """Write dx from each output's ``share``; ``tall`` (N, P, W, C) is room for what rows are given."""
-    tall[...] = 0
-    for q, (start, stop) in enumerate(segments(tall.shape[2], share.shape[2])):
-        tall[:, :, start:stop] += share[:, :, q : q + 1]
-    rows = segments(dx.shape[1], tall.shape[1])
-    apart = dx.shape[1] % len(rows) == 0
-    if not apart:
-        dx[...] = 0
-    for p, (start, stop) in enumerate(rows):
-        if apart:  # nothing to add to, and nothing left over
-            dx[:, start:stop] = tall[:, p : p + 1]
-        else:
+    for (start, stop), (first, last) in _runs(tall.shape[2], share.shape[2]):
+        tall[:, :, start:stop] = share[:, :, first : first + 1]
+        for q in range(first + 1, last):
+            tall[:, :, start:stop] += share[:, :, q : q + 1]
+    for (start, stop), (first, last) in _runs(dx.shape[1], tall.shape[1]):
+        dx[:, start:stop] = tall[:, first : first + 1]
+        for p in range(first + 1, last):
             dx[:, start:stop] += tall[:, p : p + 1]
+
+
+@functools.lru_cache(maxsize=256)
+def _runs(n: int, outputs: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Runs of inputs that the same outputs see: ((start, stop), (first output, after the last))."""
+    seen = segments(outputs, n)  # input i is in as many windows as if it were the output of n
+    edges = [0, *(i for i in range(1, n) if seen[i] != seen[i - 1]), n]
+    return [((start, stop), seen[start]) for start, stop in itertools.pairwise(edges)]
 
 
 @adaptive_avg_pool2d_backward.numpy
 def _(dy: np.ndarray, height: int, width: int) -> np.ndarray:
     n, p, q, c = dy.shape
     dx, counts = np.empty((n, height, width, c), dy.dtype), _counts(np, height, width, (p, q), dy.dtype)
+    if p == q == 1:
+        fill_images(dy / counts, dx)
+        return dx
+    if is_small(height * width, p * q) and average_small(_matrix(height, width, (p, q)).T, dy, dx):
+        return dx
 
     def task(part: slice) -> None:
         block = dx[part]
         _share(dy[part] / counts, threads.scratch.array(_SCRATCH, (len(block), p, width, c), dy.dtype), block)
 
     threads.run(task, image_blocks(dx))
+    return dx
+
+
+@adaptive_avg_pool2d_backward.kernel
+def _(device: Device, dy: Any, height: int, width: int) -> Any:
+    n, p, q, c = dy.shape
+    dx = device.empty((n, height, width, c), dy.dtype)
+    geometry = functools.partial(adaptive_windows, (height, width, c), (p, q))
+    launch_backward(SOURCE, "adaptive_avg_pool2d_backward", device, dx, (dy,), geometry)
     return dx
 
 
@@ -173,9 +258,12 @@ def adaptive_avg_pool2d(x: Tensor, output_size: OutputSize) -> Tensor:
 
 def average_adaptively(op: str, x: Tensor, images: Any, size: tuple[int, int]) -> Tensor:
     """The pooling of x, seen as physical ``images`` (M, H, W, C), recorded."""
-    device, shape = x.device, x._physical.shape
+    device, shape, (height, width) = x.device, x._physical.shape, images.shape[1:3]
+    kernel = height // size[0], width // size[1]
+    if size != (1, 1) and (kernel[0] * size[0], kernel[1] * size[1]) == (height, width):  # windows of one size
+        return pool_average(op, x, images, Window(height, width, *kernel, kernel, (0, 0), (1, 1)), True)
     y = adaptive_avg_pool2d_forward(device, images, size)
-    (height, width), pooled = images.shape[1:3], y.shape
+    pooled = y.shape
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return (adaptive_avg_pool2d_backward(device, dy.reshape(pooled), height, width).reshape(shape),)

@@ -1,20 +1,33 @@
-"""Adaptive max pooling: the largest element of each of P x Q windows that cover the image.
+"""Adaptive max pooling (``kernels/adaptive_max_pool2d.cu``): the largest element of each of P x Q windows.
 
 Where P and Q divide the image it is ``max_pool2d``; the bodies here are for windows of unequal size.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.ops._pooling import OutputSize, check_images, output_sizes, segments
+from gpunn.launcher import KernelSource, ceil_div
+from gpunn.ops._pooling import (
+    OutputSize,
+    adaptive_windows,
+    check_images,
+    launch_backward,
+    launch_windows,
+    output_sizes,
+    segments,
+)
 from gpunn.ops.geometry import Window
 from gpunn.ops.max_pool2d import pool_maximum
 from gpunn.primitive import primitive
 from gpunn.tape import record
+
+SOURCE = KernelSource("adaptive_max_pool2d.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -25,10 +38,17 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         ((0, 4, 4, 2), (2, 3), np.float32),
         ((2, 20, 20, 1), (1, 1), np.float32),
         ((2, 5, 6, 8), (2, 4), np.float64),
+        # Windows that a block shares: a tile of channels less one, whole, and more; of unequal size.
+        ((1, 9, 9, 31), (1, 1), np.float32),
+        ((1, 9, 9, 128), (1, 1), np.float32),
+        ((2, 13, 20, 132), (2, 3), np.float32),
+        ((0, 9, 9, 4), (1, 1), np.float32),
+        ((1, 9, 7, 12), (1, 1), np.float64),
     )
     made = [{"x": rng.integers(-4, 5, s).astype(dtype), "size": size} for s, size, dtype in cases]
-    made[0]["x"][0, 0] = np.nan
-    made[0]["x"][1] = -np.inf
+    for example in (made[0], made[8]):
+        example["x"][0, 0] = np.nan
+        example["x"][1] = -np.inf
     return made
 
 
@@ -56,6 +76,16 @@ def adaptive_max_pool2d_forward(xp: Any, x: Any, size: tuple[int, int]) -> tuple
     return y, index
 
 
+@adaptive_max_pool2d_forward.kernel
+def _(device: Device, x: Any, size: tuple[int, int]) -> tuple[Any, Any]:
+    n, *image = x.shape
+    y, index = (device.empty((n, *size, image[2]), dtype) for dtype in (x.dtype, np.int64))
+    most = ceil_div(image[0], size[0]) * ceil_div(image[1], size[1])
+    geometry = functools.partial(adaptive_windows, tuple(image), size)
+    launch_windows(SOURCE, "adaptive_max_pool2d_forward", device, (y, index), x, geometry, most)
+    return y, index
+
+
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
     for example in _examples(rng):
@@ -75,6 +105,15 @@ def adaptive_max_pool2d_backward(xp: Any, dy: Any, index: Any, height: int, widt
     for i, j, rows, columns in _windows(height, width, (p, q)):
         won = place[rows, columns][:, :, None] == index[:, i, j][:, None, None]
         dx[:, rows, columns] += xp.where(won, dy[:, i, j][:, None, None], dy.dtype.type(0))
+    return dx
+
+
+@adaptive_max_pool2d_backward.kernel
+def _(device: Device, dy: Any, index: Any, height: int, width: int) -> Any:
+    n, p, q, c = dy.shape
+    dx = device.empty((n, height, width, c), dy.dtype)
+    geometry = functools.partial(adaptive_windows, (height, width, c), (p, q))
+    launch_backward(SOURCE, "adaptive_max_pool2d_backward", device, dx, (dy, index), geometry)
     return dx
 
 

@@ -1,4 +1,4 @@
-"""Average pooling: the mean of each window, and its way back.
+"""Average pooling (``kernels/avg_pool2d.cu``): the mean of each window, and its way back.
 
 A window's sum is the sum over its columns of the sums over its rows: R + S additions an output
 instead of R S, and as many fewer roundings.
@@ -13,13 +13,35 @@ from typing import Any
 import numpy as np
 
 from gpunn import threads
+from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, where
-from gpunn.ops._pooling import Taps, check_images, image_blocks, image_window, taps
+from gpunn.launcher import DIVISOR, KernelSource, divisor
+from gpunn.ops._pooling import (
+    SPREAD,
+    Taps,
+    average_small,
+    check_images,
+    fill_images,
+    image_blocks,
+    image_window,
+    is_small,
+    launch_backward,
+    launch_windows,
+    shares,
+    spread,
+    sum_images,
+    taps,
+)
 from gpunn.ops.geometry import Pair, Window
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
+SOURCE = KernelSource("avg_pool2d.cu", REAL=("float", "double"), VEC=(1, 4))
+_INT_FIELDS = ("H", "W", "C", "P", "Q", "R", "S", "stride_h", "stride_w", "pad_h", "pad_w", "count_pad", "divisor")
+_SHAPE = np.dtype(
+    [(f, np.int32) for f in _INT_FIELDS] + [("over", SPREAD)] + [(f, DIVISOR) for f in ("by_stride_h", "by_stride_w")]
+)
 Empty = Callable[..., Any]  # empty(shape, dtype), uninitialised
 
 
@@ -112,6 +134,23 @@ def _backward(xp: Any, dy: Any, window: Window, counts: int | np.ndarray, empty:
         source = target
 
 
+def _is_whole(window: Window) -> bool:
+    """Whether the one window is the image."""
+    return (window.R, window.S, *window.padding) == (window.H, window.W, 0, 0)
+
+
+def _matrix(window: Window, counts: int | np.ndarray) -> np.ndarray:
+    """What pixel h W + w counts in output p Q + q."""
+
+    def seen(axis: int, n: int, outputs: int, k: int) -> tuple[tuple[int, int], ...]:
+        starts = [o * window.stride[axis] - window.padding[axis] for o in range(outputs)]
+        return tuple((max(start, 0), min(start + k, n)) for start in starts)
+
+    rows, columns = seen(0, window.H, window.P, window.R), seen(1, window.W, window.Q, window.S)
+    by = counts if isinstance(counts, int) else counts.reshape(-1, 1)
+    return np.asarray(shares(rows, columns, window.H, window.W) / by)
+
+
 def _scratch() -> Empty:
     """Working memory that this thread keeps, each array under its own name."""
     names = iter(("avg_pool2d 0", "avg_pool2d 1"))
@@ -138,6 +177,13 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         case(1, 6, 7, 5, 2, 3, (3, 2), (1, 0), True, by=-5),
         case(0, 4, 4, 2, 2, 2, (2, 2), (0, 0)),
         case(300, 40, 1, 1, 4, 1, (4, 1), (0, 0)),
+        # Windows that a block shares: a tile of channels less one, whole, and more; hanging over the edge.
+        case(1, 9, 8, 31, 7, 5, (2, 3), (3, 2)),
+        case(1, 6, 6, 128, 6, 6, (6, 6), (0, 0)),
+        case(2, 12, 11, 132, 6, 6, (5, 4), (2, 1), True, pad=False),
+        case(3, 300, 1, 1, 270, 1, (13, 1), (0, 0)),
+        case(0, 6, 6, 4, 6, 6, (6, 6), (0, 0)),
+        case(1, 9, 7, 12, 9, 7, (9, 7), (0, 0), dtype=np.float64),
         case(1, 1, 1, 1, 1, 1, (1, 1), (0, 0), dtype=np.float64),
         case(2, 5, 5, 4, 2, 2, (2, 2), (0, 0), dtype=np.float64),
     ]
@@ -159,8 +205,31 @@ def avg_pool2d_forward(xp: Any, x: Any, window: Window, count_include_pad: bool,
 def _(x: np.ndarray, window: Window, count_include_pad: bool, divisor: int) -> np.ndarray:
     y = np.empty((len(x), window.P, window.Q, x.shape[3]), x.dtype)
     counts = _divisors(window, count_include_pad, divisor)
+    if _is_whole(window):
+        sum_images(x, y)
+        _divide(np, y, counts, y)
+        return y
+    if is_small(window.H * window.W, window.P * window.Q) and average_small(_matrix(window, counts), x, y):
+        return y
     threads.run(lambda part: _forward(np, x[part], window, counts, _scratch(), y[part]), image_blocks(x))
     return y
+
+
+@avg_pool2d_forward.kernel
+def _(device: Device, x: Any, window: Window, count_include_pad: bool, divisor: int) -> Any:
+    n, _, _, c = x.shape
+    y = device.empty((n, window.P, window.Q, c), x.dtype)
+    geometry = functools.partial(_kernel_shape, c, window, count_include_pad, divisor)
+    launch_windows(SOURCE, "avg_pool2d_forward", device, (y,), x, geometry, window.R * window.S)
+    return y
+
+
+@functools.lru_cache(maxsize=256)
+def _kernel_shape(c: int, window: Window, count_include_pad: bool, by: int, over: tuple[int, int, int]) -> np.ndarray:
+    """``struct AvgPool2dShape`` for threads or blocks spread over (N, height, width, channels)."""
+    w = window
+    numbers = (w.H, w.W, c, w.P, w.Q, w.R, w.S, *w.stride, *w.padding, count_include_pad, by)
+    return np.array([(*numbers, spread(over), *(divisor(step) for step in w.stride))], _SHAPE)
 
 
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -184,7 +253,23 @@ def avg_pool2d_backward(xp: Any, dy: Any, window: Window, count_include_pad: boo
 def _(dy: np.ndarray, window: Window, count_include_pad: bool, divisor: int) -> np.ndarray:
     dx = np.empty((len(dy), window.H, window.W, dy.shape[3]), dy.dtype)
     counts = _divisors(window, count_include_pad, divisor)
+    if _is_whole(window):
+        share = np.empty_like(dy)
+        _divide(np, dy, counts, share)
+        fill_images(share, dx)
+        return dx
+    if is_small(window.H * window.W, window.P * window.Q) and average_small(_matrix(window, counts).T, dy, dx):
+        return dx
     threads.run(lambda part: _backward(np, dy[part], window, counts, _scratch(), dx[part]), image_blocks(dx))
+    return dx
+
+
+@avg_pool2d_backward.kernel
+def _(device: Device, dy: Any, window: Window, count_include_pad: bool, divisor: int) -> Any:
+    n, _, _, c = dy.shape
+    dx = device.empty((n, window.H, window.W, c), dy.dtype)
+    geometry = functools.partial(_kernel_shape, c, window, count_include_pad, divisor)
+    launch_backward(SOURCE, "avg_pool2d_backward", device, dx, (dy,), geometry)
     return dx
 
 

@@ -1,4 +1,4 @@
-"""Layer normalisation over trailing axes.
+"""Layer normalisation over trailing axes (``kernels/layer_norm.cu``).
 
 The primitives see a matrix: each row is normalised, each column has its weight and bias.
 """
@@ -15,12 +15,20 @@ from gpunn._device import Device, same_device
 from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
+from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.ops import _layer_norm_cpu
+from gpunn.ops._blocks import quiet
 from gpunn.ops.shape import to_logical_order, to_physical_order
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
+SOURCE = KernelSource("layer_norm.cu", REAL=("float", "double"), VEC=(1, 4))
 _OP = "layer_norm"
+_BLOCK = 512  # threads of a block, at most: BLOCK in layer_norm.cu
+_SHARED_BLOCK = 256  # threads of a block with several rows
+_CHUNK_BLOCK = 256  # threads of a block on a part of a long row
+_TURNS = 4  # rows that a thread of the backward does at least: as many fewer partial sums
+_SLICES = 512  # blocks of the backward, at most: a full load of the largest GPUs
 Three = tuple[bool, bool, bool]  # whether the gradients of x, weight, bias are wanted
 
 
@@ -29,8 +37,22 @@ Three = tuple[bool, bool, bool]  # whether the gradients of x, weight, bias are 
 
 def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
-    shapes = ((5, 10), (3, 1), (1, 33), (0, 4), (70, 1025), (2, 5000))
-    for number, (shape, dtype) in enumerate([*((s, np.float32) for s in shapes), ((6, 12), np.float64)]):
+    # In kernels a warp has up to 128 or 512 columns, a block up to 2048 or 8192; in float64 half of that.
+    shapes: tuple[tuple[int, int], ...] = (
+        (5, 10),
+        (3, 1),
+        (1, 33),
+        (0, 4),
+        (70, 1025),
+        (2, 5000),
+        (35, 127),
+        (9, 128),
+        (17, 129),
+        (19, 512),
+    )
+    shapes += ((3, 516), (130, 64), (2, 2048), (9, 2049), (1, 8192), (10, 8196), (0, 2049))
+    doubles = ((6, 12), (4, 260), (3, 1025), (9, 4100))
+    for number, (shape, dtype) in enumerate([*((s, np.float32) for s in shapes), *((s, np.float64) for s in doubles)]):
         x = (3 * rng.standard_normal(shape) + rng.standard_normal((shape[0], 1))).astype(dtype)
         weight, bias = ((rng.random(shape[1]) + 0.5).astype(dtype) for _ in range(2))
         # A row of one element has variance 0: its noise must not be enlarged by 1 / sqrt(1e-5).
@@ -63,6 +85,40 @@ def layer_norm_forward(xp: Any, x: Any, weight: Any, bias: Any, eps: float) -> t
 layer_norm_forward.numpy(_layer_norm_cpu.forward)
 
 
+def _held(dtype: np.dtype, vec: int) -> int:
+    """Elements of a row that a thread keeps in registers: HELD vectors."""
+    return vec * (4 if dtype.itemsize == 4 else 2)
+
+
+def _block(cols: int, dtype: np.dtype, vec: int, most: int) -> tuple[int, int, int] | None:
+    """Block of threads for whole rows, several if they are short; None if a row is too long for ``most`` threads."""
+    threads = 32 * max(1, ceil_div(cols, 32 * _held(dtype, vec)))
+    return (threads, max(1, min(_SHARED_BLOCK, most) // threads), 1) if threads <= most else None
+
+
+@layer_norm_forward.kernel
+def _(
+    device: Device, x: Any, weight: Any, bias: Any, eps: float, threads: int = _BLOCK, chunk_threads: int = _CHUNK_BLOCK
+) -> tuple[Any, Any, Any]:
+    rows, cols = x.shape
+    y = device.empty(x.shape, x.dtype)
+    mean, rstd = (device.empty((rows,), x.dtype) for _ in range(2))
+    vec = vector_width(cols, y, x, weight, bias)
+    macros: dict[str, Any] = {"REAL": c_type(x.dtype, _OP), "VEC": vec}
+    block = _block(cols, x.dtype, vec, threads)
+    if block is not None:
+        args: tuple[Any, ...] = (y, mean, rstd, x, weight, bias, rows, cols, eps)
+        SOURCE.launch(device, "layer_norm_forward", (ceil_div(rows, block[1]), 1, 1), block, args, **macros)
+        return y, mean, rstd
+    chunks = ceil_div(cols, chunk_threads * _held(x.dtype, vec))
+    part_mean, part_m2 = (device.empty((rows, chunks), x.dtype) for _ in range(2))
+    grid = (rows * chunks, 1, 1)
+    SOURCE.launch(device, "layer_norm_moments", grid, chunk_threads, (part_mean, part_m2, x, cols, chunks), **macros)
+    args = (y, mean, rstd, x, part_mean, part_m2, weight, bias, cols, chunks, eps)
+    SOURCE.launch(device, "layer_norm_normalise", grid, chunk_threads, args, **macros)
+    return y, mean, rstd
+
+
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     wanted = ((True, True, True), (True, False, False), (False, True, True), (True, False, True))
     made = []
@@ -89,7 +145,75 @@ def layer_norm_backward(
     return dx, (dy * xhat).sum(axis=0) if needs[1] else None, dy.sum(axis=0) if needs[2] else None
 
 
-layer_norm_backward.numpy(_layer_norm_cpu.backward)
+@layer_norm_backward.numpy
+def _(
+    dy: np.ndarray, x: np.ndarray, mean: np.ndarray, rstd: np.ndarray, weight: Any, needs: Three
+) -> tuple[Any, Any, Any]:
+    found = _layer_norm_cpu.backward(dy, x, mean, rstd, weight, needs)
+    if found is not None:
+        return found
+    with quiet():
+        made: tuple[Any, Any, Any] = layer_norm_backward.plain(np, dy, x, mean, rstd, weight, needs)
+        return made
+
+
+@layer_norm_backward.kernel
+def _(
+    device: Device,
+    dy: Any,
+    x: Any,
+    mean: Any,
+    rstd: Any,
+    weight: Any,
+    needs: Three,
+    threads: int = _BLOCK,
+    chunk_threads: int = _CHUNK_BLOCK,
+) -> tuple[Any, Any, Any]:
+    rows, cols = x.shape
+    dx = device.empty(x.shape, x.dtype) if needs[0] else None
+    columns = needs[1] or needs[2]
+    vec = vector_width(cols, dx, dy, x, weight)
+    macros: dict[str, Any] = {"REAL": c_type(x.dtype, _OP), "VEC": vec}
+    block = _block(cols, x.dtype, vec, threads)
+    partial = None
+    if block is not None:
+        slices = max(1, min(_SLICES, ceil_div(rows, block[1] * _TURNS)))
+        partial = device.empty((slices, 2, cols), x.dtype) if columns else None
+        args: tuple[Any, ...] = (dx, partial, dy, x, mean, rstd, weight, rows, cols)
+        SOURCE.launch(device, "layer_norm_backward", (slices, 1, 1), block, args, **macros)
+    else:
+        chunks = ceil_div(cols, chunk_threads * _held(x.dtype, vec))
+        grid = (rows * chunks, 1, 1)
+        if dx is not None:
+            parts = device.empty((rows, chunks, 3), x.dtype)
+            args = (parts, dy, x, mean, weight, cols, chunks)
+            SOURCE.launch(device, "layer_norm_backward_sums", grid, chunk_threads, args, **macros)
+            args = (dx, parts, dy, x, mean, rstd, weight, cols, chunks)
+            SOURCE.launch(device, "layer_norm_backward_rows", grid, chunk_threads, args, **macros)
+        if columns:
+            tiles = ceil_div(cols, vec * chunk_threads)
+            per_slice = max(2 * _TURNS, ceil_div(rows, max(1, 2 * _SLICES // tiles)))
+            partial = device.empty((max(1, ceil_div(rows, per_slice)), 2, cols), x.dtype)
+            args = (partial, dy, x, mean, rstd, rows, cols, per_slice)
+            grid = (tiles, len(partial), 1)
+            SOURCE.launch(device, "layer_norm_backward_columns", grid, chunk_threads, args, **macros)
+    if partial is None:
+        return dx, None, None
+    dweight, dbias = _merged(device, partial)
+    return dx, dweight if needs[1] else None, dbias if needs[2] else None
+
+
+def _merged(device: Device, partial: Any) -> tuple[Any, Any]:
+    """dweight and dbias from (slices, 2, cols) partial sums."""
+    slices, _, cols = partial.shape
+    out = partial[0]
+    if slices > 1:
+        out = device.empty((2, cols), partial.dtype)
+        block = (32, min(_BLOCK // 32, slices), 1)
+        args = (out, partial, slices, 2 * cols)
+        grid = (ceil_div(2 * cols, 32), 1, 1)
+        SOURCE.launch(device, "layer_norm_merge", grid, block, args, REAL=c_type(out.dtype, _OP), VEC=1)
+    return out[0], out[1]
 
 
 # -- public op ------------------------------------------------------------------------------------

@@ -18,23 +18,43 @@ from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
 TOLERANCE = {np.float32: 1e-6, np.float64: 1e-14}
 
 
-@given(
+CONFIGURATIONS = (
     st.tuples(st.integers(0, 3), st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)),
     st.one_of(st.integers(1, 5), st.tuples(st.one_of(st.none(), st.integers(1, 11)), st.integers(1, 11))),
     st.sampled_from([np.float32, np.float64]),
 )
-@settings(max_examples=120, deadline=None)
-def test_matches_torch(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
+
+
+def _check_against_torch(where: str, shape: tuple[int, ...], size: Any, dtype: Any) -> None:
     parity = pytest.importorskip("tests.parity")
     x = np.random.Generator(np.random.Philox(list(shape)[:2])).standard_normal(shape).astype(dtype)
     parity.compare(
         lambda x: adaptive_avg_pool2d(x, size),
         lambda x: parity.torch.nn.functional.adaptive_avg_pool2d(x, size),
         {"x": x},
-        "cpu",
+        where,
         TOLERANCE[dtype],
         least_scale=1,
     )
+
+
+@given(*CONFIGURATIONS)
+@settings(max_examples=120, deadline=None)
+def test_matches_torch(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
+    _check_against_torch("cpu", shape, size, dtype)
+
+
+@pytest.mark.emulator
+@given(*CONFIGURATIONS)
+@settings(max_examples=40, deadline=None)
+def test_matches_torch_on_emulator(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
+    _check_against_torch("emulator", shape, size, dtype)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(("shape", "size"), [((2, 3, 16, 17), 1), ((1, 36, 13, 8), 1), ((2, 132, 20, 9), (3, 1))])
+def test_windows_shared_by_a_block_match_torch(shape: tuple[int, ...], size: Any) -> None:
+    _check_against_torch("emulator", shape, size, np.float32)
 
 
 def test_several_blocks_of_images_match_torch() -> None:
@@ -85,3 +105,26 @@ def test_gradcheck(size: Any) -> None:
 def test_refuses(x: gpunn.Tensor, size: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         adaptive_avg_pool2d(x, size)
+
+
+@pytest.mark.emulator
+def test_more_outputs_than_31_bits_of_places() -> None:
+    """H P = 4.9e9: the kernels' windows are then found in 64 bits."""
+    x = np.arange(70_000, dtype=np.float64).reshape(1, 1, 70_000, 1) % 7
+    found = []
+    for where in ("cpu", "emulator"):
+        t = gpunn.tensor(x, device=where, requires_grad=True)
+        y = adaptive_avg_pool2d(t, (69_999, 1))
+        (y * y).sum().backward() if where == "cpu" else y.backward(gpunn.tensor(2 * found[0][0], device=where))
+        found.append((y.detach().numpy(), t.grad.numpy()))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(b, a, rtol=0, atol=1e-13)  # float64: a few roundings
+
+
+@pytest.mark.emulator
+def test_a_long_sum_of_one_thread_keeps_its_digits() -> None:
+    """2048 equal numbers a thread: added one by one, every rounding may go the same way."""
+    x = np.full((1, 128, 128, 128), 1000.1, np.float32)
+    got = adaptive_avg_pool2d(gpunn.tensor(x, device="emulator"), 1).numpy()
+    # Sums of 32, 64 and 8 numbers: their roundings of 6e-8 do not all go one way.
+    np.testing.assert_allclose(got, np.full((1, 128, 1, 1), x[0, 0, 0, 0], np.float64), rtol=1.5e-6)

@@ -14,14 +14,14 @@ from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, ShapeError, UsageError
 from gpunn.ops.adaptive_max_pool2d import adaptive_max_pool2d
 
-
-@given(
+CONFIGURATIONS = (
     st.tuples(st.integers(0, 3), st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)),
     st.one_of(st.integers(1, 5), st.tuples(st.one_of(st.none(), st.integers(1, 11)), st.integers(1, 11))),
     st.sampled_from([np.float32, np.float64]),
 )
-@settings(max_examples=120, deadline=None)
-def test_matches_torch(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
+
+
+def _check_against_torch(where: str, shape: tuple[int, ...], size: Any, dtype: Any) -> None:
     parity = pytest.importorskip("tests.parity")
     F = parity.torch.nn.functional
     x = np.random.Generator(np.random.Philox(shape[1])).integers(-3, 4, shape).astype(dtype)  # ties are common
@@ -31,7 +31,7 @@ def test_matches_torch(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
         lambda x: adaptive_max_pool2d(x, size),
         lambda x: F.adaptive_max_pool2d(x, size),
         {"x": x},
-        "cpu",
+        where,
         tolerance,
         least_scale=1,
     )
@@ -39,6 +39,25 @@ def test_matches_torch(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
         _, index = adaptive_max_pool2d(gpunn.tensor(x), size, return_indices=True)
         expected = F.adaptive_max_pool2d(parity.torch.tensor(x), size, return_indices=True)[1]
         np.testing.assert_array_equal(index.numpy(), expected.numpy())
+
+
+@given(*CONFIGURATIONS)
+@settings(max_examples=120, deadline=None)
+def test_matches_torch(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
+    _check_against_torch("cpu", shape, size, dtype)
+
+
+@pytest.mark.emulator
+@given(*CONFIGURATIONS)
+@settings(max_examples=40, deadline=None)
+def test_matches_torch_on_emulator(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
+    _check_against_torch("emulator", shape, size, dtype)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(("shape", "size"), [((2, 3, 16, 17), 1), ((1, 36, 13, 8), 1), ((2, 132, 20, 9), (3, 1))])
+def test_windows_shared_by_a_block_match_torch(shape: tuple[int, ...], size: Any) -> None:
+    _check_against_torch("emulator", shape, size, np.float32)
 
 
 @pytest.mark.parametrize("size", [1, 2])

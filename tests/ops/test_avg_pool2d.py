@@ -39,19 +39,40 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
     return {"x": rng.standard_normal(shape).astype(draw(st.sampled_from([np.float32, np.float64]))), "how": how}
 
 
-@given(configurations())
-@settings(max_examples=150, deadline=None)
-def test_matches_torch(configuration: dict[str, Any]) -> None:
+def _check_against_torch(where: str, configuration: dict[str, Any]) -> None:
     parity = pytest.importorskip("tests.parity")
     x, how = configuration["x"], configuration["how"]
     parity.compare(
         lambda x: avg_pool2d(x, **how),
         lambda x: parity.torch.nn.functional.avg_pool2d(x, **how),
         {"x": x},
-        "cpu",
+        where,
         TOLERANCE[x.dtype.type],
         least_scale=1,
     )
+
+
+@given(configurations())
+@settings(max_examples=150, deadline=None)
+def test_matches_torch(configuration: dict[str, Any]) -> None:
+    _check_against_torch("cpu", configuration)
+
+
+@pytest.mark.emulator
+@given(configurations())
+@settings(max_examples=40, deadline=None)
+def test_matches_torch_on_emulator(configuration: dict[str, Any]) -> None:
+    _check_against_torch("emulator", configuration)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("shape", [(2, 3, 16, 17), (1, 36, 9, 8), (2, 132, 6, 7)])
+def test_windows_shared_by_a_block_match_torch(shape: tuple[int, ...]) -> None:
+    """On the emulator, and windows of up to the whole image."""
+    x = np.random.Generator(np.random.Philox(1)).standard_normal(shape).astype(np.float32)
+    for how in ({"kernel_size": 6, "stride": 2, "padding": 3, "ceil_mode": True}, {"kernel_size": shape[2:]}):
+        _check_against_torch("emulator", {"x": x, "how": how})
+        _check_against_torch("emulator", {"x": x, "how": {**how, "count_include_pad": False}})
 
 
 def test_several_blocks_of_images_match_torch() -> None:
@@ -87,11 +108,33 @@ def test_known_answers() -> None:
     assert avg_pool2d(ones, 5, divisor_override=5).item() == 5
 
 
-def test_nan_and_infinity_stay_in_their_windows() -> None:
-    x = np.ones((1, 1, 4, 6), np.float32)
+@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_nan_and_infinity_stay_in_their_windows(where: str, channels: int) -> None:
+    """Also of small images, which the CPU takes as a product with a matrix, zeros of which would spread them."""
+    x = np.ones((2, channels, 4, 6), np.float32)
     x[0, 0, 0, 0], x[0, 0, 2, 3] = np.nan, -np.inf
-    got = avg_pool2d(gpunn.tensor(x), 2).numpy()[0, 0]
-    np.testing.assert_array_equal(got, [[np.nan, 1, 1], [1, -np.inf, 1]])
+    t = gpunn.tensor(x, device=where, requires_grad=True)
+    y = avg_pool2d(t, 2)
+    got = y.detach().numpy()
+    np.testing.assert_array_equal(got[0, 0], [[np.nan, 1, 1], [1, -np.inf, 1]])
+    np.testing.assert_array_equal(got[1], np.ones((channels, 2, 3)))
+    dy = np.ones(y.shape, np.float32)
+    dy[0, 0, 0, 0] = np.nan
+    y.backward(gpunn.tensor(dy, device=where))
+    assert np.isnan(t.grad.numpy()[0, 0, :2, :2]).all()
+    assert np.isnan(t.grad.numpy()).sum() == 4
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 40), (3, 5, 8, 8), (2, 7, 40, 45), (600, 1, 3, 3), (2, 1, 60, 60)])
+def test_the_whole_image_and_infinity(shape: tuple[int, ...]) -> None:
+    x = np.random.Generator(np.random.Philox(1)).standard_normal(shape)
+    x[0, 0, 0, 0] = np.inf
+    t = gpunn.tensor(x, requires_grad=True)
+    y = avg_pool2d(t, shape[2:])
+    np.testing.assert_allclose(y.detach().numpy(), x.mean(axis=(2, 3), keepdims=True), rtol=0, atol=1e-14)
+    y.sum().backward()
+    np.testing.assert_allclose(t.grad.numpy(), np.full(shape, 1 / (shape[2] * shape[3])), rtol=1e-15)
 
 
 def test_large_windows_keep_their_digits() -> None:

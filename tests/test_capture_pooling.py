@@ -1,0 +1,90 @@
+"""Captured steps with average and adaptive pooling and layer norm equal eager ones to the bit over replays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import nn, optim
+
+pytestmark = pytest.mark.emulator
+F = nn.functional
+Layer = Callable[[gpunn.Tensor], gpunn.Tensor]
+
+
+@pytest.fixture(autouse=True)
+def _needs_emulator() -> None:
+    from gpunn import emulator
+
+    reason = emulator.available()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+def _as_sequence(x: gpunn.Tensor) -> gpunn.Tensor:
+    return x.reshape(x.shape[0], x.shape[1], -1)
+
+
+LAYERS: dict[str, Layer] = {
+    "avg_pool2d": lambda x: F.avg_pool2d(x, 3, 2, 1),
+    "avg_pool2d over the image": lambda x: F.avg_pool2d(x, 8),
+    "avg_pool1d": lambda x: F.avg_pool1d(_as_sequence(x), 5, 3),
+    "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, 3),
+    "global average": lambda x: F.adaptive_avg_pool2d(x, 1),
+    "adaptive_avg_pool1d": lambda x: F.adaptive_avg_pool1d(_as_sequence(x), 7),
+    "adaptive_max_pool2d": lambda x: F.adaptive_max_pool2d(x, (3, 5)),
+    "layer_norm over columns": lambda x: F.layer_norm(x, 8),
+    "layer_norm over images": lambda x: F.layer_norm(x, (4, 8, 8)),
+}
+
+
+class Net(nn.Module):
+    """A convolution before the layer, so that its gradient is needed, and a layer norm of features after it."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.layer = layer
+        features = layer(gpunn.zeros(1, 4, 8, 8)).numel()
+        self.norm = nn.LayerNorm(features)
+        self.fc = nn.Linear(features, 3)
+
+    def forward(self, x: gpunn.Tensor) -> gpunn.Tensor:
+        return self.fc(self.norm(self.layer(self.conv(x)).flatten(1)))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_captured_equals_eager_to_the_bit(name: str) -> None:
+    rng = np.random.Generator(np.random.Philox(4))
+    batches = [
+        (
+            gpunn.tensor(rng.standard_normal((5, 1, 8, 8)).astype(np.float32), device="emulator"),
+            gpunn.tensor(rng.integers(0, 3, 5), device="emulator"),
+        )
+        for _ in range(4)
+    ]
+    runs = []
+    for captured in (False, True):
+        gpunn.manual_seed(1)
+        net = Net(LAYERS[name]).to("emulator")
+        optimizer = optim.SGD(net.parameters(), lr=0.1)
+
+        def step(
+            x: gpunn.Tensor, labels: gpunn.Tensor, net: Net = net, optimizer: optim.SGD = optimizer
+        ) -> gpunn.Tensor:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x), labels)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        call = gpunn.capture(step) if captured else step
+        losses = [call(x, labels).item() for x, labels in batches]
+        runs.append((losses, {key: t.detach().numpy().tobytes() for key, t in net.state_dict().items()}))
+        if captured:
+            assert call.graphs == 1
+    assert len(set(runs[0][0])) == len(batches)
+    assert runs[0] == runs[1]
