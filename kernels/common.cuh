@@ -1,5 +1,5 @@
 // common.cuh: what every kernel file shares: the element type, vector loads, reductions within a warp
-// and a block, exact division by a constant, the report of bad data.
+// and a block, the last block of several, exact division by a constant, the report of bad data.
 //
 // REAL (float or double) and VEC (elements per vector load) come from the launcher as -D macros.
 // The same text is compiled by NVRTC for a GPU and by g++ for the emulator.
@@ -87,6 +87,20 @@ __device__ __forceinline__ real block_max(real value) {
     return warp_max(lane < warps ? partial[lane] : real(-INFINITY));
 }
 
+// True in all threads of that block which is the last of `blocks` to come here; what the others wrote before, it may
+// now read. All threads must call it. `counter` is 0 before the first launch, and again after each.
+__device__ __forceinline__ bool last_block(unsigned* counter, unsigned blocks) {
+    __shared__ bool last;
+    __syncthreads();  // all of this block have written, and read `last` of a call before
+    if (threadIdx.x == 0 && threadIdx.y == 0 && threadIdx.z == 0) {
+        __threadfence();  // release: what they wrote is seen by whoever sees the ticket
+        last = atomicInc(counter, blocks - 1) == blocks - 1;
+        __threadfence();  // acquire: what belongs to the tickets seen is read after them
+    }
+    __syncthreads();
+    return last;
+}
+
 // Division by a number known to the host, as a multiplication (Granlund and Montgomery 1994): exact for
 // 0 <= n < 2^31. launcher.divisor makes it.
 struct Divisor {
@@ -105,8 +119,9 @@ struct Divisor {
 // Bad data that only the device can see. The host raises with the layer's name when it next looks
 // (Device.check); until then `failed` stops every write to parameters and statistics.
 // Several threads may report: the one that turns the kind from 0 writes the rest.
-__device__ __forceinline__ void report_bad_data(int* error, int layer, int index, int value) {
-    if (atomicCAS(&error[0], 0, 1) == 0) {
+// Kinds: 1 a class index, 3 an index into an axis (Device.check).
+__device__ __forceinline__ void report_bad_data(int* error, int layer, int index, int value, int kind = 1) {
+    if (atomicCAS(&error[0], 0, kind) == 0) {
         error[1] = layer;
         error[2] = index;
         error[3] = value;

@@ -21,10 +21,10 @@ from pathlib import Path
 from gpunn.errors import DeviceError, KernelError
 
 _HERE = Path(__file__).parent
-_SHAPES_KERNELS = ("cuda.h", "runtime.h", "build.py")
+_SHAPES_KERNELS = ("cuda.h", "atomics.h", "tensor_core.h", "runtime.h", "build.py")
 _RUNTIME = (
     "runtime.h", "state.h", "switch.h", "fibers.h",
-    "switch.cpp", "fibers.cpp", "collectives.cpp", "memory.cpp", "races.cpp", "describe.cpp", "hooks.cpp",
+    "switch.cpp", "fibers.cpp", "collectives.cpp", "copies.cpp", "memory.cpp", "races.cpp", "describe.cpp", "hooks.cpp",
 )  # fmt: skip
 
 _RUNTIME_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions")
@@ -187,14 +187,15 @@ def _key(*parts: str) -> str:
     return digest.hexdigest()[:24]
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where what was built is kept: ``GPUNN_CACHE``, else a folder in the user's cache."""
     root = os.environ.get("GPUNN_CACHE")
     return Path(root) if root else Path.home() / ".cache" / "gpunn" / "emulator"
 
 
 def _cached(name: str, build: Callable[[Path, Path], None]) -> Path:
     """Return the file ``name`` of the cache; have ``build(target, work folder)`` make it if missing."""
-    cache = _cache_folder()
+    cache = cache_folder()
     path = cache / name
     if path.exists():
         return path

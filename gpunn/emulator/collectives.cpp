@@ -86,9 +86,7 @@ EXPORTED void gpunn_emulator_sync_warp(unsigned mask, int line, const char* file
     meet(sync_warp_operation, mask, nullptr, 0, line, file);
     // The last lane to arrive, which did not wait, orders the lanes for all of them.
     if (warp.clock != clock) return;
-    if (warp.clock + 1 == clock_limit)
-        fail(call_at(line, file), "limit", "more than %u __syncwarp in one block", clock_limit - 2);
-    ++warp.clock;
+    advance_clock(line, file);
     if (present == warp.exists) {
         warp.clock_of_all = warp.clock;
     } else {
@@ -102,7 +100,6 @@ EXPORTED void gpunn_emulator_sync_warp(unsigned mask, int line, const char* file
         for (u32 lane = 0; lane < 32; ++lane)
             if (present >> lane & 1) memcpy(state.clocks[first + lane], known, sizeof known);
     }
-    refresh_stamp();
 }
 
 EXPORTED void gpunn_emulator_require_lane(unsigned mask, int lane, int line, const char* file) {
@@ -123,7 +120,7 @@ EXPORTED unsigned gpunn_emulator_active_mask() {
             mask |= 1u << lane;
     return mask;
 }
-EXPORTED void gpunn_emulator_fence() { fence(); }
+EXPORTED void gpunn_emulator_fence(int line, const char* file) { fence(line, file); }
 
 EXPORTED void gpunn_emulator_stop(const char* kind, const char* detail, int line, const char* file) {
     fail(call_at(line, file), kind, "%s in %s", detail, thread_text(~0u, state.thread).data);

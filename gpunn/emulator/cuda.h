@@ -113,8 +113,8 @@ static inline int __syncthreads_count(int predicate, GPUNN_HERE) {
 static inline void __syncwarp(unsigned mask = 0xffffffffu, GPUNN_HERE) {
     gpunn_emulator_sync_warp(mask, line, file);
 }
-static inline void __threadfence() { gpunn_emulator_fence(); }
-static inline void __threadfence_system() { gpunn_emulator_fence(); }
+static inline void __threadfence(GPUNN_HERE) { gpunn_emulator_fence(line, file); }
+static inline void __threadfence_system(GPUNN_HERE) { gpunn_emulator_fence(line, file); }
 static inline void __threadfence_block() {}
 static inline unsigned __activemask() { return gpunn_emulator_active_mask(); }
 
@@ -189,42 +189,7 @@ static inline int __all_sync(unsigned mask, int predicate, GPUNN_HERE) {
     return gpunn_emulator::ballot(mask, predicate, line, file) == (mask & gpunn_emulator_lanes());
 }
 
-// ---- atomics ------------------------------------------------------------------------------------------
-
-// Fibers switch only where they wait, so a plain read-modify-write is atomic; the runtime is told that
-// it is one, for the race detector.
-#define GPUNN_ATOMIC(NAME, T, EXPRESSION) \
-    GPUNN_RAW T NAME(T* p, T v, GPUNN_HERE) { \
-        gpunn_emulator_atomic(p, sizeof(T), line, file); \
-        const T old = *p; \
-        *p = EXPRESSION; \
-        return old; \
-    }
-#define GPUNN_ATOMICS(T) \
-    GPUNN_ATOMIC(atomicAdd, T, old + v) \
-    GPUNN_ATOMIC(atomicExch, T, v) \
-    GPUNN_ATOMIC(atomicMax, T, old < v ? v : old) \
-    GPUNN_ATOMIC(atomicMin, T, v < old ? v : old) \
-    GPUNN_ATOMIC(atomicAnd, T, old & v) \
-    GPUNN_ATOMIC(atomicOr, T, old | v) \
-    GPUNN_ATOMIC(atomicXor, T, old ^ v) \
-    GPUNN_RAW T atomicCAS(T* p, T expected, T v, GPUNN_HERE) { \
-        gpunn_emulator_atomic(p, sizeof(T), line, file); \
-        const T old = *p; \
-        if (old == expected) *p = v; \
-        return old; \
-    }
-GPUNN_ATOMICS(int)
-GPUNN_ATOMICS(unsigned)
-GPUNN_ATOMICS(unsigned long long)
-GPUNN_ATOMIC(atomicSub, int, old - v)
-GPUNN_ATOMIC(atomicSub, unsigned, old - v)
-GPUNN_ATOMIC(atomicInc, unsigned, old >= v ? 0 : old + 1)
-GPUNN_ATOMIC(atomicAdd, float, old + v)
-GPUNN_ATOMIC(atomicAdd, double, old + v)
-GPUNN_ATOMIC(atomicExch, float, v)
-#undef GPUNN_ATOMIC
-#undef GPUNN_ATOMICS
+#include "atomics.h"
 
 // ---- arithmetic ---------------------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ void arrange(u32* order, u32 n) {
 
 void body() {
     state.request->kernel->call(state.request->arguments);
+    require_no_copies();
     me().wait = Wait::returned;
     switch_context(me().context, block.main);
     abort();  // nobody switches back to a thread that has returned
@@ -240,6 +241,15 @@ void refresh_stamp() {
     state.me_lanes = when | lanes_flag | (state.thread & ~31u);
     state.several = u64(state.now) << 32 | warps_flag;
     state.lane_bit = 1u << (state.thread & 31);
+}
+
+void advance_clock(int line, const char* file) {
+    Warp& warp = state.warps[state.thread >> 5];
+    if (warp.clock + 1 == clock_limit)
+        fail(Access{0, 0, Operation::read, 0, line, file}, "limit",
+             "more than %u __syncwarp and __threadfence of one warp in one block", clock_limit - 2);
+    ++warp.clock;
+    refresh_stamp();
 }
 
 void fail(const Access& access, const char* kind, const char* format, ...) {

@@ -17,9 +17,10 @@ class EmulatorFinding(KernelError):
     Attributes
     ----------
     kind : str
-        "race", "out-of-bounds", "unwritten-read", "write-to-input", "misaligned",
-        "divergent-barrier", "deadlock", "bad-mask", "absent-lane", "division", "shift", "assert",
-        "trap" or "limit".
+        "race", "out-of-bounds", "unwritten-read", "write-to-input", "misaligned", "address-space",
+        "undelivered" (an asynchronous copy is in flight), "unwaited" (still in flight at the thread's end),
+        "bad-size", "divergent-barrier", "deadlock", "bad-mask", "absent-lane", "division", "shift",
+        "assert", "trap" or "limit".
     kernel : str
         Name of the kernel.
     file, line : str, int or None

@@ -127,8 +127,9 @@ Range module_range() {
 
 void check_word(const Region& region, u64 first, u64 last, const Access& access) {  // bytes, inclusive
     Cell& word = region.word(first);
-    if (word.writer >= guard && word.reader_before != state.launch_first) word = Cell{};  // of an older launch
+    if (word.writer >= copying && word.reader_before != state.launch_first) word = Cell{};  // of an older launch
     if (word.writer == guard) fail_outside(access);
+    if (word.writer == copying) fail_undelivered(region, access);
     const bool whole = last - first == 3;
     if (whole && word.writer != split) return check_cell(region, word, access);
     if (word.writer != split) split_word(region, first);
@@ -162,6 +163,7 @@ void check(Region& region, const Access& access) {
         fail(access, "write-to-input", "write to read-only memory: %s %s %s", thread_text(~0u, state.thread).data,
              verb(access.operation), place_text(region, access.address).data);
     if (!region.words) return;
+    if (access.operation != Operation::read && region.kind != Kind::shared) keep_source(region, access);
     const u64 end = access.address + access.size;
     for (u64 address = access.address; address < end;) {
         const u64 last = std::min(address | 3, end - 1);
@@ -184,6 +186,7 @@ void begin_launch() {
     state.launch_first = ++state.now;
     state.block_starts.clear();
     forget_releases();
+    forget_copies();
     state.regions.clear();
     state.shared.clear();
     state.stack.kind = Kind::stack;

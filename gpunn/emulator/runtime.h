@@ -31,9 +31,20 @@ void gpunn_emulator_require_lane(unsigned mask, int lane, int line, const char* 
 int gpunn_emulator_lane(void);
 unsigned gpunn_emulator_lanes(void);        // the lanes that this warp has (a bit each)
 unsigned gpunn_emulator_active_mask(void);  // those of them that have not returned
-void gpunn_emulator_fence(void);
+void gpunn_emulator_fence(int line, const char* file);
 // Announces an atomic read-modify-write of `bytes` at `address`, which the caller then does.
 void gpunn_emulator_atomic(const void* address, unsigned bytes, int line, const char* file);
+// cp.async: the first `valid` of `bytes` bytes are copied, the others become zero. The copy joins the thread's
+// open group, which commit closes; what it brings is there when the thread has waited until at most
+// `groups` of its closed groups, the latest, are on their way.
+void gpunn_emulator_copy(void* shared, const void* global, unsigned bytes, int valid, int line, const char* file);
+void gpunn_emulator_copy_commit(void);
+void gpunn_emulator_copy_wait(unsigned groups, int line, const char* file);
+// Announces the load of a 16-byte row for ldmatrix: stops the launch unless it lies in shared memory. `read` is 0
+// for a lane whose row nobody asks for.
+void gpunn_emulator_matrix_row(const void* row, int read, int line, const char* file);
+// Announces that the lane receives these four bytes of another lane's row.
+void gpunn_emulator_matrix_part(const void* part, int line, const char* file);
 // 16-byte aligned (in fact 128), as many bytes as the launch asked for.
 void* gpunn_emulator_dynamic_shared(void);
 [[noreturn]] void gpunn_emulator_stop(const char* kind, const char* detail, int line, const char* file);

@@ -5,7 +5,7 @@
 // block it belongs to. An access is remembered as a stamp, one 64-bit number:
 //
 //   bits 32-63  epoch
-//   bits 13-31  clock: how many __syncwarp the warp had completed in this block
+//   bits 13-31  clock: how many __syncwarp and __threadfence the warp had completed in this block
 //   bit  12     "several warps": bits 0-9 are 0
 //   bit  11     "several lanes": of one warp, whose first thread is in bits 0-9; the lanes are beside it
 //   bits  0-9   the thread's linear index in its block
@@ -47,8 +47,9 @@ struct Cell {
 };
 
 // Values of Cell::writer that are no stamp; valid if reader_before is this launch's first epoch.
-constexpr u64 split = ~u64(0);      // look at the byte cells
-constexpr u64 guard = ~u64(0) - 1;  // belongs to no array
+constexpr u64 split = ~u64(0);        // look at the byte cells
+constexpr u64 guard = ~u64(0) - 1;    // belongs to no array
+constexpr u64 copying = ~u64(0) - 2;  // an asynchronous copy to it is in flight; the smallest of the three
 
 enum class Kind : u8 { input, output, inout, shared, constants, stack };
 
@@ -82,8 +83,8 @@ struct Access {
 struct Warp {
     u32 exists;         // lanes, a bit each
     u32 waiting;        // in a warp collective
-    u32 clock;          // __syncwarp completed in this block
-    u32 clock_of_all;   // the last one that all lanes took part in
+    u32 clock;          // __syncwarp and __threadfence completed in this block
+    u32 clock_of_all;   // the last __syncwarp that all lanes took part in
 };
 
 constexpr int recent_regions = 512;
@@ -118,6 +119,7 @@ extern State state;
 [[noreturn]] void fail(const Access& access, const char* kind, const char* format, ...)
     __attribute__((format(printf, 3, 4)));
 void refresh_stamp();  // after the thread, the epoch or the warp's clock changed
+void advance_clock(int line, const char* file);  // of the running thread's warp
 
 // memory.cpp
 void begin_launch();
@@ -128,11 +130,17 @@ void check(Region& region, const Access& access);
 
 // races.cpp
 void check_cell(const Region& region, Cell& cell, const Access& access);
-void fence();
+void fence(int line, const char* file);
 void hand_on(u64 word);  // an atomic on global memory
 void forget_releases();  // at a launch
 void forget_fences();    // at a block
 void settle_fences();    // at a barrier, when all threads have arrived and the epoch still is the old one
+
+// copies.cpp
+void forget_copies();         // at a launch
+void require_no_copies();     // when a thread returns
+void keep_source(const Region& region, const Access& access);  // before a write to global memory
+[[noreturn]] void fail_undelivered(const Region& region, const Access& access);
 
 // describe.cpp: words for messages
 struct Text {

@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 
 from gpunn.emulator import Argument, Module, available, compile_module, schedule
+from tests.emulator.sources import read_kernels
 
 pytestmark = [
     pytest.mark.emulator,
     pytest.mark.skipif(available() is not None, reason=str(available())),
 ]
 
-DYNAMIC_SHARED = (
-    "#define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(gpunn_emulator_dynamic_shared())"
-)
 rng = np.random.default_rng(0)
 
 
@@ -30,8 +28,7 @@ def order(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def module(name: str) -> Module:
     path = Path(__file__).parent / "correct" / f"{name}.cu"
-    text = path.read_text(encoding="utf-8")
-    return compile_module(f'{DYNAMIC_SHARED}\n#line 1 "{path.name}"\n{text}', path.name, {})
+    return compile_module(read_kernels(path), path.name, {})
 
 
 Value = np.ndarray | np.generic

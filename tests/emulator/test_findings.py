@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from gpunn.emulator import Argument, EmulatorFinding, Module, available, compile_module, schedule
+from tests.emulator.sources import read_kernels
 
 pytestmark = [
     pytest.mark.emulator,
@@ -22,14 +23,10 @@ pytestmark = [
 
 BROKEN = sorted((Path(__file__).parent / "broken").glob("*.cu"))
 ORDERS = ["forward", "reverse", "shuffled"]
-DYNAMIC_SHARED = (
-    "#define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(gpunn_emulator_dynamic_shared())"
-)
 
 
 def compile_file(path: Path) -> Module:
-    text = path.read_text(encoding="utf-8")
-    return compile_module(f'{DYNAMIC_SHARED}\n#line 1 "{path.name}"\n{text}', path.name, {})
+    return compile_module(read_kernels(path), path.name, {})
 
 
 def launch_line(text: str) -> dict[str, str]:
@@ -107,7 +104,7 @@ def broken(name: str) -> Path:
         ("shared_index_past_end", "forward", r"indexes 'float \[32\]' with 32"),
         ("two_threads_one_element", "forward", r"race on global memory: .* \(y, element 0\)"),
         ("two_blocks_one_element", "reverse", r"block \(2,0,0\) writes what thread \(31,0,0\) of block \(3"),
-        ("last_block_without_fence", "forward", r"no __threadfence and atomic between"),
+        ("last_block_without_fence", "forward", r"no __threadfence, atomic, __threadfence between"),
         ("failed_assert", "forward", r"assertion failed: blockDim.x == 64"),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ extern "C" __global__ void kernel(float* y, const float* x, int n, unsigned* cou
     if (threadIdx.x == 0) {
         y[blockIdx.x] = v;
         last = atomicAdd(counter, 1u) == gridDim.x - 1;
+        __threadfence();
     }
     __syncthreads();
     if (last && threadIdx.x == 0) y[0] += y[1] + y[2] + y[3];  // finding: race

@@ -51,6 +51,7 @@ extern "C" __global__ void last_block(float* y, float* partial, unsigned* counte
         partial[blockIdx.x] = sum;
         __threadfence();
         last = atomicAdd(counter, 1u) == gridDim.x - 1;
+        __threadfence();
     }
     __syncthreads();
     if (!last) return;
@@ -72,6 +73,7 @@ extern "C" __global__ void last_block_columns(float* y, float* partial, unsigned
     if (threadIdx.x == 0) {
         if (!own_fence) __threadfence();
         ticket = atomicAdd(counter, 1u);
+        __threadfence();
     }
     __syncthreads();
     if (ticket != gridDim.x - 1) return;

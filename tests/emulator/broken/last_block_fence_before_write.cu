@@ -1,0 +1,10 @@
+// The fence comes before what it should make visible.
+// Launch: grid 4, block 32, x 128, y 4, counter 1.
+extern "C" __global__ void kernel(float* y, const float* x, int n, unsigned* counter) {
+    if (threadIdx.x != 0) return;
+    __threadfence();
+    y[blockIdx.x] = x[blockIdx.x * 32];
+    const bool last = atomicAdd(counter, 1u) == gridDim.x - 1;
+    __threadfence();
+    if (last) y[0] += y[1] + y[2] + y[3];  // finding: race
+}
