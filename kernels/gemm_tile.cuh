@@ -7,6 +7,9 @@
 // so that a thread reads its 4 neighbours as one vector); then each adds the products for its own
 // TM x TN elements, held in registers. The next panels travel from global memory while the current ones
 // are multiplied, and land in the other half of the double buffer: one barrier a step.
+//
+// A reduction may be split into slices, a block each; the last block of a tile to finish adds what all of them left,
+// in the order of the slices. So a small product fills a large card, in one launch, with the same bits every time.
 // Design: NVIDIA's CUTLASS describes this hierarchy ("Efficient GEMM in CUDA"); sizes are ours.
 #ifndef GPUNN_GEMM_TILE_CUH
 #define GPUNN_GEMM_TILE_CUH
@@ -63,14 +66,15 @@ struct RowPanel {
 };
 
 // A panel whose Source is contiguous along C's rows or columns: vectors go in as they are.
-// Source: `Column column(int i)`, `Load read(const Column&, int k)`, zero outside.
+// Source: `Column column(int i)`, `Held read(const Column&, int k)`, zero outside; `Load value(const Held&, const
+// Column&, int k)` makes of it what is multiplied, when it has arrived.
 template <int LENGTH, class Source>
 struct ColumnPanel {
     enum { PER_K = LENGTH / VEC, STEP = THREADS / PER_K, LOADS = BK / STEP };
     static_assert(THREADS % PER_K == 0 && BK % STEP == 0, "threads must divide the panel evenly");
     Source source;
     typename Source::Column column;
-    Load held[LOADS];
+    typename Source::Held held[LOADS];
     int k;
 
     __device__ __forceinline__ ColumnPanel(const Source& from, int first, int k_begin)
@@ -83,7 +87,38 @@ struct ColumnPanel {
     __device__ __forceinline__ void put(real (*panel)[LENGTH + PAD]) const {
 #pragma unroll
         for (int l = 0; l < LOADS; ++l)
-            store(&panel[threadIdx.x / PER_K + l * STEP][threadIdx.x % PER_K * VEC], held[l]);
+            store(&panel[threadIdx.x / PER_K + l * STEP][threadIdx.x % PER_K * VEC],
+                  source.value(held[l], column, k - BK + l * STEP));
+    }
+};
+
+// Where a block's tile of C lies: its first row and column. Tiles are numbered along the rows of C: neighbours share
+// A's panel, which then comes from the L2 cache.
+struct Tile {
+    int top, left;
+};
+__device__ __forceinline__ Tile tile_at(int number, int columns) {
+    const int across = (columns + BN - 1) / BN;
+    return {number / across * BM, number % across * BN};
+}
+
+// A reduction over 0 <= k < length, cut into slices; whole BK steps, so that vectors do not straddle.
+struct Slices {
+    int count, mine;
+    __device__ __forceinline__ void range(int length, int& k_begin, int& k_end) const {
+        const int steps = (length + BK - 1) / BK, each = (steps + count - 1) / count;
+        k_begin = min(length, mine * each * BK);
+        k_end = min(length, k_begin + each * BK);
+    }
+};
+
+// Where C is a matrix: element (m, n) at c[start + m * stride + n].
+struct MatrixTarget {
+    size_t start, stride;
+    int rows;
+    __device__ __forceinline__ bool find(int m, size_t& at) const {
+        at = start + m * stride;
+        return m < rows;
     }
 };
 
@@ -91,13 +126,23 @@ struct ColumnPanel {
 // warp reads from shared memory lie side by side.
 struct Accumulator {
     enum { ACROSS = BN / TN, DOWN_GROUPS = TM / 4, ACROSS_GROUPS = TN / 4 };
+    enum { PARTIAL = BM * BN + BM };  // numbers that a slice's block leaves behind: its elements of C, its row sums
+    enum { FAN = 16, TICKETS = 16 };  // enough for 240 slices
     real sum[TM][TN];
+    real row_sum;  // of A's row threadIdx.x in the tile, where rows are summed
 
     __device__ __forceinline__ static int row(int i) {
         return i / 4 * (BM / DOWN_GROUPS) + threadIdx.x / ACROSS * 4 + i % 4;
     }
     __device__ __forceinline__ static int column(int group) {
         return group * (BN / ACROSS_GROUPS) + threadIdx.x % ACROSS * 4;
+    }
+    __device__ __forceinline__ void clear() {
+        row_sum = 0;
+#pragma unroll
+        for (int i = 0; i < TM; ++i)
+#pragma unroll
+            for (int j = 0; j < TN; ++j) sum[i][j] = 0;
     }
     __device__ __forceinline__ void add_products(real (*a)[BM + PAD], real (*b)[BN + PAD]) {
 #pragma unroll
@@ -113,19 +158,80 @@ struct Accumulator {
                 for (int j = 0; j < TN; ++j) sum[i][j] += u[i / 4].v[i % 4] * w[j / 4].v[j % 4];
         }
     }
-    // c[start + (first_row + i) * stride + first_column + j] for those inside `rows` x `columns`; c itself is
-    // aligned to 16 bytes, what follows need not be. bias per column, may be null.
-    __device__ __forceinline__ void write(real* __restrict__ c, size_t start, size_t stride, int first_row,
-                                          int first_column, int rows, int columns, const real* __restrict__ bias,
-                                          bool relu) const {
+    __device__ __forceinline__ void add_rows(real (*a)[BM + PAD]) {
+        if (threadIdx.x >= BM) return;
+        real step = 0;  // apart from the total: fewer roundings of a large number
+#pragma unroll 4
+        for (int k = 0; k < BK; ++k) step += a[k][threadIdx.x];
+        row_sum += step;
+    }
+
+    // The elements of C inside `rows` x `columns` of the tile, as vectors in an order of their own in which threads
+    // lie side by side; after them the row sums.
+    __device__ __forceinline__ static int place(int i, int group) {
+        return ((i * ACROSS_GROUPS + group) * THREADS + threadIdx.x) * 4;
+    }
+    __device__ __forceinline__ void leave(real* partial, int rows, int columns, bool sum_rows) const {
+#pragma unroll
+        for (int i = 0; i < TM; ++i)
+#pragma unroll
+            for (int group = 0; group < ACROSS_GROUPS; ++group)
+                if (row(i) < rows && column(group) < columns) {
+                    Vector<real, 4> mine;
+#pragma unroll
+                    for (int j = 0; j < 4; ++j) mine.v[j] = sum[i][group * 4 + j];
+                    store(partial + place(i, group), mine);
+                }
+        if (sum_rows && (int)threadIdx.x < min((int)BM, rows)) partial[BM * BN + threadIdx.x] = row_sum;
+    }
+    __device__ __forceinline__ void take(const real* partial, int rows, int columns, bool sum_rows) {
+#pragma unroll
+        for (int i = 0; i < TM; ++i)
+#pragma unroll
+            for (int group = 0; group < ACROSS_GROUPS; ++group)
+                if (row(i) < rows && column(group) < columns) {
+                    const Vector<real, 4> more = load<4>(partial + place(i, group));
+#pragma unroll
+                    for (int j = 0; j < 4; ++j) sum[i][group * 4 + j] += more.v[j];
+                }
+        if (sum_rows && (int)threadIdx.x < min((int)BM, rows)) row_sum += partial[BM * BN + threadIdx.x];
+    }
+
+    // Adds up the slices of tile `number`; false in all blocks but one, which has the tile's sums then. The last of each
+    // FAN slices adds those, and the last of the results those: nobody goes through more than FAN at a time.
+    // partial (tiles, slices, PARTIAL), tickets (tiles, TICKETS). All threads of the block call it.
+    __device__ __forceinline__ bool combine(real* __restrict__ partial, unsigned* __restrict__ tickets,
+                                            const Slices& slices, int number, int rows, int columns, bool sum_rows) {
+        if (TILE == 128) return true;  // only small products are split
+        real* first = partial + (size_t)number * slices.count * PARTIAL;
+        unsigned* ticket = tickets + number * TICKETS;
+        size_t apart = PARTIAL;
+        for (int mine = slices.mine, count = slices.count; count > 1;) {
+            const int group = mine / FAN, groups = (count + FAN - 1) / FAN, members = min((int)FAN, count - group * FAN);
+            leave(first + mine * apart, rows, columns, sum_rows);
+            if (!last_block(ticket + group, members)) return false;
+            clear();
+            const real* from = first + group * FAN * apart;
+#pragma unroll 2
+            for (int s = 0; s < members; ++s) take(from + s * apart, rows, columns, sum_rows);
+            mine = group, count = groups, ticket += groups, apart *= FAN;
+        }
+        return true;
+    }
+
+    // Row m of C begins where target.find(m) says, if it does; c itself is aligned to 16 bytes, what
+    // follows need not be. bias per column, may be null.
+    template <class Target>
+    __device__ __forceinline__ void write(real* __restrict__ c, const Target& target, const Tile& tile, int columns,
+                                          const real* __restrict__ bias, bool relu) const {
 #pragma unroll
         for (int i = 0; i < TM; ++i) {
-            const int m = first_row + row(i);
-            if (m >= rows) continue;
+            size_t start;
+            if (!target.find(tile.top + row(i), start)) continue;
 #pragma unroll
             for (int group = 0; group < ACROSS_GROUPS; ++group) {
-                const int n = first_column + column(group);
-                const size_t at = start + m * stride + n;
+                const int n = tile.left + column(group);
+                const size_t at = start + n;
                 Vector<real, 4> out;
 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
@@ -142,18 +248,20 @@ struct Accumulator {
             }
         }
     }
+    // sums[row of A] for those below `rows`.
+    __device__ __forceinline__ void write_row_sums(real* __restrict__ sums, int top, int rows) const {
+        const int m = top + threadIdx.x;
+        if (threadIdx.x < BM && m < rows) sums[m] = row_sum;
+    }
 };
 
-// The products of panels A and B over k_begin <= k < k_end, summed in increasing k. A's and B's
-// Sources give zero beyond k_end. All threads of the block call it.
+// The products of panels A and B over k_begin <= k < k_end, summed in increasing k; with sum_rows also A's rows. A's
+// and B's Sources give zero beyond k_end. All threads of the block call it.
 template <class A, class B>
-__device__ __forceinline__ void multiply(Accumulator& c, A& a, B& b, int k_begin, int k_end) {
+__device__ __forceinline__ void multiply(Accumulator& c, A& a, B& b, int k_begin, int k_end, bool sum_rows = false) {
     __shared__ __align__(16) real a_panel[2][BK][BM + PAD];
     __shared__ __align__(16) real b_panel[2][BK][BN + PAD];
-#pragma unroll
-    for (int i = 0; i < TM; ++i)
-#pragma unroll
-        for (int j = 0; j < TN; ++j) c.sum[i][j] = 0;
+    c.clear();
     a.fetch();
     b.fetch();
     a.put(a_panel[0]);
@@ -167,6 +275,7 @@ __device__ __forceinline__ void multiply(Accumulator& c, A& a, B& b, int k_begin
             b.fetch();
         }
         c.add_products(a_panel[now], b_panel[now]);
+        if (sum_rows) c.add_rows(a_panel[now]);
         if (more) {
             a.put(a_panel[now ^ 1]);  // whose readers all passed the barrier of the step before
             b.put(b_panel[now ^ 1]);
@@ -194,31 +303,44 @@ struct MatrixRows {
 // data[k][i], i contiguous.
 struct MatrixColumns {
     typedef int Column;
+    typedef Load Held;
     const real* data;
     int columns, stride, k_end;
     __device__ __forceinline__ MatrixColumns(const real* d, int n, int s, int end) : data(d), columns(n), stride(s), k_end(end) {}
     __device__ __forceinline__ Column column(int i) const { return i; }
-    __device__ __forceinline__ Load read(const Column& i, int k) const {
+    __device__ __forceinline__ Held read(const Column& i, int k) const {
         return i < columns && k < k_end ? load<VEC>(data + (size_t)k * stride + i) : zeros();
     }
+    __device__ __forceinline__ Load value(const Held& held, const Column&, int) const { return held; }
 };
 
-// Where this block's tile of C lies. Tiles are numbered along the rows of C: neighbours share A's panel, which
-// then comes from the L2 cache. All in grid.x, because grid.y ends at 65535.
-struct Tile {
-    int top, left;
+// dy[k][i], i contiguous, and 0 where the output y of a ReLU was not positive: the gradient before that ReLU. y null:
+// no ReLU, dy as it is. What was read is left in dz, unless that is null.
+struct GradientColumns {
+    typedef int Column;
+    struct Held {
+        Load dy, y;
+    };
+    const real *dy, *y;
+    real* dz;
+    int columns, stride, k_end;
+    __device__ __forceinline__ GradientColumns(const real* gradient, const real* output, real* gated, int n, int s, int end)
+        : dy(gradient), y(output), dz(gated), columns(n), stride(s), k_end(end) {}
+    __device__ __forceinline__ Column column(int i) const { return i; }
+    __device__ __forceinline__ Held read(const Column& i, int k) const {
+        if (i >= columns || k >= k_end) return {zeros(), zeros()};
+        const size_t at = (size_t)k * stride + i;
+        const Load d = load<VEC>(dy + at);
+        return {d, y != nullptr ? load<VEC>(y + at) : d};
+    }
+    __device__ __forceinline__ Load value(const Held& held, const Column& i, int k) const {
+        Load d = held.dy;
+        if (y == nullptr) return d;
+#pragma unroll
+        for (int j = 0; j < VEC; ++j) d.v[j] = held.y.v[j] > 0 ? d.v[j] : real(0);
+        if (dz != nullptr && i < columns && k < k_end) store(dz + (size_t)k * stride + i, d);
+        return d;
+    }
 };
-__device__ __forceinline__ Tile my_tile(int columns) {
-    const int across = (columns + BN - 1) / BN;
-    return {(int)(blockIdx.x / across) * BM, (int)(blockIdx.x % across) * BN};
-}
-
-// The part of 0 <= k < length that belongs to slice `slice` of `slices`; whole BK steps, so that
-// vectors do not straddle.
-__device__ __forceinline__ void slice_of(int length, int slices, int slice, int& k_begin, int& k_end) {
-    const int steps = (length + BK - 1) / BK, each = (steps + slices - 1) / slices;
-    k_begin = min(length, slice * each * BK);
-    k_end = min(length, k_begin + each * BK);
-}
 
 #endif  // GPUNN_GEMM_TILE_CUH

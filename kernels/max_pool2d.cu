@@ -1,5 +1,6 @@
 // max_pool2d.cu: y[n,p,q,c] = max over the window of x, and which of its elements won.
 //   x, dx (N, H, W, C)   y, dy, offset (N, P, Q, C), offset uint8: r * S + s of the winner
+//   With `flat` y and dy are (N, C, P, Q): what a Flatten behind the layer hands on, without a transpose of its own.
 // Launch: one thread per VEC channels of one output (forward) or input (backward) pixel.
 // Traffic: forward x about once (windows overlap in cache), y and offset once; backward dy and offset
 // about once, dx once. Backward gathers: each input pixel looks at the windows that cover it, so
@@ -10,8 +11,14 @@
 struct Pool2dShape {
     int N, H, W, C, P, Q, R, S;
     int stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+    int flat;
     Divisor by_channels, by_width, by_height;  // of the array the threads are spread over, C in vectors
 };
+
+// Channel c of output pixel (n, p, q) where channels come first; the next channel is P * Q further on.
+__device__ __forceinline__ size_t flat_place(const Pool2dShape& g, int n, int p, int q, int c) {
+    return (((size_t)n * g.C + c) * g.P + p) * g.Q + q;
+}
 
 extern "C" __global__ void max_pool2d_forward(real* __restrict__ y, unsigned char* __restrict__ offset,
                                               const real* __restrict__ x, Pool2dShape g, int threads) {
@@ -48,7 +55,13 @@ extern "C" __global__ void max_pool2d_forward(real* __restrict__ y, unsigned cha
             none_yet = false;
         }
     }
-    store(y + at, best);
+    if (g.flat) {
+        const size_t first = flat_place(g, n, p, q, c);
+#pragma unroll
+        for (int j = 0; j < VEC; ++j) y[first + (size_t)j * g.P * g.Q] = best.v[j];
+    } else {
+        store(y + at, best);
+    }
     store(offset + at, winner);
 }
 
@@ -76,8 +89,16 @@ extern "C" __global__ void max_pool2d_backward(real* __restrict__ dx, const real
         for (int s = 0; s < g.S; ++s) {
             const int before = w + g.pad_w - s * g.dilation_w;
             if (before < 0 || before % g.stride_w != 0 || before / g.stride_w >= g.Q) continue;
-            const size_t from = image + (size_t)(above / g.stride_h * g.Q + before / g.stride_w) * g.C;
-            const Vector<real, VEC> d = load<VEC>(dy + from);
+            const int p = above / g.stride_h, q = before / g.stride_w;
+            const size_t from = image + (size_t)(p * g.Q + q) * g.C;
+            Vector<real, VEC> d;
+            if (g.flat) {
+                const size_t first = flat_place(g, n, p, q, c);
+#pragma unroll
+                for (int j = 0; j < VEC; ++j) d.v[j] = dy[first + (size_t)j * g.P * g.Q];
+            } else {
+                d = load<VEC>(dy + from);
+            }
             const Vector<unsigned char, VEC> winner = load<VEC>(offset + from);
 #pragma unroll
             for (int j = 0; j < VEC; ++j) sum.v[j] += winner.v[j] == r * g.S + s ? d.v[j] : real(0);

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 OPS = sorted(p.stem for p in (ROOT / "gpunn" / "ops").glob("*.py") if not p.stem.startswith("_") and p.stem != "all")
 # Ops that exist for other ops and are tested through them, and the battery.
-HELPERS = {"arithmetic", "bias", "combine", "convert", "geometry", "scalars"}
+HELPERS = {"arithmetic", "bias", "convert", "geometry", "scalars"}
 
 
 def test_top_level_holds_what_the_design_lists() -> None:

@@ -56,7 +56,8 @@ class Sequential(_Container):
 
     Notes
     -----
-    A ReLU directly behind a Conv2d, Linear or batch normalisation is run within it: see ``nn.fusion``.
+    A ReLU directly behind a Conv2d, Linear or batch normalisation, or a Flatten behind a MaxPool2d, is run within
+    it: see ``nn.fusion``.
     A slice is a Sequential that shares its modules and their names.
     """
 
@@ -78,8 +79,8 @@ class Sequential(_Container):
         return self._modules[self._name_at(index)]
 
     def forward(self, x: Any) -> Any:
-        for module, activation in plan(list(self)):
-            x = module(x) if activation is None else module(x, activation=activation)
+        for module, keywords in plan(list(self)):
+            x = module(x, **keywords)
         return x
 
 

@@ -146,9 +146,10 @@ class MaxPool2d(_MaxPool):
         """How the window slides over an image of this size; its P and Q are the output's."""
         return image_window("MaxPool2d", (height, width), *self._arguments(), False)
 
-    def forward(self, x: Tensor) -> Any:
-        kernel, stride, padding, dilation, ceil_mode = self._arguments()
-        return max_pool2d(x, kernel, stride, padding, dilation, ceil_mode, self.return_indices, strict=self.strict)
+    def forward(self, x: Tensor, *, flatten: bool = False) -> Any:
+        """Apply the layer, and with ``flatten`` merge all axes but the batch's in the same pass."""
+        arguments = (*self._arguments(), self.return_indices)
+        return max_pool2d(x, *arguments, strict=self.strict, flatten=flatten)
 
 
 class AvgPool1d(Module):

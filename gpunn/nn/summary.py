@@ -140,7 +140,7 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
     total                           760        768,000    40.0 KiB
     """
     # Hooks end fusion, so it is looked up before they are there.
-    fused = {id(relu): first for m in model.modules() if isinstance(m, Sequential) for first, relu in fused_pairs(m)}
+    fused = {id(b): a for m in model.modules() if isinstance(m, Sequential) for a, b in fused_pairs(m)}
     names = {id(module): name for name, module in model.named_modules()}
     rows: list[LayerSummary] = []
     counted: set[int] = set()

@@ -1,4 +1,7 @@
-"""Backward of ``act(z + bias)``, shared by linear and convolution (``kernels/bias.cu``)."""
+"""Backward of ``act(z + bias)``, shared by linear and convolution (``kernels/bias.cu``).
+
+With a kernel it runs only where a layer's weight is frozen: else the product for the weight's gradient does it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from gpunn import threads
 from gpunn._device import Device
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.ops._masking import keep_where
-from gpunn.ops.combine import combine
+from gpunn.ops._tickets import COUNT, tickets
 from gpunn.primitive import primitive
 
 SOURCE = KernelSource("bias.cu", REAL=("float", "double"), VEC=(1, 4))
@@ -75,11 +78,14 @@ def _(device: Device, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any]:
     dz = dy if y is None else device.empty(dy.shape, dy.dtype)
     # A block's eight row lanes get at least four rows each; at least one chunk, so that no row gives zeros.
     chunks = max(1, min(_MOST_CHUNKS, ceil_div(rows, 32)))
-    partial = device.empty((chunks, columns), dy.dtype)
-    vec = vector_width(columns, dy, y, dz, partial)
+    if ceil_div(columns, 32) > COUNT:  # enough blocks without
+        chunks = 1
+    dbias = partial = drawn = None
+    if wants_bias:
+        dbias, partial = device.empty((columns,), dy.dtype), device.empty((chunks, columns), dy.dtype)
+        drawn = tickets(device)
+    vec = vector_width(columns, dy, y, dz)
     grid = (ceil_div(columns, 32 * vec), chunks, 1)
-    args = (None if y is None else dz, partial, dy, y, rows, columns, ceil_div(rows, chunks))
+    args = (None if y is None else dz, dbias, partial, drawn, dy, y, rows, columns, ceil_div(rows, chunks))
     SOURCE.launch(device, "bias_backward", grid, (32, 8, 1), args, REAL=c_type(dy.dtype, "bias_backward"), VEC=vec)
-    if not wants_bias:
-        return dz, None
-    return dz, partial.reshape(columns) if chunks == 1 else combine(device, partial, None, False)
+    return dz, dbias

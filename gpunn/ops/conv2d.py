@@ -6,6 +6,7 @@ The fast NumPy bodies are in ``_conv2d_numpy.py``.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,8 @@ from gpunn.errors import DTypeError, ShapeError, UsageError, where
 from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.ops import _conv2d_numpy
 from gpunn.ops.bias import bias_backward
-from gpunn.ops.combine import combine
 from gpunn.ops.geometry import Padding, Pair, Window, pair, sides
-from gpunn.ops.matmul import TILES, choose_slices, choose_tile
+from gpunn.ops.matmul import TILES, choose_slices, choose_tile, split_buffers
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -26,10 +26,12 @@ SOURCE = KernelSource("conv2d.cu", REAL=("float", "double"), VEC=(1, 2, 4), TILE
 _SHAPE = np.dtype(
     [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
     + [(f"{name}_{axis}", np.int32) for name in ("stride", "pad", "dilation") for axis in "hw"]
-    + [("group_C", np.int32), ("group_K", np.int32)]
-    + [(f"by_{name}", DIVISOR) for name in ("H", "W", "P", "Q", "S", "group_C", "group_K", "stride_h", "stride_w")]
+    + [("group_C", np.int32), ("group_K", np.int32), ("phase_H", np.int32), ("phase_W", np.int32)]
+    + [(f"{name}_{axis}", np.int32) for name in ("step", "reach") for axis in "hw"]
+    + [(f"by_{name}", DIVISOR) for name in ("P", "Q", "S", "group_C", "group_K", "phase_H", "phase_W")]
+    + [("by_phase_S", DIVISOR), ("by_short_phase_S", DIVISOR)]
 )
-
+_Three = tuple[bool, bool, bool]  # whether the gradients of x, weight, bias are wanted
 
 _MOST_ROWS = 2**31 - 1024  # a tile beyond the last row must not overflow
 
@@ -42,16 +44,29 @@ def _kernel_shape(n: int, c: int, k: int, window: Window, groups: int) -> np.nda
     if max(n * w.P * w.Q, n * w.H * w.W, w.R * w.S * max(c, k)) > _MOST_ROWS:
         raise UsageError(f"conv2d: a batch of {n} images of {w.H} x {w.W} has more than 2^31 pixels: split the batch.")
     sizes = (n, w.H, w.W, c, k, w.R, w.S, w.P, w.Q, *w.stride, *w.padding, *w.dilation, c // groups, k // groups)
-    divisors = (w.H, w.W, w.P, w.Q, w.S, c // groups, k // groups, *w.stride)
-    return np.array([(*sizes, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
+    # Pixels a stride apart (a phase) meet the filter elements that lie a multiple of the stride apart.
+    phase = _phase_pixels(w)
+    shared = [math.gcd(d, s) for d, s in zip(w.dilation, w.stride, strict=True)]
+    step = [s // g for s, g in zip(w.stride, shared, strict=True)]
+    reach = [d // g for d, g in zip(w.dilation, shared, strict=True)]
+    most = ceil_div(w.S, step[1])
+    divisors = (w.P, w.Q, w.S, c // groups, k // groups, *phase, most, most - 1)
+    return np.array([(*sizes, *phase, *step, *reach, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
+
+
+def _phase_pixels(window: Window) -> tuple[int, int]:
+    """Rows and columns of the input that lie a stride apart, at most."""
+    return ceil_div(window.H, window.stride[0]), ceil_div(window.W, window.stride[1])
 
 
 def _launch(
-    device: Device, kernel: str, args: tuple[Any, ...], rows: int, columns: int, depth_blocks: int, vec: int, tile: int
+    device: Device, kernel: str, args: tuple[Any, ...], grid: tuple[int, int, int], vec: int, tile: int
 ) -> None:
-    tile_rows, tile_columns, block = TILES[tile]
-    grid = (ceil_div(columns, tile_columns) * ceil_div(rows, tile_rows), 1, depth_blocks)
-    SOURCE.launch(device, kernel, grid, block, args, REAL=c_type(args[0].dtype, kernel), VEC=vec, TILE=tile)
+    SOURCE.launch(device, kernel, grid, TILES[tile][2], args, REAL=c_type(args[0].dtype, kernel), VEC=vec, TILE=tile)
+
+
+def _tiles(rows: int, columns: int, tile: int) -> int:
+    return ceil_div(columns, TILES[tile][1]) * ceil_div(rows, TILES[tile][0])
 
 
 def _cases(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -79,6 +94,10 @@ def _cases(rng: np.random.Generator) -> list[dict[str, Any]]:
         case(2, 4, 5, 6, 4, 2, 4, padding=(0, 1), end_padding=(1, 2)),  # "same" with an even kernel
         case(1, 3, 7, 6, 5, 3, 2, stride=(2, 1), padding=(3, 0), end_padding=(0, 2)),
         case(1, 5, 6, 7, 4, 3, 3, dtype=np.float64, padding=(1, 1), stride=(2, 2)),
+        case(2, 4, 7, 9, 8, 3, 3, stride=(2, 2), padding=(1, 1)),
+        case(2, 3, 6, 8, 4, 1, 1, stride=(2, 3)),  # most pixels reach no output
+        case(1, 2, 9, 14, 3, 4, 5, stride=(4, 6), padding=(3, 5), dilation=(2, 4)),
+        case(1, 4, 5, 3, 2, 2, 2, stride=(7, 4), padding=(1, 0)),  # a stride beyond the image
     ]
 
 
@@ -142,9 +161,10 @@ def _(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: An
     k, _, _, depth = weight.shape
     y = device.empty((n, window.P, window.Q, k), x.dtype)
     rows, columns = n * window.P * window.Q, k // groups
-    vec = vector_width(depth, x, weight, widths=(4, 2, 1))
+    vec = _vector(depth, x, weight)
+    tile = choose_tile(rows, columns, groups)
     args = (y, x, weight, bias, _kernel_shape(n, c, k, window, groups), int(relu))
-    _launch(device, "conv2d_forward", args, rows, columns, groups, vec, choose_tile(rows, columns, groups))
+    _launch(device, "conv2d_forward", args, (_tiles(rows, columns, tile), 1, groups), vec, tile)
     return y
 
 
@@ -152,27 +172,35 @@ def _(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: An
 
 
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = _cases(rng)
-    for number, example in enumerate(made):
-        window = example["window"]
-        shape = (example["x"].shape[0], window.P, window.Q, example["weight"].shape[0])
-        example["dz"] = rng.standard_normal(shape).astype(example["x"].dtype)
-        example["needs"] = ((True, True), (False, True), (True, False))[number % 3]
-    # Deep enough that the sum over pixels is split.
-    deep = Window(16, 16, 3, 3, (1, 1), (1, 1), (1, 1))
-    x, dz = (rng.standard_normal((3, 16, 16, 4)).astype(np.float32) for _ in range(2))
-    weight = rng.standard_normal((4, 3, 3, 4)).astype(np.float32)
-    return [*made, {"x": x, "weight": weight, "window": deep, "groups": 1, "dz": dz, "needs": (True, True)}]
+    def with_output(example: dict[str, Any], relu: bool, needs: _Three) -> dict[str, Any]:
+        x, window = example["x"], example["window"]
+        shape = (x.shape[0], window.P, window.Q, example["weight"].shape[0])
+        y = np.maximum(rng.standard_normal(shape), 0).astype(x.dtype) if relu else None
+        return {**example, "dy": rng.standard_normal(shape).astype(x.dtype), "y": y, "needs": needs}
+
+    asked = [(True, True, True), (False, True, True), (True, False, True), (True, True, False), (True, False, False)]
+    made = [with_output(e, number % 2 == 0, asked[number % 5]) for number, e in enumerate(_cases(rng))]
+    # Deep enough that the sum over pixels is split, into more slices than are added up at once.
+    for n, k, groups in ((3, 4, 1), (9, 66, 1), (5, 4, 2)):
+        deep = Window(16, 16, 3, 3, (1, 1), (1, 1), (1, 1))
+        x = rng.standard_normal((n, 16, 16, 4)).astype(np.float32)
+        weight = rng.standard_normal((k, 3, 3, 4 // groups)).astype(np.float32)
+        example = {"x": x, "weight": weight, "window": deep, "groups": groups}
+        made.append(with_output(example, k != 4 or groups > 1, (groups == 1, True, True)))
+    return made
 
 
-@primitive(examples=_backward_examples, returns=("dx", "dweight"))
+@primitive(examples=_backward_examples, returns=("dx", "dweight", "dbias"))
 def conv2d_backward(
-    xp: Any, dz: Any, x: Any, weight: Any, window: Window, groups: int, needs: tuple[bool, bool]
-) -> tuple[Any, Any]:
-    """Gradients of the convolution with respect to x and weight, None where ``needs`` says so.
+    xp: Any, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, needs: _Three
+) -> tuple[Any, Any, Any]:
+    """Gradients of the convolution with respect to x, weight and bias, None where ``needs`` says so.
 
-    dz (N, P, Q, K) is the gradient at the convolution's output, before any activation.
+    dy (N, P, Q, K) is the gradient of the output, y the output if it went through a ReLU, else None.
     """
+    rows = dy.reshape(-1, dy.shape[3])
+    dz, dbias = bias_backward.plain(xp, rows, None if y is None else y.reshape(rows.shape), needs[2])
+    dz = dz.reshape(dy.shape)
     padded = _pad(xp, x, window)
     dpadded = xp.zeros(padded.shape, x.dtype) if needs[0] else None
     dweight = xp.zeros(weight.shape, x.dtype) if needs[1] else None
@@ -183,44 +211,68 @@ def conv2d_backward(
                 if dpadded is not None:
                     dpadded[tap][..., xc] += dz[..., kc] @ weight[kc, r, s]
                 if dweight is not None:
-                    rows = dz[..., kc].reshape(-1, kc.stop - kc.start)
-                    dweight[kc, r, s] = rows.T @ padded[tap][..., xc].reshape(-1, xc.stop - xc.start)
+                    columns = dz[..., kc].reshape(-1, kc.stop - kc.start)
+                    dweight[kc, r, s] = columns.T @ padded[tap][..., xc].reshape(-1, xc.stop - xc.start)
     if dpadded is None:
-        return None, dweight
+        return None, dweight, dbias
     (ph, pw), (_, h, w, _) = window.padding, x.shape
-    return xp.ascontiguousarray(dpadded[:, ph : ph + h, pw : pw + w]), dweight
+    return xp.ascontiguousarray(dpadded[:, ph : ph + h, pw : pw + w]), dweight, dbias
 
 
-conv2d_backward.numpy(_conv2d_numpy.backward)
+@conv2d_backward.numpy
+def _(
+    dy: np.ndarray, y: np.ndarray | None, x: np.ndarray, weight: np.ndarray, window: Window, groups: int, needs: _Three
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    assert bias_backward.numpy_body is not None
+    rows = dy.reshape(-1, dy.shape[3])
+    dz, dbias = bias_backward.numpy_body(rows, None if y is None else y.reshape(rows.shape), needs[2])
+    if not (needs[0] or needs[1]):
+        return None, None, dbias
+    dx, dweight = _conv2d_numpy.backward(dz.reshape(dy.shape), x, weight, window, groups, needs[:2])
+    return dx, dweight, dbias
 
 
 @conv2d_backward.kernel
 def _(
-    device: Device, dz: Any, x: Any, weight: Any, window: Window, groups: int, needs: tuple[bool, bool]
-) -> tuple[Any, Any]:
+    device: Device, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, needs: _Three
+) -> tuple[Any, Any, Any]:
     n, _, _, c = x.shape
     k, r, s, depth = weight.shape
     shape = _kernel_shape(n, c, k, window, groups)
-    # Vectors lie along dz's channels in both products, and along x's or the weight's input channels.
-    vec = min(
-        vector_width(length, *arrays, widths=(4, 2, 1))
-        for length, arrays in ((k // groups, (dz,)), (depth, (x, weight)))
-    )
-    dx = dweight = None
-    if needs[0]:
-        dx = device.empty(x.shape, x.dtype)
-        rows = n * window.H * window.W
-        tile = choose_tile(rows, depth, groups)
-        _launch(device, "conv2d_backward_data", (dx, dz, weight, shape), rows, depth, groups, vec, tile)
+    dx = dweight = dbias = None
     if needs[1]:
+        # One launch for the gradients of weight and bias, which leaves dz for the next.
+        dweight = device.empty(weight.shape, x.dtype)
+        dbias = device.empty((k,), x.dtype) if needs[2] else None
+        dz = device.empty(dy.shape, x.dtype) if y is not None and needs[0] else None
         columns, pixels = r * s * depth, n * window.P * window.Q
         tile = choose_tile(k // groups, columns, groups)
         slices = choose_slices(k // groups, columns, pixels, tile, groups)
-        partial = device.empty((slices, *weight.shape), x.dtype)
-        args = (partial, dz, x, shape, slices)
-        _launch(device, "conv2d_backward_weight", args, k // groups, columns, groups * slices, vec, tile)
-        dweight = partial.reshape(weight.shape) if slices == 1 else combine(device, partial, None, False)
-    return dx, dweight
+        tiles = _tiles(k // groups, columns, tile)
+        buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
+        # Vectors lie along dy's channels, and along x's.
+        vec = min(_vector(k // groups, dy, y, dz), _vector(depth, x))
+        args = (dweight, dbias, dz, *buffers, dy, y, x, shape, slices)
+        _launch(device, "conv2d_backward_weight", args, (tiles, 1, groups * slices), vec, tile)
+        dz = dy if dz is None else dz
+    else:
+        rows = dy.reshape(-1, k)
+        dz, dbias = bias_backward(device, rows, None if y is None else y.reshape(rows.shape), needs[2])
+        dz = dz.reshape(dy.shape)
+    if needs[0]:
+        dx = device.empty(x.shape, x.dtype)
+        phase = _phase_pixels(window)
+        rows = n * phase[0] * phase[1]
+        phases = min(window.stride[0], window.H) * min(window.stride[1], window.W)
+        tile = choose_tile(rows, depth, groups * phases)
+        vec = min(_vector(k // groups, dz), _vector(depth, weight))
+        grid = (phases * _tiles(rows, depth, tile), 1, groups)
+        _launch(device, "conv2d_backward_data", (dx, dz, weight, shape), grid, vec, tile)
+    return dx, dweight, dbias
+
+
+def _vector(length: int, *arrays: Any) -> int:
+    return vector_width(length, *arrays, widths=(4, 2, 1))
 
 
 # -- public op ------------------------------------------------------------------------------------
@@ -288,12 +340,9 @@ def conv2d(
     y = conv2d_forward(device, image, filters, window, groups, None if bias is None else bias._physical, relu)
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        rows = dy.reshape(-1, dy.shape[3])
-        dz, dbias = bias_backward(device, rows, y.reshape(rows.shape) if relu else None, bias is not None and needs[2])
-        dx = dweight = None
-        if needs[0] or needs[1]:
-            dx, dweight = conv2d_backward(device, dz.reshape(dy.shape), image, filters, window, groups, needs[:2])
-        return (dx, dweight) if bias is None else (dx, dweight, dbias)
+        wanted = (needs[0], needs[1], bias is not None and needs[2])
+        gate = y if relu else None
+        return conv2d_backward(device, dy, gate, image, filters, window, groups, wanted)[: len(inputs)]
 
     return record(op, y, device, inputs, backward, saves=(x, weight))
 

@@ -1,16 +1,77 @@
-"""The fully connected layer's op: y = act(x W^T + b), on the matrix product of ``ops.matmul``."""
+"""The fully connected layer's op, y = act(x W^T + b), and its gradients: products of ``ops.matmul``."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from gpunn._device import same_device
+import numpy as np
+
+from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
 from gpunn.ops.bias import bias_backward
-from gpunn.ops.matmul import gemm
+from gpunn.ops.matmul import gemm, launch_gemm
+from gpunn.primitive import primitive
 from gpunn.tape import record
+
+_Three = tuple[bool, bool, bool]  # whether the gradients of x, weight, bias are wanted
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(n: int, d: int, m: int, relu: bool, needs: _Three, dtype: Any = np.float32) -> dict[str, Any]:
+        y = np.maximum(rng.standard_normal((n, m)), 0) if relu else None
+        made = {"dy": rng.standard_normal((n, m)), "y": y, "x": rng.standard_normal((n, d))}
+        arrays = {k: v if v is None else v.astype(dtype) for k, v in made.items()}
+        return {**arrays, "weight": rng.standard_normal((m, d)).astype(dtype), "needs": needs}
+
+    # One below, at and above a tile's edge; a batch long enough for slices; no batch.
+    sizes = ((17, 63, 65), (16, 64, 64), (5, 65, 10), (700, 33, 20), (2200, 5, 70), (0, 3, 4))
+    every = (True, True, True)
+    made = [case(*size, relu, every) for size in sizes for relu in (True, False)]
+    made += [case(9, 70, 12, True, needs) for needs in ((True, False, True), (True, True, False), (False, False, True))]
+    made += [case(300, 70, 12, True, (False, True, True)), case(9, 7, 6, False, (True, False, False))]
+    return [*made, case(260, 6, 7, True, every, np.float64), case(3, 0, 4, True, every), case(2, 3, 0, True, every)]
+
+
+@primitive(examples=_backward_examples, returns=("dx", "dweight", "dbias"))
+def linear_backward(xp: Any, dy: Any, y: Any, x: Any, weight: Any, needs: _Three) -> tuple[Any, Any, Any]:
+    """The gradients of y = act(x weight^T + bias) that ``needs`` asks for, else None; y is None without a ReLU.
+
+    dy, y (N, M), x (N, D), weight (M, D); dbias (M,).
+    """
+    dz, dbias = bias_backward.plain(xp, dy, y, needs[2])
+    return dz @ weight if needs[0] else None, dz.T @ x if needs[1] else None, dbias
+
+
+@linear_backward.numpy
+def _(
+    dy: np.ndarray, y: np.ndarray | None, x: np.ndarray, weight: np.ndarray, needs: _Three
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    assert bias_backward.numpy_body is not None
+    assert gemm.numpy_body is not None
+    dz, dbias = bias_backward.numpy_body(dy, y, needs[2])
+    dx = gemm.numpy_body(dz, weight, "nn") if needs[0] else None
+    return dx, gemm.numpy_body(dz, x, "tn") if needs[1] else None, dbias
+
+
+@linear_backward.kernel
+def _(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: _Three) -> tuple[Any, Any, Any]:
+    n, m = dy.shape
+    dx = dweight = dbias = None
+    if needs[1] and weight.size:
+        dweight = device.empty(weight.shape, x.dtype)
+        dbias = device.empty((m,), x.dtype) if needs[2] else None
+        dz = device.empty(dy.shape, x.dtype) if y is not None and needs[0] else None
+        # One launch for the gradients of weight and bias, which leaves dz for the next.
+        launch_gemm(device, "tn", (m, weight.shape[1], n), (dweight, dbias, dz), (dy, y, x))
+        dz = dy if dz is None else dz
+    else:
+        dweight = device.empty(weight.shape, x.dtype) if needs[1] else None
+        dz, dbias = bias_backward(device, dy, y, needs[2])
+    if needs[0]:
+        dx = gemm(device, dz, weight, "nn")
+    return dx, dweight, dbias
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: str | None = None) -> Tensor:
@@ -65,9 +126,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation:
     y = gemm(device, rows, matrix, "nt", None if bias is None else bias._physical, relu)
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        dz, dbias = bias_backward(device, dy, y if relu else None, bias is not None and needs[2])
-        dx = gemm(device, dz, matrix, "nn") if needs[0] else None
-        dweight = gemm(device, dz, rows, "tn") if needs[1] else None
-        return (dx, dweight) if bias is None else (dx, dweight, dbias)
+        wanted = (needs[0], needs[1], bias is not None and needs[2])
+        return linear_backward(device, dy, y if relu else None, rows, matrix, wanted)[: len(inputs)]
 
     return record(op, y, device, inputs, backward, saves=(x, weight))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from gpunn import threads
 from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, where
+from gpunn.errors import ShapeError, UsageError, where
 from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.ops._masking import keep_where
 from gpunn.ops._pooling import check_images, image_blocks, image_window, taps
@@ -23,7 +24,10 @@ _BLOCK = 256
 _INT_FIELDS = ("N", "H", "W", "C", "P", "Q", "R", "S")
 _PAIR_FIELDS = ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w")
 _DIVISORS = ("by_channels", "by_width", "by_height")
-_SHAPE = np.dtype([(f, np.int32) for f in _INT_FIELDS + _PAIR_FIELDS] + [(f, DIVISOR) for f in _DIVISORS])
+_SHAPE = np.dtype([(f, np.int32) for f in (*_INT_FIELDS, *_PAIR_FIELDS, "flat")] + [(f, DIVISOR) for f in _DIVISORS])
+
+
+_CHANNELS_FIRST, _CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
 # -- forward --------------------------------------------------------------------------------------
@@ -40,6 +44,7 @@ def _windows(rng: np.random.Generator) -> list[tuple[np.ndarray, Window]]:
         case(2, 7, 8, 8, 3, 2, (1, 3), (1, 0), (2, 1)),
         case(1, 6, 6, 5, 3, 3, (2, 2), (0, 0), (1, 1), True),
         case(0, 4, 4, 2, 2, 2, (2, 2), (0, 0), (1, 1)),
+        case(1, 1, 4, 3, 1, 2, (1, 3), (0, 0), (1, 1), True),  # as many elements as the image, but not all of them
         case(2, 5, 5, 4, 2, 2, (2, 2), (0, 0), (1, 1), dtype=np.float64),
     ]
     cases[1][0].flat[::7] = np.nan
@@ -48,14 +53,15 @@ def _windows(rng: np.random.Generator) -> list[tuple[np.ndarray, Window]]:
 
 
 def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": x, "window": window} for x, window in _windows(rng)]
+    return [{"x": x, "window": window, "flat": flat} for flat in (False, True) for x, window in _windows(rng)]
 
 
 @primitive(examples=_forward_examples, returns=("y", "offset"))
-def max_pool2d_forward(xp: Any, x: Any, window: Window) -> tuple[Any, Any]:
+def max_pool2d_forward(xp: Any, x: Any, window: Window, flat: bool = False) -> tuple[Any, Any]:
     """y[n,p,q,c] = max over window (p, q) of x; offset = r * S + s of the first maximum, uint8.
 
-    x (N, H, W, C);  y, offset (N, P, Q, C). A NaN wins over everything, the last NaN over earlier ones.
+    x (N, H, W, C);  y, offset (N, P, Q, C); with ``flat`` y is (N, C, P, Q), the order of a flattened image. A NaN wins
+    over everything, the last NaN over earlier ones.
     """
     n, _, _, c = x.shape
     y = xp.full((n, window.P, window.Q, c), -np.inf, x.dtype)
@@ -69,7 +75,7 @@ def max_pool2d_forward(xp: Any, x: Any, window: Window) -> tuple[Any, Any]:
             y[out] = xp.where(wins, u, y[out])
             offset[out] = xp.where(wins, np.uint8(r * window.S + s), offset[out])
             seen[:, out[1], out[2]] = True
-    return y, offset
+    return xp.ascontiguousarray(y.transpose(_CHANNELS_FIRST)) if flat else y, offset
 
 
 def _tap(window: Window, r: int, s: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
@@ -80,7 +86,7 @@ def _tap(window: Window, r: int, s: int) -> tuple[tuple[slice, ...], tuple[slice
 
 
 @max_pool2d_forward.numpy
-def _(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+def _(x: np.ndarray, window: Window, flat: bool = False) -> tuple[np.ndarray, np.ndarray]:
     n, _, _, c = x.shape
     y = np.empty((n, window.P, window.Q, c), x.dtype)
     offset = np.empty(y.shape, np.uint8)
@@ -100,17 +106,17 @@ def _(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
             best[...], winner[...] = max_pool2d_forward.plain(np, block, window)
 
     threads.run(task, image_blocks(x))
-    return y, offset
+    return np.ascontiguousarray(y.transpose(_CHANNELS_FIRST)) if flat else y, offset
 
 
 @max_pool2d_forward.kernel
-def _(device: Device, x: Any, window: Window) -> tuple[Any, Any]:
+def _(device: Device, x: Any, window: Window, flat: bool = False) -> tuple[Any, Any]:
     n, _, _, c = x.shape
-    y = device.empty((n, window.P, window.Q, c), x.dtype)
-    offset = device.empty(y.shape, np.uint8)
+    offset = device.empty((n, window.P, window.Q, c), np.uint8)
+    y = device.empty((n, c, window.P, window.Q) if flat else offset.shape, x.dtype)
     vec = vector_width(c, x, y, offset)
     threads = y.size // vec
-    shape = _kernel_shape(n, c, window, c // vec, window.Q, window.P)
+    shape = _kernel_shape(n, c, window, flat, c // vec, window.Q, window.P)
     _launch(device, "max_pool2d_forward", threads, (y, offset, x, shape, threads), vec, x.dtype)
     return y, offset
 
@@ -121,10 +127,10 @@ def _launch(device: Device, kernel: str, threads: int, args: tuple[Any, ...], ve
 
 
 @functools.lru_cache(maxsize=256)
-def _kernel_shape(n: int, c: int, window: Window, channels: int, width: int, height: int) -> np.ndarray:
+def _kernel_shape(n: int, c: int, window: Window, flat: bool, channels: int, width: int, height: int) -> np.ndarray:
     """``struct Pool2dShape`` for threads spread over (N, height, width, channels)."""
     w = window
-    sizes = (n, w.H, w.W, c, w.P, w.Q, w.R, w.S, *w.stride, *w.padding, *w.dilation)
+    sizes = (n, w.H, w.W, c, w.P, w.Q, w.R, w.S, *w.stride, *w.padding, *w.dilation, int(flat))
     return np.array([(*sizes, *(divisor(max(d, 1)) for d in (channels, width, height)))], _SHAPE)
 
 
@@ -135,13 +141,17 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
     for x, window in _windows(rng):
         y, offset = max_pool2d_forward.plain(np, x, window)
-        made.append({"dy": rng.standard_normal(y.shape).astype(x.dtype), "offset": offset, "window": window})
+        for flat in (False, True):
+            shape = [y.shape[axis] for axis in _CHANNELS_FIRST] if flat else y.shape
+            dy = rng.standard_normal(shape).astype(x.dtype)
+            made.append({"dy": dy, "offset": offset, "window": window, "flat": flat})
     return made
 
 
 @primitive(examples=_backward_examples, returns=("dx",))
-def max_pool2d_backward(xp: Any, dy: Any, offset: Any, window: Window) -> Any:
-    """dx (N, H, W, C): each dy goes to the element that won its window."""
+def max_pool2d_backward(xp: Any, dy: Any, offset: Any, window: Window, flat: bool = False) -> Any:
+    """dx (N, H, W, C): each dy, in the order of the forward's y, goes to the element that won its window."""
+    dy = xp.ascontiguousarray(dy.transpose(_CHANNELS_LAST)) if flat else dy
     dx = xp.zeros((dy.shape[0], window.H, window.W, dy.shape[3]), dy.dtype)
     for r in range(window.R):
         for s in range(window.S):
@@ -151,7 +161,8 @@ def max_pool2d_backward(xp: Any, dy: Any, offset: Any, window: Window) -> Any:
 
 
 @max_pool2d_backward.numpy
-def _(dy: np.ndarray, offset: np.ndarray, window: Window) -> np.ndarray:
+def _(dy: np.ndarray, offset: np.ndarray, window: Window, flat: bool = False) -> np.ndarray:
+    dy = np.ascontiguousarray(dy.transpose(_CHANNELS_LAST)) if flat else dy
     shape = (dy.shape[0], window.H, window.W, dy.shape[3])
     apart = all(
         step > spread * (k - 1)
@@ -159,7 +170,8 @@ def _(dy: np.ndarray, offset: np.ndarray, window: Window) -> np.ndarray:
     )
 
     # Windows that tile the image write every input; otherwise what no window covers must be zero.
-    tiles = apart and shape[1:3] == (window.R * window.P, window.S * window.Q) and window.padding == (0, 0)
+    tiles = window.stride == (window.R, window.S) and window.padding == (0, 0) and window.dilation == (1, 1)
+    tiles = tiles and shape[1:3] == (window.R * window.P, window.S * window.Q)
     dx = (np.empty if tiles else np.zeros)(shape, dy.dtype)
 
     def task(images: slice) -> None:
@@ -180,12 +192,12 @@ def _(dy: np.ndarray, offset: np.ndarray, window: Window) -> np.ndarray:
 
 
 @max_pool2d_backward.kernel
-def _(device: Device, dy: Any, offset: Any, window: Window) -> Any:
-    n, _, _, c = dy.shape
+def _(device: Device, dy: Any, offset: Any, window: Window, flat: bool = False) -> Any:
+    n, _, _, c = offset.shape
     dx = device.empty((n, window.H, window.W, c), dy.dtype)
     vec = vector_width(c, dx, dy, offset)
     threads = dx.size // vec
-    shape = _kernel_shape(n, c, window, c // vec, window.W, window.H)
+    shape = _kernel_shape(n, c, window, flat, c // vec, window.W, window.H)
     _launch(device, "max_pool2d_backward", threads, (dx, dy, offset, shape, threads), vec, dy.dtype)
     return dx
 
@@ -194,7 +206,7 @@ def _(device: Device, dy: Any, offset: Any, window: Window) -> Any:
 
 
 def _indices_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"offset": e["offset"], "window": e["window"]} for e in _backward_examples(rng)]
+    return [{"offset": e["offset"], "window": e["window"]} for e in _backward_examples(rng)[::2]]
 
 
 @primitive(examples=_indices_examples, returns=("index",))
@@ -220,6 +232,7 @@ def max_pool2d(
     return_indices: Literal[False] = False,
     *,
     strict: bool = False,
+    flatten: bool = False,
 ) -> Tensor: ...
 @overload
 def max_pool2d(
@@ -232,6 +245,7 @@ def max_pool2d(
     return_indices: bool = False,
     *,
     strict: bool = False,
+    flatten: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]: ...
 def max_pool2d(
     x: Tensor,
@@ -243,6 +257,7 @@ def max_pool2d(
     return_indices: bool = False,
     *,
     strict: bool = False,
+    flatten: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The largest element of each window.
 
@@ -259,6 +274,9 @@ def max_pool2d(
         Return also where each maximum was, as h W + w.
     strict : bool
         Raise if rows or columns at the border are in no window, instead of leaving them out.
+    flatten : bool
+        Merge the last three axes in the same pass, as :func:`gpunn.nn.functional.flatten` from axis 1 on would:
+        (N, C P Q). Not together with indices.
 
     Returns
     -------
@@ -287,26 +305,33 @@ def max_pool2d(
     op = "max_pool2d"
     check_images(op, x)
     window = image_window(op, x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode, strict)
-    y, index = pool_maximum(op, x, x._physical, window, return_indices)
+    if flatten and return_indices:
+        raise UsageError(f"{where(op)}: flatten: expected without return_indices, which are those of an image.")
+    y, index = pool_maximum(op, x, x._physical, window, return_indices, flatten)
     return y if index is None else (y, index)
 
 
 def pool_maximum(
-    op: str, x: Tensor, images: Any, window: Window, indices: bool = False
+    op: str, x: Tensor, images: Any, window: Window, indices: bool = False, flat: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """The pooling of x, seen as physical ``images`` (M, H, W, C), recorded; with the indices if asked for."""
+    """The pooling of x, seen as physical ``images`` (M, H, W, C), recorded; with the indices if asked for.
+
+    With ``flat`` the outputs (N, C, P, Q) of images are rows of C P Q.
+    """
     if window.R * window.S > 256:
         raise ShapeError(
             f"{where(op)}: a window of {(window.R, window.S)} has more than 256 elements, which uint8 offsets "
             "cannot name."
         )
     device, shape = x.device, x._physical.shape
-    y, offset = max_pool2d_forward(device, images, window)
+    y, offset = max_pool2d_forward(device, images, window, flat)
     # A sequence (N, C, L) came as N C images; its outputs are (N, C, P).
     made = y.shape if x.ndim == 4 else (*shape[:2], window.P)
+    if flat:
+        made = (y.shape[0], math.prod(y.shape[1:]))
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        return (max_pool2d_backward(device, dy.reshape(y.shape), offset, window).reshape(shape),)
+        return (max_pool2d_backward(device, dy.reshape(y.shape), offset, window, flat).reshape(shape),)
 
     result = record(op, y.reshape(made), device, (x,), backward)
     if not indices:

@@ -90,6 +90,33 @@ def test_first_of_equal_elements_gets_the_gradient() -> None:
     assert x.grad.tolist() == [[[[1, 0], [0, 0]]]]
 
 
+@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@given(configurations())
+@settings(max_examples=30, deadline=None)
+def test_flattened_in_the_same_pass_is_flattened_afterwards(where: str, configuration: dict) -> None:
+    given_x, how = configuration["x"], configuration["how"]
+    results = []
+    for fused in (True, False):
+        x = gpunn.tensor(given_x, device=where, requires_grad=True)
+        y = max_pool2d(x, **how, flatten=True) if fused else max_pool2d(x, **how).flatten(1)
+        y.backward(gpunn.tensor(np.arange(y.numel(), dtype=np.float32).reshape(y.shape), device=where))
+        results.append((y.detach().numpy(), x.grad.numpy()))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+def test_sequential_flattens_in_the_pool() -> None:
+    from gpunn import nn
+
+    pool, flatten = nn.MaxPool2d(2), nn.Flatten()
+    assert nn.fused_pairs([pool, flatten]) == [(pool, flatten)]
+    assert nn.fused_pairs([pool, nn.Flatten(1, 3)]) != []
+    assert nn.fused_pairs([pool, nn.Flatten(2)]) == nn.fused_pairs([pool, nn.Flatten(0)]) == []
+    assert nn.fused_pairs([nn.MaxPool2d(2, return_indices=True), flatten]) == []
+    x = gpunn.randn(2, 3, 4, 6)
+    np.testing.assert_array_equal(nn.Sequential(pool, flatten)(x).numpy(), flatten(pool(x)).numpy())
+
+
 @pytest.mark.parametrize("size", [(4, 4), (5, 7)])
 def test_nan_wins(size: tuple) -> None:
     x = np.zeros((1, 1, *size), np.float32)
@@ -123,3 +150,8 @@ def test_gradcheck() -> None:
 def test_refuses(x: gpunn.Tensor, how: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         max_pool2d(x, **how)
+
+
+def test_refuses_indices_of_a_flattened_output() -> None:
+    with pytest.raises(UsageError, match="flatten: expected without return_indices"):
+        max_pool2d(gpunn.zeros(1, 1, 4, 4), 2, return_indices=True, flatten=True)

@@ -1,0 +1,187 @@
+"""How many kernels a training step launches, and how many bytes of arrays they are given, pinned exactly.
+
+A step is recorded as a capture records it: launches are noted and not run, so real sizes cost nothing. A change here
+is a change of what a step does on a GPU: fewer launches are better, more need a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import nn, optim
+from gpunn.launcher import Launch, record_launches
+from gpunn.models import LeNet5
+from gpunn.nn import functional as F
+
+pytestmark = pytest.mark.emulator
+
+
+@pytest.fixture(autouse=True)
+def _needs_emulator() -> None:
+    from gpunn import emulator
+
+    reason = emulator.available()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+class Training:
+    """SGD steps of a model on one batch of zeros."""
+
+    def __init__(self, model: nn.Module, shape: tuple[int, ...]) -> None:
+        self.net = model.to("emulator")
+        self.optimizer = optim.SGD(self.net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+        self.x = gpunn.zeros(shape, device="emulator")
+        self.labels = gpunn.tensor(np.zeros(shape[0], np.int64), device="emulator")
+
+    def step(self, x: gpunn.Tensor, labels: gpunn.Tensor) -> gpunn.Tensor:
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.net(x), labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def launches(self) -> list[Launch]:
+        """Those of the second step: the first makes momenta and what else is made once."""
+        for _ in range(2):
+            with record_launches(postpone=True) as launches:
+                self.step(self.x, self.labels)
+        return list(launches)
+
+
+def by_kernel(launches: Iterable[Launch]) -> dict[str, tuple[int, int]]:
+    """For each kernel: how often it is launched, and the bytes of all arrays it is given."""
+    found: dict[str, tuple[int, int]] = {}
+    for launch in launches:
+        arrays = [arg for arg, declared in zip(launch.args, launch.parameters, strict=True) if declared.pointer]
+        arrays += [array for array, _, _ in launch.pointees]
+        times, size = found.get(launch.kernel, (0, 0))
+        found[launch.kernel] = times + 1, size + sum(array.nbytes for array in arrays if array is not None)
+    return found
+
+
+def test_lenet() -> None:
+    launches = Training(LeNet5(), (128, 1, 28, 28)).launches()
+    assert by_kernel(launches) == LENET
+    assert len(launches) == 19
+
+
+def test_a_captured_step_is_what_was_counted() -> None:
+    training = Training(LeNet5(channels=(2, 3), hidden=5, image=(8, 8)), (2, 1, 8, 8))
+    counted = [launch.kernel for launch in training.launches()]
+    captured = gpunn.capture(training.step)
+    for _ in range(2):
+        captured(training.x, training.labels)
+    (graph,) = captured._graphs.values()
+    assert [launch.kernel for launch in graph.launches] == counted
+
+
+def test_split_reductions_replayed_give_the_same_bits_as_eager_ones() -> None:
+    """The tickets that find the last block are zero again after each launch."""
+    rng = np.random.Generator(np.random.Philox(5))
+    batches = [
+        (
+            gpunn.tensor(rng.standard_normal((24, 1, 8, 8)).astype(np.float32), device="emulator"),
+            gpunn.tensor(rng.integers(0, 10, 24), device="emulator"),
+        )
+        for _ in range(4)
+    ]
+    runs = []
+    for captured in (False, True):
+        gpunn.manual_seed(1)
+        training = Training(LeNet5(channels=(2, 3), hidden=5, image=(8, 8)), (24, 1, 8, 8))
+        step = gpunn.capture(training.step) if captured else training.step
+        losses = [step(*batch).item() for batch in batches]
+        runs.append((losses, [p.detach().numpy().tobytes() for p in training.net.parameters()]))
+    assert any(
+        launch.args[3] is not None for launch in training.launches() if launch.kernel == "conv2d_backward_weight"
+    )
+    assert runs[0] == runs[1]
+
+
+class Block(nn.Module):
+    """Two convolutions and a shortcut without parameters: every other pixel, and channels of zeros."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.more = (outputs - inputs) // 2
+
+    def forward(self, x: gpunn.Tensor) -> gpunn.Tensor:
+        y = self.norm1(self.conv1(x), activation="relu")
+        if self.more:
+            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.more, self.more))
+        return self.norm2(self.conv2(y), residual=x, activation="relu")
+
+
+class ResNet20(nn.Module):
+    """He et al. 2015, arXiv:1512.03385, section 4.2: three stages of three blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.norm = nn.BatchNorm2d(16)
+        ends = [(16, 16, 1), (16, 32, 2), (32, 64, 2)]
+        blocks = [Block(i if n == 0 else o, o, s if n == 0 else 1) for i, o, s in ends for n in range(3)]
+        self.blocks = nn.Sequential(*blocks)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x: gpunn.Tensor) -> gpunn.Tensor:
+        y = self.blocks(self.norm(self.conv(x), activation="relu"))
+        return self.fc(self.pool(y).flatten(1))
+
+
+def test_cifar_resnet20() -> None:
+    net = ResNet20()
+    assert sum(p.numel() for p in net.parameters()) == 269_722
+    launches = Training(net, (2, 3, 32, 32)).launches()
+    assert by_kernel(launches) == RESNET20
+    assert len(launches) == 196
+
+
+# What each launch is: (launches, bytes).
+LENET = {
+    "conv2d_forward": (2, 15_556_488),  # with bias and ReLU
+    "max_pool2d_forward": (2, 17_122_560),  # the second writes what Flatten gives
+    "gemm_nt": (2, 9_173_176),  # both linear layers, with bias and ReLU
+    "cross_entropy_rows": (1, 11_792),
+    "cross_entropy_reduce": (1, 1_544),
+    "cross_entropy_backward": (1, 10_248),
+    "gemm_tn": (2, 7_205_560),  # gradients of weight and bias, and the gradient before the ReLU
+    "gemm_nn": (2, 9_303_744),  # gradients of the linear layers' inputs
+    "max_pool2d_backward": (2, 17_122_560),
+    "conv2d_backward_weight": (2, 37_030_792),  # as gemm_tn
+    "conv2d_backward_data": (1, 7_124_640),  # the first layer's input needs none
+    "sgd_step": (1, 15_072_996),  # all parameters
+}
+RESNET20 = {
+    "conv2d_forward": (19, 4_077_248),
+    "batch_norm_moments": (19, 1_517_512),
+    "batch_norm_statistics": (19, 21_192),
+    "batch_norm_normalise": (19, 3_713_792),  # with residual and ReLU
+    "copy_box": (4, 393_216),  # two shortcuts: every other pixel, and the way back of the padding
+    "place_box": (4, 393_216),  # two shortcuts: the padding, and the way back of the slice
+    "adaptive_avg_pool2d_forward_large": (1, 33_280),
+    "gemm_nt": (1, 3_192),
+    "cross_entropy_rows": (1, 200),
+    "cross_entropy_reduce": (1, 32),
+    "cross_entropy_backward": (1, 168),
+    "gemm_tn": (1, 3_192),
+    "gemm_nn": (1, 3_152),
+    "adaptive_avg_pool2d_backward": (1, 33_280),
+    "batch_norm_backward_parts": (19, 4_534_464),
+    "batch_norm_backward_sums": (19, 17_984),
+    "batch_norm_backward": (19, 6_731_200),  # also the gradients of the residual
+    "conv2d_backward_weight": (19, 11_081_408),
+    "conv2d_backward_data": (18, 3_919_872),
+    "accumulate": (9, 1_572_864),  # one a block, where its two paths meet; no gradient of a parameter is added to
+    "sgd_step": (1, 3_236_700),
+}
