@@ -136,12 +136,16 @@ def _difference(name: str, got: Any, want: Any, tolerance: float) -> float:
     scale = float(np.abs(want[finite]).max(initial=1e-30))
     # float64 sums differ by as many roundings, each 2^29 times smaller.
     bound = tolerance * (1.0 if got.dtype == np.float32 else 2.0**-29)
-    error = float(np.abs(got[finite] - want[finite]).max(initial=0)) / scale / bound
+    error = float(np.abs(got[finite] - want[finite]).max(initial=0)) / scale
+    if bound:
+        error /= bound
+    elif error:  # what is only moved must keep its bits
+        error = np.inf
     if not error <= 1:  # NaN too
         at = np.unravel_index(int(np.nanargmax(np.where(finite, np.abs(got - want), 0))), want.shape)
         at = tuple(int(i) for i in at)
         raise AssertionError(
-            f"{name}: relative error {error * bound:.2e} > {bound:.2e}; "
+            f"{name}: relative error {error * (bound or 1):.2e} > {bound:.2e}; "
             f"at {at} {got[at]!r} where {want[at]!r} was expected"
         )
     return error

@@ -7,6 +7,7 @@ from gpunn.nn.containers import ModuleDict, ModuleList, ParameterList, Sequentia
 from gpunn.nn.conv import Conv1d, Conv2d
 from gpunn.nn.dropout import Dropout
 from gpunn.nn.elementwise_loss import BCELoss, BCEWithLogitsLoss, HuberLoss, L1Loss, MSELoss, SmoothL1Loss
+from gpunn.nn.embedding import Embedding
 from gpunn.nn.flatten import Flatten, Unflatten
 from gpunn.nn.fusion import fused_pairs
 from gpunn.nn.identity import Identity
@@ -57,6 +58,7 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "ELU",
+    "Embedding",
     "Flatten",
     "GELU",
     "Hardtanh",

@@ -13,6 +13,7 @@ from gpunn.ops.conv1d import conv1d
 from gpunn.ops.conv2d import conv2d
 from gpunn.ops.dropout import dropout
 from gpunn.ops.elu import elu
+from gpunn.ops.embedding import embedding
 from gpunn.ops.gelu import gelu
 from gpunn.ops.hardtanh import hardtanh, relu6
 from gpunn.ops.huber_loss import huber_loss
@@ -58,6 +59,7 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "elu",
+    "embedding",
     "flatten",
     "gelu",
     "hardtanh",

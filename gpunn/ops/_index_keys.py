@@ -10,9 +10,11 @@ import numpy as np
 
 from gpunn import _capture
 from gpunn._device import Device, same_device
+from gpunn._layout import logical, physical
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, RangeError, ShapeError, UsageError, where
-from gpunn.ops._scatter import index_range, nonzero_places, wrap_index
+from gpunn.ops._scatter import index_range, nonzero_places, valid_index
+from gpunn.ops.convert import cast
 
 _ALL = slice(None)
 
@@ -185,22 +187,24 @@ def _arrays(op: str, item: Any, x: Tensor, axis: int, parts: Parts) -> list[Any]
             )
         mask = item.array if isinstance(item, Tensor) else x.device.array(item)
         return list(nonzero_places(x.device, mask))
-    index = item.array if isinstance(item, Tensor) else item
-    made = checked_index(op, x.device, index, axis, x.shape[axis])
-    if isinstance(item, Tensor) and made is index:
+    made = checked_index(op, x.device, item, axis, x.shape[axis])
+    if isinstance(item, Tensor) and made is item.array:
         parts.tensors.append(item)
     return [made]
 
 
-def checked_index(op: str, device: Device, index: Any, axis: int, length: int, negative: bool = True) -> Any:
-    """An index array, of the host or the device, as int64 on the device with none out of range and none negative.
+def checked_index(op: str, device: Device, given: Any, axis: int, length: int, negative: bool = True) -> Any:
+    """An index as an int64 array on the device, logical, with none out of range and none negative.
+
+    On devices that run kernels the numbers of a Tensor are not waited for: there one out of range is reported when the
+    host next reads something, and nothing is trained on it.
 
     Parameters
     ----------
     op : str
         Named in errors.
     device : Device
-    index : array of integers
+    given : Tensor or NumPy array of integers
     axis, length : int
         What it indexes.
     negative : bool
@@ -211,7 +215,14 @@ def checked_index(op: str, device: Device, index: Any, axis: int, length: int, n
     RangeError
         If one is out of range.
     """
-    _capture.refuse_while_recording(f"{op} with index arrays, which are checked on the host,")
+    index = given.array if isinstance(given, Tensor) else given
+    if isinstance(given, Tensor) and device.loader is not None:
+        if length == 0 and index.size:
+            raise RangeError(f"{where(op)}: axis {axis} has length 0: there is nothing to index.")
+        index = index if index.dtype.name in ("int32", "int64") else cast(device, index, np.int64)
+        place = f"{where(op)}: axis {axis}, of length {length}"
+        return logical(valid_index(device, physical(index), length, negative, place))
+    _capture.refuse_while_recording(f"{op} with an index of the host (make it a Tensor on the device)")
     least = 0
     if index.size:
         # A host array is looked at here, without waiting for the device.
@@ -223,4 +234,4 @@ def checked_index(op: str, device: Device, index: Any, axis: int, length: int, n
             raise _out_of_range(op, least, axis, length)
     index = index.astype(np.int64, copy=False)
     index = device.array(index) if isinstance(index, np.ndarray) else index
-    return wrap_index(device, index, length) if least < 0 else index
+    return valid_index(device, index, length, negative, op) if least < 0 else index

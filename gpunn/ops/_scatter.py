@@ -1,7 +1,8 @@
 """Reading and writing parts of arrays: the primitives behind ``t[...]``, ``gather``, ``cat`` and ``split``.
 
 Several elements of a result may be one element of the input; their gradients are then added in a fixed order,
-without atomics: sorted by place, and within a place added pairwise.
+without atomics: sorted by place, and within a place added pairwise (kernels: in chunks). The kernels' sort compares
+each of n indices with each, which is quick for thousands and slow for millions (``kernels/places.cu``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._layout import logical, physical, physical_axes, physical_shape
+from gpunn.ops import _picking
+from gpunn.ops._strided import Place, copy_of_view, fill, place_box
 from gpunn.primitive import primitive
 
 Key = tuple[Any, ...]
@@ -25,6 +29,8 @@ def _keys() -> list[tuple[tuple[int, ...], Key]]:
         ((2, 3, 4, 5), (slice(None), slice(None), slice(0, None, 2), slice(1, 4))),
         ((2, 3, 4, 5), (0, slice(None), 1, None)),
         ((2, 3), (slice(1, 2), slice(None))),
+        ((2, 8, 5, 6), (slice(None), slice(None), slice(None, None, 2), slice(1, None, 2))),
+        ((3, 8, 4, 4), (slice(None), slice(4, 8))),
         ((0, 3), (slice(None), slice(2, 9))),
         ((5,), (3,)),
         ((), ()),
@@ -43,6 +49,13 @@ def take_slice(xp: Any, x: Any, key: Key) -> Any:
     return (y.transpose(0, 2, 3, 1) if y.ndim == 4 else y).copy(order="C")
 
 
+@take_slice.kernel
+def _(device: Device, x: Any, key: Key) -> Any:
+    whole = *key, Ellipsis  # without it NumPy makes a number of one element
+    view = x[whole]
+    return copy_of_view(device, x, view.transpose(0, 2, 3, 1) if view.ndim == 4 else view)
+
+
 def _put_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     return [{"dy": np.asarray(np.ones(s)[k], np.float32), "shape": s, "key": k} for s, k in _keys()]
 
@@ -53,6 +66,23 @@ def put_slice(xp: Any, dy: Any, shape: tuple[int, ...], key: Key) -> Any:
     dx = xp.zeros(physical_shape(shape), dy.dtype)
     logical(dx)[key] = dy
     return dx
+
+
+@put_slice.kernel
+def _(device: Device, dy: Any, shape: tuple[int, ...], key: Key) -> Any:
+    places, axis = [], 0  # of dy
+    given = iter(key)
+    for n in shape:
+        item = next(given, slice(None))
+        while item is None:
+            axis, item = axis + 1, next(given, slice(None))
+        if isinstance(item, slice):
+            first, stop, step = item.indices(n)
+            places.append(Place(n, first, step, len(range(first, stop, step)), dy.strides[axis]))
+            axis += 1
+        else:
+            places.append(Place(n, item % n, 1, 1, 0))
+    return place_box(device, dy, [places[a] for a in physical_shape(tuple(range(len(shape))))], dy.dtype)
 
 
 def _set_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -80,6 +110,10 @@ def _index_cases() -> list[dict[str, Any]]:
         {"shape": (3, 2, 4), "indices": [np.array([1, 2]), j], "axes": (0, 2), "at": 0},
         {"shape": (3, 2), "indices": [i[:0]], "axes": (0,), "at": 0},
         {"shape": (0, 2), "indices": [i[:0]], "axes": (0,), "at": 0},
+        {"shape": (3, 8), "indices": [i], "axes": (0,), "at": 0},
+        {"shape": (4, 3, 5), "indices": [j], "axes": (0,), "at": 0},
+        {"shape": (2, 3, 2, 3, 2, 3, 2), "indices": [i, i, i], "axes": (1, 3, 5), "at": 0},
+        {"shape": (3, 3), "indices": [i[:, None], i], "axes": (0, 1), "at": 0},
     ]
 
 
@@ -102,6 +136,9 @@ def take_at(xp: Any, x: Any, indices: list[Any], axes: tuple[int, ...], at: int)
     return physical(xp.asarray(moved[(slice(None),) * at + tuple(indices)]))
 
 
+take_at.kernel(_picking.take_at)
+
+
 def _are_images(shape: tuple[int, ...], indices: list[Any]) -> bool:
     """Whether one axis of images is indexed, and images come out."""
     return len(shape) == 4 and len(indices) == 1 and indices[0].ndim == 1
@@ -113,8 +150,13 @@ def _add_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         y = take_at.plain(np, np.zeros(case["shape"], np.float32), case["indices"], case["axes"], case["at"])
         dy = rng.standard_normal(logical(y).shape)
         made.append({"dy": dy.astype(np.float32), "unique": False, **case})
-    once = {"shape": (4,), "indices": [np.array([2, 1])], "axes": (0,), "at": 0}
+    once: dict[str, Any] = {"shape": (4,), "indices": [np.array([2, 1])], "axes": (0,), "at": 0}
     many = {"shape": (2,), "indices": [rng.integers(0, 2, 1000)], "axes": (0,), "at": 0}
+    # Places that end with a chunk of 32, before it, after it, and fill several.
+    runs = np.repeat([4, 0, 1, 5, 2], [32, 31, 33, 97, 2])
+    ends: list[dict[str, Any]] = [{"shape": (6, 3), "indices": [runs[n:]], "axes": (0,), "at": 0} for n in (0, 1)]
+    made += [{"dy": rng.standard_normal((len(c["indices"][0]), 3)), "unique": False, **c} for c in ends]
+    made += [{"dy": rng.standard_normal((2, 3)), "unique": True, **once, "shape": (4, 3)}]
     return [
         *made,
         {"dy": np.array([np.nan, np.inf]), "unique": True, **once},
@@ -145,6 +187,19 @@ def add_at(
     order = [*axes, *others]
     dx = sums.reshape(*lengths, *rest).transpose([order.index(a) for a in range(len(shape))])
     return xp.ascontiguousarray(dx) if images else physical(dx)
+
+
+@add_at.kernel
+def _(
+    device: Device, dy: Any, indices: list[Any], axes: tuple[int, ...], at: int, shape: tuple[int, ...], unique: bool
+) -> Any:
+    dx = device.empty(physical_shape(shape), dy.dtype)
+    fill(device, dx)
+    if unique:
+        _picking.put_at(device, logical(dx), physical(dy), indices, axes, at)
+    else:
+        _picking.add_at(device, logical(dx), dy, indices, axes, at)
+    return dx
 
 
 def _index_first(y: Any, at: int, count: int) -> Any:
@@ -185,6 +240,68 @@ def _grouped_sums(xp: Any, rows: Any, flat: Any) -> tuple[Any, Any]:
         even = xp.nonzero(rank % 2 == 0)[0]
         rows, rank, most = rows[even], rank[even] // 2, most // 2
     return rows, flat[order][starts]
+
+
+# -- an index along one axis ----------------------------------------------------------------------
+
+
+def _along_cases(rng: np.random.Generator) -> list[tuple[tuple[int, ...], Any, int]]:
+    """(shape of x, index, axis)"""
+
+    def case(shape: tuple[int, ...], axis: int, *index: int) -> tuple[tuple[int, ...], Any, int]:
+        return shape, rng.integers(0, max(shape[axis], 1), index), axis
+
+    return [
+        case((5, 7), 1, 5, 1),
+        case((5, 7), 1, 3, 40),
+        case((5, 7), 0, 9, 6),
+        case((2, 3, 4, 8), 1, 2, 5, 4, 8),
+        case((2, 3, 4, 8), 3, 1, 3, 2, 3),
+        case((2, 3, 1, 4, 2), 1, 2, 2, 1, 3, 2),
+        case((6,), 0, 300),
+        case((0, 3), 1, 0, 2),
+        case((2, 3), 1, 2, 0),
+        case((1, 1), 0, 1, 1),
+    ]
+
+
+def _along_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = [
+        {"x": rng.standard_normal(s).astype(np.float32), "index": i, "axis": a} for s, i, a in _along_cases(rng)
+    ]
+    return [*made, {"x": rng.random((3, 4)) > 0.5, "index": made[0]["index"][:3] % 4, "axis": 1}]
+
+
+@primitive(examples=_along_examples, returns=("y",))
+def gather_along(xp: Any, x: Any, index: Any, axis: int) -> Any:
+    """y[i, j, k] = x[i, index[i, j, k], k] for axis 1, and so on; along the others the index may be shorter than x."""
+    part = x[tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(index.shape))]
+    return xp.ascontiguousarray(xp.take_along_axis(part, index, axis))
+
+
+gather_along.kernel(_picking.gather_along)
+
+
+def _along_backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    types = (np.float32, np.float64)
+    return [
+        {"dy": rng.standard_normal(i.shape).astype(types[k % 2]), "index": i, "shape": s, "axis": a}
+        for k, (s, i, a) in enumerate(_along_cases(rng))
+    ]
+
+
+@primitive(examples=_along_backward_examples, returns=("dx",))
+def gather_along_backward(xp: Any, dy: Any, index: Any, shape: tuple[int, ...], axis: int) -> Any:
+    """The gradient of :func:`gather_along` for x of ``shape``: sums, in a fixed order, of all dy from each element."""
+    places = [xp.arange(n).reshape([-1 if b == a else 1 for b in range(len(shape))]) for a, n in enumerate(index.shape)]
+    places[axis] = index
+    rows, flat = _grouped_sums(xp, dy.reshape(-1, 1), _flat_places(xp, places, list(shape)))
+    dx = xp.zeros(math.prod(shape), dy.dtype)
+    dx[flat] = rows[:, 0]
+    return dx.reshape(shape)
+
+
+gather_along_backward.kernel(_picking.gather_along_backward)
 
 
 def _set_at_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -233,14 +350,26 @@ def index_range(xp: Any, index: Any) -> Any:
     return xp.stack([index.min(), index.max()])
 
 
-def _wrap_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"index": np.array([3, -1, 0, -4]), "length": 4}]
+def _valid_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = [{"index": np.array([3, -1, 0, -4]), "negative": True}]
+    made += [{"index": rng.integers(0, 4, (2, 3, 200)).astype(np.int32), "negative": False}]
+    made += [{"index": np.array(2), "negative": False}, {"index": np.zeros((0, 2), np.int64), "negative": True}]
+    return [{**given, "length": 4, "place": "an example"} for given in made]
 
 
-@primitive(examples=_wrap_examples, returns=("index",))
-def wrap_index(xp: Any, index: Any, length: int) -> Any:
-    """Negative places counted from the end."""
-    return xp.where(index < 0, index + length, index)
+@primitive(examples=_valid_examples, returns=("index",))
+def valid_index(xp: Any, index: Any, length: int, negative: bool, place: str) -> Any:
+    """The index as int64, counted from the end where it is negative and may be.
+
+    Kernels report one that is out of range as bad data of ``place`` (``Device.check``), and make it 0; elsewhere it
+    has been looked at before.
+    """
+    return xp.where(index < 0, index + length, index).astype(np.int64)
+
+
+@valid_index.kernel
+def _(device: Device, index: Any, length: int, negative: bool, place: str) -> Any:
+    return _picking.check_index(device, index, length, negative, place)
 
 
 def _nonzero_examples(rng: np.random.Generator) -> list[dict[str, Any]]:

@@ -1,4 +1,5 @@
-"""Changing images at random, a batch at a time on its device: shifts and mirrors, erased squares, colours.
+"""Changing images at random, a batch at a time on its device: shifts and mirrors, erased squares, colours
+(``kernels/augment.cu``).
 
 The random numbers are drawn on the host and small (a few for each image); the images never leave their
 device. These primitives are what ``gpunn.data.transforms`` is made of; nothing here is on the tape.
@@ -10,7 +11,29 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
+from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.primitive import primitive
+
+SOURCE = KernelSource("augment.cu", REAL=("float", "double"), VEC=(1, 4))
+_BLOCK = 256
+_DIVISORS = ("by_channels", "by_width", "by_height")
+_IMAGES = np.dtype([(name, np.int32) for name in "HWC"] + [(name, DIVISOR) for name in _DIVISORS])
+
+
+def _launch(device: Device, kernel: str, y: Any, x: Any, more: tuple[Any, ...], *scalars: Any) -> None:
+    """A thread for each vector of channels of y."""
+    if y.size == 0:
+        return
+    (_, h, w, c), (_, p, q, _) = x.shape, y.shape
+    vec = vector_width(c, y, x)
+    # Of more, indices of eight bytes, nothing is read as a vector, but the launcher looks at all pointers.
+    vec = vector_width(vec, *more, widths=(vec, 1))
+    images = np.array([(h, w, c, divisor(c // vec), divisor(q), divisor(p))], _IMAGES)
+    threads = y.size // vec
+    macros: dict[str, Any] = {"REAL": c_type(y.dtype, kernel), "VEC": vec}
+    args = (y, x, *more, images, *scalars, threads)
+    SOURCE.launch(device, kernel, (ceil_div(threads, _BLOCK), 1, 1), _BLOCK, args, **macros)
 
 
 def _resample_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -22,7 +45,13 @@ def _resample_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
             "fill": 0.5,
         }
 
-    return [case(3, 5, 7, 2, 4, 9), case(1, 1, 1, 1, 1, 1), case(0, 4, 4, 3, 4, 4), case(2, 6, 5, 3, 6, 5, np.float64)]
+    return [
+        case(3, 5, 7, 2, 4, 9),
+        case(1, 1, 1, 1, 1, 1),
+        case(0, 4, 4, 3, 4, 4),
+        case(2, 6, 5, 3, 6, 5, np.float64),
+        case(2, 6, 5, 8, 3, 4),
+    ]
 
 
 @primitive(examples=_resample_examples, returns=("y",), tolerance=0)
@@ -38,13 +67,20 @@ def resample(xp: Any, x: Any, rows: Any, columns: Any, fill: float) -> Any:
     return xp.ascontiguousarray(xp.where(inside[..., None], y, x.dtype.type(fill)))
 
 
+@resample.kernel
+def _(device: Device, x: Any, rows: Any, columns: Any, fill: float) -> Any:
+    y = device.empty((x.shape[0], rows.shape[1], columns.shape[1], x.shape[3]), x.dtype)
+    _launch(device, "resample", y, x, (rows, columns), fill)
+    return y
+
+
 def _erase_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     def case(n: int, h: int, w: int, c: int, size: int) -> dict[str, Any]:
         x = rng.standard_normal((n, h, w, c)).astype(np.float32)
         top, left = (rng.integers(-1, length, n) for length in (h, w))
         return {"x": x, "top": top, "left": left, "height": size, "width": size + 1, "fill": -1.0}
 
-    return [case(3, 5, 6, 2, 3), case(2, 1, 1, 1, 1), case(0, 3, 3, 1, 2)]
+    return [case(3, 5, 6, 2, 3), case(2, 1, 1, 1, 1), case(0, 3, 3, 1, 2), case(3, 9, 8, 4, 3)]
 
 
 @primitive(examples=_erase_examples, returns=("y",), tolerance=0)
@@ -54,6 +90,13 @@ def erase(xp: Any, x: Any, top: Any, left: Any, height: int, width: int, fill: f
     down = (row >= top[:, None]) & (row < top[:, None] + height)
     across = (column >= left[:, None]) & (column < left[:, None] + width)
     return xp.where((down[:, :, None] & across[:, None, :])[..., None], x.dtype.type(fill), x)
+
+
+@erase.kernel
+def _(device: Device, x: Any, top: Any, left: Any, height: int, width: int, fill: float) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    _launch(device, "erase", y, x, (top, left), height, width, fill)
+    return y
 
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -94,3 +137,14 @@ def jitter(xp: Any, x: Any, brightness: Any, contrast: Any, saturation: Any, mea
     pixels = blend(grey(pixels).mean(axis=(1, 2, 3), keepdims=True), pixels, contrast)
     pixels = blend(grey(pixels), pixels, saturation)
     return ((pixels - mean) / std).astype(x.dtype)
+
+
+@jitter.kernel
+def _(device: Device, x: Any, brightness: Any, contrast: Any, saturation: Any, mean: Any, std: Any) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    if y.size:
+        n, h, w, c = x.shape
+        block = min(1024, 32 * ceil_div(h * w, 32))
+        args = (y, x, brightness, contrast, saturation, mean, std, h * w, c)
+        SOURCE.launch(device, "jitter", (n, 1, 1), block, args, REAL=c_type(x.dtype, "jitter"), VEC=1)
+    return y

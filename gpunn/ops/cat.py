@@ -1,4 +1,4 @@
-"""Joining tensors: along an axis, or along a new one."""
+"""Joining tensors: along an axis, or along a new one (``kernels/strided_copy.cu``)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import same_device
-from gpunn._layout import logical, physical_axes
+from gpunn._device import Device, same_device
+from gpunn._layout import physical_axes
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
-from gpunn.ops._scatter import take_slice
-from gpunn.ops.reduce import axes_of
+from gpunn.ops._axes import axes_of
+from gpunn.ops._strided import cut_parts, join_parts
 from gpunn.ops.shape import unsqueeze
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -29,6 +29,9 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         case(1, np.float64, (5, 1), (5, 1)),
         case(1, np.float32, (0, 2), (0, 3)),
         case(0, np.int64, (3,)),
+        case(3, np.float32, (2, 2, 3, 8), (2, 2, 3, 4), (2, 2, 3, 12)),
+        case(1, np.float32, *(((3, 1), (3, 2)) * 40)),  # more than one launch takes
+        case(1, bool, (2, 3, 2), (2, 4, 2)),
     ]
 
 
@@ -38,6 +41,39 @@ def join(xp: Any, arrays: list[Any], axis: int) -> Any:
     shape = list(arrays[0].shape)
     shape[axis] = sum(a.shape[axis] for a in arrays)
     return xp.concatenate(arrays, axis=axis, out=xp.empty(shape, arrays[0].dtype))
+
+
+@join.kernel
+def _(device: Device, arrays: list[Any], axis: int) -> Any:
+    lengths = [a.shape[axis] for a in arrays]
+    shape = (*arrays[0].shape[:axis], sum(lengths), *arrays[0].shape[axis + 1 :])
+    y = device.empty(shape, arrays[0].dtype)
+    join_parts(device, y, arrays, lengths, axis)
+    return y
+
+
+def _cut_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for number, case in enumerate(_examples(rng)):
+        arrays, axis = case["arrays"], case["axis"]
+        parts = [None if i % 3 == 2 and number % 2 else np.zeros_like(a) for i, a in enumerate(arrays)]
+        whole = join.plain(np, arrays, axis)
+        made.append({"parts": parts, "lengths": [a.shape[axis] for a in arrays], "whole": whole, "axis": axis})
+    return made
+
+
+@primitive(examples=_cut_examples, returns=(), mutates=("parts",))
+def cut(xp: Any, parts: list[Any], lengths: list[int], whole: Any, axis: int) -> None:
+    """Write what lies along ``axis`` of ``whole``, so many elements each, into the parts, but where one is None."""
+    for part, edge in zip(parts, pairwise(accumulate(lengths, initial=0)), strict=True):
+        if part is not None:
+            key = *(slice(None),) * axis, slice(*edge)
+            part[...] = whole[key]
+
+
+@cut.kernel
+def _(device: Device, parts: list[Any], lengths: list[int], whole: Any, axis: int) -> None:
+    cut_parts(device, whole, parts, lengths, axis)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -94,13 +130,17 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     y = join(device, [t._physical for t in joined], stored)
     left_out = [t.shape == (0,) for t in tensors]
     lengths = [0 if out else t.shape[axis] for out, t in zip(left_out, tensors, strict=True)]
-    edges = [slice(*edge) for edge in pairwise(accumulate(lengths, initial=0))]
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> list[Any]:
-        source, before = logical(dy), (slice(None),) * axis
+        def room(length: int) -> Any:
+            return device.empty((*dy.shape[:stored], length, *dy.shape[stored + 1 :]), dy.dtype)
+
+        wanted = [need and not out for out, need in zip(left_out, needs, strict=True)]
+        parts = [room(n) if want else None for n, want in zip(lengths, wanted, strict=True)]
+        cut(device, parts, lengths, dy, stored)
         return [
-            None if not need else device.zeros((0,), dy.dtype) if out else take_slice(device, source, (*before, edge))
-            for edge, out, need in zip(edges, left_out, needs, strict=True)
+            device.empty((0,), dy.dtype) if need and out else part
+            for part, out, need in zip(parts, left_out, needs, strict=True)
         ]
 
     return record("cat", y, device, tensors, backward)

@@ -1,4 +1,4 @@
-"""Axes backwards."""
+"""Axes backwards (``kernels/strided_copy.cu``)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._layout import physical_axes
 from gpunn._tensor import Tensor
-from gpunn.ops.reduce import axes_of
+from gpunn.ops._axes import axes_of
+from gpunn.ops._strided import copied
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     x = rng.standard_normal((2, 3, 4)).astype(np.float32)
-    made = [{"x": x, "axes": a} for a in ((), (0,), (0, 2))]
+    made = [{"x": x, "axes": a} for a in ((), (0,), (0, 2), (1,), (0, 1, 2))]
     return [*made, {"x": np.arange(3), "axes": (0,)}, {"x": np.zeros((0, 2)), "axes": (1,)}]
 
 
@@ -25,6 +27,12 @@ def flip_axes(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
     """y = x read backwards along ``axes``, as a copy."""
     turned = tuple(slice(None, None, -1) if a in axes else slice(None) for a in range(x.ndim))
     return x[turned].copy(order="C")
+
+
+@flip_axes.kernel
+def _(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
+    strides = [-s if a in axes else s for a, s in enumerate(x.strides)]
+    return copied(device, x, x.shape, strides, sum(x.strides[a] * (x.shape[a] - 1) for a in axes))
 
 
 def flip(x: Tensor, dims: int | Sequence[int]) -> Tensor:

@@ -7,13 +7,24 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import same_device
-from gpunn._layout import logical
+from gpunn._layout import logical, physical, physical_axes, physical_shape
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, RangeError, ShapeError, UsageError, where
+from gpunn.ops._axes import axes_of
 from gpunn.ops._index_keys import Parts, checked_index, parse
-from gpunn.ops._scatter import Key, add_at, nonzero_places, put_slice, set_at, set_slice, take_at, take_slice
+from gpunn.ops._scatter import (
+    Key,
+    add_at,
+    gather_along,
+    gather_along_backward,
+    nonzero_places,
+    put_slice,
+    set_at,
+    set_slice,
+    take_at,
+    take_slice,
+)
 from gpunn.ops.expand import expand
-from gpunn.ops.reduce import axes_of
 from gpunn.ops.shape import reshape
 from gpunn.tape import is_grad_enabled, record
 
@@ -178,7 +189,7 @@ def _index_tensor(op: str, x: Tensor, index: Tensor, axis: int, length: int) -> 
         came = index.dtype if isinstance(index, Tensor) else type(index).__name__
         raise DTypeError(f"{where(op)}: index: expected a Tensor of integers; got {came}.")
     same_device(where(op), x.device, index.device)
-    return checked_index(op, x.device, index.array, axis, length, negative=False)
+    return checked_index(op, x.device, index, axis, length, negative=False)
 
 
 def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -265,12 +276,14 @@ def _gather(op: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
             f"{where(op)}: expected index with {x.ndim} axes, along all but axis {axis} no longer than x of shape "
             f"{x.shape}; got {index.shape}."
         )
-    # Every element by its place along all axes.
-    each: list[Any] = []
-    for a, n in enumerate(index.shape):
-        line = np.arange(n).reshape([-1 if b == a else 1 for b in range(x.ndim)])
-        each.append(places if a == axis else x.device.array(line))
-    return picked(op, x, Parts((), each, tuple(range(x.ndim)), 0, False, [index]))
+    device, shape = x.device, physical_shape(x.shape)
+    places, (stored,) = physical(places), physical_axes((axis,), x.ndim)
+    y = gather_along(device, x._physical, places, stored)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (gather_along_backward(device, dy, places, shape, stored),)
+
+    return record(op, y, device, (x,), backward, saves=(index,))
 
 
 def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:

@@ -1,5 +1,7 @@
 """Locally connected images: a convolution whose filters differ from place to place.
 
+The kernels are in ``kernels/locally_connected2d.cu``; what follows is about the CPU.
+
 Nothing is shared, so every weight is read once for the whole batch, and that traffic is most of the work. The
 images are therefore unrolled with the batch as the last axis: each place is then one product of its own
 (K, CRS) filters, as they lie in memory, with (CRS, N).
@@ -12,12 +14,20 @@ from typing import Any
 import numpy as np
 
 from gpunn import threads
-from gpunn._device import same_device
+from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, where
+from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor
 from gpunn.ops.geometry import Padding, Pair, Window, pair, sides
 from gpunn.primitive import primitive
 from gpunn.tape import record
+
+SOURCE = KernelSource("locally_connected2d.cu", REAL=("float", "double"))
+_BLOCK = 256
+_IMAGES = 8  # as in the kernel
+_INTS = (*"NHWCKPQRS", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w")
+_DIVISORS = ("by_last", "by_width", "by_stride_h", "by_stride_w", "by_S", "by_R", "by_C", "by_K", "by_Q")
+_SHAPE = np.dtype([(name, np.int32) for name in _INTS] + [(name, DIVISOR) for name in _DIVISORS])
 
 
 def _cases(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -38,6 +48,8 @@ def _cases(rng: np.random.Generator) -> list[dict[str, Any]]:
         case(0, 2, 4, 4, 3, 3, 3),
         case(1, 1, 1, 1, 1, 1, 1),
         case(40, 4, 5, 5, 6, 3, 3, padding=(1, 1)),
+        case(8, 1, 6, 6, 8, 3, 3),
+        case(9, 7, 4, 4, 11, 2, 2, padding=(1, 1), end_padding=(0, 0)),
         case(2, 3, 5, 6, 2, 3, 3, np.float64, stride=(2, 1)),
     ]
 
@@ -125,6 +137,33 @@ def _(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None
     return y
 
 
+@locally_connected2d_forward.kernel
+def _(device: Device, x: Any, weight: Any, window: Window, bias: Any) -> Any:
+    p, q, k = weight.shape[:3]
+    y = device.empty((x.shape[0], p, q, k), x.dtype)
+    _launch(device, "local_forward", x, weight, window, p * q * k, (k, q), (y, x, weight, bias), groups=True)
+    return y
+
+
+def _launch(
+    device: Device,
+    kernel: str,
+    x: Any,
+    weight: Any,
+    window: Window,
+    threads: int,
+    over: tuple[int, int],
+    arrays: tuple[Any, ...],
+    groups: bool = False,
+) -> None:
+    """``threads`` threads, spread over (..., *reversed(over)); with ``groups`` so many for each group of images."""
+    (p, q, k, c, r, s), n, w = weight.shape, x.shape[0], window
+    ints = (n, w.H, w.W, c, k, p, q, r, s, *w.stride, *w.padding, *w.dilation)
+    shape = np.array([(*ints, *(divisor(d) for d in (*over, *w.stride, s, r, c, k, q)))], _SHAPE)
+    grid = (ceil_div(threads, _BLOCK), ceil_div(n, _IMAGES) if groups else 1, 1)
+    SOURCE.launch(device, kernel, grid, _BLOCK, (*arrays, shape, threads), REAL=c_type(x.dtype, kernel))
+
+
 # -- backward -------------------------------------------------------------------------------------
 
 
@@ -188,6 +227,24 @@ def _(
         threads.run(lambda channels: _add_windows(dpadded[channels], taps[:, :, channels], window), threads.spans(c, 4))
         dx = np.ascontiguousarray(_image(dpadded, window))
     return dx, dweight, np.ascontiguousarray(dy.sum(axis=0).transpose(2, 0, 1)) if needs[2] else None
+
+
+@locally_connected2d_backward.kernel
+def _(
+    device: Device, dy: Any, x: Any, weight: Any, window: Window, needs: tuple[bool, bool, bool]
+) -> tuple[Any, Any, Any]:
+    (p, q, k), (_, h, w, c) = weight.shape[:3], x.shape
+    dx, dweight, dbias = (
+        device.empty(shape, x.dtype) if need else None
+        for shape, need in zip((x.shape, weight.shape, (k, p, q)), needs, strict=True)
+    )
+    if dx is not None:
+        _launch(device, "local_backward_data", x, weight, window, h * w * c, (c, w), (dx, dy, weight), groups=True)
+    if dweight is not None:
+        _launch(device, "local_backward_weight", x, weight, window, weight.size, (k, q), (dweight, dy, x))
+    if dbias is not None:
+        _launch(device, "local_backward_bias", x, weight, window, dbias.size, (k, q), (dbias, dy))
+    return dx, dweight, dbias
 
 
 # -- public op ------------------------------------------------------------------------------------

@@ -1,22 +1,30 @@
-"""Padding: a frame of a constant, of reflections or of copies of the border around the last axes."""
+"""Padding: a frame of a constant, of reflections or of copies of the border around the last axes
+(``kernels/strided_copy.cu``, ``pad.cu``)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._layout import logical, physical_axes
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, where
-from gpunn.ops._index_keys import Parts
+from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.ops._scatter import take_slice
-from gpunn.ops.indexing import picked, sliced
+from gpunn.ops._strided import BLOCK, Place, fill, place_box
+from gpunn.ops.indexing import sliced
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
 _MODES = ("constant", "reflect", "replicate", "circular")
+SOURCE = KernelSource("pad.cu", REAL=("float", "double"), VEC=(1, 4))
+_FRAME = np.dtype(
+    [(name, np.int32) for name in ("length", "before", "padded", "mode")] + [("inner", DIVISOR), ("axis", DIVISOR)]
+)
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -36,6 +44,103 @@ def pad_constant(xp: Any, x: Any, sides: tuple[tuple[int, int], ...], value: flo
     y = xp.full(shape, value, x.dtype)
     y[tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, sides, strict=True))] = x
     return y
+
+
+@pad_constant.kernel
+def _(device: Device, x: Any, sides: tuple[tuple[int, int], ...], value: float) -> Any:
+    axes = zip(x.shape, sides, x.strides, strict=True)
+    places = [Place(before + n + after, before, 1, n, stride) for n, (before, after), stride in axes]
+    return place_box(device, x, places, x.dtype, value)
+
+
+def _frame_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(shape: tuple[int, ...], axis: int, before: int, after: int, *modes: str, dtype: Any = np.float32) -> Any:
+        x = rng.standard_normal(shape).astype(dtype)
+        return [{"x": x, "axis": axis, "before": before, "after": after, "mode": mode} for mode in modes or _MODES[1:]]
+
+    return [
+        *case((2, 5, 4, 8), 1, 2, 3),
+        *case((2, 5, 4, 3), 2, 3, 0),
+        *case((3, 7), 1, 6, 6, dtype=np.float64),
+        *case((3, 7), 1, 7, 7, "circular"),
+        *case((1, 1), 1, 4, 3, "replicate"),
+        *case((2, 6, 2), 1, -2, 3),
+        *case((2, 6, 2), 1, 4, -5),
+        *case((2, 6, 2), 1, -2, -3),
+        *case((6,), 0, -6, 2, "replicate", "circular"),
+        *case((2, 300), 1, 0, 20),
+        *case((0, 4), 1, 1, 1),
+        *case((2, 5), 1, 2, 1, dtype=np.int64),
+    ]
+
+
+@primitive(examples=_frame_examples, returns=("y",))
+def pad_axis(xp: Any, x: Any, axis: int, before: int, after: int, mode: str) -> Any:
+    """x with ``before`` and ``after`` more places along one axis, which repeat some of its own; negative cuts off."""
+    places = xp.asarray(_places(mode, x.shape[axis], before, after))
+    return xp.ascontiguousarray(xp.take(x, places, axis=axis))
+
+
+@pad_axis.kernel
+def _(device: Device, x: Any, axis: int, before: int, after: int, mode: str) -> Any:
+    length = x.shape[axis]
+    y = device.empty((*x.shape[:axis], before + length + after, *x.shape[axis + 1 :]), x.dtype)
+    bits = {4: np.float32, 8: np.float64}.get(y.itemsize, y.dtype)  # numbers that are only moved: integers too
+    if y.size:
+        _launch(device, "pad_axis", y.view(bits), x.view(bits), axis, (length, before, y.shape[axis]), mode)
+    return y
+
+
+def _launch(device: Device, kernel: str, out: Any, given: Any, axis: int, sizes: tuple[int, ...], mode: str) -> None:
+    if out.size == 0:
+        return
+    inner = math.prod(out.shape[axis + 1 :])
+    vec = vector_width(inner, out, given)
+    frame = np.array([(*sizes, _MODES.index(mode) - 1, divisor(inner // vec), divisor(out.shape[axis]))], _FRAME)
+    threads = out.size // vec
+    macros: dict[str, Any] = {"REAL": c_type(out.dtype, kernel), "VEC": vec}
+    SOURCE.launch(device, kernel, (ceil_div(threads, BLOCK), 1, 1), BLOCK, (out, given, frame, threads), **macros)
+
+
+def _frame_backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for e in _frame_examples(rng):
+        x = e.pop("x")
+        if x.dtype.kind != "f":
+            continue
+        y = pad_axis.plain(np, x, **e)
+        made.append({"dy": rng.standard_normal(y.shape).astype(y.dtype), "length": x.shape[e["axis"]], **e})
+    return made
+
+
+@primitive(examples=_frame_backward_examples, returns=("dx",))
+def pad_axis_backward(xp: Any, dy: Any, length: int, axis: int, before: int, after: int, mode: str) -> Any:
+    """The gradient of :func:`pad_axis`: to each element of the axis, of ``length``, the sum over its copies."""
+    dx = xp.zeros((*dy.shape[:axis], length, *dy.shape[axis + 1 :]), dy.dtype)
+    to, source = xp.moveaxis(dx, axis, 0), xp.moveaxis(dy, axis, 0)
+    kept = slice(max(0, -before), length + min(0, after))
+    if kept.stop > kept.start:
+        to[kept] = source[max(0, before) : max(0, before) + kept.stop - kept.start]
+    # Within one side of the frame no element comes twice, but that replication repeats the ends.
+    sides = [slice(0, max(0, before)), slice(len(source) - max(0, after), len(source))]
+    for side, end in zip(sides, (0, length - 1), strict=True):
+        if side.stop == side.start:
+            continue
+        if mode == "replicate":
+            to[end] += source[side].sum(axis=0)
+        else:
+            to[xp.asarray(_places(mode, length, before, after)[side])] += source[side]
+    return dx
+
+
+@pad_axis_backward.kernel
+def _(device: Device, dy: Any, length: int, axis: int, before: int, after: int, mode: str) -> Any:
+    dx = device.empty((*dy.shape[:axis], length, *dy.shape[axis + 1 :]), dy.dtype)
+    if dy.size == 0:
+        fill(device, dx)
+    else:
+        _launch(device, "pad_axis_backward", dx, dy, axis, (length, before, dy.shape[axis]), mode)
+    return dx
 
 
 def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
@@ -93,20 +198,27 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
         )
     for axis, (before, after) in enumerate(sides):
         if before or after:
-            places = _places(mode, axis, x.shape[axis], before, after)
-            index = x.device.array(places)
-            unique = len(set(places.tolist())) == len(places)
-            x = picked("pad", x, Parts((), [index], (axis,), axis, unique, []))
+            x = _frame(x, axis, before, after, mode)
     return x
 
 
-def _places(mode: str, axis: int, length: int, before: int, after: int) -> np.ndarray:
-    """Which element of an axis each element of the padded one is."""
+def _frame(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
+    device, length = x.device, x.shape[axis]
     most = {"reflect": length - 1, "circular": length, "replicate": max(before, after) if length else 0}[mode]
     if max(before, after) > most or min(before, after) < -length or before + length + after < 0:
         raise ShapeError(
             f"{where('pad')}: mode {mode!r} cannot pad axis {axis}, of length {length}, by {before} and {after}."
         )
+    (stored,) = physical_axes((axis,), x.ndim)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (pad_axis_backward(device, dy, length, stored, before, after, mode),)
+
+    return record("pad", pad_axis(device, x._physical, stored, before, after, mode), device, (x,), backward)
+
+
+def _places(mode: str, length: int, before: int, after: int) -> np.ndarray:
+    """Which element of an axis each element of the padded one is."""
     at = np.arange(-before, length + after)
     if mode == "replicate":
         return at.clip(0, length - 1)

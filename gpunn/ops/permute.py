@@ -7,7 +7,7 @@ from typing import Any
 
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, where
-from gpunn.ops.reduce import axes_of
+from gpunn.ops._axes import axes_of
 from gpunn.ops.shape import record_reordered, reordered
 
 _MEMORY = (0, 2, 3, 1)  # the logical axis that each axis of an image's memory is

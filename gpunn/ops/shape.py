@@ -1,4 +1,4 @@
-"""The same elements in another shape: reshape and its relatives (``kernels/transpose.cu``).
+"""The same elements in another shape: reshape and its relatives (``kernels/transpose.cu``, ``strided_copy.cu``).
 
 A reshape works on elements in logical order, so that weights agree with PyTorch's; for an image
 stored channels last that is a copy, and its gradient is copied back.
@@ -16,7 +16,8 @@ from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, where
 from gpunn.launcher import KernelSource, address_of, c_type, ceil_div
-from gpunn.ops.reduce import axes_of
+from gpunn.ops._axes import axes_of
+from gpunn.ops._strided import copied
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -56,6 +57,9 @@ def _permute_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     x = rng.standard_normal((2, 3, 1, 5)).astype(np.float32)
     made = [{"x": x, "axes": a} for a in ((0, 1, 2, 3), (3, 1, 0, 2), (0, 2, 1, 3))]
     made += [{"x": np.arange(6).reshape(1, 2, 3), "axes": (0, 2, 1)}, {"x": rng.random((3, 0)), "axes": (1, 0)}]
+    made += [{"x": rng.random((2, 3, 4, 8)).astype(np.float32), "axes": (0, 2, 1, 3)}]
+    deep = rng.integers(0, 99, (2, 3, 2, 3, 2, 2, 3)).astype(np.uint8)
+    made += [{"x": deep, "axes": (6, 5, 4, 3, 2, 1, 0)}, {"x": deep > 50, "axes": (1, 0, 3, 2, 5, 4, 6)}]
     return [*made, {"x": rng.random((2, 3, 2, 3, 2)), "axes": (4, 0, 2, 1, 3)}]
 
 
@@ -63,6 +67,11 @@ def _permute_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 def permute_axes(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
     """y with the axes of x in the order ``axes``, as a copy."""
     return x.transpose(axes).copy(order="C")
+
+
+@permute_axes.kernel
+def _(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
+    return copied(device, x, [x.shape[a] for a in axes], [x.strides[a] for a in axes])
 
 
 # -- memory order ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Cutting a tensor into several along an axis: split, chunk, unbind."""
+"""Cutting a tensor into several along an axis: split, chunk, unbind (``kernels/strided_copy.cu``)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from gpunn import tape
-from gpunn._layout import logical, physical_shape
+from gpunn._device import Device
+from gpunn._layout import logical, physical_axes, physical_shape
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, where
+from gpunn.launcher import address_of
+from gpunn.ops._axes import axes_of
 from gpunn.ops._scatter import Key, take_slice
-from gpunn.ops.reduce import axes_of
+from gpunn.ops._strided import Box, copy_box, fill
+from gpunn.ops.cat import cut
 from gpunn.primitive import primitive
 
 
@@ -36,6 +40,21 @@ def put_parts(xp: Any, parts: list[Any], shape: tuple[int, ...], keys: list[Key]
     view = logical(dx)
     for key, part in zip(keys, parts, strict=True):
         view[key] = 0 if part is None else part
+    return dx
+
+
+@put_parts.kernel
+def _(device: Device, parts: list[Any], shape: tuple[int, ...], keys: list[Key], dtype: Any) -> Any:
+    dx = device.empty(physical_shape(shape), dtype)
+    if any(part is None for part in parts):
+        fill(device, dx)
+    view, start = logical(dx), address_of(dx)
+    for key, part in zip(keys, parts, strict=True):
+        if part is not None:
+            whole = *key, Ellipsis  # without it NumPy makes a number of one element
+            place = view[whole]
+            to = address_of(place) - start if place.size else 0
+            copy_box(device, dx, part, Box(list(place.shape), list(place.strides), list(part.strides), to))
     return dx
 
 
@@ -117,7 +136,8 @@ def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
         If the axis does not exist.
     """
     axis, length = _axis("unbind", x, dim)
-    return _cut("unbind", x, [(*(slice(None),) * axis, i) for i in range(length)])
+    keys: list[Key] = [(*(slice(None),) * axis, i) for i in range(length)]
+    return _collected("unbind", x, [take_slice(x.device, x.array, key) for key in keys], keys)
 
 
 def _axis(op: str, x: Tensor, dim: int) -> tuple[int, int]:
@@ -129,13 +149,17 @@ def _axis(op: str, x: Tensor, dim: int) -> tuple[int, int]:
 
 def _apart(op: str, x: Tensor, axis: int, sections: list[int]) -> tuple[Tensor, ...]:
     edges = pairwise(accumulate(sections, initial=0))
-    return _cut(op, x, [(*(slice(None),) * axis, slice(*edge)) for edge in edges])
+    device, whole = x.device, x._physical
+    (stored,) = physical_axes((axis,), x.ndim)
+    parts = [device.empty((*whole.shape[:stored], n, *whole.shape[stored + 1 :]), x.dtype) for n in sections]
+    cut(device, parts, sections, whole, stored)
+    return _collected(op, x, parts, [(*(slice(None),) * axis, slice(*edge)) for edge in edges])
 
 
-def _cut(op: str, x: Tensor, keys: list[Key]) -> tuple[Tensor, ...]:
-    """``x[key]`` for keys that cover x, each element once; one node collects the gradients of all."""
+def _collected(op: str, x: Tensor, parts: list[Any], keys: list[Key]) -> tuple[Tensor, ...]:
+    """The physical ``parts``, x[key] for keys that cover x, each element once; one node collects all gradients."""
     device, shape, dtype = x.device, x.shape, x.dtype
-    made = tuple(Tensor._of_physical(take_slice(device, x.array, key), device) for key in keys)
+    made = tuple(Tensor._of_physical(part, device) for part in parts)
     if not (tape.is_grad_enabled() and x.requires_grad):
         return made
 

@@ -1,4 +1,4 @@
-"""Triangles of matrices: tril and triu."""
+"""Triangles of matrices: tril and triu (``kernels/tril.cu``)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._layout import logical, physical
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, where
+from gpunn.launcher import DIVISOR, KernelSource, address_of, ceil_div, divisor
+from gpunn.ops._strided import BLOCK, memory, wide
 from gpunn.primitive import primitive
 from gpunn.tape import record
+
+SOURCE = KernelSource("tril.cu", BYTES=(1, 2, 4, 8, 16))
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -21,6 +26,8 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     return [
         *made,
         {"x": images, "diagonal": 0, "upper": True},
+        {"x": rng.standard_normal((2, 8, 3, 4)).astype(np.float32), "diagonal": -1, "upper": False},
+        {"x": rng.random((5, 5)) > 0.2, "diagonal": 0, "upper": False},
         {"x": np.ones((0, 3), int), "diagonal": 0, "upper": False},
     ]
 
@@ -30,6 +37,22 @@ def triangle(xp: Any, x: Any, diagonal: int, upper: bool) -> Any:
     """x within a triangle of its last two axes, 0 outside; logical in, physical out."""
     offset = xp.arange(x.shape[-1]) - xp.arange(x.shape[-2])[:, None] - diagonal
     return physical(xp.where(offset >= 0 if upper else offset <= 0, x, x.dtype.type(0)))
+
+
+@triangle.kernel
+def _(device: Device, x: Any, diagonal: int, upper: bool) -> Any:
+    x = physical(x)
+    y = device.empty(x.shape, x.dtype)
+    if y.size:
+        rows, columns, inner = x.shape[1:] if x.ndim == 4 else (*x.shape[-2:], 1)
+        item = y.dtype.itemsize
+        width = wide(item, inner * item, address_of(x), address_of(y))
+        inner, threads = inner * item // width, y.size * item // width
+        sizes = (np.array([divisor(n)], DIVISOR) for n in (inner, columns, rows))
+        limit = max(-rows, min(columns, diagonal))  # beyond, all is kept or nothing
+        args = (memory(y), memory(x), *sizes, limit, int(upper), threads)
+        SOURCE.launch(device, "triangle", (ceil_div(threads, BLOCK), 1, 1), BLOCK, args, BYTES=width)
+    return y
 
 
 def tril(x: Tensor, diagonal: int = 0) -> Tensor:

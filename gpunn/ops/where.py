@@ -1,7 +1,8 @@
-"""Choosing element by element: where, masked_fill."""
+"""Choosing element by element: where, masked_fill (``kernels/where.cu``)."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,19 @@ from gpunn._device import Device, same_device
 from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError
+from gpunn.launcher import DIVISOR, KernelSource, address_of, ceil_div, divisor
+from gpunn.ops._strided import BLOCK, MAX_RANK, bits_of, copied, memory, merged
 from gpunn.ops.broadcast import aligned, is_operand, operands, reduce_to
 from gpunn.ops.indexing import nonzero
 from gpunn.primitive import primitive
 from gpunn.tape import record
+
+_MOST = 2**31 - BLOCK  # elements of a launch
+SOURCE = KernelSource("where.cu", BYTES=(1, 2, 4, 8), VEC=(1, 4))
+_AXIS = np.dtype([("length", DIVISOR), ("condition", np.int32), ("a", np.int64), ("b", np.int64)], align=True)
+_BOX = np.dtype(
+    [("rank", np.int32), ("axis", _AXIS, (MAX_RANK,)), ("a_bits", np.uint64), ("b_bits", np.uint64)], align=True
+)
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -26,6 +36,13 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     cases = [(condition, a, b), (condition, number, a), (condition[0], a, number), (condition, number, number)]
     made = [{"condition": c, "a": p, "b": q, "shape": (2, 3)} for c, p, q in cases]
     empty = {"condition": condition[:0], "a": a[:0], "b": np.float32(0), "shape": (0, 3)}
+    images, pixels = rng.standard_normal((2, 3, 5, 8)), rng.random((1, 3, 5, 1)) > 0.5
+    made += [{"condition": pixels, "a": images, "b": images[:, :1].copy(), "shape": images.shape}]
+    made += [{"condition": images > 0, "a": images.astype(np.float32), "b": np.float32(-1), "shape": images.shape}]
+    made += [{"condition": images > 0, "a": pixels, "b": np.bool_(True), "shape": images.shape}]
+    deep = rng.random((2, 1, 2, 1, 2, 1, 2, 3)) > 0.5
+    other = np.arange(96).reshape(1, 2, 1, 2, 2, 2, 2, 3)
+    made += [{"condition": deep, "a": other, "b": np.int64(-1), "shape": (2, 2, 2, 2, 2, 2, 2, 3)}]
     return [*made, empty, {"condition": np.array(True), "a": np.array(1), "b": np.array(2), "shape": ()}]
 
 
@@ -35,6 +52,58 @@ def choose(xp: Any, condition: Any, a: Any, b: Any, shape: tuple[int, ...]) -> A
     y = xp.empty(shape, a.dtype)
     y[...] = xp.where(condition, a, b)  # one order in memory, whatever that of the operands
     return y
+
+
+@choose.kernel
+def _(device: Device, condition: Any, a: Any, b: Any, shape: tuple[int, ...]) -> Any:
+    y = device.empty(shape, a.dtype)
+    if y.size == 0:
+        return y
+    operands = [condition, a, b]
+    strides = [_strides(device, v, shape) for v in operands]
+    lengths, (_, *steps) = merged(shape, y.strides, *strides)
+    if len(lengths) <= MAX_RANK and y.size <= _MOST:
+        _launch(device, y, operands, lengths, steps)
+        return y
+    # More than a launch takes: everything at full length, in parts.
+    full = [
+        v if _is_number(v) else copied(device, v, shape, s).reshape(-1) for v, s in zip(operands, strides, strict=True)
+    ]
+    flat = y.reshape(-1)
+    for first in range(0, y.size, _MOST):
+        part = slice(first, min(first + _MOST, y.size))
+        few = [v if _is_number(v) else v[part] for v in full]
+        _launch(device, flat[part], few, [part.stop - first], [[0 if _is_number(v) else v.itemsize] for v in few])
+    return y
+
+
+def _is_number(v: Any) -> bool:
+    return isinstance(v, np.generic)
+
+
+def _strides(device: Device, v: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (0,) * len(shape) if _is_number(v) else tuple(device.xp.broadcast_to(v, shape).strides)
+
+
+def _launch(device: Device, y: Any, operands: list[Any], lengths: list[int], steps: list[list[int]]) -> None:
+    """One launch; ``steps`` has the strides of condition, a and b along axes of these ``lengths``."""
+    item = y.dtype.itemsize
+    vec = 4 if lengths[-1] % 4 == 0 and address_of(y) % min(16, 4 * item) == 0 else 1
+    for v, step, unit in zip(operands, steps, (1, item, item), strict=True):
+        # A vector lies within a run of neighbours, or is one element four times.
+        runs = step[-1] == 0 or (step[-1] == unit and all(s % (4 * unit) == 0 for s in step[:-1]))
+        if not _is_number(v) and not (runs and address_of(v) % min(16, 4 * unit) == 0):
+            vec = 1
+    struct = np.zeros(1, _BOX)
+    struct["rank"] = len(lengths)
+    lengths = [*lengths[:-1], lengths[-1] // vec]
+    for k, (n, *of) in enumerate(zip(lengths, *steps, strict=True)):
+        struct["axis"][0][k] = divisor(n), *of
+    for name, v in zip(("a_bits", "b_bits"), operands[1:], strict=True):
+        struct[name] = bits_of(v, y.dtype) if _is_number(v) else 0
+    threads = math.prod(lengths)
+    args = (memory(y), *(None if _is_number(v) else memory(v) for v in operands), struct, threads)
+    SOURCE.launch(device, "choose", (ceil_div(threads, BLOCK), 1, 1), BLOCK, args, BYTES=item, VEC=vec)
 
 
 def where(condition: Tensor, a: Any = None, b: Any = None) -> Any:

@@ -45,7 +45,10 @@ def test_the_same_images_on_every_device(transform: Any) -> None:
         transform(gpunn.tensor(_images(), device=where), gpunn.Generator(5)) for where in ("cpu", "emulator")
     )
     assert emulator.device.name == "emulator"
-    np.testing.assert_array_equal(cpu.numpy(), emulator.numpy())
+    if "ColorJitter" not in repr(transform):  # the others only move numbers
+        np.testing.assert_array_equal(cpu.numpy(), emulator.numpy())
+    # An image's mean is added up in another order: a few roundings of numbers of order one.
+    np.testing.assert_allclose(cpu.numpy(), emulator.numpy(), rtol=0, atol=5e-6)
 
 
 def test_crop_gives_every_position_and_zeros_outside() -> None:

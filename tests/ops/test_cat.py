@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, ShapeError, UsageError
-from tests.ops.arrays import arrays, axis, shapes
+from tests.ops.arrays import arrays, axis, on_devices, shapes
 
 
 @st.composite
@@ -24,21 +24,23 @@ def parts(draw: st.DrawFn) -> tuple:
     return made, at
 
 
+@on_devices
 @given(parts())
 @settings(max_examples=200, deadline=None)
-def test_cat_matches_torch(given_parts: tuple) -> None:
+def test_cat_matches_torch(where: str, given_parts: tuple) -> None:
     parity = pytest.importorskip("tests.parity")
     made, at = given_parts
     if all(a.shape == (0,) for a in made.values()):
         at = 0
     parity.compare(
-        lambda **t: gpunn.cat(list(t.values()), at), lambda **t: parity.torch.cat(list(t.values()), at), made, "cpu", 0
+        lambda **t: gpunn.cat(list(t.values()), at), lambda **t: parity.torch.cat(list(t.values()), at), made, where, 0
     )
 
 
+@on_devices
 @given(st.data())
 @settings(max_examples=100, deadline=None)
-def test_stack_matches_torch(data: st.DataObject) -> None:
+def test_stack_matches_torch(where: str, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     shape = data.draw(shapes(most=4))
     at = axis(data.draw, len(shape) + 1)
@@ -46,7 +48,7 @@ def test_stack_matches_torch(data: st.DataObject) -> None:
     made = {"x0": first, "x1": data.draw(arrays(shape)).astype(first.dtype)}
     parity.compare(
         lambda **t: gpunn.stack(tuple(t.values()), at), lambda **t: parity.torch.stack(tuple(t.values()), at), made,
-        "cpu", 0,
+        where, 0,
     )  # fmt: skip
 
 

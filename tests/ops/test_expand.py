@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import ShapeError
-from tests.ops.arrays import FEW_ROUNDINGS, arrays, shapes
+from tests.ops.arrays import FEW_ROUNDINGS, arrays, on_devices, shapes
 
 
+@on_devices
 @given(st.data())
 @settings(max_examples=150, deadline=None)
-def test_expand_matches_torch(data: st.DataObject) -> None:
+def test_expand_matches_torch(where: str, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     wide = data.draw(shapes())
     x = data.draw(
@@ -25,22 +26,23 @@ def test_expand_matches_torch(data: st.DataObject) -> None:
     sizes = [-1 if i >= new and x.shape[i - new] == n and data.draw(st.booleans()) else n for i, n in enumerate(wide)]
     # Up to 5^4 copies of an element are added.
     bound = 30 * FEW_ROUNDINGS[x.dtype]
-    parity.compare(lambda x: x.expand(sizes), lambda x: x.expand(sizes), {"x": x}, "cpu", bound, least_scale=1)
+    parity.compare(lambda x: x.expand(sizes), lambda x: x.expand(sizes), {"x": x}, where, bound, least_scale=1)
     parity.compare(
-        lambda x: gpunn.broadcast_to(x, wide), lambda x: parity.torch.broadcast_to(x, wide), {"x": x}, "cpu", bound,
+        lambda x: gpunn.broadcast_to(x, wide), lambda x: parity.torch.broadcast_to(x, wide), {"x": x}, where, bound,
         least_scale=1,
     )  # fmt: skip
 
 
+@on_devices
 @given(st.data())
 @settings(max_examples=100, deadline=None)
-def test_repeat_matches_torch(data: st.DataObject) -> None:
+def test_repeat_matches_torch(where: str, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     x = data.draw(arrays(data.draw(shapes(most=4))))
     new = data.draw(st.integers(0, 1))
     counts = [data.draw(st.integers(0 if x.size else 1, 3)) for _ in range(x.ndim + new)]
     bound = 30 * FEW_ROUNDINGS[x.dtype]  # up to 3^5 copies
-    parity.compare(lambda x: x.repeat(counts), lambda x: x.repeat(counts), {"x": x}, "cpu", bound, least_scale=1)
+    parity.compare(lambda x: x.repeat(counts), lambda x: x.repeat(counts), {"x": x}, where, bound, least_scale=1)
 
 
 def test_class_token() -> None:

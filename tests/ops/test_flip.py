@@ -8,16 +8,17 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn.errors import UsageError
-from tests.ops.arrays import arrays, shapes
+from tests.ops.arrays import arrays, on_devices, shapes
 
 
+@on_devices
 @given(st.data())
 @settings(max_examples=100, deadline=None)
-def test_matches_torch(data: st.DataObject) -> None:
+def test_matches_torch(where: str, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     x = data.draw(arrays(data.draw(shapes())))
     dims = [a for a in range(x.ndim) if data.draw(st.booleans())]
-    parity.compare(lambda x: gpunn.flip(x, dims), lambda x: parity.torch.flip(x, dims), {"x": x}, "cpu", 0)
+    parity.compare(lambda x: gpunn.flip(x, dims), lambda x: parity.torch.flip(x, dims), {"x": x}, where, 0)
 
 
 def test_forms() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, GraphError, RangeError, ShapeError, UsageError
-from tests.ops.arrays import FEW_ROUNDINGS, arrays, axis, shapes
+from tests.ops.arrays import FEW_ROUNDINGS, arrays, axis, on_devices, shapes
 
 # Up to some 50 copies of an element are added.
 BOUND = {dtype: 10 * bound for dtype, bound in FEW_ROUNDINGS.items()}
@@ -83,17 +83,20 @@ def cases(draw: st.DrawFn) -> tuple:
     return x, *draw(keys(x.shape))
 
 
+@on_devices
 @given(cases())
 @settings(max_examples=500, deadline=None)
-def test_matches_torch(case: tuple) -> None:
+def test_matches_torch(where: str, case: tuple) -> None:
     parity = pytest.importorskip("tests.parity")
     x, ours, theirs = case
-    parity.compare(lambda x: x[ours], lambda x: x[theirs], {"x": x}, "cpu", BOUND[x.dtype], (), 1)
+    ours = tuple(k.to(where) if isinstance(k, gpunn.Tensor) else k for k in ours)
+    parity.compare(lambda x: x[ours], lambda x: x[theirs], {"x": x}, where, BOUND[x.dtype], (), 1)
 
 
+@on_devices
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_several_arrays_match_torch(data: st.DataObject) -> None:
+def test_several_arrays_match_torch(where: str, data: st.DataObject) -> None:
     """Arrays next to each other and apart, with numbers, slices and new axes between them."""
     parity = pytest.importorskip("tests.parity")
     x = data.draw(arrays(data.draw(shapes(least=3, lengths=st.integers(2, 4)))))
@@ -106,7 +109,7 @@ def test_several_arrays_match_torch(data: st.DataObject) -> None:
         lengths = (3,) if kind == "row" else (2, 3)
         ours.append({"slice": slice(None), "int": 1}.get(kind, rng.integers(-n, n, lengths)))
     theirs = tuple(parity.torch.tensor(v) if isinstance(v, np.ndarray) else v for v in ours)
-    parity.compare(lambda x: x[tuple(ours)], lambda x: x[theirs], {"x": x}, "cpu", BOUND[x.dtype], (), 1)
+    parity.compare(lambda x: x[tuple(ours)], lambda x: x[theirs], {"x": x}, where, BOUND[x.dtype], (), 1)
 
 
 @given(cases(), st.data())
@@ -130,9 +133,10 @@ def test_assignment_matches_torch(case: tuple, data: st.DataObject) -> None:
     np.testing.assert_array_equal(mine.numpy(), other.numpy())
 
 
+@on_devices
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_index_select_and_gather_match_torch(data: st.DataObject) -> None:
+def test_index_select_and_gather_match_torch(where: str, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     x = data.draw(arrays(data.draw(shapes(least=1, lengths=st.integers(1, 4)))))
     at = axis(data.draw, x.ndim)
@@ -149,7 +153,7 @@ def test_index_select_and_gather_match_torch(data: st.DataObject) -> None:
 
         parity.compare(
             lambda x, index: run(gpunn, x, index), lambda x, index: run(parity.torch, x, index),
-            {"x": x, "index": index}, "cpu", BOUND[x.dtype], (), 1,
+            {"x": x, "index": index}, where, BOUND[x.dtype], (), 1,
         )  # fmt: skip
 
 

@@ -11,12 +11,13 @@ import gpunn
 import gpunn.nn.functional as F
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import ShapeError, UsageError
-from tests.ops.arrays import FEW_ROUNDINGS, arrays, shapes
+from tests.ops.arrays import FEW_ROUNDINGS, arrays, on_devices, shapes
 
 
+@on_devices
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_constant_matches_torch(data: st.DataObject) -> None:
+def test_constant_matches_torch(where: str, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     x = data.draw(arrays(data.draw(shapes(lengths=st.integers(0, 4)))))
     amounts: list[int] = []
@@ -26,13 +27,14 @@ def test_constant_matches_torch(data: st.DataObject) -> None:
     value = data.draw(st.sampled_from([None, 0, -2.5]))
     theirs = parity.torch.nn.functional.pad
     parity.compare(
-        lambda x: F.pad(x, amounts, value=value), lambda x: theirs(x, amounts, value=value), {"x": x}, "cpu", 0
+        lambda x: F.pad(x, amounts, value=value), lambda x: theirs(x, amounts, value=value), {"x": x}, where, 0
     )
 
 
+@on_devices
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_other_modes_match_torch(data: st.DataObject) -> None:
+def test_other_modes_match_torch(where: str, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     mode = data.draw(st.sampled_from(["reflect", "replicate", "circular"]))
     count, lead = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 2))
@@ -46,7 +48,7 @@ def test_other_modes_match_torch(data: st.DataObject) -> None:
     # Up to 9^3 copies of a corner are added.
     bound = 30 * FEW_ROUNDINGS[x.dtype]
     theirs = parity.torch.nn.functional.pad
-    parity.compare(lambda x: F.pad(x, amounts, mode), lambda x: theirs(x, amounts, mode), {"x": x}, "cpu", bound, (), 1)
+    parity.compare(lambda x: F.pad(x, amounts, mode), lambda x: theirs(x, amounts, mode), {"x": x}, where, bound, (), 1)
 
 
 def test_known_answers() -> None:

@@ -10,29 +10,31 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import ShapeError, UsageError
-from tests.ops.arrays import arrays, axis, shapes
+from tests.ops.arrays import arrays, axis, on_devices, shapes
 
 
+@on_devices
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_permute_matches_torch(data: st.DataObject) -> None:
+def test_permute_matches_torch(where: str, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     shape = data.draw(shapes())
     order = [a - data.draw(st.sampled_from([0, len(shape)])) for a in data.draw(st.permutations(range(len(shape))))]
     x = data.draw(arrays(shape))
-    parity.compare(lambda x: gpunn.permute(x, order), lambda x: parity.torch.permute(x, order), {"x": x}, "cpu", 0)
+    parity.compare(lambda x: gpunn.permute(x, order), lambda x: parity.torch.permute(x, order), {"x": x}, where, 0)
 
 
+@on_devices
 @given(st.data())
 @settings(max_examples=100, deadline=None)
-def test_transpose_and_movedim_match_torch(data: st.DataObject) -> None:
+def test_transpose_and_movedim_match_torch(where: str, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     x = data.draw(arrays(data.draw(shapes(least=1))))
     a, b = axis(data.draw, x.ndim), axis(data.draw, x.ndim)
     for name in ("transpose", "movedim"):
         parity.compare(
             lambda x, f=name: getattr(gpunn, f)(x, a, b), lambda x, f=name: getattr(parity.torch, f)(x, a, b), {"x": x},
-            "cpu", 0,
+            where, 0,
         )  # fmt: skip
 
 

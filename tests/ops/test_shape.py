@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn.errors import GraphError, ShapeError, UsageError
 from gpunn.ops.shape import reordered
-from tests.ops.arrays import arrays, shapes
+from tests.ops.arrays import arrays, on_devices, shapes
 
 
 @st.composite
@@ -39,13 +39,14 @@ def changes(draw: st.DrawFn) -> tuple:
     return x, "squeeze" if name == "squeeze_all" else "ravel", ()
 
 
+@on_devices
 @given(changes())
 @settings(max_examples=200, deadline=None)
-def test_matches_torch(change: tuple) -> None:
+def test_matches_torch(where: str, change: tuple) -> None:
     parity = pytest.importorskip("tests.parity")
     x, name, args = change
     parity.compare(
-        lambda x: getattr(gpunn, name)(x, *args), lambda x: getattr(parity.torch, name)(x, *args), {"x": x}, "cpu", 0
+        lambda x: getattr(gpunn, name)(x, *args), lambda x: getattr(parity.torch, name)(x, *args), {"x": x}, where, 0
     )
 
 

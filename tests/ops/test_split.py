@@ -11,7 +11,7 @@ import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import ShapeError, UsageError
 from gpunn.primitive import count_bodies
-from tests.ops.arrays import arrays, axis, shapes
+from tests.ops.arrays import arrays, axis, on_devices, shapes
 
 
 def _used(parts: tuple, used: list[bool]) -> object:
@@ -20,9 +20,10 @@ def _used(parts: tuple, used: list[bool]) -> object:
     return total if used[0] else total + 0 * parts[0].sum()
 
 
+@on_devices
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_matches_torch(data: st.DataObject) -> None:
+def test_matches_torch(where: str, data: st.DataObject) -> None:
     torch = pytest.importorskip("torch")
     x = data.draw(arrays(data.draw(shapes(least=1))))
     at = axis(data.draw, x.ndim)
@@ -33,7 +34,7 @@ def test_matches_torch(data: st.DataObject) -> None:
         name = "split"
     else:
         args = () if name == "unbind" else (data.draw(st.integers(1, 4)),)
-    mine, other = gpunn.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    mine, other = gpunn.tensor(x, device=where, requires_grad=True), torch.tensor(x, requires_grad=True)
     ours, theirs = getattr(gpunn, name)(mine, *args, dim=at), getattr(torch, name)(other, *args, dim=at)
     assert isinstance(ours, tuple)
     assert len(ours) == len(theirs)

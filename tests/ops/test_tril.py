@@ -9,18 +9,19 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn.errors import ShapeError
-from tests.ops.arrays import arrays, shapes
+from tests.ops.arrays import arrays, on_devices, shapes
 
 
+@on_devices
 @given(st.data())
 @settings(max_examples=100, deadline=None)
-def test_matches_torch(data: st.DataObject) -> None:
+def test_matches_torch(where: str, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     x, k = data.draw(arrays(data.draw(shapes(least=2)))), data.draw(st.integers(-4, 4))
     for name in ("tril", "triu"):
         parity.compare(
             lambda x, f=name: getattr(gpunn, f)(x, k), lambda x, f=name: getattr(parity.torch, f)(x, k), {"x": x},
-            "cpu", 0,
+            where, 0,
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError
-from tests.ops.arrays import FEW_ROUNDINGS, arrays, shapes
+from tests.ops.arrays import FEW_ROUNDINGS, arrays, on_devices, shapes
 
 
 @st.composite
@@ -27,20 +27,21 @@ def three(draw: st.DrawFn) -> tuple:
     return np.asarray(draw(arrays(part())) > 0), a, b
 
 
+@on_devices
 @given(three())
 @settings(max_examples=200, deadline=None)
-def test_matches_torch(operands: tuple) -> None:
+def test_matches_torch(where: str, operands: tuple) -> None:
     parity = pytest.importorskip("tests.parity")
     condition, a, b = operands
     # Up to 3^5 copies of an element are added.
     bound = 30 * FEW_ROUNDINGS[a.dtype]
     given_arrays = {"condition": condition, "a": a, "b": b}
     torch = parity.torch
-    parity.compare(gpunn.where, lambda condition, a, b: torch.where(condition, a, b), given_arrays, "cpu", bound, (), 1)
+    parity.compare(gpunn.where, lambda condition, a, b: torch.where(condition, a, b), given_arrays, where, bound, (), 1)
     parity.compare(
         lambda condition, a: gpunn.masked_fill(a, condition, -1.5),
         lambda condition, a: torch.masked_fill(a, condition, -1.5),
-        {"condition": condition, "a": a}, "cpu", bound, (), 1,
+        {"condition": condition, "a": a}, where, bound, (), 1,
     )  # fmt: skip
 
 

@@ -1,0 +1,119 @@
+"""Embedding: a vector for each of a number of things."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn._device import Device
+from gpunn._tensor import Tensor
+from gpunn.errors import ShapeError, UsageError
+from gpunn.nn import init
+from gpunn.nn._arguments import new_parameter, whole
+from gpunn.nn.module import Module
+from gpunn.ops.embedding import embedding
+from gpunn.tape import no_grad
+
+
+class Embedding(Module):
+    """A table of V vectors of length D, looked up by their numbers.
+
+    Parameters
+    ----------
+    num_embeddings : int
+        V.
+    embedding_dim : int
+        D.
+    padding_idx : int, optional
+        A row that is zero at first and gets no gradient. Negative counts from the end.
+    device : Device or str, optional
+        Where the table is made; ``cpu`` if not given.
+    dtype : dtype, optional
+        float32 if not given.
+
+    Attributes
+    ----------
+    weight : Parameter, (V, D)
+        Standard normal at first, PyTorch's default.
+
+    Shape
+    -----
+    x : (...) integers from 0 to V - 1;  y : (..., D)
+
+    Raises
+    ------
+    RangeError, DTypeError, DeviceError
+        If x does not hold numbers of rows; the message names the layer. Where kernels run, a number out of range is
+        found when something is read from the device next.
+
+    References
+    ----------
+    Bengio, Ducharme, Vincent, Jauvin 2003, "A neural probabilistic language model"; lecture topic L17.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> layer = gpunn.nn.Embedding(10, 3, padding_idx=0)
+    >>> layer(gpunn.tensor([[1, 2], [4, 0]])).shape
+    (2, 2, 3)
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        device: Device | str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.num_embeddings = whole("Embedding", "num_embeddings", num_embeddings)
+        self.embedding_dim = whole("Embedding", "embedding_dim", embedding_dim)
+        if padding_idx is not None:
+            padding_idx = whole("Embedding", "padding_idx", padding_idx, -self.num_embeddings)
+            if padding_idx >= self.num_embeddings:
+                raise UsageError(f"Embedding: padding_idx: expected a row of {self.num_embeddings}; got {padding_idx}.")
+            padding_idx %= self.num_embeddings
+        self.padding_idx = padding_idx
+        self.weight = new_parameter((self.num_embeddings, self.embedding_dim), device, dtype)
+        self.reset_parameters()
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
+        """A layer with a given table.
+
+        Parameters
+        ----------
+        embeddings : Tensor, (V, D)
+            Copied.
+        freeze : bool
+            Whether the table is not to be trained.
+        padding_idx : int, optional
+            A row that gets no gradient; it keeps its values here.
+
+        Raises
+        ------
+        ShapeError
+            If it is not a table.
+        """
+        if embeddings.ndim != 2:
+            raise ShapeError(f"Embedding.from_pretrained: expected a table (V, D); got shape {embeddings.shape}.")
+        rows, columns = embeddings.shape
+        made = cls(rows, columns, padding_idx, embeddings.device, embeddings.dtype)
+        with no_grad():
+            made.weight.copy_(embeddings)
+        made.weight.requires_grad_(not freeze)
+        return made
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values from the default generator."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            with no_grad():
+                self.weight[self.padding_idx] = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return embedding(x, self.weight, self.padding_idx)
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

@@ -1,0 +1,91 @@
+"""Rows of a table by their numbers (``kernels/gather.cu``, ``scatter.cu``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device, same_device
+from gpunn._layout import logical
+from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, ShapeError, UsageError, where
+from gpunn.ops._index_keys import checked_index
+from gpunn.ops._scatter import add_at, take_at
+from gpunn.ops._strided import fill
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"target": rng.standard_normal(n).astype(t)} for n, t in ((1, np.float32), (300, np.float64), (0, np.int8))]
+
+
+@primitive(examples=_examples, returns=(), mutates=("target",))
+def clear(xp: Any, target: Any) -> None:
+    """target = 0, in place."""
+    target[...] = 0
+
+
+@clear.kernel
+def _(device: Device, target: Any) -> None:
+    fill(device, target)
+
+
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """y[..., :] = weight[input[...], :].
+
+    Parameters
+    ----------
+    input : Tensor
+        Integers from 0 to V - 1, of any shape.
+    weight : Tensor, (V, D)
+        The table, float32 or float64.
+    padding_idx : int, optional
+        A row that gets no gradient: its vector stays as it is. Negative counts from the end.
+
+    Returns
+    -------
+    Tensor, (..., D)
+        The gradient of a row is the sum over all places where it was used, always in the same order.
+
+    Raises
+    ------
+    RangeError
+        If an index is out of range. On devices that run kernels this comes when something is read from the device
+        next; until then nothing is trained.
+    DTypeError, ShapeError, DeviceError, UsageError
+        If the arguments make no sense or do not go together.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> table = gpunn.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> embedding(gpunn.tensor([1, 0, 1]), table).tolist()
+    [[3.0, 4.0], [1.0, 2.0], [3.0, 4.0]]
+
+    References
+    ----------
+    Bengio, Ducharme, Vincent, Jauvin 2003, "A neural probabilistic language model"; lecture topic L17.
+    """
+    op = "embedding"
+    if not isinstance(input, Tensor) or input.dtype.kind != "i":
+        came = input.dtype if isinstance(input, Tensor) else type(input).__name__
+        raise DTypeError(f"{where(op)}: input: expected a Tensor of integers; got {came}. Convert it to int64.")
+    if weight.ndim != 2:
+        raise ShapeError(f"{where(op)}: expected a table (V, D) as weight; got shape {weight.shape}.")
+    if weight.dtype.kind != "f":
+        raise DTypeError(f"{where(op)}: weight: expected a floating dtype; got {weight.dtype}.")
+    device, rows = same_device(where(op), input.device, weight.device), weight.shape[0]
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise UsageError(f"{where(op)}: padding_idx: expected a row of the table, which has {rows}; got {padding_idx}.")
+    index, shape = checked_index(op, device, input, 0, rows, negative=False), weight.shape
+    y = take_at(device, weight._physical, [index], (0,), 0)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        dweight = add_at(device, logical(dy), [index], (0,), 0, shape, False)
+        if padding_idx is not None:
+            clear(device, dweight[padding_idx])
+        return (dweight,)
+
+    return record(op, y, device, (weight,), backward, saves=(input,))

@@ -1,0 +1,174 @@
+"""Steps that cut, join, turn, pad and pick can be recorded: they equal eager ones, and only kernels run in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import nn, optim
+from gpunn.errors import CaptureError, RangeError
+from gpunn.primitive import count_bodies
+
+F = nn.functional
+pytestmark = pytest.mark.emulator
+
+
+@pytest.fixture(autouse=True)
+def _needs_emulator() -> None:
+    from gpunn import emulator
+
+    reason = emulator.available()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+class DenseBlock(nn.Module):
+    """Each layer sees all outputs before it, joined along the channels, as in DenseNet; branches as in GoogLeNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Conv2d(3 + 4 * i, 4, 3, padding=1) for i in range(3)])
+        self.fc = nn.Linear(15 * 16, 3)
+
+    def forward(self, x: gpunn.Tensor) -> gpunn.Tensor:
+        seen = [x]
+        for layer in self.layers:
+            seen.append(F.relu(layer(gpunn.cat(seen, 1))))
+        return self.fc(gpunn.cat(seen, 1).flatten(1))
+
+
+class OptionA(nn.Module):
+    """A residual block whose shortcut takes every second pixel and pads the channels with zeros (He et al. 2015)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.fc = nn.Linear(8 * 4, 3)
+
+    def forward(self, x: gpunn.Tensor) -> gpunn.Tensor:
+        shortcut = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 3))
+        return self.fc(F.relu(self.conv(x) + shortcut).flatten(1))
+
+
+class Tokens(nn.Module):
+    """Patches as tokens, a class token in front, positions added, heads apart and together again, as in ViT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 2, stride=2)
+        self.token = nn.Parameter(gpunn.zeros(1, 1, 8))
+        self.position = nn.Parameter(0.1 * gpunn.ones(1, 5, 8))
+        self.mix = nn.Linear(8, 24)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x: gpunn.Tensor) -> gpunn.Tensor:
+        n = x.shape[0]
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = gpunn.cat([self.token.expand(n, -1, -1), tokens], 1)
+        # Added row by row here, not by broadcasting: this is a test of moving.
+        tokens = tokens + self.position.expand(n, -1, -1)
+        q, k, v = (t.reshape(n, 5, 2, 4).permute(0, 2, 1, 3) for t in self.mix(tokens).chunk(3, -1))
+        mixed = F.relu(q + k.flip(2)) + v
+        return self.fc(mixed.permute(0, 2, 1, 3).reshape(n, 5, 8)[:, 0])
+
+
+class Everything(nn.Module):
+    """What the others leave out: stack, unbind, other frames, where, indices, triangles, local filters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.local = nn.LocallyConnected2d(3, 4, 3, (6, 6))
+        self.table = nn.Embedding(7, 8)
+        self.register_buffer("order", gpunn.tensor([2, 0, 2, 1]))
+        self.register_buffer("along", gpunn.tensor([[[[3]], [[0]], [[3]]]]))
+        self.fc = nn.Linear(3 * 4 * 4, 3)
+
+    def forward(self, x: gpunn.Tensor) -> gpunn.Tensor:
+        y = F.pad(x[:, :, :2, 1:], (1, 0, 1, 1), mode="reflect")
+        y = F.pad(y, (1, 1, 1, 1), mode="replicate")
+        y = F.relu(self.local(y)).unbind(1)
+        y = gpunn.stack([y[3], y[0], y[1] + y[2]], 1)
+        y = gpunn.where(y > 0.3, y, 0.1).masked_fill(y > 2.0, 1.0).tril(1)
+        z = self.table(self.order).reshape(1, 4, 8)[:, :, 2:6].expand(x.shape[0], -1, -1)
+        y = y + gpunn.stack([z, z[:, self.order], z.index_select(2, self.order)], 1)
+        picked = y.gather(2, self.along.expand(x.shape[0], -1, -1, 4))
+        return self.fc((y + picked.expand(-1, -1, 4, -1).repeat(1, 1, 1, 1)).flatten(1))
+
+
+class Run:
+    """One training run, captured or not, from the same seed."""
+
+    def __init__(self, make: Callable[[], Any], captured: bool) -> None:
+        gpunn.manual_seed(1)
+        self.net = make().to("emulator")
+        self.optimizer = optim.SGD(self.net.parameters(), lr=0.05)
+        self.step = gpunn.capture(self._step) if captured else self._step
+
+    def _step(self, x: gpunn.Tensor, labels: gpunn.Tensor) -> gpunn.Tensor:
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.net(x), labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+
+def batches(count: int) -> list[tuple[gpunn.Tensor, gpunn.Tensor]]:
+    rng = np.random.Generator(np.random.Philox(4))
+    made = []
+    for _ in range(count):
+        x, labels = rng.standard_normal((3, 3, 4, 4)).astype(np.float32), rng.integers(0, 3, 3)
+        made.append((gpunn.tensor(x, device="emulator"), gpunn.tensor(labels, device="emulator")))
+    return made
+
+
+@pytest.mark.parametrize("make", [DenseBlock, OptionA, Tokens, Everything], ids=lambda m: m.__name__)
+def test_captured_equals_eager_to_the_bit_and_runs_only_kernels(make: Callable[[], Any]) -> None:
+    eager, captured = Run(make, False), Run(make, True)
+    for x, labels in batches(5):
+        with count_bodies() as bodies:
+            expected = eager.step(x, labels)
+        assert {body for _, body in bodies} == {"kernel"}, [name for name, body in bodies if body != "kernel"]
+        assert captured.step(x, labels).item() == expected.item()
+    assert captured.step.graphs == 1
+    for name, p in captured.net.named_parameters():
+        other = dict(eager.net.named_parameters())[name]
+        assert p.detach().numpy().tobytes() == other.detach().numpy().tobytes(), name
+        assert p.grad.numpy().tobytes() == other.grad.numpy().tobytes(), name
+        assert np.abs(other.grad.numpy()).max() > 0, f"{name} is not reached"
+
+
+@pytest.mark.parametrize("make", [DenseBlock, OptionA, Tokens, Everything], ids=lambda m: m.__name__)
+def test_kernels_agree_with_the_cpu(make: Callable[[], Any]) -> None:
+    gpunn.manual_seed(1)
+    net = make()
+    x, labels = batches(1)[0]
+    F.cross_entropy(net(x.to("cpu")), labels.to("cpu")).backward()
+    expected = {name: p.grad.numpy() for name, p in net.named_parameters()}
+    run = Run(make, False)
+    run.step(x, labels)
+    for name, p in run.net.named_parameters():
+        # Sums of at most a few hundred terms of order one in another order.
+        np.testing.assert_allclose(p.grad.numpy(), expected[name], rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_an_index_of_the_host_cannot_be_recorded() -> None:
+    step = gpunn.capture(lambda x: x[[0, 2]])
+    x = gpunn.ones(3, 2, device="emulator")
+    step(x)
+    with pytest.raises(CaptureError, match="index with an index of the host"):
+        step(x)
+
+
+def test_a_recorded_index_out_of_range_is_reported() -> None:
+    step = gpunn.capture(lambda x, i: x.index_select(0, i))
+    x = gpunn.tensor([1.0, 2.0, 3.0], device="emulator")
+    for places in ([0, 1], [2, 1], [1, 2]):
+        y = step(x, gpunn.tensor(places, device="emulator"))
+        assert y.tolist() == [p + 1.0 for p in places]
+    y = step(x, gpunn.tensor([0, -1], device="emulator"))
+    with pytest.raises(RangeError, match="index_select: axis 0, of length 3: index -1 at position 1"):
+        y.tolist()
