@@ -23,14 +23,18 @@ class InPlaceMethods:
 
     __slots__ = ()
 
-    def _in_place(self: Any, op: str) -> Any:
-        """The physical array to write to, noting the change; leaves that need a gradient only under no_grad."""
+    def _in_place(self: Any, op: str, launches: bool = False) -> Any:
+        """The physical array to write to, noting the change; leaves that need a gradient only under no_grad.
+
+        ``launches``: a kernel writes to it, which a recorded step repeats.
+        """
         if self._node is not None or (self.requires_grad and tape.is_grad_enabled()):
             raise UsageError(
                 f"{op}: this tensor is on the tape, which would not see the change; "
                 "do it within gpunn.no_grad() on a leaf, or on .data."
             )
-        _capture.refuse_while_recording(f"{op} (array-library code)")
+        if not launches:
+            _capture.refuse_while_recording(f"{op} (array-library code)")
         self._version.count += 1
         return self._physical
 

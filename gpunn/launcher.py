@@ -44,6 +44,8 @@ _SCALARS = {
     "unsigned char": np.dtype(np.uint8),
     "long long": np.dtype(np.int64),
     "unsigned long long": np.dtype(np.uint64),
+    "int64": np.dtype(np.int64),  # numbers.cuh: types that REAL may be
+    "uint8": np.dtype(np.uint8),
 }
 _C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 _KERNEL = re.compile(

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 DTYPES = st.sampled_from([np.float32, np.float64])
+# The paths of NumPy, and the kernels.
+EVERYWHERE = pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
 
 
 def tolerance(dtype: type, roundings: float = 40) -> float:
@@ -43,8 +45,12 @@ def arrays(
 
 
 def check(
-    run: Callable[..., Any], arguments: dict[str, np.ndarray], accepted: float, least_scale: float = 1e-6
+    run: Callable[..., Any],
+    arguments: dict[str, np.ndarray],
+    accepted: float,
+    least_scale: float = 1e-6,
+    where: str = "cpu",
 ) -> None:
     """The same program on tensors of both libraries gives the same values and gradients; see ``parity.compare``."""
     parity = pytest.importorskip("tests.parity")
-    parity.compare(run, run, arguments, "cpu", accepted, least_scale=least_scale)
+    parity.compare(run, run, arguments, where, accepted, least_scale=least_scale)

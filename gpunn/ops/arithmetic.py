@@ -15,6 +15,7 @@ from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.ops._blocks import quiet
+from gpunn.ops._broadcasting import launch_update
 from gpunn.ops.broadcast import aligned, binary, broadcast_binary, operands
 from gpunn.ops.convert import cast
 from gpunn.primitive import primitive
@@ -135,10 +136,14 @@ def _(device: Device, x: Any, factor: Any) -> Any:
 
 
 def _update_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [
-        {"name": n, "target": rng.standard_normal((4, 5)).astype(np.float32), "other": rng.random(5).astype(np.float32)}
-        for n in ("add", "sub", "mul", "div")
-    ]
+    def case(name: str, shape: tuple[int, ...], other: tuple[int, ...] | None, dtype: Any = np.float32) -> Any:
+        extra = dtype(1.5) if other is None else (0.5 + rng.random(other)).astype(dtype)
+        return {"name": name, "target": rng.standard_normal(shape).astype(dtype), "other": extra}
+
+    made = [case(n, (4, 5), o) for n in ("add", "sub", "mul", "div") for o in ((5,), (4, 1), (4, 5), None)]
+    made += [case("mul", (2, 3, 4, 8), o) for o in ((8,), (3, 1, 8), (1, 1, 1))]
+    made += [case("add", (0, 3), (3,)), case("sub", (33,), (33,), np.float64)]
+    return [*made, {"name": "add", "target": np.arange(6).reshape(2, 3), "other": np.arange(3)}]
 
 
 @primitive(examples=_update_examples, returns=(), mutates=("target",))
@@ -147,6 +152,11 @@ def update(xp: Any, name: str, target: Any, other: Any) -> None:
     function = {"add": xp.add, "sub": xp.subtract, "mul": xp.multiply, "div": xp.divide}[name]
     with quiet():
         function(target, other, out=target)
+
+
+@update.kernel
+def _(device: Device, name: str, target: Any, other: Any) -> None:
+    launch_update(device, name, target, other)
 
 
 def update_(x: Tensor, name: str, other: Any, alpha: float = 1.0) -> Tensor:
@@ -177,7 +187,7 @@ def update_(x: Tensor, name: str, other: Any, alpha: float = 1.0) -> Tensor:
     array = aligned(other, x.ndim)
     if alpha != 1:
         array = broadcast_binary(x.device, "mul", array, x.dtype.type(alpha))
-    update(x.device, name, x._in_place(f"{name}_"), array)
+    update(x.device, name, x._in_place(f"{name}_", launches=True), array)
     return x
 
 

@@ -9,11 +9,15 @@ import numpy as np
 
 from gpunn._creation import tensor
 from gpunn._device import Device, same_device
-from gpunn._layout import logical, physical, physical_shape
+from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, where
 from gpunn.ops._blocks import quiet
+from gpunn.ops._broadcasting import launch_binary
+from gpunn.ops._reductions import reduce_axes
+from gpunn.ops._strided import copied
 from gpunn.ops._sums import sum_on_cpu
+from gpunn.ops.shape import to_logical_order, to_physical_order
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -39,7 +43,7 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         return dtype(1.5) if shape is None else np.asarray(1 + rng.random(shape), dtype)
 
     shapes = (((4, 5), (5,)), ((2, 3, 3, 4), (4,)), ((3, 1), (1, 4)), ((0, 2), (2,)), ((), ()), ((3, 2), None))
-    made = [
+    made: list[dict[str, Any]] = [
         {"name": name, "a": draw(a, np.float32), "b": draw(b, np.float32)}
         for a, b in shapes
         for name in ("add", "sub", "mul", "div", "pow", "maximum", "lt")
@@ -48,7 +52,31 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made += [{"name": name, "a": rng.integers(0, 3, (4, 5)), "b": rng.integers(1, 3, 5)} for name in ("eq", "floordiv")]
     special = np.array([np.nan, np.inf, -np.inf, 0.0, -1.0], np.float32)
     made += [{"name": n, "a": special, "b": special[::-1].copy()} for n in ("div", "maximum", "minimum", "ge", "ne")]
-    return [*made, {"name": "or", "a": rng.random(9) > 0.5, "b": rng.random(9) > 0.5}]
+    # Signs and edges, for the operators that round and take remainders.
+    edges = np.array([-7.5, -3.0, -0.5, 0.0, 0.5, 2.0, 3.0, 7.5, np.nan, np.inf, -np.inf], np.float32)
+    names: tuple[str, ...] = ("floordiv", "remainder", "pow", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge")
+    made += [{"name": n, "a": edges[:, None].copy(), "b": edges} for n in names]
+    wholes = np.array([-7, -3, -1, 0, 1, 2, 8])
+    names = ("add", "sub", "mul", "floordiv", "remainder", "maximum", "minimum", "and", "or", "xor", "lt", "eq")
+    kinds = (np.int64, np.int32)
+    made += [{"name": n, "a": wholes[:, None].astype(t), "b": wholes.astype(t)} for n in names for t in kinds]
+    made += [{"name": "pow", "a": wholes, "b": np.int64(3)}]
+    made += [{"name": "add", "a": np.uint8(250), "b": np.arange(9, dtype=np.uint8)}]
+    bools = rng.random((2, 9)) > 0.5
+    names = ("or", "and", "xor", "add", "mul", "maximum", "minimum", "le")
+    made += [{"name": n, "a": bools[0], "b": bools[1]} for n in names]
+    # Vectors or none, one to five groups of axes, and the edges of a block.
+    wide: tuple[Any, ...] = (
+        ((3, 8), (8,)),
+        ((3, 8), (3, 1)),
+        ((2, 3, 4, 8), (3, 1, 8)),
+        ((2, 1, 3, 1, 2, 4), (2, 1, 3, 1, 4)),
+    )
+    wide += (((2, 1, 3, 1, 4), (1, 2, 1, 3, 1)), ((1, 8), (3, 1)), ((5, 1, 4, 7), (3, 1, 7)))
+    made += [{"name": "sub", "a": draw(a, np.float32), "b": draw(b, np.float32)} for a, b in wide]
+    sizes = (255, 256, 257, 1023, 1024, 1028)
+    made += [{"name": "mul", "a": draw((n,), np.float32), "b": draw((1,), np.float32)} for n in sizes]
+    return [*made, {"name": "div", "a": draw((6, 20), np.float64), "b": draw((6, 1), np.float64)}]
 
 
 @primitive(examples=_examples, returns=("y",))
@@ -60,10 +88,16 @@ def broadcast_binary(xp: Any, name: str, a: Any, b: Any) -> Any:
     return y
 
 
+@broadcast_binary.kernel
+def _(device: Device, name: str, a: Any, b: Any) -> Any:
+    return launch_binary(device, name, a, b)
+
+
 def _unbroadcast_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = [
+    made: list[dict[str, Any]] = [
         {"dy": rng.standard_normal((2, 3, 4)).astype(np.float32), "shape": s} for s in ((3, 4), (2, 1, 4), (1,), ())
     ]
+    made += [{"dy": rng.standard_normal((2, 3, 4, 5)), "shape": s} for s in ((3, 1, 5), (2, 1, 4, 1), (4, 5))]
     return [*made, {"dy": rng.random((3, 4000, 7)).astype(np.float32), "shape": (7,)}]
 
 
@@ -80,14 +114,28 @@ def _(dy: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return (sum_on_cpu(dy, axes) if axes else dy).reshape(shape)
 
 
+@unbroadcast.kernel
+def _(device: Device, dy: Any, shape: tuple[int, ...]) -> Any:
+    axes = _repeated(dy.shape, shape)
+    return (reduce_axes(device, dy, axes, "sum") if axes else dy).reshape(shape)
+
+
 def _repeat_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": rng.standard_normal((1, 3)), "shape": (4, 3)}, {"x": np.arange(2), "shape": (3, 2, 2)}]
+    column = rng.standard_normal((3, 1)).astype(np.float32)
+    made = [{"x": column, "shape": (3, 8)}, {"x": column[:1, 0] > 0, "shape": (2, 5)}]
+    made += [{"x": column, "shape": (0, 3, 4)}, {"x": column[0, 0].reshape(()), "shape": (2, 3)}]
+    return [*made, {"x": rng.standard_normal((1, 3)), "shape": (4, 3)}, {"x": np.arange(2), "shape": (3, 2, 2)}]
 
 
 @primitive(examples=_repeat_examples, returns=("y",))
 def repeat_to(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
     """x repeated along axes of length 1 to ``shape``, as a copy."""
     return xp.ascontiguousarray(xp.broadcast_to(x, shape))
+
+
+@repeat_to.kernel
+def _(device: Device, x: Any, shape: tuple[int, ...]) -> Any:
+    return copied(device, x, shape, device.xp.broadcast_to(x, shape).strides)
 
 
 def _repeated(full: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -171,18 +219,19 @@ def aligned(x: Any, ndim: int) -> Any:
     """The physical array with leading axes of 1, so that the axes of operands correspond; a number as it is."""
     if not isinstance(x, Tensor) or x.ndim == ndim or x.ndim == 0:
         return x._physical if isinstance(x, Tensor) else x
-    return _turned(x.array.reshape((1,) * (ndim - x.ndim) + x.shape))
+    return in_shape(x.device, x._physical, (1,) * (ndim - x.ndim) + x.shape)
 
 
-def _turned(array: Any) -> Any:
-    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+def in_shape(device: Device, array: Any, shape: tuple[int, ...]) -> Any:
+    """The elements of a physical array in logical order in another shape; physical, and a view where it can be."""
+    return to_physical_order(device, to_logical_order(device, array).reshape(shape))
 
 
 def reduce_to(device: Device, dx: Any, shape: tuple[int, ...]) -> Any:
     """A physical gradient of the broadcast shape, summed to an operand's shape, physical."""
     lead = dx.ndim - len(shape)
     summed = unbroadcast(device, dx, physical_shape((*(1,) * lead, *shape)))
-    return physical(logical(summed).reshape(shape)) if lead else summed
+    return in_shape(device, summed, shape) if lead else summed
 
 
 def binary(

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError, where
 from gpunn.ops._blocks import in_blocks
+from gpunn.ops._elements import launch_clamp
 from gpunn.ops.extremum import maximum, minimum
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -38,6 +40,11 @@ def _(x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
     return in_blocks(lambda part: _limited(np, part, low, high), x.dtype, x)
 
 
+@clamp_forward.kernel
+def _(device: Device, x: Any, low: float | None, high: float | None) -> Any:
+    return launch_clamp(device, "clamp_forward", (x,), low, high)
+
+
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     return [{"dy": np.ones_like(e["x"]), **e} for e in _examples(rng) if e["x"].dtype.kind == "f"]
 
@@ -58,6 +65,11 @@ def clamp_backward(xp: Any, dy: Any, x: Any, low: float | None, high: float | No
 @clamp_backward.numpy
 def _(dy: np.ndarray, x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
     return in_blocks(lambda slope, part: _gate(np, slope, part, low, high), dy.dtype, dy, x)
+
+
+@clamp_backward.kernel
+def _(device: Device, dy: Any, x: Any, low: float | None, high: float | None) -> Any:
+    return launch_clamp(device, "clamp_backward", (dy, x), low, high)
 
 
 def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:

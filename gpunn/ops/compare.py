@@ -7,11 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._layout import physical
+from gpunn._device import Device
+from gpunn._layout import physical, physical_axes
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, where
+from gpunn.ops._axes import axes_of
+from gpunn.ops._broadcasting import launch_binary
+from gpunn.ops._elements import QUESTION_CODES, launch_elements, launch_invert
+from gpunn.ops._reductions import reduce_axes
 from gpunn.ops.broadcast import binary
-from gpunn.ops.reduce import axes_of
+from gpunn.ops.convert import cast
+from gpunn.ops.reduce import left_of
 from gpunn.primitive import primitive
 
 
@@ -24,6 +30,11 @@ def _test_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 def ask_elements(xp: Any, name: str, x: Any) -> Any:
     """y = xp.isnan(x), xp.isinf(x) or xp.isfinite(x)."""
     return getattr(xp, name)(x)
+
+
+@ask_elements.kernel
+def _(device: Device, name: str, x: Any) -> Any:
+    return launch_elements(device, "ask_elements", (x,), QUESTION_CODES[name], dtype=np.bool_)
 
 
 def isnan(x: Tensor) -> Tensor:
@@ -86,6 +97,11 @@ def invert(xp: Any, x: Any) -> Any:
     return xp.invert(x)
 
 
+@invert.kernel
+def _(device: Device, x: Any) -> Any:
+    return launch_invert(device, x)
+
+
 def logical_not(x: Tensor) -> Tensor:
     """not x for bools, the bits turned round for integers (``~x``).
 
@@ -113,6 +129,15 @@ def _all_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 def all_axes(xp: Any, name: str, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     """Whether all (any) elements of a logical array over ``axes`` are not 0; the result is physical."""
     return physical(xp.asarray(getattr(xp, name)(x, axis=axes, keepdims=keepdims)))
+
+
+@all_axes.kernel
+def _(device: Device, name: str, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """By counting: any are some that are not 0, all is none that is."""
+    odd = launch_binary(device, "ne" if name == "any" else "eq", physical(x), x.dtype.type(0))
+    count = reduce_axes(device, cast(device, odd, np.int64), physical_axes(axes, x.ndim), "sum")
+    y = launch_binary(device, "ne" if name == "any" else "eq", count, np.int64(0))
+    return left_of(device, y, axes, keepdims)
 
 
 def all_(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:

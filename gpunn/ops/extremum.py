@@ -8,12 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._layout import logical, physical
+from gpunn._layout import logical, physical, physical_axes
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
+from gpunn.ops._axes import axes_of
 from gpunn.ops._blocks import quiet
+from gpunn.ops._broadcasting import launch_pair_backward
+from gpunn.ops._extremum_cuda import launch_extremum, launch_place, launch_share
+from gpunn.ops._reductions import reduce_axes
 from gpunn.ops.broadcast import binary
-from gpunn.ops.reduce import axes_of
+from gpunn.ops.convert import cast
+from gpunn.ops.reduce import countable, left_of, with_axes
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -32,8 +37,10 @@ def _pair_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     a, b = (rng.integers(0, 3, (4, 5)).astype(np.float32) for _ in range(2))
     b[0, 0] = np.nan
     dy = rng.standard_normal((4, 5)).astype(np.float32)
-    pairs = ((a, b), (a, b[0].copy()), (a, np.float32(1)))
-    return [{"dy": dy, "a": p, "b": q, "largest": big} for p, q in pairs for big in (True, False)]
+    pairs = ((a, b), (a, b[0].copy()), (a, np.float32(1)), (a[:, :1].copy(), b))
+    made = [{"dy": dy, "a": p, "b": q, "largest": big} for p, q in pairs for big in (True, False)]
+    wide = rng.integers(0, 3, (3, 8)).astype(np.float64)
+    return [*made, {"dy": np.ones((3, 8)), "a": wide, "b": wide[0].copy(), "largest": True}]
 
 
 @primitive(examples=_pair_examples, returns=("da", "db"))
@@ -43,6 +50,11 @@ def pair_backward(xp: Any, dy: Any, a: Any, b: Any, largest: bool) -> tuple[Any,
     half = xp.where(a == b, dy * number(0.5), dy)
     lost = (a < b, b < a) if largest else (b < a, a < b)
     return xp.where(lost[0], number(0), half), xp.where(lost[1], number(0), half)
+
+
+@pair_backward.kernel
+def _(device: Device, dy: Any, a: Any, b: Any, largest: bool) -> tuple[Any, Any]:
+    return launch_pair_backward(device, dy, a, b, largest)
 
 
 def _of_two(op: str, a: Any, b: Any) -> Tensor:
@@ -82,7 +94,18 @@ def _axis_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     x = rng.integers(0, 4, (2, 3, 4, 5)).astype(np.float32)
     x[0, 0, 0, 2] = np.nan
     made = [{"x": a, "axis": i, "largest": big} for big in (True, False) for a, i in ((x, 1), (x, 3), (x[0, 0], 0))]
-    return [*made, {"x": np.zeros((0, 3)), "axis": 1, "largest": True}, {"x": np.arange(4), "axis": 0, "largest": True}]
+    made += [{"x": np.zeros((0, 3)), "axis": 1, "largest": True}, {"x": np.arange(4), "axis": 0, "largest": True}]
+    same = (-np.inf, np.inf, np.nan)
+    made += [{"x": np.full((2, 3), fill, np.float32), "axis": 1, "largest": fill < 0} for fill in same]
+    made += [{"x": np.arange(n) % 5 == 3, "axis": 0, "largest": True} for n in (1, 9)]
+    # Ties across threads, warps and slices: the first must win. NaN early and late.
+    for shape, axis in (((3, 33), 1), ((2, 1024), 1), ((1, 9001), 1), ((40, 3), 0), ((300, 8), 0), ((4100, 2), 0)):
+        many = rng.integers(0, 6, shape).astype(np.float32)
+        holes = many.copy()
+        holes.reshape(-1)[[shape[1] // 2, -1]] = np.nan
+        made += [{"x": a, "axis": axis, "largest": big} for a in (many, holes) for big in (True, False)]
+        made += [{"x": many.astype(np.int32), "axis": axis, "largest": False}]
+    return made
 
 
 @primitive(examples=_axis_examples, returns=("values", "indices"))
@@ -93,9 +116,19 @@ def extremum_axis(xp: Any, x: Any, axis: int, largest: bool) -> tuple[Any, Any]:
     return physical(xp.take_along_axis(x, kept, axis)), physical(kept)
 
 
+@extremum_axis.kernel
+def _(device: Device, x: Any, axis: int, largest: bool) -> tuple[Any, Any]:
+    source = countable(device, physical(x))
+    values, places = launch_extremum(device, source, physical_axes((axis,), x.ndim)[0], largest)
+    return values if values.dtype == x.dtype else cast(device, values, x.dtype), places
+
+
 def _place_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     dy, index = rng.standard_normal((2, 1, 4)).astype(np.float32), rng.integers(0, 3, (2, 1, 4))
-    return [{"dy": dy, "index": index, "axis": 1, "length": 3}]
+    made = [{"dy": dy, "index": index, "axis": 1, "length": 3}]
+    image, places = rng.standard_normal((2, 3, 1, 5)), rng.integers(0, 4, (2, 3, 1, 5))
+    made += [{"dy": image, "index": places, "axis": 2, "length": 4}]
+    return [*made, {"dy": np.ones((300, 1)), "index": np.arange(300)[:, None] % 2, "axis": 1, "length": 2}]
 
 
 @primitive(examples=_place_examples, returns=("dx",))
@@ -103,6 +136,11 @@ def place_along(xp: Any, dy: Any, index: Any, axis: int, length: int) -> Any:
     """dx = dy at ``index`` along ``axis``, else 0; dy and index are logical with length 1 there, dx is physical."""
     places = xp.arange(length).reshape(tuple(-1 if a == axis else 1 for a in range(dy.ndim)))
     return physical(xp.where(places == index, dy, dy.dtype.type(0)))
+
+
+@place_along.kernel
+def _(device: Device, dy: Any, index: Any, axis: int, length: int) -> Any:
+    return launch_place(device, physical(dy), physical(index), physical_axes((axis,), dy.ndim)[0], length)
 
 
 def _check_not_empty(op: str, x: Tensor, axes: tuple[int, ...]) -> None:
@@ -120,14 +158,11 @@ def _along(op: str, x: Tensor, dim: int, keepdim: bool) -> Extremum:
     values, index = extremum_axis(device, x.array, at, op == "max")
     places = logical(index)
 
-    def shaped(kept: Any) -> Any:
-        return kept if keepdim else physical(logical(kept).squeeze(at))
-
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        return (place_along(device, logical(dy).reshape(places.shape), places, at, length),)
+        return (place_along(device, with_axes(device, dy, places.shape), places, at, length),)
 
-    result = record(op, shaped(values), device, (x,), backward)
-    return Extremum(result, Tensor._of_physical(shaped(index), device))
+    result = record(op, left_of(device, values, axis, keepdim), device, (x,), backward)
+    return Extremum(result, Tensor._of_physical(left_of(device, index, axis, keepdim), device))
 
 
 # -- over several axes ----------------------------------------------------------------------------
@@ -135,7 +170,14 @@ def _along(op: str, x: Tensor, dim: int, keepdim: bool) -> Extremum:
 
 def _over_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     x = rng.integers(0, 4, (2, 3, 4, 5)).astype(np.float32)
-    made = [{"x": x, "axes": a, "largest": big} for a in ((0,), (1, 3), (0, 1, 2, 3)) for big in (True, False)]
+    made: list[dict[str, Any]] = [
+        {"x": x, "axes": a, "largest": big} for a in ((0,), (1, 3), (0, 1, 2, 3)) for big in (True, False)
+    ]
+    large = rng.standard_normal((20, 30, 40)).astype(np.float32)
+    made += [{"x": large, "axes": a, "largest": big} for a in ((1,), (0, 2), (0, 1, 2)) for big in (True, False)]
+    made += [{"x": np.arange(-3, 3, dtype=np.int32).reshape(2, 3), "axes": (0,), "largest": False}]
+    made += [{"x": np.array([[True, False]]), "axes": (0,), "largest": True}]
+    made += [{"x": np.zeros((0, 3)), "axes": (1,), "largest": True}]
     return [*made, {"x": np.array([1.0, np.nan]), "axes": (0,), "largest": True}]
 
 
@@ -146,13 +188,23 @@ def extremum_over(xp: Any, x: Any, axes: tuple[int, ...], largest: bool) -> Any:
         return physical(xp.asarray((x.max if largest else x.min)(axis=axes, keepdims=True)))
 
 
+@extremum_over.kernel
+def _(device: Device, x: Any, axes: tuple[int, ...], largest: bool) -> Any:
+    source, operation = countable(device, physical(x)), "max" if largest else "min"
+    y = reduce_axes(device, source, physical_axes(axes, x.ndim), operation)
+    return y if y.dtype == x.dtype else cast(device, y, x.dtype)
+
+
 def _share_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [
-        {"dy": np.ones((2, 1, 1), np.float32), "x": e["x"][0, :2], "y": e["x"][0, :2].max((1, 2), keepdims=True)}
-        | {"axes": (1, 2), "finds_nan": nan}
-        for e in _over_examples(rng)[:1]
-        for nan in (True, False)
-    ]
+    def case(x: Any, axes: tuple[int, ...], nan: bool) -> dict[str, Any]:
+        y = x.max(axes, keepdims=True)
+        return {"dy": rng.standard_normal(y.shape).astype(x.dtype), "x": x, "y": y, "axes": axes, "finds_nan": nan}
+
+    x = rng.integers(0, 4, (2, 3, 4, 5)).astype(np.float32)
+    holes = x.copy()
+    holes[0, 1, 2, 3] = np.nan
+    made = [case(a, axes, n) for a in (x, holes) for axes in ((1, 2), (0, 2), (0, 1, 2, 3)) for n in (True, False)]
+    return [*made, case(x[0].astype(np.float64), (0,), True), case(np.zeros((0, 3)), (1,), False)]
 
 
 @primitive(examples=_share_examples, returns=("dx",))
@@ -167,17 +219,23 @@ def share_backward(xp: Any, dy: Any, x: Any, y: Any, axes: tuple[int, ...], find
         return physical(won * (dy / count))
 
 
+@share_backward.kernel
+def _(device: Device, dy: Any, x: Any, y: Any, axes: tuple[int, ...], finds_nan: bool) -> Any:
+    dy, x, y, axes = physical(dy), physical(x), physical(y), physical_axes(axes, x.ndim)
+    return launch_share(device, dy, x, y, axes, finds_nan)
+
+
 def _over(op: str, x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> Tensor:
     axes = axes_of(op, x, dim)
     _check_not_empty(op, x, axes)
     device, source = x.device, x.array
     kept = extremum_over(device, source, axes, op in ("max", "amax"))
     whole = logical(kept)
-    y = kept if keepdim else physical(whole.squeeze(axes) if axes else whole)
+    y = left_of(device, kept, axes, keepdim)
     finds_nan = op in ("max", "min")
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        return (share_backward(device, logical(dy).reshape(whole.shape), source, whole, axes, finds_nan),)
+        return (share_backward(device, with_axes(device, dy, whole.shape), source, whole, axes, finds_nan),)
 
     return record(op, y, device, (x,), backward, saves=(x,))
 

@@ -12,17 +12,19 @@ from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.ops._tickets import COUNT, tickets
 from gpunn.ops.broadcast import repeat_to, unbroadcast
-from gpunn.ops.combine import combine
 from gpunn.ops.shape import to_logical_order, to_physical_order
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
 SOURCE = KernelSource("gemm.cu", REAL=("float", "double"), VEC=(1, 2, 4), TILE=(32, 64, 128))
+BATCHED = KernelSource("gemm_batched.cu", REAL=("float", "double"), VEC=(1, 4), TILE=(32, 64, 128))
 # gemm_tile.cuh: rows and columns of a block's tile, and its threads.
 TILES = {128: (128, 128, 256), 64: (64, 64, 256), 32: (64, 32, 128)}
 _WAVE = 132  # blocks that fill a large card once; a constant, so that every card computes the same bits
-_LEAST_SLICE = 128  # a shorter reduction is not worth a second kernel
+_LEAST_SLICE = 128  # a shorter reduction is not worth adding up
+_TICKETS = 16  # of each tile (gemm_tile.cuh)
 
 
 def choose_tile(rows: int, columns: int, groups: int = 1) -> int:
@@ -38,6 +40,15 @@ def choose_slices(rows: int, columns: int, depth: int, tile: int, groups: int = 
     tile_rows, tile_columns, _ = TILES[tile]
     blocks = max(1, ceil_div(rows, tile_rows) * ceil_div(columns, tile_columns) * groups)
     return max(1, min(ceil_div(_WAVE, blocks), depth // _LEAST_SLICE))
+
+
+def split_buffers(device: Device, dtype: Any, tiles: int, slices: int, tile: int) -> tuple[Any, Any]:
+    """What the blocks of a split reduction leave to the last of them, and the tickets that tell which one it is."""
+    if slices == 1:
+        return None, None
+    rows, columns, _ = TILES[tile]
+    assert tiles * _TICKETS <= COUNT, "only fewer tiles than a wave are split"
+    return device.empty((tiles, slices, rows * columns + rows), dtype), tickets(device)
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -58,12 +69,16 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     ]
     made += [case("nt", 5, 10, 700, bias=True, relu=True), case("nt", 3, 8, 40, np.float64, bias=True)]
     made += [case("nn", 0, 3, 4), case("nt", 2, 3, 0, bias=True), case("tn", 70, 130, 300)]
-    return made
+    # More slices than are added up at once.
+    return [*made, case("nn", 65, 7, 2200), case("nt", 3, 34, 2300, np.float64, bias=True, relu=True)]
 
 
 @primitive(examples=_examples, returns=("c",))
 def gemm(xp: Any, a: Any, b: Any, form: str, bias: Any = None, relu: bool = False) -> Any:
-    """c (M, N) = act(a b + bias): form "nn" a (M, K) b (K, N); "nt" b (N, K) transposed; "tn" a (K, M) transposed."""
+    """c (M, N) = act(a b + bias): form "nn" a (M, K) b (K, N); "nt" b (N, K) transposed; "tn" a (K, M) transposed.
+
+    Only "nt", the form of linear layers, takes a bias or a ReLU.
+    """
     c = xp.matmul(a.T if form[0] == "t" else a, b.T if form[1] == "t" else b)
     if bias is not None:
         c = c + bias
@@ -109,17 +124,38 @@ def _cut(m: int, n: int, k: int) -> list[tuple[slice, slice]]:
 def _(device: Device, a: Any, b: Any, form: str, bias: Any = None, relu: bool = False) -> Any:
     m, k = a.shape if form[0] == "n" else a.shape[::-1]
     n = b.shape[1] if form[1] == "n" else b.shape[0]
-    # A vector lies along the contiguous axis of each operand.
-    widths = [vector_width(length, array, widths=(4, 2, 1)) for length, array in ((a.shape[1], a), (b.shape[1], b))]
+    c = device.empty((m, n), a.dtype)
+    if form == "nt":
+        launch_gemm(device, form, (m, n, k), (c,), (a, b, bias), (int(relu),))
+    elif form == "nn":
+        launch_gemm(device, form, (m, n, k), (c,), (a, b))
+    else:
+        launch_gemm(device, form, (m, n, k), (c, None, None), (a, None, b))
+    return c
+
+
+def launch_gemm(
+    device: Device,
+    form: str,
+    sizes: tuple[int, int, int],
+    outputs: tuple[Any, ...],
+    inputs: tuple[Any, ...],
+    scalars: tuple[int, ...] = (),
+) -> None:
+    """Launch the kernel of a form of product with M, N and K; the arrays are those of its signature in ``gemm.cu``."""
+    m, n, k = sizes
     tile = choose_tile(m, n)
     slices = choose_slices(m, n, k, tile)
     tile_rows, tile_columns, block = TILES[tile]
-    c = device.empty((slices, m, n), a.dtype)
-    grid = (ceil_div(n, tile_columns) * ceil_div(m, tile_rows), 1, slices)
-    last = slices == 1
-    args = (c, a, b, bias if last else None, m, n, k, int(relu and last))
-    SOURCE.launch(device, f"gemm_{form}", grid, block, args, REAL=c_type(a.dtype, "gemm"), VEC=min(widths), TILE=tile)
-    return c.reshape(m, n) if last else combine(device, c, bias, relu)
+    tiles = ceil_div(n, tile_columns) * ceil_div(m, tile_rows)
+    # A vector lies along the contiguous axis of each operand.
+    matrices = [array for array in (*inputs, *outputs[1:]) if array is not None and array.ndim == 2]
+    vec = min(vector_width(array.shape[1], array, widths=(4, 2, 1)) for array in matrices)
+    dtype = outputs[0].dtype
+    args = (*outputs, *split_buffers(device, dtype, tiles, slices, tile), *inputs, m, n, k, *scalars)
+    SOURCE.launch(
+        device, f"gemm_{form}", (tiles, 1, slices), block, args, REAL=c_type(dtype, "gemm"), VEC=vec, TILE=tile
+    )
 
 
 # -- many products at once ------------------------------------------------------------------------
@@ -133,6 +169,10 @@ def _batched_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 
     made = [case(form, 3, 5, 7, 9, same=same) for form in ("nn", "nt", "tn") for same in ("", "a", "b")]
     made += [case("nn", 0, 2, 3, 4), case("nt", 2, 0, 3, 4), case("tn", 2, 3, 4, 0), case("nn", 2, 1, 1, 1)]
+    # One below, at and above a tile's edge, with vectors and without.
+    made += [
+        case(form, 2, m, n, k) for form in ("nn", "nt", "tn") for m, n, k in ((63, 33, 17), (64, 64, 16), (68, 36, 20))
+    ]
     return [*made, case("nn", 4, 150, 160, 100), case("nt", 2, 400, 30, 200, np.float64)]
 
 
@@ -161,6 +201,27 @@ def _(a: np.ndarray, b: np.ndarray, form: str) -> np.ndarray:
 
 
 _FEW = 4  # products, that alone do not keep the threads busy
+
+
+@matmul_batched.kernel
+def _(device: Device, a: Any, b: Any, form: str) -> Any:
+    m, k = a.shape[1:] if form[0] == "n" else a.shape[:0:-1]
+    n = b.shape[2] if form[1] == "n" else b.shape[1]
+    count = max(len(a), len(b)) if len(a) and len(b) else 0
+    c = device.empty((count, m, n), a.dtype)
+    tile = choose_tile(m, n, count)
+    rows, columns, block = TILES[tile]
+    vec = min(vector_width(array.shape[2], array) for array in (a, b))
+    # A matrix that takes part in all products is not stepped over.
+    steps = [array.shape[1] * array.shape[2] if len(array) > 1 else 0 for array in (a, b)]
+    macros: dict[str, Any] = {"REAL": c_type(a.dtype, "matmul"), "VEC": vec, "TILE": tile}
+    for start in range(0, count, 65532):  # CUDA's limit on grid.z, rounded down to keep parts aligned
+        part = slice(start, min(count, start + 65532))
+        left, right = (array[part] if len(array) > 1 else array for array in (a, b))
+        grid = (ceil_div(m, rows) * ceil_div(n, columns), 1, part.stop - part.start)
+        args = (c[part], left, right, m, n, k, *steps)
+        BATCHED.launch(device, f"gemm_batched_{form}", grid, block, args, **macros)
+    return c
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:

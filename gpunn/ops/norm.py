@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._layout import logical, physical
+from gpunn._device import Device
+from gpunn._layout import logical, physical, physical_axes
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError, where
+from gpunn.ops._axes import axes_of, kept_shape
 from gpunn.ops._blocks import quiet
-from gpunn.ops.reduce import axes_of, kept_shape
+from gpunn.ops._broadcasting import launch_spread
+from gpunn.ops._reductions import reduce_axes
+from gpunn.ops.reduce import left_of, with_axes
 from gpunn.ops.unary import sign_array
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -21,7 +25,8 @@ from gpunn.tape import record
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     x = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
     ps = (0.0, 1.0, 2.0, 3.0, 1.5, math.inf, -math.inf)
-    return [{"x": x, "axes": a, "p": p} for p in ps for a in ((1, 3), (0, 1, 2, 3))]
+    made = [{"x": x, "axes": a, "p": p} for p in ps for a in ((1, 3), (0, 1, 2, 3))]
+    return [*made, {"x": rng.standard_normal((3, 300)), "axes": (1,), "p": 2.0}, {"x": x[:0], "axes": (1,), "p": 3.0}]
 
 
 @primitive(examples=_examples, returns=("y",))
@@ -42,9 +47,21 @@ def norm_axes(xp: Any, x: Any, axes: tuple[int, ...], p: float) -> Any:
         return physical(xp.asarray(y).astype(x.dtype))
 
 
+@norm_axes.kernel
+def _(device: Device, x: Any, axes: tuple[int, ...], p: float) -> Any:
+    source, over = physical(x), physical_axes(axes, x.ndim)
+    if math.isinf(p):
+        return reduce_axes(device, source, over, "max_abs" if p > 0 else "min_abs")
+    if p in (0, 1):
+        return reduce_axes(device, source, over, "abs" if p else "nonzero")
+    if p == 2:
+        return reduce_axes(device, source, over, "square", end="root")
+    return reduce_axes(device, source, over, "power", p=p, end="to_the_power", number=1 / p)
+
+
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
-    for p in (0.0, 1.0, 2.0, 3.0, 1.5, math.inf):
+    for p in (0.0, 0.5, 1.0, 2.0, 3.0, 1.5, math.inf, -math.inf):
         x = rng.standard_normal((2, 3, 4)).astype(np.float32)
         x[0] = 0
         y = norm_axes.plain(np, x, (1, 2), p)
@@ -70,6 +87,18 @@ def norm_backward(xp: Any, dy: Any, x: Any, y: Any, axes: tuple[int, ...], p: fl
             dx = sign_array(xp, x) * (xp.abs(x) / xp.where(y == 0, dy.dtype.type(1), y)) ** dy.dtype.type(p - 1) * dy
             dx = xp.where((y == 0) | (x == 0), zero, dx) if p < 1 else xp.where(y == 0, zero, dx)
         return physical(dx)
+
+
+# In the order of spread.cu.
+_SIGN, _X, _POWER, _NOTHING, _SHARE = range(5)
+
+
+@norm_backward.kernel
+def _(device: Device, dy: Any, x: Any, y: Any, axes: tuple[int, ...], p: float) -> Any:
+    dy, x, y, over = physical(dy), physical(x), physical(y), physical_axes(axes, x.ndim)
+    count = reduce_axes(device, x, over, "abs_equal", beside=y) if math.isinf(p) else None
+    kind = _SHARE if math.isinf(p) else {0.0: _NOTHING, 1.0: _SIGN, 2.0: _X}.get(p, _POWER)
+    return launch_spread(device, "norm_backward", x, dy, (y, count, 0.0 if math.isinf(p) else p, kind))
 
 
 def norm(
@@ -110,10 +139,10 @@ def norm(
         raise UsageError(f"{where('norm')}: p={order}: no largest or smallest element in shape {x.shape}.")
     kept = norm_axes(device, source, axes, order)
     shape = kept_shape(x.shape, axes)
-    y = kept if keepdim else physical(logical(kept).squeeze(axes) if axes else kept)
+    y = left_of(device, kept, axes, keepdim)
     whole = logical(kept)
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        return (norm_backward(device, logical(dy).reshape(shape), source, whole, axes, order),)
+        return (norm_backward(device, with_axes(device, dy, shape), source, whole, axes, order),)
 
     return record("norm", y, device, (x,), backward, saves=(x,))

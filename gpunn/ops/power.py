@@ -11,6 +11,7 @@ from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, where
 from gpunn.ops import unary
 from gpunn.ops._blocks import quiet
+from gpunn.ops._broadcasting import launch_power_backward
 from gpunn.ops.arithmetic import clone
 from gpunn.ops.broadcast import binary
 from gpunn.primitive import primitive
@@ -23,7 +24,10 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 
     base = (0.1 + rng.random((3, 4))).astype(np.float32)
     edges = np.array([0.0, 0.0, 2.0, -2.0, 0.0], np.float32), np.array([0.0, 2.0, 0.0, 2.0, 1.0], np.float32)
-    return [case(base, base[0].copy()), case(base, np.float32(1.5)), case(np.float32(2), base), case(*edges)]
+    made = [case(base, base[0].copy()), case(base, np.float32(1.5)), case(np.float32(2), base), case(*edges)]
+    made += [{**case(base, base[:, :1].copy()), "needs": needs} for needs in ((True, False), (False, True))]
+    odd = 0.1 + rng.random((5, 7))
+    return [*made, case(odd, odd[:, :1].copy()), case(odd[:0], odd[:1].copy())]
 
 
 @primitive(examples=_examples, returns=("dbase", "dexponent"))
@@ -40,6 +44,13 @@ def power_backward(
             flat = xp.asarray((base == 0) & (exponent >= 0))
             dexponent = xp.where(flat, number(0), dy * y * xp.log(xp.asarray(base)))
         return dbase, dexponent
+
+
+@power_backward.kernel
+def _(
+    device: Device, dy: Any, base: Any, exponent: Any, y: Any, needs: tuple[bool, bool]
+) -> tuple[Any | None, Any | None]:
+    return launch_power_backward(device, dy, base, exponent, y, needs)
 
 
 def _gradients(device: Device, dy: Any, base: Any, exponent: Any, y: Any, needs: tuple[bool, bool]) -> tuple[Any, Any]:

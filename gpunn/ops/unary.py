@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, where
 from gpunn.ops._blocks import in_blocks, quiet
+from gpunn.ops._elements import FUNCTION_CODES, launch_elements
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -62,10 +64,22 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     for name in FUNCTIONS:
         drawn = (np.asarray(rng.random(s) + 0.1, t) for s, t in (((3, 5), "f4"), ((), "f4"), ((0, 2), "f4"), (7, "f8")))
         made += [{"name": name, "x": x} for x in (special, *drawn)]
+    # Angles near multiples of pi / 2 and far out, where the turns that are taken away decide.
+    angles = [np.arange(-40, 40) * (np.pi / 4), 10.0 ** np.arange(-5, 38), -3.7 * 2.0 ** np.arange(20, 120)]
+    made += [{"name": n, "x": np.concatenate(angles).astype(t)} for n in ("sin", "cos") for t in ("f4", "f8")]
+    made += [{"name": n, "x": 1.1 * 10.0 ** np.arange(28, 308)} for n in ("sin", "cos")]
+    made += [{"name": "sqrt", "x": rng.random(n).astype(np.float32)} for n in (1023, 1024, 1025)]
     return [*made, {"name": "exp", "x": rng.standard_normal((5, 30001)).astype(np.float32)}]
 
 
-@primitive(examples=_examples, returns=("y",))
+def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    whole = [np.array([-3, 0, 1, 2, 100], t) for t in (np.int64, np.int32)]
+    whole += [np.array([0, 1, 200], np.uint8)]
+    names = ("square", "abs", "sign", "floor", "ceil", "round")
+    return [*_examples(rng), *({"name": n, "x": x} for n in names for x in whole)]
+
+
+@primitive(examples=_forward_examples, returns=("y",))
 def unary_forward(xp: Any, name: str, x: Any) -> Any:
     """y = the function called ``name`` of x."""
     with quiet():
@@ -78,6 +92,11 @@ def _(name: str, x: np.ndarray) -> np.ndarray:
     if isinstance(ufunc, np.ufunc) and name != "sign":
         return in_blocks(ufunc, x.dtype, x)  # without a temporary array
     return in_blocks(lambda part: value(np, part), x.dtype, x)
+
+
+@unary_forward.kernel
+def _(device: Device, name: str, x: Any) -> Any:
+    return launch_elements(device, "unary_forward", (x,), FUNCTION_CODES[name])
 
 
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -103,6 +122,11 @@ def _(name: str, dy: np.ndarray, saved: np.ndarray) -> np.ndarray:
     if gradient is None:
         return np.zeros_like(dy)
     return in_blocks(lambda *parts: gradient(np, *parts), dy.dtype, dy, saved)
+
+
+@unary_backward.kernel
+def _(device: Device, name: str, dy: Any, saved: Any) -> Any:
+    return launch_elements(device, "unary_backward", (dy, saved), FUNCTION_CODES[name])
 
 
 def _apply(name: str, x: Tensor) -> Tensor:

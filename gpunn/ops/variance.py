@@ -8,24 +8,33 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._layout import logical, physical
+from gpunn._device import Device
+from gpunn._layout import logical, physical, physical_axes
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, where
+from gpunn.ops._axes import axes_of, kept_shape
 from gpunn.ops._blocks import quiet
-from gpunn.ops.reduce import axes_of, kept_shape
+from gpunn.ops._broadcasting import launch_spread
+from gpunn.ops._reductions import reduce_axes
+from gpunn.ops.reduce import left_of, with_axes
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     x = (100 + rng.standard_normal((2, 3, 4, 5))).astype(np.float32)
-    made = [{"x": x, "axes": a, "divisor": 3.0, "root": r} for a in ((0,), (1, 3), (0, 1, 2, 3)) for r in (True, False)]
+    made: list[dict[str, Any]] = [
+        {"x": x, "axes": a, "divisor": 3.0, "root": r} for a in ((0,), (1, 3), (0, 1, 2, 3)) for r in (True, False)
+    ]
+    large = (5 + rng.standard_normal((9, 40, 12))).astype(np.float32)
+    made += [{"x": large, "axes": a, "divisor": 7.0, "root": False} for a in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2))]
+    made += [{"x": rng.random((3, 3001)), "axes": (1,), "divisor": 3000.0, "root": True}]
     return [*made, {"x": np.zeros((0, 3)), "axes": (0,), "divisor": 0.0, "root": False}]
 
 
 @primitive(examples=_examples, returns=("y", "mean"))
 def variance_axes(xp: Any, x: Any, axes: tuple[int, ...], divisor: float, root: bool) -> tuple[Any, Any]:
-    """y = sum((x - mean)^2) / divisor of a logical array, or its root; y physical, mean logical, axes kept.
+    """y = sum((x - mean)^2) / divisor of a logical array, or its root; both physical, axes kept.
 
     In float64: the mean is subtracted before squaring, and sums do not lose digits.
     """
@@ -35,14 +44,27 @@ def variance_axes(xp: Any, x: Any, axes: tuple[int, ...], divisor: float, root: 
         away = x - mean
         y = xp.asarray((away * away).sum(axis=axes, keepdims=True) / np.float64(divisor))
         y = xp.sqrt(y) if root else y
-    return physical(xp.asarray(y.astype(x.dtype))), xp.asarray(xp.asarray(mean).astype(x.dtype))
+    return physical(xp.asarray(y.astype(x.dtype))), physical(xp.asarray(xp.asarray(mean).astype(x.dtype)))
+
+
+@variance_axes.kernel
+def _(device: Device, x: Any, axes: tuple[int, ...], divisor: float, root: bool) -> tuple[Any, Any]:
+    """Two passes: the mean, then the squared distances from it."""
+    count = math.prod(x.shape[a] for a in axes)
+    x, over = physical(x), physical_axes(axes, x.ndim)
+    mean = reduce_axes(device, x, over, "sum", end="divided", number=count)
+    end = "root_of_divided" if root else "divided"
+    return reduce_axes(device, x, over, "away_squared", beside=mean, end=end, number=divisor), mean
 
 
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     x = rng.standard_normal((2, 3, 4)).astype(np.float32)
     x[0] = 1
     mean, std = x.mean(1, keepdims=True), x.std(1, keepdims=True)
-    return [{"dy": np.ones((2, 1, 4), np.float32), "x": x, "mean": mean, "std": s, "divisor": 2.0} for s in (None, std)]
+    made = [{"dy": np.ones((2, 1, 4), np.float32), "x": x, "mean": mean, "std": s, "divisor": 2.0} for s in (None, std)]
+    y = rng.standard_normal((2, 3, 4, 5))
+    kept = {"mean": y.mean((1, 2), keepdims=True), "std": y.std((1, 2), keepdims=True)}
+    return [*made, {"dy": rng.standard_normal((2, 1, 1, 5)), "x": y, **kept, "divisor": 11.0}]
 
 
 @primitive(examples=_backward_examples, returns=("dx",))
@@ -56,6 +78,12 @@ def variance_backward(xp: Any, dy: Any, x: Any, mean: Any, std: Any, divisor: fl
         return physical(scaled * (x - mean) / x.dtype.type(divisor))
 
 
+@variance_backward.kernel
+def _(device: Device, dy: Any, x: Any, mean: Any, std: Any, divisor: float) -> Any:
+    kept = physical(mean), None if std is None else physical(std), divisor
+    return launch_spread(device, "variance_backward", physical(x), physical(dy), kept)
+
+
 def _variance(op: str, x: Tensor, dim: Any, unbiased: bool | None, keepdim: bool, correction: float | None) -> Tensor:
     if x.dtype.kind != "f":
         raise DTypeError(f"{where(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
@@ -67,11 +95,11 @@ def _variance(op: str, x: Tensor, dim: Any, unbiased: bool | None, keepdim: bool
     divisor = max(math.prod(x.shape[a] for a in axes) - correction, 0.0)
     kept, mean = variance_axes(device, source, axes, divisor, op == "std")
     shape = kept_shape(x.shape, axes)
-    y = kept if keepdim else physical(logical(kept).squeeze(axes) if axes else kept)
-    std = logical(kept) if op == "std" else None
+    y = left_of(device, kept, axes, keepdim)
+    std, mean = logical(kept) if op == "std" else None, logical(mean)
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        return (variance_backward(device, logical(dy).reshape(shape), source, mean, std, divisor),)
+        return (variance_backward(device, with_axes(device, dy, shape), source, mean, std, divisor),)
 
     return record(op, y, device, (x,), backward, saves=(x,))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, ShapeError, UsageError
-from tests.arrays import DTYPES, arrays, check, tolerance
+from tests.arrays import DTYPES, EVERYWHERE, arrays, check, tolerance
 
 OPERATORS = {name: getattr(operator, name) for name in ("add", "sub", "mul", "truediv")}
 
@@ -31,23 +31,25 @@ def pairs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return part(), part()
 
 
+@EVERYWHERE
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 @given(pair=pairs())
 @settings(max_examples=60, deadline=None)
-def test_matches_torch(name: str, pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_matches_torch(where: str, name: str, pair: tuple[np.ndarray, np.ndarray]) -> None:
     parity = pytest.importorskip("tests.parity")
     arguments = dict(zip("ab", pair, strict=True))
     # Gradients are sums over the repeated axes, of terms of order one.
     f = OPERATORS[name]
     parity.compare(
-        lambda a, b: f(a, b), lambda a, b: f(a, b), arguments, "cpu", tolerance(pair[0].dtype, 200), least_scale=1.0
+        lambda a, b: f(a, b), lambda a, b: f(a, b), arguments, where, tolerance(pair[0].dtype, 200), least_scale=1.0
     )
 
 
+@EVERYWHERE
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 @pytest.mark.parametrize("number", [2, -1.5, True, np.float64(0.25)])
 @pytest.mark.parametrize("left", [False, True])
-def test_numbers(name: str, number: object, left: bool) -> None:
+def test_numbers(where: str, name: str, number: object, left: bool) -> None:
     parity = pytest.importorskip("tests.parity")
     if name == "sub" and number is True:
         number = 3
@@ -55,7 +57,7 @@ def test_numbers(name: str, number: object, left: bool) -> None:
     x = np.linspace(0.5, 2, 24).reshape(2, 3, 2, 2).astype(np.float32)
     number = float(number) if isinstance(number, np.float64) and left else number
     run = (lambda x: f(number, x)) if left else (lambda x: f(x, number))
-    parity.compare(run, run, {"x": x}, "cpu", tolerance(np.float32))
+    parity.compare(run, run, {"x": x}, where, tolerance(np.float32))
 
 
 @pytest.mark.parametrize("name", [*sorted(OPERATORS), "pow", "floordiv", "mod", "eq", "lt"])
@@ -143,3 +145,23 @@ def test_remainder_and_floor_division() -> None:
     assert (gpunn.tensor([7, -7]) // 2).tolist() == [3, -4]
     with pytest.raises(UsageError, match="the divisor gets no gradient"):
         gpunn.ones(2) % gpunn.ones(2, requires_grad=True)
+
+
+@EVERYWHERE
+def test_in_place_on_itself_and_on_bools(where: str) -> None:
+    x = gpunn.tensor(np.arange(12.0).reshape(3, 4), device=where)
+    x.add_(x)
+    np.testing.assert_array_equal(x.numpy(), 2 * np.arange(12.0).reshape(3, 4))
+    x.mul_(x.sum(0, keepdim=True))
+    assert x[1, 2].item() == 12 * (4 + 12 + 20)
+    mask = gpunn.tensor([True, False, False], device=where)
+    assert mask.add_(gpunn.tensor([True, True, False], device=where)).tolist() == [True, True, False]
+
+
+@pytest.mark.emulator
+def test_kernels_refuse_dtypes_they_do_not_know_and_too_many_groups_of_axes() -> None:
+    with pytest.raises(DTypeError, match=r"add: kernels know float32, .*; got int16"):
+        gpunn.tensor(np.arange(3, dtype=np.int16), device="emulator") + 1
+    a, b = np.ones((2, 1, 2, 1, 2, 1, 2), np.float32), np.ones((1, 2, 1, 2, 1, 2, 1), np.float32)
+    with pytest.raises(ShapeError, match="alternates between 7 groups of axes; kernels know 6"):
+        gpunn.tensor(a, device="emulator") + gpunn.tensor(b, device="emulator")

@@ -10,22 +10,27 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, UsageError
-from tests.arrays import arrays
+from tests.arrays import EVERYWHERE, arrays
 
 
+@EVERYWHERE
 @given(arrays(), st.sampled_from([(None, 0.5), (-0.5, None), (-0.5, 0.5), (0, 1), (0.5, -0.5)]))
 @settings(max_examples=60, deadline=None)
-def test_matches_torch(x: np.ndarray, bounds: tuple) -> None:
+def test_matches_torch(where: str, x: np.ndarray, bounds: tuple) -> None:
     parity = pytest.importorskip("tests.parity")
-    parity.compare(lambda x: gpunn.clamp(x, *bounds), lambda x: parity.torch.clamp(x, *bounds), {"x": x}, "cpu", 0)
+    parity.compare(lambda x: gpunn.clamp(x, *bounds), lambda x: parity.torch.clamp(x, *bounds), {"x": x}, where, 0)
 
 
-def test_at_the_bounds_and_special_values() -> None:
+@EVERYWHERE
+def test_at_the_bounds_and_special_values(where: str) -> None:
     parity = pytest.importorskip("tests.parity")
     values = np.array([np.nan, np.inf, -np.inf, -1.0, 1.0, 0.0], np.float32)
-    ours, theirs = gpunn.tensor(values, requires_grad=True), parity.torch.tensor(values, requires_grad=True)
+    ours, theirs = (
+        gpunn.tensor(values, device=where, requires_grad=True),
+        parity.torch.tensor(values, requires_grad=True),
+    )
     y, t = ours.clip(-1, 1), theirs.clip(-1, 1)
-    y.backward(gpunn.ones(6))
+    y.backward(gpunn.ones(6, device=where))
     t.backward(parity.torch.ones(6))
     np.testing.assert_array_equal(y.detach().numpy(), t.detach().numpy())
     np.testing.assert_array_equal(ours.grad.numpy(), theirs.grad.numpy())

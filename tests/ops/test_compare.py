@@ -11,23 +11,25 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn.errors import DTypeError, ShapeError, UsageError
-from tests.arrays import arrays
+from tests.arrays import EVERYWHERE, arrays
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
+@EVERYWHERE
 @given(
     st.sampled_from(COMPARISONS), arrays(st.just((2, 3, 1, 4))), st.sampled_from([(), (4,), (3, 2, 1), (2, 1, 2, 4)])
 )
 @settings(max_examples=40, deadline=None)
-def test_matches_torch(name: str, a: np.ndarray, shape: tuple) -> None:
+def test_matches_torch(where: str, name: str, a: np.ndarray, shape: tuple) -> None:
     parity = pytest.importorskip("tests.parity")
     a = np.round(a)
     b = np.round(np.random.Generator(np.random.Philox(1)).uniform(-2, 2, shape)).astype(a.dtype)
     f = getattr(operator, name)
-    got = f(gpunn.tensor(a), gpunn.tensor(b))
+    x = gpunn.tensor(a, device=where)
+    got = f(x, gpunn.tensor(b, device=where))
     np.testing.assert_array_equal(got.numpy(), f(parity.torch.tensor(a), parity.torch.tensor(b)).numpy())
-    np.testing.assert_array_equal(getattr(gpunn.tensor(a), name)(1).numpy(), f(a, 1))
+    np.testing.assert_array_equal(getattr(x, name)(1).numpy(), f(a, 1))
     assert got.dtype == np.bool_
     assert not got.requires_grad
 
@@ -84,12 +86,13 @@ def test_logic() -> None:
         ~gpunn.ones(2)
 
 
+@EVERYWHERE
 @given(st.sampled_from(["all", "any"]), arrays(), st.booleans(), st.data())
 @settings(max_examples=50, deadline=None)
-def test_all_and_any(name: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
+def test_all_and_any(where: str, name: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     mask = x > 0.5
-    mine, other = getattr(gpunn.tensor(mask), name), getattr(parity.torch.tensor(mask), name)
+    mine, other = getattr(gpunn.tensor(mask, device=where), name), getattr(parity.torch.tensor(mask), name)
     np.testing.assert_array_equal(mine().numpy(), other().numpy())
     if x.ndim:
         dim = data.draw(st.integers(-x.ndim, x.ndim - 1))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, ShapeError
-from tests.arrays import DTYPES, arrays, check, tolerance
+from tests.arrays import DTYPES, EVERYWHERE, arrays, check, tolerance
 
 
 @st.composite
@@ -30,11 +30,12 @@ def operands(draw: st.DrawFn) -> dict[str, np.ndarray]:
     return {"a": part((m, k), (k,)), "b": part((k, n), (k,))}
 
 
+@EVERYWHERE
 @given(operands())
 @settings(max_examples=200, deadline=None)
-def test_matches_torch(given_: dict[str, np.ndarray]) -> None:
+def test_matches_torch(where: str, given_: dict[str, np.ndarray]) -> None:
     # Sums of at most 5 products, and of the batches that one matrix took part in.
-    check(lambda a, b: a @ b, given_, tolerance(given_["a"].dtype, 200), least_scale=1.0)
+    check(lambda a, b: a @ b, given_, tolerance(given_["a"].dtype, 200), least_scale=1.0, where=where)
 
 
 @pytest.mark.parametrize(

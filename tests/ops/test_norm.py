@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, UsageError
-from tests.arrays import arrays, check, shapes, tolerance
+from tests.arrays import EVERYWHERE, arrays, check, shapes, tolerance
 
 
+@EVERYWHERE
 @given(
     st.sampled_from([0, 1, 2, 3, 1.5, math.inf, -math.inf]),
     arrays(shapes(1, 4).filter(lambda s: 0 not in s)),
@@ -22,9 +23,9 @@ from tests.arrays import arrays, check, shapes, tolerance
     st.data(),
 )
 @settings(max_examples=80, deadline=None)
-def test_matches_torch(p: float, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
+def test_matches_torch(where: str, p: float, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
     dim = data.draw(st.integers(-x.ndim, x.ndim - 1) | st.just(tuple(range(x.ndim))))
-    check(lambda x: x.norm(p, dim, keepdim), {"x": x}, tolerance(x.dtype, 100))
+    check(lambda x: x.norm(p, dim, keepdim), {"x": x}, tolerance(x.dtype, 100), where=where)
 
 
 def test_known_answers() -> None:

@@ -10,28 +10,31 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import UsageError
-from tests.arrays import arrays, tolerance
+from tests.arrays import EVERYWHERE, arrays, tolerance
 
 
+@EVERYWHERE
 @given(arrays(low=0.2, high=2.0), st.sampled_from([0, 1, 2, 3, -1, -2, 0.5, -0.5, 1.7]))
 @settings(max_examples=60, deadline=None)
-def test_number_as_exponent(x: np.ndarray, p: float) -> None:
+def test_number_as_exponent(where: str, x: np.ndarray, p: float) -> None:
     parity = pytest.importorskip("tests.parity")
-    parity.compare(lambda x: x**p, lambda x: x**p, {"x": x}, "cpu", tolerance(x.dtype, 100))
+    parity.compare(lambda x: x**p, lambda x: x**p, {"x": x}, where, tolerance(x.dtype, 100))
 
 
+@EVERYWHERE
 @given(arrays(low=-2, high=2.0), st.sampled_from([2, 0.7, 3.0]))
 @settings(max_examples=30, deadline=None)
-def test_number_as_base(x: np.ndarray, base: float) -> None:
+def test_number_as_base(where: str, x: np.ndarray, base: float) -> None:
     parity = pytest.importorskip("tests.parity")
-    parity.compare(lambda x: base**x, lambda x: base**x, {"x": x}, "cpu", tolerance(x.dtype, 100))
+    parity.compare(lambda x: base**x, lambda x: base**x, {"x": x}, where, tolerance(x.dtype, 100))
 
 
-def test_tensors_and_edges() -> None:
+@EVERYWHERE
+def test_tensors_and_edges(where: str) -> None:
     parity = pytest.importorskip("tests.parity")
     base = np.array([0.0, 0.0, 0.0, 2.0, -2.0, -2.0, 1.5, np.inf, np.nan])
     exponent = np.array([0.0, 2.0, 1.0, 0.0, 2.0, 3.0, -1.5, 0.5, 0.0])
-    mine = [gpunn.tensor(a, requires_grad=True) for a in (base, exponent)]
+    mine = [gpunn.tensor(a, device=where, requires_grad=True) for a in (base, exponent)]
     other = [parity.torch.tensor(a, requires_grad=True) for a in (base, exponent)]
     y, t = mine[0] ** mine[1], other[0] ** other[1]
     y.sum().backward()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, UsageError
-from tests.arrays import arrays, check, tolerance
+from tests.arrays import EVERYWHERE, arrays, check, tolerance
 
 
 @st.composite
@@ -23,14 +23,15 @@ def axes(draw: st.DrawFn, ndim: int) -> object:
     return tuple(draw(st.lists(st.integers(0, ndim - 1), min_size=1, unique=True)))
 
 
+@EVERYWHERE
 @given(st.sampled_from(["sum", "mean"]), arrays(), st.booleans(), st.data())
 @settings(max_examples=120, deadline=None)
-def test_sum_and_mean_match_torch(name: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
+def test_sum_and_mean_match_torch(where: str, name: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
     dim = data.draw(axes(x.ndim))
     options = {} if dim is None else {"dim": dim, "keepdim": keepdim}
     if name == "mean" and x.size == 0:
         return  # 0 / 0 is below
-    check(lambda x: getattr(x, name)(**options), {"x": x}, tolerance(x.dtype), least_scale=1.0)
+    check(lambda x: getattr(x, name)(**options), {"x": x}, tolerance(x.dtype), least_scale=1.0, where=where)
 
 
 def test_known_answers() -> None:
@@ -84,20 +85,22 @@ def test_same_bits_for_any_number_of_threads() -> None:
             np.testing.assert_array_equal(a, b)
 
 
+@EVERYWHERE
 @given(arrays(low=0.9, high=1.1), st.booleans(), st.data())
 @settings(max_examples=40, deadline=None)
-def test_prod_matches_torch(x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
+def test_prod_matches_torch(where: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     dim = data.draw(st.none() | st.integers(-x.ndim, x.ndim - 1)) if x.ndim else None
     run = (lambda x: x.prod()) if dim is None else (lambda x: x.prod(dim, keepdim))
     # Hundreds of factors, each with its rounding.
-    parity.compare(run, run, {"x": x}, "cpu", tolerance(x.dtype, 1000))
+    parity.compare(run, run, {"x": x}, where, tolerance(x.dtype, 1000))
 
 
-def test_prod_with_zeros() -> None:
+@EVERYWHERE
+def test_prod_with_zeros(where: str) -> None:
     parity = pytest.importorskip("tests.parity")
     x = np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 3.0], [1.0, 2.0, 4.0]])
-    parity.compare(lambda x: x.prod(1), lambda x: x.prod(1), {"x": x}, "cpu", 1e-14)
+    parity.compare(lambda x: x.prod(1), lambda x: x.prod(1), {"x": x}, where, 1e-14)
     assert gpunn.tensor([2, 5]).prod().item() == 10
 
 

@@ -11,7 +11,7 @@ import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError
 from gpunn.ops import unary
-from tests.arrays import arrays, tolerance
+from tests.arrays import EVERYWHERE, arrays, tolerance
 
 NAMES = sorted(unary.FUNCTIONS)
 # PyTorch itself is a few roundings off near a pole, where the gradient of 1 / x^1.5 multiplies them.
@@ -22,13 +22,14 @@ def _ours(name: str) -> object:
     return getattr(gpunn, name)
 
 
+@EVERYWHERE
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
-def test_matches_torch(name: str, data: st.DataObject) -> None:
+def test_matches_torch(where: str, name: str, data: st.DataObject) -> None:
     parity = pytest.importorskip("tests.parity")
     x = data.draw(arrays(low=0.1 if name in POSITIVE else -0.9 if name == "log1p" else -3.0, high=3.0))
-    parity.compare(_ours(name), getattr(parity.torch, name), {"x": x}, "cpu", tolerance(x.dtype))
+    parity.compare(_ours(name), getattr(parity.torch, name), {"x": x}, where, tolerance(x.dtype))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError
-from tests.arrays import arrays, check, shapes, tolerance
+from tests.arrays import EVERYWHERE, arrays, check, shapes, tolerance
 
 
+@EVERYWHERE
 @given(
     st.sampled_from(["var", "std"]),
     arrays(shapes(1).filter(lambda s: 0 not in s)),
@@ -21,13 +22,20 @@ from tests.arrays import arrays, check, shapes, tolerance
     st.data(),
 )
 @settings(max_examples=80, deadline=None)
-def test_matches_torch(name: str, x: np.ndarray, correction: float, keepdim: bool, data: st.DataObject) -> None:
+def test_matches_torch(
+    where: str, name: str, x: np.ndarray, correction: float, keepdim: bool, data: st.DataObject
+) -> None:
     dim = data.draw(st.none() | st.integers(-x.ndim, x.ndim - 1) | st.just(tuple(range(x.ndim))))
     count = x.size if dim is None or isinstance(dim, tuple) else x.shape[dim]
     if count <= 2:
         return  # nothing to spread, or differences of two numbers that may be alike
     # The gradient of a root divides by it; three numbers of order 1 are rarely closer than 1e-2.
-    check(lambda x: getattr(x, name)(dim, correction=correction, keepdim=keepdim), {"x": x}, tolerance(x.dtype, 400))
+    check(
+        lambda x: getattr(x, name)(dim, correction=correction, keepdim=keepdim),
+        {"x": x},
+        tolerance(x.dtype, 400),
+        where=where,
+    )
 
 
 def test_forms_of_the_arguments() -> None:
