@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Backward = Callable[[Any, tuple[bool, ...]], Sequence[Any]]
 Hook = Callable[["Tensor"], Any]
+Observer = Callable[["Node", Any, tuple[bool, ...]], Sequence[Any]]
 
 _order = itertools.count()
 
@@ -34,6 +35,7 @@ _order = itertools.count()
 class _Mode(threading.local):
     def __init__(self) -> None:
         self.enabled = True
+        self.observer: Observer | None = None
 
 
 _mode = _Mode()
@@ -93,6 +95,19 @@ class set_grad_enabled(_Recording):
             self._entered = False
             self.__exit__()
         return super().__call__(function)
+
+
+@contextlib.contextmanager
+def observe_backward(observer: Observer) -> Iterator[None]:
+    """Within this block, in this thread, each node is run by ``observer(node, dy, needs)``.
+
+    It returns what ``node.backward(dy, needs)`` returns, which it has to call: for profilers.
+    """
+    outer, _mode.observer = _mode.observer, observer
+    try:
+        yield
+    finally:
+        _mode.observer = outer
 
 
 def is_grad_enabled() -> bool:
@@ -310,7 +325,9 @@ def _step_back(node: Node, dy: Any, retain_graph: bool) -> Iterator[tuple[Any, A
                 f"{version.count - count} time(s) since the forward; change it after backward(), or clone it."
             )
     parents = node.parents
-    gradients = node.backward(dy, tuple(parent is not None for parent in parents))
+    needs = tuple(parent is not None for parent in parents)
+    observer = _mode.observer
+    gradients = node.backward(dy, needs) if observer is None else observer(node, dy, needs)
     fresh = not node.passes_on
     if not retain_graph:
         node.backward, node.parents, node.saved = None, (), ()

@@ -7,11 +7,10 @@ import contextlib
 import math
 from typing import Any
 
-import numpy as np
-
 from benchmarks._report.book import Section
-from benchmarks._report.cases import Case, all_cases, fill
-from benchmarks._report.timing import GpunnGraph, TorchGraph, torch_or_none, torch_stream
+from benchmarks._report.cases import all_cases, fill
+from gpunn.bench.case import Case, difference
+from gpunn.bench.graphs import GpunnGraph, TorchGraph, torch_or_none, torch_stream
 
 # Sums of up to a million products in float32, in different orders (or through Winograd), relative to the
 # largest element; a wrong kernel is off by far more.
@@ -100,16 +99,3 @@ def _time(section: Section, case: Case, target: Any, torch: Any, stream: Any) ->
 
 def _cycle(runs: list[Any], calls: int) -> list[Any]:
     return [runs[number % len(runs)] for number in range(calls)]
-
-
-def difference(ours: list[Any], theirs: list[Any]) -> float:
-    """The largest difference of two lists of arrays, relative to the largest element; NaN is infinite."""
-    worst = 0.0
-    for a, b in zip(ours, theirs, strict=True):
-        host = a if isinstance(a, np.ndarray) else a.get()
-        want = b.detach().cpu().numpy()
-        if host.shape != want.shape:
-            raise ValueError(f"shape {host.shape} where PyTorch has {want.shape}")
-        error = np.abs(host - want).max(initial=0) / max(np.abs(want).max(initial=0), 1e-30)
-        worst = max(worst, float(error) if np.isfinite(error) else math.inf)
-    return worst

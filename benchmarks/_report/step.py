@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import lenet
 from benchmarks._report.book import Section
-from benchmarks._report.timing import torch_or_none
+from gpunn.bench.graphs import torch_or_none
 
 _SIZES = (128, 32, 512)
 _ROUNDS, _STEPS, _CHECKED = 15, 40, 5
@@ -24,7 +24,7 @@ def run(section: Section, options: argparse.Namespace) -> None:
 
     target = device(options.device)
     if target.ordinal is None or target.loader is None:
-        section.cut(f"needs a GPU: on '{target}' see benchmarks.compare_lenet")
+        section.cut(f"needs a GPU: on '{target}' see gpunn bench --cases steps")
         return
     torch = torch_or_none()
     section.value("PyTorch", "not there, or without a GPU: not compared" if torch is None else torch.__version__)

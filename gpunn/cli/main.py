@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from gpunn import __version__
-from gpunn.cli import eval, predict, summary, train
+from gpunn.cli import bench, eval, predict, profile, summary, train
 from gpunn.cli.arguments import nearest
 from gpunn.errors import DataError, DeviceError, GpunnError, UsageError
 
-_COMMANDS = {"train": train, "eval": eval, "predict": predict, "summary": summary}
+_COMMANDS = {"train": train, "eval": eval, "predict": predict, "summary": summary, "bench": bench, "profile": profile}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -17,14 +17,14 @@ from gpunn.errors import UsageError
 def add_arguments(add: Callable[..., Any]) -> None:
     """Declare the command's arguments."""
     add("model", help=MODEL_HELP)
-    add("--input", type=_shape, metavar="C,H,W", help="shape of one item (default: the named network's own)")
+    add("--input", type=lengths, metavar="C,H,W", help="shape of one item (default: the named network's own)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
     from gpunn.nn.summary import HEADINGS, NUMBERS, shape_text, summarize
 
-    model, input_shape, description = _model(args.model, args.input)
+    model, input_shape, description = model_and_shape(args.model, args.input)
     summary = summarize(model, input_shape)
     title = f"{args.model}: {description}; input {shape_text(input_shape)}"
     if not sys.stdout.isatty():
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _model(text: str, given: tuple[int, ...] | None) -> tuple[Any, tuple[int, ...], str]:
+def model_and_shape(text: str, given: tuple[int, ...] | None) -> tuple[Any, tuple[int, ...], str]:
     """The module that ``text`` names, the shape of its input and what it is."""
     entry = resolve(text)
     shape = known_shape(entry) if given is None else given
@@ -60,7 +60,7 @@ def _model(text: str, given: tuple[int, ...] | None) -> tuple[Any, tuple[int, ..
     return build(shape, 10), shape, entry.description
 
 
-def _shape(text: str) -> tuple[int, ...]:
+def lengths(text: str) -> tuple[int, ...]:
     """``C,H,W``, or as many lengths as the model's input has."""
     parts = text.replace("x", ",").split(",")
     if not all(p.strip().isdigit() and int(p) > 0 for p in parts):

@@ -10,6 +10,7 @@ from gpunn.errors import UsageError
 from gpunn.models.lenet import LeNet5, convolutional_layers
 from gpunn.models.mlp import MLP
 from gpunn.models.perceptron import Perceptron, PerceptronFit
+from gpunn.models.resnet_cifar import ResNetCifar
 from gpunn.nn.module import Module
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ModelEntry",
     "Perceptron",
     "PerceptronFit",
+    "ResNetCifar",
     "build",
     "convolutional_layers",
     "find",
@@ -57,13 +59,19 @@ def _mlp(modern: bool, dropout: float) -> Callable[[tuple[int, int, int], int], 
     return build
 
 
+def _resnet20(input_shape: tuple[int, int, int], classes: int) -> ResNetCifar:
+    return ResNetCifar(20, "A", input_shape[0], classes)
+
+
 _MNIST = (1, 28, 28)
+_CIFAR = (3, 32, 32)
 MODELS: dict[str, ModelEntry] = {
     "lenet5": ModelEntry(_lenet5, _MNIST, "the lecture's LeNet: 20 and 50 filters of 5x5, 500 hidden units"),
     "mlp": ModelEntry(_mlp(False, 0.0), _MNIST, "two hidden layers of 1024 units, ReLU"),
     "mlp-dropout": ModelEntry(_mlp(False, 0.5), _MNIST, "the same with dropout"),
     "modern-mlp": ModelEntry(_mlp(True, 0.0), _MNIST, "the same with batch norm and PReLU"),
     "modern-mlp-dropout": ModelEntry(_mlp(True, 0.2), _MNIST, "with batch norm, PReLU and dropout"),
+    "resnet20": ModelEntry(_resnet20, _CIFAR, "the residual network of 20 layers for CIFAR-10, option A"),
 }
 
 

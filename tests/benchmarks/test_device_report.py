@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from benchmarks import device_report, lenet
-from benchmarks._report import cases, kernels, step, timing
+from benchmarks._report import cases, kernels, step
 from benchmarks._report.book import Section
 from gpunn import _device
 from gpunn._device import Device, device
+from gpunn.bench import graphs, ops
 from gpunn.errors import DeviceError
 
 THIS = "tests.benchmarks.test_device_report"
@@ -214,7 +215,7 @@ def gpu(emulator: Device, monkeypatch: pytest.MonkeyPatch) -> Device:
 def test_kernel_times_are_measured_and_compared(gpu: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "all_cases", lambda quick: cases.small_cases())
     monkeypatch.setattr(kernels, "_ROUNDS", 3)
-    monkeypatch.setattr(timing, "_EAGER_CALLS", 2)
+    monkeypatch.setattr(graphs, "_EAGER_CALLS", 2)
     section = Section("kernels", tmp_path / "part.json", 60)
     kernels.run(section, Namespace(device="cuda", quick=True))
     assert section.data["failures"] == []
@@ -244,7 +245,7 @@ def test_whole_steps_are_measured_and_compared(gpu: Device, tmp_path: Path, monk
 def test_a_kernel_that_differs_from_pytorch_is_a_failure(
     gpu: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "all_cases", lambda quick: cases.linear(3, 4, 5))
+    monkeypatch.setattr(kernels, "all_cases", lambda quick: ops.linear("linear", 3, 4, 5))
     monkeypatch.setattr(kernels, "difference", lambda ours, theirs: float("nan"))
     section = Section("kernels", tmp_path / "part.json", 60)
     kernels.run(section, Namespace(device="cuda", quick=True))

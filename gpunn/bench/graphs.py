@@ -7,6 +7,7 @@ step. Each call of the graph has its own inputs, enough of them that none is sti
 from __future__ import annotations
 
 import contextlib
+import importlib
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -97,9 +98,10 @@ class TorchGraph:
         self.timing.samples.append(1e3 * self._start.elapsed_time(self._end) / self._calls)
 
 
-def _discard(runs: Sequence[Run]) -> None:
+def _discard(runs: Sequence[Run]) -> list[Any]:
     for run in runs:
         run()
+    return []
 
 
 def _eager(runs: Sequence[Run], wait: Callable[[], Any]) -> float:
@@ -114,7 +116,7 @@ def _eager(runs: Sequence[Run], wait: Callable[[], Any]) -> float:
 def torch_or_none() -> Any:
     """PyTorch, if it is installed and has a GPU, set up to compute as gpunn does: float32, no TF32."""
     try:
-        import torch
+        torch = importlib.import_module("torch")
     except ImportError:
         return None
     if not torch.cuda.is_available():
