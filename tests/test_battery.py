@@ -40,7 +40,7 @@ def _upload(value: object, target: Device) -> object:
     return copy.deepcopy(value)
 
 
-def _run(primitive: Primitive, target: Device | None, example: dict) -> tuple[tuple, dict]:
+def run_body(primitive: Primitive, target: Device | None, example: dict) -> tuple[tuple, dict]:
     """(returned arrays, arguments after the call), on the host; target None is the plain body on NumPy."""
     home = target or device("cpu")
     args = {k: v if k in primitive.host_arguments else _upload(v, home) for k, v in example.items()}
@@ -67,13 +67,13 @@ def _host(array: object) -> object:
     return array.get() if hasattr(array, "get") and not isinstance(array, dict) else array
 
 
-def _assert_same(name: str, got: object, expected: object, tolerance: float) -> None:
+def assert_same(name: str, got: object, expected: object, tolerance: float) -> None:
     if expected is None or got is None:
         assert (got, expected) == (None, None), name
         return
     if isinstance(expected, list):
         for i, (g, e) in enumerate(zip(got, expected, strict=True)):
-            _assert_same(f"{name}[{i}]", g, e, tolerance)
+            assert_same(f"{name}[{i}]", g, e, tolerance)
         return
     assert got.dtype == expected.dtype, f"{name}: {got.dtype} for {expected.dtype}"
     assert got.shape == expected.shape, f"{name}: {got.shape} for {expected.shape}"
@@ -101,18 +101,18 @@ def test_bodies_agree(name: str, where: str, order: str) -> None:
     examples = primitive.examples(np.random.Generator(np.random.Philox(7)))
     assert examples, f"{name} declares no examples"
     for number, example in enumerate(examples):
-        expected, expected_mutated = _run(primitive, None, example)
+        expected, expected_mutated = run_body(primitive, None, example)
         if where == "emulator":
             from gpunn.emulator import schedule
 
             with schedule(order, seed=number):
-                got, mutated = _run(primitive, target, example)
+                got, mutated = run_body(primitive, target, example)
         else:
-            got, mutated = _run(primitive, target, example)
+            got, mutated = run_body(primitive, target, example)
         for label, g, e in zip(primitive.returns, got, expected, strict=True):
-            _assert_same(f"{name} example {number}: {label}", g, e, primitive.tolerance)
+            assert_same(f"{name} example {number}: {label}", g, e, primitive.tolerance)
         for label in primitive.mutates:
-            _assert_same(
+            assert_same(
                 f"{name} example {number}: {label}", mutated[label], expected_mutated[label], primitive.tolerance
             )
 

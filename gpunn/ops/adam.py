@@ -28,7 +28,10 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         }
 
     plain, l2, decoupled = (0, 1, 1), (0.1, 1, -1), (0, 0.99, 1)
+    infinite = case([6], np.float32, False, plain)
+    infinite["params"][0][1] = np.inf  # without decay it has no share in d
     return [
+        infinite,
         case([1, 5, 4097], np.float32, False, plain),
         case([8192, 3], np.float32, True, l2),
         case([0, 7], np.float32, False, decoupled),

@@ -32,7 +32,10 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     still = case([6, 9], np.float32, 0, 1)
     for name in ("grads", "means"):
         still[name][0][:] = 0  # a step of 0
+    infinite = case([6], np.float32, 0, 1)
+    infinite["params"][0][1] = np.inf  # without decay it has no share in u
     return [
+        infinite,
         case([1, 5, 4097], np.float32, 0, 1),
         case([12288, 3], np.float32, 0.1, -1),
         case([0, 7], np.float32, 0, -1),

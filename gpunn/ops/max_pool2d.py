@@ -46,6 +46,8 @@ def _windows(rng: np.random.Generator) -> list[tuple[np.ndarray, Window]]:
         case(0, 4, 4, 2, 2, 2, (2, 2), (0, 0), (1, 1)),
         case(1, 1, 4, 3, 1, 2, (1, 3), (0, 0), (1, 1), True),  # as many elements as the image, but not all of them
         case(2, 5, 5, 4, 2, 2, (2, 2), (0, 0), (1, 1), dtype=np.float64),
+        case(2, 1, 3, 4, 2, 2, (1, 1), (1, 1), (2, 2)),  # windows that touch nothing
+        case(4, 17, 19, 3, 3, 2, (2, 2), (1, 0), (1, 1)),  # several blocks
     ]
     cases[1][0].flat[::7] = np.nan
     cases[1][0].flat[1::5] = -np.inf

@@ -37,7 +37,10 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
             "error": error_words(failed),
         }
 
+    infinite = case([6], np.float32, False, False, 0, 1)
+    infinite["params"][0][1] = np.inf  # without decay it has no share in d
     return [
+        infinite,
         case([1, 5, 4097], np.float32, False, False, 0, 1),
         case([8192, 3], np.float32, True, False, 0.1, -1),
         case([0, 7], np.float32, False, True, 0.1, 1),

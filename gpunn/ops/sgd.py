@@ -27,7 +27,10 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
             "nesterov": nesterov,
         }
 
+    infinite = case([6], np.float32, True, False)
+    infinite["params"][0][1], infinite["scalars"][3] = np.inf, 0  # without decay it has no share in d
     return [
+        infinite,
         case([1, 5, 4097], np.float32, True, False),
         case([8192, 3], np.float32, True, True),
         case([100], np.float32, False, False),
