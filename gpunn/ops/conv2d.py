@@ -1,12 +1,12 @@
 """Convolution (``kernels/conv2d.cu``): its primitives, kernel launches and public op.
 
-The fast NumPy bodies are in ``_conv2d_numpy.py``.
+The fast NumPy bodies are in ``_conv2d_numpy.py``; kernel launches for groups of few channels and for first layers in
+``_conv2d_depthwise.py`` and ``_conv2d_first.py``. Which kernel computes a convolution hangs on its shape alone.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
 from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
-from gpunn.ops import _conv2d_numpy
+from gpunn.ops import _conv2d_depthwise, _conv2d_first, _conv2d_numpy
+from gpunn.ops._conv2d_geometry import phases, refuse_too_many
 from gpunn.ops.bias import bias_backward
 from gpunn.ops.geometry import Padding, Pair, Window, pair, sides
 from gpunn.ops.matmul import TILES, choose_slices, choose_tile, split_buffers
@@ -33,22 +34,16 @@ _SHAPE = np.dtype(
 )
 _Three = tuple[bool, bool, bool]  # whether the gradients of x, weight, bias are wanted
 
-_MOST_ROWS = 2**31 - 1024  # a tile beyond the last row must not overflow
-
 
 @functools.lru_cache(maxsize=1024)
 def _kernel_shape(n: int, c: int, k: int, window: Window, groups: int) -> np.ndarray:
     """``struct Conv2dShape``."""
     w = window
-    # The kernels multiply these as ints, and Divisor takes no more.
-    if max(n * w.P * w.Q, n * w.H * w.W, w.R * w.S * max(c, k)) > _MOST_ROWS:
-        raise UsageError(f"conv2d: a batch of {n} images of {w.H} x {w.W} has more than 2^31 pixels: split the batch.")
+    refuse_too_many(n, c, k, w)
     sizes = (n, w.H, w.W, c, k, w.R, w.S, w.P, w.Q, *w.stride, *w.padding, *w.dilation, c // groups, k // groups)
     # Pixels a stride apart (a phase) meet the filter elements that lie a multiple of the stride apart.
     phase = _phase_pixels(w)
-    shared = [math.gcd(d, s) for d, s in zip(w.dilation, w.stride, strict=True)]
-    step = [s // g for s, g in zip(w.stride, shared, strict=True)]
-    reach = [d // g for d, g in zip(w.dilation, shared, strict=True)]
+    step, reach = phases(w)
     most = ceil_div(w.S, step[1])
     divisors = (w.P, w.Q, w.S, c // groups, k // groups, *phase, most, most - 1)
     return np.array([(*sizes, *phase, *step, *reach, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
@@ -98,6 +93,30 @@ def _cases(rng: np.random.Generator) -> list[dict[str, Any]]:
         case(2, 3, 6, 8, 4, 1, 1, stride=(2, 3)),  # most pixels reach no output
         case(1, 2, 9, 14, 3, 4, 5, stride=(4, 6), padding=(3, 5), dilation=(2, 4)),
         case(1, 4, 5, 3, 2, 2, 2, stride=(7, 4), padding=(1, 0)),  # a stride beyond the image
+        # With channels enough for the matrix product: vectors and strides, groups.
+        case(2, 12, 9, 9, 6, 3, 3, stride=(2, 1), padding=(2, 1), dilation=(2, 3)),
+        case(1, 9, 11, 10, 8, 3, 2, stride=(2, 3), padding=(1, 0)),
+        case(1, 24, 6, 6, 20, 3, 3, groups=2, padding=(1, 1)),
+        case(1, 10, 9, 14, 3, 4, 5, stride=(4, 6), padding=(3, 5), dilation=(2, 4)),
+        # Depthwise: vectors; none; two filters a channel; strides and dilations; the tile's edge; no images.
+        case(2, 36, 9, 17, 36, 3, 3, groups=36, padding=(1, 1)),
+        case(2, 5, 9, 11, 5, 3, 3, groups=5, padding=(1, 1), stride=(2, 2)),
+        case(2, 4, 9, 11, 8, 3, 3, groups=4, padding=(2, 1), stride=(2, 2), dilation=(1, 2)),
+        case(1, 32, 15, 16, 32, 5, 5, groups=32, padding=(4, 4), dilation=(2, 2)),
+        case(1, 4, 7, 9, 4, 7, 7, groups=4, padding=(3, 3), stride=(2, 3), dtype=np.float64),
+        case(0, 8, 5, 5, 8, 3, 3, groups=8),
+        case(2, 8, 5, 3, 8, 2, 2, groups=8, stride=(7, 4), padding=(1, 0)),
+        # Groups of few channels: a vector each; one and a half; more filter elements than threads for them.
+        case(1, 16, 6, 9, 8, 3, 3, groups=2, padding=(1, 1), stride=(3, 2), dilation=(2, 3)),
+        case(1, 6, 6, 6, 8, 2, 3, groups=2, padding=(1, 1)),
+        case(1, 4, 12, 12, 4, 9, 9, groups=2, padding=(4, 4)),
+        # First layers: 7 x 7; a vector of channels; more filters than a tile; more tiles than one; 1 x 1.
+        case(1, 3, 19, 21, 40, 7, 7, stride=(2, 2), padding=(3, 3)),
+        case(2, 4, 17, 33, 8, 3, 3, padding=(1, 1)),
+        case(2, 2, 9, 11, 70, 3, 3, padding=(2, 1), stride=(2, 2), dilation=(1, 2)),
+        case(18, 1, 8, 8, 3, 3, 3, padding=(1, 1)),
+        case(1060, 1, 2, 1, 1, 2, 1, padding=(1, 0)),  # and a block has several
+        case(2, 3, 9, 11, 33, 1, 1, dtype=np.float64),
     ]
 
 
@@ -157,6 +176,10 @@ conv2d_forward.numpy(_conv2d_numpy.forward)
 
 @conv2d_forward.kernel
 def _(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
+    if _conv2d_depthwise.takes(weight.shape, groups):
+        return _conv2d_depthwise.forward(device, x, weight, window, groups, bias, relu)
+    if _conv2d_first.takes(weight.shape, groups, window, x.itemsize, back=False):
+        return _conv2d_first.forward(device, x, weight, window, bias, relu)
     n, _, _, c = x.shape
     k, _, _, depth = weight.shape
     y = device.empty((n, window.P, window.Q, k), x.dtype)
@@ -178,13 +201,17 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         y = np.maximum(rng.standard_normal(shape), 0).astype(x.dtype) if relu else None
         return {**example, "dy": rng.standard_normal(shape).astype(x.dtype), "y": y, "needs": needs}
 
-    asked = [(True, True, True), (False, True, True), (True, False, True), (True, True, False), (True, False, False)]
-    made = [with_output(e, number % 2 == 0, asked[number % 5]) for number, e in enumerate(_cases(rng))]
+    asked = [(True, True, True), (False, True, True), (True, True, False), (True, False, True), (True, False, False)]
+    # All combinations, and then those with the gradient of the weight, which has the most kernels.
+    made = [
+        with_output(e, number % 2 == 0, asked[number % (5 if number < 10 else 3)])
+        for number, e in enumerate(_cases(rng))
+    ]
     # Deep enough that the sum over pixels is split, into more slices than are added up at once.
-    for n, k, groups in ((3, 4, 1), (9, 66, 1), (5, 4, 2)):
+    for n, c, k, groups in ((3, 8, 4, 1), (9, 8, 66, 1), (5, 20, 20, 2), (3, 32, 32, 32), (12, 8, 8, 2), (5, 3, 5, 1)):
         deep = Window(16, 16, 3, 3, (1, 1), (1, 1), (1, 1))
-        x = rng.standard_normal((n, 16, 16, 4)).astype(np.float32)
-        weight = rng.standard_normal((k, 3, 3, 4 // groups)).astype(np.float32)
+        x = rng.standard_normal((n, 16, 16, c)).astype(np.float32)
+        weight = rng.standard_normal((k, 3, 3, c // groups)).astype(np.float32)
         example = {"x": x, "weight": weight, "window": deep, "groups": groups}
         made.append(with_output(example, k != 4 or groups > 1, (groups == 1, True, True)))
     return made
@@ -236,39 +263,64 @@ def _(
 def _(
     device: Device, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, needs: _Three
 ) -> tuple[Any, Any, Any]:
+    k = weight.shape[0]
+    dx = dweight = dbias = None
+    narrow = _conv2d_depthwise.takes(weight.shape, groups)
+    wants_bias, wants_dz = needs[2], needs[0]
+    # One launch for the gradients of weight and bias, which leaves dz for the next.
+    if not needs[1]:
+        rows = dy.reshape(-1, k)
+        dz, dbias = bias_backward(device, rows, None if y is None else y.reshape(rows.shape), wants_bias)
+        dz = dz.reshape(dy.shape)
+    elif narrow:
+        dweight, dbias, dz = _conv2d_depthwise.backward_weight(
+            device, dy, y, x, weight, window, groups, wants_bias, wants_dz
+        )
+    elif _conv2d_first.takes(weight.shape, groups, window, x.itemsize, back=True):
+        dweight, dbias, dz = _conv2d_first.backward_weight(device, dy, y, x, weight, window, wants_bias, wants_dz)
+    else:
+        dweight, dbias, dz = _backward_weight(device, dy, y, x, weight, window, groups, wants_bias, wants_dz)
+    if needs[0]:
+        backward_data = _conv2d_depthwise.backward_data if narrow else _backward_data
+        dx = backward_data(device, dz, weight, x.shape, window, groups)
+    return dx, dweight, dbias
+
+
+def _backward_weight(
+    device: Device, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, wants_bias: bool, wants_dz: bool
+) -> tuple[Any, Any, Any]:
+    """(dweight, dbias or None, dz where it is wanted); dz is dy itself without a ReLU."""
     n, _, _, c = x.shape
     k, r, s, depth = weight.shape
-    shape = _kernel_shape(n, c, k, window, groups)
-    dx = dweight = dbias = None
-    if needs[1]:
-        # One launch for the gradients of weight and bias, which leaves dz for the next.
-        dweight = device.empty(weight.shape, x.dtype)
-        dbias = device.empty((k,), x.dtype) if needs[2] else None
-        dz = device.empty(dy.shape, x.dtype) if y is not None and needs[0] else None
-        columns, pixels = r * s * depth, n * window.P * window.Q
-        tile = choose_tile(k // groups, columns, groups)
-        slices = choose_slices(k // groups, columns, pixels, tile, groups)
-        tiles = _tiles(k // groups, columns, tile)
-        buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
-        # Vectors lie along dy's channels, and along x's.
-        vec = min(_vector(k // groups, dy, y, dz), _vector(depth, x))
-        args = (dweight, dbias, dz, *buffers, dy, y, x, shape, slices)
-        _launch(device, "conv2d_backward_weight", args, (tiles, 1, groups * slices), vec, tile)
-        dz = dy if dz is None else dz
-    else:
-        rows = dy.reshape(-1, k)
-        dz, dbias = bias_backward(device, rows, None if y is None else y.reshape(rows.shape), needs[2])
-        dz = dz.reshape(dy.shape)
-    if needs[0]:
-        dx = device.empty(x.shape, x.dtype)
-        phase = _phase_pixels(window)
-        rows = n * phase[0] * phase[1]
-        phases = min(window.stride[0], window.H) * min(window.stride[1], window.W)
-        tile = choose_tile(rows, depth, groups * phases)
-        vec = min(_vector(k // groups, dz), _vector(depth, weight))
-        grid = (phases * _tiles(rows, depth, tile), 1, groups)
-        _launch(device, "conv2d_backward_data", (dx, dz, weight, shape), grid, vec, tile)
-    return dx, dweight, dbias
+    dweight = device.empty(weight.shape, x.dtype)
+    dbias = device.empty((k,), x.dtype) if wants_bias else None
+    dz = device.empty(dy.shape, x.dtype) if y is not None and wants_dz else None
+    columns, pixels = r * s * depth, n * window.P * window.Q
+    tile = choose_tile(k // groups, columns, groups)
+    slices = choose_slices(k // groups, columns, pixels, tile, groups)
+    tiles = _tiles(k // groups, columns, tile)
+    buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
+    # Vectors lie along dy's channels, and along x's.
+    vec = min(_vector(k // groups, dy, y, dz), _vector(depth, x))
+    args = (dweight, dbias, dz, *buffers, dy, y, x, _kernel_shape(n, c, k, window, groups), slices)
+    _launch(device, "conv2d_backward_weight", args, (tiles, 1, groups * slices), vec, tile)
+    return dweight, dbias, dy if dz is None else dz
+
+
+def _backward_data(device: Device, dz: Any, weight: Any, x_shape: tuple[int, ...], window: Window, groups: int) -> Any:
+    """The gradient of x; dz is that of the output before its ReLU."""
+    n, _, _, c = x_shape
+    k, _, _, depth = weight.shape
+    dx = device.empty(x_shape, dz.dtype)
+    phase = _phase_pixels(window)
+    rows = n * phase[0] * phase[1]
+    number = min(window.stride[0], window.H) * min(window.stride[1], window.W)
+    tile = choose_tile(rows, depth, groups * number)
+    vec = min(_vector(k // groups, dz), _vector(depth, weight))
+    grid = (number * _tiles(rows, depth, tile), 1, groups)
+    args = (dx, dz, weight, _kernel_shape(n, c, k, window, groups))
+    _launch(device, "conv2d_backward_data", args, grid, vec, tile)
+    return dx
 
 
 def _vector(length: int, *arrays: Any) -> int:
