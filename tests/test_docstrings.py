@@ -20,6 +20,10 @@ _OPEN = ("gpunn", "gpunn.nn", "gpunn.nn.functional", "gpunn.nn.init", "gpunn.nn.
 _OPEN += ("gpunn.optim.lr_scheduler", "gpunn.data", "gpunn.data.transforms", "gpunn.models", "gpunn.train")
 
 
+# They hold layers, and have no shapes of their own.
+_HOLDERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList)
+
+
 def _modules() -> Iterator[str]:
     for found in pkgutil.walk_packages(gpunn.__path__, "gpunn."):
         if not found.name.endswith("__main__") and ".__" not in found.name:
@@ -60,7 +64,7 @@ def test_docstring_names_every_parameter(name: str, thing: Any) -> None:
 )
 def test_layers_say_shapes_and_source(name: str, layer: type) -> None:
     text = layer.__doc__ or ""
-    if layer in (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList):  # hold layers; have no shapes of their own
+    if layer in _HOLDERS:
         return
     assert re.search(r"^ *Shape\n *-----", text, re.M), f"{name}: no Shape section"
     assert re.search(r"^ *References\n *----------", text, re.M), f"{name}: no source in a References section"
