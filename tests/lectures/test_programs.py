@@ -59,6 +59,7 @@ def _batches(program: str) -> list[tuple[np.ndarray, np.ndarray]]:
 @pytest.mark.parametrize("program", sorted(_INPUTS))
 def test_follows_torch_for_twenty_steps(program: str) -> None:
     theirs = _with_torch(program)
+    theirs.torch.manual_seed(0)
     other = theirs.build()
     mine = _with_gpunn(program)
     net = mine.build()
