@@ -103,14 +103,14 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def _jitter_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    def case(n: int, c: int, dtype: Any = np.float32) -> dict[str, Any]:
+    def case(n: int, c: int, dtype: Any = np.float32, h: int = 4, w: int = 5) -> dict[str, Any]:
         factors = [rng.uniform(0.5, 1.5, n).astype(dtype) for _ in range(3)]
         names = ("brightness", "contrast", "saturation")
         statistics = {"mean": rng.random(c).astype(dtype), "std": rng.uniform(0.2, 0.4, c).astype(dtype)}
-        images = rng.standard_normal((n, 4, 5, c)).astype(dtype)
+        images = rng.standard_normal((n, h, w, c)).astype(dtype)
         return {"x": images, **dict(zip(names, factors, strict=True)), **statistics}
 
-    return [case(3, 3), case(2, 1), case(0, 3), case(1, 3, np.float64)]
+    return [case(3, 3), case(2, 1), case(0, 3), case(1, 3, np.float64), case(2, 3, h=45, w=46)]
 
 
 @primitive(examples=_jitter_examples, returns=("y",))

@@ -175,6 +175,7 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         case(2, 5, 5, 1, 1, 1, (1, 1), (0, 0)),
         case(1, 6, 7, 5, 2, 3, (3, 2), (1, 0), True),
         case(1, 6, 7, 5, 2, 3, (3, 2), (1, 0), True, by=-5),
+        case(1, 6, 6, 5, 3, 3, (2, 2), (1, 1), True),  # the last windows reach beyond the padding
         case(0, 4, 4, 2, 2, 2, (2, 2), (0, 0)),
         case(300, 40, 1, 1, 4, 1, (4, 1), (0, 0)),
         # Windows that a block shares: a tile of channels less one, whole, and more; hanging over the edge.

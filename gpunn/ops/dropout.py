@@ -47,6 +47,7 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         (2, 6, 7, 1),
         (0, 3),
         (0, 2, 2, 3),
+        (4101,),  # several blocks
     )
     chances = (0.5, 0.1, 0.9, 0.0, 1.0)
     made = []
