@@ -39,10 +39,12 @@ from gpunn._version import __version__
 from gpunn.random import Generator, manual_seed
 from gpunn.serialize import load_file, save_file
 from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from gpunn.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from gpunn import autograd, cuda, data, models, nn, optim, train
     from gpunn._function import Function
+    from gpunn.ops._conv2d_winograd import is_winograd_enabled, set_winograd_enabled
     from gpunn.ops.arithmetic import add, clone, div, floor_divide, mul, neg, remainder, sub
     from gpunn.ops.cat import cat, concat, concatenate, stack
     from gpunn.ops.clamp import clamp, clip
@@ -156,6 +158,7 @@ _LAZY = {
     "index_select": "gpunn.ops.indexing",
     "isfinite": "gpunn.ops.compare",
     "isinf": "gpunn.ops.compare",
+    "is_winograd_enabled": "gpunn.ops._conv2d_winograd",
     "isnan": "gpunn.ops.compare",
     "log": "gpunn.ops.unary",
     "log1p": "gpunn.ops.unary",
@@ -185,6 +188,7 @@ _LAZY = {
     "round": "gpunn.ops.unary",
     "rsqrt": "gpunn.ops.unary",
     "select": "gpunn.ops.indexing",
+    "set_winograd_enabled": "gpunn.ops._conv2d_winograd",
     "sign": "gpunn.ops.unary",
     "sin": "gpunn.ops.unary",
     "split": "gpunn.ops.split",
@@ -263,6 +267,7 @@ __all__ = [
     "full",
     "full_like",
     "gather",
+    "get_num_threads",
     "gradcheck",
     "index_select",
     "int",
@@ -270,6 +275,7 @@ __all__ = [
     "int64",
     "is_grad_enabled",
     "is_tensor",
+    "is_winograd_enabled",
     "isfinite",
     "isinf",
     "isnan",
@@ -322,6 +328,8 @@ __all__ = [
     "scalar_tensor",
     "select",
     "set_grad_enabled",
+    "set_num_threads",
+    "set_winograd_enabled",
     "sigmoid",
     "sign",
     "sin",

@@ -1,188 +1,319 @@
-"""Convolution on the CPU: blocks of images that stay in cache, threads over blocks, BLAS inside.
+"""Convolution on the CPU: which way computes which convolution, and the two general ways.
 
-The whole im2col matrix would be R*S times the input and go through memory twice. Instead each
-task unrolls a few images at a time into a buffer of its own that fits the L2 cache, and multiplies it at
-once. Work is cut by shape only, and partial weight gradients are added in a fixed order: the same
-bits for any number of threads.
+- Depthwise: taps added up without a matrix product (``_conv2d_depthwise_numpy.py``).
+- 3 x 3 with many channels: Winograd's product of transformed tiles (``_conv2d_winograd.py``).
+- Everything whose filters fit into a core's cache: *lowered* rows, below.
+- Large filters, and rows that are dilated: the *unrolled* image, one matrix product for hundreds of rows at once.
+
+Work is cut up by shape only, and partial weight gradients are added in a fixed order: the same bits for any number
+of threads. Each task works on a few images, or rows of one, whose copies stay in the core's own cache.
+
+Lowered rows: for each column q of the output a copy of the strip of S columns that its windows cover, as
+(n, Q, H, S*C). The window of output (p, q) is then one run of R*S*C numbers that starts at row p * stride of
+strip q, so the strips of one output row *are* a matrix, of which rows overlap in memory: all of the convolution is one
+stacked matrix product over a view, straight into its place in y. Copies are S times the image, not the R*S times
+of im2col. Source: Cho and Brand 2017, arXiv:1706.06873.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from gpunn import threads
+from gpunn.ops import _conv2d_depthwise_numpy as depthwise
+from gpunn.ops import _conv2d_winograd as winograd
+from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LEAST_TASKS, Task, padded_rows, tasks
 from gpunn.ops.geometry import Window
 
-# Bytes of one unrolled block. Larger blocks make better matrix products, until they leave the L2
-# cache (512 KB to 2 MB a core on today's machines).
-_BLOCK_BYTES = 1 << 20
-_LEAST_RUN = 16  # floats: shorter channel runs are unrolled the other way round (see _unroll)
+_LARGE_FILTERS = 1 << 20  # bytes: with more, a product of few rows spends its time fetching filters
+_LEAST_ROWS = 256  # of a product with large filters
+_WHOLE_BYTES = 1 << 24  # of an unrolled batch that all threads share
+_SUMS_BYTES = 1 << 18  # of products that are made together and then added up
+_DENSE_CHANNELS = 16  # groups of fewer channels are multiplied several at a time
 
 
 def forward(
     x: np.ndarray, weight: np.ndarray, window: Window, groups: int, bias: np.ndarray | None, relu: bool
 ) -> np.ndarray:
     """The fast body of ``conv2d_forward``."""
-    n, _, _, c = x.shape
     k = weight.shape[0]
-    y = np.empty((n, window.P, window.Q, k), x.dtype)
-    filters = [_group(weight, groups, g).reshape(k // groups, -1) for g in range(groups)]
-
-    def task(images: slice) -> None:
-        out = y[images].reshape(-1, k)
-        for g in range(groups):
-            left = _unroll(x[images], window, groups, g)
-            if groups == 1:
-                np.matmul(left, filters[g].T, out=out)
-            else:
-                out[:, g * k // groups : (g + 1) * k // groups] = left @ filters[g].T
-        if bias is not None:
-            out += bias
-        if relu:
-            np.maximum(out, x.dtype.type(0), out=out)
-
-    threads.run(task, _blocks(n, window, c // groups, x.dtype))
+    if depthwise.takes(weight.shape, groups):
+        return depthwise.forward(x, weight, window, bias, relu)
+    if winograd.takes(len(x), window, weight.shape, groups, x.dtype):
+        return winograd.forward(x, weight, window, bias, relu)
+    y = np.empty((len(x), window.P, window.Q, k), x.dtype)
+    weight, groups = dense_groups(weight, groups)
+    filters = np.ascontiguousarray(weight.reshape(groups, k // groups, -1).transpose(0, 2, 1))
+    _correlate(y, x, filters, window, bias, relu)
     return y
 
 
 def backward(
     dz: np.ndarray, x: np.ndarray, weight: np.ndarray, window: Window, groups: int, needs: tuple[bool, bool]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The fast body of ``conv2d_backward``."""
-    n, _, _, c = x.shape
-    k = weight.shape[0]
-    dx = np.empty_like(x) if needs[0] else None
-    blocks = _blocks(n, window, c // groups, x.dtype)
-    # Each lane owns every lanes-th block and one partial dweight, which they add to in order.
-    lanes = max(1, min(len(blocks), 8, (1 << 24) // max(1, weight.nbytes)))
-    partial = np.zeros((lanes, *weight.shape), x.dtype) if needs[1] else None
-
-    def task(lane: int) -> None:
-        for images in blocks[lane::lanes]:
-            rows = dz[images].reshape(-1, k)
-            for g in range(groups):
-                kc = slice(g * k // groups, (g + 1) * k // groups)
-                if partial is not None:
-                    left = _unroll(x[images], window, groups, g)
-                    product = threads.scratch.array("dweight", (k // groups, left.shape[1]), x.dtype)
-                    np.matmul(rows[:, kc].T, left, out=product)
-                    partial[lane, kc] += product.reshape(k // groups, *weight.shape[1:])
-                if dx is not None:
-                    _data_gradient(dx[images], rows[:, kc], _group(weight, groups, g), window, groups, g)
-
-    threads.run(task, range(lanes))
-    return dx, None if partial is None else partial.sum(axis=0)
+    """The fast body of ``conv2d_backward``: the gradients of x and weight."""
+    dx = _data_gradient(dz, x, weight, window, groups) if needs[0] else None
+    if not needs[1]:
+        return dx, None
+    if depthwise.takes(weight.shape, groups):
+        return dx, depthwise.weight_gradient(dz, x, weight.shape, window)
+    if winograd.takes(len(x), window, weight.shape, groups, x.dtype):
+        return dx, winograd.weight_gradient(dz, x, window)
+    dense, dense_count = dense_groups(weight, groups)
+    compute = _large_weight_gradient if dense.nbytes > _LARGE_FILTERS else _weight_gradient
+    dweight = compute(dz, x, dense.shape, window, dense_count)
+    return dx, sparse_groups(dweight, dense_count, groups)
 
 
-def _blocks(n: int, window: Window, depth: int, dtype: Any) -> list[slice]:
-    """Cut the batch into runs of images whose unrolled matrix is about _BLOCK_BYTES."""
-    image = window.P * window.Q * window.R * window.S * depth * np.dtype(dtype).itemsize
-    return threads.spans(n, -(-n * image // _BLOCK_BYTES) if n else 0)
+# -- groups of few channels -----------------------------------------------------------------------
 
 
-def _group(weight: np.ndarray, groups: int, g: int) -> np.ndarray:
-    k = weight.shape[0] // groups
-    return weight[g * k : (g + 1) * k]
+def _merged(groups: int, channels: int) -> int:
+    """How many groups are multiplied at a time: the smallest divisor that gives the product enough channels."""
+    return next((m for m in range(1, groups) if groups % m == 0 and m * channels >= _DENSE_CHANNELS), groups)
+
+
+def dense_groups(weight: np.ndarray, groups: int) -> tuple[np.ndarray, int]:
+    """The same convolution with fewer groups: several at a time, with zeros where they do not see each other.
+
+    A matrix product of a few channels takes as long as one of 16.
+    """
+    k, r, s, depth = weight.shape
+    m = _merged(groups, depth)
+    if m == 1:
+        return weight, groups
+    dense = np.zeros((groups // m, m, k // groups, r, s, m, depth), weight.dtype)
+    own = np.arange(m)
+    dense[:, own, ..., own, :] = weight.reshape(groups // m, m, k // groups, r, s, depth).swapaxes(0, 1)
+    return dense.reshape(k, r, s, m * depth), groups // m
+
+
+def sparse_groups(dense: np.ndarray, dense_count: int, groups: int) -> np.ndarray:
+    """What of an array like the dense filters belongs to the true groups."""
+    k, r, s, depth = dense.shape
+    m = groups // dense_count
+    if m == 1:
+        return dense
+    own = np.arange(m)
+    blocks = dense.reshape(dense_count, m, k // groups, r, s, m, depth // m)[:, own, ..., own, :]
+    return np.ascontiguousarray(blocks.swapaxes(0, 1)).reshape(k, r, s, depth // m)
+
+
+# -- the two ways ---------------------------------------------------------------------------------
+
+
+def _correlate(
+    y: np.ndarray, x: np.ndarray, filters: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
+) -> None:
+    """y = act(x correlated with filters + bias); filters (groups, R*S*C, K), both of one group."""
+    groups, length, k = filters.shape
+    c = x.shape[3] // groups
+    as_rows = window.R == window.S == 1 and window.stride == (1, 1) and not _has_border(window) and groups == 1
+    large = not as_rows and (filters[0].nbytes > _LARGE_FILTERS or window.dilation[0] > 1)
+
+    def task(part: Task) -> None:
+        images, rows = part
+        out = y[images, rows]
+        for g in range(groups):
+            channels, target = slice(g * c, (g + 1) * c), out[..., g * k : (g + 1) * k]
+            if as_rows:
+                np.matmul(x[images, rows], filters[0], out=target)
+            elif large:
+                matrix = _unroll(x[images, ..., channels], window, rows).reshape(-1, length)
+                if groups == 1 and out.flags.c_contiguous:
+                    np.matmul(matrix, filters[0], out=out.reshape(-1, k))
+                else:
+                    target[...] = (matrix @ filters[g]).reshape(target.shape)
+            else:
+                np.matmul(_windows(_lower(x[images, ..., channels], window, rows), window), filters[g], out=target)
+        if bias is not None:
+            out += bias
+        if relu:
+            np.maximum(out, y.dtype.type(0), out=out)
+
+    threads.run(task, _tasks(len(x), window, length * x.itemsize, large=large))
+
+
+def _tasks(n: int, window: Window, window_bytes: int, *, large: bool) -> list[Task]:
+    # Unrolled, a row of outputs has all of its windows; lowered, only what the rows before it do not have.
+    row = window.Q * (window_bytes if large else window_bytes // window.R * min(window.R, window.stride[0]))
+    return tasks(n, window.P, row, max(1, n * window.P * window.Q // _LEAST_ROWS) if large else None)
 
 
 def _has_border(window: Window) -> bool:
     return any(window.padding) or any(window.after)
 
 
-def _padded(x: np.ndarray, window: Window, name: str) -> np.ndarray:
-    """x with its border of zeros, in this thread's scratch memory; x itself if there is none."""
-    (ph, pw), (eh, ew), (n, h, w, c) = window.padding, window.after, x.shape
-    if ph == pw == eh == ew == 0:
-        return x
-    padded = threads.scratch.array(name, (n, ph + h + eh, pw + w + ew, c), x.dtype)
-    padded[:, :ph] = 0
-    padded[:, ph + h :] = 0
-    padded[:, ph : ph + h, :pw] = 0
-    padded[:, ph : ph + h, pw + w :] = 0
-    padded[:, ph : ph + h, pw : pw + w] = x
-    return padded
-
-
-def _windows(padded: np.ndarray, window: Window, channels: slice) -> np.ndarray:
-    """View (n, P, Q, R, S, c) of a padded image: the element under each filter element."""
+def _strips(x: np.ndarray, window: Window, rows: slice) -> tuple[np.ndarray, int]:
+    """The padded images' rows that some output rows need, and how many."""
     (sh, sw), (dh, dw) = window.stride, window.dilation
-    n0, h0, w0, c0 = padded.strides
-    shape = (len(padded), window.P, window.Q, window.R, window.S, channels.stop - channels.start)
-    return as_strided(padded[..., channels.start :], shape, (n0, h0 * sh, w0 * sw, h0 * dh, w0 * dw, c0))
+    count = (rows.stop - rows.start - 1) * sh + (window.R - 1) * dh + 1
+    width = (window.Q - 1) * sw + (window.S - 1) * dw + 1
+    return padded_rows(x, rows.start * sh - window.padding[0], -window.padding[1], count, width), count
 
 
-def _unroll(x: np.ndarray, window: Window, groups: int, g: int) -> np.ndarray:
-    """The im2col matrix (n*P*Q, R*S*c) of some images, in scratch memory (or a view where it is x itself)."""
-    n, _, _, c = x.shape
-    depth = c // groups
-    channels = slice(g * depth, (g + 1) * depth)
-    rows, columns = n * window.P * window.Q, window.R * window.S * depth
-    if window.R == window.S == 1 and window.stride == (1, 1) and not _has_border(window) and groups == 1:
-        return x.reshape(rows, columns)
-    windows = _windows(_padded(x, window, "padded"), window, channels)
-    if groups == 1 and window.dilation[1] == 1:
-        run = window.S * depth  # neighbours in a filter row are neighbours in memory
+def _lower(x: np.ndarray, window: Window, rows: slice) -> np.ndarray:
+    """The lowered rows (n, Q, H', S, C) of some images, in scratch memory; no dilation of rows."""
+    padded, count = _strips(x, window, rows)
+    n, c = len(x), x.shape[3]
+    s0, s1, s2, s3 = padded.strides
+    lowered = threads.scratch.array("copies", (n, window.Q, count, window.S, c), x.dtype)
+    columns = s2 * window.stride[1]
+    if window.dilation[1] == 1 and s2 == c * s3:  # one run of S * C numbers: the copy's inner loop is as long as can be
+        shape = (*lowered.shape[:3], window.S * c)
+        np.copyto(lowered.reshape(shape), as_strided(padded, shape, (s0, columns, s1, s3)))
     else:
-        run = depth
-    if run >= _LEAST_RUN:
-        matrix = threads.scratch.array("unrolled", windows.shape, x.dtype)
-        if run > depth:
-            # One run of S*c instead of S runs of c: NumPy's inner loop gets its longest stretch.
-            shape, strides = (*windows.shape[:4], run), (*windows.strides[:4], x.itemsize)
-            np.copyto(matrix.reshape(shape), as_strided(windows, shape, strides))
-        else:
-            np.copyto(matrix, windows)
-        return matrix.reshape(rows, columns)
-    # Few channels: unroll filter elements first, so that the inner loop runs along image rows; the
-    # product takes the transposed matrix as it is.
-    matrix = threads.scratch.array("unrolled", (window.R, window.S, depth, n, window.P, window.Q), x.dtype)
-    np.copyto(matrix, windows.transpose(3, 4, 5, 0, 1, 2))
-    return matrix.reshape(columns, rows).T
+        np.copyto(lowered, as_strided(padded, lowered.shape, (s0, columns, s1, s2 * window.dilation[1], s3)))
+    return lowered
 
 
-def _data_gradient(dx: np.ndarray, dz: np.ndarray, weight: np.ndarray, window: Window, groups: int, g: int) -> None:
-    """dx of some images for one group: spread each output's gradient over the inputs it was made of."""
-    n, h, w, c = dx.shape
-    k, r_count, s_count, depth = weight.shape
-    channels = slice(g * depth, (g + 1) * depth)
-    if window.stride == (1, 1) and groups == 1:
-        if r_count == s_count == 1 and not _has_border(window):
-            np.matmul(dz, weight.reshape(k, depth), out=dx.reshape(-1, c))
-            return
-        if k <= 4 * c:
-            _data_gradient_as_forward(dx, dz, weight, window)
-            return
-    (ph, pw), (eh, ew), (sh, sw), (dh, dw) = window.padding, window.after, window.stride, window.dilation
-    taps = threads.scratch.array("taps", (len(dz), r_count * s_count * depth), dx.dtype)
-    np.matmul(dz, weight.reshape(k, -1), out=taps)
-    taps = taps.reshape(n, window.P, window.Q, r_count, s_count, depth)
-    padded = threads.scratch.array("dpadded", (n, ph + h + eh, pw + w + ew, depth), dx.dtype)
-    padded[...] = 0
-    for r in range(r_count):
-        rows = slice(r * dh, r * dh + (window.P - 1) * sh + 1, sh)
-        for s in range(s_count):
-            padded[:, rows, s * dw : s * dw + (window.Q - 1) * sw + 1 : sw] += taps[:, :, :, r, s]
-    dx[..., channels] = padded[:, ph : ph + h, pw : pw + w]
+def _windows(lowered: np.ndarray, window: Window) -> np.ndarray:
+    """The overlapping matrices (n, P', Q, R*S*C) in lowered rows."""
+    n, q, count, s, c = lowered.shape
+    p = (count - window.R) // window.stride[0] + 1
+    s0, s1, s2, _, s4 = lowered.strides
+    return as_strided(lowered, (n, p, q, window.R * s * c), (s0, s2 * window.stride[0], s1, s4))
 
 
-def _data_gradient_as_forward(dx: np.ndarray, dz: np.ndarray, weight: np.ndarray, window: Window) -> None:
-    """Stride 1: dx is dz, padded, convolved with the filter turned by 180 degrees.
+def _unroll(x: np.ndarray, window: Window, rows: slice, out: np.ndarray | None = None) -> np.ndarray:
+    """The windows (n, P', Q, R, S, C) of some images, copied into ``out`` or scratch memory."""
+    padded, _ = _strips(x, window, rows)
+    n, c = len(x), x.shape[3]
+    if out is None:
+        shape = (n, rows.stop - rows.start, window.Q, window.R, window.S, c)
+        out = threads.scratch.array("copies", shape, x.dtype)
+    s0, s1, s2, s3 = padded.strides
+    (sh, sw), (dh, dw) = window.stride, window.dilation
+    if dw == 1 and s2 == c * s3:
+        runs = out.reshape(*out.shape[:4], window.S * c)
+        np.copyto(runs, as_strided(padded, runs.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s3)))
+    else:
+        np.copyto(out, as_strided(padded, out.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s2 * dw, s3)))
+    return out
 
-    Copies long runs of K channels instead of adding short ones of C; pays until K is a few times C.
-    """
-    n, c = dx.shape[0], dx.shape[3]
-    k, r, s, _ = weight.shape
-    reach = window.dilation[0] * (r - 1), window.dilation[1] * (s - 1)
+
+# -- gradients ------------------------------------------------------------------------------------
+
+
+def _weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], window: Window, groups: int) -> np.ndarray:
+    """dweight of filters that fit into a core's cache."""
+    k, c = shape[0] // groups, shape[3]
+    length = window.R * window.S * c
+    large = window.dilation[0] > 1
+    parts = _tasks(len(x), window, length * x.itemsize, large=large)
+    lanes = max(1, min(len(parts), LEAST_TASKS))
+    # Each lane owns every lanes-th task and one partial dweight, to which it adds in order.
+    partial = np.zeros((lanes, groups, k, length), x.dtype)
+    together = max(1, _SUMS_BYTES // max(1, k * length * x.itemsize))
+
+    def task(lane: int) -> None:
+        for images, rows in parts[lane::lanes]:
+            for g in range(groups):
+                image, gradient = x[images, ..., g * c : (g + 1) * c], dz[images, rows, :, g * k : (g + 1) * k]
+                if large:
+                    windows = _unroll(image, window, rows).reshape(1, -1, length)
+                    turned = np.ascontiguousarray(gradient).reshape(1, -1, k)
+                else:
+                    # For each output row the windows of all images: rows of one matrix, a fixed distance apart.
+                    lowered = _lower(image, window, rows)
+                    n, p, q, _ = gradient.shape
+                    _, s1, s2, _, s4 = lowered.strides
+                    strides = (s2 * window.stride[0], s1, s4)
+                    windows = as_strided(lowered, (p, n * q, length), strides)
+                    turned = threads.scratch.array("turned", (p, n, q, k), x.dtype)
+                    np.copyto(turned, gradient.transpose(1, 0, 2, 3))
+                    turned = turned.reshape(p, n * q, k)
+                for p in range(0, len(windows), together):
+                    left = turned[p : p + together].transpose(0, 2, 1)
+                    products = threads.scratch.array("products", (len(left), k, length), x.dtype)
+                    np.matmul(left, windows[p : p + together], out=products)
+                    partial[lane, g] += products[0] if len(left) == 1 else products.sum(axis=0)
+
+    threads.run(task, range(lanes))
+    return partial.sum(axis=0).reshape(shape)
+
+
+def _large_weight_gradient(
+    dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], window: Window, groups: int
+) -> np.ndarray:
+    """dweight of filters too large to have partial sums of: threads unroll a batch, then share out the product."""
+    k, c = shape[0] // groups, shape[3]
+    length = window.R * window.S * c
+    image_bytes = max(1, window.P * window.Q * length * x.itemsize)
+    everything = slice(0, window.P)
+    dweight = np.zeros((groups, k, length), x.dtype)
+    columns = threads.spans(length, max(LEAST_TASKS, length // 512))
+    for images in threads.spans(len(x), -(-len(x) * image_bytes // _WHOLE_BYTES)):
+        count = images.stop - images.start
+        for g in range(groups):
+            image = x[images, ..., g * c : (g + 1) * c]
+            gradient = np.ascontiguousarray(dz[images, ..., g * k : (g + 1) * k]).reshape(-1, k)
+            unrolled = threads.scratch.array(
+                "unrolled batch", (count, window.P, window.Q, window.R, window.S, c), x.dtype
+            )
+
+            def unroll(i: int, image: np.ndarray = image, unrolled: np.ndarray = unrolled) -> None:
+                _unroll(image[i : i + 1], window, everything, unrolled[i : i + 1])
+
+            def multiply(
+                part: slice, g: int = g, gradient: np.ndarray = gradient, unrolled: np.ndarray = unrolled
+            ) -> None:
+                product = threads.scratch.array("products", (k, part.stop - part.start), x.dtype)
+                np.matmul(gradient.T, unrolled.reshape(-1, length)[:, part], out=product)
+                dweight[g, :, part] += product
+
+            threads.run(unroll, range(count))
+            threads.run(multiply, columns)
+    return dweight.reshape(shape)
+
+
+def _data_gradient(dz: np.ndarray, x: np.ndarray, weight: np.ndarray, window: Window, groups: int) -> np.ndarray:
+    """dx: for stride 1 a convolution of dz with the filters turned by 180 degrees, else each output's spread."""
+    if window.stride != (1, 1):
+        if depthwise.takes(weight.shape, groups):
+            return depthwise.data_gradient(dz, x.shape, weight, window)
+        return _spread(dz, x.shape, *dense_groups(weight, groups), window)
+    reach = window.dilation[0] * (window.R - 1), window.dilation[1] * (window.S - 1)
     before, after = (tuple(e - p for e, p in zip(reach, pads, strict=True)) for pads in (window.padding, window.after))
     # Negative: padded beyond what the filter reaches; those outputs see only zeros.
     trim = [
         slice(max(0, -b), length - max(0, -a)) for b, a, length in zip(before, after, (window.P, window.Q), strict=True)
     ]
-    image = dz.reshape(n, window.P, window.Q, k)[:, trim[0], trim[1]]
+    image = dz[:, trim[0], trim[1]]
     pads, ends = ((max(0, both[0]), max(0, both[1])) for both in (before, after))
-    back = Window(image.shape[1], image.shape[2], r, s, (1, 1), pads, window.dilation, False, ends)
-    turned = weight[:, ::-1, ::-1].transpose(1, 2, 0, 3).reshape(-1, c)
-    np.matmul(_unroll(np.ascontiguousarray(image), back, 1, 0), turned, out=dx.reshape(-1, c))
+    back = Window(image.shape[1], image.shape[2], window.R, window.S, (1, 1), pads, window.dilation, False, ends)
+    k, r, s, c = weight.shape
+    # (groups, K, R, S, C) to (groups, C, R, S, K), and the other way round in R and S.
+    turned = weight.reshape(groups, k // groups, r, s, c)[:, :, ::-1, ::-1].transpose(0, 4, 2, 3, 1)
+    return forward(
+        image, np.ascontiguousarray(turned).reshape(groups * c, r, s, k // groups), back, groups, None, False
+    )
+
+
+def _spread(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, groups: int, window: Window) -> np.ndarray:
+    """dx for any stride: the gradient of each output, times the filters, added to the inputs it was made of."""
+    dx = np.empty(shape, dz.dtype)
+    h, w = shape[1:3]
+    k, depth = weight.shape[0] // groups, weight.shape[3]
+    (ph, pw), (eh, ew), (sh, sw), (dh, dw) = window.padding, window.after, window.stride, window.dilation
+    window_bytes = window.R * window.S * depth * dz.itemsize
+
+    def task(images: slice) -> None:
+        for g in range(groups):
+            rows = dz[images, ..., g * k : (g + 1) * k].reshape(-1, k)
+            n = images.stop - images.start
+            taps = threads.scratch.array("copies", (len(rows), window.R * window.S * depth), dz.dtype)
+            np.matmul(rows, weight[g * k : (g + 1) * k].reshape(k, -1), out=taps)
+            taps = taps.reshape(n, window.P, window.Q, window.R, window.S, depth)
+            padded = threads.scratch.array("padded", (n, ph + h + eh, pw + w + ew, depth), dz.dtype)
+            padded[...] = 0
+            for r in range(window.R):
+                down = slice(r * dh, r * dh + (window.P - 1) * sh + 1, sh)
+                for s in range(window.S):
+                    padded[:, down, s * dw : s * dw + (window.Q - 1) * sw + 1 : sw] += taps[:, :, :, r, s]
+            dx[images, ..., g * depth : (g + 1) * depth] = padded[:, ph : ph + h, pw : pw + w]
+
+    image_bytes = window.P * window.Q * window_bytes
+    threads.run(task, threads.spans(len(dx), -(-len(dx) * image_bytes // BLOCK_BYTES)))
+    return dx

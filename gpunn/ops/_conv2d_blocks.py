@@ -1,0 +1,50 @@
+"""How the CPU's convolutions cut up a batch, and the padded images they start from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunn import threads
+
+BLOCK_BYTES = 1 << 20  # of a task's copies: they stay in the second-level cache of today's cores (1 MB and more)
+_LEAST_BYTES = 1 << 17  # ... of small convolutions, so that there are tasks for a few threads
+LEAST_TASKS = 8
+
+Task = tuple[slice, slice]  # images, output rows
+
+
+def tasks(n: int, rows: int, row_bytes: int, most: int | None = None) -> list[Task]:
+    """Cut ``n`` images of ``rows`` output rows into tasks of about ``BLOCK_BYTES``, at ``row_bytes`` a row.
+
+    By shape alone, never by the number of threads. ``most`` limits how many there are.
+    """
+    total = n * rows * row_bytes
+    if not total:
+        return [(slice(0, n), slice(0, rows))] if n * rows else []
+    parts = max(-(-total // BLOCK_BYTES), min(LEAST_TASKS, total // _LEAST_BYTES), 1)
+    if most is not None:
+        parts = max(1, min(parts, most))
+    if parts <= n:
+        return [(images, slice(0, rows)) for images in threads.spans(n, parts)]
+    return [(slice(i, i + 1), part) for i in range(n) for part in threads.spans(rows, -(-parts // n))]
+
+
+def padded_rows(x: np.ndarray, top: int, left: int, count: int, width: int) -> np.ndarray:
+    """``count`` rows of ``width`` columns of some images, from (top, left) on, with zeros where there is no image.
+
+    In this thread's scratch memory, or a view of x where no zeros are needed.
+    """
+    n, h, w, c = x.shape
+    if top >= 0 and left >= 0 and top + count <= h and left + width <= w:
+        return x[:, top : top + count, left : left + width]
+    above = min(count, max(0, -top))
+    below = max(above, min(count, h - top))
+    before = min(width, max(0, -left))
+    after = max(before, min(width, w - left))
+    padded = threads.scratch.array("padded", (n, count, width, c), x.dtype)
+    padded[:, :above] = 0
+    padded[:, below:] = 0
+    padded[:, above:below, :before] = 0
+    padded[:, above:below, after:] = 0
+    padded[:, above:below, before:after] = x[:, top + above : top + below, left + before : left + after]
+    return padded
