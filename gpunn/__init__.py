@@ -44,7 +44,7 @@ from gpunn.threads import get_num_threads, set_num_threads
 if TYPE_CHECKING:
     from gpunn import autograd, cuda, data, models, nn, optim, train
     from gpunn._function import Function
-    from gpunn.ops._conv2d_winograd import is_winograd_enabled, set_winograd_enabled
+    from gpunn.ops._winograd import is_winograd_enabled, set_winograd_enabled
     from gpunn.ops.arithmetic import add, clone, div, floor_divide, mul, neg, remainder, sub
     from gpunn.ops.cat import cat, concat, concatenate, stack
     from gpunn.ops.clamp import clamp, clip
@@ -158,7 +158,7 @@ _LAZY = {
     "index_select": "gpunn.ops.indexing",
     "isfinite": "gpunn.ops.compare",
     "isinf": "gpunn.ops.compare",
-    "is_winograd_enabled": "gpunn.ops._conv2d_winograd",
+    "is_winograd_enabled": "gpunn.ops._winograd",
     "isnan": "gpunn.ops.compare",
     "log": "gpunn.ops.unary",
     "log1p": "gpunn.ops.unary",
@@ -188,7 +188,7 @@ _LAZY = {
     "round": "gpunn.ops.unary",
     "rsqrt": "gpunn.ops.unary",
     "select": "gpunn.ops.indexing",
-    "set_winograd_enabled": "gpunn.ops._conv2d_winograd",
+    "set_winograd_enabled": "gpunn.ops._winograd",
     "sign": "gpunn.ops.unary",
     "sin": "gpunn.ops.unary",
     "split": "gpunn.ops.split",

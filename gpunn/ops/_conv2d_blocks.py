@@ -7,8 +7,8 @@ import numpy as np
 from gpunn import threads
 
 BLOCK_BYTES = 1 << 20  # of a task's copies: they stay in the second-level cache of today's cores (1 MB and more)
-_LEAST_BYTES = 1 << 17  # ... of small convolutions, so that there are tasks for a few threads
-LEAST_TASKS = 8
+_LEAST_BYTES = 1 << 18  # of a convolution that is worth a second task: each holds the GIL for some 30 µs
+LANES = 8  # partial sums of a gradient, each of which some tasks add to in order
 
 Task = tuple[slice, slice]  # images, output rows
 
@@ -21,7 +21,7 @@ def tasks(n: int, rows: int, row_bytes: int, most: int | None = None) -> list[Ta
     total = n * rows * row_bytes
     if not total:
         return [(slice(0, n), slice(0, rows))] if n * rows else []
-    parts = max(-(-total // BLOCK_BYTES), min(LEAST_TASKS, total // _LEAST_BYTES), 1)
+    parts = 1 if total < _LEAST_BYTES else 2 * -(-total // (2 * BLOCK_BYTES))  # even: fair to two threads
     if most is not None:
         parts = max(1, min(parts, most))
     if parts <= n:

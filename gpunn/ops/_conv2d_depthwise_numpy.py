@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gpunn import threads
-from gpunn.ops._conv2d_blocks import LEAST_TASKS, Task, padded_rows, tasks
+from gpunn.ops._conv2d_blocks import LANES, Task, padded_rows, tasks
 from gpunn.ops.geometry import Window
 
 
@@ -43,7 +43,7 @@ def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray 
 def weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], window: Window) -> np.ndarray:
     """dweight (C, R, S, 1)."""
     parts, c = _tasks(x, window), x.shape[3]
-    lanes = max(1, min(len(parts), LEAST_TASKS))
+    lanes = max(1, min(len(parts), LANES))
     # Each lane owns every lanes-th task and one partial gradient, to which it adds in order.
     partial = np.zeros((lanes, window.R, window.S, c), x.dtype)
     ones = np.ones((1, window.P * window.Q), x.dtype)

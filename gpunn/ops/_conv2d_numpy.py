@@ -2,6 +2,7 @@
 
 - Depthwise: taps added up without a matrix product (``_conv2d_depthwise_numpy.py``).
 - 3 x 3 with many channels: Winograd's product of transformed tiles (``_conv2d_winograd.py``).
+- 5 columns wide: the same along the rows only (``_conv2d_winograd_rows.py``).
 - Everything whose filters fit into a core's cache: *lowered* rows, below.
 - Large filters, and rows that are dilated: the *unrolled* image, one matrix product for hundreds of rows at once.
 
@@ -23,10 +24,12 @@ from numpy.lib.stride_tricks import as_strided
 from gpunn import threads
 from gpunn.ops import _conv2d_depthwise_numpy as depthwise
 from gpunn.ops import _conv2d_winograd as winograd
-from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LEAST_TASKS, Task, padded_rows, tasks
+from gpunn.ops import _conv2d_winograd_rows as winograd_rows
+from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Task, padded_rows, tasks
 from gpunn.ops.geometry import Window
 
-_LARGE_FILTERS = 1 << 20  # bytes: with more, a product of few rows spends its time fetching filters
+_LARGE_FILTERS = 1 << 18  # bytes: with more, a product of few rows spends its time fetching filters
+_HUGE_FILTERS = 1 << 20  # bytes: too large to have partial sums of
 _LEAST_ROWS = 256  # of a product with large filters
 _WHOLE_BYTES = 1 << 24  # of an unrolled batch that all threads share
 _SUMS_BYTES = 1 << 18  # of products that are made together and then added up
@@ -42,6 +45,8 @@ def forward(
         return depthwise.forward(x, weight, window, bias, relu)
     if winograd.takes(len(x), window, weight.shape, groups, x.dtype):
         return winograd.forward(x, weight, window, bias, relu)
+    if winograd_rows.takes(len(x), window, weight.shape, groups, x.dtype):
+        return winograd_rows.forward(x, weight, window, bias, relu)
     y = np.empty((len(x), window.P, window.Q, k), x.dtype)
     weight, groups = dense_groups(weight, groups)
     filters = np.ascontiguousarray(weight.reshape(groups, k // groups, -1).transpose(0, 2, 1))
@@ -58,10 +63,12 @@ def backward(
         return dx, None
     if depthwise.takes(weight.shape, groups):
         return dx, depthwise.weight_gradient(dz, x, weight.shape, window)
-    if winograd.takes(len(x), window, weight.shape, groups, x.dtype):
+    if winograd.takes(len(x), window, weight.shape, groups, x.dtype, gradient=True):
         return dx, winograd.weight_gradient(dz, x, window)
+    if winograd_rows.takes(len(x), window, weight.shape, groups, x.dtype, gradient=True):
+        return dx, winograd_rows.weight_gradient(dz, x, weight.shape, window)
     dense, dense_count = dense_groups(weight, groups)
-    compute = _large_weight_gradient if dense.nbytes > _LARGE_FILTERS else _weight_gradient
+    compute = _large_weight_gradient if dense.nbytes > _HUGE_FILTERS else _weight_gradient
     dweight = compute(dz, x, dense.shape, window, dense_count)
     return dx, sparse_groups(dweight, dense_count, groups)
 
@@ -109,7 +116,7 @@ def _correlate(
     """y = act(x correlated with filters + bias); filters (groups, R*S*C, K), both of one group."""
     groups, length, k = filters.shape
     c = x.shape[3] // groups
-    as_rows = window.R == window.S == 1 and window.stride == (1, 1) and not _has_border(window) and groups == 1
+    as_rows = groups == 1 and _is_plain_product(window)
     large = not as_rows and (filters[0].nbytes > _LARGE_FILTERS or window.dilation[0] > 1)
 
     def task(part: Task) -> None:
@@ -118,7 +125,7 @@ def _correlate(
         for g in range(groups):
             channels, target = slice(g * c, (g + 1) * c), out[..., g * k : (g + 1) * k]
             if as_rows:
-                np.matmul(x[images, rows], filters[0], out=target)
+                np.matmul(x[images, rows].reshape(-1, c), filters[0], out=target.reshape(-1, k))
             elif large:
                 matrix = _unroll(x[images, ..., channels], window, rows).reshape(-1, length)
                 if groups == 1 and out.flags.c_contiguous:
@@ -141,8 +148,9 @@ def _tasks(n: int, window: Window, window_bytes: int, *, large: bool) -> list[Ta
     return tasks(n, window.P, row, max(1, n * window.P * window.Q // _LEAST_ROWS) if large else None)
 
 
-def _has_border(window: Window) -> bool:
-    return any(window.padding) or any(window.after)
+def _is_plain_product(window: Window) -> bool:
+    """Whether the pixels themselves are the windows: 1 x 1, stride 1, no border."""
+    return window.R == window.S == 1 and window.stride == (1, 1) and not any((*window.padding, *window.after))
 
 
 def _strips(x: np.ndarray, window: Window, rows: slice) -> tuple[np.ndarray, int]:
@@ -200,9 +208,10 @@ def _weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], wind
     """dweight of filters that fit into a core's cache."""
     k, c = shape[0] // groups, shape[3]
     length = window.R * window.S * c
-    large = window.dilation[0] > 1
+    as_rows = groups == 1 and _is_plain_product(window)
+    large = as_rows or k * length * x.itemsize > _LARGE_FILTERS or window.dilation[0] > 1
     parts = _tasks(len(x), window, length * x.itemsize, large=large)
-    lanes = max(1, min(len(parts), LEAST_TASKS))
+    lanes = max(1, min(len(parts), LANES))
     # Each lane owns every lanes-th task and one partial dweight, to which it adds in order.
     partial = np.zeros((lanes, groups, k, length), x.dtype)
     together = max(1, _SUMS_BYTES // max(1, k * length * x.itemsize))
@@ -212,7 +221,8 @@ def _weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], wind
             for g in range(groups):
                 image, gradient = x[images, ..., g * c : (g + 1) * c], dz[images, rows, :, g * k : (g + 1) * k]
                 if large:
-                    windows = _unroll(image, window, rows).reshape(1, -1, length)
+                    matrix = image[:, rows] if as_rows else _unroll(image, window, rows)
+                    windows = matrix.reshape(1, -1, length)
                     turned = np.ascontiguousarray(gradient).reshape(1, -1, k)
                 else:
                     # For each output row the windows of all images: rows of one matrix, a fixed distance apart.
@@ -243,7 +253,7 @@ def _large_weight_gradient(
     image_bytes = max(1, window.P * window.Q * length * x.itemsize)
     everything = slice(0, window.P)
     dweight = np.zeros((groups, k, length), x.dtype)
-    columns = threads.spans(length, max(LEAST_TASKS, length // 512))
+    columns = threads.spans(length, max(LANES, length // 512))
     for images in threads.spans(len(x), -(-len(x) * image_bytes // _WHOLE_BYTES)):
         count = images.stop - images.start
         for g in range(groups):

@@ -17,66 +17,32 @@ Source: Lavin and Gray 2015, arXiv:1509.09308; the choice of points: Barabasz et
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from gpunn import threads
-from gpunn.errors import UsageError
-from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LEAST_TASKS, Task, padded_rows, tasks
+from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Task, padded_rows, tasks
+from gpunn.ops._winograd import finish, flat, is_winograd_enabled, stack, transforms
 from gpunn.ops.geometry import Window
 
 _M, _T = 4, 6  # a tile's outputs and inputs, each way
 _POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # and infinity
-_LEAST_CHANNELS = 64  # below that the transforms cost more than they save
+# Fewer channels are faster along the rows only, or directly. The gradient of the filters has less to transform back.
+_LEAST_CHANNELS, _LEAST_GRADIENT_CHANNELS = 128, 32
 _LEAST_TILES = 64  # of a batch: fewer do not pay for transforming the filters
 _MOST_WASTE = 1.5  # outputs computed for each that is wanted
 _WHOLE_BYTES = 1 << 24  # of transformed tiles that all threads share
 _LARGE_FILTERS = 1 << 20  # bytes of transformed filters: more do not stay in a core's cache between products
 
-_LINE = 16  # floats of a line of the cache
 
-_enabled = True
-
-
-def set_winograd_enabled(mode: bool) -> None:
-    """Choose whether float32 convolutions on the CPU may use Winograd's algorithm where it is faster.
-
-    It is on to begin with, and is used for 3 x 3 filters with stride 1 and many channels. Its error relative to the
-    largest output is up to 6e-6, that of direct convolution up to 7e-7.
-
-    Parameters
-    ----------
-    mode : bool
-        For the whole process, from the next convolution on.
-
-    Raises
-    ------
-    UsageError
-        If mode is not a bool.
-
-    References
-    ----------
-    Lavin and Gray 2015, arXiv:1509.09308.
-    """
-    global _enabled
-    if not isinstance(mode, bool):
-        raise UsageError(f"set_winograd_enabled: expected True or False; got {mode!r}.")
-    _enabled = mode
-
-
-def is_winograd_enabled() -> bool:
-    """Whether convolutions on the CPU may use Winograd's algorithm; see :func:`set_winograd_enabled`."""
-    return _enabled
-
-
-def takes(n: int, window: Window, shape: tuple[int, ...], groups: int, dtype: Any) -> bool:
-    """Whether ``n`` images and filters (K, R, S, C) are convolved this way."""
-    if not (_enabled and dtype == np.float32 and groups == 1 and window.R == window.S == 3):
+def takes(n: int, window: Window, shape: tuple[int, ...], groups: int, dtype: Any, *, gradient: bool = False) -> bool:
+    """Whether ``n`` images and filters (K, R, S, C) are convolved this way, or get their gradient this way."""
+    if not (is_winograd_enabled() and dtype == np.float32 and groups == 1 and window.R == window.S == 3):
         return False
-    if window.stride != (1, 1) or window.dilation != (1, 1) or min(shape[0], shape[3]) < _LEAST_CHANNELS:
+    least = _LEAST_GRADIENT_CHANNELS if gradient else _LEAST_CHANNELS
+    if window.stride != (1, 1) or window.dilation != (1, 1) or min(shape[0], shape[3]) < least:
         return False
     down, across = _tiles(window)
     return n * down * across >= _LEAST_TILES and down * across * _M * _M <= _MOST_WASTE * window.P * window.Q
@@ -86,22 +52,9 @@ def _tiles(window: Window) -> tuple[int, int]:
     return -(-window.P // _M), -(-window.Q // _M)
 
 
-def _transforms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bt (6, 6), G (6, 3) and At (4, 6) for the points, by Lagrange interpolation (Toom and Cook)."""
-    points = np.array(_POINTS)
-    finite = len(points)
-    bt, g, at = np.zeros((_T, _T)), np.zeros((_T, 3)), np.zeros((_M, _T))
-    for i, point in enumerate(points):
-        others = np.delete(points, i)
-        bt[i, :finite] = np.poly(others)[::-1]
-        g[i] = point ** np.arange(3) / np.prod(point - others)
-        at[:, i] = point ** np.arange(_M)
-    bt[finite] = np.poly(points)[::-1]
-    g[finite, -1] = at[-1, finite] = 1
-    return bt, g, at
-
-
-_BT, _G, _AT = (np.kron(m, m).astype(np.float32) for m in _transforms())  # of whole tiles: (36, 36), (36, 9), (16, 36)
+_BT, _G, _AT = (
+    np.kron(m, m).astype(np.float32) for m in transforms(_POINTS, _M)
+)  # of whole tiles: (36, 36), (36, 9), (16, 36)
 
 
 def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool) -> np.ndarray:
@@ -122,7 +75,7 @@ def _tile_by_tile(
     def task(part: Task) -> None:
         images, rows = part
         tiles = _transformed(x[images], window, rows)
-        products = _stack("products", _T * _T, (tiles.shape[1], y.shape[3]), x.dtype)
+        products = stack("products", _T * _T, (tiles.shape[1], y.shape[3]), x.dtype)
         np.matmul(tiles, filters.transpose(0, 2, 1), out=products)
         _back(y[images, rows.start * _M : rows.stop * _M], products, window, bias, relu)
 
@@ -138,8 +91,8 @@ def _product_by_product(
     per_image, everything = down * across, slice(0, down)
     for images in _shares(len(x), per_image, c + k, x.itemsize):
         count = (images.stop - images.start) * per_image
-        tiles = _stack("all inputs", _T * _T, (count, c), x.dtype)
-        products = _stack("all outputs", _T * _T, (count, k), x.dtype)
+        tiles = stack("all inputs", _T * _T, (count, c), x.dtype)
+        products = stack("all outputs", _T * _T, (count, k), x.dtype)
 
         def transform(i: int, first: int = images.start, tiles: np.ndarray = tiles) -> None:
             _transformed(x[i : i + 1], window, everything, tiles[:, (i - first) * per_image :][:, :per_image])
@@ -168,7 +121,7 @@ def _transformed_filters(weight: np.ndarray) -> np.ndarray:
     def task(part: slice) -> None:
         np.matmul(_G, weight[part].reshape(-1, 9, c), out=filters[:, part].transpose(1, 0, 2))
 
-    threads.run(task, threads.spans(k, max(1, min(LEAST_TASKS, filters.nbytes // BLOCK_BYTES))))
+    threads.run(task, threads.spans(k, max(1, min(LANES, filters.nbytes // BLOCK_BYTES))))
     return filters
 
 
@@ -176,25 +129,16 @@ def _back(y: np.ndarray, products: np.ndarray, window: Window, bias: np.ndarray 
     """y = act(At z A + bias) for the products z (36, tiles, K) of some tiles."""
     (n, p, q, k), across = y.shape, _tiles(window)[1]
     height = products.shape[1] // (n * across)
-    outputs = _stack("outputs", _M * _M, (n, height, across, k), y.dtype)
-    np.matmul(_AT, _flat(products), out=_flat(outputs))
+    outputs = stack("outputs", _M * _M, (n, height, across, k), y.dtype)
+    np.matmul(_AT, flat(products), out=flat(outputs))
     outputs = _by_place(outputs, _M).transpose(2, 3, 0, 4, 1, 5)
     if (p, q) == (height * _M, across * _M):
         s0, s1, s2, s3 = y.strides
-        _finish(outputs, bias, relu, as_strided(y, outputs.shape, (s0, s1 * _M, s1, s2 * _M, s2, s3)))
+        finish(outputs, bias, relu, as_strided(y, outputs.shape, (s0, s1 * _M, s1, s2 * _M, s2, s3)))
     else:  # the last tiles reach beyond the image
         whole = threads.scratch.array("copies", outputs.shape, y.dtype)
         np.copyto(whole, outputs)
-        _finish(whole.reshape(n, height * _M, across * _M, k)[:, :p, :q], bias, relu, y)
-
-
-def _finish(z: np.ndarray, bias: np.ndarray | None, relu: bool, out: np.ndarray) -> None:
-    if bias is None:
-        np.copyto(out, z)
-    else:
-        np.add(z, bias, out=out)
-    if relu:
-        np.maximum(out, out.dtype.type(0), out=out)
+        finish(whole.reshape(n, height * _M, across * _M, k)[:, :p, :q], bias, relu, y)
 
 
 def _transformed(x: np.ndarray, window: Window, rows: slice, out: np.ndarray | None = None) -> np.ndarray:
@@ -202,11 +146,11 @@ def _transformed(x: np.ndarray, window: Window, rows: slice, out: np.ndarray | N
     n, c = len(x), x.shape[3]
     height, across = rows.stop - rows.start, _tiles(window)[1]
     padded = padded_rows(x, rows.start * _M - window.padding[0], -window.padding[1], height * _M + 2, across * _M + 2)
-    tiles = _stack("copies", _T * _T, (n, height, across, c), x.dtype)
+    tiles = stack("copies", _T * _T, (n, height, across, c), x.dtype)
     _gather(tiles, padded, _T)
     if out is None:
-        out = _stack("tiles", _T * _T, (n * height * across, c), x.dtype)
-    np.matmul(_BT, _flat(tiles), out=_flat(out))
+        out = stack("tiles", _T * _T, (n * height * across, c), x.dtype)
+    np.matmul(_BT, flat(tiles), out=flat(out))
     return out
 
 
@@ -224,7 +168,7 @@ def _sum_tile_by_tile(dz: np.ndarray, x: np.ndarray, window: Window) -> np.ndarr
     k, c = dz.shape[3], x.shape[3]
     down, across = _tiles(window)
     parts = tasks(len(x), down, across * _T * _T * (c + k) * x.itemsize // 2)
-    lanes = max(1, min(len(parts), LEAST_TASKS))
+    lanes = max(1, min(len(parts), LANES))
     # Each lane owns every lanes-th task and one partial sum, to which it adds in order.
     partial = np.zeros((lanes, _T * _T, k, c), x.dtype)
 
@@ -232,7 +176,7 @@ def _sum_tile_by_tile(dz: np.ndarray, x: np.ndarray, window: Window) -> np.ndarr
         product = threads.scratch.array("products", partial.shape[1:], x.dtype)
         for images, rows in parts[lane::lanes]:
             inputs = _transformed(x[images], window, rows)
-            gradients = _stack("gradients", _T * _T, (inputs.shape[1], k), x.dtype)
+            gradients = stack("gradients", _T * _T, (inputs.shape[1], k), x.dtype)
             _transformed_gradient(dz[images, rows.start * _M : rows.stop * _M], gradients)
             np.matmul(gradients.transpose(0, 2, 1), inputs, out=product)
             partial[lane] += product
@@ -249,8 +193,8 @@ def _sum_product_by_product(dz: np.ndarray, x: np.ndarray, window: Window) -> np
     total = np.zeros((_T * _T, k, c), x.dtype)
     for images in _shares(len(x), per_image, c + k, x.itemsize):
         count = (images.stop - images.start) * per_image
-        inputs = _stack("all inputs", _T * _T, (count, c), x.dtype)
-        gradients = _stack("all outputs", _T * _T, (count, k), x.dtype)
+        inputs = stack("all inputs", _T * _T, (count, c), x.dtype)
+        gradients = stack("all outputs", _T * _T, (count, k), x.dtype)
 
         def transform(
             i: int, first: int = images.start, inputs: np.ndarray = inputs, gradients: np.ndarray = gradients
@@ -273,9 +217,9 @@ def _transformed_gradient(dz: np.ndarray, out: np.ndarray) -> None:
     n, p, q, k = dz.shape
     down, across = -(-p // _M), -(-q // _M)
     padded = padded_rows(dz, 0, 0, down * _M, across * _M)
-    tiles = _stack("copies", _M * _M, (n, down, across, k), dz.dtype)
+    tiles = stack("copies", _M * _M, (n, down, across, k), dz.dtype)
     _gather(tiles, padded, _M)
-    np.matmul(_AT.T, _flat(tiles), out=_flat(out))
+    np.matmul(_AT.T, flat(tiles), out=flat(out))
 
 
 def _gather(tiles: np.ndarray, padded: np.ndarray, size: int) -> None:
@@ -285,22 +229,7 @@ def _gather(tiles: np.ndarray, padded: np.ndarray, size: int) -> None:
     np.copyto(target, as_strided(padded, target.shape, (s1, s2, s0, s1 * _M, s2 * _M, s3)))
 
 
-def _by_place(stack: np.ndarray, size: int) -> np.ndarray:
+def _by_place(stacked: np.ndarray, size: int) -> np.ndarray:
     """A stack (size^2, ...) as (size, size, ...), without copying."""
-    s0, *steps = stack.strides
-    return as_strided(stack, (size, size, *stack.shape[1:]), (size * s0, s0, *steps))
-
-
-def _stack(name: str, count: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Scratch memory for ``count`` arrays of one shape.
-
-    A line of the cache apart from being adjacent: at distances of a power of two they would push each other out.
-    """
-    size = math.prod(shape)
-    rows = threads.scratch.array(name, (count, size + _LINE), dtype)
-    return rows[:, :size].reshape(count, *shape)
-
-
-def _flat(stack: np.ndarray) -> np.ndarray:
-    """Every array of a stack as one row, without copying: each may be a part of a longer row."""
-    return as_strided(stack, (len(stack), math.prod(stack.shape[1:])), (stack.strides[0], stack.itemsize))
+    s0, *steps = stacked.strides
+    return as_strided(stacked, (size, size, *stacked.shape[1:]), (size * s0, s0, *steps))
