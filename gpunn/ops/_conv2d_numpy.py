@@ -134,18 +134,26 @@ def _correlate(
                     target[...] = (matrix @ filters[g]).reshape(target.shape)
             else:
                 np.matmul(_windows(_lower(x[images, ..., channels], window, rows), window), filters[g], out=target)
-        if bias is not None:
-            out += bias
+        if bias_row is not None:
+            lines = out.reshape(-1, len(bias_row))
+            lines += bias_row
         if relu:
             np.maximum(out, y.dtype.type(0), out=out)
 
-    threads.run(task, _tasks(len(x), window, length * x.itemsize, large=large))
+    # Along a row of outputs, so that NumPy's inner loop is longer than a few channels.
+    bias_row = None if bias is None else np.tile(bias, window.Q)
+    threads.run(task, _tasks(len(x), window, length * x.itemsize, y.shape[3] * y.itemsize, large=large))
 
 
-def _tasks(n: int, window: Window, window_bytes: int, *, large: bool) -> list[Task]:
+def _tasks(n: int, window: Window, window_bytes: int, output_bytes: int, *, large: bool) -> list[Task]:
     # Unrolled, a row of outputs has all of its windows; lowered, only what the rows before it do not have.
-    row = window.Q * (window_bytes if large else window_bytes // window.R * min(window.R, window.stride[0]))
-    return tasks(n, window.P, row, max(1, n * window.P * window.Q // _LEAST_ROWS) if large else None)
+    copies = window_bytes if large else window_bytes // window.R * min(window.R, window.stride[0])
+    return tasks(
+        n,
+        window.P,
+        window.Q * (copies + output_bytes),
+        max(1, n * window.P * window.Q // _LEAST_ROWS) if large else None,
+    )
 
 
 def _is_plain_product(window: Window) -> bool:
@@ -210,7 +218,7 @@ def _weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], wind
     length = window.R * window.S * c
     as_rows = groups == 1 and _is_plain_product(window)
     large = as_rows or k * length * x.itemsize > _LARGE_FILTERS or window.dilation[0] > 1
-    parts = _tasks(len(x), window, length * x.itemsize, large=large)
+    parts = _tasks(len(x), window, length * x.itemsize, k * x.itemsize, large=large)
     lanes = max(1, min(len(parts), LANES))
     # Each lane owns every lanes-th task and one partial dweight, to which it adds in order.
     partial = np.zeros((lanes, groups, k, length), x.dtype)

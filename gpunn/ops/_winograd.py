@@ -26,8 +26,8 @@ _enabled = True
 def set_winograd_enabled(mode: bool) -> None:
     """Choose whether float32 convolutions on the CPU may use Winograd's algorithm where it is faster.
 
-    It is on to begin with, and is used for 3 x 3 filters with stride 1 and many channels. Its error relative to the
-    largest output is up to 6e-6, that of direct convolution up to 7e-7.
+    It is on to begin with, and is used for filters of 3 or 5 columns with stride 1 and enough channels. Its error relative
+    to the largest output is up to 6e-6, that of direct convolution up to 7e-7.
 
     Parameters
     ----------
