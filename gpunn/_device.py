@@ -19,16 +19,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from gpunn.errors import DeviceError, KernelError, LabelError, RangeError, UsageError
+from gpunn.errors import DeviceError, GpunnError, KernelError, LabelError, RangeError, UsageError, where
 
 # Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
 _ERROR_WORDS = 4  # kind, layer id, element index, value
+# What CuPy and the systems' loaders say of a shared library that is not there.
+_NOT_LOADED = re.compile(r"failed to load|cannot open shared object|DLL load failed|Could not find module")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +72,17 @@ class Device:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Make this GPU CuPy's current one for the block; nothing to do on the CPU."""
+        """Make this GPU CuPy's current one for the block; nothing to do on the CPU.
+
+        Raises
+        ------
+        DeviceError
+            If a library that CuPy loads when it is first needed, such as cuBLAS, is missing.
+        """
         if self.ordinal is None:
             yield
         else:
-            with self.xp.cuda.Device(self.ordinal):
+            with self.xp.cuda.Device(self.ordinal), _missing_libraries(self.name):
                 yield
 
     def array(self, host: Any, dtype: Any = None) -> Any:
@@ -146,22 +155,34 @@ class Device:
         if kind == 0:
             return
         buffer.fill(0)
-        if kind == 2:  # a float32 by its bits
+        place = self._cache["places"][layer]
+        kept = "parameters were not changed from that step on, running statistics not since then"
+        if kind == 2:
+            number = np.int32(value).view(np.float32)  # which it was
             raise UsageError(
-                f"{self._cache['places'][layer]}: input: expected probabilities from 0 to 1; got "
-                f"{np.int32(value).view(np.float32)!s}; parameters and statistics were not changed from that step on. "
+                f"{place}: input: expected probabilities from 0 to 1; got {number!s}; {kept}. "
                 "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."
             )
         if kind == 3:
-            raise RangeError(
-                f"{self._cache['places'][layer]}: index {value} at position {index} is out of range; "
-                "parameters and statistics were not changed from that step on."
-            )
+            raise RangeError(f"{place}: index {value} at position {index} is out of range; {kept}.")
         raise LabelError(
-            f"{self._cache['places'][layer]}: label {value} at position {index} is not a class index; "
-            "parameters and statistics were not changed from that step on. Labels run from 0 to "
-            "classes - 1: check the dataset, or the width of the last layer."
+            f"{place}: label {value} at position {index} is not a class index; {kept}. "
+            "Labels run from 0 to classes - 1: check the dataset, or the width of the last layer."
         )
+
+
+@contextlib.contextmanager
+def _missing_libraries(name: str) -> Iterator[None]:
+    """Say how to get a CUDA library that the loader of shared libraries does not find."""
+    try:
+        yield
+    except (ImportError, OSError, RuntimeError) as error:
+        if isinstance(error, GpunnError) or not _NOT_LOADED.search(str(error)):
+            raise
+        raise DeviceError(
+            f"{where('CuPy')}: a CUDA library that device '{name}' needs is missing ({error}). "
+            "Install the CUDA components with pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver."
+        ) from error
 
 
 def _aligned_nan(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -184,17 +205,26 @@ def _emulator(ordinal: int | None) -> Device:
 
 def _cupy(name: str, ordinal: int | None) -> tuple[Any, int]:
     """Import CuPy and prove that the asked-for GPU works, or say what is missing."""
+    install = "pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver, or use device='cpu'."
     try:
         import cupy
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise DeviceError(
-            f"device '{name}' needs CuPy, which is not installed ({error}). Install it with "
-            "pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver, or use device='cpu'."
+            f"device '{name}' needs CuPy, which is not installed ({error}). Install it with {install}"
         ) from error
-    # CuPy imports without a driver; the first allocation would be what fails.
-    if not cupy.cuda.is_available():
+    except (ImportError, OSError, RuntimeError) as error:
         raise DeviceError(
-            f"device '{name}': CuPy {cupy.__version__} is installed but finds no usable NVIDIA GPU or driver. "
+            f"device '{name}': CuPy is installed but cannot be imported ({error}). Install it anew with {install}"
+        ) from error
+    # CuPy imports without a driver; the first allocation would be what fails. Some of its versions say so here.
+    reason = ""
+    try:
+        usable = cupy.cuda.is_available()
+    except RuntimeError as error:
+        usable, reason = False, f" ({error})"
+    if not usable:
+        raise DeviceError(
+            f"device '{name}': CuPy {cupy.__version__} is installed but finds no usable NVIDIA GPU or driver{reason}. "
             "Check nvidia-smi, or use device='cpu' (device='emulator' runs the kernels without a GPU)."
         )
     count = cupy.cuda.runtime.getDeviceCount()

@@ -29,7 +29,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn._device import Device, require_loader
-from gpunn.errors import DTypeError, KernelError, ShapeError, UsageError
+from gpunn.errors import DTypeError, KernelError, ShapeError, UsageError, where
 
 # sm_120 needs NVRTC 12.8; sm_75 is the oldest that 13 still compiles for.
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
@@ -54,6 +54,9 @@ _KERNEL = re.compile(
 _INCLUDE = re.compile(r'^\s*#include\s+"([^"]+)"\s*$')
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _INT32_MAX = 2**31 - 1
+# The most that a kernel may count in an int: what it adds before it compares, a tile or a chunk of rows, still fits.
+# Offsets of elements are 64 bits wide in all kernels.
+INT_MOST = 2**31 - 2**22
 
 
 def kernel_folder() -> Path:
@@ -222,6 +225,8 @@ class KernelSource:
         ------
         KernelError
             If the specialisation is undeclared, an argument does not fit, or the kernel fails.
+        UsageError
+            If a size is too large for the kernel's 32-bit counts.
         """
         module, parameters = self._entry(device, kernel, macros)
         if len(args) != len(parameters):
@@ -235,7 +240,10 @@ class KernelSource:
         if 0 in grid:
             return
         if not (grid[0] <= _INT32_MAX and grid[1] <= 65535 and grid[2] <= 65535):
-            raise KernelError(f"{kernel}: grid {grid} exceeds CUDA's limits (2^31-1, 65535, 65535)")
+            raise UsageError(
+                f"{where(kernel)}: {kernel} would take a grid of {grid} blocks, which exceeds CUDA's limits (2^31-1, "
+                "65535, 65535). The tensor is too large: split the batch."
+            )
         if not 0 < block[0] * block[1] * block[2] <= 1024:
             raise KernelError(f"{kernel}: block {block} must have 1 to 1024 threads")
         launch = Launch(module, kernel, grid, block, parameters, bound, shared, tuple(pointees))
@@ -266,15 +274,36 @@ def _bind(kernel: str, parameter: Parameter, arg: Any, array_type: Any, vector: 
     if parameter.dtype is None:
         if not isinstance(arg, np.ndarray) or arg.size != 1:
             raise KernelError(f"{kernel}: {parameter.name}: expected a structured array of size one")
+        _refuse_large_images(kernel, arg)
         return arg
     if parameter.dtype.kind in "iu":
         info = np.iinfo(parameter.dtype)
+        if parameter.dtype == np.int32 and int(arg) > INT_MOST:
+            raise _too_large(kernel, f"{parameter.name} = {arg}")
         if not info.min <= int(arg) <= info.max:
-            raise UsageError(
-                f"{kernel}: {parameter.name} = {arg} does not fit {parameter.dtype}; "
-                "the tensor is too large for 32-bit sizes: split the batch."
-            )
+            raise UsageError(f"{where(kernel)}: {kernel}: {parameter.name} = {arg} does not fit {parameter.dtype}.")
     return parameter.dtype.type(arg)
+
+
+def _refuse_large_images(kernel: str, struct: np.ndarray) -> None:
+    """Pixels of one image, or places of a window in it, are counted in ints wherever a struct has their lengths."""
+    for height, width in _lengths_of_images(struct.dtype):
+        number = int(struct[height][0]) * int(struct[width][0])
+        if number > INT_MOST:
+            raise _too_large(kernel, f"{height} x {width} = {number}")
+
+
+@functools.lru_cache(maxsize=256)
+def _lengths_of_images(struct: np.dtype) -> tuple[tuple[str, str], ...]:
+    names = struct.names or ()
+    return tuple(pair for pair in (("H", "W"), ("P", "Q")) if pair[0] in names and pair[1] in names)
+
+
+def _too_large(kernel: str, what: str) -> UsageError:
+    return UsageError(
+        f"{where(kernel)}: {kernel} counts in 32 bits, up to {INT_MOST}; got {what}. "
+        "The tensor is too large: split the batch, or cut it into parts."
+    )
 
 
 @dataclass
@@ -327,7 +356,14 @@ def divisor(value: int) -> tuple[int, int, int]:
 
     magic = floor(2^32 (2^shift - value) / value) + 1 with shift = ceil(log2 value); then
     n // value = (high word of magic * n + n) >> shift for all n < 2^31 (Granlund, Montgomery 1994).
+
+    Raises
+    ------
+    UsageError
+        If ``value`` does not fit 32 bits.
     """
+    if value >= 2**32:
+        raise UsageError(f"{where('a kernel')}: expected lengths below 2^32; got {value}. Split the tensor.")
     shift = (value - 1).bit_length()
     return value, ((1 << 32) * ((1 << shift) - value)) // value + 1, shift
 

@@ -7,12 +7,13 @@ the only module that knows CuPy's compile, launch and graph calls, and their tra
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from gpunn.errors import CaptureError, DeviceError, KernelError
+from gpunn.errors import CaptureError, DeviceError, KernelError, where
 from gpunn.launcher import NVRTC_OPTIONS, Launch, record_launches
 
 
@@ -29,7 +30,11 @@ class EmulatorLoader:
 
     def load(self, source: str, label: str, macros: Mapping[str, str]) -> _EmulatorModule:
         """Compile one specialisation, or take it from the cache."""
-        return _EmulatorModule(self._emulator, self._emulator.compile_module(source, label, macros))
+        try:
+            module = self._emulator.compile_module(source, label, macros)
+        except (DeviceError, KernelError) as error:
+            raise type(error)(f"{_layer(label)}{error}") from error
+        return _EmulatorModule(self._emulator, module)
 
     def record(self, body: Callable[[], Any]) -> tuple[_EmulatorGraph, Any]:
         """Run ``body`` with every launch noted and none executed, as CUDA's stream capture does."""
@@ -76,15 +81,23 @@ class NvrtcLoader:
     def load(self, source: str, label: str, macros: Mapping[str, str]) -> _NvrtcModule:
         """Compile one specialisation; CuPy keeps the result in its kernel cache, keyed by text and options."""
         options = (*NVRTC_OPTIONS, *(f"-D{name}={value}" for name, value in macros.items()))
-        module = self._cupy.RawModule(code=source, options=options, backend="nvrtc")
         try:
+            module = self._cupy.RawModule(code=source, options=options, backend="nvrtc")
             module.compile()
         except self._cupy.cuda.compiler.CompileException as error:
-            raise KernelError(f"{label} does not compile with {dict(macros)}:\n{error}") from error
+            raise KernelError(f"{_layer(label)}{label} does not compile with {dict(macros)}:\n{error}") from error
         except (RuntimeError, OSError, ImportError) as error:
+            place = f"{_layer(label)}{label}"
+            # CuPy tells of a library that it cannot load by RuntimeError or ImportError, of files by OSError itself.
+            if isinstance(error, OSError) and error.filename is not None:
+                cache = os.environ.get("CUPY_CACHE_DIR", "~/.cupy/kernel_cache")
+                raise KernelError(
+                    f"{place}: cannot write CuPy's kernel cache {cache} ({error}). "
+                    "Set CUPY_CACHE_DIR to a folder that can be written."
+                ) from error
             raise KernelError(
-                f"{label}: NVRTC could not be used ({error}). Install the CUDA components with "
-                "pip install 'gpunn[cuda12]' (or [cuda13]), and see that ~/.cupy/kernel_cache can be written."
+                f"{place}: NVRTC, which compiles the kernels, could not be used ({error}). Install the CUDA "
+                "components with pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver."
             ) from error
         return _NvrtcModule(module)
 
@@ -151,6 +164,12 @@ class _CudaGraph:
         _order(after=caller, stream=self._stream)
         self._graph.launch(self._stream)
         _order(after=self._stream, stream=caller)
+
+
+def _layer(label: str) -> str:
+    """The layer that runs, to begin an error about the file ``label`` with; nothing outside of layers."""
+    place = where(label)
+    return "" if place == label else f"{place}: "
 
 
 def _order(*, after: Any, stream: Any) -> None:

@@ -31,7 +31,8 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn.errors import CaptureError
+from gpunn.errors import CaptureError, UsageError, where
+from gpunn.threads import single_threaded_blas
 
 REGISTRY: dict[str, Primitive] = {}
 
@@ -124,17 +125,25 @@ class Primitive:
             _counts.active[self.name, body] += 1
         if body == "kernel":
             assert self.kernel_body is not None
-            return self.kernel_body(device, *args, **kwargs)
+            try:
+                return self.kernel_body(device, *args, **kwargs)
+            except OverflowError as error:  # from a number that a struct of 32-bit sizes was to hold
+                raise UsageError(
+                    f"{where(self.name)}: a length is too large for the 32 bits that its kernel counts in ({error}): "
+                    "split the tensor."
+                ) from error
         if _counts.capturing:
             raise CaptureError(
                 f"{self.name} has no kernel, so a recorded step cannot repeat it on '{device}'. "
                 "Run this model without capture (Trainer(capture=False)), or move the op out of the step."
             )
-        if body == "numpy":
-            assert self.numpy_body is not None
-            return self.numpy_body(*args, **kwargs)
-        with device.active():
-            result = self.plain(device.xp, *args, **kwargs)
+        # BLAS's own threads would change the last bits with their number, and keep spinning on a core after a product.
+        with single_threaded_blas:
+            if body == "numpy":
+                assert self.numpy_body is not None
+                return self.numpy_body(*args, **kwargs)
+            with device.active():
+                result = self.plain(device.xp, *args, **kwargs)
         # NumPy turns 0-d results into scalars, which have no memory to share.
         return np.asarray(result) if isinstance(result, np.generic) else result
 

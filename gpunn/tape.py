@@ -11,6 +11,7 @@ Gradients travel as *physical* arrays (see ``_layout``).
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
 import itertools
 import threading
@@ -25,9 +26,9 @@ from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, where
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
 
-Backward = Callable[[Any, tuple[bool, ...]], Sequence[Any]]
+Backward = Callable[..., Sequence[Any]]
 Hook = Callable[["Tensor"], Any]
-Observer = Callable[["Node", Any, tuple[bool, ...]], Sequence[Any]]
+Observer = Callable[["Node", Callable[[], Sequence[Any]]], Sequence[Any]]
 
 _order = itertools.count()
 
@@ -99,9 +100,9 @@ class set_grad_enabled(_Recording):
 
 @contextlib.contextmanager
 def observe_backward(observer: Observer) -> Iterator[None]:
-    """Within this block, in this thread, each node is run by ``observer(node, dy, needs)``.
+    """Within this block, in this thread, each node is run by ``observer(node, run)``.
 
-    It returns what ``node.backward(dy, needs)`` returns, which it has to call: for profilers.
+    It returns what ``run()`` returns, which it has to call: for profilers.
     """
     outer, _mode.observer = _mode.observer, observer
     try:
@@ -137,8 +138,11 @@ class Node:
         For each input: the Node it came from, the leaf Tensor itself, or None if it needs no gradient.
     backward : callable or None
         ``backward(dy, needs)`` gives the inputs' gradients, None where ``needs`` is False. None once used.
+    adds : bool
+        Whether it is called ``backward(dy, needs, waiting)``: with the gradient that came to the first input by
+        another path, or None. The gradient of that input which it returns is the sum; it does not write to ``waiting``.
     passes_on : bool
-        Whether a returned gradient may be dy itself or a view of it.
+        Whether a returned gradient may be dy itself, a view of it, or an array that the closure will need again.
     saved : tuple
         (version, count then, description) of each tensor whose array the closure uses.
     slot : (int, int) or None
@@ -148,7 +152,7 @@ class Node:
         Called with the output's gradient as a Tensor; may return another.
     """
 
-    __slots__ = ("backward", "hooks", "op", "order", "parents", "passes_on", "saved", "slot")
+    __slots__ = ("adds", "backward", "hooks", "op", "order", "parents", "passes_on", "saved", "slot")
 
     def __init__(
         self,
@@ -158,6 +162,7 @@ class Node:
         passes_on: bool,
         saved: tuple[Any, ...],
         slot: tuple[int, int] | None = None,
+        adds: bool = False,
     ) -> None:
         self.op = op
         self.order = next(_order)
@@ -166,6 +171,7 @@ class Node:
         self.passes_on = passes_on
         self.saved = saved
         self.slot = slot
+        self.adds = adds
         self.hooks: dict[object, Hook] = {}
 
     def __repr__(self) -> str:
@@ -181,6 +187,7 @@ def record(
     *,
     saves: Sequence[Tensor] = (),
     passes_on: bool = False,
+    adds: bool = False,
 ) -> Tensor:
     """Wrap an op's physical ``output`` as a Tensor, on the tape if any input requires a gradient.
 
@@ -189,13 +196,16 @@ def record(
     saves : sequence of Tensor
         Inputs whose arrays ``backward`` will read: changing one in place before that raises.
     passes_on : bool
-        Whether ``backward`` may return dy itself or a view of it.
+        Whether ``backward`` may return dy itself, a view of it, or an array that it needs when called again.
+    adds : bool
+        Whether ``backward`` adds to the gradient that came to the first input by another path, as :class:`Node` says:
+        one pass over memory where two paths meet, instead of two.
     """
     from gpunn._tensor import Tensor
 
     result = Tensor._of_physical(output, device)
     if _mode.enabled and any(t.requires_grad for t in inputs):
-        result._node = Node(where(op), parents_of(inputs), backward, passes_on, saved_of(saves))
+        result._node = Node(where(op), parents_of(inputs), backward, passes_on, saved_of(saves), adds=adds)
         result.requires_grad = True
     return result
 
@@ -263,11 +273,19 @@ class _Walk:
             dy, _ = self._pending.pop(node)
             if node.hooks:
                 dy = _call_hooks(node.hooks, dy, self._device, node.op)
-            slot = node.slot
-            for parent, dx, fresh in _step_back(node, dy, self._retain_graph):
-                self._arrive(parent, dx, fresh, slot)
+            slot, waiting = node.slot, self._waiting(node)
+            for number, parent, dx, fresh in _step_back(node, dy, waiting, self._retain_graph):
+                if number == 0 and waiting is not None:
+                    self._pending[parent] = dx, fresh  # the sum
+                else:
+                    self._arrive(parent, dx, fresh, slot)
         for leaf, dx, _ in self._hooked.values():
             self._deliver(leaf, _call_hooks(leaf._hooks or {}, dx, self._device, "leaf"), False)
+
+    def _waiting(self, node: Node) -> Any:
+        """The gradient that came to the first input of a node that adds to it, if any did."""
+        first: Any = node.parents[0] if node.adds and node.parents else None  # no parents: freed, which it will say
+        return self._pending.get(first, (None, False))[0]
 
     def _arrive(self, target: Any, dx: Any, fresh: bool, slot: tuple[int, int] | None) -> None:
         if not isinstance(target, Node):
@@ -311,8 +329,8 @@ def _call_hooks(hooks: dict[object, Hook], dy: Any, device: Device, op: str) -> 
     return dy
 
 
-def _step_back(node: Node, dy: Any, retain_graph: bool) -> Iterator[tuple[Any, Any, bool]]:
-    """Run one node's backward; yields (parent, gradient, whether nobody else holds that array)."""
+def _step_back(node: Node, dy: Any, waiting: Any, retain_graph: bool) -> Iterator[tuple[int, Any, Any, bool]]:
+    """Run one node's backward; yields (input, parent, gradient, whether nobody else holds that array)."""
     if node.backward is None:
         raise GraphError(
             f"{node.op}: backward ran through this graph before and freed it; "
@@ -326,14 +344,14 @@ def _step_back(node: Node, dy: Any, retain_graph: bool) -> Iterator[tuple[Any, A
             )
     parents = node.parents
     needs = tuple(parent is not None for parent in parents)
-    observer = _mode.observer
-    gradients = node.backward(dy, needs) if observer is None else observer(node, dy, needs)
+    run = functools.partial(node.backward, dy, needs, *((waiting,) if node.adds else ()))
+    gradients = run() if _mode.observer is None else _mode.observer(node, run)
     fresh = not node.passes_on
     if not retain_graph:
         node.backward, node.parents, node.saved = None, (), ()
-    for parent, dx in zip(parents, gradients, strict=True):
+    for number, (parent, dx) in enumerate(zip(parents, gradients, strict=True)):
         if parent is not None and dx is not None:
-            yield parent, dx, fresh
+            yield number, parent, dx, fresh
 
 
 def seed(root: Tensor, gradient: Tensor | None) -> Any:
@@ -349,7 +367,7 @@ def seed(root: Tensor, gradient: Tensor | None) -> Any:
                 f"backward: only a scalar has a default gradient; this tensor has shape {root.shape}. "
                 "Reduce it (.sum(), .mean()) or pass gradient=."
             )
-        return root.device.cached(f"one {root.dtype} {root.ndim}", lambda: _ones(root))
+        return _unit_seed(root.device, root.dtype, root.ndim)
     if gradient.shape != root.shape:
         raise ShapeError(f"backward: expected a gradient of shape {root.shape}; got {gradient.shape}.")
     if gradient.dtype != root.dtype:
@@ -359,11 +377,20 @@ def seed(root: Tensor, gradient: Tensor | None) -> Any:
     return physical(gradient.array)
 
 
-def _ones(root: Tensor) -> Any:
+def is_unit_seed(device: Device, dy: Any) -> bool:
+    """Whether a gradient is the very array from which a scalar's backward starts: 1, known without reading it."""
+    return dy.size == 1 and dy is _unit_seed(device, dy.dtype, dy.ndim)
+
+
+def _unit_seed(device: Device, dtype: Any, ndim: int) -> Any:
     """The gradient of a scalar by itself. One array serves every backward on its device; nothing writes to it."""
-    ones = root.device.zeros((1,) * root.ndim, root.dtype)
-    ones.fill(1)
-    return ones
+
+    def ones() -> Any:
+        made = device.zeros((1,) * ndim, dtype)
+        made.fill(1)
+        return made
+
+    return device.cached(f"one {dtype.char} {ndim}", ones)
 
 
 def _sum(device: Device, total: Any, owned: bool, extra: Any) -> Any:

@@ -10,21 +10,21 @@
 
 struct Best {
     Vector<real, VEC> value;
-    int place[VEC];  // h W + w; -1 while nothing was seen
+    int place[VEC];  // h W + w
 };
 
 // Whether (u, at) goes before (best, place): what is larger, NaN before numbers, then the lower place.
 __device__ __forceinline__ bool beats(real u, int at, real best, int place) {
-    if (at < 0 || place < 0) return place < 0;
     const bool strange = u != u, nan = best != best;
     if (strange || nan) return strange && (!nan || at < place);
     return u > best || (u == best && at < place);
 }
 
+// Every element goes before it: what is -infinity has a lower place.
 __device__ __forceinline__ Best none() {
     Best best;
 #pragma unroll
-    for (int v = 0; v < VEC; ++v) best.value.v[v] = -INFINITY, best.place[v] = -1;
+    for (int v = 0; v < VEC; ++v) best.value.v[v] = -INFINITY, best.place[v] = 0x7fffffff;
     return best;
 }
 

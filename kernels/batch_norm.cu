@@ -1,8 +1,8 @@
 // batch_norm.cu: y = act((x - mean) / sqrt(var + eps) * weight + bias + residual) by channel, and its gradients.
 //   x, y, dy, dx, residual (rows, C): channels last, rows = N H W    mean, var, weight, bias (C)
-//   part_* (chunks, C): what one block found in its chunk of the rows
-// Launch: block = (vectors of channels, rows), at most BLOCK threads. Over the tensor: grid = (chunks of rows,
-// tiles of channels). Merges: block = (channels, chunks), grid = tiles of channels.
+//   parts (chunks, 2, C): what one block found in its chunk of the rows   tickets (1 + tiles * chunks) of zeros
+// Launch: block = (vectors of channels, rows), at most BLOCK threads; grid = (chunks of rows, tiles of channels).
+// Of several chunks the last block of each FAN merges those, and the last of these their results.
 // Traffic: forward x twice, y once (and residual once); backward dy, x (and y, for the ReLU mask) twice, dx once.
 // Mean and variance come from Chan's merge of parts, each taken about its own mean, in a fixed order: a
 // channel of mean 100 and deviation 1 loses nothing, and every run gives the same bits.
@@ -11,17 +11,53 @@
 
 #define BLOCK 256   // threads of a block, at most
 #define AT_ONCE 4   // rows a thread loads before it computes, so that several loads are under way
+#define FAN 32      // chunks merged by one block
+#define BLOCKS (sizeof(real) == 4 ? 4 : 2)  // of an SM: more need fewer registers than some architectures like
 
+typedef Vector<real, VEC> Channels;  // a number for each of a thread's channels
+
+// Some rows: how many they are, by channel their mean, and the sum of their squared distances from it.
 struct Moments {
-    real n, mean, m2;  // how many numbers, their mean, the sum of their squared distances from it
+    real n;
+    Channels mean, m2;
+
+    __device__ __forceinline__ void merge(const Moments& other) {
+        const real total = n + other.n;
+        if (total == 0) return;
+        const real share = other.n / total, both = n * share;
+#pragma unroll
+        for (int v = 0; v < VEC; ++v) {
+            const real apart = other.mean.v[v] - mean.v[v];
+            mean.v[v] += apart * share;
+            m2.v[v] += other.m2.v[v] + apart * both * apart;
+        }
+        n = total;
+    }
+    __device__ __forceinline__ void leave(real* to, int C) const {
+        store(to, mean);
+        store(to + C, m2);
+    }
+    static __device__ __forceinline__ Moments taken(const real* from, int C, int rows) {
+        return {real(rows), load<VEC>(from), load<VEC>(from + C)};
+    }
 };
 
-__device__ __forceinline__ Moments merged(Moments a, Moments b) {
-    const real n = a.n + b.n;
-    if (n == 0) return a;
-    const real apart = b.mean - a.mean, share = b.n / n;
-    return {n, a.mean + apart * share, a.m2 + b.m2 + apart * a.n * share * apart};
-}
+// Some rows: by channel the sum of dz, and that of dz (x - mean).
+struct Sums {
+    Channels sum, dot;
+
+    __device__ __forceinline__ void merge(const Sums& other) {
+#pragma unroll
+        for (int v = 0; v < VEC; ++v) sum.v[v] += other.sum.v[v], dot.v[v] += other.dot.v[v];
+    }
+    __device__ __forceinline__ void leave(real* to, int C) const {
+        store(to, sum);
+        store(to + C, dot);
+    }
+    static __device__ __forceinline__ Sums taken(const real* from, int C, int) {
+        return {load<VEC>(from), load<VEC>(from + C)};
+    }
+};
 
 // The part of the (rows, C) matrix that a thread works on: VEC channels from c, every `step`th row from `row`.
 struct Place {
@@ -34,12 +70,53 @@ __device__ __forceinline__ Place my_place(int rows, int rows_per_chunk) {
             min(rows, first + rows_per_chunk), (int)blockDim.y};
 }
 
+// Merges what the rows of threads have, pair by pair; the first row of threads gets the result. Ends without a barrier.
+template <class Part>
+__device__ __forceinline__ void merge_threads(Part& mine) {
+    __shared__ Part found[BLOCK];
+    Part* here = found + threadIdx.y * blockDim.x + threadIdx.x;
+    *here = mine;
+    for (int rows = blockDim.y; rows > 1;) {
+        const int half = (rows + 1) / 2;
+        __syncthreads();
+        if ((int)threadIdx.y + half < rows) {
+            mine.merge(here[half * blockDim.x]);
+            *here = mine;
+        }
+        rows = half;
+    }
+}
+
+// Merges what all threads of a tile of channels have: true in its last block, whose first row of threads has the
+// result. All threads call it. tickets: as many as there are chunks, for each tile.
+template <class Part>
+__device__ __forceinline__ bool merge_all(Part& mine, real* parts, unsigned* tickets, int c, int rows, int C,
+                                          int rows_per_chunk) {
+    unsigned* ticket = tickets + blockIdx.y * gridDim.x;
+    int number = blockIdx.x, count = gridDim.x, apart = 1;
+    for (;;) {
+        merge_threads(mine);
+        if (count == 1) return true;
+        const int first = number / FAN * FAN, last = c < C ? min(first + FAN, count) : 0;
+        if (threadIdx.y == 0 && c < C) mine.leave(parts + (size_t)number * apart * 2 * C + c, C);
+        if (!last_block(ticket + number / FAN, min(FAN, count - first))) return false;
+        mine = {};
+        const int each = apart * rows_per_chunk;
+#pragma unroll 2
+        for (int k = first + threadIdx.y; k < last; k += blockDim.y)
+            mine.merge(Part::taken(parts + (size_t)k * apart * 2 * C + c, C, min(each, rows - k * each)));
+        // What is left next replaces the first of these parts, which no one needs any more.
+        number /= FAN, count = (count + FAN - 1) / FAN, ticket += count, apart *= FAN;
+    }
+}
+
 // Takes N rows into the moments: first among themselves, about their own mean.
 template <int N>
-__device__ __forceinline__ void take_rows(Moments (&found)[VEC], const real* from, size_t stride) {
-    Vector<real, VEC> u[N];
+__device__ __forceinline__ void take_rows(Moments& found, const real* from, size_t stride) {
+    Channels u[N];
 #pragma unroll
     for (int j = 0; j < N; ++j) u[j] = load<VEC>(from + j * stride);
+    Moments rows = {real(N)};
 #pragma unroll
     for (int v = 0; v < VEC; ++v) {
         real mean = 0, m2 = 0;
@@ -48,69 +125,62 @@ __device__ __forceinline__ void take_rows(Moments (&found)[VEC], const real* fro
         mean /= N;
 #pragma unroll
         for (int j = 0; j < N; ++j) m2 += (u[j].v[v] - mean) * (u[j].v[v] - mean);
-        found[v] = merged(found[v], {real(N), mean, m2});
+        rows.mean.v[v] = mean, rows.m2.v[v] = m2;
     }
+    found.merge(rows);
 }
 
-extern "C" __global__ void batch_norm_moments(real* __restrict__ part_mean, real* __restrict__ part_m2,
-                                              INOUT long long* __restrict__ batches, const real* __restrict__ x,
-                                              const int* __restrict__ error, int rows, int C, int rows_per_chunk) {
-    __shared__ real mean[BLOCK * VEC], m2[BLOCK * VEC];
-    // Counted here and not where the running estimates move: all blocks read the count there.
-    if (batches && !failed(error) && blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0 && threadIdx.y == 0)
-        ++batches[0];
+// Moves the thread's channels of a running estimate by `share` of the way, if there is one.
+__device__ __forceinline__ void move(real* running, const Channels& towards, int c, real share) {
+    if (!running) return;
+    Channels now = load<VEC>(running + c);
+#pragma unroll
+    for (int v = 0; v < VEC; ++v) now.v[v] = (1 - share) * now.v[v] + share * towards.v[v];
+    store(running + c, now);
+}
+
+// momentum < 0 stands for 1 / batches: the plain average over all batches, this one included.
+extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS)
+batch_norm_statistics(real* __restrict__ mean, real* __restrict__ var, INOUT real* __restrict__ running_mean,
+                      INOUT real* __restrict__ running_var, INOUT long long* __restrict__ batches,
+                      real* __restrict__ parts, INOUT unsigned* __restrict__ tickets, const real* __restrict__ x,
+                      const int* __restrict__ error, int rows, int C, int rows_per_chunk, real momentum) {
+    const bool moves = !failed(error);
+    // Read before the barriers (a block has several rows of threads) and tickets after which it is counted up.
+    const real share = momentum < 0 && batches ? 1 / real(batches[0] + 1) : momentum;
     const Place at = my_place(rows, rows_per_chunk);
-    const int tile = blockDim.x * VEC, mine = threadIdx.y * tile + threadIdx.x * VEC;
+    Moments found = {};
     if (at.c < C) {
-        Moments found[VEC] = {};
         int row = at.row;
         for (; row + (AT_ONCE - 1) * at.step < at.last; row += AT_ONCE * at.step)
             take_rows<AT_ONCE>(found, x + (size_t)row * C + at.c, (size_t)at.step * C);
         for (; row < at.last; row += at.step) take_rows<1>(found, x + (size_t)row * C + at.c, 0);
+    }
+    if (!merge_all(found, parts, tickets + 1, at.c, rows, C, rows_per_chunk)) return;
+    if (threadIdx.y == 0 && at.c < C) {
+        Channels biased, unbiased;
 #pragma unroll
-        for (int v = 0; v < VEC; ++v) mean[mine + v] = found[v].mean, m2[mine + v] = found[v].m2;
+        for (int v = 0; v < VEC; ++v) {
+            biased.v[v] = found.m2.v[v] / rows;
+            unbiased.v[v] = found.m2.v[v] / max(rows - 1, 1);
+        }
+        store(mean + at.c, found.mean);
+        store(var + at.c, biased);
+        if (moves) {
+            move(running_mean, found.mean, at.c, share);
+            move(running_var, unbiased, at.c, share);
+        }
     }
-    __syncthreads();
-    // From here a thread has one channel of the tile and goes through the rows of threads.
-    const int first = blockIdx.y * tile, count = at.last - blockIdx.x * rows_per_chunk;
-    for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < min(tile, C - first); i += blockDim.x * blockDim.y) {
-        Moments all = {};
-        for (int y = 0; y < min(at.step, count); ++y)
-            all = merged(all, {real((count - y - 1) / at.step + 1), mean[y * tile + i], m2[y * tile + i]});
-        part_mean[(size_t)blockIdx.x * C + first + i] = all.mean;
-        part_m2[(size_t)blockIdx.x * C + first + i] = all.m2;
-    }
-}
-
-// momentum < 0 stands for 1 / batches: the plain average over all batches so far.
-extern "C" __global__ void batch_norm_statistics(
-    real* __restrict__ mean, real* __restrict__ var, INOUT real* __restrict__ running_mean,
-    INOUT real* __restrict__ running_var, const real* __restrict__ part_mean, const real* __restrict__ part_m2,
-    const long long* __restrict__ batches, const int* __restrict__ error, int rows, int C, int rows_per_chunk,
-    int chunks, real momentum) {
-    __shared__ Moments found[BLOCK];
-    const int c = blockIdx.x * blockDim.x + threadIdx.x;
-    Moments all = {};
-    for (int k = threadIdx.y; k < chunks && c < C; k += blockDim.y) {
-        const real n = min(rows_per_chunk, rows - k * rows_per_chunk);
-        all = merged(all, {n, part_mean[(size_t)k * C + c], part_m2[(size_t)k * C + c]});
-    }
-    found[threadIdx.y * blockDim.x + threadIdx.x] = all;
-    __syncthreads();
-    if (threadIdx.y > 0 || c >= C) return;
-    for (int y = 1; y < (int)blockDim.y; ++y) all = merged(all, found[y * blockDim.x + threadIdx.x]);
-    mean[c] = all.mean;
-    var[c] = all.m2 / rows;
-    if (failed(error)) return;
-    const real share = momentum < 0 ? 1 / real(batches[0]) : momentum;
-    if (running_mean) running_mean[c] = (1 - share) * running_mean[c] + share * all.mean;
-    if (running_var) running_var[c] = (1 - share) * running_var[c] + share * all.m2 / max(rows - 1, 1);
+    if (!batches || !moves) return;
+    // Counted by the last tile: the others have read the count.
+    if (gridDim.y > 1 && !last_block(tickets, gridDim.y)) return;
+    if (threadIdx.x == 0 && threadIdx.y == 0) ++batches[0];
 }
 
 // One number a channel for each of the thread's channels; `otherwise` where the array was not given.
-__device__ __forceinline__ Vector<real, VEC> per_channel(const real* from, int c, real otherwise) {
+__device__ __forceinline__ Channels per_channel(const real* from, int c, real otherwise) {
     if (from) return load<VEC>(from + c);
-    Vector<real, VEC> all;
+    Channels all;
 #pragma unroll
     for (int v = 0; v < VEC; ++v) all.v[v] = otherwise;
     return all;
@@ -122,16 +192,16 @@ extern "C" __global__ void batch_norm_normalise(
     int C, int rows_per_chunk, real eps, int relu) {
     const Place at = my_place(rows, rows_per_chunk);
     if (at.c >= C) return;
-    const Vector<real, VEC> centre = load<VEC>(mean + at.c), shift = per_channel(bias, at.c, 0);
-    const Vector<real, VEC> spread = load<VEC>(var + at.c);
-    Vector<real, VEC> scale = per_channel(weight, at.c, 1);
+    const Channels centre = load<VEC>(mean + at.c), shift = per_channel(bias, at.c, 0);
+    const Channels spread = load<VEC>(var + at.c);
+    Channels scale = per_channel(weight, at.c, 1);
 #pragma unroll
     for (int v = 0; v < VEC; ++v) scale.v[v] /= sqrt(spread.v[v] + eps);
 #pragma unroll 4
     for (int row = at.row; row < at.last; row += at.step) {
         const size_t i = (size_t)row * C + at.c;
-        Vector<real, VEC> u = load<VEC>(x + i);
-        const Vector<real, VEC> extra = residual ? load<VEC>(residual + i) : Vector<real, VEC>{};
+        Channels u = load<VEC>(x + i);
+        const Channels extra = residual ? load<VEC>(residual + i) : Channels{};
 #pragma unroll
         for (int v = 0; v < VEC; ++v) {
             const real z = (u.v[v] - centre.v[v]) * scale.v[v] + shift.v[v] + extra.v[v];
@@ -142,64 +212,40 @@ extern "C" __global__ void batch_norm_normalise(
 }
 
 // dz, the gradient before the activation: dy, or with a ReLU dy where y > 0.
-__device__ __forceinline__ Vector<real, VEC> gradient(const real* dy, const real* y, size_t i) {
-    Vector<real, VEC> d = load<VEC>(dy + i);
+__device__ __forceinline__ Channels gradient(const real* dy, const real* y, size_t i) {
+    Channels d = load<VEC>(dy + i);
     if (y) {
-        const Vector<real, VEC> u = load<VEC>(y + i);
+        const Channels u = load<VEC>(y + i);
 #pragma unroll
         for (int v = 0; v < VEC; ++v) d.v[v] = u.v[v] > 0 ? d.v[v] : real(0);
     }
     return d;
 }
 
-// part_sum = sum of dz, part_dot = sum of dz (x - mean), each over a chunk of the rows. y: null without a ReLU.
-extern "C" __global__ void batch_norm_backward_parts(real* __restrict__ part_sum, real* __restrict__ part_dot,
-                                                     const real* __restrict__ dy, const real* __restrict__ x,
-                                                     const real* __restrict__ y, const real* __restrict__ mean,
-                                                     int rows, int C, int rows_per_chunk) {
-    __shared__ real sums[BLOCK * VEC], dots[BLOCK * VEC];
+// dbias = sum of dz, dweight = rstd times the sum of dz (x - mean). y: null without a ReLU.
+extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS)
+batch_norm_backward_sums(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ parts,
+                         INOUT unsigned* __restrict__ tickets, const real* __restrict__ dy,
+                         const real* __restrict__ x, const real* __restrict__ y, const real* __restrict__ mean,
+                         const real* __restrict__ var, int rows, int C, int rows_per_chunk, real eps) {
     const Place at = my_place(rows, rows_per_chunk);
-    const int tile = blockDim.x * VEC, mine = threadIdx.y * tile + threadIdx.x * VEC;
+    Sums found = {};
     if (at.c < C) {
-        const Vector<real, VEC> centre = load<VEC>(mean + at.c);
-        Vector<real, VEC> sum = {}, dot = {};
+        const Channels centre = load<VEC>(mean + at.c);
 #pragma unroll 4
         for (int row = at.row; row < at.last; row += at.step) {
             const size_t i = (size_t)row * C + at.c;
-            const Vector<real, VEC> d = gradient(dy, y, i), u = load<VEC>(x + i);
+            const Channels d = gradient(dy, y, i), u = load<VEC>(x + i);
 #pragma unroll
-            for (int v = 0; v < VEC; ++v) sum.v[v] += d.v[v], dot.v[v] += d.v[v] * (u.v[v] - centre.v[v]);
+            for (int v = 0; v < VEC; ++v) found.sum.v[v] += d.v[v], found.dot.v[v] += d.v[v] * (u.v[v] - centre.v[v]);
         }
+    }
+    if (!merge_all(found, parts, tickets, at.c, rows, C, rows_per_chunk) || threadIdx.y > 0 || at.c >= C) return;
+    const Channels spread = load<VEC>(var + at.c);
 #pragma unroll
-        for (int v = 0; v < VEC; ++v) sums[mine + v] = sum.v[v], dots[mine + v] = dot.v[v];
-    }
-    __syncthreads();
-    const int first = blockIdx.y * tile;
-    for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < min(tile, C - first); i += blockDim.x * blockDim.y) {
-        real sum = 0, dot = 0;
-        for (int k = 0; k < at.step; ++k) sum += sums[k * tile + i], dot += dots[k * tile + i];
-        part_sum[(size_t)blockIdx.x * C + first + i] = sum;
-        part_dot[(size_t)blockIdx.x * C + first + i] = dot;
-    }
-}
-
-extern "C" __global__ void batch_norm_backward_sums(real* __restrict__ dweight, real* __restrict__ dbias,
-                                                    const real* __restrict__ part_sum,
-                                                    const real* __restrict__ part_dot, const real* __restrict__ var,
-                                                    int C, int chunks, real eps) {
-    __shared__ real sums[BLOCK], dots[BLOCK];
-    const int c = blockIdx.x * blockDim.x + threadIdx.x, mine = threadIdx.y * blockDim.x + threadIdx.x;
-    real sum = 0, dot = 0;
-    for (int k = threadIdx.y; k < chunks && c < C; k += blockDim.y)
-        sum += part_sum[(size_t)k * C + c], dot += part_dot[(size_t)k * C + c];
-    sums[mine] = sum;
-    dots[mine] = dot;
-    __syncthreads();
-    if (threadIdx.y > 0 || c >= C) return;
-    for (int y = 1; y < (int)blockDim.y; ++y)
-        sum += sums[y * blockDim.x + threadIdx.x], dot += dots[y * blockDim.x + threadIdx.x];
-    dbias[c] = sum;
-    dweight[c] = dot / sqrt(var[c] + eps);
+    for (int v = 0; v < VEC; ++v) found.dot.v[v] /= sqrt(spread.v[v] + eps);
+    store(dbias + at.c, found.sum);
+    store(dweight + at.c, found.dot);
 }
 
 // dx = weight rstd (dz - (dbias + xhat dweight) / rows); without dweight and dbias (eval mode) weight rstd dz.
@@ -211,9 +257,9 @@ extern "C" __global__ void batch_norm_backward(
     int C, int rows_per_chunk, real eps) {
     const Place at = my_place(rows, rows_per_chunk);
     if (at.c >= C) return;
-    const Vector<real, VEC> centre = load<VEC>(mean + at.c), spread = load<VEC>(var + at.c);
-    Vector<real, VEC> scale = per_channel(weight, at.c, 1), slope = per_channel(dweight, at.c, 0);
-    Vector<real, VEC> shift = per_channel(dbias, at.c, 0);
+    const Channels centre = load<VEC>(mean + at.c), spread = load<VEC>(var + at.c);
+    Channels scale = per_channel(weight, at.c, 1), slope = per_channel(dweight, at.c, 0);
+    Channels shift = per_channel(dbias, at.c, 0);
 #pragma unroll
     for (int v = 0; v < VEC; ++v) {
         const real rstd = 1 / sqrt(spread.v[v] + eps);
@@ -224,10 +270,10 @@ extern "C" __global__ void batch_norm_backward(
 #pragma unroll 4
     for (int row = at.row; row < at.last; row += at.step) {
         const size_t i = (size_t)row * C + at.c;
-        Vector<real, VEC> d = gradient(dy, y, i);
+        Channels d = gradient(dy, y, i);
         if (dresidual) store(dresidual + i, d);
         if (!dx) continue;
-        const Vector<real, VEC> u = dweight ? load<VEC>(x + i) : centre;
+        const Channels u = dweight ? load<VEC>(x + i) : centre;
 #pragma unroll
         for (int v = 0; v < VEC; ++v)
             d.v[v] = scale.v[v] * (d.v[v] - shift.v[v] - (u.v[v] - centre.v[v]) * slope.v[v]);

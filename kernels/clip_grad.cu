@@ -17,7 +17,7 @@ struct NormRule {
     real p, total;
 
     __device__ __forceinline__ void update(real (&x)[1]) {
-        const real size = x[0] < 0 ? -x[0] : x[0];
+        const real size = fabs(x[0]);
         if (kind == SQUARES)
             total += size * size;
         else if (kind == LARGEST)

@@ -3,6 +3,7 @@
 //   x, dx (N, H, W, C)   y, dy (N, P, Q, K)   weight, dweight (K, R, S, C/groups)   bias (K) or null
 //   y[n,p,q,k] = act(bias[k] + sum over r,s,c of x[n, p*stride - pad + r*dilation, ..., c] weight[k,r,s,c])
 // dz = dy where y > 0, else 0, for a y with a ReLU; dy itself for y null. dbias (K): its column sums. Both as gemm_tn.
+// more (N, H, W, C) is added to dx; null where nothing is.
 // As products, for each group (blockIdx.z):
 //   forward         (NPQ x RSC) (RSC x K)    rows: output pixels
 //   backward data   (NHW x RSK) (RSK x C)    rows: input pixels, the sum over the outputs they reach. With strides, pixels
@@ -10,7 +11,11 @@
 //                   product of its own, without the zeros
 //   backward weight (K x NPQ) (NPQ x RSC)    split over NPQ into slices
 // Launch: grid = (row tiles * column tiles [* phases], 1, groups [* slices]), block = THREADS.
-// Traffic: forward reads x about once (R*S times from cache), weight once per row of tiles, writes y once.
+//         conv2d_backward, all gradients at once: grid = (weight tiles * slices + data tiles * phases, 1, groups). The
+//         first blocks compute the weight gradient, which takes longest; the others mask dy themselves: nobody waits.
+// Traffic: forward reads x about once (R*S times from cache), weight once per row of tiles, writes y once. The data
+//         gradient reads dy (or dz, or dy and y) as forward reads x; that of the weight reads x so, dy and y once per
+//         row of tiles.
 // Source: Chetlur et al. 2014, "cuDNN", arXiv:1410.0759; lecture topic L10.
 #include "gemm_tile.cuh"
 
@@ -46,6 +51,7 @@ struct Im2colRows {
         const real* image;
         int top, left;
     };
+    typedef Load Held;
     const real* x;
     const Conv2dShape& g;
     FilterPosition at;
@@ -60,11 +66,12 @@ struct Im2colRows {
     }
     __device__ __forceinline__ void seek(int k) { at.seek(k, g.by_group_C, g.by_S); }
     __device__ __forceinline__ void advance() { at.advance(g.group_C, g.S); }
-    __device__ __forceinline__ Load read(const Row& row) const {
+    __device__ __forceinline__ Held read(const Row& row) const {
         const int h = row.top + at.r * g.dilation_h, w = row.left + at.s * g.dilation_w;
         if (row.image == nullptr || at.r >= g.R || h < 0 || h >= g.H || w < 0 || w >= g.W) return zeros();
         return load<VEC>(row.image + (size_t)(h * g.W + w) * g.C + at.c);
     }
+    __device__ __forceinline__ Load value(const Held& held) const { return held; }
 };
 
 // The input pixels h, h + stride, h + 2 stride, ... of one axis, which meet every step-th filter element from `tap` on.
@@ -101,30 +108,32 @@ __device__ __forceinline__ int2 phase_pixel(const Conv2dShape& g, int& n) {
 
 // Backward-data A: row = input pixel of a phase, k = (r, s, output channel), counted over the phase's filter
 // elements: dz at the output whose window has this pixel under that element.
-struct OutputGradientRows {
+struct PixelGradientRows {
     struct Row {
-        const real* image;
+        size_t image;
         int p, q;
     };
-    const real* dz;
+    typedef OutputGradient::Held Held;
+    OutputGradient gradient;
     const Conv2dShape& g;
     const Phase& phase;
     int depth;
     FilterPosition at;
-    __device__ __forceinline__ OutputGradientRows(const real* group_dz, const Conv2dShape& shape, const Phase& of)
-        : dz(group_dz), g(shape), phase(of), depth(of.depth(shape)) {}
+    __device__ __forceinline__ PixelGradientRows(const OutputGradient& d, const Conv2dShape& shape, const Phase& of)
+        : gradient(d), g(shape), phase(of), depth(of.depth(shape)) {}
     __device__ __forceinline__ Row row(int n) const {
-        if (n >= g.N * g.phase_H * g.phase_W) return {nullptr, 0, 0};
+        if (n >= g.N * g.phase_H * g.phase_W) return {0, -1, -1};  // outside of the outputs, through any filter element
         const int2 pixel = phase_pixel(g, n);
-        return {dz + (size_t)n * g.P * g.Q * g.K, phase.h.output + pixel.x, phase.w.output + pixel.y};
+        return {(size_t)n * g.P * g.Q * g.K, phase.h.output + pixel.x, phase.w.output + pixel.y};
     }
     __device__ __forceinline__ void seek(int k) { at.seek(k, g.by_group_K, phase.by_taps); }
     __device__ __forceinline__ void advance() { at.advance(g.group_K, phase.w.taps); }
-    __device__ __forceinline__ Load read(const Row& row) const {
+    __device__ __forceinline__ Held read(const Row& row) const {
         const int p = row.p - at.r * g.reach_h, q = row.q - at.s * g.reach_w;
-        if (row.image == nullptr || at.k >= depth || p < 0 || p >= g.P || q < 0 || q >= g.Q) return zeros();
-        return load<VEC>(row.image + (size_t)(p * g.Q + q) * g.K + at.c);
+        if (at.k >= depth || p < 0 || p >= g.P || q < 0 || q >= g.Q) return {zeros(), zeros()};
+        return gradient.read(row.image + (size_t)(p * g.Q + q) * g.K + at.c);
     }
+    __device__ __forceinline__ Load value(const Held& held) const { return gradient.value(held); }
 };
 
 // Backward-data B: column = input channel, k as above: weight[output channel, r, s, column].
@@ -206,20 +215,56 @@ conv2d_forward(real* __restrict__ y, const real* __restrict__ x, const real* __r
                bias == nullptr ? bias : bias + group * g.group_K, relu);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
-conv2d_backward_data(real* __restrict__ dx, const real* __restrict__ dz, const real* __restrict__ weight,
-                     Conv2dShape g) {
-    const int rows = g.N * g.phase_H * g.phase_W;
-    const int tiles = (rows + BM - 1) / BM * ((g.group_C + BN - 1) / BN);
-    const int group = blockIdx.z;
-    const Phase phase(g, blockIdx.x / tiles);
-    const Tile tile = tile_at(blockIdx.x % tiles, g.group_C);
+// Tile `number` of all phases' tiles of the data gradient.
+__device__ __forceinline__ void data_gradient(real* __restrict__ dx, const OutputGradient& gradient,
+                                              const real* __restrict__ weight, const real* __restrict__ more,
+                                              const Conv2dShape& g, int group, int number) {
+    const int tiles = count_tiles(g.N * g.phase_H * g.phase_W, g.group_C);
+    const Phase phase(g, number / tiles);
+    const Tile tile = tile_at(number % tiles, g.group_C);
     const real* group_weight = weight + (size_t)group * g.group_K * g.R * g.S * g.group_C;
-    RowPanel<BM, OutputGradientRows> a(OutputGradientRows(dz + group * g.group_K, g, phase), tile.top, 0);
+    RowPanel<BM, PixelGradientRows> a(PixelGradientRows(gradient, g, phase), tile.top, 0);
     ColumnPanel<BN, WeightColumns> b(WeightColumns(group_weight, g, phase), tile.left, 0);
     Accumulator sums;
     multiply(sums, a, b, 0, phase.depth(g));
-    sums.write(dx, PixelTarget{g, phase, (size_t)group * g.group_C}, tile, g.group_C, nullptr, false);
+    sums.write(dx, PixelTarget{g, phase, (size_t)group * g.group_C}, tile, g.group_C, nullptr, false, more);
+}
+
+// One slice of tile `number` of the weight gradient.
+__device__ __forceinline__ void weight_gradient(real* __restrict__ dweight, real* __restrict__ dbias,
+                                                real* __restrict__ dz, real* __restrict__ partial,
+                                                unsigned* __restrict__ tickets, const OutputGradient& gradient,
+                                                const real* __restrict__ x, const Conv2dShape& g, int group, int number,
+                                                const Slices& slice) {
+    const int columns = g.R * g.S * g.group_C;
+    const Tile tile = tile_at(number, columns);
+    int k_begin, k_end;
+    slice.range(g.N * g.P * g.Q, k_begin, k_end);
+    const int channel = group * g.group_K;  // the group's first
+    const bool first = tile.left == 0, sum_rows = first && dbias != nullptr;  // the first column of tiles does it for all
+    const GradientColumns dz_columns(gradient, first ? dz : nullptr, g.group_K, g.K, k_end);
+    ColumnPanel<BM, GradientColumns> a(dz_columns, tile.top, k_begin);
+    ColumnPanel<BN, Im2colColumns> b(Im2colColumns(x + group * g.group_C, g, k_end), tile.left, k_begin);
+    Accumulator sums;
+    multiply(sums, a, b, k_begin, k_end, sum_rows);
+    if (!sums.combine(partial, tickets, slice, group * count_tiles(g.group_K, columns) + number, g.group_K - tile.top,
+                      columns - tile.left, sum_rows))
+        return;
+    sums.write(dweight, MatrixTarget{(size_t)channel * columns, (size_t)columns, g.group_K}, tile, columns, nullptr,
+               false);
+    if (sum_rows) sums.write_row_sums(dbias + channel, tile.top, g.group_K);
+}
+
+// dy and y from a group's first channel on.
+__device__ __forceinline__ OutputGradient group_gradient(const real* dy, const real* y, const Conv2dShape& g,
+                                                         int group) {
+    return {dy + group * g.group_K, y == nullptr ? y : y + group * g.group_K};
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+conv2d_backward_data(real* __restrict__ dx, const real* __restrict__ dz, const real* __restrict__ weight,
+                     const real* __restrict__ more, Conv2dShape g) {
+    data_gradient(dx, group_gradient(dz, nullptr, g, blockIdx.z), weight, more, g, blockIdx.z, blockIdx.x);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
@@ -227,23 +272,24 @@ conv2d_backward_weight(real* __restrict__ dweight, real* __restrict__ dbias, rea
                        real* __restrict__ partial, INOUT unsigned* __restrict__ tickets,
                        const real* __restrict__ dy, const real* __restrict__ y, const real* __restrict__ x,
                        Conv2dShape g, int slices) {
-    const int group = blockIdx.z / slices, columns = g.R * g.S * g.group_C;
-    const Slices slice = {slices, (int)blockIdx.z % slices};
-    const Tile tile = tile_at(blockIdx.x, columns);
-    int k_begin, k_end;
-    slice.range(g.N * g.P * g.Q, k_begin, k_end);
-    const int channel = group * g.group_K;  // the group's first
-    const bool first = tile.left == 0, sum_rows = first && dbias != nullptr;  // the first column of tiles does it for all
-    const GradientColumns gradient(dy + channel, y == nullptr ? y : y + channel,
-                                   first && dz != nullptr ? dz + channel : nullptr, g.group_K, g.K, k_end);
-    ColumnPanel<BM, GradientColumns> a(gradient, tile.top, k_begin);
-    ColumnPanel<BN, Im2colColumns> b(Im2colColumns(x + group * g.group_C, g, k_end), tile.left, k_begin);
-    Accumulator sums;
-    multiply(sums, a, b, k_begin, k_end, sum_rows);
-    if (!sums.combine(partial, tickets, slice, group * gridDim.x + blockIdx.x, g.group_K - tile.top, columns - tile.left,
-                      sum_rows))
-        return;
-    sums.write(dweight, MatrixTarget{(size_t)channel * columns, (size_t)columns, g.group_K}, tile, columns, nullptr,
-               false);
-    if (sum_rows) sums.write_row_sums(dbias + channel, tile.top, g.group_K);
+    const int group = blockIdx.z / slices;
+    weight_gradient(dweight, dbias, dz == nullptr ? dz : dz + group * g.group_K, partial, tickets,
+                    group_gradient(dy, y, g, group), x, g, group, blockIdx.x, {slices, (int)blockIdx.z % slices});
 }
+
+#if TILE != 128  // the tile of products so large that each has a launch of its own
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+conv2d_backward(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dx, real* __restrict__ partial,
+                INOUT unsigned* __restrict__ tickets, const real* __restrict__ dy, const real* __restrict__ y,
+                const real* __restrict__ x, const real* __restrict__ weight, const real* __restrict__ more,
+                Conv2dShape g, int slices) {
+    const int group = blockIdx.z, tiles = count_tiles(g.group_K, g.R * g.S * g.group_C);
+    const int number = (int)blockIdx.x - tiles * slices;
+    const OutputGradient gradient = group_gradient(dy, y, g, group);
+    if (number < 0)
+        weight_gradient(dweight, dbias, nullptr, partial, tickets, gradient, x, g, group, blockIdx.x % tiles,
+                        {slices, (int)blockIdx.x / tiles});
+    else
+        data_gradient(dx, gradient, weight, more, g, group, number);
+}
+#endif

@@ -135,10 +135,6 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
 struct Sums {
     enum { COUNT = TM * TN + TN };
     real of[COUNT];
-    __device__ __forceinline__ void clear() {
-#pragma unroll
-        for (int i = 0; i < COUNT; ++i) of[i] = 0;
-    }
     __device__ __forceinline__ void leave(real* to) const {
 #pragma unroll
         for (int i = 0; i < COUNT; i += 4) {
@@ -179,8 +175,7 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
         const int r = g.by_SC.split(e), s = g.by_C.split(e);
         place[i] = r * g.dilation_h * g.columns + s * g.dilation_w * g.C + e;
     }
-    Sums sums;
-    sums.clear();
+    Sums sums = {};
     const int last = min(g.tiles, ((int)blockIdx.x + 1) * g.tiles_per_block);
     for (int number = blockIdx.x * g.tiles_per_block; number < last; ++number) {
         const Tile tile(g, number);
@@ -245,7 +240,7 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
         if (lane == 0) sums.leave(from + number * apart);
         if (!last_block(ticket + fan, members)) return;
         if (lane == 0) {
-            sums.clear();
+            sums = {};
 #pragma unroll 1
             for (int m = 0; m < members; ++m) sums.take(from + (fan * FAN + m) * apart);
         }

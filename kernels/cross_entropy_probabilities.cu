@@ -1,8 +1,9 @@
 // cross_entropy_probabilities.cu: losses[n] = -sum_c a[n, c] log softmax(x)[n, c] for targets t that are
-// probabilities: a = w ((1 - s) t + s / C) with class weights w (null: 1) and label smoothing s. Gradients of the
-// single losses: dlogits = softmax(x) sum(a) - a, dtarget = -(1 - s) w log softmax(x).
-//   logits x, target t, dlogits, dtarget (N, C)   losses (N)   weight (C)   loss, factor: one number each
-// Launch: rows: as rows in along_axis.cuh, `held` if one fits into its threads' registers. total: one block.
+// probabilities: a = w ((1 - s) t + s / C) with class weights w (null: 1) and label smoothing s. Their gradients:
+// dlogits = softmax(x) sum(a) - a, dtarget = -(1 - s) w log softmax(x). Or, if loss is given, the sum of the losses over
+// the divisor, and its gradients.
+//   logits x, target t, dlogits, dtarget (N, C)   losses (N)   weight (C)   loss: one number   tickets: one, zero
+// Launch: as rows in along_axis.cuh, `held` if one fits into its threads' registers; the last block adds up the losses.
 // Traffic: rows: logits and target once, each gradient once; rows that do not fit into registers: logits three
 // times, target twice.
 // Source: lecture topic L3; Szegedy et al. 2015, arXiv:1512.00567.
@@ -11,8 +12,8 @@
 
 template <bool Held>
 __device__ __forceinline__ void one_row(real* losses, real* dlogits, real* dtarget, const real* x,
-                                        const real* target, const real* weight, real smoothing, const Line& at,
-                                        long long row) {
+                                        const real* target, const real* weight, real smoothing, real each,
+                                        const Line& at, long long row) {
     Vector<real, VEC> u[HELD], a[HELD];
     real top = -INFINITY;
     for_each_vector<Held>(at, [&](int j, size_t i) {
@@ -61,8 +62,8 @@ __device__ __forceinline__ void one_row(real* losses, real* dlogits, real* dtarg
                 u[j].v[v] -= top;
                 a[j].v[v] = (a[j].v[v] * kept + spread) * w;
             }
-            a[j].v[v] = exp(u[j].v[v]) * scale - a[j].v[v];
-            u[j].v[v] = (u[j].v[v] - log_sum) * (-kept * w);
+            a[j].v[v] = (exp(u[j].v[v]) * scale - a[j].v[v]) * each;
+            u[j].v[v] = (u[j].v[v] - log_sum) * (-kept * w) * each;
         }
         if (dlogits) store(dlogits + i, a[j]);
         if (dtarget) store(dtarget + i, u[j]);
@@ -71,24 +72,26 @@ __device__ __forceinline__ void one_row(real* losses, real* dlogits, real* dtarg
 
 // At most half as many threads as elsewhere: two arrays and three sums in double take all the registers of more.
 extern "C" __global__ void __launch_bounds__(BLOCK / 2, 1)
-cross_entropy_probability_rows(real* __restrict__ losses, real* __restrict__ dlogits, real* __restrict__ dtarget,
+cross_entropy_of_probabilities(real* __restrict__ loss, real* __restrict__ losses, real* __restrict__ dlogits,
+                               real* __restrict__ dtarget, INOUT unsigned* __restrict__ tickets,
                                const real* __restrict__ logits, const real* __restrict__ target,
-                               const real* __restrict__ weight, real smoothing, long long N, int C, int held) {
+                               const real* __restrict__ weight, real smoothing, long long N, int C, int held,
+                               double divisor) {
+    __shared__ double found[WARP];
     const Line at = my_line(N, C, 1);
     const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
+    const real each = loss && divisor != 0 ? real(1 / divisor) : real(1);
     if (held)
-        one_row<true>(losses, dlogits, dtarget, logits, target, weight, smoothing, at, row);
+        one_row<true>(losses, dlogits, dtarget, logits, target, weight, smoothing, each, at, row);
     else
-        one_row<false>(losses, dlogits, dtarget, logits, target, weight, smoothing, at, row);
-}
-
-// loss = sum of the losses over the divisor; factor = 1 / divisor, the gradient of each.
-extern "C" __global__ void cross_entropy_probability_total(real* __restrict__ loss, real* __restrict__ factor,
-                                                           const real* __restrict__ losses, int N, double divisor) {
+        one_row<false>(losses, dlogits, dtarget, logits, target, weight, smoothing, each, at, row);
+    if (!loss || !last_block(tickets, gridDim.x)) return;
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.x * blockDim.y;
     double sum = 0;
-    for (int i = threadIdx.x; i < N; i += blockDim.x) sum += losses[i];
-    sum = block_double_sum<0>(sum);
-    if (threadIdx.x > 0) return;
-    loss[0] = sum / divisor;  // of no rows: NaN
-    factor[0] = divisor != 0 ? 1 / divisor : 1.0;
+    for (long long i = thread; i < N; i += threads) sum += losses[i];
+    sum = warp_double_sum(sum);
+    if (thread % WARP == 0) found[thread / WARP] = sum;
+    __syncthreads();
+    sum = warp_double_sum(thread % WARP < threads / WARP ? found[thread % WARP] : 0.0);
+    if (thread == 0) loss[0] = sum / divisor;  // of no rows: NaN
 }

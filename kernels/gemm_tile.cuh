@@ -37,14 +37,15 @@ __device__ __forceinline__ Load zeros() {
 }
 
 // A panel whose Source is contiguous along the reduction: vectors are turned upright on the way in.
-// Source: `Row row(int i)`, `void seek(int k)`, `void advance()` by BK, `Load read(const Row&)` at k, zero outside.
+// Source: `Row row(int i)`, `void seek(int k)`, `void advance()` by BK, `Held read(const Row&)` at k, zero outside;
+// `Load value(const Held&)` makes of it what is multiplied, when it has arrived.
 template <int LENGTH, class Source>
 struct RowPanel {
     enum { PER_ROW = BK / VEC, STEP = THREADS / PER_ROW, LOADS = LENGTH / STEP };
     static_assert(THREADS % PER_ROW == 0 && LENGTH % STEP == 0, "threads must divide the panel evenly");
     Source source;
     typename Source::Row row[LOADS];
-    Load held[LOADS];
+    typename Source::Held held[LOADS];
 
     __device__ __forceinline__ RowPanel(const Source& from, int first, int k_begin) : source(from) {
 #pragma unroll
@@ -58,10 +59,12 @@ struct RowPanel {
     }
     __device__ __forceinline__ void put(real (*panel)[LENGTH + PAD]) const {
 #pragma unroll
-        for (int l = 0; l < LOADS; ++l)
+        for (int l = 0; l < LOADS; ++l) {
+            const Load value = source.value(held[l]);
 #pragma unroll
             for (int j = 0; j < VEC; ++j)
-                panel[threadIdx.x % PER_ROW * VEC + j][threadIdx.x / PER_ROW + l * STEP] = held[l].v[j];
+                panel[threadIdx.x % PER_ROW * VEC + j][threadIdx.x / PER_ROW + l * STEP] = value.v[j];
+        }
     }
 };
 
@@ -97,6 +100,9 @@ struct ColumnPanel {
 struct Tile {
     int top, left;
 };
+__device__ __forceinline__ int count_tiles(int rows, int columns) {
+    return (rows + BM - 1) / BM * ((columns + BN - 1) / BN);
+}
 __device__ __forceinline__ Tile tile_at(int number, int columns) {
     const int across = (columns + BN - 1) / BN;
     return {number / across * BM, number % across * BN};
@@ -220,10 +226,12 @@ struct Accumulator {
     }
 
     // Row m of C begins where target.find(m) says, if it does; c itself is aligned to 16 bytes, what
-    // follows need not be. bias per column, may be null.
+    // follows need not be. bias per column, may be null. more, laid out as C, is added to it; may be null; where it is
+    // not, VEC divides `columns` and all starts of rows.
     template <class Target>
     __device__ __forceinline__ void write(real* __restrict__ c, const Target& target, const Tile& tile, int columns,
-                                          const real* __restrict__ bias, bool relu) const {
+                                          const real* __restrict__ bias, bool relu,
+                                          const real* __restrict__ more = nullptr) const {
 #pragma unroll
         for (int i = 0; i < TM; ++i) {
             size_t start;
@@ -237,6 +245,15 @@ struct Accumulator {
                 for (int j = 0; j < 4; ++j) {
                     out.v[j] = sum[i][group * 4 + j] + (bias != nullptr && n + j < columns ? bias[n + j] : real(0));
                     if (relu && out.v[j] < 0) out.v[j] = 0;
+                }
+                if (more != nullptr) {
+#pragma unroll
+                    for (int j = 0; j < 4; j += VEC)
+                        if (n + j < columns) {
+                            const Load other = load<VEC>(more + at + j);
+#pragma unroll
+                            for (int i = 0; i < VEC; ++i) out.v[j + i] = other.v[i] + out.v[j + i];
+                        }
                 }
                 if (n + 4 <= columns && at % 4 == 0) {
                     store(c + at, out);
@@ -255,12 +272,25 @@ struct Accumulator {
     }
 };
 
+// The panels in shared memory, each twice. Functions of their own, so that a kernel whose blocks compute one or another
+// product has one set of them.
+typedef real PanelsA[2][BK][BM + PAD];
+typedef real PanelsB[2][BK][BN + PAD];
+__device__ __forceinline__ PanelsA& shared_a() {
+    __shared__ __align__(16) PanelsA panels;
+    return panels;
+}
+__device__ __forceinline__ PanelsB& shared_b() {
+    __shared__ __align__(16) PanelsB panels;
+    return panels;
+}
+
 // The products of panels A and B over k_begin <= k < k_end, summed in increasing k; with sum_rows also A's rows. A's
 // and B's Sources give zero beyond k_end. All threads of the block call it.
 template <class A, class B>
 __device__ __forceinline__ void multiply(Accumulator& c, A& a, B& b, int k_begin, int k_end, bool sum_rows = false) {
-    __shared__ __align__(16) real a_panel[2][BK][BM + PAD];
-    __shared__ __align__(16) real b_panel[2][BK][BN + PAD];
+    PanelsA& a_panel = shared_a();
+    PanelsB& b_panel = shared_b();
     c.clear();
     a.fetch();
     b.fetch();
@@ -289,6 +319,7 @@ __device__ __forceinline__ void multiply(Accumulator& c, A& a, B& b, int k_begin
 // data[i][k], k contiguous.
 struct MatrixRows {
     typedef const real* Row;
+    typedef Load Held;
     const real* data;
     int rows, stride, k_end, k;
     __device__ __forceinline__ MatrixRows(const real* d, int n, int s, int end) : data(d), rows(n), stride(s), k_end(end), k(0) {}
@@ -298,6 +329,7 @@ struct MatrixRows {
     __device__ __forceinline__ Load read(const Row& row) const {
         return row != nullptr && k < k_end ? load<VEC>(row + k) : zeros();
     }
+    __device__ __forceinline__ Load value(const Held& held) const { return held; }
 };
 
 // data[k][i], i contiguous.
@@ -314,33 +346,62 @@ struct MatrixColumns {
     __device__ __forceinline__ Load value(const Held& held, const Column&, int) const { return held; }
 };
 
-// dy[k][i], i contiguous, and 0 where the output y of a ReLU was not positive: the gradient before that ReLU. y null:
-// no ReLU, dy as it is. What was read is left in dz, unless that is null.
-struct GradientColumns {
-    typedef int Column;
+// The gradient dz before a ReLU: dy, and 0 where the ReLU's output y was not positive. y null: no ReLU, dy as it is.
+struct OutputGradient {
     struct Held {
         Load dy, y;
     };
     const real *dy, *y;
-    real* dz;
-    int columns, stride, k_end;
-    __device__ __forceinline__ GradientColumns(const real* gradient, const real* output, real* gated, int n, int s, int end)
-        : dy(gradient), y(output), dz(gated), columns(n), stride(s), k_end(end) {}
-    __device__ __forceinline__ Column column(int i) const { return i; }
-    __device__ __forceinline__ Held read(const Column& i, int k) const {
-        if (i >= columns || k >= k_end) return {zeros(), zeros()};
-        const size_t at = (size_t)k * stride + i;
+    __device__ __forceinline__ Held read(size_t at) const {
         const Load d = load<VEC>(dy + at);
         return {d, y != nullptr ? load<VEC>(y + at) : d};
     }
-    __device__ __forceinline__ Load value(const Held& held, const Column& i, int k) const {
+    __device__ __forceinline__ Load value(const Held& held) const {
         Load d = held.dy;
         if (y == nullptr) return d;
 #pragma unroll
         for (int j = 0; j < VEC; ++j) d.v[j] = held.y.v[j] > 0 ? d.v[j] : real(0);
+        return d;
+    }
+};
+
+// dz[k][i], i contiguous. What was made of dy is left in dz, unless that is null.
+struct GradientColumns {
+    typedef int Column;
+    typedef OutputGradient::Held Held;
+    OutputGradient gradient;
+    real* dz;
+    int columns, stride, k_end;
+    __device__ __forceinline__ GradientColumns(const OutputGradient& of, real* gated, int n, int s, int end)
+        : gradient(of), dz(gated), columns(n), stride(s), k_end(end) {}
+    __device__ __forceinline__ Column column(int i) const { return i; }
+    __device__ __forceinline__ Held read(const Column& i, int k) const {
+        if (i >= columns || k >= k_end) return {zeros(), zeros()};
+        return gradient.read((size_t)k * stride + i);
+    }
+    __device__ __forceinline__ Load value(const Held& held, const Column& i, int k) const {
+        const Load d = gradient.value(held);
         if (dz != nullptr && i < columns && k < k_end) store(dz + (size_t)k * stride + i, d);
         return d;
     }
+};
+
+// dz[i][k], k contiguous.
+struct GradientRows {
+    typedef int Row;
+    typedef OutputGradient::Held Held;
+    OutputGradient gradient;
+    int rows, stride, k_end, k;
+    __device__ __forceinline__ GradientRows(const OutputGradient& of, int n, int s, int end)
+        : gradient(of), rows(n), stride(s), k_end(end), k(0) {}
+    __device__ __forceinline__ Row row(int i) const { return i; }
+    __device__ __forceinline__ void seek(int to) { k = to; }
+    __device__ __forceinline__ void advance() { k += BK; }
+    __device__ __forceinline__ Held read(const Row& i) const {
+        if (i >= rows || k >= k_end) return {zeros(), zeros()};
+        return gradient.read((size_t)i * stride + k);
+    }
+    __device__ __forceinline__ Load value(const Held& held) const { return gradient.value(held); }
 };
 
 #endif  // GPUNN_GEMM_TILE_CUH

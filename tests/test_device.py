@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import errno
+import os
 import pickle
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import gpunn
 from gpunn._device import Device, cuda_is_available, device, same_device
-from gpunn.errors import DeviceError
+from gpunn.errors import DeviceError, KernelError
+from gpunn.launcher import KernelSource
+from gpunn.loaders import NvrtcLoader
+from gpunn.primitive import REGISTRY
 
 
 def test_one_object_for_one_name() -> None:
@@ -61,3 +72,171 @@ def test_reported_bad_data_is_raised_once_and_cleared() -> None:
     with pytest.raises(gpunn.errors.LabelError, match="loss: label 12 at position 7"):
         cpu.synchronize()
     cpu.synchronize()
+
+
+# -- what CuPy lacks, on stand-ins ----------------------------------------------------------------
+
+_NO_CUBLAS = "CuPy failed to load libcublas.so.12: OSError: libcublas.so.12: cannot open shared object file"
+_NO_NVRTC = "CuPy failed to load libnvrtc.so.12: OSError: libnvrtc.so.12: cannot open shared object file"
+
+
+class _CompileException(Exception):
+    """As CuPy's."""
+
+
+class _RawModule:
+    """CuPy's, with something wrong: ``problem`` is raised until it is mended."""
+
+    problem: Exception | None = None
+    ran: list[str]
+
+    def __init__(self, **how: Any) -> None:
+        pass
+
+    def compile(self) -> None:
+        if self.problem is not None:
+            raise self.problem
+
+    def get_function(self, name: str) -> Callable[..., None]:
+        return lambda *args, **how: self.ran.append(name)
+
+
+def _cupy(available: Callable[[], bool] = lambda: True) -> types.ModuleType:
+    """NumPy with the names of CuPy that devices and loaders ask for."""
+    module = types.ModuleType("cupy")
+    module.__dict__.update({k: v for k, v in np.__dict__.items() if not k.startswith("__")})
+    module.__version__ = "14.2"
+    module.RawModule = type("RawModule", (_RawModule,), {"ran": []})
+    module.cuda = types.SimpleNamespace(
+        is_available=available,
+        Device=lambda ordinal: contextlib.nullcontext(),
+        compiler=types.SimpleNamespace(CompileException=_CompileException),
+        runtime=types.SimpleNamespace(getDeviceCount=lambda: 1),
+    )
+    return module
+
+
+def _fails(error: Exception) -> Callable[..., Any]:
+    def raises(*args: Any, **how: Any) -> Any:
+        raise error
+
+    return raises
+
+
+def test_without_cupy_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(DeviceError, match=r"'cuda' needs CuPy, which is not installed .*gpunn\[cuda12\]"):
+        device("cuda:7")
+
+
+@pytest.mark.parametrize("error", ["ImportError", "RuntimeError"])
+def test_a_cupy_that_cannot_be_imported_is_not_called_missing(
+    error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cupy.py").write_text(f"raise {error}('libcudart.so.12: cannot open shared object file')")
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DeviceError, match=r"installed but cannot be imported \(libcudart.*Install it anew"):
+        device("cuda:7")
+
+
+@pytest.mark.parametrize(
+    ("available", "said"),
+    [
+        (lambda: False, "driver. Check nvidia-smi"),
+        (_fails(RuntimeError("cudaErrorInsufficientDriver")), "Insufficient"),
+    ],
+)
+def test_without_a_driver_says_so(available: Callable[[], bool], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", _cupy(available))
+    with pytest.raises(DeviceError, match="finds no usable NVIDIA GPU or driver") as caught:
+        device("cuda:7")
+    assert said in str(caught.value)
+
+
+def test_a_number_beyond_the_last_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", _cupy())
+    with pytest.raises(DeviceError, match=r"'cuda:7': this machine has 1 GPU\(s\)"):
+        device("cuda:7")
+
+
+def _unwritable() -> list[Exception]:
+    kinds = ((errno.EACCES, PermissionError), (errno.ENOTDIR, NotADirectoryError), (errno.EROFS, OSError))
+    return [kind(code, os.strerror(code), "/x/cache") for code, kind in kinds]
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        (RuntimeError(_NO_NVRTC), r"NVRTC, .*could not be used \(CuPy failed to load libnvrtc.*gpunn\[cuda12\]"),
+        (ImportError(_NO_NVRTC), r"NVRTC, .*could not be used .*gpunn\[cuda12\]"),
+        (_CompileException("relu.cu(3): error: expected a ;"), r"does not compile with .*'REAL'.*\n.*expected a ;"),
+        *((error, "kernel cache /x/cache .*Set CUPY_CACHE_DIR to a folder") for error in _unwritable()),
+    ],
+)
+def test_what_keeps_kernels_from_compiling_is_named_with_the_layer(
+    problem: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUPY_CACHE_DIR", "/x/cache")
+    cupy = _cupy()
+    cupy.RawModule.problem = problem
+    gpu = Device("cuda:0", cupy, NvrtcLoader(cupy), 0)
+    model = gpunn.nn.Sequential(gpunn.nn.Identity(), gpunn.nn.ReLU())
+    x = gpunn.Tensor(np.ones(4, np.float32), gpu)
+    with pytest.raises(KernelError, match=message) as caught:
+        model(x)
+    assert str(caught.value).startswith("1 (ReLU): relu.cu")
+    cupy.RawModule.problem = None
+    model(x)  # mended, the next launch compiles and runs
+    assert cupy.RawModule.ran == ["relu_forward"]
+
+
+def test_a_missing_cublas_is_named_and_the_device_goes_on() -> None:
+    cupy = _cupy()
+    plain = Device("cuda-plain:0", cupy, None, 0)
+    layer = gpunn.nn.Linear(3, 2, bias=False)
+    layer.weight = gpunn.nn.Parameter(gpunn.Tensor(np.ones((2, 3), np.float32), plain))
+    x = gpunn.Tensor(np.ones((1, 3), np.float32), plain)
+    cupy.matmul = _fails(RuntimeError(_NO_CUBLAS))
+    with pytest.raises(DeviceError, match=r"^Linear: a CUDA library .*'cuda-plain:0' .*libcublas.*gpunn\[cuda12\]"):
+        layer(x)
+    assert gpunn.relu(x).tolist() == [[1, 1, 1]]
+    cupy.matmul = _fails(RuntimeError("an illegal memory access was encountered"))
+    with pytest.raises(RuntimeError, match=r"^an illegal memory access"):  # not about a library: as it is
+        layer(x)
+    cupy.matmul = _fails(KernelError(_NO_NVRTC))
+    with pytest.raises(KernelError, match=r"^CuPy failed to load libnvrtc"):  # said already
+        layer(x)
+    cupy.matmul = np.matmul
+    assert layer(x).tolist() == [[3, 3]]
+
+
+# -- what the emulator lacks ----------------------------------------------------------------------
+
+
+@pytest.mark.emulator
+def test_an_unwritable_cache_of_the_emulator_is_named_and_the_device_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpunn.emulator import build, launch
+
+    monkeypatch.setattr(launch, "_modules", {})
+    monkeypatch.setattr(KernelSource.registry["relu.cu"], "_entries", {})
+    usual = build.cache_folder()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GPUNN_CACHE", str(tmp_path / "file" / "below"))
+    build._runtime.cache_clear()
+    x = gpunn.ones(3, device="emulator")
+    message = r"^1 \(ReLU\): cannot write the emulator's build cache .*below: .*set GPUNN_CACHE"
+    with pytest.raises(KernelError, match=message):
+        gpunn.nn.Sequential(gpunn.nn.Identity(), gpunn.nn.ReLU())(x)
+    monkeypatch.setenv("GPUNN_CACHE", str(usual))
+    assert gpunn.relu(x).tolist() == [1, 1, 1]
+
+
+def test_every_primitive_tells_of_a_length_that_its_structs_cannot_hold() -> None:
+    short = REGISTRY["relu_forward"]
+    stuck = type(short)(short.plain, short.examples, ("y",), (), 0, ())
+    stuck.kernel(_fails(OverflowError("Python integer 2147483648 out of bounds for int32")))
+    with pytest.raises(gpunn.errors.UsageError, match=r"^relu_forward: a length .* 32 bits .*2147483648.*split"):
+        stuck(Device("stand-in", np, object()), np.ones(3))

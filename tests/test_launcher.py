@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from gpunn._device import Device
 from gpunn.errors import DTypeError, KernelError, ShapeError, UsageError
-from gpunn.launcher import KernelSource, divisor, parse_signatures, read_source, record_launches
+from gpunn.launcher import (
+    DIVISOR,
+    INT_MOST,
+    KernelSource,
+    divisor,
+    parse_signatures,
+    read_source,
+    record_launches,
+)
+from gpunn.ops import max_pool2d
 
 _TEXT = """
 // extern "C" __global__ void not_this(int n)
@@ -108,16 +117,64 @@ def test_scalars_take_the_declared_width(relu) -> None:
         ({"x": np.zeros((4, 4), np.float32)[:, 0]}, ShapeError, "x: expected a contiguous array"),
         ({"x": [1.0]}, KernelError, "x: expected a numpy array"),
         ({"x": np.zeros(5, np.float32)[1:], "VEC": 4}, KernelError, "16-byte alignment"),
-        ({"n": 2**63}, UsageError, "does not fit int64"),
+        ({"n": 2**63}, UsageError, "n = 9223372036854775808 does not fit int64"),
         ({"REAL": "half"}, KernelError, "REAL=half is not declared"),
         ({"TILE": 8}, KernelError, "TILE=8 is not declared"),
-        ({"grid": (1, 65536, 1)}, KernelError, "exceeds CUDA's limits"),
+        ({"grid": (1, 65536, 1)}, UsageError, "exceeds CUDA's limits"),
         ({"block": 2048}, KernelError, "1 to 1024 threads"),
     ],
 )
 def test_refuses(relu, wrong: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         relu(**wrong)
+
+
+# -- sizes beyond 32 bits -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def maxout():
+    from gpunn.ops.maxout import SOURCE
+
+    device, array = Device("stand-in", np, _Loader()), np.zeros(4, np.float32)
+
+    def launch(threads: int):
+        args = (array, np.zeros(4, np.uint8), array, np.zeros(1, DIVISOR), 2, 2, threads)
+        SOURCE.launch(device, "maxout_forward", (1, 1, 1), 32, args, REAL="float", VEC=1)
+        return device.loader.launched
+
+    return launch
+
+
+def test_a_count_in_an_int_leaves_room_for_a_tile_beyond_the_last_row(maxout) -> None:
+    assert len(maxout(INT_MOST)) == 1
+    with pytest.raises(UsageError, match=f"^maxout_forward: .*got threads = {INT_MOST + 1}.* split the batch"):
+        maxout(INT_MOST + 1)
+    assert len(maxout(4)) == 2
+
+
+def test_an_image_has_no_more_pixels_than_an_int_counts() -> None:
+    device, array = Device("stand-in", np, _Loader()), np.zeros(4, np.float32)
+    shape = np.zeros(1, max_pool2d._SHAPE)
+
+    def launch(**lengths: int):
+        for name, length in lengths.items():
+            shape[name] = length
+        args = (array, np.zeros(4, np.uint8), array, shape, 4)
+        max_pool2d.SOURCE.launch(device, "max_pool2d_forward", (1, 1, 1), 32, args, REAL="float", VEC=1)
+        return device.loader.launched
+
+    assert len(launch(H=2**15, W=2**15, P=2**15, Q=2**15)) == 1
+    with pytest.raises(UsageError, match=f"got P x Q = {2**31}"):
+        launch(P=2**16)
+    with pytest.raises(UsageError, match=f"got H x W = {2**31}"):
+        launch(W=2**16)
+
+
+def test_a_divisor_fits_32_bits() -> None:
+    assert divisor(2**32 - 1)[0] == 2**32 - 1
+    with pytest.raises(UsageError, match=f"got {2**32}. Split the tensor"):
+        divisor(2**32)
 
 
 def test_empty_grid_is_no_launch(relu) -> None:

@@ -93,6 +93,17 @@ def test_arithmetic_and_all_operators_together(toy: Path) -> None:
     assert {m.operator for m in mutants_of(toy)} == set(OPERATORS)
 
 
+def test_what_only_a_gpu_compiles_is_left_alone(toy: Path) -> None:
+    """No test on the emulator could notice; what the emulator compiles is changed, before, between and after."""
+    toy.write_text(
+        "#if A < B\nint a = 1;\n#else\nint b = 2;\n#endif\n#ifdef GPUNN_EMULATOR\nint c = 3;\n#else\n#define D {\n"
+        "#ifdef E\nint e = 5;\n#else\nint f() { return 6; }\n#endif\n__syncthreads();\n#endif\n"
+        "#ifndef GPUNN_EMULATOR\n#else\nint g = 7;\n#endif\nint h = 8;\n"
+    )
+    changed = {f"int {name} = {n};" for name, n in zip("abcgh", "12378", strict=True)}
+    assert {m.before for m in mutants_of(toy)} == changed
+
+
 def test_a_mutant_knows_its_place(toy: Path) -> None:
     first, second = mutants_of(toy, ["barrier"])
     assert (first.place, first.function, first.before) == ("toy.cu:17", "toy", "__syncthreads();")
@@ -102,6 +113,13 @@ def test_a_mutant_knows_its_place(toy: Path) -> None:
     moved.mkdir()
     (moved / "toy.cu").write_text("// one line more\n" + KERNEL)
     assert [m.key for m in mutants_of(moved / "toy.cu")] == [m.key for m in mutants_of(toy)]
+
+
+def test_equal_lines_are_told_apart_however_they_are_indented(toy: Path) -> None:
+    text = toy.read_text()
+    toy.write_text(text.replace("    __syncthreads();\n    for", "        __syncthreads();\n    for"))
+    assert toy.read_text() != text
+    assert [m.before for m in mutants_of(toy, ["barrier"])] == ["__syncthreads();", "__syncthreads();  #2"]
 
 
 def test_the_sample_is_spread_and_stays(toy: Path) -> None:
@@ -131,6 +149,22 @@ def test_a_header_is_changed_where_it_is_used(tmp_path: Path) -> None:
         ("low", "two.cuh"): {"a.cu"}, ("high", "two.cuh"): {"a.cu"}, ("other", "two.cuh"): {"b.cu"},
         ("", "two.cuh"): {"a.cu", "b.cu"}, ("low", "c.cu"): {"c.cu"},
     }  # fmt: skip
+
+
+def test_kernels_of_tests_use_headers_too(tmp_path: Path) -> None:
+    own, tests = tmp_path / "own", tmp_path / "tests"
+    for folder, file, text in (
+        (own, "one.cuh", "inline int low(int i) { return i + 1; }\n"),
+        (tests, "a.cu", '#include "one.cuh"\nint a(int i) { return low(i); }\n'),
+    ):
+        folder.mkdir()
+        (folder / file).write_text(text)
+    (mutant,) = mutants_of(own / "one.cuh", ["constant"])
+    assert Users(own).files(mutant) == set()
+    assert Users(own, tests).files(mutant) == {"a.cu"}
+    (own / "a.cu").write_text("")
+    with pytest.raises(ValueError, match="the same name"):
+        Users(own, tests)
 
 
 def test_explanations_of_the_kernels_are_of_edits_that_there_are() -> None:

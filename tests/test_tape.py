@@ -12,6 +12,7 @@ import gpunn
 from gpunn import tape
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, GraphError, ShapeError, UsageError
+from gpunn.nn import functional as F
 from gpunn.ops.relu import relu
 
 
@@ -313,3 +314,103 @@ def test_autograd_grad_refuses() -> None:
         gpunn.autograd.grad(x * x, x, create_graph=True)
     with pytest.raises(UsageError, match="input 0 of shape"):
         gpunn.autograd.grad(x * x, gpunn.ones(1))
+
+
+def _where_two_paths_meet(device: str, fused: bool, retain_graph: bool = False, hooked: bool = False) -> list:
+    """Gradients of a net whose ops add to what came past them, or, with a node in between, leave it to the tape."""
+    rng = np.random.Generator(np.random.Philox(6))
+    x, filters, pointwise, matrix = (
+        gpunn.tensor(rng.standard_normal(shape).astype(np.float32)).to(device).requires_grad_()
+        for shape in ((2, 5, 6, 7), (6, 5, 3, 3), (6, 6, 1, 1), (9, 252))
+    )
+
+    def apart(t: gpunn.Tensor) -> gpunn.Tensor:
+        """The op's input; by a node of its own if the sum is to be the tape's."""
+        return t if fused else t.reshape(*t.shape)
+
+    seen = []
+    block = relu(x)
+    with_conv = F.conv2d(apart(block), filters, padding=1)
+    past = F.pad(block, (0, 0, 0, 0, 0, 1))  # its gradient is an array of its own
+    y = with_conv * past
+    z = y + F.conv2d(apart(y), pointwise)  # y's gradient is borrowed from z's
+    flat = z.flatten(1)
+    out = (F.linear(apart(flat), matrix) ** 2).sum() + (flat * flat).sum()
+    if hooked:
+        for t in (block, y, flat):
+            t.register_hook(lambda gradient: seen.append(gradient.numpy().tobytes()))
+    for last in [False, True] if retain_graph else [True]:
+        out.backward(retain_graph=not last)
+    return [t.grad.numpy().tobytes() for t in (x, filters, pointwise, matrix)] + seen
+
+
+@pytest.mark.parametrize("how", [{}, {"retain_graph": True}, {"hooked": True}])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+def test_an_op_adds_to_the_gradient_that_came_by_another_path(device: str, how: dict) -> None:
+    if device == "emulator":
+        reason = pytest.importorskip("gpunn.emulator").available()
+        if reason is not None:
+            pytest.skip(reason)
+    from gpunn.launcher import record_launches
+
+    kernels = {}
+    results = {}
+    for fused in (False, True):
+        with record_launches() as launches:
+            results[fused] = _where_two_paths_meet(device, fused, **how)
+        kernels[fused] = [launch.kernel for launch in launches]
+    assert results[True] == results[False]
+    if device == "emulator" and not how:
+        apart, fused = (sum(name in ("accumulate", "add_same_shape") for name in kernels[f]) for f in (False, True))
+        assert apart - fused == 3
+
+
+def test_what_waits_is_not_written_to_and_goes_to_the_first_input_alone() -> None:
+    given, returned = [], []
+
+    def adding(a: gpunn.Tensor, b: gpunn.Tensor) -> gpunn.Tensor:
+        def backward(dy: np.ndarray, needs: tuple, waiting: np.ndarray | None) -> tuple:
+            given.append(waiting)
+            returned.append(2 * dy if waiting is None else waiting + 2 * dy)
+            return returned[-1], 5 * dy
+
+        return tape.record("adding", 2 * a.array + 5 * b.array, a.device, (a, b), backward, adds=True)
+
+    x, other = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    y = relu(x)
+    tripled = y * 3.0
+    dy = gpunn.tensor(np.array([1.0, 10.0]))
+    (y + adding(y, y) + tripled + other).backward(dy)  # y gets dy as it is, which `other` and the caller hold too
+    assert given[0].tolist() == dy.tolist() == other.grad.tolist() == [1.0, 10.0]
+    assert x.grad.tolist() == [11.0, 110.0]
+    assert returned[0].tolist() == [11.0, 110.0]  # nobody else's: what comes later is added in place
+    # A leaf's gradients are added up where they arrive; nothing waits.
+    (adding(other, x) + other).backward(dy)
+    assert given[1:] == [None]
+    assert (other.grad.tolist(), x.grad.tolist()) == ([4.0, 40.0], [16.0, 160.0])
+
+
+def test_an_op_that_adds_is_observed_and_freed_like_any() -> None:
+    seen = []
+
+    def observer(node: tape.Node, run) -> object:
+        seen.append(node.op)
+        return run()
+
+    x, w = leaf(np.ones((2, 3))), leaf(np.ones((4, 3)))
+    y = relu(x)
+    total = F.linear(y, w).sum() + y.sum()
+    with tape.observe_backward(observer):
+        total.backward()
+    assert sorted(seen) == ["add", "linear", "relu", "sum", "sum"]
+    assert x.grad.tolist() == [[5.0] * 3] * 2
+    with pytest.raises(GraphError, match="retain_graph=True"):
+        total.backward()
+
+
+def test_freed_parts_that_add_say_what_is_missing() -> None:
+    x, w = leaf(np.ones((2, 3))), leaf(np.ones((4, 3)))
+    y = F.linear(relu(x), w)
+    y.sum().backward()
+    with pytest.raises(GraphError, match="linear: backward ran through this graph before"):
+        (y * 2.0).sum().backward()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks import lenet
 from benchmarks._report.book import Section
+from benchmarks._report.networks import batches, gpunn_batch
+
+_LR = 0.05
 
 
 def run(section: Section, options: argparse.Namespace) -> None:
@@ -21,11 +24,8 @@ def run(section: Section, options: argparse.Namespace) -> None:
     for name, build in (("LeNet", _lenet), ("batch norm and dropout", _normalised)):
         if section.expired:
             section.cut(f"no time for {name}")
-        elif section.start(name):
-            try:
-                _compare(section, name, build, target, small)
-            except Exception as error:
-                section.fail(name, error)
+        else:
+            section.attempt(name, functools.partial(_compare, section, name, build, target, small), target.synchronize)
 
 
 def _lenet(small: bool) -> Any:
@@ -87,7 +87,7 @@ def _train(
     net = build(small).to(target)
     net.train()
     criterion = CrossEntropyLoss()
-    optimizer = SGD(net.parameters(), lr=lenet.LR, momentum=lenet.MOMENTUM, weight_decay=1e-4)
+    optimizer = SGD(net.parameters(), lr=_LR, momentum=0.9, weight_decay=1e-4)
 
     def step(images: Any, labels: Any) -> Any:
         optimizer.zero_grad()
@@ -98,14 +98,14 @@ def _train(
 
     runner = gpunn.capture(step) if captured else step
     size, image = (3, 12) if small else (64, 28)
-    whole = lenet.batches(size, steps, image)
+    whole = batches(size, steps, (1, image, image))
     losses = []
     for number, (images, labels) in enumerate(whole):
         if number % 4 == 3:  # the last batch of an epoch is smaller, and has a graph of its own
             images, labels = images[: size // 2 + 1], labels[: size // 2 + 1]
         if number == steps // 2:
-            optimizer.param_groups[0]["lr"] = lenet.LR / 3
-        loss = runner(*lenet.gpunn_batch((images, labels), target))
+            optimizer.param_groups[0]["lr"] = _LR / 3
+        loss = runner(*gpunn_batch((images, labels), target))
         losses.append(loss.detach().numpy().copy())
     state = {key: np.array(value.numpy()) for key, value in net.state_dict().items()}
     for number, buffers in optimizer.state_dict()["state"].items():

@@ -85,14 +85,20 @@ def _layers(size: str, dtype: str) -> list[Case]:
     made += ops.linear("lenet-fc2", n, small(500, 7), 10, dtype)
     made += ops.cross_entropy("lenet-loss", n, 10, dtype)
     made += ops.sgd("lenet-sgd", "of LeNet", [5, 3] if tiny else LENET_PARAMETERS, dtype)
+    made += ops.adam("lenet-adam", "of LeNet", [5, 3] if tiny else LENET_PARAMETERS, dtype)
+    made += ops.activation("lenet-relu", "relu", n, small(15_680, 7), dtype)  # what the first convolution gives
     made += ops.max_pooling("stem-pool", batch(256), small(64, 4), small(112, 9), 3, 2, 1, dtype)
     for key, n, c, h in (("bn256", 256, 256, 56), ("bn64", 64, 64, 112)):
         made += ops.batch_norm(f"{key}-relu", batch(n), small(c, 4), small(h, 5), False, dtype)
         made += ops.batch_norm(f"{key}-add-relu", batch(n), small(c, 4), small(h, 5), True, dtype)
+    made += ops.average_pooling("global-pool", batch(2048), small(512, 4), small(7, 3), small(7, 3), dtype)
+    made += ops.average_pooling("avg-pool", batch(2048), small(64, 4), small(28, 4), 2, dtype)
     made += ops.linear("linear1024", small(128, 3), small(1024, 6), small(1024, 5), dtype)
     made += ops.layer_norm("layer-norm", small(4096, 3), small(768, 6), dtype)
     for op in ("relu", "gelu", "sigmoid", "tanh"):
         made += ops.activation(op, op, small(4096, 3), small(3072, 7), dtype)
+    for op in ("softmax", "log_softmax"):
+        made += ops.softmax(op, op, small(4096, 3), small(768, 6), dtype)
     made += ops.cross_entropy("cross-entropy1000", small(256, 4), small(1000, 6), dtype)
     # 25.6 million parameters, as ResNet-50 has.
     made += ops.sgd("sgd25m", "of 25.6 M parameters", [6] * 3 if tiny else [512_000] * 50, dtype)

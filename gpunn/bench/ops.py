@@ -215,6 +215,26 @@ def max_pooling(
     )
 
 
+def average_pooling(key: str, n: int, c: int, h: int, k: int, dtype: str = "float32") -> list[Case]:
+    """Means of k x k windows side by side, or of whole images where k = h. Traffic: x and y."""
+    from gpunn.nn import functional as F
+
+    p = h // k
+    elements = float(n * c * (h * h + p * p))
+    return _cases(
+        key,
+        f"avg-pool b{n} {c} {k}×{k} s{k} {h}²",
+        {"x": (n, h, h, c)},
+        (n, p, p, c),
+        lambda t: F.adaptive_avg_pool2d(t["x"], 1) if k == h else F.avg_pool2d(t["x"], k),
+        lambda torch, t: (
+            torch.nn.functional.adaptive_avg_pool2d(t["x"], 1) if k == h else torch.nn.functional.avg_pool2d(t["x"], k)
+        ),
+        {"forward": ((), 0.0, elements), "backward": (("x",), 0.0, elements)},
+        dtype,
+    )
+
+
 def batch_norm(key: str, n: int, c: int, h: int, residual: bool = False, dtype: str = "float32") -> list[Case]:
     """Batch norm in training with ReLU, and with an addition before it.
 
@@ -302,6 +322,23 @@ def activation(key: str, op: str, n: int, d: int, dtype: str = "float32") -> lis
     )
 
 
+def softmax(key: str, op: str, n: int, d: int, dtype: str = "float32") -> list[Case]:
+    """``softmax`` or ``log_softmax`` of rows. Traffic: x and y; dy, y and dx."""
+    from gpunn.nn import functional as F
+
+    size = float(n * d)
+    return _cases(
+        key,
+        f"{op} {n}×{d}",
+        {"x": (n, d)},
+        (n, d),
+        lambda t: getattr(F, op)(t["x"], dim=1),
+        lambda torch, t: getattr(torch.nn.functional, op)(t["x"], dim=1),
+        {"forward": ((), 0.0, 2 * size), "backward": (("x",), 0.0, 3 * size)},
+        dtype,
+    )
+
+
 def cross_entropy(key: str, n: int, c: int, dtype: str = "float32") -> list[Case]:
     """The mean loss and its gradient, which is how training uses it. Traffic: logits and dlogits."""
     from gpunn.nn import functional as F
@@ -334,16 +371,27 @@ def cross_entropy(key: str, n: int, c: int, dtype: str = "float32") -> list[Case
 
 def sgd(key: str, name: str, sizes: list[int], dtype: str = "float32") -> list[Case]:
     """One update of all parameters with momentum. Traffic: parameter and momentum read and written, gradient read."""
+    return _update(key, "SGD", name, sizes, 5.0, {"lr": 1e-3, "momentum": 0.9}, dtype)
+
+
+def adam(key: str, name: str, sizes: list[int], dtype: str = "float32") -> list[Case]:
+    """One update of all parameters. Traffic: parameter and both averages read and written, gradient read."""
+    return _update(key, "Adam", name, sizes, 7.0, {"lr": 1e-3}, dtype)
+
+
+def _update(
+    key: str, rule: str, name: str, sizes: list[int], elements: float, how: dict[str, float], dtype: str
+) -> list[Case]:
     shapes: dict[str, tuple[int, ...]] = {f"{kind}{i}": (n,) for i, n in enumerate(sizes) for kind in ("p", "g")}
 
     def ours(device: Device, arrays: Arrays) -> Run:
-        from gpunn.optim import SGD
+        from gpunn import optim
 
         t = tensors(device, arrays, *(f"p{i}" for i in range(len(sizes))))
         members = [t[f"p{i}"] for i in range(len(sizes))]
         for i, p in enumerate(members):
             p.grad = t[f"g{i}"]
-        optimizer = SGD(members, lr=1e-3, momentum=0.9)
+        optimizer = getattr(optim, rule)(members, **how)
 
         def run() -> list[Any]:
             optimizer.step()
@@ -357,7 +405,7 @@ def sgd(key: str, name: str, sizes: list[int], dtype: str = "float32") -> list[C
         members = [t[f"p{i}"].requires_grad_() for i in range(len(sizes))]
         for i, p in enumerate(members):
             p.grad = t[f"g{i}"]
-        optimizer = torch.optim.SGD(members, lr=1e-3, momentum=0.9, fused=True)
+        optimizer = getattr(torch.optim, rule)(members, **how, fused=True)
 
         def run() -> list[Any]:
             optimizer.step()
@@ -365,8 +413,8 @@ def sgd(key: str, name: str, sizes: list[int], dtype: str = "float32") -> list[C
 
         return run
 
-    traffic = 5.0 * np.dtype(dtype).itemsize * sum(sizes)
-    return [Case(key, "update", f"SGD {name}", "layers", shapes, 0.0, traffic, ours, theirs, dtype=dtype, checked=3)]
+    traffic = elements * np.dtype(dtype).itemsize * sum(sizes)
+    return [Case(key, "update", f"{rule} {name}", "layers", shapes, 0.0, traffic, ours, theirs, dtype=dtype, checked=3)]
 
 
 def copy(key: str, megabytes: int, dtype: str = "float32") -> list[Case]:

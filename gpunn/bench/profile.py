@@ -119,11 +119,10 @@ class _TimedStack(list[Any]):
 
 @contextlib.contextmanager
 def _watching(marks: _Marks, step: _Step) -> Iterator[None]:
-    def observer(node: Node, dy: Any, needs: tuple[bool, ...]) -> Sequence[Any]:
-        assert node.backward is not None
+    def observer(node: Node, run: Callable[[], Sequence[Any]]) -> Sequence[Any]:
         start = marks.now()
         try:
-            return node.backward(dy, needs)
+            return run()
         finally:
             step.backward.append((node.op, start, marks.now()))
 

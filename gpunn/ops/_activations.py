@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError, where
-from gpunn.ops._blocks import PART, quiet
+from gpunn.ops._blocks import over, quiet, row_of
 from gpunn.ops._masking import keep_where
 
 
@@ -52,17 +53,14 @@ def part_by_part(work: Callable[..., None], *arrays: np.ndarray) -> np.ndarray:
     arrays : numpy.ndarray
         C-contiguous, all of one shape.
     """
-    y = np.empty_like(arrays[0])
+    y = memory.empty_like(arrays[0])
     target, flat = y.reshape(-1), [a.reshape(-1) for a in arrays]
 
     def task(part: slice) -> None:
         with quiet():
             work(target[part], *(a[part] for a in flat))
 
-    if y.size <= PART:
-        task(slice(0, y.size))
-    else:
-        threads.run(task, threads.spans(y.size, -(-y.size // PART)))
+    over(task, y.size)
     return y
 
 
@@ -70,6 +68,16 @@ def scratch(like: np.ndarray, name: str = "activation") -> np.ndarray:
     """Working memory of this thread with ``like``'s shape and dtype; the next call with this name overwrites it."""
     found: np.ndarray = threads.scratch.array(name, like.shape, like.dtype)
     return found
+
+
+def open_or_slope(is_open: np.ndarray, slope: float, factor: np.ndarray) -> None:
+    """factor = 1 where ``is_open``, else ``slope``; all flat parts."""
+    if 0 <= slope <= 1:
+        factor[...] = is_open
+        np.maximum(factor, row_of(slope, factor), out=factor)
+    else:
+        factor.fill(slope)
+        one_where_open(is_open, factor)
 
 
 def one_where_open(is_open: np.ndarray, factor: np.ndarray) -> None:
@@ -89,4 +97,4 @@ def logistic(out: np.ndarray, x: np.ndarray) -> None:
     np.negative(x, out=out)
     np.exp(out, out=out)
     out += 1
-    np.reciprocal(out, out=out)
+    np.divide(row_of(1, out), out, out=out)  # half of the time that ``reciprocal`` takes

@@ -14,6 +14,7 @@ from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.ops._blocks import PART, quiet
 
 _BLOCK = 512  # threads of a block at most, as in along_axis.cuh
+_TERMS = 1 << 16  # that a product adds up in its own dtype
 _HELD = {1: 8, 4: 4}  # vectors that a thread keeps, as there
 
 
@@ -24,6 +25,41 @@ def sum_along(xp: Any, a: Any, axis: int) -> Any:
     """
     kind = a.dtype if axis == a.ndim - 1 else np.float64
     return a.sum(axis=axis, keepdims=True, dtype=kind).astype(a.dtype, copy=False)
+
+
+def row_sums(u: np.ndarray, v: np.ndarray | None = None) -> np.ndarray:
+    """Sums over the rows of a matrix, or of u times v, as a column: products at BLAS speed, at most 2^16 terms each."""
+    cols = u.shape[1]
+    if cols > _TERMS:
+        cuts = threads.spans(cols, ceil_div(cols, _TERMS))
+        pieces = [row_sums(u[:, cut], None if v is None else v[:, cut]) for cut in cuts]
+        return np.sum(pieces, axis=0, dtype=np.float64).astype(u.dtype)
+    if v is None:
+        return np.matmul(u, np.ones((cols, 1), u.dtype))
+    return np.matmul(u[:, None, :], v[:, :, None])[:, 0]
+
+
+def on_rows(work: Callable[..., None], *arrays: np.ndarray) -> np.ndarray:
+    """An array like the first, filled by ``work(out, *parts)`` for runs of the last axis' rows, over the threads.
+
+    Parameters
+    ----------
+    work : callable
+        Writes every element of its first argument; all are matrices of some rows.
+    arrays : numpy.ndarray
+        C-contiguous, all of one shape, not empty.
+    """
+    y = np.empty_like(arrays[0])
+    cols = y.shape[-1]
+    target, *flat = (a.reshape(-1, cols) for a in (y, *arrays))
+
+    def task(part: slice) -> None:
+        with quiet():
+            work(target[part], *(a[part] for a in flat))
+
+    # An even number of parts: two threads then have the same work.
+    threads.run(task, threads.spans(len(target), 1 if y.size <= PART else 2 * ceil_div(y.size, 4 * PART)))
+    return y
 
 
 def in_blocks_along(formula: Callable[..., Any], axis: int, *arrays: np.ndarray) -> np.ndarray:

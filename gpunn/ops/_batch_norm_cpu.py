@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn.ops._masking import keep_where
 
@@ -102,7 +103,7 @@ def normalise(
 ) -> np.ndarray:
     """Each part of y is written once and finished while it is in the cache."""
     parts = _Parts(x)
-    y = np.empty_like(x)
+    y = memory.empty_like(x)
     pieces, out = parts.of(x), parts.of(y)
     extra = None if residual is None else parts.of(residual)
     centre, scale = parts.wide(mean), parts.wide((1 if weight is None else weight) / np.sqrt(var + eps))
@@ -136,8 +137,8 @@ def backward(
     """dz is kept where it will be returned, or overwritten by dx: nothing is computed twice."""
     parts = _Parts(x)
     need_dx, need_dweight, need_dbias, need_dresidual = needs
-    dx = np.empty_like(x) if need_dx else None
-    dz = dy if y is None else np.empty_like(x) if need_dresidual or dx is None else dx
+    dx = memory.empty_like(x) if need_dx else None
+    dz = dy if y is None else memory.empty_like(x) if need_dresidual or dx is None else dx
     pieces, given, into = parts.of(x), parts.of(dy), parts.of(dz)
     mask = None if y is None else parts.of(y)
     centre = parts.wide(mean)

@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from gpunn import _host_memory as memory
 from gpunn import threads
 
 PART = 1 << 16  # elements worked on at a time: a formula's intermediate arrays stay in the second-level cache
 
 
+def parts(size: int) -> list[slice]:
+    """So many elements cut into parts; one where handing over to another thread costs more than it gains."""
+    if size <= PART:
+        return [slice(0, size)]
+    return threads.spans(size, 2 * -(-size // (2 * PART)))  # an even number: two threads then have the same work
+
+
+@functools.lru_cache(maxsize=16)
+def _row(value: float, dtype: np.dtype) -> np.ndarray:
+    row = np.full(PART, value, dtype)
+    row.flags.writeable = False
+    return row
+
+
+def row_of(value: float, like: np.ndarray) -> np.ndarray:
+    """A row of one number, for a part: ``maximum`` and ``minimum`` take three times as long with the number itself."""
+    return _row(value, like.dtype)[: like.size]
+
+
+def rectify(out: np.ndarray, axes: int) -> None:
+    """max(out, 0) in place, by zeros as an array of the last ``axes`` axes; see :func:`row_of`."""
+    np.maximum(out, np.zeros(out.shape[-axes:], out.dtype), out=out)
+
+
 def quiet() -> np.errstate:
     """Logarithms of 0 and the like give infinities and NaN silently, as in PyTorch and on a GPU."""
     return np.errstate(all="ignore")
+
+
+def over(task: Callable[[slice], object], size: int) -> None:
+    """Call ``task(part)`` for all :func:`parts`, on the threads."""
+    found = parts(size)
+    if len(found) == 1:
+        task(found[0])
+    else:
+        threads.run(task, found)
 
 
 def in_blocks(formula: Callable[..., Any], dtype: Any, *arrays: np.ndarray) -> np.ndarray:
@@ -29,7 +64,7 @@ def in_blocks(formula: Callable[..., Any], dtype: Any, *arrays: np.ndarray) -> n
     arrays : numpy.ndarray
         C-contiguous, all of one shape.
     """
-    y = np.empty(arrays[0].shape, dtype)
+    y = memory.empty(arrays[0].shape, dtype)
     target, flat = y.reshape(-1), [a.reshape(-1) for a in arrays]
 
     def task(part: slice) -> None:
@@ -39,8 +74,5 @@ def in_blocks(formula: Callable[..., Any], dtype: Any, *arrays: np.ndarray) -> n
             else:
                 target[part] = formula(*(a[part] for a in flat))
 
-    if y.size <= 2 * PART:  # handing over to another thread costs more than it gains
-        task(slice(0, y.size))
-    else:
-        threads.run(task, threads.spans(y.size, -(-y.size // PART)))
+    over(task, y.size)
     return y

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from gpunn import threads
 
@@ -48,3 +49,10 @@ def padded_rows(x: np.ndarray, top: int, left: int, count: int, width: int) -> n
     padded[:, above:below, after:] = 0
     padded[:, above:below, before:after] = x[:, top + above : top + below, left + before : left + after]
     return padded
+
+
+def view(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """``as_strided``, ten times as fast where the array is contiguous (0.3 for 3 µs: a task makes several)."""
+    if array.flags.c_contiguous:
+        return np.ndarray(shape, array.dtype, array, 0, strides)
+    return as_strided(array, shape, strides)

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gpunn import _host_memory as memory
 from gpunn import threads
+from gpunn.ops._blocks import rectify
 from gpunn.ops._conv2d_blocks import LANES, Task, padded_rows, tasks
 from gpunn.ops.geometry import Window
 
@@ -21,7 +23,7 @@ def takes(shape: tuple[int, ...], groups: int) -> bool:
 
 def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool) -> np.ndarray:
     """y of a depthwise convolution with weight (C, R, S, 1)."""
-    y = np.empty((len(x), window.P, window.Q, x.shape[3]), x.dtype)
+    y = memory.empty((len(x), window.P, window.Q, x.shape[3]), x.dtype)
     taps = _spread_taps(weight, window)
 
     def task(part: Task) -> None:
@@ -34,7 +36,7 @@ def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray 
                 np.multiply(seen, taps[r, s], out=product)
                 out += product
             if relu:
-                np.maximum(out, x.dtype.type(0), out=out)
+                rectify(out, 2)
 
     threads.run(task, _tasks(x, window))
     return y
@@ -66,7 +68,7 @@ def weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], windo
 
 def data_gradient(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, window: Window) -> np.ndarray:
     """dx (N, H, W, C) for any stride: each output's gradient goes back to the inputs under its window."""
-    dx = np.empty(shape, dz.dtype)
+    dx = memory.empty(shape, dz.dtype)
     taps = _spread_taps(weight, window)
     (ph, pw), (eh, ew), (h, w) = window.padding, window.after, shape[1:3]
     everything = slice(0, window.P)

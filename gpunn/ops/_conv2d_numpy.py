@@ -19,20 +19,21 @@ of im2col. Source: Cho and Brand 2017, arXiv:1706.06873.
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
+from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn.ops import _conv2d_depthwise_numpy as depthwise
 from gpunn.ops import _conv2d_winograd as winograd
 from gpunn.ops import _conv2d_winograd_rows as winograd_rows
-from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Task, padded_rows, tasks
+from gpunn.ops._blocks import rectify
+from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Task, padded_rows, tasks, view
 from gpunn.ops.geometry import Window
 
 _LARGE_FILTERS = 1 << 18  # bytes: with more, a product of few rows spends its time fetching filters
 _HUGE_FILTERS = 1 << 20  # bytes: too large to have partial sums of
 _LEAST_ROWS = 256  # of a product with large filters
 _WHOLE_BYTES = 1 << 24  # of an unrolled batch that all threads share
-_SUMS_BYTES = 1 << 18  # of products that are made together and then added up
+_SUMS_BYTES = 3 << 17  # of products that are made together and then added up
 _DENSE_CHANNELS = 16  # groups of fewer channels are multiplied several at a time
 
 
@@ -47,7 +48,7 @@ def forward(
         return winograd.forward(x, weight, window, bias, relu)
     if winograd_rows.takes(len(x), window, weight.shape, groups, x.dtype):
         return winograd_rows.forward(x, weight, window, bias, relu)
-    y = np.empty((len(x), window.P, window.Q, k), x.dtype)
+    y = memory.empty((len(x), window.P, window.Q, k), x.dtype)
     weight, groups = dense_groups(weight, groups)
     filters = np.ascontiguousarray(weight.reshape(groups, k // groups, -1).transpose(0, 2, 1))
     _correlate(y, x, filters, window, bias, relu)
@@ -138,7 +139,7 @@ def _correlate(
             lines = out.reshape(-1, len(bias_row))
             lines += bias_row
         if relu:
-            np.maximum(out, y.dtype.type(0), out=out)
+            rectify(out, 2)
 
     # Along a row of outputs, so that NumPy's inner loop is longer than a few channels.
     bias_row = None if bias is None else np.tile(bias, window.Q)
@@ -178,9 +179,9 @@ def _lower(x: np.ndarray, window: Window, rows: slice) -> np.ndarray:
     columns = s2 * window.stride[1]
     if window.dilation[1] == 1 and s2 == c * s3:  # one run of S * C numbers: the copy's inner loop is as long as can be
         shape = (*lowered.shape[:3], window.S * c)
-        np.copyto(lowered.reshape(shape), as_strided(padded, shape, (s0, columns, s1, s3)))
+        np.copyto(lowered.reshape(shape), view(padded, shape, (s0, columns, s1, s3)))
     else:
-        np.copyto(lowered, as_strided(padded, lowered.shape, (s0, columns, s1, s2 * window.dilation[1], s3)))
+        np.copyto(lowered, view(padded, lowered.shape, (s0, columns, s1, s2 * window.dilation[1], s3)))
     return lowered
 
 
@@ -189,7 +190,7 @@ def _windows(lowered: np.ndarray, window: Window) -> np.ndarray:
     n, q, count, s, c = lowered.shape
     p = (count - window.R) // window.stride[0] + 1
     s0, s1, s2, _, s4 = lowered.strides
-    return as_strided(lowered, (n, p, q, window.R * s * c), (s0, s2 * window.stride[0], s1, s4))
+    return view(lowered, (n, p, q, window.R * s * c), (s0, s2 * window.stride[0], s1, s4))
 
 
 def _unroll(x: np.ndarray, window: Window, rows: slice, out: np.ndarray | None = None) -> np.ndarray:
@@ -203,9 +204,9 @@ def _unroll(x: np.ndarray, window: Window, rows: slice, out: np.ndarray | None =
     (sh, sw), (dh, dw) = window.stride, window.dilation
     if dw == 1 and s2 == c * s3:
         runs = out.reshape(*out.shape[:4], window.S * c)
-        np.copyto(runs, as_strided(padded, runs.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s3)))
+        np.copyto(runs, view(padded, runs.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s3)))
     else:
-        np.copyto(out, as_strided(padded, out.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s2 * dw, s3)))
+        np.copyto(out, view(padded, out.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s2 * dw, s3)))
     return out
 
 
@@ -238,7 +239,7 @@ def _weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], wind
                     n, p, q, _ = gradient.shape
                     _, s1, s2, _, s4 = lowered.strides
                     strides = (s2 * window.stride[0], s1, s4)
-                    windows = as_strided(lowered, (p, n * q, length), strides)
+                    windows = view(lowered, (p, n * q, length), strides)
                     turned = threads.scratch.array("turned", (p, n, q, k), x.dtype)
                     np.copyto(turned, gradient.transpose(1, 0, 2, 3))
                     turned = turned.reshape(p, n * q, k)
@@ -311,7 +312,7 @@ def _data_gradient(dz: np.ndarray, x: np.ndarray, weight: np.ndarray, window: Wi
 
 def _spread(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, groups: int, window: Window) -> np.ndarray:
     """dx for any stride: the gradient of each output, times the filters, added to the inputs it was made of."""
-    dx = np.empty(shape, dz.dtype)
+    dx = memory.empty(shape, dz.dtype)
     h, w = shape[1:3]
     k, depth = weight.shape[0] // groups, weight.shape[3]
     (ph, pw), (eh, ew), (sh, sw), (dh, dw) = window.padding, window.after, window.stride, window.dilation

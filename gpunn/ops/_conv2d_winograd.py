@@ -20,10 +20,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
+from gpunn import _host_memory as memory
 from gpunn import threads
-from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Task, padded_rows, tasks
+from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Task, padded_rows, tasks, view
 from gpunn.ops._winograd import finish, flat, is_winograd_enabled, stack, transforms
 from gpunn.ops.geometry import Window
 
@@ -59,7 +59,7 @@ _BT, _G, _AT = (
 
 def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool) -> np.ndarray:
     """y = act(x correlated with weight + bias)."""
-    y = np.empty((len(x), window.P, window.Q, len(weight)), x.dtype)
+    y = memory.empty((len(x), window.P, window.Q, len(weight)), x.dtype)
     filters = _transformed_filters(weight)
     compute = _tile_by_tile if filters.nbytes <= _LARGE_FILTERS else _product_by_product
     compute(y, x, filters, window, bias, relu)
@@ -116,7 +116,7 @@ def _shares(n: int, tiles: int, channels: int, itemsize: int) -> list[slice]:
 def _transformed_filters(weight: np.ndarray) -> np.ndarray:
     """G w Gt, (36, K, C)."""
     k, _, _, c = weight.shape
-    filters = np.empty((_T * _T, k, c), weight.dtype)
+    filters = memory.empty((_T * _T, k, c), weight.dtype)
 
     def task(part: slice) -> None:
         np.matmul(_G, weight[part].reshape(-1, 9, c), out=filters[:, part].transpose(1, 0, 2))
@@ -134,7 +134,7 @@ def _back(y: np.ndarray, products: np.ndarray, window: Window, bias: np.ndarray 
     outputs = _by_place(outputs, _M).transpose(2, 3, 0, 4, 1, 5)
     if (p, q) == (height * _M, across * _M):
         s0, s1, s2, s3 = y.strides
-        finish(outputs, bias, relu, as_strided(y, outputs.shape, (s0, s1 * _M, s1, s2 * _M, s2, s3)))
+        finish(outputs, bias, relu, view(y, outputs.shape, (s0, s1 * _M, s1, s2 * _M, s2, s3)))
     else:  # the last tiles reach beyond the image
         whole = threads.scratch.array("copies", outputs.shape, y.dtype)
         np.copyto(whole, outputs)
@@ -226,10 +226,10 @@ def _gather(tiles: np.ndarray, padded: np.ndarray, size: int) -> None:
     """Copy the tiles of ``size`` x ``size`` pixels, ``_M`` pixels apart, into a stack (size^2, n, rows, columns, C)."""
     target = _by_place(tiles, size)
     s0, s1, s2, s3 = padded.strides
-    np.copyto(target, as_strided(padded, target.shape, (s1, s2, s0, s1 * _M, s2 * _M, s3)))
+    np.copyto(target, view(padded, target.shape, (s1, s2, s0, s1 * _M, s2 * _M, s3)))
 
 
 def _by_place(stacked: np.ndarray, size: int) -> np.ndarray:
     """A stack (size^2, ...) as (size, size, ...), without copying."""
     s0, *steps = stacked.strides
-    return as_strided(stacked, (size, size, *stacked.shape[1:]), (size * s0, s0, *steps))
+    return view(stacked, (size, size, *stacked.shape[1:]), (size * s0, s0, *steps))

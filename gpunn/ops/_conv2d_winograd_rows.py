@@ -17,10 +17,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
+from gpunn import _host_memory as memory
 from gpunn import threads
-from gpunn.ops._conv2d_blocks import LANES, Task, padded_rows, tasks
+from gpunn.ops._conv2d_blocks import LANES, Task, padded_rows, tasks, view
 from gpunn.ops._winograd import finish, flat, is_winograd_enabled, stack, transforms
 from gpunn.ops.geometry import Window
 
@@ -29,7 +29,7 @@ _POINTS = {3: (0.0, 1.0, -1.0, 0.5, -2.0), 5: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -
 _LEAST_DEPTH, _LEAST_GRADIENT_DEPTH = 96, 48  # R*C: for less the products are too small
 _LEAST_FILTERS = 16
 _LEAST_STRIPS = 512  # of a batch, a row of output each: fewer do not pay for transforming the filters
-_LEAST_GRADIENT_STRIPS = 512  # ... of all rows together: the depth of the products for a gradient
+_LEAST_GRADIENT_STRIPS = {3: 512, 5: 64}  # ... of all rows together: the depth of the products for a gradient
 _MOST_WASTE = 1.4  # columns of output computed for each that is wanted
 _MOST_BYTES = 1 << 20  # of transformed filters: they stay in a core's cache
 _SUMS_BYTES = 1 << 18  # of products that are made together and then added up
@@ -48,7 +48,7 @@ def takes(n: int, window: Window, shape: tuple[int, ...], groups: int, dtype: An
         return False
     strips, depth = n * _strips(window), r * c
     if gradient:
-        enough = strips >= _LEAST_GRADIENT_STRIPS and depth >= _LEAST_GRADIENT_DEPTH
+        enough = strips >= _LEAST_GRADIENT_STRIPS[s] and depth >= _LEAST_GRADIENT_DEPTH
     else:
         enough = strips * window.P >= _LEAST_STRIPS and depth >= _LEAST_DEPTH
     if not enough or k < _LEAST_FILTERS:
@@ -63,7 +63,7 @@ def _strips(window: Window) -> int:
 def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool) -> np.ndarray:
     """y = act(x correlated with weight + bias)."""
     k, r, _, c = weight.shape
-    y = np.empty((len(x), window.P, window.Q, k), x.dtype)
+    y = memory.empty((len(x), window.P, window.Q, k), x.dtype)
     _, g, at = _TRANSFORMS[window.S]
     taps = np.ascontiguousarray(weight.transpose(2, 1, 3, 0)).reshape(window.S, -1)
     filters = (g @ taps).reshape(len(g), 1, r * c, k)
@@ -87,7 +87,7 @@ def weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], windo
     """dweight (K, R, S, C)."""
     k, r, s, c = shape
     strips, g = _strips(window), _TRANSFORMS[s][1]
-    parts = threads.spans(len(x), max(LANES, len(x) * strips // _DEPTH))
+    parts = threads.spans(len(x), max(2, 2 * (len(x) * strips // (2 * _DEPTH))))  # even: fair to two threads
     lanes = max(1, min(len(parts), LANES))
     everything = slice(0, window.P)
     # Each lane owns every lanes-th task and one partial sum, to which it adds in order.
@@ -119,7 +119,7 @@ def _transformed(x: np.ndarray, window: Window, rows: slice) -> np.ndarray:
     padded = padded_rows(x, rows.start - window.padding[0], -window.padding[1], count, width)
     gathered = stack("copies", len(bt), (n, strips, count, c), x.dtype)
     s0, s1, s2, s3 = padded.strides
-    np.copyto(gathered, as_strided(padded, gathered.shape, (s2, s0, s2 * _M, s1, s3)))
+    np.copyto(gathered, view(padded, gathered.shape, (s2, s0, s2 * _M, s1, s3)))
     transformed = stack("strips", len(bt), (n * strips, count, c), x.dtype)
     np.matmul(bt, flat(gathered), out=flat(transformed))
     return transformed
@@ -129,7 +129,7 @@ def _windows(transformed: np.ndarray, r: int) -> np.ndarray:
     """The overlapping matrices (T, P, n * strips, R*C) in transformed strips: R rows follow each other in memory."""
     size, strips, count, c = transformed.shape
     s0, s1, s2, s3 = transformed.strides
-    return as_strided(transformed, (size, count - r + 1, strips, r * c), (s0, s2, s1, s3))
+    return view(transformed, (size, count - r + 1, strips, r * c), (s0, s2, s1, s3))
 
 
 def _place(outputs: np.ndarray, bias: np.ndarray | None, relu: bool, y: np.ndarray) -> None:
@@ -138,7 +138,7 @@ def _place(outputs: np.ndarray, bias: np.ndarray | None, relu: bool, y: np.ndarr
     turned = outputs.transpose(2, 1, 3, 0, 4)
     whole = q // _M
     s0, s1, s2, s3 = y.strides
-    finish(turned[:, :, :whole], bias, relu, as_strided(y, (n, p, whole, _M, k), (s0, s1, s2 * _M, s2, s3)))
+    finish(turned[:, :, :whole], bias, relu, view(y, (n, p, whole, _M, k), (s0, s1, s2 * _M, s2, s3)))
     if whole * _M < q:
         finish(turned[:, :, whole, : q - whole * _M], bias, relu, y[:, :, whole * _M :])
 
@@ -151,7 +151,7 @@ def _transformed_gradient(dz: np.ndarray, taps: int) -> np.ndarray:
     gathered = stack("copies", _M, (p, n, strips, k), dz.dtype)
     target = gathered.transpose(2, 1, 3, 0, 4)
     s0, s1, s2, s3 = dz.strides
-    target[:, :, :whole] = as_strided(dz, (n, p, whole, _M, k), (s0, s1, s2 * _M, s2, s3))
+    target[:, :, :whole] = view(dz, (n, p, whole, _M, k), (s0, s1, s2 * _M, s2, s3))
     if whole < strips:
         target[:, :, whole, : q - whole * _M] = dz[:, :, whole * _M :]
         target[:, :, whole, q - whole * _M :] = 0

@@ -11,6 +11,7 @@ from gpunn.launcher import KernelSource, c_type, vector_width
 from gpunn.ops._along_axis import row_launch
 from gpunn.ops._blocks import quiet
 from gpunn.ops._elementwise_loss import Two
+from gpunn.ops._tickets import tickets
 from gpunn.primitive import primitive
 
 SOURCE = KernelSource("cross_entropy_probabilities.cu", REAL=("float", "double"), VEC=(1, 4))
@@ -33,7 +34,8 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         case(5, 10, np.float32, False, 0.0, None),
         case(4, 10, np.float32, True, 0.1, 4.0),
         case(3, 1, np.float32, False, 0.3, 1.0),
-        case(0, 7, np.float32, False, 0.0, 0.0),
+        *(case(0, 7, np.float32, False, 0.0, divisor) for divisor in (0.0, 1.0, None)),
+        case(19, 5, np.float32, True, 0.1, 19.0),
         case(7, 3, np.float64, True, 0.2, 7.0),
         case(6, 5, np.float64, True, 0.0, None),
         # By a warp, by a block, in chunks; with vectors and without.
@@ -46,14 +48,14 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     ]
 
 
-@primitive(examples=_examples, returns=("loss", "factor", "dlogits", "dtarget"))
+@primitive(examples=_examples, returns=("loss", "dlogits", "dtarget"))
 def cross_entropy_of_probabilities(
     xp: Any, logits: Any, target: Any, weight: Any, smoothing: float, divisor: float | None, needs: Two
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any]:
     """losses[n] = -sum_c a[n, c] log softmax(logits)[n, c] with a = weight ((1 - smoothing) target + smoothing / C).
 
-    The losses themselves, or with a divisor their sum over it and d loss / d losses[n]. dlogits = softmax sum(a) - a
-    and dtarget = -(1 - smoothing) weight log softmax are those of the single losses; None where not needed.
+    The losses themselves, or with a divisor their sum over it; and dlogits = softmax sum(a) - a and
+    dtarget = -(1 - smoothing) weight log softmax, over the divisor as well. None where not needed.
     """
     c = logits.shape[1]
     with quiet():  # infinite scores give NaN, as everywhere
@@ -64,34 +66,32 @@ def cross_entropy_of_probabilities(
         a = target * (1 - smoothing) + smoothing / c if smoothing else target
         if weight is not None:
             a = a * weight
-        loss, factor = -(a * log_p).sum(axis=1), None
+        loss, each = -(a * log_p).sum(axis=1), 1.0
         if divisor is not None:
             loss = xp.asarray(loss.sum(dtype=np.float64) / divisor, logits.dtype)
-            factor = xp.asarray(1 / divisor if divisor else 1.0, logits.dtype)
-        dlogits = e * (a.sum(axis=1, keepdims=True) / sums) - a if needs[0] else None
-        dtarget = None
+            each = 1 / divisor if divisor else 1.0
+        dlogits = dtarget = None
+        if needs[0]:
+            dlogits = (e * (a.sum(axis=1, keepdims=True) / sums) - a) * each
         if needs[1]:
-            dtarget = log_p * (smoothing - 1 if weight is None else weight * (smoothing - 1))
-    return loss, factor, dlogits, dtarget
+            dtarget = log_p * ((1 if weight is None else weight) * ((smoothing - 1) * each))
+    return loss, dlogits, dtarget
 
 
 @cross_entropy_of_probabilities.kernel
 def _(
     device: Device, logits: Any, target: Any, weight: Any, smoothing: float, divisor: float | None, needs: Two
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any]:
     (n, c), dtype = logits.shape, logits.dtype
     losses = device.empty((n,), dtype)
     dlogits, dtarget = (device.empty(logits.shape, dtype) if need else None for need in needs)
-    arrays = (losses, dlogits, dtarget, logits, target, weight)
+    loss, drawn = (None, None) if divisor is None else (device.empty((), dtype), tickets(device))
+    arrays = (loss, losses, dlogits, dtarget, drawn, logits, target, weight)
     vec = vector_width(c, *arrays)
     blocks, block, held = row_launch(n, c, vec, _BLOCK)
-    args = (*arrays, smoothing, n, c, int(held))
+    if divisor is not None:
+        blocks = max(1, blocks)  # of no rows: the sum of none
+    args = (*arrays, smoothing, n, c, int(held), divisor or 0.0)
     macros: dict[str, Any] = {"REAL": c_type(dtype, "cross_entropy"), "VEC": vec}
-    SOURCE.launch(device, "cross_entropy_probability_rows", (blocks, 1, 1), block, args, **macros)
-    if divisor is None:
-        return losses, None, dlogits, dtarget
-    loss, factor = (device.empty((), dtype) for _ in range(2))
-    threads = min(1024, max(32, 32 * -(-n // 32)))
-    total = (loss, factor, losses, n, divisor)
-    SOURCE.launch(device, "cross_entropy_probability_total", (1, 1, 1), threads, total, **macros)
-    return loss, factor, dlogits, dtarget
+    SOURCE.launch(device, "cross_entropy_of_probabilities", (blocks, 1, 1), block, args, **macros)
+    return losses if loss is None else loss, dlogits, dtarget

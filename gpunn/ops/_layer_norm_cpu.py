@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn.ops._blocks import quiet
 
-_BLOCK = 1 << 19  # bytes: larger than a second-level cache likes, but a block costs 20 us besides its numbers
+_BLOCK = 1 << 20  # bytes: larger than a second-level cache likes, but a block costs 60 us besides its numbers
 _LONG = 1 << 14  # columns from which on backward cuts rows up
 _TILE = 1 << 13  # columns of such a cut
 _PIECE = 1 << 16  # numbers added in their own dtype; such sums are added in float64
@@ -62,7 +63,7 @@ def forward(x: np.ndarray, weight: Any, bias: Any, eps: float) -> tuple[np.ndarr
     """y = x (rstd weight) + (bias - mean rstd weight), of x less a first estimate of the mean where that is far off."""
     rows, cols = x.shape
     real = x.dtype.type
-    y = np.empty_like(x)
+    y = memory.empty_like(x)
     mean = np.empty(rows, x.dtype)
     slopes, shifts = np.zeros((rows, 2), x.dtype), np.ones((rows, 2), x.dtype)
     with quiet():
@@ -124,7 +125,7 @@ class _Backward:
     def __init__(self, dy: Any, x: Any, mean: Any, rstd: Any, weight: Any, needs: Needs) -> None:
         rows, self.cols = x.shape
         self.dy, self.x, self.mean, self.rstd = dy, x, mean, rstd
-        self.dx = np.empty_like(x) if needs[0] else None
+        self.dx = memory.empty_like(x) if needs[0] else None
         self.wants_columns = needs[1] or needs[2]
         self.scale = _pair(weight, None, self.cols, x.dtype)
         self.ones = np.ones(self.cols, x.dtype)

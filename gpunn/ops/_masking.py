@@ -1,12 +1,14 @@
 """Zeroing elements by a mask at copy speed, on the CPU.
 
-NumPy's ``where`` and masked copies go element by element. ANDing the numbers' bits with 0 or -1 is a
-vector instruction, and unlike a product with 0 it turns infinities and NaN into zero as well.
+NumPy's ``where`` and masked copies go element by element. The numbers' bits, seen as integers, times 0 or 1 is a
+vector instruction, and unlike a product of the numbers it turns infinities and NaN into zero as well.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from gpunn import threads
 
 _INTEGERS: dict[int, np.dtype] = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
@@ -22,6 +24,6 @@ def keep_where(mask: np.ndarray, values: np.ndarray, out: np.ndarray) -> None:
         Of one shape and dtype, any strides; ``out`` may be ``values``.
     """
     integer = _INTEGERS[values.itemsize]
-    bits = mask.view(np.int8).astype(integer)
-    np.negative(bits, out=bits)  # 1 becomes -1: all bits set
-    np.bitwise_and(values.view(integer), bits, out=out.view(integer))
+    bits = threads.scratch.array("mask", mask.shape, integer)
+    bits[...] = mask.view(np.int8)
+    np.multiply(values.view(integer), bits, out=out.view(integer))

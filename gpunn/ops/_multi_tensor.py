@@ -16,8 +16,10 @@ from gpunn.launcher import address_of, ceil_div, vector_width
 BLOCK = 256
 _CHUNK = BLOCK * 16
 _TABLE_BYTES = 3880
-# Elements the CPU works on at a time: with five arrays and two of scratch they stay in a core's second-level cache.
-_PART = 1 << 15
+# Elements the CPU works on at a time: what it keeps stays in the last-level cache, and NumPy's calls, 1 us each, are
+# few beside it. Parts of 2^15 in the second-level cache took half as long again.
+_PART = 1 << 18
+_LEAST = 1 << 15  # elements of all tensors together from which on a second thread is worth waking
 
 
 @dataclass(frozen=True)
@@ -106,17 +108,19 @@ def on_blocks(update: Callable[..., Any], *columns: Sequence[Any]) -> list[list[
         For each tensor what ``update`` returned for its blocks, in their order.
     """
     flat: list[list[Any]] = [[None if a is None else a.reshape(-1) for a in column] for column in columns]
-    results: list[list[Any]] = [[None] * ceil_div(a.size, _PART) for a in flat[0]]
-    pieces = [(i, block) for i, found in enumerate(results) for block in range(len(found))]
+    # An even number of parts: two threads then have the same work.
+    parts = [threads.spans(a.size, 2 * ceil_div(a.size, 2 * _PART) if a.size > _LEAST else 1) for a in flat[0]]
+    results: list[list[Any]] = [[None] * len(found) for found in parts]
+    pieces = [(i, block) for i, found in enumerate(parts) for block in range(len(found))]
 
     def task(piece: tuple[int, int]) -> None:
         i, block = piece
-        part = slice(block * _PART, (block + 1) * _PART)
+        part = parts[i][block]
         results[i][block] = update(i, *(None if column[i] is None else column[i][part] for column in flat))
 
     # Infinities and NaN are told of by the loss, not by NumPy's warnings.
     with np.errstate(all="ignore"):
-        if sum(a.size for a in flat[0]) <= _PART:  # less work than waking a thread is
+        if sum(a.size for a in flat[0]) <= _LEAST:  # less work than waking a thread is
             for piece in pieces:
                 task(piece)
         else:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn.errors import ShapeError, where
-from gpunn.launcher import DIVISOR, KernelSource, address_of, c_type, ceil_div, divisor
+from gpunn.launcher import DIVISOR, INT_MOST, KernelSource, address_of, c_type, ceil_div, divisor
 from gpunn.ops._strided import BLOCK, MAX_RANK, copied, fill, memory, merged, wide
 
 PLACES = KernelSource("places.cu", LABEL=("int32", "int64"))
@@ -22,7 +22,7 @@ GATHER = KernelSource("gather.cu", BYTES=(1, 2, 4, 8, 16))
 SCATTER = KernelSource("scatter.cu", REAL=("float", "double"))
 
 _CHUNK = 32  # as in scatter.cu
-_MOST = 2**31 - BLOCK
+_MOST = INT_MOST
 _TAKE_AXIS = np.dtype([("length", DIVISOR), ("source", np.int64), ("place", np.int64)], align=True)
 _TAKE_BOX = np.dtype(
     [

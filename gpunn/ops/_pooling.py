@@ -134,14 +134,15 @@ def segments(n: int, outputs: int) -> Segments:
 
 
 def image_blocks(x: np.ndarray) -> list[slice]:
-    """Runs of images of about 256 KB, so that the taps of a window find them in cache."""
-    return threads.spans(len(x), max(1, x.nbytes >> 18))
+    """Runs of images of at most 1 MB, to stay in cache while worked on; an even number, for two threads."""
+    return threads.spans(len(x), 1 if x.nbytes <= 1 << 18 else 2 * ceil_div(x.nbytes, 1 << 21))
 
 
 # -- averages of small and of whole images --------------------------------------------------------
 
 _SMALL = 64  # pixels up to which an image's averages are a product with a matrix of its pixels' shares
-_RUN = 1024  # rows that a product adds up one after the other
+_RUN = 256  # rows that a product adds up one after the other
+_LONG = 4096  # numbers in the rows of a large image
 
 
 @functools.lru_cache(maxsize=256)
@@ -185,13 +186,17 @@ def sum_images(x: np.ndarray, y: np.ndarray) -> None:
         if c == 1:
             flat[part, :, 0].sum(axis=1, out=y[part, 0, 0, 0])  # pairwise
             return
-        rows = flat[part]
-        sums = [
-            np.matmul(np.ones((1, cut.stop - cut.start), x.dtype), rows[:, cut])
-            for cut in threads.spans(h * w, -(-h * w // _RUN))
-        ]
-        y[part, 0] = functools.reduce(np.add, sums)
+        if h * w <= _RUN:
+            np.matmul(ones, flat[part], out=y[part, 0])
+            return
+        # Of a large image BLAS sums long rows twice as fast as short ones: it is seen as fewer and longer ones.
+        for image, total in zip(flat[part], y[part, 0, 0], strict=True):
+            sums = np.matmul(ones[0, : whole // fold], image[:whole].reshape(whole // fold, fold * c))
+            np.add(sums.reshape(fold, c).sum(axis=0), image[whole:].sum(axis=0), out=total)
 
+    ones = np.ones((1, h * w), x.dtype)
+    fold = max(1, min(h * w, _LONG // c))
+    whole = h * w // fold * fold
     with quiet():
         threads.run(task, image_blocks(x))
 

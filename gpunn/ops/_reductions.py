@@ -92,7 +92,7 @@ def reduce_axes(
     x : array
         float32, float64 or int64.
     operation : str
-        In ``OPERATIONS``.
+        In ``OPERATIONS``; of whole numbers only "sum", "prod", "min" and "max".
     beside : array, optional
         Of the result's shape: what the function compares each element with.
     p : float

@@ -113,7 +113,11 @@ def _index_cases() -> list[dict[str, Any]]:
         {"shape": (3, 8), "indices": [i], "axes": (0,), "at": 0},
         {"shape": (4, 3, 5), "indices": [j], "axes": (0,), "at": 0},
         {"shape": (2, 3, 2, 3, 2, 3, 2), "indices": [i, i, i], "axes": (1, 3, 5), "at": 0},
+        # As many axes as the kernel has room for: five that no index joins, and the index.
+        {"shape": (2, 3, 2, 3, 2, 3, 2, 3, 2), "indices": [i, i, i, i], "axes": (1, 3, 5, 7), "at": 0},
         {"shape": (3, 3), "indices": [i[:, None], i], "axes": (0, 1), "at": 0},
+        # More indices than a block has threads.
+        {"shape": (7, 11), "indices": [np.arange(300) % 7, np.arange(300) % 11], "axes": (0, 1), "at": 0},
     ]
 
 
@@ -152,10 +156,12 @@ def _add_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         made.append({"dy": dy.astype(np.float32), "unique": False, **case})
     once: dict[str, Any] = {"shape": (4,), "indices": [np.array([2, 1])], "axes": (0,), "at": 0}
     many = {"shape": (2,), "indices": [rng.integers(0, 2, 1000)], "axes": (0,), "at": 0}
-    # Places that end with a chunk of 32, before it, after it, and fill several.
-    runs = np.repeat([4, 0, 1, 5, 2], [32, 31, 33, 97, 2])
-    ends: list[dict[str, Any]] = [{"shape": (6, 3), "indices": [runs[n:]], "axes": (0,), "at": 0} for n in (0, 1)]
-    made += [{"dy": rng.standard_normal((len(c["indices"][0]), 3)), "unique": False, **c} for c in ends]
+    # Places that end with a chunk of 32, before it, after it, and fill several. The last: one that begins as a chunk
+    # ends and fills the next, and more elements than a block has threads.
+    for counts, width in (([32, 31, 33, 97, 2], 3), ([31, 31, 33, 97, 2], 3), ([32, 31, 34, 97, 2], 50)):
+        runs = np.repeat([4, 0, 1, 5, 2], counts)
+        ends: dict[str, Any] = {"shape": (6, width), "indices": [runs], "axes": (0,), "at": 0}
+        made.append({"dy": rng.standard_normal((len(runs), width)), "unique": False, **ends})
     made += [{"dy": rng.standard_normal((2, 3)), "unique": True, **once, "shape": (4, 3)}]
     return [
         *made,

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn.launcher import DIVISOR, KernelSource, address_of, ceil_div, divisor
+from gpunn.launcher import DIVISOR, INT_MOST, KernelSource, address_of, ceil_div, divisor
 
 SOURCE = KernelSource("strided_copy.cu", BYTES=(1, 2, 4, 8, 16))
 BLOCK = 256
 MAX_RANK = 6  # as in bytes.cuh
-_MOST = 2**31 - BLOCK  # threads of a launch: element numbers are ints
+_MOST = INT_MOST  # threads of a launch: element numbers are ints
 _WIDTHS = (16, 8, 4, 2)
 
 

@@ -13,10 +13,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from gpunn import threads
 from gpunn.errors import UsageError
+from gpunn.ops._blocks import rectify
+from gpunn.ops._conv2d_blocks import view
 
 _LINE = 16  # floats of a line of the cache
 
@@ -26,8 +27,8 @@ _enabled = True
 def set_winograd_enabled(mode: bool) -> None:
     """Choose whether float32 convolutions on the CPU may use Winograd's algorithm where it is faster.
 
-    It is on to begin with, and is used for filters of 3 or 5 columns with stride 1 and enough channels. Its error relative
-    to the largest output is up to 6e-6, that of direct convolution up to 7e-7.
+    It is on to begin with, and is used for filters of 3 or 5 columns with stride 1 and enough channels. Its error
+    relative to the largest output is up to 6e-6, that of direct convolution up to 7e-7.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def stack(name: str, count: int, shape: tuple[int, ...], dtype: Any) -> np.ndarr
 
 def flat(stacked: np.ndarray) -> np.ndarray:
     """Every array of a stack as one row, without copying: each may be a part of a longer row."""
-    return as_strided(stacked, (len(stacked), math.prod(stacked.shape[1:])), (stacked.strides[0], stacked.itemsize))
+    return view(stacked, (len(stacked), math.prod(stacked.shape[1:])), (stacked.strides[0], stacked.itemsize))
 
 
 def finish(z: np.ndarray, bias: np.ndarray | None, relu: bool, out: np.ndarray) -> None:
@@ -91,4 +92,4 @@ def finish(z: np.ndarray, bias: np.ndarray | None, relu: bool, out: np.ndarray) 
     else:
         np.add(z, bias, out=out)
     if relu:
-        np.maximum(out, out.dtype.type(0), out=out)
+        rectify(out, out.ndim - 2)

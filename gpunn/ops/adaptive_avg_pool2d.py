@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn._device import Device
 from gpunn._tensor import Tensor
@@ -111,7 +112,7 @@ def _cut(axis: int, part: int | slice) -> tuple[int | slice, ...]:
 @adaptive_avg_pool2d_forward.numpy
 def _(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     n, h, w, c = x.shape
-    y, counts = np.empty((n, *size, c), x.dtype), _counts(np, h, w, size, x.dtype)
+    y, counts = memory.empty((n, *size, c), x.dtype), _counts(np, h, w, size, x.dtype)
     if size == (1, 1):
         sum_images(x, y)
         y /= counts
@@ -188,7 +189,7 @@ def _runs(n: int, outputs: int) -> list[tuple[tuple[int, int], tuple[int, int]]]
 @adaptive_avg_pool2d_backward.numpy
 def _(dy: np.ndarray, height: int, width: int) -> np.ndarray:
     n, p, q, c = dy.shape
-    dx, counts = np.empty((n, height, width, c), dy.dtype), _counts(np, height, width, (p, q), dy.dtype)
+    dx, counts = memory.empty((n, height, width, c), dy.dtype), _counts(np, height, width, (p, q), dy.dtype)
     if p == q == 1:
         fill_images(dy / counts, dx)
         return dx

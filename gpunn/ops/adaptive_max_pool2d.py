@@ -38,6 +38,7 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         ((0, 4, 4, 2), (2, 3), np.float32),
         ((2, 20, 20, 1), (1, 1), np.float32),
         ((2, 5, 6, 8), (2, 4), np.float64),
+        ((3, 13, 11, 5), (5, 7), np.float32),  # several blocks
         # Windows that a block shares: a tile of channels less one, whole, and more; of unequal size.
         ((1, 9, 9, 31), (1, 1), np.float32),
         ((1, 9, 9, 128), (1, 1), np.float32),
@@ -46,7 +47,7 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         ((1, 9, 7, 12), (1, 1), np.float64),
     )
     made = [{"x": rng.integers(-4, 5, s).astype(dtype), "size": size} for s, size, dtype in cases]
-    for example in (made[0], made[8]):
+    for example in (made[0], made[9]):
         example["x"][0, 0] = np.nan
         example["x"][1] = -np.inf
     return made

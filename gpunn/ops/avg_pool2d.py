@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn._device import Device
 from gpunn._tensor import Tensor
@@ -204,7 +205,7 @@ def avg_pool2d_forward(xp: Any, x: Any, window: Window, count_include_pad: bool,
 
 @avg_pool2d_forward.numpy
 def _(x: np.ndarray, window: Window, count_include_pad: bool, divisor: int) -> np.ndarray:
-    y = np.empty((len(x), window.P, window.Q, x.shape[3]), x.dtype)
+    y = memory.empty((len(x), window.P, window.Q, x.shape[3]), x.dtype)
     counts = _divisors(window, count_include_pad, divisor)
     if _is_whole(window):
         sum_images(x, y)
@@ -252,10 +253,10 @@ def avg_pool2d_backward(xp: Any, dy: Any, window: Window, count_include_pad: boo
 
 @avg_pool2d_backward.numpy
 def _(dy: np.ndarray, window: Window, count_include_pad: bool, divisor: int) -> np.ndarray:
-    dx = np.empty((len(dy), window.H, window.W, dy.shape[3]), dy.dtype)
+    dx = memory.empty((len(dy), window.H, window.W, dy.shape[3]), dy.dtype)
     counts = _divisors(window, count_include_pad, divisor)
     if _is_whole(window):
-        share = np.empty_like(dy)
+        share = memory.empty_like(dy)
         _divide(np, dy, counts, share)
         fill_images(share, dx)
         return dx

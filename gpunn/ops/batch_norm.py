@@ -16,6 +16,7 @@ from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.ops import _batch_norm_cpu
+from gpunn.ops._tickets import COUNT, tickets
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -41,18 +42,24 @@ def _grid(rows: int, channels: int, vec: int, threads: int, most: int) -> tuple[
     return per_chunk, (ceil_div(rows, per_chunk), tiles, 1), (across, down, 1)
 
 
-def _merge_grid(channels: int, chunks: int, threads: int) -> tuple[Triple, Triple]:
-    """Grid and block for the merge of ``chunks`` parts: 32 channels a block, the parts spread over its rows."""
-    across = min(channels, 32)
-    return (ceil_div(channels, across), 1, 1), (across, max(1, min(threads // across, chunks)), 1)
+def _merging(device: Device, dtype: Any, channels: int, grid: Triple, also: int = 0) -> tuple[Any, Any]:
+    """What the blocks leave to the last of their tile, and the tickets, ``also`` some more; None where not needed."""
+    chunks, tiles, _ = grid
+    needed = also + (chunks * tiles if chunks > 1 else 0)
+    assert needed <= COUNT, "only fewer tiles than blocks that fill a card are split"
+    parts = device.empty((chunks, 2, channels), dtype) if chunks > 1 else None
+    return parts, tickets(device) if needed else None
 
 
 # -- statistics -----------------------------------------------------------------------------------
 
 
 def _images(rng: np.random.Generator) -> list[np.ndarray]:
-    """Physical inputs: images and rows of features; of several chunks, odd, of size one, empty, float64."""
-    shapes = ((2, 15, 15, 40), (3, 5, 7, 4), (7, 3), (1, 1, 2, 1), (0, 3, 3, 4), (130, 33))
+    """Physical inputs: images and rows of features; of several chunks, odd, of size one, empty, float64.
+
+    One has more chunks than a block merges; none has two rows, whose dx is nothing but roundings.
+    """
+    shapes = ((2, 15, 15, 40), (3, 5, 7, 4), (7, 3), (1, 1, 3, 1), (0, 3, 3, 4), (2120, 31), (130, 33))
     made = [(3 * rng.standard_normal(s) + rng.standard_normal(s[-1])).astype(np.float32) for s in shapes]
     return [*made, rng.standard_normal((2, 3, 5, 8)) + 1]
 
@@ -115,17 +122,14 @@ def _(
     if rows == 0:
         return device.zeros((channels,), x.dtype), device.zeros((channels,), x.dtype)
     error, real = device.error_buffer, c_type(x.dtype, _OP)
-    vec = vector_width(channels, x, batches, error)
-    per_chunk, grid, block = _grid(rows, channels, vec, threads, most)
-    part_mean, part_m2 = (device.empty((grid[0], channels), x.dtype) for _ in range(2))
-    sizes = (rows, channels, per_chunk)
-    args: tuple[Any, ...] = (part_mean, part_m2, batches, x, error, *sizes)
-    SOURCE.launch(device, "batch_norm_moments", grid, block, args, REAL=real, VEC=vec)
     mean, var = (device.empty((channels,), x.dtype) for _ in range(2))
-    merge, block = _merge_grid(channels, grid[0], threads)
+    moved = (running_mean, running_var, batches)
+    vec = vector_width(channels, x, *moved, error)
+    per_chunk, grid, block = _grid(rows, channels, vec, threads, most)
+    merging = _merging(device, x.dtype, channels, grid, also=int(grid[1] > 1 and batches is not None))
     share = -1.0 if momentum is None else momentum
-    args = (mean, var, running_mean, running_var, part_mean, part_m2, batches, error, *sizes, grid[0], share)
-    SOURCE.launch(device, "batch_norm_statistics", merge, block, args, REAL=real, VEC=1)
+    args = (mean, var, *moved, *merging, x, error, rows, channels, per_chunk, share)
+    SOURCE.launch(device, "batch_norm_statistics", grid, block, args, REAL=real, VEC=vec)
     return mean, var
 
 
@@ -249,13 +253,11 @@ def _(
     dweight = dbias = None
     if (training and needs[0]) or needs[1] or needs[2]:
         per_chunk, grid, block = _grid(rows, channels, vec, threads, most)
-        sums, dots = (device.empty((grid[0], channels), x.dtype) for _ in range(2))
-        args: tuple[Any, ...] = (sums, dots, dy, x, y, mean, rows, channels, per_chunk)
-        SOURCE.launch(device, "batch_norm_backward_parts", grid, block, args, REAL=real, VEC=vec)
+        grid = (max(1, grid[0]), grid[1], 1)  # of no rows: zeros
         dweight, dbias = (device.empty((channels,), x.dtype) for _ in range(2))
-        merge, block = _merge_grid(channels, grid[0], threads)
-        args = (dweight, dbias, sums, dots, var, channels, grid[0], eps)
-        SOURCE.launch(device, "batch_norm_backward_sums", merge, block, args, REAL=real, VEC=1)
+        merging = _merging(device, x.dtype, channels, grid)
+        args: tuple[Any, ...] = (dweight, dbias, *merging, dy, x, y, mean, var, rows, channels, per_chunk, eps)
+        SOURCE.launch(device, "batch_norm_backward_sums", grid, block, args, REAL=real, VEC=vec)
     if dx is not None or dresidual is not None:
         per_chunk, grid, block = _grid(rows, channels, vec, threads, max(rows, 1))
         through = (dweight, dbias) if training else (None, None)

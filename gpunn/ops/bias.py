@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn._device import Device
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
@@ -53,7 +54,7 @@ def bias_backward(xp: Any, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any]
 @bias_backward.numpy
 def _(dy: np.ndarray, y: np.ndarray | None, wants_bias: bool) -> tuple[np.ndarray, np.ndarray | None]:
     rows, columns = dy.shape
-    dz = dy if y is None else np.empty_like(dy)
+    dz = dy if y is None else memory.empty_like(dy)
     # Blocks of rows that stay in cache between the mask and the sum; a product with ones sums at BLAS speed.
     parts = threads.spans(rows, max(1, min(64, dy.nbytes >> 18)))
     sums = np.empty((max(1, len(parts)), columns), dy.dtype)

@@ -1,12 +1,11 @@
-"""Convolution (``kernels/conv2d.cu``): its primitives, kernel launches and public op.
+"""Convolution: its primitives and public op.
 
-The fast NumPy bodies are in ``_conv2d_numpy.py``; kernel launches for groups of few channels and for first layers in
-``_conv2d_depthwise.py`` and ``_conv2d_first.py``. Which kernel computes a convolution hangs on its shape alone.
+The fast NumPy bodies are in ``_conv2d_numpy.py``; ``_conv2d_kernels.py`` says which kernels compute a convolution, and
+launches those of ``kernels/conv2d.cu``.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -14,54 +13,17 @@ import numpy as np
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
-from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
-from gpunn.ops import _conv2d_depthwise, _conv2d_first, _conv2d_numpy
-from gpunn.ops._conv2d_geometry import phases, refuse_too_many
+from gpunn.ops import _conv2d_depthwise, _conv2d_first, _conv2d_kernels, _conv2d_numpy
+from gpunn.ops._conv2d_geometry import refuse_too_many
+from gpunn.ops.arithmetic import accumulate
 from gpunn.ops.bias import bias_backward
 from gpunn.ops.geometry import Padding, Pair, Window, pair, sides
-from gpunn.ops.matmul import TILES, choose_slices, choose_tile, split_buffers
+from gpunn.ops.linear import linear_backward
+from gpunn.ops.matmul import gemm
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("conv2d.cu", REAL=("float", "double"), VEC=(1, 2, 4), TILE=(32, 64, 128))
-_SHAPE = np.dtype(
-    [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
-    + [(f"{name}_{axis}", np.int32) for name in ("stride", "pad", "dilation") for axis in "hw"]
-    + [("group_C", np.int32), ("group_K", np.int32), ("phase_H", np.int32), ("phase_W", np.int32)]
-    + [(f"{name}_{axis}", np.int32) for name in ("step", "reach") for axis in "hw"]
-    + [(f"by_{name}", DIVISOR) for name in ("P", "Q", "S", "group_C", "group_K", "phase_H", "phase_W")]
-    + [("by_phase_S", DIVISOR), ("by_short_phase_S", DIVISOR)]
-)
 _Three = tuple[bool, bool, bool]  # whether the gradients of x, weight, bias are wanted
-
-
-@functools.lru_cache(maxsize=1024)
-def _kernel_shape(n: int, c: int, k: int, window: Window, groups: int) -> np.ndarray:
-    """``struct Conv2dShape``."""
-    w = window
-    refuse_too_many(n, c, k, w)
-    sizes = (n, w.H, w.W, c, k, w.R, w.S, w.P, w.Q, *w.stride, *w.padding, *w.dilation, c // groups, k // groups)
-    # Pixels a stride apart (a phase) meet the filter elements that lie a multiple of the stride apart.
-    phase = _phase_pixels(w)
-    step, reach = phases(w)
-    most = ceil_div(w.S, step[1])
-    divisors = (w.P, w.Q, w.S, c // groups, k // groups, *phase, most, most - 1)
-    return np.array([(*sizes, *phase, *step, *reach, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
-
-
-def _phase_pixels(window: Window) -> tuple[int, int]:
-    """Rows and columns of the input that lie a stride apart, at most."""
-    return ceil_div(window.H, window.stride[0]), ceil_div(window.W, window.stride[1])
-
-
-def _launch(
-    device: Device, kernel: str, args: tuple[Any, ...], grid: tuple[int, int, int], vec: int, tile: int
-) -> None:
-    SOURCE.launch(device, kernel, grid, TILES[tile][2], args, REAL=c_type(args[0].dtype, kernel), VEC=vec, TILE=tile)
-
-
-def _tiles(rows: int, columns: int, tile: int) -> int:
-    return ceil_div(columns, TILES[tile][1]) * ceil_div(rows, TILES[tile][0])
 
 
 def _cases(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -117,6 +79,12 @@ def _cases(rng: np.random.Generator) -> list[dict[str, Any]]:
         case(18, 1, 8, 8, 3, 3, 3, padding=(1, 1)),
         case(1060, 1, 2, 1, 1, 2, 1, padding=(1, 0)),  # and a block has several
         case(2, 3, 9, 11, 33, 1, 1, dtype=np.float64),
+        # Plain matrix products: odd sizes, vectors, no images; not those, for their padding at the end.
+        case(3, 7, 5, 9, 13, 1, 1),
+        case(3, 24, 7, 9, 40, 1, 1),
+        case(2, 9, 5, 3, 5, 1, 1, dtype=np.float64),
+        case(0, 8, 4, 4, 12, 1, 1),
+        case(2, 8, 4, 5, 12, 1, 1, end_padding=(0, 1)),
     ]
 
 
@@ -176,19 +144,17 @@ conv2d_forward.numpy(_conv2d_numpy.forward)
 
 @conv2d_forward.kernel
 def _(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
-    if _conv2d_depthwise.takes(weight.shape, groups):
+    kind = _conv2d_kernels.choose(weight.shape, groups, window, x.itemsize, back=False)
+    if kind == "narrow":
         return _conv2d_depthwise.forward(device, x, weight, window, groups, bias, relu)
-    if _conv2d_first.takes(weight.shape, groups, window, x.itemsize, back=False):
+    if kind == "first":
         return _conv2d_first.forward(device, x, weight, window, bias, relu)
-    n, _, _, c = x.shape
-    k, _, _, depth = weight.shape
-    y = device.empty((n, window.P, window.Q, k), x.dtype)
-    rows, columns = n * window.P * window.Q, k // groups
-    vec = _vector(depth, x, weight)
-    tile = choose_tile(rows, columns, groups)
-    args = (y, x, weight, bias, _kernel_shape(n, c, k, window, groups), int(relu))
-    _launch(device, "conv2d_forward", args, (_tiles(rows, columns, tile), 1, groups), vec, tile)
-    return y
+    if kind == "tiled":
+        return _conv2d_kernels.forward(device, x, weight, window, groups, bias, relu)
+    n, (k, _, _, c) = x.shape[0], weight.shape
+    refuse_too_many(n, c, k, window)
+    y = gemm(device, x.reshape(-1, c), weight.reshape(k, c), "nt", bias, relu)
+    return y.reshape(n, window.P, window.Q, k)
 
 
 # -- backward -------------------------------------------------------------------------------------
@@ -214,16 +180,27 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         weight = rng.standard_normal((k, 3, 3, c // groups)).astype(np.float32)
         example = {"x": x, "weight": weight, "window": deep, "groups": groups}
         made.append(with_output(example, k != 4 or groups > 1, (groups == 1, True, True)))
+    # So many blocks, of phases, that behind a ReLU each gradient has a launch of its own.
+    x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 46, 24, 5), (3, 2, 1, 5)))
+    far: dict[str, Any] = {"x": x, "weight": weight, "window": Window(46, 24, 2, 1, (23, 23), (0, 0), (1, 1))}
+    made.append(with_output({**far, "groups": 1}, True, (True, True, True)))
+    # Both gradients in one launch, with a ReLU and without.
+    many = [e for e in _cases(rng) if e["weight"].shape[3] > 4]
+    made += [with_output(e, relu, (True, True, relu)) for e in many for relu in (True, False)]
+    for number, each in enumerate(made):  # two of three, whether there is a ReLU or not
+        if each["needs"][0] and number % 3:
+            each["more"] = rng.standard_normal(each["x"].shape).astype(each["x"].dtype)
     return made
 
 
 @primitive(examples=_backward_examples, returns=("dx", "dweight", "dbias"))
 def conv2d_backward(
-    xp: Any, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, needs: _Three
+    xp: Any, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, needs: _Three, more: Any = None
 ) -> tuple[Any, Any, Any]:
     """Gradients of the convolution with respect to x, weight and bias, None where ``needs`` says so.
 
-    dy (N, P, Q, K) is the gradient of the output, y the output if it went through a ReLU, else None.
+    dy (N, P, Q, K) is the gradient of the output, y the output if it went through a ReLU, else None. more (N, H, W, C),
+    unless None, is added to the gradient of x.
     """
     rows = dy.reshape(-1, dy.shape[3])
     dz, dbias = bias_backward.plain(xp, rows, None if y is None else y.reshape(rows.shape), needs[2])
@@ -243,12 +220,20 @@ def conv2d_backward(
     if dpadded is None:
         return None, dweight, dbias
     (ph, pw), (_, h, w, _) = window.padding, x.shape
-    return xp.ascontiguousarray(dpadded[:, ph : ph + h, pw : pw + w]), dweight, dbias
+    dx = xp.ascontiguousarray(dpadded[:, ph : ph + h, pw : pw + w])
+    return dx if more is None else more + dx, dweight, dbias
 
 
 @conv2d_backward.numpy
 def _(
-    dy: np.ndarray, y: np.ndarray | None, x: np.ndarray, weight: np.ndarray, window: Window, groups: int, needs: _Three
+    dy: np.ndarray,
+    y: np.ndarray | None,
+    x: np.ndarray,
+    weight: np.ndarray,
+    window: Window,
+    groups: int,
+    needs: _Three,
+    more: np.ndarray | None = None,
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     assert bias_backward.numpy_body is not None
     rows = dy.reshape(-1, dy.shape[3])
@@ -256,75 +241,50 @@ def _(
     if not (needs[0] or needs[1]):
         return None, None, dbias
     dx, dweight = _conv2d_numpy.backward(dz.reshape(dy.shape), x, weight, window, groups, needs[:2])
+    if dx is not None and more is not None:
+        np.add(more, dx, out=dx)
     return dx, dweight, dbias
 
 
 @conv2d_backward.kernel
 def _(
-    device: Device, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, needs: _Three
+    device: Device, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, needs: _Three, more: Any = None
 ) -> tuple[Any, Any, Any]:
-    k = weight.shape[0]
+    k, _, _, c = weight.shape
+    wants_data, wants_weight, wants_bias = needs
+    kind = _conv2d_kernels.choose(weight.shape, groups, window, x.itemsize, back=True)
+    if kind == "product":
+        dy, y, rows, more = (a if a is None else a.reshape(-1, a.shape[3]) for a in (dy, y, x, more))
+        dx, dweight, dbias = linear_backward(device, dy, y, rows, weight.reshape(k, c), needs, more)
+        dx = None if dx is None else dx.reshape(x.shape)
+        return dx, None if dweight is None else dweight.reshape(weight.shape), dbias
+    if kind == "tiled" and wants_data and wants_weight:
+        all_three = _conv2d_kernels.backward(device, dy, y, x, weight, window, groups, wants_bias, more)
+        if all_three is not None:
+            return all_three
     dx = dweight = dbias = None
-    narrow = _conv2d_depthwise.takes(weight.shape, groups)
-    wants_bias, wants_dz = needs[2], needs[0]
     # One launch for the gradients of weight and bias, which leaves dz for the next.
-    if not needs[1]:
+    if not wants_weight:
         rows = dy.reshape(-1, k)
         dz, dbias = bias_backward(device, rows, None if y is None else y.reshape(rows.shape), wants_bias)
         dz = dz.reshape(dy.shape)
-    elif narrow:
+    elif kind == "narrow":
         dweight, dbias, dz = _conv2d_depthwise.backward_weight(
-            device, dy, y, x, weight, window, groups, wants_bias, wants_dz
+            device, dy, y, x, weight, window, groups, wants_bias, wants_data
         )
-    elif _conv2d_first.takes(weight.shape, groups, window, x.itemsize, back=True):
-        dweight, dbias, dz = _conv2d_first.backward_weight(device, dy, y, x, weight, window, wants_bias, wants_dz)
+    elif kind == "first":
+        dweight, dbias, dz = _conv2d_first.backward_weight(device, dy, y, x, weight, window, wants_bias, wants_data)
     else:
-        dweight, dbias, dz = _backward_weight(device, dy, y, x, weight, window, groups, wants_bias, wants_dz)
-    if needs[0]:
-        backward_data = _conv2d_depthwise.backward_data if narrow else _backward_data
-        dx = backward_data(device, dz, weight, x.shape, window, groups)
+        dweight, dbias, dz = _conv2d_kernels.backward_weight(
+            device, dy, y, x, weight, window, groups, wants_bias, wants_data
+        )
+    if wants_data and kind == "narrow":
+        dx = _conv2d_depthwise.backward_data(device, dz, weight, x.shape, window, groups)
+        if more is not None:
+            accumulate(device, dx, more)
+    elif wants_data:
+        dx = _conv2d_kernels.backward_data(device, dz, weight, x.shape, window, groups, more)
     return dx, dweight, dbias
-
-
-def _backward_weight(
-    device: Device, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, wants_bias: bool, wants_dz: bool
-) -> tuple[Any, Any, Any]:
-    """(dweight, dbias or None, dz where it is wanted); dz is dy itself without a ReLU."""
-    n, _, _, c = x.shape
-    k, r, s, depth = weight.shape
-    dweight = device.empty(weight.shape, x.dtype)
-    dbias = device.empty((k,), x.dtype) if wants_bias else None
-    dz = device.empty(dy.shape, x.dtype) if y is not None and wants_dz else None
-    columns, pixels = r * s * depth, n * window.P * window.Q
-    tile = choose_tile(k // groups, columns, groups)
-    slices = choose_slices(k // groups, columns, pixels, tile, groups)
-    tiles = _tiles(k // groups, columns, tile)
-    buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
-    # Vectors lie along dy's channels, and along x's.
-    vec = min(_vector(k // groups, dy, y, dz), _vector(depth, x))
-    args = (dweight, dbias, dz, *buffers, dy, y, x, _kernel_shape(n, c, k, window, groups), slices)
-    _launch(device, "conv2d_backward_weight", args, (tiles, 1, groups * slices), vec, tile)
-    return dweight, dbias, dy if dz is None else dz
-
-
-def _backward_data(device: Device, dz: Any, weight: Any, x_shape: tuple[int, ...], window: Window, groups: int) -> Any:
-    """The gradient of x; dz is that of the output before its ReLU."""
-    n, _, _, c = x_shape
-    k, _, _, depth = weight.shape
-    dx = device.empty(x_shape, dz.dtype)
-    phase = _phase_pixels(window)
-    rows = n * phase[0] * phase[1]
-    number = min(window.stride[0], window.H) * min(window.stride[1], window.W)
-    tile = choose_tile(rows, depth, groups * number)
-    vec = min(_vector(k // groups, dz), _vector(depth, weight))
-    grid = (number * _tiles(rows, depth, tile), 1, groups)
-    args = (dx, dz, weight, _kernel_shape(n, c, k, window, groups))
-    _launch(device, "conv2d_backward_data", args, grid, vec, tile)
-    return dx
-
-
-def _vector(length: int, *arrays: Any) -> int:
-    return vector_width(length, *arrays, widths=(4, 2, 1))
 
 
 # -- public op ------------------------------------------------------------------------------------
@@ -391,12 +351,12 @@ def conv2d(
     image, filters = x._physical, weight._physical
     y = conv2d_forward(device, image, filters, window, groups, None if bias is None else bias._physical, relu)
 
-    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+    def backward(dy: Any, needs: tuple[bool, ...], waiting: Any) -> tuple[Any, ...]:
         wanted = (needs[0], needs[1], bias is not None and needs[2])
         gate = y if relu else None
-        return conv2d_backward(device, dy, gate, image, filters, window, groups, wanted)[: len(inputs)]
+        return conv2d_backward(device, dy, gate, image, filters, window, groups, wanted, waiting)[: len(inputs)]
 
-    return record(op, y, device, inputs, backward, saves=(x, weight))
+    return record(op, y, device, inputs, backward, saves=(x, weight), adds=True)
 
 
 def _check(

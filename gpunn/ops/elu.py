@@ -11,7 +11,7 @@ from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, where
 from gpunn.launcher import KernelSource
 from gpunn.ops._activations import check_floating, gradients, inputs, number, one_where_open, part_by_part, scratch
-from gpunn.ops._blocks import quiet
+from gpunn.ops._blocks import quiet, row_of
 from gpunn.ops.arithmetic import launch_elementwise
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -35,8 +35,8 @@ def elu_forward(xp: Any, x: Any, alpha: float) -> Any:
 def _(x: np.ndarray, alpha: float) -> np.ndarray:
     def work(y: np.ndarray, x: np.ndarray) -> None:
         above = scratch(x)
-        np.maximum(x, 0, out=above)
-        np.minimum(x, 0, out=y)
+        np.maximum(x, row_of(0, x), out=above)
+        np.minimum(x, row_of(0, x), out=y)
         np.expm1(y, out=y)
         y *= x.dtype.type(alpha)
         y += above

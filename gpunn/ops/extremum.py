@@ -99,7 +99,7 @@ def _axis_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made += [{"x": np.full((2, 3), fill, np.float32), "axis": 1, "largest": fill < 0} for fill in same]
     made += [{"x": np.arange(n) % 5 == 3, "axis": 0, "largest": True} for n in (1, 9)]
     # Ties across threads, warps and slices: the first must win. NaN early and late.
-    along_rows, along_columns = ((3, 33), (70, 33), (2, 1024), (1, 9001)), ((40, 3), (300, 8), (4100, 2))
+    along_rows, along_columns = ((3, 33), (70, 33), (70, 9), (2, 1024), (1, 9001)), ((40, 3), (300, 8), (4100, 2))
     for shape, axis in [*((s, 1) for s in along_rows), *((s, 0) for s in along_columns)]:
         many = rng.integers(0, 6, shape).astype(np.float32)
         holes = many.copy()

@@ -11,6 +11,7 @@ from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, where
 from gpunn.launcher import KernelSource
 from gpunn.ops._activations import check_floating, gradients, inputs, number, part_by_part
+from gpunn.ops._blocks import row_of
 from gpunn.ops._masking import keep_where
 from gpunn.ops.arithmetic import launch_elementwise
 from gpunn.primitive import primitive
@@ -34,8 +35,8 @@ def hardtanh_forward(xp: Any, x: Any, low: float, high: float) -> Any:
 @hardtanh_forward.numpy
 def _(x: np.ndarray, low: float, high: float) -> np.ndarray:
     def work(y: np.ndarray, x: np.ndarray) -> None:
-        np.maximum(x, x.dtype.type(low), out=y)
-        np.minimum(y, x.dtype.type(high), out=y)
+        np.maximum(x, row_of(low, x), out=y)
+        np.minimum(y, row_of(high, x), out=y)
 
     return part_by_part(work, x)
 

@@ -9,7 +9,7 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.launcher import KernelSource
-from gpunn.ops._activations import check_floating, gradients, inputs, number, one_where_open, part_by_part
+from gpunn.ops._activations import check_floating, gradients, inputs, number, open_or_slope, part_by_part
 from gpunn.ops._blocks import quiet
 from gpunn.ops.arithmetic import launch_elementwise
 from gpunn.primitive import primitive
@@ -32,12 +32,19 @@ def leaky_relu_forward(xp: Any, x: Any, slope: float) -> Any:
 
 @leaky_relu_forward.numpy
 def _(x: np.ndarray, slope: float) -> np.ndarray:
-    return part_by_part(lambda y, x: _scaled(y, x, x, slope), x)
+    if slope <= 0:  # the line below 0 is not the smaller or larger one on both sides; 0 times infinity is not 0
+        return part_by_part(lambda y, x: _scaled(y, x, x, slope), x)
+    choose = np.maximum if slope <= 1 else np.minimum
+
+    def work(y: np.ndarray, x: np.ndarray) -> None:
+        np.multiply(x, x.dtype.type(slope), out=y)
+        choose(y, x, out=y)
+
+    return part_by_part(work, x)
 
 
 def _scaled(out: np.ndarray, values: np.ndarray, signs: np.ndarray, slope: float) -> None:
-    out.fill(slope)
-    one_where_open(signs > 0, out)
+    open_or_slope(signs > 0, slope, out)
     out *= values
 
 

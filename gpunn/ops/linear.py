@@ -11,7 +11,7 @@ from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
 from gpunn.ops.bias import bias_backward
-from gpunn.ops.matmul import gemm, launch_gemm
+from gpunn.ops.matmul import gemm, launch_gemm, launch_gemm_backward
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -31,34 +31,53 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = [case(*size, relu, every) for size in sizes for relu in (True, False)]
     made += [case(9, 70, 12, True, needs) for needs in ((True, False, True), (True, True, False), (False, False, True))]
     made += [case(300, 70, 12, True, (False, True, True)), case(9, 7, 6, False, (True, False, False))]
-    return [*made, case(260, 6, 7, True, every, np.float64), case(3, 0, 4, True, every), case(2, 3, 0, True, every)]
+    made += [case(260, 6, 7, True, every, np.float64), case(3, 0, 4, True, every), case(2, 3, 0, True, every)]
+    # So many units that dx is split too, or both products are.
+    made += [case(70, 36, 600, False, every), case(66, 36, 2100, True, every), case(300, 6, 300, True, every)]
+    added = [{**e, "more": rng.standard_normal(e["x"].shape).astype(e["x"].dtype)} for e in made if e["needs"][0]]
+    # So many inputs that each product has a launch; so many tiles that theirs would share tickets if they lay closer.
+    return [*made, *added, case(3, 17000, 2, True, every), case(256, 4, 1024, False, every)]
 
 
 @primitive(examples=_backward_examples, returns=("dx", "dweight", "dbias"))
-def linear_backward(xp: Any, dy: Any, y: Any, x: Any, weight: Any, needs: _Three) -> tuple[Any, Any, Any]:
+def linear_backward(
+    xp: Any, dy: Any, y: Any, x: Any, weight: Any, needs: _Three, more: Any = None
+) -> tuple[Any, Any, Any]:
     """The gradients of y = act(x weight^T + bias) that ``needs`` asks for, else None; y is None without a ReLU.
 
-    dy, y (N, M), x (N, D), weight (M, D); dbias (M,).
+    dy, y (N, M), x (N, D), weight (M, D); dbias (M,). more (N, D), unless None, is added to dx.
     """
     dz, dbias = bias_backward.plain(xp, dy, y, needs[2])
-    return dz @ weight if needs[0] else None, dz.T @ x if needs[1] else None, dbias
+    dx = dz @ weight if needs[0] else None
+    return dx if more is None else more + dx, dz.T @ x if needs[1] else None, dbias
 
 
 @linear_backward.numpy
 def _(
-    dy: np.ndarray, y: np.ndarray | None, x: np.ndarray, weight: np.ndarray, needs: _Three
+    dy: np.ndarray,
+    y: np.ndarray | None,
+    x: np.ndarray,
+    weight: np.ndarray,
+    needs: _Three,
+    more: np.ndarray | None = None,
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     assert bias_backward.numpy_body is not None
     assert gemm.numpy_body is not None
     dz, dbias = bias_backward.numpy_body(dy, y, needs[2])
     dx = gemm.numpy_body(dz, weight, "nn") if needs[0] else None
+    if dx is not None and more is not None:
+        np.add(more, dx, out=dx)
     return dx, gemm.numpy_body(dz, x, "tn") if needs[1] else None, dbias
 
 
 @linear_backward.kernel
-def _(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: _Three) -> tuple[Any, Any, Any]:
+def _(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: _Three, more: Any = None) -> tuple[Any, Any, Any]:
     n, m = dy.shape
     dx = dweight = dbias = None
+    if needs[0] and needs[1] and weight.size:
+        both = launch_gemm_backward(device, dy, y, x, weight, needs[2], more)
+        if both is not None:
+            return both
     if needs[1] and weight.size:
         dweight = device.empty(weight.shape, x.dtype)
         dbias = device.empty((m,), x.dtype) if needs[2] else None
@@ -70,7 +89,8 @@ def _(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: _Three) -> tu
         dweight = device.empty(weight.shape, x.dtype) if needs[1] else None
         dz, dbias = bias_backward(device, dy, y, needs[2])
     if needs[0]:
-        dx = gemm(device, dz, weight, "nn")
+        dx = device.empty(x.shape, x.dtype)
+        launch_gemm(device, "nn", (n, weight.shape[1], m), (dx,), (dz, weight, more))
     return dx, dweight, dbias
 
 
@@ -125,8 +145,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation:
     relu = activation == "relu"
     y = gemm(device, rows, matrix, "nt", None if bias is None else bias._physical, relu)
 
-    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+    def backward(dy: Any, needs: tuple[bool, ...], waiting: Any) -> tuple[Any, ...]:
         wanted = (needs[0], needs[1], bias is not None and needs[2])
-        return linear_backward(device, dy, y if relu else None, rows, matrix, wanted)[: len(inputs)]
+        return linear_backward(device, dy, y if relu else None, rows, matrix, wanted, waiting)[: len(inputs)]
 
-    return record(op, y, device, inputs, backward, saves=(x, weight))
+    return record(op, y, device, inputs, backward, saves=(x, weight), adds=True)

@@ -8,7 +8,8 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.ops._along_axis import in_blocks_along, launch_along, sum_along
+from gpunn.ops._activations import scratch
+from gpunn.ops._along_axis import in_blocks_along, launch_along, on_rows, row_sums, sum_along
 from gpunn.ops._blocks import quiet
 from gpunn.ops.softmax import SOURCE, softmax_axis, softmax_examples
 from gpunn.primitive import primitive
@@ -31,7 +32,14 @@ def log_softmax_forward(xp: Any, x: Any, axis: int) -> Any:
 
 @log_softmax_forward.numpy
 def _(x: np.ndarray, axis: int) -> np.ndarray:
-    return in_blocks_along(lambda a, k: _forward(np, a, k), axis, x)
+    if axis != x.ndim - 1 or x.size == 0:
+        return in_blocks_along(lambda a, k: _forward(np, a, k), axis, x)
+
+    def work(y: np.ndarray, x: np.ndarray) -> None:
+        np.subtract(x, x.max(axis=1, keepdims=True), out=y)
+        y -= np.log(row_sums(np.exp(y, out=scratch(y))))
+
+    return on_rows(work, x)
 
 
 @log_softmax_forward.kernel
@@ -61,7 +69,15 @@ def log_softmax_backward(xp: Any, dy: Any, y: Any, axis: int) -> Any:
 
 @log_softmax_backward.numpy
 def _(dy: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-    return in_blocks_along(lambda d, a, k: _backward(np, d, a, k), axis, dy, y)
+    if axis != y.ndim - 1 or y.size == 0:
+        return in_blocks_along(lambda d, a, k: _backward(np, d, a, k), axis, dy, y)
+
+    def work(dx: np.ndarray, dy: np.ndarray, y: np.ndarray) -> None:
+        np.exp(y, out=dx)
+        dx *= row_sums(dy)
+        np.subtract(dy, dx, out=dx)
+
+    return on_rows(work, dy, y)
 
 
 @log_softmax_backward.kernel

@@ -10,7 +10,7 @@ from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.launcher import KernelSource
 from gpunn.ops._activations import check_floating, gradients, inputs, part_by_part, scratch
-from gpunn.ops._blocks import quiet
+from gpunn.ops._blocks import quiet, row_of
 from gpunn.ops.arithmetic import launch_elementwise
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -36,7 +36,7 @@ def _(x: np.ndarray) -> np.ndarray:
         np.negative(u, out=u)
         np.exp(u, out=u)
         np.log1p(u, out=u)
-        np.minimum(x, 0, out=y)
+        np.minimum(x, row_of(0, x), out=y)
         y -= u
 
     return part_by_part(work, x)

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.ops._blocks import rectify
 from gpunn.ops._tickets import COUNT, tickets
 from gpunn.ops.broadcast import repeat_to, unbroadcast
 from gpunn.ops.shape import to_logical_order, to_physical_order
@@ -35,10 +37,19 @@ def choose_tile(rows: int, columns: int, groups: int = 1) -> int:
     return 128 if columns > 64 and blocks >= 2 * _WAVE else 64
 
 
+def count_tiles(rows: int, columns: int, tile: int) -> int:
+    """How many tiles a matrix has."""
+    return ceil_div(columns, TILES[tile][1]) * ceil_div(rows, TILES[tile][0])
+
+
+def at_once(blocks: int, tile: int) -> bool:
+    """Whether a large card has room for all blocks at the same time, with 512 threads on an SM: 128 registers each."""
+    return blocks * TILES[tile][2] <= _WAVE * 512
+
+
 def choose_slices(rows: int, columns: int, depth: int, tile: int, groups: int = 1) -> int:
     """How often to split the reduction so that about one wave of blocks is at work."""
-    tile_rows, tile_columns, _ = TILES[tile]
-    blocks = max(1, ceil_div(rows, tile_rows) * ceil_div(columns, tile_columns) * groups)
+    blocks = max(1, count_tiles(rows, columns, tile) * groups)
     return max(1, min(ceil_div(_WAVE, blocks), depth // _LEAST_SLICE))
 
 
@@ -88,22 +99,31 @@ def gemm(xp: Any, a: Any, b: Any, form: str, bias: Any = None, relu: bool = Fals
 @gemm.numpy
 def _(a: np.ndarray, b: np.ndarray, form: str, bias: np.ndarray | None = None, relu: bool = False) -> np.ndarray:
     left, right = (a.T if form[0] == "t" else a), (b.T if form[1] == "t" else b)
-    c = np.empty((left.shape[0], right.shape[1]), a.dtype)
+    (m, k), n = left.shape, right.shape[1]
+    c = memory.empty((m, n), a.dtype)
+    # With few rows BLAS takes up to 1.4 times as long to read the large b transposed as to read a so: then c is turned.
+    turned = form == "nt" and 2 * m <= min(n, 2 * _FLAT) and m * n * k >= _SMALL
 
     def task(part: tuple[slice, slice]) -> None:
         rows, columns = part
-        block = np.matmul(left[rows], right[:, columns], out=c[part])
+        block = c[part]
+        if turned:
+            room = threads.scratch.array("gemm", block.shape[::-1], c.dtype)
+            block[...] = np.matmul(b[columns], a[rows].T, out=room).T
+        else:
+            np.matmul(left[rows], right[:, columns], out=block)
         if bias is not None:
             block += bias[columns]
         if relu:
-            np.maximum(block, c.dtype.type(0), out=block)
+            rectify(block, 1)
 
-    threads.run(task, _cut(c.shape[0], c.shape[1], left.shape[1]))
+    threads.run(task, _cut(m, n, k))
     return c
 
 
+_FLAT = 128  # rows of C up to which turning it pays
 _WIDTH = 192  # rows or columns of C in a piece: narrower ones cost BLAS more than other cores gain
-_NARROW = 48  # where neither is long
+_NARROW = 64  # where neither is long
 _SMALL = 1 << 21  # multiply-adds that are not worth handing to other threads
 
 
@@ -115,9 +135,15 @@ def _cut(m: int, n: int, k: int) -> list[tuple[slice, slice]]:
     if m * k * n < _SMALL:
         return [(slice(0, m), slice(0, n))]
     if m < 2 * _WIDTH <= n:
-        return [(slice(0, m), part) for part in threads.spans(n, min(16, n // _WIDTH))]
+        return [(slice(0, m), part) for part in threads.spans(n, _pieces(n, _WIDTH))]
     width = _WIDTH if m >= 2 * _WIDTH else _NARROW
-    return [(part, slice(0, n)) for part in threads.spans(m, max(1, min(16, m // width)))]
+    return [(part, slice(0, n)) for part in threads.spans(m, _pieces(m, width))]
+
+
+def _pieces(length: int, width: int) -> int:
+    """How many pieces of at least ``width``; more than one are even in number, which is fair to two threads."""
+    pieces = min(16, length // width)
+    return pieces - pieces % 2 if pieces > 1 else 1
 
 
 @gemm.kernel
@@ -128,7 +154,7 @@ def _(device: Device, a: Any, b: Any, form: str, bias: Any = None, relu: bool = 
     if form == "nt":
         launch_gemm(device, form, (m, n, k), (c,), (a, b, bias), (int(relu),))
     elif form == "nn":
-        launch_gemm(device, form, (m, n, k), (c,), (a, b))
+        launch_gemm(device, form, (m, n, k), (c,), (a, b, None))
     else:
         launch_gemm(device, form, (m, n, k), (c, None, None), (a, None, b))
     return c
@@ -146,16 +172,47 @@ def launch_gemm(
     m, n, k = sizes
     tile = choose_tile(m, n)
     slices = choose_slices(m, n, k, tile)
-    tile_rows, tile_columns, block = TILES[tile]
-    tiles = ceil_div(n, tile_columns) * ceil_div(m, tile_rows)
+    tiles = count_tiles(m, n, tile)
+    args = (*outputs, *split_buffers(device, outputs[0].dtype, tiles, slices, tile), *inputs, m, n, k, *scalars)
+    _launch(device, f"gemm_{form}", args, (tiles, 1, slices), tile, (*inputs, *outputs[1:]))
+
+
+def _launch(
+    device: Device, kernel: str, args: tuple[Any, ...], grid: tuple[int, int, int], tile: int, operands: tuple[Any, ...]
+) -> None:
     # A vector lies along the contiguous axis of each operand.
-    matrices = [array for array in (*inputs, *outputs[1:]) if array is not None and array.ndim == 2]
+    matrices = [array for array in operands if array is not None and array.ndim == 2]
     vec = min(vector_width(array.shape[1], array, widths=(4, 2, 1)) for array in matrices)
-    dtype = outputs[0].dtype
-    args = (*outputs, *split_buffers(device, dtype, tiles, slices, tile), *inputs, m, n, k, *scalars)
-    SOURCE.launch(
-        device, f"gemm_{form}", (tiles, 1, slices), block, args, REAL=c_type(dtype, "gemm"), VEC=vec, TILE=tile
-    )
+    macros: dict[str, Any] = {"REAL": c_type(args[0].dtype, "gemm"), "VEC": vec, "TILE": tile}
+    SOURCE.launch(device, kernel, grid, TILES[tile][2], args, **macros)
+
+
+def launch_gemm_backward(
+    device: Device, dy: Any, y: Any, x: Any, weight: Any, wants_sums: bool, more: Any
+) -> tuple[Any, Any, Any] | None:
+    """Launch the gradients (dx, dweight, sums or None) of x weight^T at once, or return None where that does not pay.
+
+    dy, y (K, M), y None without a ReLU; x (K, N), weight (M, N); dx is added to ``more`` (K, N), unless that is None.
+    """
+    (k, m), n = dy.shape, x.shape[1]
+    tile = min(choose_tile(m, n), choose_tile(k, n))
+    tiles, dx_tiles = count_tiles(m, n, tile), count_tiles(k, n, tile)
+    slices = choose_slices(m, n, k, tile)
+    # Their tickets lie behind those of dweight's tiles; where there are no more, those tiles fill the card.
+    dx_slices = choose_slices(k, n, m, tile) if (tiles + dx_tiles) * _TICKETS <= COUNT else 1
+    # A large product of dx alone has registers for another block on an SM, and reads dz instead of dy and y.
+    if max(choose_tile(m, n), choose_tile(k, n)) == 128 or not at_once(dx_tiles * dx_slices, tile):
+        return None
+    dweight, dx = device.empty(weight.shape, x.dtype), device.empty(x.shape, x.dtype)
+    sums = device.empty((m,), x.dtype) if wants_sums else None
+    partial, drawn = split_buffers(device, x.dtype, tiles, slices, tile)
+    dx_partial, dx_drawn = split_buffers(device, x.dtype, dx_tiles, dx_slices, tile)
+    buffers = (partial, dx_partial, dx_drawn if drawn is None else drawn)
+    inputs = (dy, y, x, weight, more)
+    args = (dweight, sums, dx, *buffers, *inputs, m, n, k, slices, dx_slices)
+    grid = (tiles * slices + dx_tiles * dx_slices, 1, 1)
+    _launch(device, "gemm_backward", args, grid, tile, inputs)
+    return dx, dweight, sums
 
 
 # -- many products at once ------------------------------------------------------------------------
@@ -186,7 +243,7 @@ def matmul_batched(xp: Any, a: Any, b: Any, form: str) -> Any:
 def _(a: np.ndarray, b: np.ndarray, form: str) -> np.ndarray:
     left, right = (a.swapaxes(1, 2) if form[0] == "t" else a), (b.swapaxes(1, 2) if form[1] == "t" else b)
     n, m, k = max(len(a), len(b)) if len(a) and len(b) else 0, left.shape[1], left.shape[2]
-    c = np.empty((n, m, right.shape[2]), a.dtype)
+    c = memory.empty((n, m, right.shape[2]), a.dtype)
 
     def task(item: tuple[slice, tuple[slice, slice]]) -> None:
         part, (rows, columns) = item

@@ -8,13 +8,13 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from gpunn import threads
+from gpunn import _host_memory as memory
 from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, where
 from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
-from gpunn.ops._masking import keep_where
-from gpunn.ops._pooling import check_images, image_blocks, image_window, taps
+from gpunn.ops import _max_pool2d_numpy
+from gpunn.ops._pooling import check_images, image_window, taps
 from gpunn.ops.geometry import Pair, Window
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -90,25 +90,11 @@ def _tap(window: Window, r: int, s: int) -> tuple[tuple[slice, ...], tuple[slice
 @max_pool2d_forward.numpy
 def _(x: np.ndarray, window: Window, flat: bool = False) -> tuple[np.ndarray, np.ndarray]:
     n, _, _, c = x.shape
-    y = np.empty((n, window.P, window.Q, c), x.dtype)
-    offset = np.empty(y.shape, np.uint8)
-    elements = [(r * window.S + s, *_tap(window, r, s)) for r in range(window.R) for s in range(window.S)]
-
-    def task(images: slice) -> None:
-        block, best, winner = x[images], y[images], offset[images]
-        best[...] = -np.inf
-        winner[...] = 0
-        for code, out, source in elements:
-            # Codes rise, so the last element that beat all before it has the largest: a maximum
-            # keeps it, where a masked copy would go element by element. Ties stay with the first.
-            beats = np.greater(block[source], best[out])
-            np.maximum(winner[out], beats.view(np.uint8) * np.uint8(code), out=winner[out])
-            np.maximum(best[out], block[source], out=best[out])
-        if not (best > -np.inf).all():  # NaN, or a window of minus infinities, which beat nothing
-            best[...], winner[...] = max_pool2d_forward.plain(np, block, window)
-
-    threads.run(task, image_blocks(x))
-    return np.ascontiguousarray(y.transpose(_CHANNELS_FIRST)) if flat else y, offset
+    offset = memory.empty((n, window.P, window.Q, c), np.uint8)
+    y = memory.empty((n, c, window.P, window.Q) if flat else offset.shape, x.dtype)
+    for images in _max_pool2d_numpy.forward(x, window, flat, y, offset):
+        y[images], offset[images] = max_pool2d_forward.plain(np, x[images], window, flat)
+    return y, offset
 
 
 @max_pool2d_forward.kernel
@@ -164,32 +150,9 @@ def max_pool2d_backward(xp: Any, dy: Any, offset: Any, window: Window, flat: boo
 
 @max_pool2d_backward.numpy
 def _(dy: np.ndarray, offset: np.ndarray, window: Window, flat: bool = False) -> np.ndarray:
-    dy = np.ascontiguousarray(dy.transpose(_CHANNELS_LAST)) if flat else dy
-    shape = (dy.shape[0], window.H, window.W, dy.shape[3])
-    apart = all(
-        step > spread * (k - 1)
-        for step, spread, k in zip(window.stride, window.dilation, (window.R, window.S), strict=True)
-    )
-
-    # Windows that tile the image write every input; otherwise what no window covers must be zero.
-    tiles = window.stride == (window.R, window.S) and window.padding == (0, 0) and window.dilation == (1, 1)
-    tiles = tiles and shape[1:3] == (window.R * window.P, window.S * window.Q)
-    dx = (np.empty if tiles else np.zeros)(shape, dy.dtype)
-
-    def task(images: slice) -> None:
-        block, gradient, winner = dx[images], dy[images], offset[images]
-        for r in range(window.R):
-            for s in range(window.S):
-                out, source = _tap(window, r, s)
-                won = winner[out] == r * window.S + s
-                if apart:  # windows do not overlap: every input has one window at most
-                    keep_where(won, gradient[out], block[source])
-                else:
-                    share = np.empty(won.shape, dy.dtype)
-                    keep_where(won, gradient[out], share)
-                    block[source] += share
-
-    threads.run(task, image_blocks(dx))
+    n, _, _, c = offset.shape
+    dx = memory.empty((n, window.H, window.W, c), dy.dtype)
+    _max_pool2d_numpy.backward(dy, offset, window, flat, dx)
     return dx
 
 

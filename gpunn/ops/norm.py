@@ -65,7 +65,8 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         x = rng.standard_normal((2, 3, 4)).astype(np.float32)
         x[0] = 0
         y = norm_axes.plain(np, x, (1, 2), p)
-        made.append({"dy": np.ones_like(y), "x": x, "y": y, "axes": (1, 2), "p": p})
+        dy = rng.standard_normal(y.shape).astype(np.float32)
+        made.append({"dy": dy, "x": x, "y": y, "axes": (1, 2), "p": p})
     return made
 
 

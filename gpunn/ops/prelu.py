@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
@@ -35,7 +36,8 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     special = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-37, -1e-37, -1.0], np.float32)
     made = [{"x": special.reshape(2, 1, 4), "weight": np.full(1, 0.25, np.float32)}]
     made += [case(50, 3, 1), case(300, 8, 1), case(7, 1, 20), case(5, 4, 3), case(3, 2, 8), case(0, 3, 2)]
-    return [*made, case(1, 1, 1), case(2, 1, 1027), case(20, 5, 1, dtype=np.float64), case(2, 0, 3)]
+    made += [case(1, 1, 1), case(2, 1, 1027), case(20, 5, 1, dtype=np.float64), case(2, 0, 3), case(9, 4, 2)]
+    return [*made, case(130, 2, 160)]  # several chunks of rows, and more sums of a channel than a block has threads
 
 
 @primitive(examples=_examples, returns=("y",))
@@ -57,18 +59,33 @@ def _spread(weight: np.ndarray, shape: tuple[int, ...], parts: list[slice]) -> n
 
 @prelu_forward.numpy
 def _(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    y = np.empty_like(x)
+    y = memory.empty_like(x)
     parts = _row_blocks(x.shape[0], x[:1].size)
     slopes = _spread(weight, x.shape, parts)
+    shallow = bool(((weight > 0) & (weight <= 1)).all())  # then y is the larger of x and weight x
 
     def task(part: slice) -> None:
+        own = slopes[: part.stop - part.start]
         with quiet():
-            y[part] = slopes[: part.stop - part.start]
-            one_where_open(x[part] > 0, y[part])
+            if shallow:
+                np.multiply(x[part], own, out=y[part])
+                np.maximum(y[part], x[part], out=y[part])
+                return
+            _factors(x[part] > 0, own, False, y[part])
             y[part] *= x[part]
 
     threads.run(task, parts)
     return y
+
+
+def _factors(is_open: np.ndarray, slopes: np.ndarray, shallow: bool, out: np.ndarray) -> None:
+    """out = 1 where ``is_open``, else the slope; ``shallow``: no slope is below 0 or above 1."""
+    if shallow:
+        out[...] = is_open
+        np.maximum(out, slopes, out=out)
+    else:
+        out[...] = slopes
+        one_where_open(is_open, out)
 
 
 def _grid(rows: int, columns: int, vec: int, most: int) -> tuple[int, tuple[int, int, int], tuple[int, int, int]]:
@@ -119,9 +136,10 @@ def _(
     dy: np.ndarray, x: np.ndarray, weight: np.ndarray, needs: tuple[bool, bool]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     rows, channels, inner = x.shape
-    dx = np.empty_like(x) if needs[0] else None
+    dx = memory.empty_like(x) if needs[0] else None
     parts = _row_blocks(rows, channels * inner)
     slopes = _spread(weight, x.shape, parts) if needs[0] else weight
+    shallow = bool(((weight >= 0) & (weight <= 1)).all())
     sums = np.zeros((max(1, len(parts)), channels * inner), x.dtype)
 
     def task(numbered: tuple[int, slice]) -> None:
@@ -129,8 +147,7 @@ def _(
         with quiet():
             is_open = x[part] > 0
             if dx is not None:
-                dx[part] = slopes[: part.stop - part.start]
-                one_where_open(is_open, dx[part])
+                _factors(is_open, slopes[: part.stop - part.start], shallow, dx[part])
                 dx[part] *= dy[part]
             if needs[1]:
                 product = x[part] * dy[part]

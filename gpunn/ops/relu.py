@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import threads
 from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, where
 from gpunn.launcher import KernelSource
+from gpunn.ops._activations import part_by_part
+from gpunn.ops._blocks import row_of
 from gpunn.ops._masking import keep_where
 from gpunn.ops.arithmetic import launch_elementwise
 from gpunn.primitive import primitive
@@ -36,14 +37,7 @@ def relu_forward(xp: Any, x: Any) -> Any:
 
 @relu_forward.numpy
 def _(x: np.ndarray) -> np.ndarray:
-    y = np.empty_like(x)
-    source, target = x.reshape(-1), y.reshape(-1)
-
-    def task(part: slice) -> None:
-        np.maximum(source[part], x.dtype.type(0), out=target[part])
-
-    threads.run(task, threads.spans(x.size, max(1, x.nbytes >> 18)))
-    return y
+    return part_by_part(lambda y, x: np.maximum(x, row_of(0, x), out=y), x)
 
 
 @relu_forward.kernel
@@ -68,15 +62,7 @@ def relu_backward(xp: Any, dy: Any, y: Any) -> Any:
 
 @relu_backward.numpy
 def _(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    dx = np.empty_like(dy)
-    flat = dx.reshape(-1), dy.reshape(-1), y.reshape(-1)
-
-    def task(part: slice) -> None:
-        out, gradient, output = (a[part] for a in flat)
-        keep_where(output > 0, gradient, out)
-
-    threads.run(task, threads.spans(dy.size, max(1, dy.nbytes >> 18)))
-    return dx
+    return part_by_part(lambda dx, dy, y: keep_where(y > 0, dy, dx), dy, y)
 
 
 @relu_backward.kernel

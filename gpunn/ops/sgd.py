@@ -33,7 +33,8 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         infinite,
         case([1, 5, 4097], np.float32, True, False),
         case([8192, 3], np.float32, True, True),
-        case([100], np.float32, False, False),
+        case([100, 9], np.float32, False, False),
+        case([6, 5], np.float32, False, True),
         case([0, 7], np.float32, True, False),
         case([3] * 200, np.float32, True, False),  # more than one table
         case([33, 4], np.float64, True, True),

@@ -22,6 +22,7 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 SOURCE = KernelSource("transpose.cu", REAL=("float", "double"))
+_MOST_ROWS = 65535 * 32  # CUDA's limit on grid.y
 
 
 # -- primitives -----------------------------------------------------------------------------------
@@ -42,6 +43,8 @@ def batched_transpose(xp: Any, x: Any) -> Any:
 @batched_transpose.kernel
 def _(device: Device, x: Any) -> Any:
     n, rows, cols = x.shape
+    if rows > _MOST_ROWS:
+        return copied(device, x, (n, cols, rows), (x.strides[0], x.strides[2], x.strides[1]))
     y = device.empty((n, cols, rows), x.dtype)
     tiles = (ceil_div(cols, 32), ceil_div(rows, 32))
     for start in range(0, n, 65535):  # CUDA's limit on grid.z

@@ -11,7 +11,7 @@ from gpunn._layout import physical_axes
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError, where
 from gpunn.launcher import KernelSource
-from gpunn.ops._along_axis import in_blocks_along, launch_along, sum_along
+from gpunn.ops._along_axis import in_blocks_along, launch_along, on_rows, row_sums, sum_along
 from gpunn.ops._blocks import quiet
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -63,7 +63,15 @@ def softmax_forward(xp: Any, x: Any, axis: int) -> Any:
 
 @softmax_forward.numpy
 def _(x: np.ndarray, axis: int) -> np.ndarray:
-    return in_blocks_along(lambda a, k: _forward(np, a, k), axis, x)
+    if axis != x.ndim - 1 or x.size == 0:
+        return in_blocks_along(lambda a, k: _forward(np, a, k), axis, x)
+
+    def work(y: np.ndarray, x: np.ndarray) -> None:
+        np.subtract(x, x.max(axis=1, keepdims=True), out=y)
+        np.exp(y, out=y)
+        y *= 1 / row_sums(y)
+
+    return on_rows(work, x)
 
 
 @softmax_forward.kernel
@@ -93,7 +101,14 @@ def softmax_backward(xp: Any, dy: Any, y: Any, axis: int) -> Any:
 
 @softmax_backward.numpy
 def _(dy: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-    return in_blocks_along(lambda d, a, k: _backward(np, d, a, k), axis, dy, y)
+    if axis != y.ndim - 1 or y.size == 0:
+        return in_blocks_along(lambda d, a, k: _backward(np, d, a, k), axis, dy, y)
+
+    def work(dx: np.ndarray, dy: np.ndarray, y: np.ndarray) -> None:
+        np.subtract(dy, row_sums(dy, y), out=dx)
+        dx *= y
+
+    return on_rows(work, dy, y)
 
 
 @softmax_backward.kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, where
 from gpunn.launcher import KernelSource
 from gpunn.ops._activations import check_floating, gradients, inputs, number, part_by_part, scratch
-from gpunn.ops._blocks import quiet
+from gpunn.ops._blocks import quiet, row_of
 from gpunn.ops._masking import keep_where
 from gpunn.ops.arithmetic import launch_elementwise
 from gpunn.primitive import primitive
@@ -26,7 +27,8 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     for i, x in enumerate((*inputs(rng), *inputs(rng))):
         beta, threshold = _SETTINGS[i % len(_SETTINGS)]
         made.append({"x": x, "beta": beta, "threshold": threshold})
-    return made
+    # At the threshold itself it still bends.
+    return [*made, {"x": np.array([1.5, 1.625, -1.5, 1.375], np.float32), "beta": 2.0, "threshold": 3.0}]
 
 
 @primitive(examples=_examples, returns=("y",))
@@ -41,6 +43,11 @@ def softplus_forward(xp: Any, x: Any, beta: float, threshold: float) -> Any:
         return xp.where(u > x.dtype.type(threshold), x, (xp.maximum(u, 0) + xp.log1p(xp.exp(-xp.abs(u)))) / b)
 
 
+def _fades(dtype: np.dtype, threshold: float) -> bool:
+    """Whether exp(-threshold) beside 1 is rounded away, so that beyond it the curve is the line by itself."""
+    return threshold > math.log(4 / np.finfo(dtype).eps)
+
+
 @softplus_forward.numpy
 def _(x: np.ndarray, beta: float, threshold: float) -> np.ndarray:
     if threshold < 0:  # then the line also runs below 0, where the rectifier is not it
@@ -52,9 +59,10 @@ def _(x: np.ndarray, beta: float, threshold: float) -> np.ndarray:
         np.abs(u, out=y)
         np.negative(y, out=y)
         np.exp(y, out=y)
-        keep_where(np.logical_not(u > x.dtype.type(threshold)), y, y)
+        if not _fades(x.dtype, threshold):
+            keep_where(np.logical_not(u > x.dtype.type(threshold)), y, y)
         np.log1p(y, out=y)
-        np.maximum(u, 0, out=u)
+        np.maximum(u, row_of(0, u), out=u)
         y += u
         if beta != 1:
             y /= x.dtype.type(beta)
@@ -85,9 +93,10 @@ def softplus_backward(xp: Any, dy: Any, x: Any, beta: float, threshold: float) -
 def _(dy: np.ndarray, x: np.ndarray, beta: float, threshold: float) -> np.ndarray:
     def work(dx: np.ndarray, dy: np.ndarray, x: np.ndarray) -> None:
         np.multiply(x, x.dtype.type(-beta), out=dx)
-        curved = np.logical_not(dx < x.dtype.type(-threshold))
+        curved = None if _fades(x.dtype, threshold) else np.logical_not(dx < x.dtype.type(-threshold))
         np.exp(dx, out=dx)
-        keep_where(curved, dx, dx)
+        if curved is not None:
+            keep_where(curved, dx, dx)
         dx += 1
         np.divide(dy, dx, out=dx)
 

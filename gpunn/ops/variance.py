@@ -61,7 +61,8 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     x = rng.standard_normal((2, 3, 4)).astype(np.float32)
     x[0] = 1
     mean, std = x.mean(1, keepdims=True), x.std(1, keepdims=True)
-    made = [{"dy": np.ones((2, 1, 4), np.float32), "x": x, "mean": mean, "std": s, "divisor": 2.0} for s in (None, std)]
+    dy = rng.standard_normal((2, 1, 4)).astype(np.float32)
+    made = [{"dy": dy, "x": x, "mean": mean, "std": s, "divisor": 2.0} for s in (None, std)]
     y = rng.standard_normal((2, 3, 4, 5))
     kept = {"mean": y.mean((1, 2), keepdims=True), "std": y.std((1, 2), keepdims=True)}
     return [*made, {"dy": rng.standard_normal((2, 1, 1, 5)), "x": y, **kept, "divisor": 11.0}]

@@ -43,6 +43,11 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     deep = rng.random((2, 1, 2, 1, 2, 1, 2, 3)) > 0.5
     other = np.arange(96).reshape(1, 2, 1, 2, 2, 2, 2, 3)
     made += [{"condition": deep, "a": other, "b": np.int64(-1), "shape": (2, 2, 2, 2, 2, 2, 2, 3)}]
+    # As many axes as a launch takes; and more elements than a block has threads.
+    most, rest = rng.random((2, 1, 2, 1, 2, 1)) > 0.5, np.arange(8).reshape(1, 2, 1, 2, 1, 2)
+    made += [{"condition": most, "a": np.int64(-1), "b": rest, "shape": (2,) * 6}]
+    long = rng.standard_normal((40, 33)).astype(np.float32)
+    made += [{"condition": long > 0, "a": long, "b": long[0].copy(), "shape": long.shape}]
     return [*made, empty, {"condition": np.array(True), "a": np.array(1), "b": np.array(2), "shape": ()}]
 
 

@@ -127,9 +127,9 @@ def test_observers_see_each_node_and_nest() -> None:
     seen: list[str] = []
 
     def watch(label: str) -> Any:
-        def observer(node: Any, dy: Any, needs: tuple[bool, ...]) -> Any:
+        def observer(node: Any, run: Any) -> Any:
             seen.append(f"{label} {node.op}")
-            return node.backward(dy, needs)
+            return run()
 
         return observer
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import os
 import sys
 import time
 import types
@@ -14,23 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import device_report, lenet
-from benchmarks._report import cases, kernels, step
+from benchmarks import device_report
+from benchmarks._report import cases, kernels
 from benchmarks._report.book import Section
-from gpunn import _device
 from gpunn._device import Device, device
-from gpunn.bench import graphs, ops
-from gpunn.errors import DeviceError
 
 THIS = "tests.benchmarks.test_device_report"
-
-
-@pytest.fixture
-def emulator() -> Device:
-    try:
-        return device("emulator")
-    except DeviceError as error:
-        pytest.skip(str(error))
 
 
 def _make(folder: Path, *extra: str, sections: Any = device_report.SECTIONS) -> tuple[int, dict[str, Any], str]:
@@ -50,13 +41,13 @@ def test_the_emulators_quick_run_is_whole_and_quick(emulator: Device, tmp_path: 
     assert report["finished"]
     assert list(report["sections"]) == [name for name, _, _ in device_report.SECTIONS]
     reasons = {item["section"]: item["what"] for item in report["cut"]}
-    assert "needs a GPU" in reasons["kernels"]
-    assert "needs a GPU" in reasons["step"]
+    for name in device_report._NEED_A_GPU:
+        assert "needs a GPU" in reasons[name]
     rows = report["sections"]["capture"]["tables"]["runs compared with the first eager run"]
     assert {row["differing"] for row in rows} == {0}
-    parity = report["sections"]["parity"]
-    assert len(parity["tables"]["primitives"]) + parity["values"]["left out"] > 20  # g++ may have to compile all
-    assert text.index("## Failures: 0") < text.index("## environment")
+    battery = report["sections"]["battery"]
+    assert len(battery["tables"]["primitives"]) + battery["values"]["left out"] > 20  # g++ may have to compile all
+    assert text.index("## Failures: 0") < text.index("## Targets") < text.index("## environment")
 
 
 def explode(section: Section, options: Namespace) -> None:
@@ -102,17 +93,175 @@ def test_a_process_that_dies_is_reported_and_its_section_goes_on(tmp_path: Path)
     assert report["sections"]["deadly"]["tables"]["done"] == [{"item": "one"}, {"item": "three"}]
 
 
+def die_at_once(section: Section, options: Namespace) -> None:
+    """A process that gets nowhere, however often it is started."""
+    os._exit(3)
+
+
+def test_a_process_that_gets_nowhere_is_not_started_again(tmp_path: Path) -> None:
+    sections = [("deadly", 1, f"{THIS}:die_at_once")]
+    status, report, _ = _make(tmp_path, "--device", "cpu", "--minutes", "0.5", sections=sections)
+    assert status == 1
+    assert [failure["what"] for failure in report["failures"]] == ["died with status 3, at the beginning"]
+
+
+class _CudaError(RuntimeError):
+    """As CuPy's: it does not say whether there is an end to it."""
+
+
+def _stand_in_gpu(errors: list[str]) -> None:
+    """A CuPy in this process whose card gives these errors, one a call, and then answers again."""
+
+    def synchronize() -> None:
+        if errors:
+            raise _CudaError(errors.pop(0))
+
+    runtime = types.SimpleNamespace(deviceSynchronize=synchronize)
+    cuda = types.SimpleNamespace(Device=lambda ordinal: contextlib.nullcontext(), runtime=runtime)
+    module = types.ModuleType("cupy stand-in")
+    module.cuda = cuda
+    sys.modules["cupy"] = module
+
+
+def break_the_context(section: Section, options: Namespace) -> None:
+    """Item "two" reads an illegal address, after which nothing works any more in its process."""
+    errors: list[str] = []
+    _stand_in_gpu(errors)
+
+    def work(item: str) -> None:
+        if item == "two":
+            errors.extend(["cudaErrorIllegalAddress"] * 1000)
+        if errors:
+            raise _CudaError(errors[0])
+        section.row("done", item=item, process=os.getpid())
+
+    for item in ("one", "two", "three", "four"):
+        section.attempt(item, functools.partial(work, item))
+
+
+def test_behind_a_broken_context_another_process_goes_on(tmp_path: Path) -> None:
+    sections = [("broken", 1, f"{THIS}:break_the_context"), ("after", 1, f"{THIS}:pass_by")]
+    status, report, _ = _make(tmp_path, "--device", "cuda", "--minutes", "1", sections=sections)
+    assert status == 1
+    first, second = report["failures"]  # the error itself, and what it did
+    assert first["what"] == "two"
+    assert "cudaErrorIllegalAddress" in first["traceback"]
+    assert second["what"].startswith("two: it broke the GPU's context (_CudaError: cudaErrorIllegalAddress)")
+    rows = report["sections"]["broken"]["tables"]["done"]
+    assert [row["item"] for row in rows] == ["one", "three", "four"]
+    assert rows[0]["process"] != rows[1]["process"] == rows[2]["process"]
+    assert report["sections"]["after"]["values"] == {"ran": True}
+
+
+def fail_for_a_moment(section: Section, options: Namespace) -> None:
+    """Item "two" fails, and CUDA hands its error on once more before it forgets it."""
+    errors: list[str] = []
+    _stand_in_gpu(errors)
+
+    def work(item: str) -> None:
+        section.row("done", item=item, process=os.getpid())
+        if item == "two":
+            errors.append("cudaErrorInvalidConfiguration")
+            raise _CudaError(errors[0])
+
+    for item in ("one", "two", "three"):
+        section.attempt(item, functools.partial(work, item))
+
+
+def test_an_error_that_passes_costs_one_item_and_no_process(tmp_path: Path) -> None:
+    sections = [("troubled", 1, f"{THIS}:fail_for_a_moment")]
+    status, report, _ = _make(tmp_path, "--device", "cuda", "--minutes", "1", sections=sections)
+    assert status == 1
+    assert [failure["what"] for failure in report["failures"]] == ["two"]
+    rows = report["sections"]["troubled"]["tables"]["done"]
+    assert [row["item"] for row in rows] == ["one", "two", "three"]
+    assert len({row["process"] for row in rows}) == 1
+
+
+def break_between_items(section: Section, options: Namespace) -> None:
+    """The context breaks where nobody was looking: the section as a whole ends with an error."""
+    _stand_in_gpu([] if section.start("one") is False else ["cudaErrorLaunchFailure"] * 1000)
+    if sys.modules["cupy"].cuda.runtime.deviceSynchronize() is None:
+        section.value("second process", "ran")
+
+
+def test_a_context_broken_outside_any_item_is_noticed_too(tmp_path: Path) -> None:
+    sections = [("broken", 1, f"{THIS}:break_between_items")]
+    status, report, _ = _make(tmp_path, "--device", "cuda", "--minutes", "1", sections=sections)
+    assert status == 1
+    assert [failure["what"] for failure in report["failures"]] == ["the section stopped here"]
+    assert report["sections"]["broken"]["values"] == {"second process": "ran"}
+
+
 def hang(section: Section, options: Namespace) -> None:
     section.value("ran", True)
     time.sleep(60)
 
 
 def test_a_section_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_report, "_GRACE", -3.5)
-    status, report, _ = _make(tmp_path, "--device", "cpu", "--minutes", "0.01", sections=[("slow", 1, f"{THIS}:hang")])
+    monkeypatch.setattr(device_report, "_GRACE", 1.0)
+    status, report, _ = _make(tmp_path, "--device", "cpu", "--minutes", "0.15", sections=[("slow", 1, f"{THIS}:hang")])
     assert status == 1
-    assert "stopped" in report["failures"][0]["what"]
+    assert "stopped 1 s after its time was up" in report["failures"][0]["what"]
     assert report["sections"]["slow"]["values"] == {"ran": True}
+
+
+def hang_at_two(section: Section, options: Namespace) -> None:
+    """As a kernel that never ends does."""
+    for item in ("one", "two", "three"):
+        if section.start(item):
+            if item == "two":
+                time.sleep(60)
+            section.row("done", item=item)
+
+
+def test_behind_a_kernel_that_hangs_another_process_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_report, "_STALL", 4.0)
+    sections = [("stuck", 1, f"{THIS}:hang_at_two")]
+    status, report, _ = _make(tmp_path, "--device", "cuda", "--minutes", "1", sections=sections)
+    assert status == 1
+    (failure,) = report["failures"]
+    assert "without getting any further" in failure["what"]
+    assert failure["what"].endswith("at two")
+    assert report["sections"]["stuck"]["tables"]["done"] == [{"item": "one"}, {"item": "three"}]
+
+
+def test_without_time_a_section_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    sections = [("first", 1, f"{THIS}:pass_by"), ("second", 1, f"{THIS}:pass_by")]
+    status, report, _ = _make(tmp_path, "--device", "cuda", "--minutes", "0.1", sections=sections)
+    assert status == 0
+    what = "all of it left out for want of time"
+    assert report["cut"] == [{"section": name, "what": what} for name in ("first", "second")]
+
+
+def test_one_section_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sections = [("first", 1, f"{THIS}:pass_by"), ("second", 1, f"{THIS}:pass_by")]
+    _, report, _ = _make(tmp_path, "--device", "cpu", "--only", "second", sections=sections)
+    assert list(report["sections"]) == ["second"]
+    with pytest.raises(SystemExit):
+        _make(tmp_path, "--only", "third", sections=sections)
+    assert "expected one of first, second; got third" in capsys.readouterr().err
+
+
+def test_time_that_is_left_over_goes_to_those_that_follow() -> None:
+    shares = [share for _, share, _ in device_report.SECTIONS]
+    assert sum(shares) == pytest.approx(1)
+    assert device_report.allot(480, shares) == pytest.approx(480 * shares[0])
+    # Nobody has used any: the second gets its share of what the first left.
+    assert device_report.allot(480, shares[1:]) == pytest.approx(480 * shares[1] / (1 - shares[0]))
+    # The last keeps back what a section may run over its time.
+    assert device_report.allot(100, shares[-1:]) == 100 - device_report._GRACE
+    assert device_report.allot(5, shares[-1:]) == 0
+    assert device_report.allot(-20, shares) == 0
+
+
+def test_if_every_section_takes_all_it_may_the_whole_is_in_time() -> None:
+    left = 480.0
+    for number in range(len(device_report.SECTIONS)):
+        seconds = device_report.allot(left, [share for _, share, _ in device_report.SECTIONS[number:]])
+        if seconds >= device_report._LEAST:
+            left -= seconds + device_report._GRACE
+    assert left >= 0
 
 
 def test_a_missing_gpu_is_a_failure(tmp_path: Path) -> None:
@@ -120,8 +269,8 @@ def test_a_missing_gpu_is_a_failure(tmp_path: Path) -> None:
 
     if cuda_is_available():
         pytest.skip("this machine has a GPU")
-    parity = [entry for entry in device_report.SECTIONS if entry[0] == "parity"]
-    status, report, _ = _make(tmp_path, "--device", "cuda", sections=parity)
+    battery = [entry for entry in device_report.SECTIONS if entry[0] == "battery"]
+    status, report, _ = _make(tmp_path, "--device", "cuda", sections=battery)
     assert status == 1
     assert "DeviceError" in report["failures"][0]["traceback"]
 
@@ -136,13 +285,7 @@ def test_both_sides_of_a_case_compute_the_same(number: int, last: bool) -> None:
     assert kernels.difference(case.ours(device("cpu"), arrays)(), theirs()) < 1e-5
 
 
-def test_the_full_list_of_cases_is_sound() -> None:
-    made = cases.all_cases(quick=False)
-    assert len({(case.name, case.direction) for case in made}) == len(made)
-    assert all(case.traffic > 0 for case in made)
-
-
-# -- the sections that need a GPU, on stand-ins ---------------------------------------------------
+# -- stand-ins for what a GPU brings ------------------------------------------------------------
 
 
 class _Event:
@@ -188,6 +331,7 @@ def _torch() -> Any:
     graph = types.SimpleNamespace(replay=lambda: None)
     module = types.ModuleType("torch stand-in")
     module.__dict__.update(torch.__dict__)
+    module.compile = lambda function, **options: function
     module.cuda = types.SimpleNamespace(
         Stream=_Stream,
         Event=_Event,
@@ -198,55 +342,3 @@ def _torch() -> Any:
         synchronize=lambda: None,
     )
     return module
-
-
-@pytest.fixture
-def gpu(emulator: Device, monkeypatch: pytest.MonkeyPatch) -> Device:
-    """A device that looks like a GPU and runs its kernels on the emulator."""
-    target = Device("cuda:0", _cupy(), emulator.loader, 0)
-    monkeypatch.setattr(_device, "device", lambda name: target if name == "cuda" else device(name))
-    torch = _torch()
-    for module in (kernels, step):
-        monkeypatch.setattr(module, "torch_or_none", lambda: torch)
-    return target
-
-
-@pytest.mark.emulator
-def test_kernel_times_are_measured_and_compared(gpu: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "all_cases", lambda quick: cases.small_cases())
-    monkeypatch.setattr(kernels, "_ROUNDS", 3)
-    monkeypatch.setattr(graphs, "_EAGER_CALLS", 2)
-    section = Section("kernels", tmp_path / "part.json", 60)
-    kernels.run(section, Namespace(device="cuda", quick=True))
-    assert section.data["failures"] == []
-    rows = section.data["tables"]["times"]
-    assert len(rows) == len(cases.small_cases())
-    for row in rows:
-        assert row["µs"] > 0
-        assert row["error"] < 1e-4
-        assert row["ratio"] > 0
-
-
-@pytest.mark.emulator
-def test_whole_steps_are_measured_and_compared(gpu: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_step, make_batch = lenet.torch_step, lenet.torch_batch
-    monkeypatch.setattr(lenet, "torch_step", lambda weights, home, last, fused: make_step(weights, "cpu", last))
-    monkeypatch.setattr(lenet, "torch_batch", lambda batch, home, last: make_batch(batch, "cpu", last))
-    for name, value in (("_ROUNDS", 1), ("_STEPS", 1), ("_CHECKED", 2), ("_SIZES", (1,))):
-        monkeypatch.setattr(step, name, value)  # a step takes the emulator a second
-    section = Section("step", tmp_path / "part.json", 60)
-    step.run(section, Namespace(device="cuda", quick=False))
-    assert section.data["failures"] == []
-    sides = {row["side"] for row in section.data["tables"]["steps"]}
-    assert {"gpunn eager", "gpunn captured", "PyTorch eager", "PyTorch CUDA graph"} < sides
-
-
-@pytest.mark.emulator
-def test_a_kernel_that_differs_from_pytorch_is_a_failure(
-    gpu: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kernels, "all_cases", lambda quick: ops.linear("linear", 3, 4, 5))
-    monkeypatch.setattr(kernels, "difference", lambda ours, theirs: float("nan"))
-    section = Section("kernels", tmp_path / "part.json", 60)
-    kernels.run(section, Namespace(device="cuda", quick=True))
-    assert ["differs from PyTorch" in failure["what"] for failure in section.data["failures"]] == [True, True]

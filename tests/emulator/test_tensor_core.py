@@ -71,13 +71,18 @@ def launch(name: str, *values: Value, threads: int = 32) -> None:
 
 
 def awkward_floats(n: int) -> np.ndarray:
-    """Return float32 of all magnitudes, many of them halfway between two of the shorter format."""
+    """Return float32 of all magnitudes, many of them halfway between two of the shorter format, or just below."""
     rng = np.random.default_rng(1)
     bits = rng.integers(0, 2**32, n, np.uint32)
     bits[: n // 4] = bits[: n // 4] & 0xFFFFE000 | 0x1000  # halfway for tf32
     bits[n // 4 : n // 2] = bits[n // 4 : n // 2] & 0xFFFF0000 | 0x8000  # and for bf16
+    eighth = n // 8
+    bits[4 * eighth : 5 * eighth] = bits[4 * eighth : 5 * eighth] & 0xFFFFE000 | 0xFFF  # just below halfway
+    bits[5 * eighth : 6 * eighth] = bits[5 * eighth : 6 * eighth] & 0xFFFF0000 | 0x7FFF
     x = bits.view(np.float32)
     x[np.isnan(x)] = np.nan  # NumPy warns of signalling ones
+    # NaN whose bits a rounding without a look at them would carry over into a zero.
+    x[-12:-8] = np.array([0x7FFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF], np.uint32).view(np.float32)
     x[-8:] = [0.0, -0.0, np.inf, -np.inf, np.nan, 3.4028235e38, -3.4028235e38, 1e-45]
     return x
 
@@ -102,6 +107,7 @@ def test_rounding_to_tf32_and_bf16() -> None:
     assert not (tf32[~np.isnan(x[::2])] & 0x1FFF).any()
     np.testing.assert_array_equal(np.signbit(back[~np.isnan(x)]), np.signbit(x[~np.isnan(x)]))
     np.testing.assert_array_equal(pairs.view(np.uint16).astype(np.uint32) << 16, back.view(np.uint32))
+    assert {int(b) for b in tf32[np.isnan(x[::2])]} == {0x7FFFFFFF}
     assert {int(b) for b in back.view(np.uint32)[np.isnan(x)]} == {0x7FFF0000}
 
 

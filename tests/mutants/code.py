@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 _BLANK = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'", re.DOTALL)
+_CONDITIONAL = re.compile(r"^[ \t]*#[ \t]*(if(?:n?def)?|else|endif)\b[ \t]*(\w*)", re.MULTILINE)
 _PREPROCESSOR = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.|\\\n)*", re.MULTILINE)
 _TOKEN = re.compile(
     r"[A-Za-z_]\w*|0[xX][0-9a-fA-F]+\w*|\d+\.?\d*(?:[eE][+-]?\d+)?\w*"
@@ -36,7 +37,7 @@ class Code:
     text : str
         The file as it is.
     bare : str
-        The same with comments and strings blanked, every character where it was.
+        The same with comments, strings and what only a GPU compiles blanked, every character where it was.
     tokens : list of Token
         Without those of ``template <...>`` and of declarations like ``__launch_bounds__(...)``.
     partner : dict
@@ -45,7 +46,7 @@ class Code:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.bare = _BLANK.sub(_spaces, text)
+        self.bare = _without_gpu_alone(_BLANK.sub(_spaces, text))
         computed = _PREPROCESSOR.sub(_spaces, self.bare)
         for match in list(_DECLARATIVE.finditer(computed)):
             end = _end_of_brackets(computed, match.end() - 1)
@@ -149,6 +150,21 @@ class Code:
 
 def _spaces(what: re.Match[str] | str) -> str:
     return re.sub(r"[^\n]", " ", what if isinstance(what, str) else what[0])
+
+
+def _without_gpu_alone(text: str) -> str:
+    """The text with the ``#else`` of every ``#ifdef GPUNN_EMULATOR`` blanked: edits there would change nothing."""
+    open_: list[tuple[str, int]] = []  # of each #if, its words and where its #else ends, 0 without one
+    for match in _CONDITIONAL.finditer(text):
+        if match[1].startswith("if"):
+            open_.append((f"{match[1]} {match[2]}", 0))
+        elif match[1] == "else":
+            open_[-1] = open_[-1][0], match.end()
+        else:
+            asked, start = open_.pop()
+            if asked == "ifdef GPUNN_EMULATOR" and start:
+                text = text[:start] + _spaces(text[start : match.start()]) + text[match.start() :]
+    return text
 
 
 def _end_of_brackets(text: str, start: int) -> int:

@@ -219,8 +219,9 @@ def mutants_of(path: Path, operators: list[str] | None = None) -> list[Mutant]:
 
     def numbered(first: int, last: int, function: str) -> str:
         """The line, and which of several equal ones of its function it is."""
-        line = _squeezed(text[first:last])
-        same = [s for s in starts if s < first and _squeezed(text[s : s + last - first]) == line]
+        line, count = _squeezed(text[first:last]), text.count("\n", first, last) + 1
+        ends = [*starts[count:], len(text) + 1]  # so many lines on; others are indented otherwise
+        same = [s for s, e in zip(starts, ends, strict=False) if s < first and _squeezed(text[s : e - 1]) == line]
         nth = sum(code.function(s) == function for s in same) + 1
         return line if nth == 1 else f"{line}  #{nth}"
 

@@ -41,8 +41,11 @@ def sample(mutants: Sequence[Mutant], count: int | None, seed: int) -> list[Muta
 class Users:
     """Finds the ``.cu`` files that a place is compiled into."""
 
-    def __init__(self, folder: Path) -> None:
-        texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.cu*"))}
+    def __init__(self, *folders: Path) -> None:
+        paths = [path for folder in folders for path in sorted(folder.glob("*.cu*"))]
+        texts = {path.name: path.read_text(encoding="utf-8") for path in paths}
+        if len(texts) < len(paths):
+            raise ValueError(f"two files of {', '.join(map(str, folders))} have the same name")
         self._codes = {name: Code(text) for name, text in texts.items()}
         direct = {name: {f for f in _INCLUDE.findall(text) if f in texts} for name, text in texts.items()}
 

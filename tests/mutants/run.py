@@ -80,7 +80,7 @@ class Run:
         self._kernels, self._work, self._jobs = work / "kernels", work, jobs
         shutil.copytree(folder, self._kernels)  # whoever edits them meanwhile
         self._examples = checks.Examples()
-        self._users = Users(self._kernels)
+        self._users = Users(self._kernels, checks.KERNELS_OF_TESTS)
         self.found: dict[Mutant, dict[str, Any]] = {}
         self.failures: list[str] = []
 

@@ -128,3 +128,15 @@ def test_a_long_sum_of_one_thread_keeps_its_digits() -> None:
     got = adaptive_avg_pool2d(gpunn.tensor(x, device="emulator"), 1).numpy()
     # Sums of 32, 64 and 8 numbers: their roundings of 6e-8 do not all go one way.
     np.testing.assert_allclose(got, np.full((1, 128, 1, 1), x[0, 0, 0, 0], np.float64), rtol=1.5e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 17, 19, 5), (2, 17, 19, 64), (1, 16, 16, 3), (1, 20, 18, 4100), (3, 40, 41, 1)])
+def test_means_of_large_images(shape: tuple[int, ...]) -> None:
+    """On the CPU images of more than 256 pixels are summed as fewer, longer rows, and what is left over."""
+    from gpunn._device import device
+    from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d_forward
+
+    x = np.random.default_rng(2).random(shape, np.float32)
+    y = adaptive_avg_pool2d_forward(device("cpu"), x, (1, 1))
+    # Up to 1640 numbers between 0 and 1 in float32; one left out would change the mean by 3e-4.
+    np.testing.assert_allclose(y, x.mean(axis=(1, 2), keepdims=True, dtype=np.float64), rtol=0, atol=1e-5)

@@ -132,7 +132,7 @@ def test_float32_is_accurate_when_the_mean_is_far_from_zero(where: str) -> None:
 @pytest.mark.parametrize("where", DEVICES)
 def test_result_does_not_depend_on_how_the_work_is_cut(where: str) -> None:
     """To rounding on other cuts; to the bit when run again, whatever order threads and blocks run in."""
-    x = (5 + _rng().standard_normal((67, 133))).astype(np.float32)
+    x = (5 + _rng().standard_normal((570, 133))).astype(np.float32)
     home = device(where)
     mean, var = module.batch_norm_statistics(home, x, None, None, None, 0.1)
     assert np.abs(mean - x.mean(axis=0, dtype=np.float64)).max() < 1e-6 * 5  # one rounding of 5 is 2.4e-7
@@ -152,14 +152,39 @@ def test_result_does_not_depend_on_how_the_work_is_cut(where: str) -> None:
         with schedule(order):
             again = module.batch_norm_statistics(home, x, None, None, None, 0.1)
         assert [a.tobytes() for a in again] == [mean.tobytes(), var.tobytes()]
-    small = module.batch_norm_statistics.kernel_body(home, x, None, None, None, 0.1, threads=32, most=11)
-    np.testing.assert_allclose(small, [mean, var], rtol=1e-6)  # a few roundings
+    for most in (11, 300):  # chunks: two, and more than one block merges
+        small = module.batch_norm_statistics.kernel_body(home, x, None, None, None, 0.1, threads=32, most=most)
+        np.testing.assert_allclose(small, [mean, var], rtol=1e-6)  # a few roundings
 
 
 @pytest.mark.emulator
-@pytest.mark.parametrize("shape", [(40, 133), (3, 5, 7, 4)])
-def test_small_blocks_and_many_chunks_agree_with_the_formula(shape: tuple[int, ...]) -> None:
-    """Blocks of one warp and a few chunks: edges that the default launch shape has only on large tensors."""
+@pytest.mark.parametrize("most", [11, 300])
+def test_same_bits_whichever_block_is_last(most: int) -> None:
+    """Two levels of blocks that merge what others left, and one; with tickets of several tiles of channels."""
+    from gpunn.emulator import schedule
+
+    x, dy, y = (3 + _rng().standard_normal((3, 570, 133))).astype(np.float32)
+    mean, var = x.mean(axis=0), x.var(axis=0)
+    emulator, found = device("emulator"), set()
+    for order in ("forward", "reverse", "shuffled"):
+        running, count = np.ones((2, 133), np.float32), np.array(4)
+        with schedule(order):
+            made = module.batch_norm_statistics.kernel_body(
+                emulator, x, running[0], running[1], count, None, threads=32, most=most
+            )
+            made += module.batch_norm_backward.kernel_body(
+                emulator, dy, x, y, mean, var, None, 1e-5, True, (True, True, True, False), threads=32, most=most
+            )
+        found.add(tuple(a.tobytes() for a in (*made, running, count) if a is not None))
+    assert len(found) == 1
+    assert count == 5
+    np.testing.assert_allclose(running[0], 1 + (mean - 1) / 5, rtol=1e-6)  # a few roundings
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(("shape", "most"), [((40, 133), 7), ((3, 5, 7, 4), 7), ((300, 133), 200), ((8300, 31), 1100)])
+def test_small_blocks_and_many_chunks_agree_with_the_formula(shape: tuple[int, ...], most: int) -> None:
+    """Blocks of one warp, chunks merged at one to three levels: edges that the default shape has on large tensors."""
     x, y, dy = _rng().standard_normal((3, *shape))
     mean, var, weight = 0.5 + _rng(1).random((3, shape[-1]))
     emulator, needs = device("emulator"), (True, True, True, True)
@@ -167,7 +192,7 @@ def test_small_blocks_and_many_chunks_agree_with_the_formula(shape: tuple[int, .
     expected = module.batch_norm_normalise.plain(np, x, mean, var, weight, mean, dy, 1e-5, True)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13)  # float64: some hundred roundings
     args = (dy, x, y, mean, var, weight, 1e-5, True, needs)
-    got = module.batch_norm_backward.kernel_body(emulator, *args, threads=32, most=7)
+    got = module.batch_norm_backward.kernel_body(emulator, *args, threads=32, most=most)
     for a, b in zip(got, module.batch_norm_backward.plain(np, *args), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-13 * max(1, np.abs(b).max()))
 
@@ -231,19 +256,18 @@ def test_launches() -> None:
     mean, var, weight = (gpunn.ones(4, device="emulator") for _ in range(3))
     dy = gpunn.ones(4, 4, 2, 2, device="emulator")
     assert _launched(lambda: batch_norm(x, mean, var, weight)) == ["batch_norm_normalise"]
-    forward = ["batch_norm_moments", "batch_norm_statistics", "batch_norm_normalise"]
+    forward = ["batch_norm_statistics", "batch_norm_normalise"]
     assert _launched(lambda: batch_norm(x, mean, var, weight, training=True)) == forward
     x.requires_grad_()
-    sums = ["batch_norm_backward_parts", "batch_norm_backward_sums"]
     frozen = batch_norm(x, mean, var, weight, activation="relu")
     assert _launched(lambda: frozen.backward(dy)) == ["batch_norm_backward"]
     x.grad = None
     trained = batch_norm(x, mean, var, weight, training=True)
-    assert _launched(lambda: trained.backward(dy)) == [*sums, "batch_norm_backward"]
+    assert _launched(lambda: trained.backward(dy)) == ["batch_norm_backward_sums", "batch_norm_backward"]
     x.requires_grad_(False)
     weight.requires_grad_()
     y = batch_norm(x, mean, var, weight, training=True)
-    assert _launched(lambda: y.backward(dy)) == sums
+    assert _launched(lambda: y.backward(dy)) == ["batch_norm_backward_sums"]
 
 
 @pytest.mark.parametrize("where", DEVICES)

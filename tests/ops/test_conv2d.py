@@ -11,6 +11,7 @@ import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, ShapeError, UsageError
 from gpunn.ops import conv2d as F
+from gpunn.ops.geometry import Window
 
 
 @st.composite
@@ -141,7 +142,7 @@ def test_first_layer_does_not_compute_dx() -> None:
 
     asked = []
     numpy_body = conv2d_backward.numpy_body
-    conv2d_backward.numpy_body = lambda *args: asked.append(args[-1]) or numpy_body(*args)
+    conv2d_backward.numpy_body = lambda *args: asked.append(args[6]) or numpy_body(*args)
     try:
         w = gpunn.randn(2, 1, 3, 3, requires_grad=True)
         F.conv2d(gpunn.randn(1, 1, 5, 5), w).sum().backward()
@@ -196,3 +197,23 @@ def test_refuses_other_dtypes_and_devices() -> None:
     if emulator.available() is None:
         with pytest.raises(DeviceError, match="cpu and emulator"):
             F.conv2d(x, w.to("emulator"))
+
+
+@pytest.mark.parametrize("groups", [1, 6])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+def test_what_the_gradient_of_x_is_added_to_stays_as_it_was(device: str, groups: int) -> None:
+    """Where two paths meet, the other's gradient may still be needed."""
+    if device == "emulator":
+        reason = pytest.importorskip("gpunn.emulator").available()
+        if reason is not None:
+            pytest.skip(reason)
+    rng = np.random.Generator(np.random.Philox(3))
+    shapes = ((2, 5, 4, 6), (2, 5, 4, 6), (6, 3, 3, 6 // groups), (2, 5, 4, 6))
+    dy, x, weight, more = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    before = more.copy()
+    args = (dy, None, x, weight, Window(5, 4, 3, 3, (1, 1), (1, 1), (1, 1)), groups, (True, True, False))
+    target = gpunn.device(device)
+    alone, _, _ = F.conv2d_backward(target, *args)
+    added, _, _ = F.conv2d_backward(target, *args, more)
+    assert more.tobytes() == before.tobytes()
+    assert added.tobytes() == (more + alone).tobytes()

@@ -142,3 +142,80 @@ def test_which_layers_are_first(
     window = Window(size, size, r, s, (stride, stride), (r // 2, s // 2), (1, 1))
     found = tuple(_conv2d_first.takes(weight, 1, window, itemsize, back) for back in (False, True))
     assert found == taken
+
+
+def _layer(
+    x: tuple[int, ...], k: int, r: int, stride: int = 1, padding: int = 0, groups: int = 1, relu: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments of the forward and of the backward pass of a convolution of normal numbers."""
+    rng = np.random.Generator(np.random.Philox(8))
+    n, h, w, c = x
+    window = Window(h, w, r, r, (stride, stride), (padding, padding), (1, 1))
+    shapes = {"x": x, "weight": (k, r, r, c // groups), "bias": (k,), "dy": (n, window.P, window.Q, k)}
+    made = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    common = {"x": made["x"], "weight": made["weight"], "window": window, "groups": groups}
+    y = np.maximum(rng.standard_normal(made["dy"].shape), 0).astype(np.float32) if relu else None
+    return common | {"bias": made["bias"], "relu": relu}, common | {"dy": made["dy"], "y": y}
+
+
+def _kernels(run: Any) -> list[str]:
+    with record_launches(postpone=True) as launches:
+        run()
+    return [launch.kernel for launch in launches]
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(
+    ("x", "k", "r", "how", "product"),
+    [
+        ((2, 7, 5, 9), 13, 1, {}, True),
+        ((2, 7, 5, 64), 64, 1, {}, True),
+        ((2, 7, 5, 9), 13, 1, {"stride": 2}, False),
+        ((2, 7, 5, 9), 13, 1, {"padding": 1}, False),
+        ((2, 7, 5, 24), 24, 1, {"groups": 2}, False),
+        ((2, 7, 5, 9), 13, 3, {"padding": 1}, False),
+    ],
+)
+def test_filters_of_one_pixel_are_matrix_products(
+    x: tuple[int, ...], k: int, r: int, how: dict[str, Any], product: bool, relu: bool
+) -> None:
+    target = device("emulator")
+    forward, backward = _layer(x, k, r, **how, relu=relu)
+    taken = _kernels(lambda: conv2d_forward(target, **forward))
+    taken += _kernels(lambda: conv2d_backward(target, **backward, needs=(True, True, True)))
+    assert taken == (["gemm_nt", "gemm_backward"] if product else ["conv2d_forward", "conv2d_backward"])
+
+
+@pytest.mark.parametrize(
+    ("x", "k", "relu", "together"),
+    [
+        ((128, 32, 32, 16), 16, False, True),  # ResNet-20 at its batch size
+        ((128, 8, 8, 64), 64, False, True),
+        ((128, 14, 14, 20), 50, True, True),  # LeNet's second layer
+        ((256, 14, 14, 20), 50, True, False),  # reading dy and y for each filter element is what takes the time
+        ((128, 28, 28, 256), 256, False, False),  # the large tile
+        ((4, 7, 7, 512), 2048, False, False),  # of the weight gradient
+    ],
+)
+def test_which_gradients_have_one_launch(x: tuple[int, ...], k: int, relu: bool, together: bool) -> None:
+    _, backward = _layer((1, *x[1:]), k, 3, padding=1, relu=relu)
+    for name in ("x", "dy", "y"):
+        if backward[name] is not None:
+            backward[name] = np.empty((x[0], *backward[name].shape[1:]), np.float32)
+    taken = _kernels(lambda: conv2d_backward(device("emulator"), **backward, needs=(True, True, False)))
+    assert taken == (["conv2d_backward"] if together else ["conv2d_backward_weight", "conv2d_backward_data"])
+
+
+@pytest.mark.parametrize("how", [{}, {"relu": True}, {"stride": 2}, {"groups": 2, "relu": True}])
+def test_one_launch_gives_the_bits_of_two(how: dict[str, Any]) -> None:
+    target = device("emulator")
+    _, backward = _layer((3, 16, 15, 36), 40, 3, padding=1, **how)
+    more = np.random.Generator(np.random.Philox(9)).standard_normal(backward["x"].shape).astype(np.float32)
+    for extra in (None, more):
+        both = conv2d_backward(target, **backward, needs=(True, True, True), more=extra)
+        dx = conv2d_backward(target, **backward, needs=(True, False, False), more=extra)[0]
+        _, dweight, dbias = conv2d_backward(target, **backward, needs=(False, True, True))
+        assert [a.tobytes() for a in both] == [a.tobytes() for a in (dx, dweight, dbias)]
+    # What is added is added last, and stays as it was.
+    alone = conv2d_backward(target, **backward, needs=(True, True, True))[0]
+    assert both[0].tobytes() == (more + alone).tobytes()

@@ -134,14 +134,15 @@ def test_one_impossible_class(where: str) -> None:
 
 
 @pytest.mark.emulator
-@pytest.mark.parametrize(("dtype", "classes"), [(np.float32, 12032), (np.float64, 6016), (np.float64, 1000)])
+@pytest.mark.parametrize(("dtype", "classes"), [(np.float32, 11776), (np.float64, 5888), (np.float64, 1000)])
 def test_shared_memory_of_the_weighted_kernel(dtype: Any, classes: int) -> None:
-    """With its four reductions' own arrays of 32 numbers it must fit into the 48 KB of a block."""
+    """With its four reductions' own arrays of 32 numbers, and a word, it must fit into the 48 KB of a block."""
     x, target = gpunn.zeros(20, classes, dtype=dtype, device="emulator"), gpunn.arange(20, device="emulator")
     with record_launches(postpone=True) as launches:
         cross_entropy(x, target, label_smoothing=0.1)
-    assert launches[0].kernel == "cross_entropy_weighted_rows"
-    assert launches[0].shared + 4 * 32 * np.dtype(dtype).itemsize <= 48 * 1024
+    assert launches[0].kernel == "cross_entropy_weighted_forward"
+    assert launches[0].shared >= 39 * 1024
+    assert launches[0].shared + 4 * 32 * np.dtype(dtype).itemsize + 16 <= 48 * 1024
 
 
 @pytest.mark.emulator
@@ -150,7 +151,37 @@ def test_plain_case_keeps_its_own_kernel() -> None:
     with record_launches() as launches:
         cross_entropy(x, target)
         cross_entropy(x, target, gpunn.ones(3, device="emulator"))
-    assert [launch.kernel for launch in launches][::2] == ["cross_entropy_rows", "cross_entropy_weighted_rows"]
+    assert [launch.kernel for launch in launches] == ["cross_entropy_forward", "cross_entropy_weighted_forward"]
+
+
+@pytest.mark.parametrize("where", DEVICES)
+def test_probabilities_backward_again_and_from_other_starts(where: str) -> None:
+    """The stored gradients are neither scaled in place nor given away, and scaled by what comes back."""
+    rng = np.random.Generator(np.random.Philox(4))
+    x, t = (gpunn.tensor(rng.random((11, 3)), device=where, requires_grad=True) for _ in range(2))
+    loss = cross_entropy(x, t, label_smoothing=0.1)
+    found = []
+    for start in (None, 1.0, 2.0, None):
+        loss.backward(None if start is None else gpunn.tensor(np.array(start), device=where), retain_graph=True)
+        found.append([leaf.grad.numpy().copy() for leaf in (x, t)])
+        for leaf in (x, t):
+            leaf.grad.array[...] = 0
+            leaf.grad = None
+    for first, *others in zip(*found, strict=True):
+        assert np.abs(first).max() > 0
+        for other, times in zip(others, (1, 2, 1), strict=True):
+            np.testing.assert_array_equal(other, times * first)
+
+
+@pytest.mark.emulator
+def test_probabilities_are_one_launch_and_their_gradients_none() -> None:
+    x = gpunn.randn(20, 3, device="emulator", requires_grad=True)
+    t = gpunn.ones(20, 3, device="emulator")
+    with record_launches() as launches:
+        loss = cross_entropy(x * 1.0, t)
+        loss.backward()
+    assert [launch.kernel for launch in launches][1:-1] == ["cross_entropy_of_probabilities"]
+    assert "cross_entropy" not in launches[0].kernel + launches[-1].kernel, "the product, forward and backward"
 
 
 @pytest.mark.parametrize("where", DEVICES)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, ShapeError, UsageError
-from gpunn.ops.linear import linear
+from gpunn.ops.linear import linear, linear_backward
 from gpunn.ops.matmul import choose_slices, choose_tile
 
 # Around the tiles' edges (16 deep, 32 and 64 wide), and long enough to be split.
@@ -119,3 +119,19 @@ def test_refuses_dtypes_and_activations() -> None:
         linear(gpunn.zeros(2, 3), gpunn.zeros(5, 3), activation="gelu")
     with pytest.raises(ShapeError, match=r"expected shapes \(..., M, K\) and \(..., K, N\)"):
         gpunn.zeros(2, 3) @ gpunn.zeros(2, 3)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+def test_what_the_gradient_of_x_is_added_to_stays_as_it_was(device: str) -> None:
+    if device == "emulator":
+        reason = pytest.importorskip("gpunn.emulator").available()
+        if reason is not None:
+            pytest.skip(reason)
+    rng = np.random.Generator(np.random.Philox(3))
+    dy, x, weight, more = (rng.standard_normal(shape).astype(np.float32) for shape in ((5, 7), (5, 6), (7, 6), (5, 6)))
+    before = more.copy()
+    target, needs = gpunn.device(device), (True, True, False)
+    alone, _, _ = linear_backward(target, dy, None, x, weight, needs)
+    added, _, _ = linear_backward(target, dy, None, x, weight, needs, more)
+    assert more.tobytes() == before.tobytes()
+    assert added.tobytes() == (more + alone).tobytes()

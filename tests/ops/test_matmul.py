@@ -96,3 +96,18 @@ def test_refuses_dtypes_and_devices() -> None:
         gpunn.ones(2, 2, dtype=np.int64) @ gpunn.ones(2, 2, dtype=np.int64)
     with pytest.raises(DeviceError):
         gpunn.ones(2, 2) @ gpunn.ones(2, 2, device="emulator")
+
+
+@pytest.mark.parametrize("rows", [20, 128, 129])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_few_rows_times_a_large_transposed_matrix(rows: int, with_bias: bool) -> None:
+    """On the CPU up to 128 rows are computed the other way round, in several pieces of columns."""
+    from gpunn._device import device
+    from gpunn.ops.matmul import gemm
+
+    rng = np.random.default_rng(3)
+    a, b = rng.standard_normal((rows, 300)), rng.standard_normal((400, 300))
+    bias = rng.standard_normal(400) if with_bias else None
+    expected = gemm.plain(np, a, b, "nt", bias, True)
+    # float64 sums of 300 terms in another order.
+    np.testing.assert_allclose(gemm(device("cpu"), a, b, "nt", bias, True), expected, rtol=0, atol=1e-11)

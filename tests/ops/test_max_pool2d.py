@@ -155,3 +155,28 @@ def test_refuses(x: gpunn.Tensor, how: dict, error: type, message: str) -> None:
 def test_refuses_indices_of_a_flattened_output() -> None:
     with pytest.raises(UsageError, match="flatten: expected without return_indices"):
         max_pool2d(gpunn.zeros(1, 1, 4, 4), 2, return_indices=True, flatten=True)
+
+
+@pytest.mark.parametrize("block", [1, 1 << 8, 1 << 12])
+def test_in_blocks_of_images_and_of_rows(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fast bodies on blocks far smaller than theirs, down to a row: borders between them are everywhere."""
+    from gpunn._device import device
+    from gpunn.ops import _max_pool2d_numpy
+    from gpunn.primitive import REGISTRY
+
+    monkeypatch.setattr(_max_pool2d_numpy, "_BLOCK", block)
+    rng = np.random.default_rng(5)
+    for primitive in (REGISTRY["max_pool2d_forward"], REGISTRY["max_pool2d_backward"]):
+        for example in primitive.examples(rng):
+            got, expected = primitive(device("cpu"), **example), primitive.plain(np, **example)
+            for a, b in zip(got, expected, strict=True) if isinstance(got, tuple) else [(got, expected)]:
+                # Up to 9 gradients are added up in another order.
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+def test_last_row_of_windows_hangs_over_the_edge() -> None:
+    x = np.arange(50, dtype=np.float32).reshape(1, 2, 5, 5)
+    y = max_pool2d(gpunn.tensor(x), 2, ceil_mode=True)
+    assert y.tolist() == [
+        [[[25.0 * c + v for v in row] for row in ((6, 8, 9), (16, 18, 19), (21, 23, 24))] for c in (0, 1)]
+    ]

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 
 import gpunn
+from gpunn._device import device
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import ShapeError
+from gpunn.ops._elementwise_loss import SOURCE
 from gpunn.ops.mse_loss import mse_loss
 from tests.ops import losses
 
@@ -69,6 +71,16 @@ def test_nothing() -> None:
 
 def test_large() -> None:
     losses.check_blocks(mse_loss, lambda a, b: (a - b) ** 2)
+
+
+@pytest.mark.emulator
+def test_a_total_of_more_parts_than_threads() -> None:
+    """65 parts by 32 threads; with all 256 it would take half a million elements."""
+    emulator, parts = device("emulator"), np.arange(65.0)
+    total = emulator.empty((), np.float32)
+    args = (total, emulator.array(parts), len(parts), 4.0)
+    SOURCE.launch(emulator, "loss_total", (1, 1, 1), 32, args, REAL="float", VEC=1, LOSS="SQUARED")
+    assert total == parts.sum() / 4
 
 
 def test_refuses() -> None:

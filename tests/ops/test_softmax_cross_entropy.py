@@ -15,7 +15,7 @@ from gpunn._device import device
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, LabelError, ShapeError, UsageError
 from gpunn.launcher import record_launches
-from gpunn.ops.softmax_cross_entropy import cross_entropy
+from gpunn.ops.softmax_cross_entropy import cross_entropy, cross_entropy_forward
 
 DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 
@@ -174,49 +174,115 @@ def test_gradcheck(reduction: str) -> None:
 
 @pytest.mark.parametrize("where", DEVICES)
 def test_backward_twice_gives_twice_the_gradient(where: str) -> None:
-    """The stored softmax is not scaled in place."""
+    """The stored gradient is neither scaled in place nor given away."""
     logits = gpunn.randn(4, 3, device=where, requires_grad=True)
     loss = cross_entropy(logits, gpunn.tensor([2, 0, 1, 1], device=where))
     loss.backward(retain_graph=True)
     once = logits.grad.numpy().copy()
-    loss.backward()
+    loss.backward(retain_graph=True)
     np.testing.assert_array_equal(logits.grad.numpy(), 2 * once)
+    logits.grad.array[...] = 0
+    loss.backward()
+    np.testing.assert_array_equal(logits.grad.numpy(), once)
+
+
+@pytest.mark.parametrize("where", DEVICES)
+def test_backward_twice_where_two_paths_meet(where: str) -> None:
+    """What is added to the loss's gradient is not added into the stored one."""
+    x = gpunn.randn(4, 3, device=where, requires_grad=True)
+    scores = x * 1.0
+    total = scores.sum()  # before the loss, so that on the way back the loss's gradient is there first
+    both = cross_entropy(scores, gpunn.tensor([2, 0, 1, 1], device=where)) + total
+    both.backward(retain_graph=True)
+    once = x.grad.numpy().copy()
+    x.grad = None
+    both.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), once)
+
+
+@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("rows", [5, 2900])
+def test_gradient_is_scaled_by_what_comes_back(where: str, reduction: str, rows: int) -> None:
+    """Whether the loss's backward starts at 1, at a 1 of the caller's or at 2: also where the factor comes later."""
+    target = gpunn.tensor(np.arange(rows) % 3, device=where)
+    gradients = []
+    for start in (None, 1.0, 2.0):
+        logits = gpunn.tensor(np.random.default_rng(3).standard_normal((rows, 3)), device=where, requires_grad=True)
+        loss = cross_entropy(logits, target, reduction=reduction)
+        loss.backward(None if start is None else gpunn.tensor(np.array(start), device=where))
+        gradients.append(logits.grad.numpy())
+    np.testing.assert_array_equal(gradients[1], gradients[0])
+    np.testing.assert_array_equal(gradients[2], 2 * gradients[0])
+    p = np.exp(logits.detach().numpy())
+    p /= p.sum(axis=1, keepdims=True)
+    p[np.arange(rows), np.arange(rows) % 3] -= 1
+    expected = p / rows if reduction == "mean" else p
+    np.testing.assert_allclose(gradients[0], expected, rtol=0, atol=1e-15)  # float64: some roundings of 1
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("rows", [45, 2900])
+def test_same_bits_whichever_block_is_last(rows: int) -> None:
+    from gpunn.emulator import schedule
+
+    rng = np.random.default_rng(7)
+    logits, weight = rng.standard_normal((rows, 5)).astype(np.float32), rng.random(5).astype(np.float32)
+    arguments = logits, rng.integers(0, 5, rows), weight, 0.1, 2, "mean", True
+    found = set()
+    for order in ("forward", "reverse", "shuffled"):
+        with schedule(order):
+            made = cross_entropy_forward(device("emulator"), *arguments)
+        found.add(tuple(None if a is None else a.tobytes() for a in made))
+    assert len(found) == 1
 
 
 @pytest.mark.emulator
 def test_launches() -> None:
-    logits, target = gpunn.randn(4, 3, device="emulator"), gpunn.tensor([2, 0, 1, 1], device="emulator")
+    """One forward; none backward, where the scores are not a leaf and the rows not too many to count in each block."""
 
-    def run() -> None:
-        loss = cross_entropy(logits, target)
-        if loss.requires_grad:
-            loss.backward()
+    def launched(rows: int, start: float | None, tracked: bool = True, reduction: str = "mean") -> list[str]:
+        x = gpunn.randn(rows, 3, device="emulator", requires_grad=tracked)
+        target = gpunn.tensor(np.arange(rows) % 3, device="emulator")
+        with record_launches() as launches:
+            scores = x.reshape(3, rows).reshape(rows, 3)
+            loss = cross_entropy(scores, target, reduction=reduction)
+            if tracked:
+                loss.backward(None if start is None else gpunn.tensor(np.float32(start), device="emulator"))
+            else:
+                assert launches[0].args[3] is None, "no gradient is stored where none is needed"
+        return [launch.kernel for launch in launches]
 
-    with record_launches() as launches:
-        run()
-    assert [launch.kernel for launch in launches] == ["cross_entropy_rows", "cross_entropy_reduce"]
-    assert launches[0].args[1] is None, "no gradient is stored where none is needed"
-    logits.requires_grad_()
-    with record_launches() as launches:
-        run()
-    assert [launch.kernel for launch in launches][2:] == ["cross_entropy_backward"]
+    forward, backward = ["cross_entropy_forward"], ["cross_entropy_backward"]
+    assert launched(4, None, tracked=False) == forward
+    copied = launched(4, None)[1:]  # for the leaf, which keeps what it gets
+    assert len(copied) == 1
+    assert copied != backward
+    assert launched(4, None, reduction="sum") == forward + copied
+    assert launched(4, 1.0) == launched(4, 2.0) == forward + backward + copied
+    assert launched(2896, None) == forward + copied
+    assert launched(2897, None) == forward + backward + copied
+    assert launched(2897, None, reduction="sum") == forward + copied
 
 
 @pytest.mark.emulator
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("classes", [1, 10, 1000, 1024, 1025, 5000, 12032, 12033, 12288, 100_000])
+@pytest.mark.parametrize("classes", [1, 10, 1000, 1024, 1025, 5000, 11776, 11777, 12288, 100_000])
 def test_launch_shapes(classes: int, dtype: Any) -> None:
     """A warp for each of several rows, or a block for one; no more shared memory than every GPU gives a block."""
     with record_launches(postpone=True) as launches:
         cross_entropy(gpunn.zeros(20, classes, dtype=dtype, device="emulator"), gpunn.arange(20, device="emulator"))
-    rows = launches[0]
-    assert rows.grid[0] * rows.block[1] >= 20
-    # With the reductions' own 512 bytes (two arrays of 32 numbers) it must fit into the 48 KB of a block.
-    assert rows.shared + 512 <= 48 * 1024
-    kept, row_bytes = rows.args[-1], classes * np.dtype(dtype).itemsize
-    assert kept == (row_bytes <= 47 * 1024)
-    assert rows.shared == (rows.block[1] * row_bytes if kept else 0)
-    assert rows.block[0] == 32 if classes <= 1024 else (rows.block[0] >= 256 and rows.block[1] == 1)
+    (rows,) = launches
+    given = {declared.name: arg for declared, arg in zip(rows.parameters, rows.args, strict=True)}
+    height = rows.block[0] // 32 if given["by_warp"] else 1
+    assert 20 <= rows.grid[0] * height < 20 + height
+    # With the three reductions' own 768 bytes and a word it must fit into the 48 KB of a block.
+    assert rows.shared + 768 + 16 <= 48 * 1024
+    row_bytes = classes * np.dtype(dtype).itemsize
+    assert given["kept"] == (row_bytes <= 46 * 1024)
+    assert rows.shared == (height * row_bytes if given["kept"] else 0)
+    assert given["by_warp"] == (classes <= 1024)
+    assert rows.block[0] <= 256 if given["by_warp"] else 256 <= rows.block[0] <= 512
 
 
 # -- bad labels -----------------------------------------------------------------------------------

@@ -14,22 +14,33 @@ from benchmarks._report.book import Section
 
 def run(section: Section, options: argparse.Namespace) -> None:
     """All primitives; a failure is recorded with the example it happened on, and stops nothing."""
-    import gpunn.ops.all
     from gpunn._device import device
-    from gpunn.primitive import REGISTRY
 
-    assert gpunn.ops.all
     target, home = device(options.device), device("cpu")
     section.value("device", str(target))
     left_out: list[str] = []
-    for name, primitive in sorted(REGISTRY.items()):
+    for name, primitive in primitives():
         if section.expired:
             left_out.append(name)
-        elif section.start(name):
+        else:
             _try_primitive(section, primitive, target, home)
     if left_out:
         section.cut(f"no time for {', '.join(left_out)}")
     section.value("left out", len(left_out))
+
+
+def primitives() -> list[tuple[str, Any]]:
+    """Every primitive by its name."""
+    import gpunn.ops.all
+    from gpunn.primitive import REGISTRY
+
+    assert gpunn.ops.all
+    return sorted(REGISTRY.items())
+
+
+def examples_of(primitive: Any) -> list[dict[str, Any]]:
+    """Its examples, the same in every process."""
+    return primitive.examples(np.random.Generator(np.random.Philox(7)))
 
 
 def _try_primitive(section: Section, primitive: Any, target: Any, home: Any) -> None:
@@ -40,30 +51,36 @@ def _try_primitive(section: Section, primitive: Any, target: Any, home: Any) -> 
     start = time.perf_counter()
     worst, failed, done, examples = 0.0, 0, 0, []
     try:
-        examples = primitive.examples(np.random.Generator(np.random.Philox(7)))
+        examples = examples_of(primitive)
     except Exception as error:
-        section.fail(f"{primitive.name}: making its examples", error)
-    for number, example in enumerate(examples):
-        if section.expired and number:
-            section.cut(f"no time for {len(examples) - number} of {len(examples)} examples of {primitive.name}")
-            break
-        done += 1
-        try:
-            worst = max(worst, _compare(primitive, target, home, example))
-        except Exception as error:
-            failed += 1
-            section.fail(f"{primitive.name}, example {number} ({_describe(example)})", error)
-    section.row(
-        "primitives",
-        primitive=primitive.name,
-        body=body,
-        examples=done,
-        failed=failed,
-        **{"error / tolerance": worst, "ms": 1e3 * (time.perf_counter() - start)},
-    )
+        if section.start(primitive.name):
+            section.fail(f"{primitive.name}: making its examples", error)
+    try:
+        for number, example in enumerate(examples):
+            if section.expired and number:
+                section.cut(f"no time for {len(examples) - number} of {len(examples)} examples of {primitive.name}")
+                break
+            if not section.start(f"{primitive.name}, example {number}"):
+                continue  # a process before this one had it
+            done += 1
+            try:
+                worst = max(worst, compare(primitive, target, home, example))
+            except Exception as error:
+                failed += 1
+                section.survive(f"{primitive.name}, example {number} ({describe(example)})", error)
+    finally:
+        if done:
+            section.row(
+                "primitives",
+                primitive=primitive.name,
+                body=body,
+                examples=done,
+                failed=failed,
+                **{"error / tolerance": worst, "ms": 1e3 * (time.perf_counter() - start)},
+            )
 
 
-def _describe(example: dict[str, Any]) -> str:
+def describe(example: dict[str, Any]) -> str:
     """An example in a line: arrays by dtype and shape."""
 
     def show(value: Any) -> str:
@@ -72,17 +89,17 @@ def _describe(example: dict[str, Any]) -> str:
     return ", ".join(f"{key}={show(value)}" for key, value in example.items())
 
 
-def _compare(primitive: Any, target: Any, home: Any, example: dict[str, Any]) -> float:
+def compare(primitive: Any, target: Any, home: Any, example: dict[str, Any]) -> float:
     """Run both bodies and compare all they return and mutate; the worst error as a share of the tolerance."""
-    expected = _outputs(primitive, home, example, plain=True)
-    got = _outputs(primitive, target, example, plain=False)
+    expected = outputs(primitive, home, example, plain=True)
+    got = outputs(primitive, target, example, plain=False)
     worst = 0.0
     for name, want in expected.items():
         worst = max(worst, _difference(name, got[name], want, primitive.tolerance))
     return worst
 
 
-def _outputs(primitive: Any, device: Any, example: dict[str, Any], plain: bool) -> dict[str, Any]:
+def outputs(primitive: Any, device: Any, example: dict[str, Any], plain: bool) -> dict[str, Any]:
     """{name: what the primitive returned or left in an argument}, on the host."""
     host_only = primitive.host_arguments
     arguments = {k: v if k in host_only else _upload(v, device) for k, v in example.items()}

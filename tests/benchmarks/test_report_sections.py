@@ -1,0 +1,301 @@
+"""The device report's sections that need a GPU, on stand-ins: kernels on the emulator, PyTorch on the CPU."""
+
+from __future__ import annotations
+
+import signal
+import time
+import types
+from argparse import Namespace
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks._report import battery, cases, compiled, kernels, launches, networks, steps, sweep, work
+from benchmarks._report.book import NO_TIME, Section
+from benchmarks._report.networks import Step
+from benchmarks._report.sweep_ops import Sizes, ops
+from benchmarks.compile_gate import sources
+from gpunn import _device
+from gpunn._device import Device
+from gpunn.bench import networks as bench_networks
+from gpunn.bench import ops as bench_ops
+from gpunn.errors import KernelError
+
+OPTIONS = Namespace(device="cuda", quick=False)
+
+
+TINY = Step(bench_networks.lenet((2, 3), 8), 2)
+TINIER = Step(bench_networks.mlp((6, 5), 4), 3)
+
+
+# -- single ops -----------------------------------------------------------------------------------
+
+
+@pytest.mark.emulator
+def test_kernels_are_measured_and_compared(
+    gpu: Device, torch: Any, section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "all_cases", lambda quick: cases.small_cases())
+    kernels.run(section, OPTIONS)
+    assert section.data["failures"] == []
+    rows = section.data["tables"]["times"]
+    assert len(rows) == len(cases.small_cases())
+    for row in rows:
+        assert row["µs"] > 0
+        assert row["error"] < 1e-4
+        assert row["ratio"] > 0
+        assert row["of copy"] > 0
+        assert row["met"] == "no target"
+    assert [row["of product"] is not None for row in rows] == [case.flop > 0 for case in cases.small_cases()]
+
+
+@pytest.mark.emulator
+def test_a_line_with_targets_says_whether_they_are_met(
+    gpu: Device, torch: Any, section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "all_cases", lambda quick: bench_ops.max_pooling("stem-pool", 2, 4, 6, 2, 2))
+    kernels.run(section, OPTIONS)
+    forward, backward = section.data["tables"]["times"]
+    for row, line in ((forward, "stem-pool.forward"), (backward, "stem-pool.backward")):
+        assert row["target"] == "goal 0.9 of copy bandwidth; goal 1.3 × PyTorch's speed"
+        verdicts = [v for v in section.data["verdicts"] if v["line"] == line]
+        assert [v["measured"] for v in verdicts] == [row["of copy"], row["ratio"]]
+        assert row["met"] == "; ".join(v["verdict"] for v in verdicts)
+
+
+@pytest.mark.emulator
+def test_what_there_was_no_time_for_has_a_line_that_says_so(
+    gpu: Device, torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = Section("kernels", tmp_path / "part.json", 0)
+    kernels.run(section, OPTIONS)
+    assert {row["note"] for row in section.data["tables"]["times"]} == {NO_TIME}
+    assert {v["verdict"] for v in section.data["verdicts"]} == {"not measured"}
+    steps.run(section, OPTIONS)
+    sweep.run(section, OPTIONS)
+    launches.run(section, OPTIONS)
+    assert len(section.data["tables"]["steps"]) == len(networks.STEPS)
+    assert len(section.data["tables"]["ops"]) == len(list(ops(Sizes())))
+    assert section.data["failures"] == []
+
+
+@pytest.mark.emulator
+def test_a_kernel_that_differs_from_pytorch_is_a_failure(
+    gpu: Device, torch: Any, section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "all_cases", lambda quick: bench_ops.linear("linear", 3, 4, 5))
+    monkeypatch.setattr(kernels, "difference", lambda ours, theirs: float("nan"))
+    kernels.run(section, OPTIONS)
+    assert ["differs from PyTorch" in failure["what"] for failure in section.data["failures"]] == [True, True]
+
+
+@pytest.mark.emulator
+def test_a_line_that_failed_is_there_too(
+    gpu: Device, torch: Any, section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> Any:
+        raise KernelError("does not compile")
+
+    monkeypatch.setattr(kernels, "all_cases", lambda quick: bench_ops.max_pooling("stem-pool", 2, 4, 6, 2, 2))
+    monkeypatch.setattr(kernels, "GpunnGraph", refuse)
+    kernels.run(section, OPTIONS)
+    assert len(section.data["failures"]) == 2
+    assert [row["note"] for row in section.data["tables"]["times"]] == ["failed", "failed"]
+    monkeypatch.setattr(steps, "STEPS", (TINIER,))
+    monkeypatch.setattr(steps, "gpunn_step", refuse)
+    monkeypatch.setattr(steps, "torch_or_none", lambda: None)
+    steps.run(section, OPTIONS)
+    (row,) = section.data["tables"]["steps"]
+    assert row["note"] == "failed"
+    assert {v["verdict"] for v in section.data["verdicts"]} == {"not measured"}
+
+
+@pytest.mark.emulator
+def test_where_pytorch_fails_ours_is_timed_all_the_same(
+    gpu: Device, torch: Any, section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> Any:
+        raise RuntimeError("cuDNN is not there")
+
+    monkeypatch.setattr(kernels, "all_cases", lambda quick: bench_ops.linear("linear", 3, 4, 5))
+    monkeypatch.setattr(kernels, "TorchGraph", refuse)
+    kernels.run(section, OPTIONS)
+    assert ["cuDNN is not there" in failure["traceback"] for failure in section.data["failures"]] == [True, True]
+    for row in section.data["tables"]["times"]:
+        assert row["µs"] > 0
+        assert row["note"] == "not compared: RuntimeError"
+
+
+def test_a_ceiling_that_cannot_be_measured_costs_its_column_alone(
+    gpu: Device, section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_blas(*arguments: Any, **options: Any) -> Any:
+        raise ImportError("libcublas")
+
+    monkeypatch.setattr(work, "torch_or_none", lambda: None)
+    monkeypatch.setattr(gpu.xp, "matmul", no_blas)
+    found = work.ceilings(section, gpu)
+    assert found.gflops is None
+    assert found.gbs is not None
+    row = work.rates(found, 1e9, 1e6, 10.0)
+    assert row["of product"] is None
+    assert row["of copy"] == pytest.approx(100.0 / found.gbs)
+    assert [failure["what"] for failure in section.data["failures"]] == ["ceiling: gflops"]
+    monkeypatch.setattr(work, "_copy_gbs", no_blas)
+    assert work.ceilings(section, gpu).gbs == found.gbs  # kept for the sections that follow
+
+
+# -- steps ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.emulator
+def test_whole_steps_are_measured_and_compared(
+    gpu: Device, torch: Any, section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "STEPS", (TINY,))
+    steps.run(section, OPTIONS)
+    # The stand-in's graph replays nothing, so its losses stay where they were.
+    assert all("PyTorch CUDA graph" in failure["what"] for failure in section.data["failures"])
+    rows = {row["side"]: row for row in section.data["tables"]["steps"]}
+    assert {"gpunn eager", "gpunn captured", "PyTorch eager", "PyTorch CUDA graph", "PyTorch compiled"} < set(rows)
+    assert rows["gpunn captured"]["÷ gpunn captured"] == 1
+    assert rows["gpunn captured"]["met"] == "no target"
+    assert rows["gpunn captured"]["GFLOP"] == TINY.network.step_flop(2) / 1e9
+
+
+@pytest.mark.emulator
+def test_a_step_with_other_losses_is_a_failure(
+    gpu: Device, torch: Any, section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([[1.0, 2.0], [1.0, 2.1]])
+    monkeypatch.setattr(steps, "STEPS", (TINIER,))
+    monkeypatch.setattr(steps, "torch_or_none", lambda: None)
+    monkeypatch.setattr(steps, "_losses", lambda side: next(losses))
+    steps.run(section, OPTIONS)
+    (failure,) = section.data["failures"]
+    assert "losses of gpunn captured differ by 1.00e-01 from gpunn eager" in failure["what"]
+
+
+@pytest.mark.emulator
+def test_a_missing_compiler_is_said_and_no_failure(
+    gpu: Device, torch: Any, section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(function: Any, **options: Any) -> Any:
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    monkeypatch.setattr(steps, "STEPS", (TINIER,))
+    steps.run(section, OPTIONS)
+    said = [item["what"] for item in section.data["cut"]]
+    assert len(said) == len(steps._COMPILED)
+    assert all("RuntimeError: Failed to find C compiler" in what for what in said)
+    assert all("PyTorch CUDA graph" in failure["what"] for failure in section.data["failures"])
+
+
+@pytest.mark.emulator
+def test_compiling_is_given_up_when_time_is_up(
+    gpu: Device, torch: Any, section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_for_ever(function: Any, **options: Any) -> Any:
+        time.sleep(60)
+
+    monkeypatch.setattr(torch, "compile", compile_for_ever)
+    monkeypatch.setattr(steps, "_END", 59.5)  # seconds before the section's end, which is in 60
+    start = time.monotonic()
+    steps._compare_compiled(section, TINIER, torch, "PyTorch compiled", {}, {})
+    assert time.monotonic() - start < 30
+    assert "OutOfTime" in section.data["cut"][0]["what"]
+    with steps._limited(30):
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_the_faster_layout_is_what_a_step_is_compared_with() -> None:
+    medians = {"PyTorch eager": 30.0, "PyTorch eager channels-last": 20.0, "PyTorch CUDA graph": 15.0}
+    assert steps._ratio(medians, "PyTorch eager", 10.0) == 2.0
+    assert steps._ratio(medians, "PyTorch CUDA graph", 10.0) == 1.5
+    assert steps._ratio({}, "PyTorch eager", 10.0) is None
+    assert steps._ratio(medians, "PyTorch eager", None) is None
+
+
+# -- compiling ------------------------------------------------------------------------------------
+
+
+def test_every_specialisation_is_compiled_and_failures_are_told(
+    section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def compile_one(name: str, file: str, macros: dict[str, str]) -> float:
+        seen.append((file, tuple(macros.items())))
+        if file == "gemm.cu":
+            raise RuntimeError("ptxas says no")
+        return 0.5
+
+    monkeypatch.setattr(compiled, "_pool", ThreadPoolExecutor)
+    monkeypatch.setattr(compiled, "compile_one", compile_one)
+    compiled.run(section, OPTIONS)
+    everything = [(f, tuple(m.items())) for f, source in sources().items() for m in source.specialisations()]
+    assert sorted(seen) == sorted(everything)
+    wrong = sum(file == "gemm.cu" for file, _ in everything)
+    assert len(section.data["failures"]) == wrong > 0
+    assert all("ptxas says no" in failure["traceback"] for failure in section.data["failures"])
+    assert section.data["values"]["compiled"] == len(everything) - wrong
+
+
+def test_compiling_stops_when_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = Section("compile", tmp_path / "part.json", 0.0)
+    monkeypatch.setattr(compiled, "_pool", _NothingGetsDone)
+    compiled.run(section, OPTIONS)
+    assert section.data["failures"] == []
+    assert NO_TIME in section.data["cut"][0]["what"]
+
+
+class _NothingGetsDone(ThreadPoolExecutor):
+    def submit(self, *arguments: Any, **options: Any) -> Any:
+        from concurrent.futures import Future
+
+        return Future()
+
+
+@pytest.mark.emulator
+def test_one_specialisation_goes_through_the_devices_loader(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    loader = types.SimpleNamespace(load=lambda *arguments: loaded.append(arguments))
+    monkeypatch.setattr(_device, "device", lambda name: Device(name, gpu.xp, loader, 0))
+    assert compiled.compile_one("cuda", "sgd.cu", {"REAL": "float"}) >= 0
+    ((text, file, macros),) = loaded
+    assert (text, file, macros) == (sources()["sgd.cu"].text, "sgd.cu", {"REAL": "float"})
+
+
+# -- the battery ----------------------------------------------------------------------------------
+
+
+def _primitive(compare: Callable[[int], float], monkeypatch: pytest.MonkeyPatch) -> Any:
+    made = types.SimpleNamespace(name="made", kernel_body=None, numpy_body=None)
+    monkeypatch.setattr(battery, "primitives", lambda: [("made", made)])
+    monkeypatch.setattr(battery, "examples_of", lambda primitive: [{"x": number} for number in range(4)])
+    monkeypatch.setattr(battery, "compare", lambda primitive, target, home, example: compare(example["x"]))
+    return made
+
+
+def test_the_battery_goes_on_behind_an_example_that_failed(
+    section: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compare(number: int) -> float:
+        if number == 1:
+            raise AssertionError("differs")
+        return number / 10
+
+    _primitive(compare, monkeypatch)
+    battery.run(section, Namespace(device="cpu"))
+    assert [failure["what"] for failure in section.data["failures"]] == ["made, example 1 (x=1)"]
+    (row,) = section.data["tables"]["primitives"]
+    assert (row["examples"], row["failed"], row["error / tolerance"]) == (4, 1, 0.3)
+    # Another process would do nothing again.
+    again = Section("section", tmp_path / "part.json", 60)
+    battery.run(again, Namespace(device="cpu"))
+    assert again.data["tables"]["primitives"] == [row]
