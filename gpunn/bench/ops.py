@@ -5,6 +5,7 @@ A gradient is computed by the tape, as in training, on a forward pass made once.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -255,7 +256,7 @@ def batch_norm(key: str, n: int, c: int, h: int, residual: bool = False, dtype: 
         return torch.relu(y + t["residual"] if residual else y)
 
     shape = (n, h, h, c)
-    return _cases(
+    made = _cases(
         key,
         f"batch norm +{' add +' * residual} ReLU b{n} {c} {h}²",
         {"x": shape, "weight": (c,), "bias": (c,), **dict.fromkeys(extra, shape)},
@@ -268,6 +269,7 @@ def batch_norm(key: str, n: int, c: int, h: int, residual: bool = False, dtype: 
         },
         dtype,
     )
+    return [dataclasses.replace(case, outliers=1e-5) for case in made]
 
 
 def linear(key: str, n: int, c: int, k: int, dtype: str = "float32") -> list[Case]:

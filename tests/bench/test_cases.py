@@ -175,6 +175,9 @@ def test_arrays_are_random_and_the_same_again() -> None:
 def test_difference_is_relative_and_nan_is_infinite() -> None:
     assert difference([np.array([1.0, 4.0])], [np.array([1.0, 5.0])]) == pytest.approx(0.2)
     assert difference([np.array([np.nan])], [np.array([1.0])]) == np.inf
+    assert difference([np.array([1.0, 4.0, np.nan])], [np.array([1.0, 5.0, 1.0])], 0.4) == np.inf
+    assert difference([np.array([1.0, 4.0, 9.0])], [np.array([1.0, 5.0, 5.0])], 0.4) == pytest.approx(0.2)
+    assert difference([np.array([1.0, 4.0, 9.0])], [np.array([1.0, 5.0, 5.0])], 0.3) == pytest.approx(0.8)
     with pytest.raises(ValueError, match=r"shape \(2,\) where the other side has \(1,\)"):
         difference([np.zeros(2)], [np.zeros(1)])
 
