@@ -19,6 +19,7 @@ from gpunn.ops._pooling import taps
 from gpunn.ops.geometry import Window
 
 _BLOCK = 1 << 21  # bytes of the larger side that are worked on at a time: NumPy's calls for it take 35 us by themselves
+_LEAST = 6 << 20  # bytes that are worth a second thread: with less, 25 calls wait for the GIL longer than they take
 _WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
 
 Block = tuple[slice, slice]  # images, and rows of each (of y forward, of every stride-th of dx backward)
@@ -29,6 +30,8 @@ def _blocks(images: int, rows: int, nbytes: int) -> list[Block]:
     if not images:
         return []
     each = nbytes // images
+    if nbytes < _LEAST:
+        return [(slice(0, images), slice(0, rows))]
     if each <= _BLOCK:
         # An even number: two threads then have the same work.
         return [(part, slice(0, rows)) for part in threads.spans(images, 2 * ceil_div(nbytes, 2 * _BLOCK))]

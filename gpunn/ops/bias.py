@@ -18,6 +18,7 @@ from gpunn.ops._tickets import COUNT, tickets
 from gpunn.primitive import primitive
 
 SOURCE = KernelSource("bias.cu", REAL=("float", "double"), VEC=(1, 4))
+_BLOCK_BYTES, _LEAST_BYTES = 1 << 20, 1 << 19  # of a thread's block of rows; from here on there are two
 _MOST_CHUNKS = 128  # row chunks of the column sums: enough blocks for a large card, few partial sums
 
 
@@ -55,8 +56,9 @@ def bias_backward(xp: Any, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any]
 def _(dy: np.ndarray, y: np.ndarray | None, wants_bias: bool) -> tuple[np.ndarray, np.ndarray | None]:
     rows, columns = dy.shape
     dz = dy if y is None else memory.empty_like(dy)
-    # Blocks of rows that stay in cache between the mask and the sum; a product with ones sums at BLAS speed.
-    parts = threads.spans(rows, max(1, min(64, dy.nbytes >> 18)))
+    # Blocks of rows that stay in cache between the mask and the sum; a product with ones sums at BLAS speed. An even
+    # number: two threads then have the same work.
+    parts = threads.spans(rows, 1 if dy.nbytes < _LEAST_BYTES else 2 * ceil_div(dy.nbytes, 2 * _BLOCK_BYTES))
     sums = np.empty((max(1, len(parts)), columns), dy.dtype)
     sums[:1] = 0
 
