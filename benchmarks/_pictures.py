@@ -32,8 +32,8 @@ def ratios(title: str, group: list[Record]) -> str | None:
     def x(ratio: float) -> float:
         return left + width * math.log(ratio / least) / math.log(most / least)
 
-    parts = [_text(left, 16, "time of the fastest other side ÷ gpunn's: right of 1 gpunn is faster", weight="bold")]
-    parts.append(_text(left, 32, title.replace("`", ""), _GREY, size=9))
+    parts = [_text(10, 16, "time of the fastest other side ÷ gpunn's: right of 1 gpunn is faster", weight="bold")]
+    parts.append(_text(10, 32, title.replace("`", ""), _GREY, size=9))
     tick = least
     while tick <= most * 1.001:
         parts.append(_line(x(tick), top, x(tick), height - 24, "#000" if tick == 1 else "#cbd5e0"))
