@@ -15,6 +15,7 @@ import math
 import os
 import threading
 import weakref
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -34,32 +35,50 @@ def _limit() -> int:
         return 1 << 30
 
 
+class _Loan(weakref.ref[np.ndarray]):
+    """Knows when an array and all its views are gone, and whose memory it was."""
+
+    __slots__ = ("block",)
+    block: memoryview
+
+
 class _Pool:
     def __init__(self, limit: int) -> None:
-        self.unused = 0  # bytes
         self._limit = limit
+        self._unused = 0
         self._blocks: dict[int, list[memoryview]] = {}
-        self._lent: dict[int, tuple[weakref.ref[np.ndarray], memoryview]] = {}
+        self._lent: dict[int, _Loan] = {}
+        self._returned: deque[_Loan] = deque()
         self.start_over()
 
     def start_over(self) -> None:
-        # One thread may come twice: a garbage collection within the lock takes blocks back.
+        # One thread may come twice: a garbage collection within the lock may run code that makes arrays.
         self._lock = threading.RLock()
+
+    @property
+    def unused(self) -> int:
+        """Bytes of the blocks that are kept."""
+        with self._lock:
+            self._take_back()
+            return self._unused
 
     def array(self, nbytes: int) -> np.ndarray:
         """An uninitialised array of bytes, whose memory comes back when it and its views are gone."""
         size = _rounded(nbytes)
         with self._lock:
+            self._take_back()
             kept = self._blocks.get(size)
             block = kept.pop() if kept else None
             if block is not None:
-                self.unused -= size
+                self._unused -= size
         if block is None:
             block = self._fresh(size)
         # A view's base is the first array that does not own its memory: this one, and not the block's.
         holder = np.frombuffer(block, np.uint8, nbytes)
-        key = id(holder)
-        self._lent[key] = weakref.ref(holder, lambda _: self._take_back(key)), block
+        # What is called when the array dies must not be Python code: a Ctrl-C in there would be lost.
+        loan = _Loan(holder, self._returned.append)
+        loan.block = block
+        self._lent[id(loan)] = loan
         return holder
 
     def _fresh(self, size: int) -> memoryview:
@@ -69,17 +88,19 @@ class _Pool:
             self.clear()
             return _aligned(size)
 
-    def _take_back(self, key: int) -> None:
-        with self._lock:
-            block = self._lent.pop(key)[1]
-            if self.unused + block.nbytes <= self._limit:
-                self.unused += block.nbytes
+    def _take_back(self) -> None:
+        while self._returned:
+            loan = self._returned.popleft()
+            block = self._lent.pop(id(loan)).block
+            if self._unused + block.nbytes <= self._limit:
+                self._unused += block.nbytes
                 self._blocks.setdefault(block.nbytes, []).append(block)
 
     def clear(self) -> None:
         """Give everything that is unused back to the operating system."""
         with self._lock:
-            self._blocks, self.unused = {}, 0
+            self._take_back()
+            self._blocks, self._unused = {}, 0
 
 
 def _aligned(size: int) -> memoryview:

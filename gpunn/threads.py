@@ -109,7 +109,8 @@ class _Job:
         self._task: Callable[[Any], object] | None = task
         self._lock = threading.Lock()
         self._helping = 0
-        self._left = threading.Lock()  # held until the last helper leaves, if the caller waits for that
+        self._left = threading.Lock()  # held until the last helper leaves after the caller closed the job
+        self._left.acquire()
         # Helpers work in a copy of the caller's context, in which numpy.errstate lies.
         self._context = contextvars.copy_context()
 
@@ -144,7 +145,6 @@ class _Job:
             self._task = None
             if not self._helping:
                 return
-            self._left.acquire()
         self._left.acquire()
 
 

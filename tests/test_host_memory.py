@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 
 import numpy as np
@@ -51,6 +52,19 @@ def test_in_a_cycle_memory_comes_back_with_the_garbage() -> None:
     holder.append(holder)
     del holder
     gc.collect()
+    assert memory._pool.unused == 4 * _COUNT
+
+
+def test_no_ctrl_c_is_lost_where_an_array_dies() -> None:
+    """Python code in a weak reference's callback would swallow a KeyboardInterrupt: it may not run any."""
+    ran: list[str] = []
+    a = memory.empty((_COUNT,), np.float32)
+    sys.setprofile(lambda frame, event, _: ran.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        del a
+    finally:
+        sys.setprofile(None)
+    assert ran == []
     assert memory._pool.unused == 4 * _COUNT
 
 

@@ -61,7 +61,7 @@ def test_times_of_a_busy_machine_are_not_kept(tmp_path: Path, capsys: Any, monke
 
 
 def test_a_wrong_result_ends_it(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "difference", lambda ours, theirs: float("nan"))
+    monkeypatch.setattr(runner, "difference", lambda ours, theirs, outliers: float("nan"))
     assert main([*QUICK, "--cases", "linear1024"]) == 1
     assert "gpunn: error: linear1024.forward" in capsys.readouterr().err
 
