@@ -97,8 +97,9 @@ def test_nan_ends_training_by_name_of_the_step_and_the_device_goes_on() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     trainer = Trainer(model, optim.SGD(model.parameters(), lr=0.1), device="emulator")
     bad = DataLoader(TensorDataset(images, np.zeros(4, np.int64)), 4)
-    with pytest.raises(TrainingError, match=r"training loss became nan at step 1 .*see that the images are finite"):
+    with pytest.raises(TrainingError, match=r"loss became nan at step 1 .*see that the images are finite") as told:
         trainer.fit(bad)
+    assert "; the images given to 0 (Linear) have values that are not finite. Lower" in str(told.value)
     run = _Run()
     losses = [run.step(*batch(0)).item() for _ in range(4)]
     assert losses == sorted(losses, reverse=True)

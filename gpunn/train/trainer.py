@@ -199,7 +199,8 @@ class Trainer:
         start = time.perf_counter()
         self._totals.clear()
         for done, batch in enumerate(train_loader, 1):
-            self._train_step(*labelled_batch(batch, self.device))
+            images, labels = labelled_batch(batch, self.device)
+            self._train_step(images, labels)
             self.step += 1
             if self.scheduler is not None and self.scheduler_every == "step":
                 self.scheduler.step()
@@ -207,7 +208,7 @@ class Trainer:
                 seen = self._totals.read()
                 elapsed = time.perf_counter() - start
                 self._refuse_not_finite(
-                    seen.loss, f"the training loss became {seen.loss}", (done - 1) % self._read_every
+                    seen.loss, f"the training loss became {seen.loss}", (done - 1) % self._read_every, images
                 )
                 told = Progress(epoch, last_epoch, done, steps, seen.loss, seen.accuracy_percent, seen.images / elapsed)
                 for callback in self.callbacks:
@@ -250,16 +251,28 @@ class Trainer:
         """
         return self._evaluator(loader)
 
-    def _refuse_not_finite(self, loss: float, what: str, steps_before: int) -> None:
+    def _refuse_not_finite(self, loss: float, what: str, steps_before: int, images: Tensor | None = None) -> None:
         if math.isfinite(loss):
             return
         place = (
             f"step {self.step}" if not steps_before else f"one of the steps {self.step - steps_before} to {self.step}"
         )
         raise TrainingError(
-            f"{what} at {place} (epoch {self.epoch + 1}). Lower the learning rate (now "
+            f"{what} at {place} (epoch {self.epoch + 1}){self._where_not_finite(images)}. Lower the learning rate (now "
             f"{self.optimizer.param_groups[0]['lr']:g}), and see that the images are finite and standardised."
         )
+
+    def _where_not_finite(self, images: Tensor | None) -> str:
+        """In whose input or parameters numbers that are not finite can be seen first, as a part of a sentence."""
+        layers = [(name, layer) for name, layer in self.model.named_modules() if not list(layer.children())]
+        if images is not None and layers and not np.isfinite(images.numpy()).all():
+            name, layer = layers[0]
+            return f"; the images given to {name} ({type(layer).__name__}) have values that are not finite"
+        for name, layer in layers:
+            for parameter, values in layer.named_parameters():
+                if not np.isfinite(values.detach().numpy()).all():
+                    return f"; {name} ({type(layer).__name__}) is the first layer whose {parameter} is not finite"
+        return ""
 
     def _describe(self, loader: Any, epochs: int, max_steps: int | None) -> dict[str, Any]:
         """What ``config.json`` holds: enough to run again."""
