@@ -231,7 +231,10 @@ def test_a_loss_that_is_not_finite_is_one_line_and_status_1(tmp_path, capsys) ->
     assert main([*words, "--batch-size", "10"]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert re.match(r"gpunn: error: the training loss became (nan|inf) at step 2 \(epoch 1\); .* is not finite\. Lower the", lines[0])
+    assert re.match(
+        r"gpunn: error: the training loss became (nan|inf) at step 2 \(epoch 1\); .* is not finite\. Lower the",
+        lines[0],
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a process elsewhere cannot be sent Ctrl-C alone")
