@@ -132,8 +132,3 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 def empty_like(array: np.ndarray) -> np.ndarray:
     """An uninitialised C-contiguous array of the same shape and dtype."""
     return empty(array.shape, array.dtype)
-
-
-def clear() -> None:
-    """Give memory that no array uses back to the operating system."""
-    _pool.clear()

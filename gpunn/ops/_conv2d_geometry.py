@@ -1,4 +1,4 @@
-"""What the launch functions of convolutions share."""
+"""What the bodies and launch functions of convolutions share."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def refuse_too_many(n: int, c: int, k: int, window: Window) -> None:
     w = window
     if max(n * w.P * w.Q, n * w.H * w.W, w.R * w.S * max(c, k)) > _MOST_ROWS:
         raise UsageError(f"conv2d: a batch of {n} images of {w.H} x {w.W} has more than 2^31 pixels: split the batch.")
+
+
+def is_plain_product(window: Window, groups: int) -> bool:
+    """Whether the pixels as they lie are the windows: 1 x 1, stride 1, no border, one group."""
+    return groups == window.R == window.S == 1 and window.stride == (1, 1) and not any((*window.padding, *window.after))
 
 
 def phases(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -10,7 +10,7 @@ import numpy as np
 from gpunn._device import Device
 from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.ops import _conv2d_depthwise, _conv2d_first
-from gpunn.ops._conv2d_geometry import phases, refuse_too_many
+from gpunn.ops._conv2d_geometry import is_plain_product, phases, refuse_too_many
 from gpunn.ops.geometry import Window
 from gpunn.ops.matmul import TILES, at_once, choose_slices, choose_tile, count_tiles, split_buffers
 
@@ -35,8 +35,7 @@ def choose(weight_shape: tuple[int, ...], groups: int, window: Window, itemsize:
         return "narrow"
     if _conv2d_first.takes(weight_shape, groups, window, itemsize, back):
         return "first"
-    alone = window.R == window.S == 1 and window.stride == (1, 1) and not any((*window.padding, *window.after))
-    return "product" if alone and groups == 1 else "tiled"  # rows of pixels are a matrix as they lie
+    return "product" if is_plain_product(window, groups) else "tiled"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -27,6 +27,7 @@ from gpunn.ops import _conv2d_winograd as winograd
 from gpunn.ops import _conv2d_winograd_rows as winograd_rows
 from gpunn.ops._blocks import rectify
 from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Task, padded_rows, tasks, view
+from gpunn.ops._conv2d_geometry import is_plain_product
 from gpunn.ops.geometry import Window
 
 _LARGE_FILTERS = 1 << 18  # bytes: with more, a product of few rows spends its time fetching filters
@@ -117,7 +118,7 @@ def _correlate(
     """y = act(x correlated with filters + bias); filters (groups, R*S*C, K), both of one group."""
     groups, length, k = filters.shape
     c = x.shape[3] // groups
-    as_rows = groups == 1 and _is_plain_product(window)
+    as_rows = is_plain_product(window, groups)
     large = not as_rows and (filters[0].nbytes > _LARGE_FILTERS or window.dilation[0] > 1)
 
     def task(part: Task) -> None:
@@ -155,11 +156,6 @@ def _tasks(n: int, window: Window, window_bytes: int, output_bytes: int, *, larg
         window.Q * (copies + output_bytes),
         max(1, n * window.P * window.Q // _LEAST_ROWS) if large else None,
     )
-
-
-def _is_plain_product(window: Window) -> bool:
-    """Whether the pixels themselves are the windows: 1 x 1, stride 1, no border."""
-    return window.R == window.S == 1 and window.stride == (1, 1) and not any((*window.padding, *window.after))
 
 
 def _strips(x: np.ndarray, window: Window, rows: slice) -> tuple[np.ndarray, int]:
@@ -217,7 +213,7 @@ def _weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], wind
     """dweight of filters that fit into a core's cache."""
     k, c = shape[0] // groups, shape[3]
     length = window.R * window.S * c
-    as_rows = groups == 1 and _is_plain_product(window)
+    as_rows = is_plain_product(window, groups)
     large = as_rows or k * length * x.itemsize > _LARGE_FILTERS or window.dilation[0] > 1
     parts = _tasks(len(x), window, length * x.itemsize, k * x.itemsize, large=large)
     lanes = max(1, min(len(parts), LANES))
