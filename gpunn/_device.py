@@ -301,7 +301,7 @@ def same_device(op: str, *devices: Device) -> Device:
     for other in devices[1:]:
         if other is not first:
             raise DeviceError(
-                f"{op}: inputs are on different devices, {first} and {other}; move one with .to('{first}')."
+                f"{where(op)}: inputs are on different devices, {first} and {other}; move one with .to('{first}')."
             )
     return first
 

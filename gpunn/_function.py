@@ -156,12 +156,12 @@ class Function:
 
 def _on_the_tape(cls: type[Function], ctx: Context, args: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
     inputs = [a for a in args if isinstance(a, Tensor)]
-    device = same_device(where(cls.__name__), *(t.device for t in (*inputs, *outputs) if isinstance(t, Tensor)))
+    device = same_device(cls.__name__, *(t.device for t in (*inputs, *outputs) if isinstance(t, Tensor)))
     place = where(cls.__name__)
     forms = tuple((o.shape, o.dtype) if isinstance(o, Tensor) else None for o in outputs)
     backward = _Backward(cls.backward, ctx, place, device, forms, [_form(a) for a in args])
     saved = tape.saved_of([t for t in ctx._saved if t is not None])
-    node = tape.Node(place, tape.parents_of(inputs), backward, passes_on=True, saved=saved)
+    node = tape.Node(cls.__name__, tape.parents_of(inputs), backward, passes_on=True, saved=saved)
     made = []
     for i, output in enumerate(outputs):
         if isinstance(output, Tensor):
@@ -170,7 +170,7 @@ def _on_the_tape(cls: type[Function], ctx: Context, args: tuple[Any, ...], outpu
                 twin.requires_grad = True
                 twin._node = node
                 if len(outputs) > 1:
-                    twin._node = tape.Node(place, (node,), _unchanged, passes_on=True, saved=(), slot=(i, len(outputs)))
+                    twin._node = tape.Node(cls.__name__, (node,), _unchanged, passes_on=True, saved=(), slot=(i, len(outputs)))
             output = twin
         made.append(output)
     return tuple(made)

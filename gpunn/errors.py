@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -79,14 +80,17 @@ def where(op: str) -> str:
     The dotted path is looked up in the parents' registries only here, when something has
     already gone wrong, so that calling a module costs no string work.
     """
-    modules = module_stack.modules
+    return place(op, module_stack.modules)
+
+
+def place(op: str, modules: Sequence[Any]) -> str:
+    """The same for an op that ran inside these modules, outermost first."""
     if not modules:
         return op
     path: list[str] = []
     for parent, child in itertools.pairwise(modules):
         # A module may be called by code that does not own it (a user's helper); it then has no
         # name below that parent and the path simply skips the level.
-        # Direct children first: every recorded op is named, and walking a deep model for each costs.
         owned = itertools.chain(parent.named_children(), parent.named_modules())
         path += itertools.islice((name for name, module in owned if module is child), 1)
     layer = type(modules[-1]).__name__

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from gpunn import _capture
 from gpunn._device import Device
 from gpunn._layout import logical, physical, physical_shape
-from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, where
+from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, module_stack, place
 
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
@@ -131,7 +131,7 @@ class Node:
     Attributes
     ----------
     op : str
-        Where it was recorded: the layer's name in the model, or the op.
+        Where it was recorded: the layer's name in the model, or the op. Looked up when asked for.
     order : int
         Rises with every node, so that inputs always have smaller numbers than their users.
     parents : tuple
@@ -152,11 +152,11 @@ class Node:
         Called with the output's gradient as a Tensor; may return another.
     """
 
-    __slots__ = ("adds", "backward", "hooks", "op", "order", "parents", "passes_on", "saved", "slot")
+    __slots__ = ("adds", "backward", "hooks", "inside", "name", "order", "parents", "passes_on", "saved", "slot")
 
     def __init__(
         self,
-        op: str,
+        name: str,
         parents: tuple[Any, ...],
         backward: Backward,
         passes_on: bool,
@@ -164,7 +164,8 @@ class Node:
         slot: tuple[int, int] | None = None,
         adds: bool = False,
     ) -> None:
-        self.op = op
+        self.name = name
+        self.inside = tuple(module_stack.modules)
         self.order = next(_order)
         self.parents = parents
         self.backward: Backward | None = backward
@@ -173,6 +174,10 @@ class Node:
         self.slot = slot
         self.adds = adds
         self.hooks: dict[object, Hook] = {}
+
+    @property
+    def op(self) -> str:
+        return place(self.name, self.inside)
 
     def __repr__(self) -> str:
         return f"<{self.op}>"
@@ -205,7 +210,7 @@ def record(
 
     result = Tensor._of_physical(output, device)
     if _mode.enabled and any(t.requires_grad for t in inputs):
-        result._node = Node(where(op), parents_of(inputs), backward, passes_on, saved_of(saves), adds=adds)
+        result._node = Node(op, parents_of(inputs), backward, passes_on, saved_of(saves), adds=adds)
         result.requires_grad = True
     return result
 

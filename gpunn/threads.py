@@ -114,12 +114,13 @@ class _Job:
         # Helpers work in a copy of the caller's context, in which numpy.errstate lies.
         self._context = contextvars.copy_context()
 
-    def work(self) -> None:
+    def work(self, take: Callable[[], Any]) -> None:
+        """Take items, from the front (the caller) or from the back (helpers), until there are none."""
         task = self._task
         assert task is not None
         while True:
             try:
-                item = self.waiting.popleft()  # atomic: no two threads get the same item
+                item = take()  # atomic: no two threads get the same item
             except IndexError:
                 return
             task(item)
@@ -131,7 +132,7 @@ class _Job:
                 return
             self._helping += 1
         try:
-            self._context.copy().run(self.work)
+            self._context.copy().run(self.work, self.waiting.pop)
         except BaseException as error:
             self.failures.append(error)
         with self._lock:
@@ -251,15 +252,17 @@ def run(task: Callable[[Item], object], items: Iterable[Item]) -> None:
 
     BLAS is single-threaded meanwhile. Calls must write to different memory and not call ``run``.
     """
-    job = _Job(task, items)
-    helpers = min(_pool.size, len(job.waiting)) - 1
+    found = list(items)
+    helpers = min(_pool.size, len(found)) - 1
     with single_threaded_blas:
         if helpers < 1:
-            job.work()
+            for item in found:
+                task(item)
             return
+        job = _Job(task, found)
         _pool.call(job, helpers)
         try:
-            job.work()
+            job.work(job.waiting.popleft)
         finally:
             job.close()
     if job.failures:

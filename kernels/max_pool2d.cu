@@ -1,6 +1,8 @@
 // max_pool2d.cu: y[n,p,q,c] = max over the window of x, and which of its elements won.
 //   x, dx (N, H, W, C)   y, dy, offset (N, P, Q, C), offset uint8: r * S + s of the winner
 //   With `flat` y and dy are (N, C, P, Q): what a Flatten behind the layer hands on, without a transpose of its own.
+//   With `relu` y is max(y, 0), the same as of a ReLU before the layer but made of a fraction of the numbers. Where it is
+//   closed offset is CLOSED, which is no element's: nothing goes back there, and backward needs no mask.
 // Launch: one thread per VEC channels of one output (forward) or input (backward) pixel.
 // Traffic: forward x about once (windows overlap in cache), y and offset once; backward dy and offset
 // about once, dx once. Backward gathers: each input pixel looks at the windows that cover it, so
@@ -11,9 +13,11 @@
 struct Pool2dShape {
     int N, H, W, C, P, Q, R, S;
     int stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
-    int flat;
+    int flat, relu;
     Divisor by_channels, by_width, by_height;  // of the array the threads are spread over, C in vectors
 };
+
+constexpr unsigned char CLOSED = 255;
 
 // Channel c of output pixel (n, p, q) where channels come first; the next channel is P * Q further on.
 __device__ __forceinline__ size_t flat_place(const Pool2dShape& g, int n, int p, int q, int c) {
@@ -53,6 +57,13 @@ extern "C" __global__ void max_pool2d_forward(real* __restrict__ y, unsigned cha
                 if (none_yet || u.v[j] > best.v[j] || u.v[j] != u.v[j])
                     best.v[j] = u.v[j], winner.v[j] = (unsigned char)(r * g.S + s);
             none_yet = false;
+        }
+    }
+    if (g.relu) {
+#pragma unroll
+        for (int j = 0; j < VEC; ++j) {
+            if (!(best.v[j] > 0)) winner.v[j] = CLOSED;
+            if (best.v[j] < 0) best.v[j] = 0;  // NaN stays
         }
     }
     if (g.flat) {

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gpunn._tensor import Tensor
 from gpunn.nn.module import Module
-from gpunn.ops._pooling import OutputSize, image_window, output_sizes, sequence_window
+from gpunn.ops._pooling import CLOSED, OutputSize, image_window, output_sizes, sequence_window
 from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
 from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
 from gpunn.ops.adaptive_max_pool2d import adaptive_max_pool2d
 from gpunn.ops.avg_pool1d import avg_pool1d
 from gpunn.ops.avg_pool2d import avg_pool2d, check_divisor
-from gpunn.ops.geometry import Pair, Window, single
+from gpunn.ops.geometry import Pair, Window, pair, single
 from gpunn.ops.max_pool1d import max_pool1d
 from gpunn.ops.max_pool2d import max_pool2d
 
@@ -146,10 +147,15 @@ class MaxPool2d(_MaxPool):
         """How the window slides over an image of this size; its P and Q are the output's."""
         return image_window("MaxPool2d", (height, width), *self._arguments(), False)
 
-    def forward(self, x: Tensor, *, flatten: bool = False) -> Any:
-        """Apply the layer, and with ``flatten`` merge all axes but the batch's in the same pass."""
+    @property
+    def rectifies(self) -> bool:
+        """Whether :meth:`forward` takes ``activation="relu"``: not with indices, nor with the largest windows."""
+        return not self.return_indices and math.prod(pair(self.kernel_size, "MaxPool2d", "kernel_size", 1)) <= CLOSED
+
+    def forward(self, x: Tensor, *, activation: str | None = None, flatten: bool = False) -> Any:
+        """Apply the layer, ``activation``, and with ``flatten`` merge all axes but the batch's, in one pass."""
         arguments = (*self._arguments(), self.return_indices)
-        return max_pool2d(x, *arguments, strict=self.strict, flatten=flatten)
+        return max_pool2d(x, *arguments, activation=activation, strict=self.strict, flatten=flatten)
 
 
 class AvgPool1d(Module):

@@ -11,6 +11,7 @@ import numpy as np
 from gpunn import _host_memory as memory
 from gpunn import threads
 
+_WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
 PART = 1 << 16  # elements worked on at a time: a formula's intermediate arrays stay in the second-level cache
 
 
@@ -31,6 +32,17 @@ def _row(value: float, dtype: np.dtype) -> np.ndarray:
 def row_of(value: float, like: np.ndarray) -> np.ndarray:
     """A row of one number, for a part: ``maximum`` and ``minimum`` take three times as long with the number itself."""
     return _row(value, like.dtype)[: like.size]
+
+
+def pixels(a: np.ndarray) -> np.ndarray:
+    """(..., C) as (...), each run of C numbers one item of its bytes, without copying; C numbers must be adjacent."""
+    nbytes = a.shape[-1] * a.itemsize
+    return a.view(_WORDS.get(nbytes, f"V{nbytes}"))[..., 0]
+
+
+def copy_pixels(target: np.ndarray, source: np.ndarray) -> None:
+    """target = source, item by item: half the time of ``copyto`` on runs of a few numbers, for the same bytes."""
+    np.copyto(pixels(target), pixels(source))
 
 
 def rectify(out: np.ndarray, axes: int) -> None:

@@ -23,12 +23,14 @@ import numpy as np
 
 from gpunn import _host_memory as memory
 from gpunn import threads
+from gpunn.ops._blocks import copy_pixels
 from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Task, padded_rows, tasks, view
 from gpunn.ops._winograd import finish, flat, is_winograd_enabled, stack, transforms
 from gpunn.ops.geometry import Window
 
 _M, _T = 4, 6  # a tile's outputs and inputs, each way
 _POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # and infinity
+_ONE = _T + 1  # the place of point (1, 1), at which every output counts once: what is added there is added to all
 # Fewer channels are faster along the rows only, or directly. The gradient of the filters has less to transform back.
 _LEAST_CHANNELS, _LEAST_GRADIENT_CHANNELS = 128, 32
 _LEAST_TILES = 64  # of a batch: fewer do not pay for transforming the filters
@@ -129,16 +131,18 @@ def _back(y: np.ndarray, products: np.ndarray, window: Window, bias: np.ndarray 
     """y = act(At z A + bias) for the products z (36, tiles, K) of some tiles."""
     (n, p, q, k), across = y.shape, _tiles(window)[1]
     height = products.shape[1] // (n * across)
+    if bias is not None:
+        products[_ONE] += bias
     outputs = stack("outputs", _M * _M, (n, height, across, k), y.dtype)
     np.matmul(_AT, flat(products), out=flat(outputs))
-    outputs = _by_place(outputs, _M).transpose(2, 3, 0, 4, 1, 5)
+    turned = _by_place(outputs, _M).transpose(2, 3, 0, 4, 1, 5)
     if (p, q) == (height * _M, across * _M):
         s0, s1, s2, s3 = y.strides
-        finish(outputs, bias, relu, view(y, outputs.shape, (s0, s1 * _M, s1, s2 * _M, s2, s3)))
+        finish(outputs, relu, (view(y, turned.shape, (s0, s1 * _M, s1, s2 * _M, s2, s3)), turned))
     else:  # the last tiles reach beyond the image
-        whole = threads.scratch.array("copies", outputs.shape, y.dtype)
-        np.copyto(whole, outputs)
-        finish(whole.reshape(n, height * _M, across * _M, k)[:, :p, :q], bias, relu, y)
+        whole = threads.scratch.array("copies", turned.shape, y.dtype)
+        finish(outputs, relu, (whole, turned))
+        y[...] = whole.reshape(n, height * _M, across * _M, k)[:, :p, :q]
 
 
 def _transformed(x: np.ndarray, window: Window, rows: slice, out: np.ndarray | None = None) -> np.ndarray:
@@ -226,7 +230,7 @@ def _gather(tiles: np.ndarray, padded: np.ndarray, size: int) -> None:
     """Copy the tiles of ``size`` x ``size`` pixels, ``_M`` pixels apart, into a stack (size^2, n, rows, columns, C)."""
     target = _by_place(tiles, size)
     s0, s1, s2, s3 = padded.strides
-    np.copyto(target, view(padded, target.shape, (s1, s2, s0, s1 * _M, s2 * _M, s3)))
+    copy_pixels(target, view(padded, target.shape, (s1, s2, s0, s1 * _M, s2 * _M, s3)))
 
 
 def _by_place(stacked: np.ndarray, size: int) -> np.ndarray:

@@ -20,12 +20,16 @@ import numpy as np
 
 from gpunn import _host_memory as memory
 from gpunn import threads
+from gpunn.ops._blocks import copy_pixels
 from gpunn.ops._conv2d_blocks import LANES, Task, padded_rows, tasks, view
 from gpunn.ops._winograd import finish, flat, is_winograd_enabled, stack, transforms
 from gpunn.ops.geometry import Window
 
+import threading, contextlib
+LOCK = threading.Lock()
 _M = 4  # a strip's outputs
 _POINTS = {3: (0.0, 1.0, -1.0, 0.5, -2.0), 5: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)}  # by taps; and infinity
+_ONE = 1  # the place of point 1, at which every output counts once: what is added there is added to all of them
 _LEAST_DEPTH, _LEAST_GRADIENT_DEPTH = 96, 48  # R*C: for less the products are too small
 _LEAST_FILTERS = 16
 _LEAST_STRIPS = 512  # of a batch, a row of output each: fewer do not pay for transforming the filters
@@ -33,6 +37,7 @@ _LEAST_GRADIENT_STRIPS = {3: 512, 5: 64}  # ... of all rows together: the depth 
 _MOST_WASTE = 1.4  # columns of output computed for each that is wanted
 _MOST_BYTES = 1 << 20  # of transformed filters: they stay in a core's cache
 _SUMS_BYTES = 1 << 18  # of products that are made together and then added up
+_PIECE_BYTES = 1 << 30
 _DEPTH = 128  # strips at a time for the gradient of the filters: the depth of its products
 
 # Taps S: Bt (T, T), G (T, S) and At (4, T), for strips of T = S + 3 inputs.
@@ -71,12 +76,16 @@ def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray 
     def task(part: Task) -> None:
         images, rows = part
         n, p = images.stop - images.start, rows.stop - rows.start
-        windows = _windows(_transformed(x[images], window, rows), window.R)
-        products = stack("products", len(g), (p, n * _strips(window), k), x.dtype)
+        with LOCK:
+            windows = _windows(_transformed(x[images], window, rows), window.R)
+            products = stack("products", len(g), (p, n * _strips(window), k), x.dtype)
         np.matmul(windows, filters, out=products)
-        outputs = stack("outputs", _M, (p, n, _strips(window), k), x.dtype)
-        np.matmul(at, flat(products), out=flat(outputs))
-        _place(outputs, bias, relu, y[images, rows])
+        with LOCK:
+            if bias is not None:
+                products[_ONE] += bias
+            outputs = stack("outputs", _M, (p, n, _strips(window), k), x.dtype)
+            np.matmul(at, flat(products), out=flat(outputs))
+            _place(outputs, relu, y[images, rows])
 
     row_bytes = len(g) * _strips(window) * (2 * c + k) * x.itemsize
     threads.run(task, tasks(len(x), window.P, row_bytes))
@@ -116,13 +125,21 @@ def _transformed(x: np.ndarray, window: Window, rows: slice) -> np.ndarray:
     n, c = len(x), x.shape[3]
     strips, count = _strips(window), rows.stop - rows.start + window.R - 1
     width = strips * _M + window.S - 1
-    padded = padded_rows(x, rows.start - window.padding[0], -window.padding[1], count, width)
-    gathered = stack("copies", len(bt), (n, strips, count, c), x.dtype)
-    s0, s1, s2, s3 = padded.strides
-    np.copyto(gathered, view(padded, gathered.shape, (s2, s0, s2 * _M, s1, s3)))
     transformed = stack("strips", len(bt), (n * strips, count, c), x.dtype)
-    np.matmul(bt, flat(gathered), out=flat(transformed))
+    result = flat(transformed)
+    for images in _pieces(n, transformed.nbytes):
+        padded = padded_rows(x[images], rows.start - window.padding[0], -window.padding[1], count, width)
+        gathered = stack("copies", len(bt), (len(padded), strips, count, c), x.dtype)
+        s0, s1, s2, s3 = padded.strides
+        copy_pixels(gathered, view(padded, gathered.shape, (s2, s0, s2 * _M, s1, s3)))
+        one = strips * count * c
+        np.matmul(bt, flat(gathered), out=result[:, images.start * one : images.stop * one])
     return transformed
+
+
+def _pieces(length: int, nbytes: int) -> list[slice]:
+    """Images or rows to transform at a time, where all of them make so many bytes."""
+    return threads.spans(length, -(-nbytes // _PIECE_BYTES))
 
 
 def _windows(transformed: np.ndarray, r: int) -> np.ndarray:
@@ -132,15 +149,16 @@ def _windows(transformed: np.ndarray, r: int) -> np.ndarray:
     return view(transformed, (size, count - r + 1, strips, r * c), (s0, s2, s1, s3))
 
 
-def _place(outputs: np.ndarray, bias: np.ndarray | None, relu: bool, y: np.ndarray) -> None:
-    """y = act(outputs + bias); outputs (4, P, n, strips, K), of which the last strip may reach beyond the image."""
+def _place(outputs: np.ndarray, relu: bool, y: np.ndarray) -> None:
+    """y = act(outputs); outputs (4, P, n, strips, K), of which the last strip may reach beyond the image."""
     n, p, q, k = y.shape
     turned = outputs.transpose(2, 1, 3, 0, 4)
     whole = q // _M
     s0, s1, s2, s3 = y.strides
-    finish(turned[:, :, :whole], bias, relu, view(y, (n, p, whole, _M, k), (s0, s1, s2 * _M, s2, s3)))
+    places = [(view(y, (n, p, whole, _M, k), (s0, s1, s2 * _M, s2, s3)), turned[:, :, :whole])]
     if whole * _M < q:
-        finish(turned[:, :, whole, : q - whole * _M], bias, relu, y[:, :, whole * _M :])
+        places.append((y[:, :, whole * _M :], turned[:, :, whole, : q - whole * _M]))
+    finish(outputs, relu, *places)
 
 
 def _transformed_gradient(dz: np.ndarray, taps: int) -> np.ndarray:
@@ -148,13 +166,18 @@ def _transformed_gradient(dz: np.ndarray, taps: int) -> np.ndarray:
     at = _TRANSFORMS[taps][2]
     n, p, q, k = dz.shape
     strips, whole = -(-q // _M), q // _M
-    gathered = stack("copies", _M, (p, n, strips, k), dz.dtype)
-    target = gathered.transpose(2, 1, 3, 0, 4)
-    s0, s1, s2, s3 = dz.strides
-    target[:, :, :whole] = view(dz, (n, p, whole, _M, k), (s0, s1, s2 * _M, s2, s3))
-    if whole < strips:
-        target[:, :, whole, : q - whole * _M] = dz[:, :, whole * _M :]
-        target[:, :, whole, q - whole * _M :] = 0
     transformed = stack("gradients", at.shape[1], (p, n * strips, k), dz.dtype)
-    np.matmul(at.T, flat(gathered), out=flat(transformed))
+    result = flat(transformed)
+    s0, s1, s2, s3 = dz.strides
+    for rows in _pieces(p, transformed.nbytes):
+        source = dz[:, rows]
+        gathered = stack("copies", _M, (source.shape[1], n, strips, k), dz.dtype)
+        target = gathered.transpose(2, 1, 3, 0, 4)
+        copy_pixels(target[:, :, :whole], view(source, (n, source.shape[1], whole, _M, k), (s0, s1, s2 * _M, s2, s3)))
+        if whole < strips:
+            rest = q - whole * _M
+            copy_pixels(target[:, :, whole, :rest], source[:, :, whole * _M :])
+            target[:, :, whole, rest:] = 0
+        one = n * strips * k
+        np.matmul(at.T, flat(gathered), out=result[:, rows.start * one : rows.stop * one])
     return transformed

@@ -131,7 +131,7 @@ def _simple(op: str, x: Tensor, item: Any) -> Any:
             fix = "Convert it to bool for a mask or to int64 for places." if kind == "u" else "Convert it to int64."
             raise DTypeError(f"{where(op)}: expected integers or a bool mask as indices; got {item.dtype}. {fix}")
         if isinstance(item, Tensor):
-            same_device(where(op), x.device, item.device)
+            same_device(op, x.device, item.device)
         return item.item() if not item.shape else item
     try:
         return operator.index(item)

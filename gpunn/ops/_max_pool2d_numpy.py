@@ -14,13 +14,13 @@ import numpy as np
 
 from gpunn import threads
 from gpunn.launcher import ceil_div
+from gpunn.ops._blocks import copy_pixels, pixels, rectify
 from gpunn.ops._masking import keep_where
 from gpunn.ops._pooling import taps
 from gpunn.ops.geometry import Window
 
 _BLOCK = 1 << 21  # bytes of the larger side that are worked on at a time: NumPy's calls for it take 35 us by themselves
 _LEAST = 6 << 20  # bytes that are worth a second thread: with less, 25 calls wait for the GIL longer than they take
-_WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
 
 Block = tuple[slice, slice]  # images, and rows of each (of y forward, of every stride-th of dx backward)
 
@@ -39,12 +39,6 @@ def _blocks(images: int, rows: int, nbytes: int) -> list[Block]:
     return [(slice(n, n + 1), part) for n in range(images) for part in cuts]
 
 
-def _pixels(a: np.ndarray) -> np.ndarray:
-    """(..., C) as (...), each pixel one item of its bytes: copied in half the time."""
-    nbytes = a.shape[-1] * a.itemsize
-    return a.view(_WORDS.get(nbytes, f"V{nbytes}"))[..., 0]
-
-
 def _along_rows(window: Window, *arrays: np.ndarray) -> tuple[Window, list[np.ndarray]]:
     """The same pooling; where images are one pixel wide (sequences) their rows are seen as one row of pixels."""
     if window.W > 1 or window.Q > 1 or window.S > 1:
@@ -57,7 +51,9 @@ def _along_rows(window: Window, *arrays: np.ndarray) -> tuple[Window, list[np.nd
 # -- forward --------------------------------------------------------------------------------------
 
 
-def forward(x: np.ndarray, window: Window, flat: bool, y: np.ndarray, offset: np.ndarray) -> list[slice]:
+def forward(
+    x: np.ndarray, window: Window, flat: bool, relu: bool, y: np.ndarray, offset: np.ndarray
+) -> list[slice]:
     """Fill y (N, P, Q, C), or (N, C, P, Q) if flat, and offset (N, P, Q, C).
 
     Returns
@@ -77,6 +73,8 @@ def forward(x: np.ndarray, window: Window, flat: bool, y: np.ndarray, offset: np
         _best_of_rows(x[images], rows, window, best, offset[images, rows])
         if not best.min() > -np.inf:
             wrong[images.start] = images
+        if relu:
+            _rectify(best, offset[images, rows])
         if flat:
             out[...] = best
 
@@ -87,6 +85,16 @@ def forward(x: np.ndarray, window: Window, flat: bool, y: np.ndarray, offset: np
 def _room(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     found: np.ndarray = threads.scratch.array(f"max_pool2d {name}", shape, dtype)
     return found
+
+
+def _rectify(best: np.ndarray, offset: np.ndarray) -> None:
+    """best = max(best, 0), offset = CLOSED unless it is above 0; both in place."""
+    opened = _room("won", best.shape, np.bool_)
+    np.greater(best, 0, out=opened)
+    closed = opened.view(np.uint8)
+    closed -= np.uint8(1)  # 1 and 0 become 0 and 255
+    np.bitwise_or(offset, closed, out=offset)
+    rectify(best, 2)
 
 
 def _best_of_rows(x: np.ndarray, rows: slice, window: Window, y: np.ndarray, offset: np.ndarray) -> None:
@@ -149,7 +157,7 @@ def _best_in_rows(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray
             u = _room(f"element {min(s, 1)}", shape, x.dtype)
             u[:, :, : to.start] = -np.inf
             u[:, :, to.stop :] = -np.inf
-            np.copyto(_pixels(u)[:, :, to], _pixels(x)[:, :, at])
+            np.copyto(pixels(u)[:, :, to], pixels(x)[:, :, at])
         if s == 0:
             best = u
             continue
@@ -237,6 +245,6 @@ def _add_up(given: np.ndarray, offset: np.ndarray, ways: list[Any], first: int, 
         keep_where(won, given[source], share)
         total[:, i.start - first : i.stop - first, j] += share
     if started:
-        np.copyto(_pixels(target), _pixels(total))
+        copy_pixels(target, total)
     else:
         target[...] = 0

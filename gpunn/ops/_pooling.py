@@ -22,6 +22,7 @@ from gpunn.ops.geometry import Pair, Window, pair, single
 
 Taps = tuple[tuple[slice, slice], ...]  # (outputs, the inputs they read), one for each element of the window
 OutputSize = int | None | Sequence[int | None]
+CLOSED = 255  # the offset, of a max pooling with a ReLU, that is no element's: nothing goes back there
 Segments = tuple[tuple[int, int], ...]  # (start, stop) of each output's inputs along an axis
 
 

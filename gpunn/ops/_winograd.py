@@ -16,7 +16,7 @@ import numpy as np
 
 from gpunn import threads
 from gpunn.errors import UsageError
-from gpunn.ops._blocks import rectify
+from gpunn.ops._blocks import copy_pixels, rectify
 from gpunn.ops._conv2d_blocks import view
 
 _LINE = 16  # floats of a line of the cache
@@ -86,11 +86,9 @@ def flat(stacked: np.ndarray) -> np.ndarray:
     return view(stacked, (len(stacked), math.prod(stacked.shape[1:])), (stacked.strides[0], stacked.itemsize))
 
 
-def finish(z: np.ndarray, bias: np.ndarray | None, relu: bool, out: np.ndarray) -> None:
-    """out = act(z + bias)."""
-    if bias is None:
-        np.copyto(out, z)
-    else:
-        np.add(z, bias, out=out)
+def finish(outputs: np.ndarray, relu: bool, *places: tuple[np.ndarray, np.ndarray]) -> None:
+    """outputs = act(outputs), a stack in scratch memory; then copy parts of it: (a view of y, one of outputs) each."""
     if relu:
-        rectify(out, out.ndim - 2)
+        rectify(flat(outputs), 1)
+    for target, source in places:
+        copy_pixels(target, source)

@@ -174,7 +174,7 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
         if not is_operand(v) or _kind(v) not in _KINDS:
             raise DTypeError(f"{where(op)}: expected tensors or real numbers; got {type(v).__name__}.")
     tensors = [v for v in (a, b) if isinstance(v, Tensor)]
-    same_device(where(op), *(t.device for t in tensors))
+    same_device(op, *(t.device for t in tensors))
     dtype = _common_dtype(op, tensors, [v for v in (a, b) if not isinstance(v, Tensor)])
     if divides and dtype.kind != "f":
         dtype = np.dtype(np.float32)

@@ -161,7 +161,7 @@ def _check(op: str, tensors: Sequence[Tensor]) -> list[Tensor]:
                 f"{where(op)}: expected one dtype; got {found[0].dtype} and {t.dtype} (tensor {i}). "
                 "Convert with .to(dtype)."
             )
-    same_device(where(op), *(t.device for t in found))
+    same_device(op, *(t.device for t in found))
     return found
 
 

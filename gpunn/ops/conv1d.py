@@ -74,7 +74,7 @@ def conv1d(
         raise ShapeError(
             f"{where(op)}: expected x (N, C, L) and weight (K, C/groups, S); got {x.shape}, {weight.shape}."
         )
-    same_device(where(op), *(t.device for t in (x, weight, bias) if t is not None))
+    same_device(op, *(t.device for t in (x, weight, bias) if t is not None))
     check_operands(op, x, weight, bias, groups)
     window = sequence_window(op, x.shape[2], weight.shape[2], stride, padding, dilation)
     check_sequence(op, window, strict)

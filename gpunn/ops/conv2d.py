@@ -341,7 +341,7 @@ def conv2d(
     """
     op = "conv2d"
     inputs = (x, weight) if bias is None else (x, weight, bias)
-    device = same_device(where(op), *(t.device for t in inputs))
+    device = same_device(op, *(t.device for t in inputs))
     window = _check(op, x, weight, bias, stride, padding, dilation, groups)
     if strict:
         window.refuse_unused(op)

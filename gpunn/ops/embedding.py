@@ -76,7 +76,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         raise ShapeError(f"{where(op)}: expected a table (V, D) as weight; got shape {weight.shape}.")
     if weight.dtype.kind != "f":
         raise DTypeError(f"{where(op)}: weight: expected a floating dtype; got {weight.dtype}.")
-    device, rows = same_device(where(op), input.device, weight.device), weight.shape[0]
+    device, rows = same_device(op, input.device, weight.device), weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise UsageError(f"{where(op)}: padding_idx: expected a row of the table, which has {rows}; got {padding_idx}.")
     index, shape = checked_index(op, device, input, 0, rows, negative=False), weight.shape

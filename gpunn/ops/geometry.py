@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -125,11 +126,11 @@ class Window:
         """Bottom and right padding."""
         return self.padding if self.end_padding is None else self.end_padding
 
-    @property
+    @functools.cached_property
     def P(self) -> int:
         return self._length(self.H, self.R, 0)
 
-    @property
+    @functools.cached_property
     def Q(self) -> int:
         return self._length(self.W, self.S, 1)
 

@@ -100,7 +100,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     op = "setitem"
     parts = parse(op, x, key)
     if isinstance(value, Tensor):
-        same_device(where(op), x.device, value.device)
+        same_device(op, x.device, value.device)
         if value.requires_grad and is_grad_enabled():
             raise UsageError(
                 f"{where(op)}: the value requires a gradient, which an assignment would lose; use where(), cat() or "
@@ -188,7 +188,7 @@ def _index_tensor(op: str, x: Tensor, index: Tensor, axis: int, length: int) -> 
     if not isinstance(index, Tensor) or index.dtype.kind != "i":
         came = index.dtype if isinstance(index, Tensor) else type(index).__name__
         raise DTypeError(f"{where(op)}: index: expected a Tensor of integers; got {came}.")
-    same_device(where(op), x.device, index.device)
+    same_device(op, x.device, index.device)
     return checked_index(op, x.device, index, axis, length, negative=False)
 
 
@@ -362,7 +362,7 @@ def masked_select(x: Tensor, mask: Tensor) -> Tensor:
     if not isinstance(mask, Tensor) or mask.dtype.kind != "b":
         came = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
         raise DTypeError(f"{where(op)}: mask: expected a Tensor of bools; got {came}.")
-    same_device(where(op), x.device, mask.device)
+    same_device(op, x.device, mask.device)
     try:
         shape = np.broadcast_shapes(x.shape, mask.shape)
     except ValueError:

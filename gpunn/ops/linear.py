@@ -123,7 +123,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation:
     """
     op = "linear"
     inputs = (x, weight) if bias is None else (x, weight, bias)
-    device = same_device(where(op), *(t.device for t in inputs))
+    device = same_device(op, *(t.device for t in inputs))
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
             f"{where(op)}: expected {weight.shape[-1]} input features to match weight {weight.shape}; got x of "

@@ -64,7 +64,7 @@ def locally_connected1d(
         raise ShapeError(
             f"{where(op)}: expected x (N, C, L) and weight (Q, K, C, S); got {x.shape} and {weight.shape}."
         )
-    same_device(where(op), *(t.device for t in (x, weight, bias) if t is not None))
+    same_device(op, *(t.device for t in (x, weight, bias) if t is not None))
     (q, k, c, s), (n, _, length) = weight.shape, x.shape
     check_operands(op, x, weight, bias, c, (k, q))
     window = sequence_window(op, length, s, stride, padding, dilation)

@@ -14,7 +14,7 @@ from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, where
 from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.ops import _max_pool2d_numpy
-from gpunn.ops._pooling import check_images, image_window, taps
+from gpunn.ops._pooling import CLOSED, check_images, image_window, taps
 from gpunn.ops.geometry import Pair, Window
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -24,7 +24,7 @@ _BLOCK = 256
 _INT_FIELDS = ("N", "H", "W", "C", "P", "Q", "R", "S")
 _PAIR_FIELDS = ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w")
 _DIVISORS = ("by_channels", "by_width", "by_height")
-_SHAPE = np.dtype([(f, np.int32) for f in (*_INT_FIELDS, *_PAIR_FIELDS, "flat")] + [(f, DIVISOR) for f in _DIVISORS])
+_SHAPE = np.dtype([(f, np.int32) for f in (*_INT_FIELDS, *_PAIR_FIELDS, "flat", "relu")] + [(f, DIVISOR) for f in _DIVISORS])
 
 
 _CHANNELS_FIRST, _CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
@@ -55,15 +55,19 @@ def _windows(rng: np.random.Generator) -> list[tuple[np.ndarray, Window]]:
 
 
 def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": x, "window": window, "flat": flat} for flat in (False, True) for x, window in _windows(rng)]
+    return [
+        {"x": x, "window": window, "flat": flat, "relu": relu}
+        for flat, relu in ((False, False), (True, False), (False, True), (True, True))
+        for x, window in _windows(rng)
+    ]
 
 
 @primitive(examples=_forward_examples, returns=("y", "offset"))
-def max_pool2d_forward(xp: Any, x: Any, window: Window, flat: bool = False) -> tuple[Any, Any]:
+def max_pool2d_forward(xp: Any, x: Any, window: Window, flat: bool = False, relu: bool = False) -> tuple[Any, Any]:
     """y[n,p,q,c] = max over window (p, q) of x; offset = r * S + s of the first maximum, uint8.
 
     x (N, H, W, C);  y, offset (N, P, Q, C); with ``flat`` y is (N, C, P, Q), the order of a flattened image. A NaN wins
-    over everything, the last NaN over earlier ones.
+    over everything, the last NaN over earlier ones. With ``relu`` y = max(y, 0), and offset = CLOSED unless y > 0.
     """
     n, _, _, c = x.shape
     y = xp.full((n, window.P, window.Q, c), -np.inf, x.dtype)
@@ -77,6 +81,9 @@ def max_pool2d_forward(xp: Any, x: Any, window: Window, flat: bool = False) -> t
             y[out] = xp.where(wins, u, y[out])
             offset[out] = xp.where(wins, np.uint8(r * window.S + s), offset[out])
             seen[:, out[1], out[2]] = True
+    if relu:
+        offset[~(y > 0)] = CLOSED
+        y = xp.maximum(y, y.dtype.type(0))
     return xp.ascontiguousarray(y.transpose(_CHANNELS_FIRST)) if flat else y, offset
 
 
@@ -88,23 +95,23 @@ def _tap(window: Window, r: int, s: int) -> tuple[tuple[slice, ...], tuple[slice
 
 
 @max_pool2d_forward.numpy
-def _(x: np.ndarray, window: Window, flat: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def _(x: np.ndarray, window: Window, flat: bool = False, relu: bool = False) -> tuple[np.ndarray, np.ndarray]:
     n, _, _, c = x.shape
     offset = memory.empty((n, window.P, window.Q, c), np.uint8)
     y = memory.empty((n, c, window.P, window.Q) if flat else offset.shape, x.dtype)
-    for images in _max_pool2d_numpy.forward(x, window, flat, y, offset):
-        y[images], offset[images] = max_pool2d_forward.plain(np, x[images], window, flat)
+    for images in _max_pool2d_numpy.forward(x, window, flat, relu, y, offset):
+        y[images], offset[images] = max_pool2d_forward.plain(np, x[images], window, flat, relu)
     return y, offset
 
 
 @max_pool2d_forward.kernel
-def _(device: Device, x: Any, window: Window, flat: bool = False) -> tuple[Any, Any]:
+def _(device: Device, x: Any, window: Window, flat: bool = False, relu: bool = False) -> tuple[Any, Any]:
     n, _, _, c = x.shape
     offset = device.empty((n, window.P, window.Q, c), np.uint8)
     y = device.empty((n, c, window.P, window.Q) if flat else offset.shape, x.dtype)
     vec = vector_width(c, x, y, offset)
     threads = y.size // vec
-    shape = _kernel_shape(n, c, window, flat, c // vec, window.Q, window.P)
+    shape = _kernel_shape(n, c, window, flat, relu, c // vec, window.Q, window.P)
     _launch(device, "max_pool2d_forward", threads, (y, offset, x, shape, threads), vec, x.dtype)
     return y, offset
 
@@ -115,10 +122,12 @@ def _launch(device: Device, kernel: str, threads: int, args: tuple[Any, ...], ve
 
 
 @functools.lru_cache(maxsize=256)
-def _kernel_shape(n: int, c: int, window: Window, flat: bool, channels: int, width: int, height: int) -> np.ndarray:
+def _kernel_shape(
+    n: int, c: int, window: Window, flat: bool, relu: bool, channels: int, width: int, height: int
+) -> np.ndarray:
     """``struct Pool2dShape`` for threads spread over (N, height, width, channels)."""
     w = window
-    sizes = (n, w.H, w.W, c, w.P, w.Q, w.R, w.S, *w.stride, *w.padding, *w.dilation, int(flat))
+    sizes = (n, w.H, w.W, c, w.P, w.Q, w.R, w.S, *w.stride, *w.padding, *w.dilation, int(flat), int(relu))
     return np.array([(*sizes, *(divisor(max(d, 1)) for d in (channels, width, height)))], _SHAPE)
 
 
@@ -128,8 +137,8 @@ def _kernel_shape(n: int, c: int, window: Window, flat: bool, channels: int, wid
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
     for x, window in _windows(rng):
-        y, offset = max_pool2d_forward.plain(np, x, window)
-        for flat in (False, True):
+        for flat, relu in ((False, False), (True, False), (False, True)):
+            y, offset = max_pool2d_forward.plain(np, x, window, False, relu)
             shape = [y.shape[axis] for axis in _CHANNELS_FIRST] if flat else y.shape
             dy = rng.standard_normal(shape).astype(x.dtype)
             made.append({"dy": dy, "offset": offset, "window": window, "flat": flat})
@@ -138,7 +147,7 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 @primitive(examples=_backward_examples, returns=("dx",))
 def max_pool2d_backward(xp: Any, dy: Any, offset: Any, window: Window, flat: bool = False) -> Any:
-    """dx (N, H, W, C): each dy, in the order of the forward's y, goes to the element that won its window."""
+    """dx (N, H, W, C): each dy, in the order of the forward's y, goes to the element that won its window, if one did."""
     dy = xp.ascontiguousarray(dy.transpose(_CHANNELS_LAST)) if flat else dy
     dx = xp.zeros((dy.shape[0], window.H, window.W, dy.shape[3]), dy.dtype)
     for r in range(window.R):
@@ -162,7 +171,7 @@ def _(device: Device, dy: Any, offset: Any, window: Window, flat: bool = False) 
     dx = device.empty((n, window.H, window.W, c), dy.dtype)
     vec = vector_width(c, dx, dy, offset)
     threads = dx.size // vec
-    shape = _kernel_shape(n, c, window, flat, c // vec, window.W, window.H)
+    shape = _kernel_shape(n, c, window, flat, False, c // vec, window.W, window.H)
     _launch(device, "max_pool2d_backward", threads, (dx, dy, offset, shape, threads), vec, dy.dtype)
     return dx
 
@@ -171,7 +180,7 @@ def _(device: Device, dy: Any, offset: Any, window: Window, flat: bool = False) 
 
 
 def _indices_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"offset": e["offset"], "window": e["window"]} for e in _backward_examples(rng)[::2]]
+    return [{"offset": e["offset"], "window": e["window"]} for e in _backward_examples(rng)[::3]]
 
 
 @primitive(examples=_indices_examples, returns=("index",))
@@ -196,6 +205,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
     *,
+    activation: str | None = None,
     strict: bool = False,
     flatten: bool = False,
 ) -> Tensor: ...
@@ -209,6 +219,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
     *,
+    activation: str | None = None,
     strict: bool = False,
     flatten: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]: ...
@@ -221,6 +232,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
     *,
+    activation: str | None = None,
     strict: bool = False,
     flatten: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
@@ -237,6 +249,9 @@ def max_pool2d(
         Round the output size up instead of down.
     return_indices : bool
         Return also where each maximum was, as h W + w.
+    activation : None or "relu"
+        Applied in the same pass; the same as a ReLU of x, since both keep the order of numbers. Not together with
+        indices, and with at most 255 elements in a window.
     strict : bool
         Raise if rows or columns at the border are in no window, instead of leaving them out.
     flatten : bool
@@ -272,12 +287,19 @@ def max_pool2d(
     window = image_window(op, x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode, strict)
     if flatten and return_indices:
         raise UsageError(f"{where(op)}: flatten: expected without return_indices, which are those of an image.")
-    y, index = pool_maximum(op, x, x._physical, window, return_indices, flatten)
+    if activation not in (None, "relu"):
+        raise UsageError(f"{where(op)}: activation: expected None or 'relu'; got {activation!r}.")
+    if activation is not None and (return_indices or window.R * window.S > CLOSED):
+        raise UsageError(
+            f"{where(op)}: activation: expected without return_indices, and a window of at most {CLOSED} elements; got "
+            f"return_indices={return_indices} and a window of {(window.R, window.S)}."
+        )
+    y, index = pool_maximum(op, x, x._physical, window, return_indices, flatten, activation == "relu")
     return y if index is None else (y, index)
 
 
 def pool_maximum(
-    op: str, x: Tensor, images: Any, window: Window, indices: bool = False, flat: bool = False
+    op: str, x: Tensor, images: Any, window: Window, indices: bool = False, flat: bool = False, relu: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """The pooling of x, seen as physical ``images`` (M, H, W, C), recorded; with the indices if asked for.
 
@@ -289,7 +311,7 @@ def pool_maximum(
             "cannot name."
         )
     device, shape = x.device, x._physical.shape
-    y, offset = max_pool2d_forward(device, images, window, flat)
+    y, offset = max_pool2d_forward(device, images, window, flat, relu)
     # A sequence (N, C, L) came as N C images; its outputs are (N, C, P).
     made = y.shape if x.ndim == 4 else (*shape[:2], window.P)
     if flat:

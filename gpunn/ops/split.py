@@ -166,11 +166,10 @@ def _collected(op: str, x: Tensor, parts: list[Any], keys: list[Key]) -> tuple[T
     def backward(parts: list[Any], needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return (put_parts(device, [p if p is None else logical(p) for p in parts], shape, keys, dtype),)
 
-    place = where(op)
-    node = tape.Node(place, tape.parents_of((x,)), backward, False, ())
+    node = tape.Node(op, tape.parents_of((x,)), backward, False, ())
     for i, part in enumerate(made):
         part.requires_grad = True
-        part._node = tape.Node(place, (node,), _unchanged, True, (), slot=(i, len(keys)))
+        part._node = tape.Node(op, (node,), _unchanged, True, (), slot=(i, len(keys)))
     return made
 
 

@@ -18,10 +18,10 @@ def _image(d: Draw) -> np.ndarray:
 @row("max_pool2d_forward", "max_pool2d_backward")
 def max_pool2d(d: Draw) -> dict[str, Any]:
     x = _image(d)
-    window, flat = d.window(*x.shape[1:3]), d.pick(False, True)
+    window, flat, relu = d.window(*x.shape[1:3]), d.pick(False, True), d.pick(False, False, True)
     if d.primitive.name == "max_pool2d_forward":
-        return {"x": x, "window": window, "flat": flat}
-    y, offset = REGISTRY["max_pool2d_forward"].plain(np, x, window, flat)
+        return {"x": x, "window": window, "flat": flat, "relu": relu}
+    y, offset = REGISTRY["max_pool2d_forward"].plain(np, x, window, flat, relu)
     return {"dy": d.numbers(*y.shape), "offset": offset, "window": window, "flat": flat}
 
 

@@ -192,10 +192,12 @@ def _layers(kind: str) -> tuple[nn.Sequential, tuple[int, ...]]:
         return nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Flatten()), (2, 3, 6, 6)
     if kind == "norm1d":
         return nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU()), (8, 6)
+    if kind == "pool":
+        return nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.MaxPool2d(2)), (3, 3, 6, 6)
     return nn.Sequential(nn.Conv2d(3, 5, 3, bias=False), nn.BatchNorm2d(5), nn.ReLU()), (3, 3, 6, 6)
 
 
-@pytest.mark.parametrize("kind", ["linear", "conv", "norm1d", "norm2d"])
+@pytest.mark.parametrize("kind", ["linear", "conv", "norm1d", "norm2d", "pool"])
 def test_fused_pairs_give_the_same_numbers(kind) -> None:
     layers, shape = _layers(kind)
     pairs = nn.fused_pairs(layers)
@@ -235,6 +237,20 @@ def test_only_the_exact_layers_without_hooks_fuse() -> None:
         assert nn.fused_pairs([conv, relu]) == []
     relu.forward = lambda x: x
     assert nn.fused_pairs([conv, relu]) == []
+
+
+def test_a_relu_goes_into_the_max_pooling_behind_it() -> None:
+    conv, relu, pool, flatten = nn.Conv2d(1, 1, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
+    assert nn.fused_pairs([conv, relu, pool, flatten]) == [(pool, relu), (pool, flatten)]
+    assert nn.fused_pairs([relu, pool, relu, pool]) == [(pool, relu), (pool, relu)]
+    # Where the pooling cannot, the layer before does.
+    assert nn.fused_pairs([conv, relu, nn.MaxPool2d(2, return_indices=True)]) == [(conv, relu)]
+    assert nn.fused_pairs([conv, relu, nn.MaxPool2d(16)]) == [(conv, relu)]
+    assert nn.fused_pairs([conv, relu, nn.MaxPool2d((15, 17))]) != [(conv, relu)]
+    with pool.register_forward_hook(lambda module, args, output: None):
+        assert nn.fused_pairs([conv, relu, pool, flatten]) == [(conv, relu)]
+    with relu.register_forward_hook(lambda module, args, output: None):
+        assert nn.fused_pairs([conv, relu, pool, flatten]) == [(pool, flatten)]
 
 
 def test_hooks_on_fusable_layers_see_what_each_layer_gives() -> None:

@@ -105,6 +105,39 @@ def test_flattened_in_the_same_pass_is_flattened_afterwards(where: str, configur
     np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
+@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("flatten", [False, True])
+@given(configurations(), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_rectified_in_the_same_pass_is_pooling_what_a_relu_gave(
+    where: str, flatten: bool, configuration: dict, with_nan: bool
+) -> None:
+    given_x, how = configuration["x"].copy(), configuration["how"]
+    if with_nan:
+        given_x.flat[::5] = np.nan
+    results = []
+    for fused in (True, False):
+        x = gpunn.tensor(given_x, device=where, requires_grad=True)
+        if fused:
+            y = max_pool2d(x, **how, activation="relu", flatten=flatten)
+        else:
+            y = max_pool2d(gpunn.nn.functional.relu(x), **how, flatten=flatten)
+        y.backward(gpunn.tensor(1 + np.arange(y.numel(), dtype=np.float32).reshape(y.shape), device=where))
+        results.append((y.detach().numpy(), x.grad.numpy()))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+def test_a_relu_needs_an_offset_that_no_element_has() -> None:
+    x = gpunn.randn(1, 1, 20, 20)
+    assert max_pool2d(x, (15, 17), 1, activation="relu").min().item() >= 0
+    for how in ({"kernel_size": 16}, {"kernel_size": 2, "return_indices": True}):
+        with pytest.raises(UsageError, match="activation: expected without return_indices, and a window of at most"):
+            max_pool2d(x, **how, activation="relu")
+    with pytest.raises(UsageError, match="activation: expected None or 'relu'; got 'tanh'"):
+        max_pool2d(x, 2, activation="tanh")
+
+
 def test_sequential_flattens_in_the_pool() -> None:
     from gpunn import nn
 
