@@ -170,7 +170,9 @@ def _on_the_tape(cls: type[Function], ctx: Context, args: tuple[Any, ...], outpu
                 twin.requires_grad = True
                 twin._node = node
                 if len(outputs) > 1:
-                    twin._node = tape.Node(cls.__name__, (node,), _unchanged, passes_on=True, saved=(), slot=(i, len(outputs)))
+                    twin._node = tape.Node(
+                        cls.__name__, (node,), _unchanged, passes_on=True, saved=(), slot=(i, len(outputs))
+                    )
             output = twin
         made.append(output)
     return tuple(made)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 from gpunn.errors import UsageError
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def _usable_cores() -> int:
@@ -276,26 +277,54 @@ def spans(length: int, parts: int) -> list[slice]:
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
+_MOST_KEPT = 1000  # arrays and plans of one thread's scratch memory
+
+
 class Scratch(threading.local):
     """Working memory of one thread, kept between calls: fresh pages cost more than the copies into them."""
 
     def __init__(self) -> None:
         self._buffers: dict[str, Any] = {}
-        self._last: dict[str, Any] = {}  # the array last made of each: asked for again and again, block by block
+        self._made: dict[Any, Any] = {}  # arrays and plans, asked for again and again, block by block
+        self._owners: dict[str, object] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
-        """An uninitialised C-contiguous array; the next call with this name may overwrite it."""
-        last = self._last.get(name)
-        if last is not None and last.shape == shape and last.dtype == dtype:
-            return last
+        """An uninitialised C-contiguous array; whoever asks for this name next may overwrite it."""
+        made = self._made.get((name, shape, dtype))
+        if made is not None:
+            return made
         import numpy as np
 
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         buffer = self._buffers.get(name)
         if buffer is None or buffer.nbytes < nbytes:
+            self._forget()  # all that is made of the smaller buffer, which goes
             buffer = self._buffers[name] = np.empty(nbytes, np.uint8)
-        made = self._last[name] = np.ndarray(shape, dtype, buffer)
+        return self._keep((name, shape, dtype), np.ndarray(shape, dtype, buffer))
+
+    def plan(self, make: Callable[..., Made], *key: Any) -> Made:
+        """``make(*key)``, made once: views of scratch memory for one geometry.
+
+        Making views takes Python longer than short NumPy calls take, and all threads share its lock.
+        """
+        made: Made | None = self._made.get((make, key))
+        return made if made is not None else self._keep((make, key), make(*key))
+
+    def claim(self, name: str, owner: object) -> bool:
+        """Whether others may have written to the memory of this name since ``owner``, a plan, claimed it."""
+        if self._owners.get(name) is owner:
+            return False
+        self._owners[name] = owner
+        return True
+
+    def _keep(self, key: Any, made: Made) -> Made:
+        if len(self._made) >= _MOST_KEPT:
+            self._forget()
+        self._made[key] = made
         return made
+
+    def _forget(self) -> None:
+        self._made, self._owners = {}, {}
 
 
 scratch = Scratch()

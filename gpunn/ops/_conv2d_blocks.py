@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
@@ -37,20 +39,32 @@ def padded_rows(x: np.ndarray, top: int, left: int, count: int, width: int) -> n
 
     In this thread's scratch memory, or a view of x where no zeros are needed.
     """
-    n, h, w, c = x.shape
-    if top >= 0 and left >= 0 and top + count <= h and left + width <= w:
+    if top >= 0 and left >= 0 and top + count <= x.shape[1] and left + width <= x.shape[2]:
         return x[:, top : top + count, left : left + width]
+    frame = threads.scratch.plan(_frame, x.shape, x.dtype, top, left, count, width)
+    if threads.scratch.claim("padded", frame):
+        frame.array.fill(0)
+    np.copyto(frame.inside, x[frame.part])
+    return frame.array
+
+
+class _Frame(NamedTuple):
+    """Where a part of some images lies among zeros, which stay when the next images of this shape come."""
+
+    array: np.ndarray
+    inside: np.ndarray
+    part: tuple[slice, ...]
+
+
+def _frame(shape: tuple[int, ...], dtype: np.dtype, top: int, left: int, count: int, width: int) -> _Frame:
+    n, h, w, c = shape
     above = min(count, max(0, -top))
     below = max(above, min(count, h - top))
     before = min(width, max(0, -left))
     after = max(before, min(width, w - left))
-    padded = threads.scratch.array("padded", (n, count, width, c), x.dtype)
-    padded[:, :above] = 0
-    padded[:, below:] = 0
-    padded[:, above:below, :before] = 0
-    padded[:, above:below, after:] = 0
-    padded[:, above:below, before:after] = x[:, top + above : top + below, left + before : left + after]
-    return padded
+    array = threads.scratch.array("padded", (n, count, width, c), dtype)
+    part = np.s_[:, top + above : top + below, left + before : left + after]
+    return _Frame(array, array[:, above:below, before:after], part)
 
 
 def view(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:

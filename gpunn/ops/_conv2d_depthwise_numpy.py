@@ -74,7 +74,7 @@ def data_gradient(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, wi
     everything = slice(0, window.P)
 
     def task(image: int) -> None:
-        padded = threads.scratch.array("padded", (1, ph + h + eh, pw + w + ew, shape[3]), dz.dtype)
+        padded = threads.scratch.array("spread", (1, ph + h + eh, pw + w + ew, shape[3]), dz.dtype)
         padded[...] = 0
         product = threads.scratch.array("products", dz.shape[1:], dz.dtype)
         for r, s, seen in _taps(padded, window, everything):

@@ -321,7 +321,7 @@ def _spread(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, groups: 
             taps = threads.scratch.array("copies", (len(rows), window.R * window.S * depth), dz.dtype)
             np.matmul(rows, weight[g * k : (g + 1) * k].reshape(k, -1), out=taps)
             taps = taps.reshape(n, window.P, window.Q, window.R, window.S, depth)
-            padded = threads.scratch.array("padded", (n, ph + h + eh, pw + w + ew, depth), dz.dtype)
+            padded = threads.scratch.array("spread", (n, ph + h + eh, pw + w + ew, depth), dz.dtype)
             padded[...] = 0
             for r in range(window.R):
                 down = slice(r * dh, r * dh + (window.P - 1) * sh + 1, sh)

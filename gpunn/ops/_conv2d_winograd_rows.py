@@ -14,22 +14,19 @@ Source: Lavin and Gray 2015, arXiv:1509.09308, in one direction only.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunn import _host_memory as memory
 from gpunn import threads
-from gpunn.ops._blocks import copy_pixels
+from gpunn.ops._blocks import pixels, rectify
 from gpunn.ops._conv2d_blocks import LANES, Task, padded_rows, tasks, view
-from gpunn.ops._winograd import finish, flat, is_winograd_enabled, stack, transforms
+from gpunn.ops._winograd import flat, is_winograd_enabled, stack, transforms
 from gpunn.ops.geometry import Window
 
-import threading, contextlib
-LOCK = threading.Lock()
 _M = 4  # a strip's outputs
 _POINTS = {3: (0.0, 1.0, -1.0, 0.5, -2.0), 5: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)}  # by taps; and infinity
-_ONE = 1  # the place of point 1, at which every output counts once: what is added there is added to all of them
 _LEAST_DEPTH, _LEAST_GRADIENT_DEPTH = 96, 48  # R*C: for less the products are too small
 _LEAST_FILTERS = 16
 _LEAST_STRIPS = 512  # of a batch, a row of output each: fewer do not pay for transforming the filters
@@ -37,7 +34,6 @@ _LEAST_GRADIENT_STRIPS = {3: 512, 5: 64}  # ... of all rows together: the depth 
 _MOST_WASTE = 1.4  # columns of output computed for each that is wanted
 _MOST_BYTES = 1 << 20  # of transformed filters: they stay in a core's cache
 _SUMS_BYTES = 1 << 18  # of products that are made together and then added up
-_PIECE_BYTES = 1 << 30
 _DEPTH = 128  # strips at a time for the gradient of the filters: the depth of its products
 
 # Taps S: Bt (T, T), G (T, S) and At (4, T), for strips of T = S + 3 inputs.
@@ -75,17 +71,18 @@ def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray 
 
     def task(part: Task) -> None:
         images, rows = part
-        n, p = images.stop - images.start, rows.stop - rows.start
-        with LOCK:
-            windows = _windows(_transformed(x[images], window, rows), window.R)
-            products = stack("products", len(g), (p, n * _strips(window), k), x.dtype)
-        np.matmul(windows, filters, out=products)
-        with LOCK:
-            if bias is not None:
-                products[_ONE] += bias
-            outputs = stack("outputs", _M, (p, n, _strips(window), k), x.dtype)
-            np.matmul(at, flat(products), out=flat(outputs))
-            _place(outputs, relu, y[images, rows])
+        windows, out = _transformed(x[images], window, rows), y[images, rows]
+        products = threads.scratch.plan(_products, len(g), *out.shape, x.dtype)
+        np.matmul(windows, filters, out=products.stacked)
+        if bias is not None:
+            np.add(products.one, bias, out=products.one)
+        np.matmul(at, products.columns, out=products.outputs)
+        if relu:
+            rectify(products.outputs, 1)
+        target, wide = pixels(out), products.whole.shape
+        np.copyto(target[:, :, : wide[2] * _M].reshape(wide), products.whole)
+        if products.rest.size:
+            np.copyto(target[:, :, wide[2] * _M :], products.rest)
 
     row_bytes = len(g) * _strips(window) * (2 * c + k) * x.itemsize
     threads.run(task, tasks(len(x), window.P, row_bytes))
@@ -98,86 +95,109 @@ def weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], windo
     strips, g = _strips(window), _TRANSFORMS[s][1]
     parts = threads.spans(len(x), max(2, 2 * (len(x) * strips // (2 * _DEPTH))))  # even: fair to two threads
     lanes = max(1, min(len(parts), LANES))
-    everything = slice(0, window.P)
     # Each lane owns every lanes-th task and one partial sum, to which it adds in order.
     partial = np.zeros((lanes, len(g), k, r * c), x.dtype)
     together = max(1, _SUMS_BYTES // (len(g) * k * r * c * x.itemsize))
 
     def task(lane: int) -> None:
+        total = partial[lane]
         for images in parts[lane::lanes]:
-            windows = _windows(_transformed(x[images], window, everything), r)
-            gradients = _transformed_gradient(dz[images], s).transpose(0, 1, 3, 2)
+            windows = _transformed(x[images], window, slice(0, window.P))
+            gradients = _transformed_gradient(dz[images], s)
             for p in range(0, window.P, together):
-                rows = slice(p, p + together)
-                left = gradients[:, rows]
+                left = gradients[:, p : p + together]
                 products = threads.scratch.array("products", (*left.shape[:3], r * c), x.dtype)
-                np.matmul(left, windows[:, rows], out=products)
-                partial[lane] += products[:, 0] if left.shape[1] == 1 else products.sum(axis=1)
+                np.matmul(left, windows[:, p : p + together], out=products)
+                np.add(total, products[:, 0] if left.shape[1] == 1 else products.sum(axis=1), out=total)
 
     threads.run(task, range(lanes))
     total = partial.sum(axis=0).reshape(len(g), -1)
     return np.ascontiguousarray((g.T @ total).reshape(s, k, r, c).transpose(1, 2, 0, 3))
 
 
+# -- the steps, and where in scratch memory their results lie ------------------------------------
+
+
+class _Strips(NamedTuple):
+    """Strips of some images, transformed."""
+
+    steps: tuple[int, ...]  # strides of the padded images' pixels seen as strips
+    gathered: np.ndarray  # those pixels side by side: (T, n, strips, rows)
+    columns: np.ndarray  # their numbers, a strip in each column
+    transformed: np.ndarray  # Bt times that
+    windows: np.ndarray  # (T, P, n * strips, R * C), overlapping: R rows follow each other in memory
+
+
+def _strips_of(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, r: int, s: int) -> _Strips:
+    (n, count, width, c), (s0, s1, s2, _), t = shape, strides, s + _M - 1
+    strips = (width - s + 1) // _M
+    gathered = stack("copies", t, (n, strips, count, c), dtype)
+    transformed = stack("strips", t, (n * strips, count, c), dtype)
+    t0, t1, t2, t3 = transformed.strides
+    windows = view(transformed, (t, count - r + 1, n * strips, r * c), (t0, t2, t1, t3))
+    return _Strips((s2, s0, s2 * _M, s1), pixels(gathered), flat(gathered), flat(transformed), windows)
+
+
 def _transformed(x: np.ndarray, window: Window, rows: slice) -> np.ndarray:
-    """Bt times the strips of some images, for these output rows: (T, n * strips, rows, C)."""
-    bt = _TRANSFORMS[window.S][0]
-    n, c = len(x), x.shape[3]
-    strips, count = _strips(window), rows.stop - rows.start + window.R - 1
-    width = strips * _M + window.S - 1
-    transformed = stack("strips", len(bt), (n * strips, count, c), x.dtype)
-    result = flat(transformed)
-    for images in _pieces(n, transformed.nbytes):
-        padded = padded_rows(x[images], rows.start - window.padding[0], -window.padding[1], count, width)
-        gathered = stack("copies", len(bt), (len(padded), strips, count, c), x.dtype)
-        s0, s1, s2, s3 = padded.strides
-        copy_pixels(gathered, view(padded, gathered.shape, (s2, s0, s2 * _M, s1, s3)))
-        one = strips * count * c
-        np.matmul(bt, flat(gathered), out=result[:, images.start * one : images.stop * one])
-    return transformed
+    """Bt times the strips of some images, for these output rows, as overlapping matrices (T, P, n * strips, R * C)."""
+    count = rows.stop - rows.start + window.R - 1
+    width = _strips(window) * _M + window.S - 1
+    padded = padded_rows(x, rows.start - window.padding[0], -window.padding[1], count, width)
+    plan = threads.scratch.plan(_strips_of, padded.shape, padded.strides, x.dtype, window.R, window.S)
+    np.copyto(plan.gathered, view(pixels(padded), plan.gathered.shape, plan.steps))
+    np.matmul(_TRANSFORMS[window.S][0], plan.columns, out=plan.transformed)
+    return plan.windows
 
 
-def _pieces(length: int, nbytes: int) -> list[slice]:
-    """Images or rows to transform at a time, where all of them make so many bytes."""
-    return threads.spans(length, -(-nbytes // _PIECE_BYTES))
+class _Products(NamedTuple):
+    """Products of transformed strips and filters, and the outputs they are turned into."""
+
+    stacked: np.ndarray  # (T, P, n * strips, K)
+    one: np.ndarray  # those at point 1, in which every output counts once: what is added here is added to all of them
+    columns: np.ndarray  # the products of a strip in each column
+    outputs: np.ndarray  # At times that
+    whole: np.ndarray  # pixels (n, P, strips, 4) of the strips that lie in the image
+    rest: np.ndarray  # pixels (n, P, fewer than 4) of the last strip, if it reaches beyond the image
 
 
-def _windows(transformed: np.ndarray, r: int) -> np.ndarray:
-    """The overlapping matrices (T, P, n * strips, R*C) in transformed strips: R rows follow each other in memory."""
-    size, strips, count, c = transformed.shape
-    s0, s1, s2, s3 = transformed.strides
-    return view(transformed, (size, count - r + 1, strips, r * c), (s0, s2, s1, s3))
+def _products(t: int, n: int, p: int, q: int, k: int, dtype: np.dtype) -> _Products:
+    strips, whole = -(-q // _M), q // _M
+    stacked = stack("products", t, (p, n * strips, k), dtype)
+    outputs = stack("outputs", _M, (p, n, strips, k), dtype)
+    turned = pixels(outputs).transpose(2, 1, 3, 0)
+    places = turned[:, :, :whole], turned[:, :, whole:, : q - whole * _M].reshape(n, p, -1)
+    return _Products(stacked, stacked[1], flat(stacked), flat(outputs), *places)
 
 
-def _place(outputs: np.ndarray, relu: bool, y: np.ndarray) -> None:
-    """y = act(outputs); outputs (4, P, n, strips, K), of which the last strip may reach beyond the image."""
-    n, p, q, k = y.shape
-    turned = outputs.transpose(2, 1, 3, 0, 4)
-    whole = q // _M
-    s0, s1, s2, s3 = y.strides
-    places = [(view(y, (n, p, whole, _M, k), (s0, s1, s2 * _M, s2, s3)), turned[:, :, :whole])]
-    if whole * _M < q:
-        places.append((y[:, :, whole * _M :], turned[:, :, whole, : q - whole * _M]))
-    finish(outputs, relu, *places)
+class _Gradients(NamedTuple):
+    """Strips of a gradient of outputs, transformed."""
+
+    whole: np.ndarray  # pixels, as in _Products
+    rest: np.ndarray
+    beyond: np.ndarray  # what of the last strip is not in the image
+    columns: np.ndarray
+    transformed: np.ndarray  # A times that
+    stacked: np.ndarray  # (T, P, K, n * strips)
+
+
+def _gradients_of(t: int, n: int, p: int, q: int, k: int, dtype: np.dtype) -> _Gradients:
+    strips, whole = -(-q // _M), q // _M
+    gathered = stack("copies", _M, (p, n, strips, k), dtype)
+    turned = pixels(gathered).transpose(2, 1, 3, 0)
+    rest, beyond = turned[:, :, whole:, : q - whole * _M], gathered[q - whole * _M :, :, :, whole:]
+    transformed = stack("gradients", t, (p, n * strips, k), dtype)
+    stacked = transformed.transpose(0, 1, 3, 2)
+    return _Gradients(turned[:, :, :whole], rest, beyond, flat(gathered), flat(transformed), stacked)
 
 
 def _transformed_gradient(dz: np.ndarray, taps: int) -> np.ndarray:
-    """A times the strips of a gradient of outputs: (T, P, n * strips, K)."""
+    """A times the strips of a gradient of outputs: (T, P, K, n * strips)."""
     at = _TRANSFORMS[taps][2]
-    n, p, q, k = dz.shape
-    strips, whole = -(-q // _M), q // _M
-    transformed = stack("gradients", at.shape[1], (p, n * strips, k), dz.dtype)
-    result = flat(transformed)
-    s0, s1, s2, s3 = dz.strides
-    for rows in _pieces(p, transformed.nbytes):
-        source = dz[:, rows]
-        gathered = stack("copies", _M, (source.shape[1], n, strips, k), dz.dtype)
-        target = gathered.transpose(2, 1, 3, 0, 4)
-        copy_pixels(target[:, :, :whole], view(source, (n, source.shape[1], whole, _M, k), (s0, s1, s2 * _M, s2, s3)))
-        if whole < strips:
-            rest = q - whole * _M
-            copy_pixels(target[:, :, whole, :rest], source[:, :, whole * _M :])
-            target[:, :, whole, rest:] = 0
-        one = n * strips * k
-        np.matmul(at.T, flat(gathered), out=result[:, rows.start * one : rows.stop * one])
-    return transformed
+    plan = threads.scratch.plan(_gradients_of, at.shape[1], *dz.shape, dz.dtype)
+    source, wide = pixels(dz), plan.whole.shape
+    np.copyto(plan.whole, source[:, :, : wide[2] * _M].reshape(wide))
+    if plan.rest.size:
+        np.copyto(plan.rest, source[:, :, None, wide[2] * _M :])
+        np.copyto(plan.beyond, 0)
+    np.matmul(at.T, plan.columns, out=plan.transformed)
+    return plan.stacked

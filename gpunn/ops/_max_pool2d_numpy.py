@@ -51,9 +51,7 @@ def _along_rows(window: Window, *arrays: np.ndarray) -> tuple[Window, list[np.nd
 # -- forward --------------------------------------------------------------------------------------
 
 
-def forward(
-    x: np.ndarray, window: Window, flat: bool, relu: bool, y: np.ndarray, offset: np.ndarray
-) -> list[slice]:
+def forward(x: np.ndarray, window: Window, flat: bool, relu: bool, y: np.ndarray, offset: np.ndarray) -> list[slice]:
     """Fill y (N, P, Q, C), or (N, C, P, Q) if flat, and offset (N, P, Q, C).
 
     Returns

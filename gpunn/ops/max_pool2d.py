@@ -24,7 +24,9 @@ _BLOCK = 256
 _INT_FIELDS = ("N", "H", "W", "C", "P", "Q", "R", "S")
 _PAIR_FIELDS = ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w")
 _DIVISORS = ("by_channels", "by_width", "by_height")
-_SHAPE = np.dtype([(f, np.int32) for f in (*_INT_FIELDS, *_PAIR_FIELDS, "flat", "relu")] + [(f, DIVISOR) for f in _DIVISORS])
+_SHAPE = np.dtype(
+    [(f, np.int32) for f in (*_INT_FIELDS, *_PAIR_FIELDS, "flat", "relu")] + [(f, DIVISOR) for f in _DIVISORS]
+)
 
 
 _CHANNELS_FIRST, _CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
