@@ -8,7 +8,8 @@ comes to every stride-th input before it writes there once. Blocks depend on the
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -95,41 +96,96 @@ def _rectify(best: np.ndarray, offset: np.ndarray) -> None:
     rectify(best, 2)
 
 
+class _Element(NamedTuple):
+    """An element of the window in each row of the images."""
+
+    at: slice  # the columns that it is, for the outputs it lies in the image for
+    copy: np.ndarray | None  # those side by side: for all outputs, in scratch memory; None if they are so already
+    inside: np.ndarray | None  # pixels of the copy that the columns go to
+    beyond: list[np.ndarray]  # the rest of the copy
+
+
+class _Line(NamedTuple):
+    """A row of the window."""
+
+    source: slice  # of the rows pooled along their length
+    part: slice  # the outputs it lies in the image for
+    whole: bool  # whether these are all
+    code: np.uint8
+
+
+class _Forward(NamedTuple):
+    """Pooling a block of images, for some rows of outputs: all that does not depend on the numbers."""
+
+    rows: slice  # of the images
+    elements: list[_Element]
+    best: np.ndarray  # of each row, (n, rows, Q, C)
+    codes: np.ndarray  # which element that was
+    won_in_row: np.ndarray
+    lines: list[_Line]
+    won: np.ndarray  # (n, P, Q, C)
+    share: np.ndarray
+
+
+def _forward_plan(window: Window, n: int, start: int, stop: int, c: int, dtype: np.dtype) -> _Forward:
+    (step, across), pad = window.stride, window.padding[0]
+    top = max(0, start * step - pad)
+    end = max(top, min(window.H, (stop - 1) * step - pad + (window.R - 1) * window.dilation[0] + 1))
+    shape = (n, end - top, window.Q, c)
+    elements = []
+    for s, (to, at) in enumerate(taps(window, 1)):
+        if across == 1 and to == slice(0, window.Q):
+            elements.append(_Element(at, None, None, []))
+            continue
+        copy = _room(f"element {min(s, 1)}", shape, dtype)
+        beyond = [part for part in (copy[:, :, : to.start], copy[:, :, to.stop :]) if part.size]
+        elements.append(_Element(at, copy, pixels(copy)[:, :, to], beyond))
+    lines = []
+    for r, (to, at) in enumerate(taps(window, 0)):
+        first, last = max(to.start, start), min(to.stop, stop)
+        if first < last:
+            begin = at.start + (first - to.start) * step - top
+            source = slice(begin, begin + (last - first - 1) * step + 1, step)
+            part = slice(first - start, last - start)
+            lines.append(_Line(source, part, (first, last) == (start, stop), np.uint8(r * window.S)))
+    outputs = (n, stop - start, window.Q, c)
+    return _Forward(
+        slice(top, end),
+        elements,
+        _room("best", shape, dtype),
+        _room("codes", shape, np.uint8),
+        _room("won in row", shape, np.uint8),
+        lines,
+        _room("won", outputs, np.bool_),
+        _room("share", outputs, np.uint8),
+    )
+
+
 def _best_of_rows(x: np.ndarray, rows: slice, window: Window, y: np.ndarray, offset: np.ndarray) -> None:
     """The outputs of ``rows``, from what is best in each row of a window. Ties stay with the first element."""
-    step, spread, pad = window.stride[0], window.dilation[0], window.padding[0]
-    top = max(0, rows.start * step - pad)
-    end = min(window.H, (rows.stop - 1) * step - pad + (window.R - 1) * spread + 1)
-    best, codes = _best_in_rows(x[:, top : max(top, end)], window)
-    won = _room("won", y.shape, np.bool_)
-    share = _room("share", y.shape, np.uint8)
+    plan = threads.scratch.plan(_forward_plan, window, len(x), rows.start, rows.stop, x.shape[3], x.dtype)
+    best = _best_in_rows(x[:, plan.rows], plan)
     held: Any = None  # the best of the rows so far
-    for r, (to, at) in enumerate(taps(window, 0)):
-        first, last = max(to.start, rows.start), min(to.stop, rows.stop)
-        if first >= last:
-            continue
-        begin = at.start + (first - to.start) * step - top
-        those = np.s_[:, begin : begin + (last - first - 1) * step + 1 : step]
-        row, code = best[those], np.uint8(r * window.S)
-        whole = (first, last) == (rows.start, rows.stop)
-        if held is None and whole:
+    for line in plan.lines:
+        row, codes = best[:, line.source], plan.codes[:, line.source]
+        if held is None and line.whole:
             held = row
-            np.add(codes[those], code, out=offset)
+            np.add(codes, line.code, out=offset)
             continue
         if held is None:
             y[...], offset[...] = -np.inf, 0
             held = y
-        part = np.s_[:, first - rows.start : last - rows.start]
-        np.greater(row, held[part], out=won[part])
-        np.maximum(row, held[part], out=y[part])
-        if held is not y and not whole:
-            _copy_rest(held, y, part[1])
+        won, share, found = plan.won[:, line.part], plan.share[:, line.part], offset[:, line.part]
+        np.greater(row, held[:, line.part], out=won)
+        np.maximum(row, held[:, line.part], out=y[:, line.part])
+        if held is not y and not line.whole:
+            _copy_rest(held, y, line.part)
         held = y
         # Codes rise, so the last row that beat all before it has the largest: a maximum keeps it, where a masked
         # copy would go element by element.
-        np.add(codes[those], code, out=share[part])
-        share[part] *= won[part].view(np.uint8)
-        np.maximum(offset[part], share[part], out=offset[part])
+        np.add(codes, line.code, out=share)
+        np.multiply(share, won.view(np.uint8), out=share)
+        np.maximum(found, share, out=found)
     if held is None:
         y[...], offset[...] = -np.inf, 0
     elif held is not y:
@@ -142,34 +198,89 @@ def _copy_rest(source: np.ndarray, target: np.ndarray, done: slice) -> None:
         target[:, rest] = source[:, rest]
 
 
-def _best_in_rows(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """For each row of x (N, rows, W, C) the best of every output's elements there, and which it was: s, uint8."""
-    shape = (*x.shape[:2], window.Q, x.shape[3])
-    codes = _room("codes", shape, np.uint8)
-    if window.S == 1:
+def _best_in_rows(x: np.ndarray, plan: _Forward) -> np.ndarray:
+    """For each row of x (n, rows, W, C) the best of every output's elements there; plan.codes says which it was."""
+    codes, source = plan.codes, pixels(x)
+    if len(plan.elements) == 1:
         codes[...] = 0
     best = x
-    for s, (to, at) in enumerate(taps(window, 1)):
-        u = x[:, :, at]
-        if window.stride[1] > 1 or u.shape != shape:
-            u = _room(f"element {min(s, 1)}", shape, x.dtype)
-            u[:, :, : to.start] = -np.inf
-            u[:, :, to.stop :] = -np.inf
-            np.copyto(pixels(u)[:, :, to], pixels(x)[:, :, at])
+    for s, element in enumerate(plan.elements):
+        u = element.copy
+        if u is None:
+            u = x[:, :, element.at]
+        else:
+            for part in element.beyond:
+                part[...] = -np.inf
+            np.copyto(element.inside, source[:, :, element.at])
         if s == 0:
             best = u
             continue
-        won = codes if s == 1 else _room("won in row", shape, np.uint8)
+        won = codes if s == 1 else plan.won_in_row
         np.greater(u, best, out=won.view(np.bool_))
-        into = _room("best", shape, x.dtype)
-        best = np.maximum(u, best, out=into)
+        best = np.maximum(u, best, out=plan.best)
         if s > 1:
             won *= np.uint8(s)
             np.maximum(codes, won, out=codes)
-    return best, codes
+    return best
 
 
 # -- backward -------------------------------------------------------------------------------------
+
+
+class _Way(NamedTuple):
+    """One element of the window, by which gradients come to inputs that lie a stride apart."""
+
+    code: np.uint8
+    source: tuple[slice, ...]  # the outputs
+    won: np.ndarray  # scratch memory for them
+    share: np.ndarray
+    part: np.ndarray  # the inputs' sums that these are
+
+
+class _Place(NamedTuple):
+    """Inputs that lie a stride apart: what comes to them, and where they are."""
+
+    inputs: tuple[slice, ...]
+    total: np.ndarray
+    ways: list[_Way]
+
+
+class _Backward(NamedTuple):
+    """The way back to some rows of a block of images, every stride-th of them: all that does not depend on the numbers.
+
+    ``rows`` are those of the outputs that it comes from.
+    """
+
+    rows: slice
+    places: list[_Place]
+
+
+def _backward_plan(window: Window, n: int, start: int, stop: int, c: int, dtype: np.dtype) -> _Backward:
+    (down, across), (p, q) = window.stride, (window.P, window.Q)
+    vertical, horizontal = _arrivals(window, 0), _arrivals(window, 1)
+    shifts = [k for found in vertical for _, k in found]
+    rows = slice(max(0, start - max(shifts)), max(0, min(p, stop - min(shifts))))
+    places = []
+    for a, from_rows in enumerate(vertical):
+        last = min(stop, ceil_div(window.H - a, down))
+        for b, from_columns in enumerate(horizontal):
+            width = ceil_div(window.W - b, across)
+            if last <= start or width <= 0:
+                continue
+            inputs = np.s_[:, start * down + a : (last - 1) * down + a + 1 : down, b::across]
+            total = _room("total", (n, last - start, width, c), dtype)
+            ways = []
+            for (r, k), (s, m) in itertools.product(from_rows, from_columns):
+                i, j = _shift(start, last, k, p), _shift(0, width, m, q)
+                if i.start < i.stop and j.start < j.stop:
+                    # Rows of dy begin with ``rows``.
+                    source = np.s_[:, i.start - k - rows.start : i.stop - k - rows.start, j.start - m : j.stop - m]
+                    shape = (n, i.stop - i.start, j.stop - j.start, c)
+                    won, share = _room("won", shape, np.bool_), _room("share of dy", shape, dtype)
+                    part = total[:, i.start - start : i.stop - start, j]
+                    ways.append(_Way(np.uint8(r * window.S + s), source, won, share, part))
+            places.append(_Place(inputs, total, ways))
+    return _Backward(rows, places)
 
 
 def backward(dy: np.ndarray, offset: np.ndarray, window: Window, flat: bool, dx: np.ndarray) -> None:
@@ -177,30 +288,18 @@ def backward(dy: np.ndarray, offset: np.ndarray, window: Window, flat: bool, dx:
     window, (offset, dx) = _along_rows(window, offset, dx)
     n, p, q, c = offset.shape
     dy = dy.reshape(n, c, p, q).transpose(0, 2, 3, 1) if flat else dy.reshape(offset.shape)
-    vertical, horizontal = _arrivals(window, 0), _arrivals(window, 1)
-    shifts = [k for found in vertical for _, k in found]
 
     def task(block: Block) -> None:
         images, lines = block
-        # Rows of dy that arrive in these lines.
-        rows = slice(max(0, lines.start - max(shifts)), max(0, min(p, lines.stop - min(shifts))))
-        given = dy[images, rows]
+        count = images.stop - images.start
+        plan = threads.scratch.plan(_backward_plan, window, count, lines.start, lines.stop, c, dy.dtype)
+        given, won, target = dy[images, plan.rows], offset[images, plan.rows], dx[images]
         if flat:
-            given = _room("dy", given.shape, dy.dtype)
-            given[...] = dy[images, rows]
-        for a, from_rows in enumerate(vertical):
-            last = min(lines.stop, ceil_div(window.H - a, window.stride[0]))
-            if last <= lines.start:
-                continue
-            inputs = slice(lines.start * window.stride[0] + a, (last - 1) * window.stride[0] + a + 1, window.stride[0])
-            ways = [(r, _shift(lines.start, last, k, p), k + rows.start) for r, k in from_rows]
-            for b, from_columns in enumerate(horizontal):
-                target = dx[images, inputs, b :: window.stride[1]]
-                across = [(s, _shift(0, target.shape[2], k, q), k) for s, k in from_columns]
-                both = [
-                    (np.uint8(r * window.S + s), (down, k), (right, j)) for r, down, k in ways for s, right, j in across
-                ]
-                _add_up(given, offset[images, rows], both, lines.start, target)
+            turned = _room("dy", given.shape, dy.dtype)
+            turned[...] = given
+            given = turned
+        for place in plan.places:
+            _add_up(given, won, place, target[place.inputs])
 
     threads.run(task, _blocks(n, ceil_div(window.H, window.stride[0]), dx.nbytes))
 
@@ -222,26 +321,21 @@ def _shift(first: int, last: int, k: int, outputs: int) -> slice:
     return slice(start, max(start, min(last, outputs + k)))
 
 
-def _add_up(given: np.ndarray, offset: np.ndarray, ways: list[Any], first: int, target: np.ndarray) -> None:
-    """target = the sum of what comes by each of the ways: (code, (rows i, k), (columns j, k))."""
-    total = _room("total", target.shape, target.dtype)
+def _add_up(given: np.ndarray, offset: np.ndarray, place: _Place, target: np.ndarray) -> None:
+    """target = the sum of what comes there."""
+    total = place.total
     started = False
-    for code, (i, k), (j, m) in ways:
-        if i.start == i.stop or j.start == j.stop:
-            continue
-        source = np.s_[:, i.start - k : i.stop - k, j.start - m : j.stop - m]
-        won = _room("won", given[source].shape, np.bool_)
-        np.equal(offset[source], code, out=won)
-        if not started and won.shape == target.shape:
-            keep_where(won, given[source], total)
+    for way in place.ways:
+        np.equal(offset[way.source], way.code, out=way.won)
+        if not started and way.part.shape == total.shape:
+            keep_where(way.won, given[way.source], total)
             started = True
             continue
         if not started:
             total[...] = 0
             started = True
-        share = _room("share of dy", won.shape, target.dtype)
-        keep_where(won, given[source], share)
-        total[:, i.start - first : i.stop - first, j] += share
+        keep_where(way.won, given[way.source], way.share)
+        np.add(way.part, way.share, out=way.part)
     if started:
         copy_pixels(target, total)
     else:
