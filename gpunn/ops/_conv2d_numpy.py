@@ -18,6 +18,8 @@ of im2col. Source: Cho and Brand 2017, arXiv:1706.06873.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gpunn import _host_memory as memory
@@ -25,7 +27,7 @@ from gpunn import threads
 from gpunn.ops import _conv2d_depthwise_numpy as depthwise
 from gpunn.ops import _conv2d_winograd as winograd
 from gpunn.ops import _conv2d_winograd_rows as winograd_rows
-from gpunn.ops._blocks import rectify
+from gpunn.ops._blocks import copy_pixels, rectify
 from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Task, padded_rows, tasks, view
 from gpunn.ops._conv2d_geometry import is_plain_product
 from gpunn.ops.geometry import Window
@@ -135,7 +137,7 @@ def _correlate(
                 else:
                     target[...] = (matrix @ filters[g]).reshape(target.shape)
             else:
-                np.matmul(_windows(_lower(x[images, ..., channels], window, rows), window), filters[g], out=target)
+                np.matmul(_lower(x[images, ..., channels], window, rows).by_image, filters[g], out=target)
         if bias_row is not None:
             lines = out.reshape(-1, len(bias_row))
             lines += bias_row
@@ -158,40 +160,47 @@ def _tasks(n: int, window: Window, window_bytes: int, output_bytes: int, *, larg
     )
 
 
-def _strips(x: np.ndarray, window: Window, rows: slice) -> tuple[np.ndarray, int]:
-    """The padded images' rows that some output rows need, and how many."""
+def _strips(x: np.ndarray, window: Window, rows: slice) -> np.ndarray:
+    """The padded images' rows that some output rows need."""
     (sh, sw), (dh, dw) = window.stride, window.dilation
     count = (rows.stop - rows.start - 1) * sh + (window.R - 1) * dh + 1
     width = (window.Q - 1) * sw + (window.S - 1) * dw + 1
-    return padded_rows(x, rows.start * sh - window.padding[0], -window.padding[1], count, width), count
+    return padded_rows(x, rows.start * sh - window.padding[0], -window.padding[1], count, width)
 
 
-def _lower(x: np.ndarray, window: Window, rows: slice) -> np.ndarray:
-    """The lowered rows (n, Q, H', S, C) of some images, in scratch memory; no dilation of rows."""
-    padded, count = _strips(x, window, rows)
-    n, c = len(x), x.shape[3]
-    s0, s1, s2, s3 = padded.strides
-    lowered = threads.scratch.array("copies", (n, window.Q, count, window.S, c), x.dtype)
-    columns = s2 * window.stride[1]
-    if window.dilation[1] == 1 and s2 == c * s3:  # one run of S * C numbers: the copy's inner loop is as long as can be
-        shape = (*lowered.shape[:3], window.S * c)
-        np.copyto(lowered.reshape(shape), view(padded, shape, (s0, columns, s1, s3)))
-    else:
-        np.copyto(lowered, view(padded, lowered.shape, (s0, columns, s1, s2 * window.dilation[1], s3)))
-    return lowered
+class _Lowered(NamedTuple):
+    """The lowered rows (n, Q, H', S * C) of some images, in scratch memory; no dilation of rows."""
+
+    runs: np.ndarray  # S * C numbers each, or C where the columns are dilated: (n, Q, H', S, C)
+    steps: tuple[int, ...]  # strides of the padded images seen so
+    by_image: np.ndarray  # overlapping matrices (n, P', Q, R*S*C)
+    by_row: np.ndarray  # the windows of all images for each output row: (P', n * Q, R*S*C)
 
 
-def _windows(lowered: np.ndarray, window: Window) -> np.ndarray:
-    """The overlapping matrices (n, P', Q, R*S*C) in lowered rows."""
-    n, q, count, s, c = lowered.shape
-    p = (count - window.R) // window.stride[0] + 1
-    s0, s1, s2, _, s4 = lowered.strides
-    return view(lowered, (n, p, q, window.R * s * c), (s0, s2 * window.stride[0], s1, s4))
+def _lowered(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, window: Window) -> _Lowered:
+    (n, count, _, c), (s0, s1, s2, s3), q = shape, strides, window.Q
+    array = threads.scratch.array("copies", (n, q, count, window.S * c), dtype)
+    runs, steps = array, (s0, s2 * window.stride[1], s1, s3)
+    if window.dilation[1] > 1 or s2 != c * s3:
+        runs = array.reshape(n, q, count, window.S, c)
+        steps = (s0, s2 * window.stride[1], s1, s2 * window.dilation[1], s3)
+    p, length = (count - window.R) // window.stride[0] + 1, window.R * window.S * c
+    t0, t1, t2, t3 = array.strides
+    by_image = view(array, (n, p, q, length), (t0, t2 * window.stride[0], t1, t3))
+    by_row = view(array, (p, n * q, length), (t2 * window.stride[0], t1, t3))
+    return _Lowered(runs, steps, by_image, by_row)
+
+
+def _lower(x: np.ndarray, window: Window, rows: slice) -> _Lowered:
+    padded = _strips(x, window, rows)
+    plan = threads.scratch.plan(_lowered, padded.shape, padded.strides, x.dtype, window)
+    copy_pixels(plan.runs, view(padded, plan.runs.shape, plan.steps))
+    return plan
 
 
 def _unroll(x: np.ndarray, window: Window, rows: slice, out: np.ndarray | None = None) -> np.ndarray:
     """The windows (n, P', Q, R, S, C) of some images, copied into ``out`` or scratch memory."""
-    padded, _ = _strips(x, window, rows)
+    padded = _strips(x, window, rows)
     n, c = len(x), x.shape[3]
     if out is None:
         shape = (n, rows.stop - rows.start, window.Q, window.R, window.S, c)
@@ -200,9 +209,9 @@ def _unroll(x: np.ndarray, window: Window, rows: slice, out: np.ndarray | None =
     (sh, sw), (dh, dw) = window.stride, window.dilation
     if dw == 1 and s2 == c * s3:
         runs = out.reshape(*out.shape[:4], window.S * c)
-        np.copyto(runs, view(padded, runs.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s3)))
+        copy_pixels(runs, view(padded, runs.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s3)))
     else:
-        np.copyto(out, view(padded, out.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s2 * dw, s3)))
+        copy_pixels(out, view(padded, out.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s2 * dw, s3)))
     return out
 
 
@@ -222,6 +231,7 @@ def _weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], wind
     together = max(1, _SUMS_BYTES // max(1, k * length * x.itemsize))
 
     def task(lane: int) -> None:
+        total = partial[lane]
         for images, rows in parts[lane::lanes]:
             for g in range(groups):
                 image, gradient = x[images, ..., g * c : (g + 1) * c], dz[images, rows, :, g * k : (g + 1) * k]
@@ -230,20 +240,16 @@ def _weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], wind
                     windows = matrix.reshape(1, -1, length)
                     turned = np.ascontiguousarray(gradient).reshape(1, -1, k)
                 else:
-                    # For each output row the windows of all images: rows of one matrix, a fixed distance apart.
-                    lowered = _lower(image, window, rows)
+                    windows = _lower(image, window, rows).by_row
                     n, p, q, _ = gradient.shape
-                    _, s1, s2, _, s4 = lowered.strides
-                    strides = (s2 * window.stride[0], s1, s4)
-                    windows = view(lowered, (p, n * q, length), strides)
                     turned = threads.scratch.array("turned", (p, n, q, k), x.dtype)
-                    np.copyto(turned, gradient.transpose(1, 0, 2, 3))
+                    copy_pixels(turned, gradient.transpose(1, 0, 2, 3))
                     turned = turned.reshape(p, n * q, k)
                 for p in range(0, len(windows), together):
                     left = turned[p : p + together].transpose(0, 2, 1)
                     products = threads.scratch.array("products", (len(left), k, length), x.dtype)
                     np.matmul(left, windows[p : p + together], out=products)
-                    partial[lane, g] += products[0] if len(left) == 1 else products.sum(axis=0)
+                    np.add(total[g], products[0] if len(left) == 1 else products.sum(axis=0), out=total[g])
 
     threads.run(task, range(lanes))
     return partial.sum(axis=0).reshape(shape)

@@ -121,6 +121,14 @@ class Window:
     ceil_mode: bool = False
     end_padding: tuple[int, int] | None = None
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        # A key of caches that are asked block by block.
+        return hash((self.H, self.W, self.R, self.S, self.stride, self.padding, self.dilation, self.ceil_mode))
+
     @property
     def after(self) -> tuple[int, int]:
         """Bottom and right padding."""
