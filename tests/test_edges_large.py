@@ -193,10 +193,10 @@ def test_is_refused_before_any_launch(name: str, device: _Device) -> None:
 
 
 def test_the_layer_is_named_and_the_device_goes_on(device: _Device) -> None:
-    model = nn.Sequential(nn.ReLU(), nn.MaxPool2d(1))
+    model = nn.Sequential(nn.Sigmoid(), nn.MaxPool2d(1))
     image, large = (device.empty((n, 256, 256, 3), np.float32).transpose(0, 3, 1, 2) for n in (1, 2**17))
     with pytest.raises(UsageError, match=r"^1 \(MaxPool2d\): max_pool2d_forward counts in 32 bits"):
         model(Tensor(large, device))
     device.loader.launched.clear()
     model(Tensor(image, device))
-    assert [launch.kernel for launch in device.loader.launched] == ["relu_forward", "max_pool2d_forward"]
+    assert [launch.kernel for launch in device.loader.launched] == ["sigmoid_forward", "max_pool2d_forward"]

@@ -82,6 +82,6 @@ def _fused(first: Module, second: Module | None) -> dict[str, Any]:
 
 
 def _is_plain(module: Module) -> bool:
-    """A subclass or a replaced forward may do anything, and a hook wants to see what its layer alone takes and gives."""
+    # A subclass or a replaced forward may do anything, and a hook wants to see what its layer alone takes and gives.
     hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
     return not hooked and "forward" not in module.__dict__

@@ -12,6 +12,7 @@ from gpunn import _host_memory as memory
 from gpunn import threads
 
 _WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
+_WIDE = 2048  # numbers in a row that BLAS sums at the speed of memory
 PART = 1 << 16  # elements worked on at a time: a formula's intermediate arrays stay in the second-level cache
 
 
@@ -43,6 +44,26 @@ def pixels(a: np.ndarray) -> np.ndarray:
 def copy_pixels(target: np.ndarray, source: np.ndarray) -> None:
     """target = source, item by item: half the time of ``copyto`` on runs of a few numbers, for the same bytes."""
     np.copyto(pixels(target), pixels(source))
+
+
+def column_sums(a: np.ndarray) -> np.ndarray:
+    """Sums over the rows of a C-contiguous matrix, in its dtype: a product with ones.
+
+    BLAS goes through a few long rows up to four times as fast as through many short ones, and through those in one
+    thread at a time.
+    """
+    rows, columns = a.shape
+    if not a.size:
+        return np.zeros(columns, a.dtype)
+    fold = max(1, min(rows, _WIDE // columns))
+    whole = rows // fold * fold
+    long = a[:whole].reshape(-1, fold * columns)
+    sums = np.matmul(np.ones(len(long), a.dtype), long)
+    if fold == 1:
+        return sums
+    total: np.ndarray = sums.reshape(fold, columns).sum(axis=0)
+    total += a[whole:].sum(axis=0)
+    return total
 
 
 def rectify(out: np.ndarray, axes: int) -> None:

@@ -180,7 +180,8 @@ class _Lowered(NamedTuple):
 def _lowered(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, window: Window) -> _Lowered:
     (n, count, _, c), (s0, s1, s2, s3), q = shape, strides, window.Q
     array = threads.scratch.array("copies", (n, q, count, window.S * c), dtype)
-    runs, steps = array, (s0, s2 * window.stride[1], s1, s3)
+    runs = array
+    steps: tuple[int, ...] = (s0, s2 * window.stride[1], s1, s3)
     if window.dilation[1] > 1 or s2 != c * s3:
         runs = array.reshape(n, q, count, window.S, c)
         steps = (s0, s2 * window.stride[1], s1, s2 * window.dilation[1], s3)

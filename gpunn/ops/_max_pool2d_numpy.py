@@ -100,8 +100,8 @@ class _Element(NamedTuple):
     """An element of the window in each row of the images."""
 
     at: slice  # the columns that it is, for the outputs it lies in the image for
-    copy: np.ndarray | None  # those side by side: for all outputs, in scratch memory; None if they are so already
-    inside: np.ndarray | None  # pixels of the copy that the columns go to
+    # Those side by side for all outputs, and the pixels that they go to; None if they lie so already.
+    copied: tuple[np.ndarray, np.ndarray] | None
     beyond: list[np.ndarray]  # the rest of the copy
 
 
@@ -135,11 +135,11 @@ def _forward_plan(window: Window, n: int, start: int, stop: int, c: int, dtype: 
     elements = []
     for s, (to, at) in enumerate(taps(window, 1)):
         if across == 1 and to == slice(0, window.Q):
-            elements.append(_Element(at, None, None, []))
+            elements.append(_Element(at, None, []))
             continue
         copy = _room(f"element {min(s, 1)}", shape, dtype)
         beyond = [part for part in (copy[:, :, : to.start], copy[:, :, to.stop :]) if part.size]
-        elements.append(_Element(at, copy, pixels(copy)[:, :, to], beyond))
+        elements.append(_Element(at, (copy, pixels(copy)[:, :, to]), beyond))
     lines = []
     for r, (to, at) in enumerate(taps(window, 0)):
         first, last = max(to.start, start), min(to.stop, stop)
@@ -205,13 +205,13 @@ def _best_in_rows(x: np.ndarray, plan: _Forward) -> np.ndarray:
         codes[...] = 0
     best = x
     for s, element in enumerate(plan.elements):
-        u = element.copy
-        if u is None:
+        if element.copied is None:
             u = x[:, :, element.at]
         else:
+            u, inside = element.copied
             for part in element.beyond:
                 part[...] = -np.inf
-            np.copyto(element.inside, source[:, :, element.at])
+            np.copyto(inside, source[:, :, element.at])
         if s == 0:
             best = u
             continue

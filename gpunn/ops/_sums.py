@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn import threads
-from gpunn.ops._blocks import PART, quiet
+from gpunn.ops._blocks import PART, column_sums, quiet
 
 _WIDE = 2048  # columns from which on NumPy's own sums in float64 cost less
+_LEAST = 1 << 23  # bytes that are worth a second thread: a sum reads at memory's speed
 _RUN = 512  # rows added in float32, one after the other; their sums are added in float64
 
 
@@ -61,16 +62,21 @@ def _all(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _over_rows(x: np.ndarray) -> np.ndarray:
-    """Column sums of x (rows, columns), by products with ones: BLAS adds several rows at a time."""
+    """Column sums of x (rows, columns)."""
     rows, columns = x.shape
-    parts = list(enumerate(threads.spans(rows, -(-rows // max(1, min(_RUN, PART // columns))))))
+    # Of a part ``_RUN`` rows at most are added one after the other: column_sums adds several at a time.
+    parts = list(enumerate(threads.spans(rows, 2 * -(-x.size // (2 * _RUN * max(columns, _WIDE))))))
     sums = np.empty((len(parts), columns), x.dtype)
 
     def task(numbered: tuple[int, slice]) -> None:
         number, part = numbered
-        np.matmul(np.ones(part.stop - part.start, x.dtype), x[part], out=sums[number])
+        sums[number] = column_sums(x[part])
 
-    threads.run(task, parts)
+    if x.nbytes < _LEAST:
+        for part in parts:
+            task(part)
+    else:
+        threads.run(task, parts)
     return sums.sum(axis=0, dtype=np.float64).astype(x.dtype)
 
 

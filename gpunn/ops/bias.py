@@ -13,12 +13,14 @@ from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn._device import Device
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.ops._blocks import column_sums
 from gpunn.ops._masking import keep_where
 from gpunn.ops._tickets import COUNT, tickets
 from gpunn.primitive import primitive
 
 SOURCE = KernelSource("bias.cu", REAL=("float", "double"), VEC=(1, 4))
-_BLOCK_BYTES, _LEAST_BYTES = 1 << 20, 1 << 19  # of a thread's block of rows; from here on there are two
+_BLOCK_BYTES = 1 << 20  # of a thread's block of rows
+_LEAST_MASKED, _LEAST_SUMMED = 1 << 19, 1 << 24  # bytes from which on there are two: a sum reads at memory's speed
 _MOST_CHUNKS = 128  # row chunks of the column sums: enough blocks for a large card, few partial sums
 
 
@@ -56,9 +58,10 @@ def bias_backward(xp: Any, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any]
 def _(dy: np.ndarray, y: np.ndarray | None, wants_bias: bool) -> tuple[np.ndarray, np.ndarray | None]:
     rows, columns = dy.shape
     dz = dy if y is None else memory.empty_like(dy)
-    # Blocks of rows that stay in cache between the mask and the sum; a product with ones sums at BLAS speed. An even
-    # number: two threads then have the same work.
-    parts = threads.spans(rows, 1 if dy.nbytes < _LEAST_BYTES else 2 * ceil_div(dy.nbytes, 2 * _BLOCK_BYTES))
+    # Blocks of rows that stay in cache between the mask and the sum. An even number: two threads then have the same
+    # work.
+    least, block = (_LEAST_SUMMED, _LEAST_SUMMED) if y is None else (_LEAST_MASKED, _BLOCK_BYTES)
+    parts = threads.spans(rows, 1 if dy.nbytes < least else 2 * ceil_div(dy.nbytes, 2 * block))
     sums = np.empty((max(1, len(parts)), columns), dy.dtype)
     sums[:1] = 0
 
@@ -67,7 +70,7 @@ def _(dy: np.ndarray, y: np.ndarray | None, wants_bias: bool) -> tuple[np.ndarra
         if y is not None:
             keep_where(y[part] > 0, dy[part], dz[part])
         if wants_bias:
-            np.matmul(np.ones(part.stop - part.start, dy.dtype), dz[part], out=sums[number])
+            sums[number] = column_sums(dz[part])
 
     threads.run(task, enumerate(parts))
     return dz, sums.sum(axis=0) if wants_bias else None

@@ -149,7 +149,7 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 @primitive(examples=_backward_examples, returns=("dx",))
 def max_pool2d_backward(xp: Any, dy: Any, offset: Any, window: Window, flat: bool = False) -> Any:
-    """dx (N, H, W, C): each dy, in the order of the forward's y, goes to the element that won its window, if one did."""
+    """dx (N, H, W, C): each dy, in the order of the forward's y, goes to the element that won its window, if any."""
     dy = xp.ascontiguousarray(dy.transpose(_CHANNELS_LAST)) if flat else dy
     dx = xp.zeros((dy.shape[0], window.H, window.W, dy.shape[3]), dy.dtype)
     for r in range(window.R):

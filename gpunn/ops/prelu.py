@@ -14,7 +14,7 @@ from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.ops._activations import check_floating, one_where_open
-from gpunn.ops._blocks import PART, quiet
+from gpunn.ops._blocks import PART, column_sums, quiet
 from gpunn.ops._masking import keep_where
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -152,8 +152,7 @@ def _(
             if needs[1]:
                 product = x[part] * dy[part]
                 keep_where(np.logical_not(is_open), product, product)
-                # A product with ones sums the columns at BLAS speed.
-                np.matmul(np.ones(len(product), x.dtype), product.reshape(len(product), -1), out=sums[number])
+                sums[number] = column_sums(product.reshape(len(product), -1))
 
     threads.run(task, enumerate(parts))
     if not needs[1]:

@@ -41,7 +41,7 @@ def test_every_layer_has_a_row_and_rows_add_up() -> None:
 
 def test_fused_layers_stay_fused() -> None:
     _, rows = taken(LeNet5(), (2, 1, 28, 28))
-    assert rows["relu1"].note == "fused into conv1"
+    assert rows["relu1"].note == "fused into pool1"
     assert rows["relu1"].ms == rows["relu1"].traffic == 0
 
 

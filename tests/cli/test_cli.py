@@ -289,7 +289,7 @@ def test_summary(capsys) -> None:
         "1,225,500",
         "4,900,000",
         "61.2 KiB",
-        "fused into conv2",
+        "fused into pool2",
         "1,256,080",
         "6,522,000",
     ):
