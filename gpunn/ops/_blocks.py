@@ -13,12 +13,13 @@ from gpunn import threads
 
 _WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
 _WIDE = 2048  # numbers in a row that BLAS sums at the speed of memory
-PART = 1 << 16  # elements worked on at a time: a formula's intermediate arrays stay in the second-level cache
+PART = 1 << 18  # elements worked on at a time: fewer cost calls that wait for one another, more leave the cache
+_LEAST = 1 << 16  # elements that are worth a second thread
 
 
 def parts(size: int) -> list[slice]:
     """So many elements cut into parts; one where handing over to another thread costs more than it gains."""
-    if size <= PART:
+    if size <= _LEAST:
         return [slice(0, size)]
     return threads.spans(size, 2 * -(-size // (2 * PART)))  # an even number: two threads then have the same work
 

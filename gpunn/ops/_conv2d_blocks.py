@@ -12,7 +12,7 @@ from gpunn import threads
 # Of a task's copies and outputs. More of them leave the second-level cache (1 MB a core and more); fewer mean more
 # calls of NumPy, each of which waits for the GIL.
 BLOCK_BYTES = 1 << 21
-_LEAST_BYTES = 1 << 18  # of a convolution that is worth a second task: each holds the GIL for some 30 µs
+_LEAST_BYTES = 1 << 20  # of a convolution that is worth a second task: each holds the GIL for some 30 µs
 LANES = 8  # partial sums of a gradient, each of which some tasks add to in order
 
 Task = tuple[slice, slice]  # images, output rows

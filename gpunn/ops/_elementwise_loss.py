@@ -17,7 +17,7 @@ from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
 from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
-from gpunn.ops._blocks import PART, in_blocks, quiet
+from gpunn.ops._blocks import in_blocks, parts, quiet
 from gpunn.ops.reduce import spread
 
 SOURCE = KernelSource(
@@ -126,18 +126,18 @@ def total_in_blocks(formula: Callable[..., Any], divisor: float | None, *arrays:
     if divisor is None:
         return in_blocks(packed, given[0].dtype, *given)
     flat, size = [a.reshape(-1) for a in given], given[0].size
-    parts = threads.spans(size, -(-size // PART))
-    sums = np.zeros(len(parts), np.float64)
+    cuts = parts(size)
+    sums = np.zeros(len(cuts), np.float64)
 
     def task(numbered: tuple[int, slice]) -> None:
         number, part = numbered
         with quiet():
             sums[number] = packed(*(a[part] for a in flat)).sum(dtype=np.float64)
 
-    if len(parts) == 1:
-        task((0, parts[0]))
+    if len(cuts) == 1:
+        task((0, cuts[0]))
     else:
-        threads.run(task, enumerate(parts))
+        threads.run(task, enumerate(cuts))
     with quiet():
         return np.asarray(sums.sum() / divisor, given[0].dtype)
 

@@ -25,9 +25,9 @@ _NEAR = 2  # deviations that a mean may be from 0: roundings grow by a factor of
 Needs = tuple[bool, bool, bool]
 
 
-def _blocks(x: np.ndarray) -> list[slice]:
+def _blocks(x: np.ndarray, nbytes: int = _BLOCK) -> list[slice]:
     """Runs of rows; two at least where there is work for two threads."""
-    return threads.spans(len(x), max(x.nbytes // _BLOCK, min(2, x.nbytes >> 17), 1))
+    return threads.spans(len(x), max(x.nbytes // nbytes, min(2, x.nbytes >> 17), 1))
 
 
 def _along(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ def forward(x: np.ndarray, weight: Any, bias: Any, eps: float) -> tuple[np.ndarr
             np.multiply(u, np.matmul(slopes[cut], scale, out=room), out=out)
             out += np.matmul(shifts[cut], shift, out=room)
 
-        threads.run(task, _blocks(x))
+        threads.run(task, _blocks(x, 2 * _BLOCK))  # one scratch array where backward has two
     return y, mean, slopes[:, 0].copy()
 
 

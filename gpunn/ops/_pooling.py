@@ -199,7 +199,8 @@ def sum_images(x: np.ndarray, y: np.ndarray) -> None:
     fold = max(1, min(h * w, _LONG // c))
     whole = h * w // fold * fold
     with quiet():
-        threads.run(task, image_blocks(x))
+        # BLAS multiplies short rows by a matrix in one thread at a time.
+        threads.run(task, image_blocks(x) if c == 1 or h * w > _RUN else [slice(0, n)])
 
 
 def fill_images(share: np.ndarray, dx: np.ndarray) -> None:

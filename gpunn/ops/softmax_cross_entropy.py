@@ -217,7 +217,7 @@ def _(
         out = None if dlogits is None else dlogits[part]
         losses[part], _ = _rows(np, logits[part], right[part], weight, smoothing, scale, with_gradient, out)
 
-    parts = threads.spans(len(target), max(1, logits.size // PART))
+    parts = threads.spans(len(target), 1 if logits.size <= PART else 2 * ceil_div(logits.size, 2 * PART))
     if len(parts) == 1:
         task(parts[0])
     else:
