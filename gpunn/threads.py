@@ -286,7 +286,6 @@ class Scratch(threading.local):
     def __init__(self) -> None:
         self._buffers: dict[str, Any] = {}
         self._made: dict[Any, Any] = {}  # arrays and plans, asked for again and again, block by block
-        self._owners: dict[str, object] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
         """An uninitialised C-contiguous array; whoever asks for this name next may overwrite it."""
@@ -310,13 +309,6 @@ class Scratch(threading.local):
         made: Made | None = self._made.get((make, key))
         return made if made is not None else self._keep((make, key), make(*key))
 
-    def claim(self, name: str, owner: object) -> bool:
-        """Whether others may have written to the memory of this name since ``owner``, a plan, claimed it."""
-        if self._owners.get(name) is owner:
-            return False
-        self._owners[name] = owner
-        return True
-
     def _keep(self, key: Any, made: Made) -> Made:
         if len(self._made) >= _MOST_KEPT:
             self._forget()
@@ -324,7 +316,7 @@ class Scratch(threading.local):
         return made
 
     def _forget(self) -> None:
-        self._made, self._owners = {}, {}
+        self._made = {}
 
 
 scratch = Scratch()

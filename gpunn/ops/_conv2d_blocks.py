@@ -42,8 +42,6 @@ def padded_rows(x: np.ndarray, top: int, left: int, count: int, width: int) -> n
     if top >= 0 and left >= 0 and top + count <= x.shape[1] and left + width <= x.shape[2]:
         return x[:, top : top + count, left : left + width]
     frame = threads.scratch.plan(_frame, x.shape, x.dtype, top, left, count, width)
-    if threads.scratch.claim("padded", frame):
-        frame.array.fill(0)
     np.copyto(frame.inside, x[frame.part])
     return frame.array
 
@@ -62,7 +60,7 @@ def _frame(shape: tuple[int, ...], dtype: np.dtype, top: int, left: int, count: 
     below = max(above, min(count, h - top))
     before = min(width, max(0, -left))
     after = max(before, min(width, w - left))
-    array = threads.scratch.array("padded", (n, count, width, c), dtype)
+    array = np.zeros((n, count, width, c), dtype)  # its own: in shared memory others would overwrite the zeros
     part = np.s_[:, top + above : top + below, left + before : left + after]
     return _Frame(array, array[:, above:below, before:after], part)
 
