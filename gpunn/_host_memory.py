@@ -24,6 +24,7 @@ _LEAST = 1 << 17  # bytes: from here on glibc maps pages of their own
 _LINE = (
     64  # bytes of a line of the cache, and of the longest vector: one that lies across two lines takes twice as long
 )
+_SLAB = 1 << 24  # bytes that blocks are cut from
 _STEPS = 8  # sizes between two powers of two: at most an eighth of a block is unused
 
 
@@ -49,6 +50,7 @@ class _Pool:
         self._blocks: dict[int, list[memoryview]] = {}
         self._lent: dict[int, _Loan] = {}
         self._returned: deque[_Loan] = deque()
+        self._slab = memoryview(b"")  # what is left of it
         self.start_over()
 
     def start_over(self) -> None:
@@ -83,10 +85,19 @@ class _Pool:
 
     def _fresh(self, size: int) -> memoryview:
         try:
-            return _aligned(size)
+            return self._carved(size)
         except MemoryError:
             self.clear()
+            return self._carved(size)
+
+    def _carved(self, size: int) -> memoryview:
+        if size > _SLAB // 4:
             return _aligned(size)
+        with self._lock:
+            if len(self._slab) < size:
+                self._slab = _aligned(_SLAB)
+            block, self._slab = self._slab[:size], self._slab[-(-size // _LINE) * _LINE :]
+        return block
 
     def _take_back(self) -> None:
         while self._returned:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
+from gpunn import _host_memory as memory
 from gpunn.errors import UsageError
 
 Item = TypeVar("Item")
@@ -298,7 +299,7 @@ class Scratch(threading.local):
         buffer = self._buffers.get(name)
         if buffer is None or buffer.nbytes < nbytes:
             self._forget()  # all that is made of the smaller buffer, which goes
-            buffer = self._buffers[name] = np.empty(nbytes, np.uint8)
+            buffer = self._buffers[name] = memory.empty((nbytes,), np.uint8)
         return self._keep((name, shape, dtype), np.ndarray(shape, dtype, buffer))
 
     def plan(self, make: Callable[..., Made], *key: Any) -> Made:

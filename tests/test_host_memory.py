@@ -92,6 +92,7 @@ def test_sizes_are_rounded_by_an_eighth_at_most(nbytes: int) -> None:
 
 
 def test_when_memory_runs_out_what_is_unused_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_SLAB", _COUNT)  # so small that every array has an allocation of its own
     memory.empty((_COUNT,), np.float32)
     assert memory._pool.unused > 0
     failed, numpys = [], np.empty
@@ -105,6 +106,18 @@ def test_when_memory_runs_out_what_is_unused_is_given_back(monkeypatch: pytest.M
     monkeypatch.setattr(np, "empty", empty)
     assert memory.empty((3, _COUNT), np.float32).size == 3 * _COUNT
     assert len(failed) == 1
+
+
+def test_small_arrays_are_cut_from_one_allocation() -> None:
+    a, b = (memory.empty((_COUNT,), np.float32) for _ in range(2))
+    assert 0 < abs(address(a) - address(b)) < memory._SLAB
+    assert address(a) % 64 == address(b) % 64 == 0
+    large = memory.empty((memory._SLAB // 2,), np.uint8)
+    assert not (np.shares_memory(large, a) or np.shares_memory(large, b))
+    a.fill(1)
+    b.fill(2)
+    large.fill(3)
+    assert (a == 1).all() and (b == 2).all()
 
 
 def test_from_many_threads_no_two_arrays_share_memory() -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from gpunn import _host_memory as memory
 from gpunn import threads
 
 # Of a task's copies and outputs. More of them leave the second-level cache (1 MB a core and more); fewer mean more
@@ -60,7 +61,8 @@ def _frame(shape: tuple[int, ...], dtype: np.dtype, top: int, left: int, count: 
     below = max(above, min(count, h - top))
     before = min(width, max(0, -left))
     after = max(before, min(width, w - left))
-    array = np.zeros((n, count, width, c), dtype)  # its own: in shared memory others would overwrite the zeros
+    array = memory.empty((n, count, width, c), dtype)  # its own: in shared memory others would overwrite the zeros
+    array.fill(0)
     part = np.s_[:, top + above : top + below, left + before : left + after]
     return _Frame(array, array[:, above:below, before:after], part)
 

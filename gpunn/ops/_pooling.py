@@ -18,7 +18,7 @@ from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, where
 from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.ops._blocks import quiet
-from gpunn.ops.geometry import Pair, Window, pair, single
+from gpunn.ops.geometry import Pair, Window, pair, remembered, single
 
 Taps = tuple[tuple[slice, slice], ...]  # (outputs, the inputs they read), one for each element of the window
 OutputSize = int | None | Sequence[int | None]
@@ -40,6 +40,7 @@ def check_images(op: str, x: Tensor, ndim: int = 4) -> None:
         raise DTypeError(f"{where(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
 
 
+@remembered
 def image_window(
     op: str,
     size: Sequence[int],

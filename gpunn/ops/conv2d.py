@@ -17,7 +17,7 @@ from gpunn.ops import _conv2d_depthwise, _conv2d_first, _conv2d_kernels, _conv2d
 from gpunn.ops._conv2d_geometry import refuse_too_many
 from gpunn.ops.arithmetic import accumulate
 from gpunn.ops.bias import bias_backward
-from gpunn.ops.geometry import Padding, Pair, Window, pair, sides
+from gpunn.ops.geometry import Padding, Pair, Window, pair, remembered, sides
 from gpunn.ops.linear import linear_backward
 from gpunn.ops.matmul import gemm
 from gpunn.primitive import primitive
@@ -375,10 +375,16 @@ def _check(
             f"{where(op)}: expected x (N, C, H, W) and weight (K, C/groups, R, S); got {x.shape} and {weight.shape}."
         )
     check_operands(op, x, weight, bias, groups)
-    (r, s), (height, width) = weight.shape[2:], x.shape[2:]
+    return _window(op, x.shape[2:], weight.shape[2:], stride, padding, dilation)
+
+
+@remembered
+def _window(
+    op: str, image: tuple[int, int], kernel: tuple[int, int], stride: Pair, padding: Padding | str, dilation: Pair
+) -> Window:
     steps, spread = pair(stride, op, "stride", 1), pair(dilation, op, "dilation", 1)
-    (top, bottom), (left, right) = sides(padding, op, (r, s), steps, spread)
-    window = Window(height, width, r, s, steps, (top, left), spread, False, (bottom, right))
+    (top, bottom), (left, right) = sides(padding, op, kernel, steps, spread)
+    window = Window(*image, *kernel, steps, (top, left), spread, False, (bottom, right))
     window.check(op)
     return window
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,23 @@ Pair = int | Sequence[int]
 # Per axis one number for both sides, or (before, after).
 Padding = int | Sequence[int | Sequence[int]]
 Sides = tuple[tuple[int, int], ...]
+
+
+def remembered(make: Callable[..., Window]) -> Callable[..., Window]:
+    """``make``, whose windows are kept by its arguments: each layer asks for the same one at every step.
+
+    Errors are not kept. Lists cannot be keys, so with them it is made anew.
+    """
+    kept = functools.lru_cache(maxsize=1024, typed=True)(make)
+
+    @functools.wraps(make)
+    def ask(*args: Any, **kwargs: Any) -> Window:
+        try:
+            return kept(*args, **kwargs)
+        except TypeError:
+            return make(*args, **kwargs)
+
+    return ask
 
 
 def pair(value: Pair | str, op: str, name: str, minimum: int) -> tuple[int, int]:
