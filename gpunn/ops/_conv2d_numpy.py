@@ -308,9 +308,7 @@ def _data_gradient(dz: np.ndarray, x: np.ndarray, weight: np.ndarray, window: Wi
     k, r, s, c = weight.shape
     # (groups, K, R, S, C) to (groups, C, R, S, K), and the other way round in R and S.
     turned = weight.reshape(groups, k // groups, r, s, c)[:, :, ::-1, ::-1].transpose(0, 4, 2, 3, 1)
-    return forward(
-        image, np.ascontiguousarray(turned).reshape(groups * c, r, s, k // groups), back, groups, None, False
-    )
+    return forward(image, turned.reshape(groups * c, r, s, k // groups), back, groups, None, False)
 
 
 def _spread(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, groups: int, window: Window) -> np.ndarray:
