@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._blas import single_threaded_blas
 from gpunn._device import Device
 from gpunn.errors import CaptureError, UsageError, where
-from gpunn.threads import single_threaded_blas
 
 REGISTRY: dict[str, Primitive] = {}
 

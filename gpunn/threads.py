@@ -1,12 +1,8 @@
-"""The process's CPU threads: one pool, and one owner of BLAS's own threading.
+"""The process's CPU threads: one pool.
 
 NumPy releases the GIL in copies and matrix products, so blocks of images can be worked on by
 several Python threads, each calling single-threaded BLAS. Work is split by *shape*, never by the
 number of threads: results have the same bits whatever that number is.
-
-BLAS thread limits are process-wide state. Two overlapping "limit to one, then restore" in two
-threads would leave the process at one thread for ever; so a count decides, and only the first in
-and the last out touch it.
 """
 
 from __future__ import annotations
@@ -20,9 +16,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from gpunn import _host_memory as memory
+from gpunn._blas import single_threaded_blas
 from gpunn.errors import UsageError
 
 Item = TypeVar("Item")
@@ -31,75 +28,6 @@ Made = TypeVar("Made")
 
 def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class _Library(NamedTuple):
-    """A BLAS in this process: how to ask for its number of threads, and how to set it."""
-
-    path: str
-    ask: Callable[[], int]
-    change: Callable[[int], object]
-
-
-# NumPy's own builds of OpenBLAS have a prefix, and a suffix where integers have 64 bits.
-_OPENBLAS_NAMES = [f"{prefix}openblas_{{}}_num_threads{suffix}" for prefix in ("scipy_", "") for suffix in ("64_", "")]
-
-
-def _blas_libraries() -> list[_Library]:
-    """Every BLAS in this process.
-
-    OpenBLAS is called directly: threadpoolctl takes 3 us for what takes 0.2, and lets only one thread of the process
-    set anything, where here the last to leave may be another than the first who came.
-    """
-    from threadpoolctl import ThreadpoolController
-
-    found = []
-    for library in ThreadpoolController().select(user_api="blas").lib_controllers:
-        made = _Library(library.filepath, library.get_num_threads, library.set_num_threads)
-        if library.internal_api == "openblas" and library.info().get("threading_layer") == "pthreads":
-            opened = ctypes.PyDLL(library.filepath)
-            for name in _OPENBLAS_NAMES:
-                if hasattr(opened, name.format("set")):
-                    made = _Library(made.path, *(getattr(opened, name.format(verb)) for verb in ("get", "set")))
-                    break
-        found.append(made)
-    return found
-
-
-class _Blas:
-    """Keeps BLAS at one thread while at least one user needs that."""
-
-    def __init__(self) -> None:
-        self.libraries: list[_Library] | None = None
-        self._users = 0
-        self._before: list[int] = []
-        self.start_over()
-
-    def start_over(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._users += 1
-            if self._users == 1:
-                if self.libraries is None:
-                    self.libraries = _blas_libraries()
-                self._before = [library.ask() for library in self.libraries]
-                self._set([1] * len(self._before))
-
-    def __exit__(self, *exc: object) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                self._set(self._before)
-
-    def _set(self, numbers: list[int]) -> None:
-        for library, before, number in zip(self.libraries or (), self._before, numbers, strict=True):
-            if before != 1:
-                library.change(number)
-
-
-single_threaded_blas = _Blas()
 
 
 class _Job:
@@ -228,7 +156,6 @@ _pool = _Pool()
 # A forked child has none of the parent's threads, but its locks as they happened to be.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.start_over)
-    os.register_at_fork(after_in_child=single_threaded_blas.start_over)
 
 
 def set_num_threads(n: int) -> None:

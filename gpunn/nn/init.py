@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from gpunn import threads
+from gpunn._blas import single_threaded_blas
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError
 from gpunn.random import Generator, default_generator
@@ -345,7 +345,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
         return tensor
     rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
     drawn = (generator or default_generator()).normal(0.0, 1.0, (max(rows, columns), min(rows, columns)), np.float64)
-    with threads.single_threaded_blas:  # the same bits for any number of threads
+    with single_threaded_blas:  # the same bits for any number of threads
         q, r = np.linalg.qr(drawn)
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # without it q would follow the factorisation's choice of signs
     return _write(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._blas import axpby
 from gpunn._device import Device
 from gpunn.launcher import KernelSource, c_type
 from gpunn.ops._multi_tensor import BLOCK, error_words, example_arrays, on_blocks, scratch, tables, working_gradient
@@ -112,13 +113,9 @@ def _(
 
 def moments(d: Any, m: Any, v: Any, take: Any, beta2: Any, take2: Any, room: Any) -> None:
     """Move the running averages of d and of its square, in place."""
-    np.subtract(d, m, out=room)
-    room *= take
-    m += room
+    axpby(take, d, 1 - take, m, room)
     np.multiply(d, d, out=room)
-    room *= take2
-    v *= beta2
-    v += room
+    axpby(take2, room, beta2, v, room)
 
 
 @adam_step.kernel

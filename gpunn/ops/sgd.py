@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._blas import axpby
 from gpunn._device import Device
 from gpunn.launcher import KernelSource, c_type
 from gpunn.ops._multi_tensor import BLOCK, error_words, example_arrays, on_blocks, scratch, tables, working_gradient
@@ -98,10 +99,9 @@ def _(
             if first[i]:
                 m[...] = d
             else:
-                m *= mu
-                m += d if undamped == 1 else np.multiply(d, undamped, out=other)
+                axpby(undamped, d, mu, m, other)
             d = np.add(d, np.multiply(m, mu, out=other), out=room) if nesterov else m
-        p -= np.multiply(d, lr, out=room)
+        axpby(-lr, d, 1, p, other)
 
     on_blocks(update, params, grads, momenta)
 
