@@ -6,9 +6,10 @@ what was expected, what came, and the likely fix.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -72,6 +73,18 @@ class _ModuleStack(threading.local):
 
 
 module_stack = _ModuleStack()
+
+
+@contextlib.contextmanager
+def standing_in_for(module: Any) -> Iterator[None]:
+    """Errors and what is recorded in the block name ``module``, whose work the running one does."""
+    modules = module_stack.modules
+    running = modules[-1:]
+    modules[-1:] = [module]
+    try:
+        yield
+    finally:
+        modules[-1:] = running
 
 
 def where(op: str) -> str:

@@ -11,8 +11,10 @@ from gpunn.nn import init
 from gpunn.nn._arguments import new_parameter, whole
 from gpunn.nn.module import Module
 from gpunn.nn.parameter import Parameter
+from gpunn.nn.pooling import MaxPool2d
 from gpunn.ops.conv1d import conv1d, sequence_window
 from gpunn.ops.conv2d import conv2d
+from gpunn.ops.conv2d_max_pool2d import conv2d_max_pool2d
 from gpunn.ops.geometry import Padding, Pair, Window, pair, sides, single
 
 
@@ -238,16 +240,20 @@ class Conv2d(_Conv):
         (top, bottom), (left, right) = sides(self.padding, "Conv2d", kernel, stride, dilation)
         return Window(height, width, *kernel, stride, (top, left), dilation, False, (bottom, right))
 
-    def forward(self, x: Tensor, *, activation: str | None = None) -> Tensor:
-        """Apply the layer, and ``activation`` ("relu") in the same pass."""
-        return conv2d(
+    def forward(
+        self, x: Tensor, *, activation: str | None = None, pool: MaxPool2d | None = None, flatten: bool = False
+    ) -> Tensor:
+        """Apply the layer, and ``activation`` ("relu"), ``pool`` and ``flatten`` behind that, in the same pass."""
+        geometry = (self.stride, self.padding, self.dilation, self.groups)
+        if pool is None:
+            return conv2d(x, self.weight, self.bias, *geometry, activation=activation, strict=self.strict)
+        return conv2d_max_pool2d(
             x,
             self.weight,
             self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
+            *geometry,
+            pool,
             activation=activation,
+            flatten=flatten,
             strict=self.strict,
         )

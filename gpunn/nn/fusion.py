@@ -1,11 +1,11 @@
-"""The one pass that fuses layers: a ReLU or a Flatten into a neighbouring layer, inside a Sequential.
+"""The one pass that fuses layers: ReLU, MaxPool2d and Flatten into the layer before them, inside a Sequential.
 
-Convolutions, Linear and batch normalisation can apply a ReLU while they write their output, and MaxPool2d can
-write it in the order that Flatten gives, which saves reading and writing it once more in forward and in
-backward. A ReLU before a MaxPool2d goes into the pooling, whose output is smaller: the largest of rectified numbers is
-the largest of the numbers, rectified. :class:`Sequential` runs such neighbours as one call of the fused op
-(``activation="relu"``, ``flatten=True``); the numbers are the same. Nothing is fused behind code that calls layers
-itself.
+Convolutions, Linear and batch normalisation can apply a ReLU while they write their output, which saves reading and
+writing it once more in forward and in backward; a Conv2d can pool its output before it leaves the cache, and never has
+all of it. MaxPool2d can write in the order that Flatten gives. A ReLU between them is applied to what was pooled, which
+is smaller: the largest of rectified numbers is the largest of the numbers, rectified. :class:`Sequential` runs such
+neighbours as one call (``activation="relu"``, ``pool=...``, ``flatten=True``); the numbers are the same. Nothing is
+fused behind code that calls layers itself.
 """
 
 from __future__ import annotations
@@ -33,55 +33,51 @@ def plan(modules: Sequence[Module]) -> Iterator[tuple[Module, dict[str, Any]]]:
 def fused_pairs(sequential: Iterable[Module]) -> list[tuple[Module, Module]]:
     """The neighbours in ``sequential``, modules in order, that a :class:`Sequential` runs as one op.
 
-    Each pair is the layer that is called, and the one whose work it does too.
+    Each pair is the layer that is called, and one whose work it does too.
     """
     return [(module, other) for module, _, others in _calls(list(sequential)) for other in others]
 
 
 def _calls(modules: Sequence[Module]) -> Iterator[tuple[Module, dict[str, Any], list[Module]]]:
     """Each module to call, with what keywords, and the neighbours whose work that is."""
-    # Beyond both ends nothing can be fused.
-    padded = [*modules, None, None]
     number = 0
     while number < len(modules):
-        module, keywords, others = modules[number], {}, []
-        if _pools_rectified(module, padded[number + 1]):
-            others.append(module)
-            number += 1
-            module, keywords = modules[number], {"activation": "relu"}
-        following = padded[number + 1]
-        more = _fused(module, following)
-        if following is not None and more and not _pools_rectified(following, padded[number + 2]):
-            keywords |= more
-            others.append(following)
-            number += 1
-        yield module, keywords, others
-        number += 1
+        host, keywords, count = _call(modules[number : number + 4])
+        group = modules[number : number + count]
+        yield host, keywords, [module for module in group if module is not host]
+        number += count
 
 
-def _pools_rectified(first: Module | None, second: Module | None) -> bool:
-    """Whether a ReLU is followed by a max pooling that can rectify its own output instead."""
-    return (
-        type(first) is ReLU
-        and type(second) is MaxPool2d
-        and second.rectifies
-        and _is_plain(first)
-        and _is_plain(second)
-    )
+def _call(modules: Sequence[Module]) -> tuple[Module, dict[str, Any], int]:
+    """For the next modules: which one to call, with what keywords, and for how many of them."""
+    # Nothing but these very classes: a subclass may do anything.
+    kinds = [type(module) if _is_plain(module) else None for module in modules] + [None] * 3
+    rectified = kinds.index(ReLU) if ReLU in kinds[:2] else None
+    pooled = 1 if rectified is None else rectified + 1
+    flattened = kinds[pooled + 1] is Flatten and _flattens(modules[pooled + 1])
+    if kinds[0] in (ReLU, Conv2d) and kinds[pooled] is MaxPool2d:
+        pool = modules[pooled]
+        assert isinstance(pool, MaxPool2d)
+        keywords: dict[str, Any] = {} if rectified is None else {"activation": "relu"}
+        if flattened:
+            keywords["flatten"] = True
+        if kinds[0] is ReLU and pool.rectifies:
+            return pool, keywords, 2 + flattened
+        if kinds[0] is Conv2d and pool.rectifies and not pool.strict:
+            return modules[0], {**keywords, "pool": pool}, pooled + 1 + flattened
+    if kinds[0] in _RECTIFYING and kinds[1] is ReLU and not (kinds[2] is MaxPool2d and modules[2].rectifies):
+        return modules[0], {"activation": "relu"}, 2
+    if kinds[0] is MaxPool2d and kinds[1] is Flatten and _flattens(modules[1]) and not modules[0].return_indices:
+        return modules[0], {"flatten": True}, 2
+    return modules[0], {}, 1
 
 
-def _fused(first: Module, second: Module | None) -> dict[str, Any]:
-    """The keywords with which ``first`` does what ``second`` would do after it; empty if it cannot."""
-    if second is None or not (_is_plain(first) and _is_plain(second)):
-        return {}
-    if type(first) in _RECTIFYING and type(second) is ReLU:
-        return {"activation": "relu"}
-    if type(first) is MaxPool2d and type(second) is Flatten and not first.return_indices:
-        return {"flatten": True} if (second.start_dim, second.end_dim) in ((1, -1), (1, 3)) else {}
-    return {}
+def _flattens(module: Module) -> bool:
+    """Whether a Flatten merges all axes of images but the batch's."""
+    return (module.start_dim, module.end_dim) in ((1, -1), (1, 3))
 
 
 def _is_plain(module: Module) -> bool:
-    # A subclass or a replaced forward may do anything, and a hook wants to see what its layer alone takes and gives.
+    # A replaced forward may do anything, and a hook wants to see what its layer alone takes and gives.
     hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
     return not hooked and "forward" not in module.__dict__

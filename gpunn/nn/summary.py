@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -159,7 +159,10 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
             fields.put(other, None)
         host = fused.get(id(layer))
         notes = [f"fused into {names[id(host)]}"] if host is not None else []
-        new = [y for y in outputs if host is None and not any(y is given for given in inputs)]
+        stored = sum(y.numel() * y.dtype.itemsize for y in outputs if not any(y is given for given in inputs))
+        if host is not None:  # which writes only what the last of those gives that it does the work of
+            rows[:] = [replace(row, activation_bytes=stored) if row.name == names[id(host)] else row for row in rows]
+            stored = 0
         known = field is not None and not field.whole and field.size != ()
         rows.append(
             LayerSummary(
@@ -168,7 +171,7 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
                 outputs[0].shape[1:] if outputs else (),
                 sum(p.numel() for p in own),
                 _multiply_adds(layer, inputs, outputs),
-                sum(y.numel() * y.dtype.itemsize for y in new),
+                stored,
                 field.size if field is not None and known else None,
                 field.jump if field is not None and known else None,
                 field is not None and field.whole,

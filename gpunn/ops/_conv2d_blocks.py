@@ -19,10 +19,26 @@ LANES = 8  # partial sums of a gradient, each of which some tasks add to in orde
 Task = tuple[slice, slice]  # images, output rows
 
 
-def tasks(n: int, rows: int, row_bytes: int, most: int | None = None) -> list[Task]:
+class Output:
+    """Where the tasks of a convolution write their images, and what else becomes of them there."""
+
+    whole = False  # whether a task must have whole images
+
+    def __init__(self, y: np.ndarray) -> None:
+        self._y = y
+
+    def block(self, images: slice, rows: slice) -> np.ndarray:
+        """The array for some rows of some images, which a task is to fill."""
+        return self._y[images, rows]
+
+    def done(self, images: slice, block: np.ndarray) -> None:
+        """Called by the task when it has filled ``block``."""
+
+
+def tasks(n: int, rows: int, row_bytes: int, most: int | None = None, *, whole: bool = False) -> list[Task]:
     """Cut ``n`` images of ``rows`` output rows into tasks of about ``BLOCK_BYTES``, at ``row_bytes`` a row.
 
-    By shape alone, never by the number of threads. ``most`` limits how many there are.
+    By shape alone, never by the number of threads. ``most`` limits how many there are; ``whole``: no image is cut.
     """
     total = n * rows * row_bytes
     if not total:
@@ -30,7 +46,7 @@ def tasks(n: int, rows: int, row_bytes: int, most: int | None = None) -> list[Ta
     parts = 1 if total < _LEAST_BYTES else 2 * -(-total // (2 * BLOCK_BYTES))  # even: fair to two threads
     if most is not None:
         parts = max(1, min(parts, most))
-    if parts <= n:
+    if parts <= n or whole:
         return [(images, slice(0, rows)) for images in threads.spans(n, parts)]
     return [(slice(i, i + 1), part) for i in range(n) for part in threads.spans(rows, -(-parts // n))]
 

@@ -12,7 +12,7 @@ import numpy as np
 from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn.ops._blocks import rectify
-from gpunn.ops._conv2d_blocks import LANES, Task, padded_rows, tasks
+from gpunn.ops._conv2d_blocks import LANES, Output, Task, padded_rows, tasks
 from gpunn.ops.geometry import Window
 
 
@@ -21,14 +21,15 @@ def takes(shape: tuple[int, ...], groups: int) -> bool:
     return shape[3] == 1 and shape[0] == groups > 1
 
 
-def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool) -> np.ndarray:
-    """y of a depthwise convolution with weight (C, R, S, 1)."""
-    y = memory.empty((len(x), window.P, window.Q, x.shape[3]), x.dtype)
+def forward(
+    output: Output, x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
+) -> None:
+    """output = act(x correlated with weight (C, R, S, 1) + bias)."""
     taps = _spread_taps(weight, window)
 
     def task(part: Task) -> None:
-        for image in range(part[0].start, part[0].stop):
-            out = y[image, part[1]]
+        block = output.block(*part)
+        for image, out in enumerate(block, part[0].start):
             out[...] = 0 if bias is None else bias
             product = threads.scratch.array("products", out.shape, x.dtype)
             padded = _padded(x[image : image + 1], window, part[1])
@@ -37,9 +38,9 @@ def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray 
                 out += product
             if relu:
                 rectify(out, 2)
+        output.done(part[0], block)
 
-    threads.run(task, _tasks(x, window))
-    return y
+    threads.run(task, _tasks(x, window, whole=output.whole))
 
 
 def weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], window: Window) -> np.ndarray:
@@ -81,9 +82,9 @@ def data_gradient(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, wi
     return dx
 
 
-def _tasks(x: np.ndarray, window: Window) -> list[Task]:
+def _tasks(x: np.ndarray, window: Window, *, whole: bool = False) -> list[Task]:
     # A task's padded image, sums and products lie in the cache together.
-    return tasks(len(x), window.P, 4 * window.Q * x.shape[3] * x.itemsize * window.stride[0])
+    return tasks(len(x), window.P, 4 * window.Q * x.shape[3] * x.itemsize * window.stride[0], whole=whole)
 
 
 def _spread_taps(weight: np.ndarray, window: Window) -> np.ndarray:

@@ -28,7 +28,7 @@ from gpunn.ops import _conv2d_depthwise_numpy as depthwise
 from gpunn.ops import _conv2d_winograd as winograd
 from gpunn.ops import _conv2d_winograd_rows as winograd_rows
 from gpunn.ops._blocks import copy_pixels, rectify
-from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Task, padded_rows, tasks, view
+from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Output, Task, padded_rows, tasks, view
 from gpunn.ops._conv2d_geometry import is_plain_product
 from gpunn.ops.geometry import Window
 
@@ -44,18 +44,31 @@ def forward(
     x: np.ndarray, weight: np.ndarray, window: Window, groups: int, bias: np.ndarray | None, relu: bool
 ) -> np.ndarray:
     """The fast body of ``conv2d_forward``."""
-    k = weight.shape[0]
-    if depthwise.takes(weight.shape, groups):
-        return depthwise.forward(x, weight, window, bias, relu)
-    if winograd.takes(len(x), window, weight.shape, groups, x.dtype):
-        return winograd.forward(x, weight, window, bias, relu)
-    if winograd_rows.takes(len(x), window, weight.shape, groups, x.dtype):
-        return winograd_rows.forward(x, weight, window, bias, relu)
-    y = memory.empty((len(x), window.P, window.Q, k), x.dtype)
-    weight, groups = dense_groups(weight, groups)
-    filters = np.ascontiguousarray(weight.reshape(groups, k // groups, -1).transpose(0, 2, 1))
-    _correlate(y, x, filters, window, bias, relu)
+    y = memory.empty((len(x), window.P, window.Q, len(weight)), x.dtype)
+    write(Output(y), x, weight, window, groups, bias, relu)
     return y
+
+
+def write(
+    output: Output,
+    x: np.ndarray,
+    weight: np.ndarray,
+    window: Window,
+    groups: int,
+    bias: np.ndarray | None,
+    relu: bool,
+) -> None:
+    """output = act(x correlated with weight + bias)."""
+    if depthwise.takes(weight.shape, groups):
+        depthwise.forward(output, x, weight, window, bias, relu)
+    elif winograd.takes(len(x), window, weight.shape, groups, x.dtype):
+        winograd.forward(output, x, weight, window, bias, relu)
+    elif winograd_rows.takes(len(x), window, weight.shape, groups, x.dtype):
+        winograd_rows.forward(output, x, weight, window, bias, relu)
+    else:
+        weight, groups = dense_groups(weight, groups)
+        filters = np.ascontiguousarray(weight.reshape(groups, len(weight) // groups, -1).transpose(0, 2, 1))
+        _correlate(output, x, filters, window, bias, relu)
 
 
 def backward(
@@ -115,9 +128,9 @@ def sparse_groups(dense: np.ndarray, dense_count: int, groups: int) -> np.ndarra
 
 
 def _correlate(
-    y: np.ndarray, x: np.ndarray, filters: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
+    output: Output, x: np.ndarray, filters: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
 ) -> None:
-    """y = act(x correlated with filters + bias); filters (groups, R*S*C, K), both of one group."""
+    """output = act(x correlated with filters + bias); filters (groups, R*S*C, K), both of one group."""
     groups, length, k = filters.shape
     c = x.shape[3] // groups
     as_rows = is_plain_product(window, groups)
@@ -125,7 +138,7 @@ def _correlate(
 
     def task(part: Task) -> None:
         images, rows = part
-        out = y[images, rows]
+        out = output.block(images, rows)
         for g in range(groups):
             channels, target = slice(g * c, (g + 1) * c), out[..., g * k : (g + 1) * k]
             if as_rows:
@@ -143,13 +156,17 @@ def _correlate(
             lines += bias_row
         if relu:
             rectify(out, 2)
+        output.done(images, out)
 
     # Along a row of outputs, so that NumPy's inner loop is longer than a few channels.
     bias_row = None if bias is None else np.tile(bias, window.Q)
-    threads.run(task, _tasks(len(x), window, length * x.itemsize, y.shape[3] * y.itemsize, large=large))
+    pixel_bytes = groups * k * x.itemsize
+    threads.run(task, _tasks(len(x), window, length * x.itemsize, pixel_bytes, large=large, whole=output.whole))
 
 
-def _tasks(n: int, window: Window, window_bytes: int, output_bytes: int, *, large: bool) -> list[Task]:
+def _tasks(
+    n: int, window: Window, window_bytes: int, output_bytes: int, *, large: bool, whole: bool = False
+) -> list[Task]:
     # Unrolled, a row of outputs has all of its windows; lowered, only what the rows before it do not have.
     copies = window_bytes if large else window_bytes // window.R * min(window.R, window.stride[0])
     return tasks(
@@ -157,6 +174,7 @@ def _tasks(n: int, window: Window, window_bytes: int, output_bytes: int, *, larg
         window.P,
         window.Q * (copies + output_bytes),
         max(1, n * window.P * window.Q // _LEAST_ROWS) if large else None,
+        whole=whole,
     )
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn.ops._blocks import copy_pixels
-from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Task, padded_rows, tasks, view
+from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Output, Task, padded_rows, tasks, view
 from gpunn.ops._winograd import finish, flat, is_winograd_enabled, stack, transforms
 from gpunn.ops.geometry import Window
 
@@ -59,34 +59,36 @@ _BT, _G, _AT = (
 )  # of whole tiles: (36, 36), (36, 9), (16, 36)
 
 
-def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool) -> np.ndarray:
-    """y = act(x correlated with weight + bias)."""
-    y = memory.empty((len(x), window.P, window.Q, len(weight)), x.dtype)
+def forward(
+    output: Output, x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
+) -> None:
+    """output = act(x correlated with weight + bias)."""
     filters = _transformed_filters(weight)
     compute = _tile_by_tile if filters.nbytes <= _LARGE_FILTERS else _product_by_product
-    compute(y, x, filters, window, bias, relu)
-    return y
+    compute(output, x, filters, window, bias, relu)
 
 
 def _tile_by_tile(
-    y: np.ndarray, x: np.ndarray, filters: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
+    output: Output, x: np.ndarray, filters: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
 ) -> None:
     """All three steps for a few tiles at a time, which never leave the core's cache."""
-    down, across = _tiles(window)
+    (down, across), (k, c) = _tiles(window), filters.shape[1:]
 
     def task(part: Task) -> None:
         images, rows = part
         tiles = _transformed(x[images], window, rows)
-        products = stack("products", _T * _T, (tiles.shape[1], y.shape[3]), x.dtype)
+        products = stack("products", _T * _T, (tiles.shape[1], k), x.dtype)
         np.matmul(tiles, filters.transpose(0, 2, 1), out=products)
-        _back(y[images, rows.start * _M : rows.stop * _M], products, window, bias, relu)
+        out = output.block(images, slice(rows.start * _M, min(window.P, rows.stop * _M)))
+        _back(out, products, window, bias, relu)
+        output.done(images, out)
 
-    tile_bytes = _T * _T * (x.shape[3] + y.shape[3]) * x.itemsize
-    threads.run(task, tasks(len(x), down, across * tile_bytes // 2))
+    tile_bytes = _T * _T * (c + k) * x.itemsize
+    threads.run(task, tasks(len(x), down, across * tile_bytes // 2, whole=output.whole))
 
 
 def _product_by_product(
-    y: np.ndarray, x: np.ndarray, filters: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
+    output: Output, x: np.ndarray, filters: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
 ) -> None:
     """Step by step for many tiles: each of the 36 filter matrices is fetched once for all of them."""
     (down, across), (k, c) = _tiles(window), filters.shape[1:]
@@ -103,7 +105,10 @@ def _product_by_product(
             np.matmul(tiles[i], filters[i].T, out=products[i])
 
         def back(i: int, first: int = images.start, products: np.ndarray = products) -> None:
-            _back(y[i : i + 1], products[:, (i - first) * per_image :][:, :per_image], window, bias, relu)
+            image = slice(i, i + 1)
+            out = output.block(image, slice(0, window.P))
+            _back(out, products[:, (i - first) * per_image :][:, :per_image], window, bias, relu)
+            output.done(image, out)
 
         threads.run(transform, range(images.start, images.stop))
         threads.run(multiply, range(_T * _T))

@@ -18,10 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn.ops._blocks import pixels, rectify
-from gpunn.ops._conv2d_blocks import LANES, Task, padded_rows, tasks, view
+from gpunn.ops._conv2d_blocks import LANES, Output, Task, padded_rows, tasks, view
 from gpunn.ops._winograd import flat, is_winograd_enabled, stack, transforms
 from gpunn.ops.geometry import Window
 
@@ -61,17 +60,18 @@ def _strips(window: Window) -> int:
     return -(-window.Q // _M)
 
 
-def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool) -> np.ndarray:
-    """y = act(x correlated with weight + bias)."""
+def forward(
+    output: Output, x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
+) -> None:
+    """output = act(x correlated with weight + bias)."""
     k, r, _, c = weight.shape
-    y = memory.empty((len(x), window.P, window.Q, k), x.dtype)
     _, g, at = _TRANSFORMS[window.S]
     taps = np.ascontiguousarray(weight.transpose(2, 1, 3, 0)).reshape(window.S, -1)
     filters = (g @ taps).reshape(len(g), 1, r * c, k)
 
     def task(part: Task) -> None:
         images, rows = part
-        windows, out = _transformed(x[images], window, rows), y[images, rows]
+        windows, out = _transformed(x[images], window, rows), output.block(images, rows)
         products = threads.scratch.plan(_products, len(g), *out.shape, x.dtype)
         np.matmul(windows, filters, out=products.stacked)
         if bias is not None:
@@ -83,10 +83,10 @@ def forward(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray 
         np.copyto(target[:, :, : wide[2] * _M].reshape(wide), products.whole)
         if products.rest.size:
             np.copyto(target[:, :, wide[2] * _M :], products.rest)
+        output.done(images, out)
 
     row_bytes = len(g) * _strips(window) * (2 * c + k) * x.itemsize
-    threads.run(task, tasks(len(x), window.P, row_bytes))
-    return y
+    threads.run(task, tasks(len(x), window.P, row_bytes, whole=output.whole))
 
 
 def weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], window: Window) -> np.ndarray:

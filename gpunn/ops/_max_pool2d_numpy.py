@@ -67,18 +67,26 @@ def forward(x: np.ndarray, window: Window, flat: bool, relu: bool, y: np.ndarray
 
     def task(block: Block) -> None:
         images, rows = block
-        out = y[images].transpose(0, 2, 3, 1)[:, rows] if flat else y[images, rows]
-        best = _room("y", out.shape, y.dtype) if flat else out
-        _best_of_rows(x[images], rows, window, best, offset[images, rows])
-        if not best.min() > -np.inf:
+        if not pool_block(x[images], rows, window, flat, relu, y[images], offset[images]):
             wrong[images.start] = images
-        if relu:
-            _rectify(best, offset[images, rows])
-        if flat:
-            out[...] = best
 
     threads.run(task, _blocks(n, p, max(x.nbytes, y.nbytes)))
     return list(wrong.values())
+
+
+def pool_block(
+    x: np.ndarray, rows: slice, window: Window, flat: bool, relu: bool, y: np.ndarray, offset: np.ndarray
+) -> bool:
+    """Fill ``rows`` of some images' y and offset; False if they are wrong, as :func:`forward` says."""
+    out, codes = y.transpose(0, 2, 3, 1)[:, rows] if flat else y[:, rows], offset[:, rows]
+    best = _room("y", out.shape, y.dtype) if flat else out
+    _best_of_rows(x, rows, window, best, codes)
+    right = bool(best.min(initial=np.inf) > -np.inf)
+    if relu:
+        _rectify(best, codes)
+    if flat:
+        out[...] = best
+    return right
 
 
 def _room(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -342,9 +342,7 @@ def conv2d(
     op = "conv2d"
     inputs = (x, weight) if bias is None else (x, weight, bias)
     device = same_device(op, *(t.device for t in inputs))
-    window = _check(op, x, weight, bias, stride, padding, dilation, groups)
-    if strict:
-        window.refuse_unused(op)
+    window = check_arguments(op, x, weight, bias, stride, padding, dilation, groups, strict=strict)
     if activation not in (None, "relu"):
         raise UsageError(f"{where(op)}: activation: expected None or 'relu'; got {activation!r}.")
     relu = activation == "relu"
@@ -359,7 +357,7 @@ def conv2d(
     return record(op, y, device, inputs, backward, saves=(x, weight), adds=True)
 
 
-def _check(
+def check_arguments(
     op: str,
     x: Tensor,
     weight: Tensor,
@@ -368,6 +366,8 @@ def _check(
     padding: Padding | str,
     dilation: Pair,
     groups: int,
+    *,
+    strict: bool,
 ) -> Window:
     """Everything that can be wrong with the arguments, each with its own message."""
     if x.ndim != 4 or weight.ndim != 4:
@@ -375,7 +375,10 @@ def _check(
             f"{where(op)}: expected x (N, C, H, W) and weight (K, C/groups, R, S); got {x.shape} and {weight.shape}."
         )
     check_operands(op, x, weight, bias, groups)
-    return _window(op, x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    window = _window(op, x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    if strict:
+        window.refuse_unused(op)
+    return window
 
 
 @remembered

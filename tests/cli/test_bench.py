@@ -108,7 +108,7 @@ def test_a_step_layer_by_layer(capsys: Any) -> None:
     headings = [line.split()[0] for line in lines[2:]]
     for name in ("layer", "conv1", "pool2", "fc2", "CrossEntropyLoss", "update", "everything", "total"):
         assert name in headings
-    assert "fused into pool1" in next(line for line in lines if line.startswith("relu1"))
+    assert "fused into conv1" in next(line for line in lines if line.startswith("relu1"))
 
 
 def test_a_network_of_ones_own(tmp_path: Path, capsys: Any) -> None:

@@ -288,8 +288,8 @@ def test_summary(capsys) -> None:
         "50x14x14",
         "1,225,500",
         "4,900,000",
-        "61.2 KiB",
-        "fused into pool2",
+        "15.3 KiB",
+        "fused into conv2",
         "1,256,080",
         "6,522,000",
     ):

@@ -25,6 +25,21 @@ def max_pool2d(d: Draw) -> dict[str, Any]:
     return {"dy": d.numbers(*y.shape), "offset": offset, "window": window, "flat": flat}
 
 
+@row("conv2d_max_pool2d_forward")
+def conv2d_max_pool2d(d: Draw) -> dict[str, Any]:
+    # Two kernels, whose own rows are wider: here, that one takes what the other gives. Whole numbers, whose sums are
+    # exact: roundings could let another element win.
+    def whole(*shape: int) -> np.ndarray:
+        return np.round(4 * d.numbers(*shape))
+
+    x = whole(*d.sizes(BATCH, around(8, 16), around(8, 16), around(4, 16), most=4000))
+    window = d.window(*x.shape[1:3])
+    pool, flat = d.window(window.P, window.Q), d.pick(False, True)
+    weight = whole(d.pick(4, 20, 33), window.R, window.S, x.shape[3])
+    how = {"window": window, "groups": 1, "bias": whole(len(weight)) if d.pick(False, True) else None}
+    return {"x": x, "weight": weight, **how, "pool": pool, "flat": flat, "relu": d.pick(False, True)}
+
+
 @row("avg_pool2d_forward", "avg_pool2d_backward")
 def avg_pool2d(d: Draw) -> dict[str, Any]:
     x = _image(d)

@@ -43,12 +43,14 @@ def test_shapes_and_parameters_are_the_lectures() -> None:
     assert summary.multiply_adds == 392_000 + 4_900_000 + 1_225_000 + 5_000
     assert [layer.name for layer in summary.layers if "fused" in " ".join(layer.notes)] == [
         "relu1",
+        "pool1",
         "relu2",
+        "pool2",
         "flatten",
         "relu3",
     ]
-    # Four bytes for each output that is stored: all but the four fused ones.
-    stored = 20 * 28 * 28 + 20 * 14 * 14 + 50 * 14 * 14 + 50 * 7 * 7 + 500 + 10
+    # Four bytes for each output that is stored: of a convolution only what is left of it after pooling.
+    stored = 20 * 14 * 14 + 50 * 7 * 7 + 500 + 10
     assert summary.activation_bytes == 4 * stored
 
 

@@ -193,7 +193,7 @@ def _layers(kind: str) -> tuple[nn.Sequential, tuple[int, ...]]:
     if kind == "norm1d":
         return nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU()), (8, 6)
     if kind == "pool":
-        return nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.MaxPool2d(2)), (3, 3, 6, 6)
+        return nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2)), (3, 3, 6, 6)
     return nn.Sequential(nn.Conv2d(3, 5, 3, bias=False), nn.BatchNorm2d(5), nn.ReLU()), (3, 3, 6, 6)
 
 
@@ -241,8 +241,11 @@ def test_only_the_exact_layers_without_hooks_fuse() -> None:
 
 def test_a_relu_goes_into_the_max_pooling_behind_it() -> None:
     conv, relu, pool, flatten = nn.Conv2d(1, 1, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
-    assert nn.fused_pairs([conv, relu, pool, flatten]) == [(pool, relu), (pool, flatten)]
+    norm = nn.BatchNorm2d(1)
+    assert nn.fused_pairs([norm, relu, pool, flatten]) == [(pool, relu), (pool, flatten)]
     assert nn.fused_pairs([relu, pool, relu, pool]) == [(pool, relu), (pool, relu)]
+    assert nn.fused_pairs([relu, relu, pool]) == [(pool, relu)]
+    assert nn.fused_pairs([norm, relu, nn.MaxPool2d(2, strict=True)])[0][1] is relu
     # Where the pooling cannot, the layer before does.
     assert nn.fused_pairs([conv, relu, nn.MaxPool2d(2, return_indices=True)]) == [(conv, relu)]
     assert nn.fused_pairs([conv, relu, nn.MaxPool2d(16)]) == [(conv, relu)]
@@ -251,6 +254,20 @@ def test_a_relu_goes_into_the_max_pooling_behind_it() -> None:
         assert nn.fused_pairs([conv, relu, pool, flatten]) == [(conv, relu)]
     with relu.register_forward_hook(lambda module, args, output: None):
         assert nn.fused_pairs([conv, relu, pool, flatten]) == [(pool, flatten)]
+
+
+def test_a_max_pooling_goes_into_the_convolution_before_it() -> None:
+    conv, relu, pool, flatten = nn.Conv2d(1, 1, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
+    assert nn.fused_pairs([conv, relu, pool, flatten]) == [(conv, relu), (conv, pool), (conv, flatten)]
+    assert nn.fused_pairs([conv, pool, relu]) == [(conv, pool)]
+    assert nn.fused_pairs([conv, pool, nn.Flatten(2)]) == [(conv, pool)]
+    strict = nn.MaxPool2d(2, strict=True)
+    assert nn.fused_pairs([conv, relu, strict]) == [(strict, relu)]
+    net = nn.Sequential({"conv": nn.Conv2d(1, 2, 3), "relu": relu, "pool": nn.MaxPool2d(4)})
+    with pytest.raises(ShapeError, match=r"^pool \(MaxPool2d\): the window is 4 in height"):
+        net(gpunn.zeros(1, 1, 5, 9))
+    with pytest.raises(ShapeError, match=r"^conv \(Conv2d\): expected 1 input channels"):
+        net(gpunn.zeros(1, 2, 9, 9))
 
 
 def test_hooks_on_fusable_layers_see_what_each_layer_gives() -> None:

@@ -221,11 +221,11 @@ def test_table_is_plain_text_with_aligned_columns() -> None:
     assert lines == [
         "layer  type       output    parameters  multiply-adds  activation  receptive field  notes",
         "-" * 96,
-        "0      Conv2d     20x24x24         520        288,000    45.0 KiB  5x5 every 1",
-        "1      ReLU       20x24x24           -              -           -  5x5 every 1      fused into 2",
-        "2      MaxPool2d  20x12x12           -              -    11.2 KiB  6x6 every 2",
+        "0      Conv2d     20x24x24         520        288,000    11.2 KiB  5x5 every 1",
+        "1      ReLU       20x24x24           -              -           -  5x5 every 1      fused into 0",
+        "2      MaxPool2d  20x12x12           -              -           -  6x6 every 2      fused into 0",
         "-" * 96,
-        "total                              520        288,000    56.2 KiB",
+        "total                              520        288,000    11.2 KiB",
     ]
 
 

@@ -1,0 +1,200 @@
+"""A convolution and the max pooling behind it in one op, which never has all of the convolution's output.
+
+On the CPU a task pools the images that it has just convolved, while they are in the core's cache; the numbers are those
+of the two ops. On a GPU it is the two kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+
+from gpunn import _host_memory as memory
+from gpunn import tape, threads
+from gpunn._device import Device, same_device
+from gpunn._tensor import Tensor
+from gpunn.errors import UsageError, standing_in_for, where
+from gpunn.ops import _conv2d_numpy, _max_pool2d_numpy
+from gpunn.ops._conv2d_blocks import Output
+from gpunn.ops._pooling import CLOSED
+from gpunn.ops.conv2d import check_arguments, conv2d_backward, conv2d_forward
+from gpunn.ops.geometry import Padding, Pair, Window
+from gpunn.ops.max_pool2d import max_pool2d_backward, max_pool2d_forward
+from gpunn.primitive import primitive
+
+_MOST_BYTES = 1 << 20  # of an image's output: larger images are cut into rows, which windows of the pooling may overlap
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(
+        n: int, c: int, size: tuple[int, int], k: int, r: int, pool: tuple[Any, ...], **how: Any
+    ) -> dict[str, Any]:
+        dtype = how.pop("dtype", np.float32)
+        groups = how.pop("groups", 1)
+        geometry = {"stride": (1, 1), "padding": (r // 2, r // 2), "dilation": (1, 1)} | how
+        window = Window(*size, r, r, **geometry)
+        return {
+            "x": rng.standard_normal((n, *size, c)).astype(dtype),
+            "weight": rng.standard_normal((k, r, r, c // groups)).astype(dtype),
+            "window": window,
+            "groups": groups,
+            "bias": rng.standard_normal(k).astype(dtype) if k % 2 else None,
+            "pool": Window(window.P, window.Q, *pool),
+        }
+
+    halves: tuple[Any, ...] = (2, 2, (2, 2), (0, 0), (1, 1))
+    made = [
+        case(18, 1, (9, 8), 20, 5, halves),  # several tasks
+        case(10, 20, (14, 14), 51, 5, halves),  # Winograd along the rows
+        case(3, 128, (9, 10), 128, 3, halves),  # and in tiles
+        case(2, 6, (7, 7), 6, 3, (3, 3, (2, 2), (1, 1), (1, 1)), groups=6),  # windows that overlap; depthwise
+        case(2, 4, (9, 9), 5, 3, halves, stride=(2, 1), dtype=np.float64),
+        case(0, 3, (5, 5), 2, 3, halves),
+        case(1, 2, (300, 300), 5, 3, halves),  # an image that is cut into rows
+    ]
+    made[0]["x"][3, 2, 2] = np.nan
+    return [{**e, "flat": number % 2 == 1, "relu": relu} for number, e in enumerate(made) for relu in (True, False)]
+
+
+@primitive(examples=_examples, returns=("y", "offset"))
+def conv2d_max_pool2d_forward(
+    xp: Any, x: Any, weight: Any, window: Window, groups: int, bias: Any, pool: Window, flat: bool, relu: bool
+) -> tuple[Any, Any]:
+    """``max_pool2d_forward`` of ``conv2d_forward``, which see; ``relu`` is that of the pooling."""
+    z = conv2d_forward.plain(xp, x, weight, window, groups, bias, False)
+    y, offset = max_pool2d_forward.plain(xp, z, pool, flat, relu)
+    return y, offset
+
+
+class Pooling(Protocol):
+    """A layer that pools."""
+
+    def window(self, height: int, width: int) -> Window:
+        """How it slides over images of this size."""
+        ...
+
+
+class _Pooled(Output):
+    """Images go to scratch memory, and are pooled from there."""
+
+    whole = True
+
+    def __init__(self, x: np.ndarray, weight: np.ndarray, pool: Window, flat: bool, relu: bool) -> None:
+        n, k = len(x), len(weight)
+        self._how = pool, flat, relu
+        self._image, self._dtype = (pool.H, pool.W, k), x.dtype
+        self.offset = memory.empty((n, pool.P, pool.Q, k), np.uint8)
+        self.y = memory.empty((n, k, pool.P, pool.Q) if flat else self.offset.shape, x.dtype)
+
+    def block(self, images: slice, rows: slice) -> np.ndarray:
+        found: np.ndarray = threads.scratch.array("convolved", (images.stop - images.start, *self._image), self._dtype)
+        return found
+
+    def done(self, images: slice, block: np.ndarray) -> None:
+        pool, flat, relu = self._how
+        y, offset = self.y[images], self.offset[images]
+        if not _max_pool2d_numpy.pool_block(block, slice(0, pool.P), pool, flat, relu, y, offset):
+            y[...], offset[...] = max_pool2d_forward.plain(np, block, pool, flat, relu)
+
+
+@conv2d_max_pool2d_forward.numpy
+def _(
+    x: np.ndarray,
+    weight: np.ndarray,
+    window: Window,
+    groups: int,
+    bias: np.ndarray | None,
+    pool: Window,
+    flat: bool,
+    relu: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    if pool.H * pool.W * len(weight) * x.itemsize > _MOST_BYTES:
+        assert max_pool2d_forward.numpy_body is not None
+        z = _conv2d_numpy.forward(x, weight, window, groups, bias, False)
+        y, offset = max_pool2d_forward.numpy_body(z, pool, flat, relu)
+        return y, offset
+    pooled = _Pooled(x, weight, pool, flat, relu)
+    _conv2d_numpy.write(pooled, x, weight, window, groups, bias, False)
+    return pooled.y, pooled.offset
+
+
+@conv2d_max_pool2d_forward.kernel
+def _(
+    device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, pool: Window, flat: bool, relu: bool
+) -> tuple[Any, Any]:
+    y, offset = max_pool2d_forward(
+        device, conv2d_forward(device, x, weight, window, groups, bias, False), pool, flat, relu
+    )
+    return y, offset
+
+
+def conv2d_max_pool2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair,
+    padding: Padding | str,
+    dilation: Pair,
+    groups: int,
+    pool: Pooling,
+    *,
+    activation: str | None = None,
+    flatten: bool = False,
+    strict: bool = False,
+) -> Tensor:
+    """:func:`conv2d`, ``activation`` and :func:`max_pool2d` in one pass.
+
+    Parameters
+    ----------
+    x, weight, bias, stride, padding, dilation, groups, strict
+        Of the convolution.
+    pool : MaxPool2d
+        Or what else has its ``window``.
+    activation : None or "relu"
+        Between the two.
+    flatten : bool
+        Merge the last three axes of the result.
+
+    Returns
+    -------
+    Tensor, (N, K, P, Q) or (N, K P Q)
+        P, Q of the pooling.
+
+    Raises
+    ------
+    ShapeError, UsageError, DTypeError, DeviceError
+        As the two ops.
+    """
+    op = "conv2d_max_pool2d"
+    inputs = (x, weight) if bias is None else (x, weight, bias)
+    device = same_device(op, *(t.device for t in inputs))
+    window = check_arguments(op, x, weight, bias, stride, padding, dilation, groups, strict=strict)
+    with standing_in_for(pool):
+        pooling = pool.window(window.P, window.Q)
+    if activation not in (None, "relu") or pooling.R * pooling.S > CLOSED:
+        raise UsageError(
+            f"{where(op)}: expected activation None or 'relu' and a pooling window of at most {CLOSED} elements; got "
+            f"{activation!r} and {(pooling.R, pooling.S)}."
+        )
+    image, filters = x._physical, weight._physical
+    shift = None if bias is None else bias._physical
+    relu = activation == "relu"
+    y, offset = conv2d_max_pool2d_forward(device, image, filters, window, groups, shift, pooling, flatten, relu)
+    result = Tensor._of_physical(y.reshape(len(y), math.prod(y.shape[1:])) if flatten else y, device)
+    if not (tape.is_grad_enabled() and any(t.requires_grad for t in inputs)):
+        return result
+
+    def convolution_back(dz: Any, needs: tuple[bool, ...], waiting: Any) -> tuple[Any, ...]:
+        wanted = (needs[0], needs[1], bias is not None and needs[2])
+        return conv2d_backward(device, dz, None, image, filters, window, groups, wanted, waiting)[: len(inputs)]
+
+    def pooling_back(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (max_pool2d_backward(device, dy.reshape(y.shape), offset, pooling, flatten),)
+
+    convolution = tape.Node(op, tape.parents_of(inputs), convolution_back, False, tape.saved_of((x, weight)), adds=True)
+    with standing_in_for(pool):
+        result._node = tape.Node(op, (convolution,), pooling_back, False, ())
+    result.requires_grad = True
+    return result

@@ -1,0 +1,108 @@
+"""conv2d_max_pool2d against the two ops that it is made of, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import nn
+from gpunn._gradcheck import gradcheck
+from gpunn.errors import ShapeError, UsageError
+from gpunn.nn.functional import conv2d, max_pool2d, relu
+from gpunn.ops.conv2d_max_pool2d import conv2d_max_pool2d
+
+HALVES = nn.MaxPool2d(2)
+# (images, channels, size), (filters, kernel size, stride, padding, groups), pooling
+CASES: dict[str, tuple[tuple[int, int, tuple[int, int]], tuple[int, int, int, int, int], nn.MaxPool2d]] = {
+    "first layer": ((18, 1, (12, 11)), (20, 5, 1, 2, 1), HALVES),
+    "Winograd along the rows": ((40, 20, (14, 14)), (50, 5, 1, 2, 1), HALVES),
+    "Winograd in tiles": ((3, 128, (9, 10)), (128, 3, 1, 1, 1), HALVES),
+    "product by product": ((6, 160, (14, 14)), (192, 3, 1, 1, 1), HALVES),
+    "large filters": ((9, 64, (10, 10)), (160, 7, 1, 3, 1), HALVES),
+    "a plain product": ((4, 12, (7, 9)), (9, 1, 1, 0, 1), HALVES),
+    "depthwise, windows that overlap": ((3, 6, (9, 8)), (6, 3, 1, 1, 6), nn.MaxPool2d(3, 2, 1)),
+    "groups, stride, ceil_mode": ((2, 8, (11, 14)), (12, 3, 2, 1, 2), nn.MaxPool2d(2, ceil_mode=True)),
+    "an image that is cut into rows": ((1, 2, (300, 300)), (5, 3, 1, 1, 1), HALVES),
+    "no images": ((0, 3, (6, 6)), (2, 3, 1, 1, 1), HALVES),
+}
+
+
+def _made(name: str, where: str) -> tuple[list[gpunn.Tensor], dict[str, Any], nn.MaxPool2d]:
+    (n, c, size), (k, r, stride, padding, groups), pool = CASES[name]
+    rng = np.random.Generator(np.random.Philox(4))
+    arrays = [rng.standard_normal(s).astype(np.float32) for s in ((n, c, *size), (k, c // groups, r, r), (k,))]
+    if arrays[0].size:
+        arrays[0].flat[3] = np.nan
+    tensors = [gpunn.tensor(a, device=where, requires_grad=True) for a in arrays]
+    return tensors, {"stride": stride, "padding": padding, "dilation": 1, "groups": groups}, pool
+
+
+@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("name", CASES)
+def test_gives_what_the_two_ops_give(name: str, activation: str | None, where: str) -> None:
+    if where == "emulator" and name in ("product by product", "large filters", "an image that is cut into rows"):
+        pytest.skip("a matter of the CPU's fast paths, and long here")
+    results = []
+    for fused in (True, False):
+        (x, weight, bias), how, pool = _made(name, where)
+        if fused:
+            y = conv2d_max_pool2d(x, weight, bias, pool=pool, activation=activation, flatten=True, **how)
+        else:
+            z = conv2d(x, weight, bias, **how)
+            y = pool(z if activation is None else relu(z)).flatten(1)
+        dy = np.random.Generator(np.random.Philox(5)).standard_normal(y.shape).astype(np.float32)
+        y.backward(gpunn.tensor(dy, device=where))
+        results.append([y.detach().numpy(), *(t.grad.numpy() for t in (x, weight, bias))])
+    # Behind a NaN the gradient passes in both or in neither; else the bits are the same.
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_tasks_pool_what_they_convolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only an image that is too large for a task goes through all of the convolution's output."""
+    from gpunn.ops import _conv2d_numpy
+
+    whole, forward = [], _conv2d_numpy.forward
+
+    def counted(*args: Any) -> Any:
+        whole.append(args)
+        return forward(*args)
+
+    monkeypatch.setattr(_conv2d_numpy, "forward", counted)
+    for name in CASES:
+        (x, weight, bias), how, pool = _made(name, "cpu")
+        whole.clear()
+        conv2d_max_pool2d(x.detach(), weight.detach(), bias.detach(), pool=pool, **how)
+        assert bool(whole) == (name == "an image that is cut into rows"), name
+
+
+def test_without_a_bias_and_without_a_gradient() -> None:
+    (x, weight, _), how, pool = _made("first layer", "cpu")
+    y = conv2d_max_pool2d(x.detach(), weight.detach(), None, pool=pool, **how)
+    assert not y.requires_grad
+    np.testing.assert_array_equal(y.numpy(), max_pool2d(conv2d(x, weight, None, **how), 2).detach().numpy())
+    conv2d_max_pool2d(x.detach(), weight, None, pool=pool, **how).sum().backward()
+    assert weight.grad.shape == weight.shape
+
+
+def test_gradcheck() -> None:
+    rng = np.random.Generator(np.random.Philox(2))
+    shapes = ((2, 2, 6, 5), (3, 2, 3, 3), (3,))
+    inputs = [gpunn.tensor(rng.standard_normal(shape), requires_grad=True) for shape in shapes]
+    how: dict[str, Any] = {"stride": 1, "padding": 1, "dilation": 1, "groups": 1, "pool": HALVES}
+    assert gradcheck(lambda *t: conv2d_max_pool2d(*t, **how, activation="relu"), inputs)
+
+
+def test_refuses() -> None:
+    (x, weight, bias), how, _ = _made("first layer", "cpu")
+    with pytest.raises(UsageError, match="activation None or 'relu' and a pooling window of at most 255"):
+        conv2d_max_pool2d(x, weight, bias, pool=HALVES, activation="tanh", **how)
+    large = gpunn.zeros(1, 1, 20, 20)
+    with pytest.raises(UsageError, match=r"at most 255 elements; got None and \(16, 16\)"):
+        conv2d_max_pool2d(large, weight, bias, pool=nn.MaxPool2d(16), **how)
+    with pytest.raises(ShapeError, match=r"^MaxPool2d: the window is 13 in height"):
+        conv2d_max_pool2d(x, weight, bias, pool=nn.MaxPool2d(13), **how)
