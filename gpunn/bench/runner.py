@@ -20,9 +20,11 @@ from gpunn.bench.graphs import GpunnGraph, TorchGraph, torch_or_none, torch_stre
 from gpunn.bench.machine import Ceilings, processor_seconds, share_of_others
 from gpunn.bench.sides import CallSide, Clock, CupyClock, GraphSide, HostClock, Side, TorchClock, interleave
 from gpunn.errors import CaptureError, GpunnError, UsageError
+from gpunn.threads import get_num_threads, set_num_threads
 
 OURS = "gpunn"
-OTHERS = ("torch", "dezero")
+ONE_THREAD = f"{OURS} one thread"
+OTHERS = ("torch", "dezero", "one-thread")
 _SLOW = 2.0  # seconds from which on a call warms itself up
 _CALL_BYTES = 4e9  # as much memory as the sets of one case may take on a GPU
 
@@ -39,7 +41,7 @@ class Settings:
     ----------
     device : Device
     against : tuple of str
-        "torch", "dezero" or names of devices.
+        "torch", "dezero", "one-thread" (gpunn on one thread of the CPU) or names of devices.
     size, dtype : str
         See ``cases.all_cases``.
     seconds : float
@@ -70,7 +72,10 @@ def check_against(against: tuple[str, ...], device: Device) -> None:
         If this machine does not have a device.
     """
     for name in against:
-        if name in OTHERS:
+        if name == "one-thread":
+            if device.loader is not None:
+                raise UsageError(f"against: {name} is for the CPU; this device is {device}.")
+        elif name in OTHERS:
             try:
                 torch = import_dezero()[0] if name == "dezero" else importlib.import_module(name)
             except Exception as error:  # an old package may fail in any way with a new NumPy
@@ -101,6 +106,8 @@ def sides_of(case: Case, settings: Settings) -> list[str]:
             layouts = ["", " channels_last"] if case.layouts else [""]
             names += [f"torch{layout}" for layout in layouts]
             names += [f"torch graph{layout}" for layout in layouts] if gpu and case.group == "steps" else []
+        elif other == "one-thread":
+            names.append(ONE_THREAD)
         elif other != "dezero" or case.dezero is not None:
             names.append(other)
     return names
@@ -108,7 +115,7 @@ def sides_of(case: Case, settings: Settings) -> list[str]:
 
 def prepare(case: Case, side: str, settings: Settings, seed: int = 0) -> Run:
     """The function of one side; every call of this gives it arrays of its own with the same numbers."""
-    if side == OURS:
+    if side in (OURS, ONE_THREAD):
         return case.prepare(settings.device, seed)
     if side == f"{OURS} eager":
         assert case.eager is not None
@@ -185,7 +192,9 @@ def measure(case: Case, settings: Settings, ceilings: Ceilings) -> dict[str, Any
         error = check(case, runs, settings.size)
     slow = time.monotonic() - start > _SLOW * len(runs) * case.checked
     with contextlib.ExitStack() as stack:
-        sides = {name: _side(case, name, runs, settings, stack, not slow) for name in runs}
+        threads = get_num_threads()
+        stack.callback(set_num_threads, threads)
+        sides = {name: _side(case, name, runs, settings, stack, not slow, threads) for name in runs}
         before = processor_seconds()
         # A call that takes seconds is taken a few times only.
         interleave(sides, settings.seconds, min(3, settings.least) if slow else settings.least, settings.most)
@@ -209,13 +218,19 @@ def measure(case: Case, settings: Settings, ceilings: Ceilings) -> dict[str, Any
 
 
 def _side(
-    case: Case, name: str, runs: dict[str, Run], settings: Settings, stack: contextlib.ExitStack, warm: bool
+    case: Case,
+    name: str,
+    runs: dict[str, Run],
+    settings: Settings,
+    stack: contextlib.ExitStack,
+    warm: bool,
+    threads: int,
 ) -> Side:
     """One side with its clock: CUDA graphs of single ops, calls of everything else."""
     run, theirs = runs[name], name.startswith("torch")
     device = settings.device if theirs or name.startswith(OURS) else None if name == "dezero" else get_device(name)
     if device is None or device.ordinal is None:
-        return CallSide(run, HostClock(), warm)
+        return CallSide(run, HostClock(), warm, 1 if name == ONE_THREAD else threads)
     torch = torch_or_none() if theirs else None
     if name.startswith("torch graph"):
         return GraphSide(TorchGraph(torch, stack.enter_context(torch_stream(torch)), [run], True))
@@ -256,9 +271,15 @@ def _numbers(case: Case, side: Side, ceilings: Ceilings) -> dict[str, Any]:
     return found
 
 
-def measure_all(cases: list[Case], settings: Settings, ceilings: Ceilings) -> Iterator[tuple[Case, dict[str, Any]]]:
-    """Each case with what :func:`measure` found; memory of a GPU is given back in between."""
+def measure_all(
+    cases: list[Case], settings: Settings, ceilings: Ceilings
+) -> Iterator[tuple[Case, dict[str, Any] | WrongResult]]:
+    """Each case with what :func:`measure` found, or why it was not timed; memory of a GPU is given back in between."""
     for case in cases:
-        yield case, measure(case, settings, ceilings)
+        try:
+            found: dict[str, Any] | WrongResult = measure(case, settings, ceilings)
+        except WrongResult as error:
+            found = error
+        yield case, found
         if settings.device.ordinal is not None:
             settings.device.xp.get_default_memory_pool().free_all_blocks()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from gpunn._device import Device
+from gpunn.threads import set_num_threads
 
 _LEAST_MS = 1.0  # a sample shorter than that repeats the call: clocks and their own cost show below it
 _TURN = 3  # samples of one side before the next has its turn
@@ -68,7 +69,7 @@ class TorchClock:
 
 
 class CallSide:
-    """A function called again and again.
+    """A function called again and again, on so many of gpunn's threads if that is said.
 
     Attributes
     ----------
@@ -76,18 +77,20 @@ class CallSide:
         Milliseconds a call.
     """
 
-    def __init__(self, run: Callable[[], Any], clock: Clock, warm: bool = True) -> None:
+    def __init__(self, run: Callable[[], Any], clock: Clock, warm: bool = True, threads: int | None = None) -> None:
         self._run, self._clock = run, clock
         self._calls = 1
-        self._warm = warm
+        self._warm, self._threads = warm, threads
         self.samples: list[float] = []
         if warm:
-            run()
+            self.settle()
             spent = max(self._timed(), 1e-4)
             self._calls = max(1, min(1000, int(_LEAST_MS / spent + 0.999)))
 
     def settle(self) -> None:
-        """One call that is not timed: the other library's threads spin for a while before they sleep."""
+        """Set gpunn's threads, and one call that is not timed: another library's threads spin before they sleep."""
+        if self._threads is not None:
+            set_num_threads(self._threads)
         if self._warm:
             self._run()
 

@@ -35,7 +35,8 @@ def add_arguments(add: Callable[..., Any]) -> None:
         "--against",
         default="",
         metavar="SIDES",
-        help="separated by commas: torch (both memory formats), dezero, or devices such as cuda-plain or cpu",
+        help="separated by commas: torch (both memory formats), dezero, one-thread (of the CPU), or devices such as "
+        "cuda-plain or cpu",
     )
     add(
         "--size",
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from gpunn._device import device as get_device
     from gpunn.bench.cases import all_cases, select
     from gpunn.bench.machine import DISTURBED, measure_ceilings
-    from gpunn.bench.runner import Settings, check_against, measure_all
+    from gpunn.bench.runner import Settings, WrongResult, check_against, measure_all
     from gpunn.bench.sides import limited_threads
     from gpunn.errors import UsageError
     from gpunn.threads import get_num_threads
@@ -91,8 +92,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"{where}, {args.dtype}; at most {ceilings.gflops:,.0f} GFLOP/s and {ceilings.gbs:,.1f} GB/s")
         if device.name == "emulator":
             print("The emulator checks kernels; its times say nothing about a GPU.")
-        disturbed = 0
+        disturbed = wrong = 0
         for case, found in measure_all(cases, settings, ceilings):
+            if isinstance(found, WrongResult):
+                wrong += 1
+                print(f"{case.id}  WRONG: {found}")
+                continue
             if args.memory:
                 _add_memory(found, settings, threads)
             _show(case, found)
@@ -106,8 +111,10 @@ def run(args: argparse.Namespace) -> int:
                 records.append(args.out, [records.complete(found, settings, ceilings, threads)])
     if args.out is not None:
         left = f"; {disturbed} not kept: run them again when nothing else does" if disturbed else ""
-        print(f"{len(cases) - disturbed} of {len(cases)} results appended to {args.out}{left}")
-    return int(bool(disturbed and args.out is not None))
+        print(f"{len(cases) - disturbed - wrong} of {len(cases)} results appended to {args.out}{left}")
+    if wrong:
+        print(f"{wrong} of {len(cases)} cases compute something else than the other side")
+    return int(bool(wrong or (disturbed and args.out is not None)))
 
 
 def _words(text: str) -> list[str]:
@@ -116,8 +123,11 @@ def _words(text: str) -> list[str]:
 
 def _add_memory(found: dict[str, Any], settings: Any, threads: int) -> None:
     from gpunn.bench.memory import peak_memory
+    from gpunn.bench.runner import ONE_THREAD
 
     for side, numbers in found["sides"].items():
+        if side == ONE_THREAD:  # the same
+            continue
         # A device's name stands for gpunn on it.
         where = side if side.split(":")[0] in ("cpu", "cuda", "cuda-plain", "emulator") else str(settings.device)
         asked = "gpunn" if where == side else side

@@ -14,7 +14,17 @@ from gpunn.bench import ops, runner
 from gpunn.bench.case import Case
 from gpunn.bench.cases import by_id
 from gpunn.bench.machine import Ceilings, measure_ceilings, share_of_others
-from gpunn.bench.runner import OURS, Settings, WrongResult, check, check_against, measure, prepare, sides_of
+from gpunn.bench.runner import (
+    OURS,
+    Settings,
+    WrongResult,
+    check,
+    check_against,
+    measure,
+    measure_all,
+    prepare,
+    sides_of,
+)
 from gpunn.bench.sides import CallSide, CupyClock, HostClock, interleave, limited_threads
 from gpunn.errors import CaptureError, DeviceError, UsageError
 from gpunn.threads import get_num_threads, set_num_threads
@@ -113,8 +123,46 @@ def test_sides_of_a_case() -> None:
     assert sides_of(by_id("mlp-b3.step", "tiny"), gpu) == ["gpunn", "gpunn eager", "torch", "torch graph"]
 
 
+def test_one_thread_beside_all() -> None:
+    seen: list[tuple[str, int]] = []
+    case = by_id("mlp-b3.step", "tiny")
+    before = get_num_threads()
+    set_num_threads(3)
+    try:
+
+        def ours(target: Device, arrays: Any) -> Any:
+            run, number = case.ours(target, arrays), len(made)
+            made.append(run)
+
+            def noted() -> list[Any]:
+                seen.append((("all", "one")[number], get_num_threads()))
+                return run()
+
+            return noted
+
+        made: list[Any] = []
+        against = dataclasses.replace(QUICK, against=("one-thread",))
+        assert sides_of(case, against) == ["gpunn", "gpunn one thread"]
+        found = measure(dataclasses.replace(case, ours=ours), against, CEILINGS)
+        assert set(found["sides"]) == {"gpunn", "gpunn one thread"}
+        timed = seen[2 * case.checked :]
+        assert set(timed) == {("all", 3), ("one", 1)}
+        assert get_num_threads() == 3
+    finally:
+        set_num_threads(before)
+    with pytest.raises(UsageError, match="one-thread is for the CPU; this device is emulator"):
+        check_against(("one-thread",), device("emulator"))
+
+
+def test_the_next_case_is_measured_behind_a_wrong_one() -> None:
+    right = by_id("conv01.dx", "tiny")
+    results = [found for _, found in measure_all([wrong_by(right, 1.01), right], QUICK, CEILINGS)]
+    assert isinstance(results[0], WrongResult)
+    assert not isinstance(results[1], WrongResult)
+
+
 def test_sides_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match=r"expected torch, dezero or a device .*got 'pytorch'"):
+    with pytest.raises(UsageError, match=r"expected torch, dezero, one-thread or a device .*got 'pytorch'"):
         check_against(("pytorch",), CPU)
     with pytest.raises(UsageError, match="cpu is the device that is measured"):
         check_against(("cpu",), CPU)

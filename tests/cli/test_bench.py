@@ -60,10 +60,16 @@ def test_times_of_a_busy_machine_are_not_kept(tmp_path: Path, capsys: Any, monke
     assert not out.exists()
 
 
-def test_a_wrong_result_ends_it(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_results_are_said_and_not_kept(capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "results.jsonl"
     monkeypatch.setattr(runner, "difference", lambda ours, theirs, outliers: float("nan"))
-    assert main([*QUICK, "--cases", "linear1024"]) == 1
-    assert "gpunn: error: linear1024.forward" in capsys.readouterr().err
+    assert main([*QUICK, "--cases", "linear1024", "--out", str(out)]) == 1
+    text = capsys.readouterr().out
+    for direction in ("forward", "backward"):
+        assert f"linear1024.{direction}  WRONG: linear1024.{direction}" in text
+    assert "0 of 2 results appended" in text
+    assert "2 of 2 cases compute something else than the other side" in text
+    assert not out.exists()
 
 
 def test_the_list_of_cases(capsys: Any) -> None:
@@ -80,7 +86,7 @@ def test_the_list_of_cases(capsys: Any) -> None:
     ("words", "message"),
     [
         (["--cases", "conv6"], "no case is called 'conv6'"),
-        (["--against", "pytorch"], "expected torch, dezero or a device"),
+        (["--against", "pytorch"], "expected torch, dezero, one-thread or a device"),
         (["--against", "cpu"], "cpu is the device that is measured"),
         (["--size", "huge"], "argument --size: expected one of full, cpu, tiny; got 'huge'"),
         (["--dtype", "float16"], "argument --dtype: expected one of float32, float64; got 'float16'"),
