@@ -269,7 +269,8 @@ def batch_norm(key: str, n: int, c: int, h: int, residual: bool = False, dtype: 
         },
         dtype,
     )
-    return [dataclasses.replace(case, outliers=1e-5) for case in made]
+    # One of 50,000 gradients more or less in a channel's sums, which are some hundred times as large, is 3e-3 of them.
+    return [dataclasses.replace(case, outliers=1e-5, tolerance=5e-3) for case in made]
 
 
 def linear(key: str, n: int, c: int, k: int, dtype: str = "float32") -> list[Case]:
