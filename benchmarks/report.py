@@ -67,7 +67,7 @@ def generate(root: Path) -> dict[Path, str]:
         title, name = _title(device, group), device.replace(":", "-")
         parts += [title, "", *_table([r for r in group if r["group"] != "layers"]), *_layers(group), ""]
         for kind, draw in (("ratios", _pictures.ratios), ("roofline", _pictures.roofline)):
-            picture = draw(title, group)
+            picture = draw(_title(device, group, commits=False), group)
             if picture is not None:
                 path = results / f"{kind}-{name}.svg"
                 files[path] = picture
@@ -90,8 +90,8 @@ def _text(lines: list[str]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _title(device: str, group: list[Record]) -> str:
-    """What was measured on what, with all values where records differ."""
+def _title(device: str, group: list[Record], *, commits: bool = True) -> str:
+    """What was measured on what, with all values where records differ; a picture has no room for commits."""
 
     def every(values: Iterable[Any]) -> str:
         return ", ".join(dict.fromkeys(str(v) for v in values if v))
@@ -106,7 +106,7 @@ def _title(device: str, group: list[Record]) -> str:
     text = f"`{device}`: {hardware}"
     text += f", {threads} threads for each side" if threads and not device.startswith("cuda") else ""
     text += f", {every(r['dtype'] for r in group)}; {', '.join(libraries)}; {when}"
-    text += f", commit {every(r.get('commit') for r in group)}" if any(r.get("commit") for r in group) else ""
+    text += f", commit {every(r.get('commit') for r in group)}" if commits and _any(group, "commit") else ""
     if ceilings:
         best = max(c["gflops"] for c in ceilings), max(c["gbs"] for c in ceilings)
         text += f"; ceilings {best[0]:,.0f} GFLOP/s, {best[1]:,.0f} GB/s"

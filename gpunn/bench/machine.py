@@ -129,14 +129,14 @@ def _commit() -> str | None:
     if not (root / ".git").exists():  # installed: whatever repository is around it is not ours
         return None
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=20,
-        )
+        commit = _git(root, "describe", "--always")
+        # Records that are appended one after the other are no change of what is measured.
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+    return f"{commit}-dirty" if commit and changed else commit or None
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False, timeout=20)
+    return done.stdout.strip()
