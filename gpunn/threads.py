@@ -206,6 +206,7 @@ def spans(length: int, parts: int) -> list[slice]:
 
 
 _MOST_KEPT = 1000  # arrays and plans of one thread's scratch memory
+_MOST_ZEROS = 1 << 26  # bytes of zeros that plans keep: images of ever other sizes must not fill the memory
 
 
 class Scratch(threading.local):
@@ -214,6 +215,7 @@ class Scratch(threading.local):
     def __init__(self) -> None:
         self._buffers: dict[str, Any] = {}
         self._made: dict[Any, Any] = {}  # arrays and plans, asked for again and again, block by block
+        self._zeros = 0  # bytes
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
         """An uninitialised C-contiguous array; whoever asks for this name next may overwrite it."""
@@ -237,6 +239,15 @@ class Scratch(threading.local):
         made: Made | None = self._made.get((make, key))
         return made if made is not None else self._keep((make, key), make(*key))
 
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Zeros for a plan that is being made, in memory that nobody else writes to."""
+        made = memory.empty(shape, dtype)
+        made.fill(0)
+        if self._zeros + made.nbytes > _MOST_ZEROS:
+            self._forget()
+        self._zeros += made.nbytes
+        return made
+
     def _keep(self, key: Any, made: Made) -> Made:
         if len(self._made) >= _MOST_KEPT:
             self._forget()
@@ -244,7 +255,7 @@ class Scratch(threading.local):
         return made
 
     def _forget(self) -> None:
-        self._made = {}
+        self._made, self._zeros = {}, 0
 
 
 scratch = Scratch()

@@ -231,6 +231,38 @@ def test_scratch_is_kept_and_grows() -> None:
     assert not np.shares_memory(scratch.array("a", (4,), np.float32), scratch.array("b", (4,), np.float32))
 
 
+def test_plans_are_made_once_until_what_they_are_made_of_goes() -> None:
+    scratch, made = threads.Scratch(), []
+
+    def plan(size: int) -> np.ndarray:
+        made.append(size)
+        return scratch.array("a", (size,), np.float32)[::2]
+
+    first = scratch.plan(plan, 8)
+    assert scratch.plan(plan, 8) is first
+    assert made == [8]
+    scratch.plan(plan, 100)  # its memory is too small: what is made of it is made anew
+    assert scratch.plan(plan, 8) is not first
+    assert np.shares_memory(scratch.plan(plan, 8), scratch.plan(plan, 100))
+    assert made == [8, 100, 8]
+
+
+def test_zeros_of_plans_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_MOST_ZEROS", 4000)
+    scratch, alive = threads.Scratch(), []
+
+    def plan(number: int) -> np.ndarray:
+        found: np.ndarray = scratch.zeros((100,), np.float32)
+        assert not found.any()
+        alive.append(weakref.ref(found))
+        return found
+
+    for number in range(50):
+        scratch.plan(plan, number)
+        assert sum(ref() is not None for ref in alive) <= 10
+    assert scratch.plan(plan, 49) is alive[-1]()
+
+
 @pytest.mark.parametrize("n", [0, -1, 1.5, "2"])
 def test_refuses(n: object) -> None:
     with pytest.raises(UsageError, match="positive integer"):

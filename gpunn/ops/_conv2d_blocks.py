@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from gpunn import _host_memory as memory
 from gpunn import threads
 
 # Of a task's copies and outputs. More of them leave the second-level cache (1 MB a core and more); fewer mean more
@@ -77,8 +76,7 @@ def _frame(shape: tuple[int, ...], dtype: np.dtype, top: int, left: int, count: 
     below = max(above, min(count, h - top))
     before = min(width, max(0, -left))
     after = max(before, min(width, w - left))
-    array = memory.empty((n, count, width, c), dtype)  # its own: in shared memory others would overwrite the zeros
-    array.fill(0)
+    array = threads.scratch.zeros((n, count, width, c), dtype)
     part = np.s_[:, top + above : top + below, left + before : left + after]
     return _Frame(array, array[:, above:below, before:after], part)
 
