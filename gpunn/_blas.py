@@ -132,10 +132,5 @@ def axpby(alpha: float, x: np.ndarray, beta: float, y: np.ndarray, room: np.ndar
         np.multiply(y, beta, out=y)
         np.add(y, np.multiply(x, alpha, out=room), out=y)
     else:
-        function(y.size, float(alpha), address(x), 1, float(beta), address(y), 1)
-
-
-def address(array: np.ndarray) -> int:
-    """Of the first element."""
-    found: int = array.__array_interface__["data"][0]
-    return found
+        at_x, at_y = (a.__array_interface__["data"][0] for a in (x, y))
+        function(y.size, float(alpha), at_x, 1, float(beta), at_y, 1)

@@ -24,7 +24,7 @@ _LEAST = 1 << 17  # bytes: from here on glibc maps pages of their own
 _LINE = (
     64  # bytes of a line of the cache, and of the longest vector: one that lies across two lines takes twice as long
 )
-_SLAB = 1 << 24  # bytes that blocks are cut from
+_SLAB = 1 << 24  # bytes that blocks are cut from: for so many NumPy asks the system for huge pages
 _STEPS = 8  # sizes between two powers of two: at most an eighth of a block is unused
 
 

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gpunn import _host_memory as memory
 from gpunn._blas import single_threaded_blas
 from gpunn.errors import UsageError
@@ -222,8 +224,6 @@ class Scratch(threading.local):
         made = self._made.get((name, shape, dtype))
         if made is not None:
             return made
-        import numpy as np
-
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         buffer = self._buffers.get(name)
         if buffer is None or buffer.nbytes < nbytes:

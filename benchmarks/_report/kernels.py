@@ -76,7 +76,7 @@ def _time_on(stream: Any, section: Section, case: Case, target: Any, torch: Any,
             layouts = {"NHWC": True, "NCHW": False} if any(len(s) == 4 for s in case.shapes.values()) else {"": True}
             their_runs = {layout: [case.theirs(torch, a, last) for a in arrays] for layout, last in layouts.items()}
             stream.synchronize()
-            error = difference(runs[0](), next(iter(their_runs.values()))[0](), case.outliers)
+            error = difference(runs[0](), next(iter(their_runs.values()))[0]())
             theirs = {layout: TorchGraph(torch, stream, _cycle(r, calls), keep) for layout, r in their_runs.items()}
         except Exception as failure:  # ours is timed all the same
             note = f"not compared: {type(failure).__name__}"

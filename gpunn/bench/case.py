@@ -55,9 +55,6 @@ class Case:
         How many calls are compared before timing: more than one where a call changes what the next one gives.
     tolerance : float
         Largest difference allowed, relative to the largest element.
-    outliers : float
-        Share of the elements that may differ by any amount: a ReLU whose input is within rounding of 0 opens on one
-        side and not on the other, and its gradient with it.
     reference : bool
         Whether plain bodies in float64 can stand in for the other side when the result is checked.
     draw : callable or None
@@ -82,7 +79,6 @@ class Case:
     checked: int = 1
     # Up to a million products summed in float32, in other orders or through Winograd; a mistake is off by far more.
     tolerance: float = 1e-3
-    outliers: float = 0.0
     reference: bool = True
     draw: Callable[[np.random.Generator], Arrays] | None = field(default=None, repr=False)
 
@@ -99,8 +95,10 @@ class Case:
     def host_arrays(self, seed: int = 0) -> Arrays:
         """The case's random arrays as NumPy arrays; the same for the same seed."""
         rng = np.random.default_rng(seed)
-        if self.draw is not None:
-            return self.draw(rng)
+        return self.random_arrays(rng) if self.draw is None else self.draw(rng)
+
+    def random_arrays(self, rng: np.random.Generator) -> Arrays:
+        """Random normal numbers, and labels, of the case's shapes."""
         arrays: Arrays = {}
         for name, shape in self.shapes.items():
             if name == "target":
@@ -125,14 +123,12 @@ class Case:
         return self.theirs(torch, self.arrays(device, seed), channels_last)
 
 
-def difference(ours: list[Any], theirs: list[Any], outliers: float = 0.0) -> float:
+def difference(ours: list[Any], theirs: list[Any]) -> float:
     """The largest difference of two lists of arrays, relative to the largest element; NaN is infinite.
 
     Parameters
     ----------
     ours, theirs : list of arrays
-    outliers : float
-        Share of an array's elements, those that differ most, that are left out.
 
     Raises
     ------
@@ -148,8 +144,6 @@ def difference(ours: list[Any], theirs: list[Any], outliers: float = 0.0) -> flo
         errors = np.abs(mine - want).reshape(-1)
         if not np.isfinite(errors).all():
             return math.inf
-        if spared := int(outliers * errors.size):
-            errors = np.partition(errors, errors.size - 1 - spared)[: errors.size - spared]
         worst = max(worst, float(errors.max(initial=0) / max(np.abs(want).max(initial=0), 1e-30)))
     return worst
 

@@ -98,7 +98,7 @@ def _layers(size: str, dtype: str) -> list[Case]:
     for op in ("relu", "gelu", "sigmoid", "tanh"):
         made += ops.activation(op, op, small(4096, 3), small(3072, 7), dtype)
     for op in ("softmax", "log_softmax"):
-        made += ops.softmax(op, op, small(4096, 3), small(768, 6), dtype)
+        made += ops.activation(op, op, small(4096, 3), small(768, 6), dtype, dim=1)
     made += ops.cross_entropy("cross-entropy1000", small(256, 4), small(1000, 6), dtype)
     # 25.6 million parameters, as ResNet-50 has.
     made += ops.sgd("sgd25m", "of 25.6 M parameters", [6] * 3 if tiny else [512_000] * 50, dtype)

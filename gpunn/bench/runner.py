@@ -156,7 +156,7 @@ def check(case: Case, runs: dict[str, Run], size: str) -> float | None:
     for call in range(case.checked):
         ours = runs[OURS]()
         for side, run in others.items():
-            error = difference(ours, run(), case.outliers)
+            error = difference(ours, run())
             worst = max(worst, error)
             if not error <= case.tolerance:
                 raise WrongResult(

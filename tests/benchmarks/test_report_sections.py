@@ -87,7 +87,7 @@ def test_a_kernel_that_differs_from_pytorch_is_a_failure(
     gpu: Device, torch: Any, section: Section, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "all_cases", lambda quick: bench_ops.linear("linear", 3, 4, 5))
-    monkeypatch.setattr(kernels, "difference", lambda ours, theirs, outliers: float("nan"))
+    monkeypatch.setattr(kernels, "difference", lambda ours, theirs: float("nan"))
     kernels.run(section, OPTIONS)
     assert ["differs from PyTorch" in failure["what"] for failure in section.data["failures"]] == [True, True]
 

@@ -62,7 +62,7 @@ def test_times_of_a_busy_machine_are_not_kept(tmp_path: Path, capsys: Any, monke
 
 def test_wrong_results_are_said_and_not_kept(capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "results.jsonl"
-    monkeypatch.setattr(runner, "difference", lambda ours, theirs, outliers: float("nan"))
+    monkeypatch.setattr(runner, "difference", lambda ours, theirs: float("nan"))
     assert main([*QUICK, "--cases", "linear1024", "--out", str(out)]) == 1
     text = capsys.readouterr().out
     for direction in ("forward", "backward"):
