@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn import errors
-from gpunn._capture import capture
 from gpunn._creation import (
     arange,
     as_tensor,
@@ -31,19 +30,18 @@ from gpunn._creation import (
     zeros,
     zeros_like,
 )
-from gpunn._creation_random import rand, rand_like, randint, randn, randn_like, randperm
 from gpunn._device import device
-from gpunn._gradcheck import gradcheck
 from gpunn._tensor import Tensor
 from gpunn._version import __version__
-from gpunn.random import Generator, manual_seed
-from gpunn.serialize import load_file, save_file
 from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from gpunn.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from gpunn import autograd, cuda, data, models, nn, optim, train
+    from gpunn._capture import capture
+    from gpunn._creation_random import rand, rand_like, randint, randn, randn_like, randperm
     from gpunn._function import Function
+    from gpunn._gradcheck import gradcheck
     from gpunn.ops._winograd import is_winograd_enabled, set_winograd_enabled
     from gpunn.ops.arithmetic import add, clone, div, floor_divide, mul, neg, remainder, sub
     from gpunn.ops.cat import cat, concat, concatenate, stack
@@ -95,6 +93,8 @@ if TYPE_CHECKING:
     )
     from gpunn.ops.variance import std, var
     from gpunn.ops.where import masked_fill, where
+    from gpunn.random import Generator, manual_seed
+    from gpunn.serialize import load_file, save_file
     from gpunn.train import Trainer
 
 float32 = np.dtype("float32")
@@ -124,6 +124,18 @@ _LAZY = {
     "softmax": "gpunn.ops.softmax",
     "tanh": "gpunn.ops.tanh",
     "Function": "gpunn._function",
+    "Generator": "gpunn.random",
+    "manual_seed": "gpunn.random",
+    "capture": "gpunn._capture",
+    "gradcheck": "gpunn._gradcheck",
+    "load_file": "gpunn.serialize",
+    "save_file": "gpunn.serialize",
+    "rand": "gpunn._creation_random",
+    "rand_like": "gpunn._creation_random",
+    "randint": "gpunn._creation_random",
+    "randn": "gpunn._creation_random",
+    "randn_like": "gpunn._creation_random",
+    "randperm": "gpunn._creation_random",
     "abs": "gpunn.ops.unary",
     "add": "gpunn.ops.arithmetic",
     "all": "gpunn.ops.compare",

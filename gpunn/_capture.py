@@ -25,9 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device
+from gpunn._device import Device, address_of
 from gpunn.errors import CaptureError, UsageError
-from gpunn.launcher import address_of
 
 
 class Recording:

@@ -311,3 +311,8 @@ def require_loader(dev: Device) -> Any:
     if dev.loader is None:
         raise KernelError(f"device '{dev}' runs no kernels; use 'cuda' or 'emulator'.")
     return dev.loader
+
+
+def address_of(array: Any) -> int:
+    """Where an array's first element lies."""
+    return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)

@@ -28,7 +28,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn._device import Device, require_loader
+from gpunn._device import Device, address_of, require_loader
 from gpunn.errors import DTypeError, KernelError, ShapeError, UsageError, where
 
 # sm_120 needs NVRTC 12.8; sm_75 is the oldest that 13 still compiles for.
@@ -376,11 +376,6 @@ def vector_width(length: int, *arrays: Any, widths: tuple[int, ...] = (4, 1)) ->
         ):
             return width
     return 1
-
-
-def address_of(array: Any) -> int:
-    """Where an array's first element lies."""
-    return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -1,4 +1,4 @@
-"""``import gpunn`` is fast, and brings in nothing that only some programs need."""
+"""``import gpunn`` brings in nothing that only some programs need, and is fast by that."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 import gpunn
 
 ROOT = Path(__file__).parent.parent
-REPEATS = 7
 
 
 def run(code: str) -> str:
@@ -20,10 +19,15 @@ def run(code: str) -> str:
     return done.stdout
 
 
-def test_adds_at_most_a_tenth_of_a_second_to_numpys_import() -> None:
-    # Processor time, and the least of several: what else the machine does at the moment is left out.
-    code = "import time, numpy; start = time.process_time(); import gpunn; print(time.process_time() - start)"
-    assert min(float(run(code)) for _ in range(REPEATS)) <= 0.1
+def test_brings_in_few_modules_beside_numpys() -> None:
+    # What these take is about 25 ms; a clock would say something else on every machine, and is not asked here.
+    code = "import sys, numpy; before = {*sys.modules}; import gpunn; print(*{*sys.modules} - before)"
+    ours = {"errors", "tape", "threads", "_blas", "_capture", "_creation", "_device", "_host_memory", "_layout"}
+    ours |= {"_tensor", *(f"_tensor_{part}" for part in ("convert", "inplace", "math", "reduce", "shape")), "_version"}
+    theirs = {"__future__", "_heapq", "_queue", "copy", "dataclasses", "heapq", "queue", "threading"}
+    # Which of the others NumPy has brought in already is its own business, and differs between its versions.
+    theirs |= {"collections", "contextlib", "ctypes", "functools", "itertools", "math", "re", "typing", "weakref"}
+    assert {*run(code).split()} - {"gpunn", *(f"gpunn.{name}" for name in ours)} <= theirs
 
 
 def test_brings_in_no_optional_package() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device
+from gpunn._device import Device, address_of
 from gpunn.errors import DTypeError, ShapeError
-from gpunn.launcher import DIVISOR, KernelSource, address_of, ceil_div, divisor, vector_width
+from gpunn.launcher import DIVISOR, KernelSource, ceil_div, divisor, vector_width
 
 C_TYPES = {"f4": "float", "f8": "double", "i8": "int64", "i4": "int", "u1": "uint8", "b1": "uint8"}
 NUMBERS = ("float", "double", "int64", "int", "uint8")

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from gpunn import threads
-from gpunn.launcher import address_of, ceil_div, vector_width
+from gpunn._device import address_of
+from gpunn.launcher import ceil_div, vector_width
 
 # As in multi_tensor.cuh.
 BLOCK = 256

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device
+from gpunn._device import Device, address_of
 from gpunn.errors import ShapeError, where
-from gpunn.launcher import DIVISOR, INT_MOST, KernelSource, address_of, c_type, ceil_div, divisor
+from gpunn.launcher import DIVISOR, INT_MOST, KernelSource, c_type, ceil_div, divisor
 from gpunn.ops._strided import BLOCK, MAX_RANK, copied, fill, memory, merged, wide
 
 PLACES = KernelSource("places.cu", LABEL=("int32", "int64"))

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device
-from gpunn.launcher import DIVISOR, INT_MOST, KernelSource, address_of, ceil_div, divisor
+from gpunn._device import Device, address_of
+from gpunn.launcher import DIVISOR, INT_MOST, KernelSource, ceil_div, divisor
 
 SOURCE = KernelSource("strided_copy.cu", BYTES=(1, 2, 4, 8, 16))
 BLOCK = 256

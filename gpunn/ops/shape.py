@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device
+from gpunn._device import Device, address_of
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, where
-from gpunn.launcher import KernelSource, address_of, c_type, ceil_div
+from gpunn.launcher import KernelSource, c_type, ceil_div
 from gpunn.ops._axes import axes_of
 from gpunn.ops._strided import copied
 from gpunn.primitive import primitive

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from gpunn import tape
-from gpunn._device import Device
+from gpunn._device import Device, address_of
 from gpunn._layout import logical, physical_axes, physical_shape
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, where
-from gpunn.launcher import address_of
 from gpunn.ops._axes import axes_of
 from gpunn.ops._scatter import Key, take_slice
 from gpunn.ops._strided import Box, copy_box, fill

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device
+from gpunn._device import Device, address_of
 from gpunn._layout import logical, physical
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, where
-from gpunn.launcher import DIVISOR, KernelSource, address_of, ceil_div, divisor
+from gpunn.launcher import DIVISOR, KernelSource, ceil_div, divisor
 from gpunn.ops._strided import BLOCK, memory, wide
 from gpunn.primitive import primitive
 from gpunn.tape import record

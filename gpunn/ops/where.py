@@ -9,11 +9,11 @@ import numpy as np
 
 from gpunn import errors
 from gpunn._creation import tensor
-from gpunn._device import Device, same_device
+from gpunn._device import Device, address_of, same_device
 from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError
-from gpunn.launcher import DIVISOR, KernelSource, address_of, ceil_div, divisor
+from gpunn.launcher import DIVISOR, KernelSource, ceil_div, divisor
 from gpunn.ops._strided import BLOCK, MAX_RANK, bits_of, copied, memory, merged
 from gpunn.ops.broadcast import aligned, is_operand, operands, reduce_to
 from gpunn.ops.indexing import nonzero

@@ -32,12 +32,10 @@ def _make(folder: Path, *extra: str, sections: Any = device_report.SECTIONS) -> 
 
 
 @pytest.mark.emulator
-def test_the_emulators_quick_run_is_whole_and_quick(emulator: Device, tmp_path: Path) -> None:
-    start = time.monotonic()
+def test_the_emulators_quick_run_is_whole(emulator: Device, tmp_path: Path) -> None:
     status, report, text = _make(tmp_path, "--device", "emulator")
     assert report["failures"] == []
     assert status == 0
-    assert time.monotonic() - start < 60
     assert report["finished"]
     assert list(report["sections"]) == [name for name, _, _ in device_report.SECTIONS]
     reasons = {item["section"]: item["what"] for item in report["cut"]}
