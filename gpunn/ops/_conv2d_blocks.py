@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -48,6 +49,35 @@ def tasks(n: int, rows: int, row_bytes: int, most: int | None = None, *, whole: 
     if parts <= n or whole:
         return [(images, slice(0, rows)) for images in threads.spans(n, parts)]
     return [(slice(i, i + 1), part) for i in range(n) for part in threads.spans(rows, -(-parts // n))]
+
+
+Products = tuple[slice, np.ndarray, np.ndarray]  # of the sum, which they belong to; (T, P, K, D) and (T, P, D, L)
+
+
+def sum_products(
+    parts: list[Task], products_of: Callable[[Task], Iterator[Products]], shape: tuple[int, ...], dtype: Any, most: int
+) -> np.ndarray:
+    """The sum (T, K, L) = ``shape`` of all matrix products that the parts of a batch have to give.
+
+    Each lane owns every lanes-th part and one partial sum, to which it adds in order. About ``most`` bytes of products
+    are made together and then added up.
+    """
+    lanes = max(1, min(len(parts), LANES))
+    partial = np.zeros((lanes, *shape), dtype)
+
+    def task(lane: int) -> None:
+        for part in parts[lane::lanes]:
+            for place, left, right in products_of(part):
+                total = partial[lane, place]
+                together = max(1, most // max(1, total.nbytes))
+                for p in range(0, left.shape[1], together):
+                    some = left[:, p : p + together]
+                    products = threads.scratch.array("products", (*some.shape[:2], *shape[1:]), dtype)
+                    np.matmul(some, right[:, p : p + together], out=products)
+                    np.add(total, products[:, 0] if some.shape[1] == 1 else products.sum(axis=1), out=total)
+
+    threads.run(task, range(lanes))
+    return partial.sum(axis=0)
 
 
 def padded_rows(x: np.ndarray, top: int, left: int, count: int, width: int) -> np.ndarray:

@@ -18,6 +18,7 @@ of im2col. Source: Cho and Brand 2017, arXiv:1706.06873.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ from gpunn.ops import _conv2d_depthwise_numpy as depthwise
 from gpunn.ops import _conv2d_winograd as winograd
 from gpunn.ops import _conv2d_winograd_rows as winograd_rows
 from gpunn.ops._blocks import copy_pixels, rectify
-from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Output, Task, padded_rows, tasks, view
+from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Output, Products, Task, padded_rows, sum_products, tasks, view
 from gpunn.ops._conv2d_geometry import is_plain_product
 from gpunn.ops.geometry import Window
 
@@ -36,7 +37,7 @@ _LARGE_FILTERS = 1 << 18  # bytes: with more, a product of few rows spends its t
 _HUGE_FILTERS = 1 << 20  # bytes: too large to have partial sums of
 _LEAST_ROWS = 256  # of a product with large filters
 _WHOLE_BYTES = 1 << 24  # of an unrolled batch that all threads share
-_SUMS_BYTES = 3 << 17  # of products that are made together and then added up
+SUMS_BYTES = 3 << 17  # of products that are made together and then added up
 _DENSE_CHANNELS = 16  # groups of fewer channels are multiplied several at a time
 
 
@@ -78,16 +79,40 @@ def backward(
     dx = _data_gradient(dz, x, weight, window, groups) if needs[0] else None
     if not needs[1]:
         return dx, None
-    if depthwise.takes(weight.shape, groups):
+    way = gradient_way(len(x), window, weight.shape, groups, x.dtype)
+    if way == "depthwise":
         return dx, depthwise.weight_gradient(dz, x, weight.shape, window)
-    if winograd.takes(len(x), window, weight.shape, groups, x.dtype, gradient=True):
+    if way == "winograd":
         return dx, winograd.weight_gradient(dz, x, window)
-    if winograd_rows.takes(len(x), window, weight.shape, groups, x.dtype, gradient=True):
+    if way == "winograd_rows":
         return dx, winograd_rows.weight_gradient(dz, x, weight.shape, window)
     dense, dense_count = dense_groups(weight, groups)
-    compute = _large_weight_gradient if dense.nbytes > _HUGE_FILTERS else _weight_gradient
-    dweight = compute(dz, x, dense.shape, window, dense_count)
+    if way == "huge":
+        dweight = _large_weight_gradient(dz, x, dense.shape, window, dense_count)
+    else:
+        dweight = _weight_gradient(dz, x, dense.shape, window, dense_count, lowered=way == "lowered")
     return dx, sparse_groups(dweight, dense_count, groups)
+
+
+def gradient_way(n: int, window: Window, shape: tuple[int, ...], groups: int, dtype: np.dtype) -> str:
+    """How the gradient of filters (K, R, S, C / groups) of ``n`` images is computed.
+
+    "depthwise", "winograd" or "winograd_rows" for these modules; else "lowered", "unrolled", or "huge": unrolled, and
+    too large for partial sums.
+    """
+    if depthwise.takes(shape, groups):
+        return "depthwise"
+    if winograd.takes(n, window, shape, groups, dtype, gradient=True):
+        return "winograd"
+    if winograd_rows.takes(n, window, shape, groups, dtype, gradient=True):
+        return "winograd_rows"
+    k, r, s, depth = shape
+    merged = _merged(groups, depth)
+    nbytes, count = k * r * s * merged * depth * dtype.itemsize, groups // merged
+    if nbytes > _HUGE_FILTERS:
+        return "huge"
+    rows_lie_apart = is_plain_product(window, count) or window.dilation[0] > 1
+    return "unrolled" if rows_lie_apart or nbytes // count > _LARGE_FILTERS else "lowered"
 
 
 # -- groups of few channels -----------------------------------------------------------------------
@@ -150,7 +175,7 @@ def _correlate(
                 else:
                     target[...] = (matrix @ filters[g]).reshape(target.shape)
             else:
-                np.matmul(_lower(x[images, ..., channels], window, rows).by_image, filters[g], out=target)
+                np.matmul(lower(x[images, ..., channels], window, rows).by_image, filters[g], out=target)
         if bias_row is not None:
             lines = out.reshape(-1, len(bias_row))
             lines += bias_row
@@ -210,7 +235,7 @@ def _lowered(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, 
     return _Lowered(runs, steps, by_image, by_row)
 
 
-def _lower(x: np.ndarray, window: Window, rows: slice) -> _Lowered:
+def lower(x: np.ndarray, window: Window, rows: slice) -> _Lowered:
     padded = _strips(x, window, rows)
     plan = threads.scratch.plan(_lowered, padded.shape, padded.strides, x.dtype, window)
     copy_pixels(plan.runs, view(padded, plan.runs.shape, plan.steps))
@@ -237,41 +262,32 @@ def _unroll(x: np.ndarray, window: Window, rows: slice, out: np.ndarray | None =
 # -- gradients ------------------------------------------------------------------------------------
 
 
-def _weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], window: Window, groups: int) -> np.ndarray:
-    """dweight of filters that fit into a core's cache."""
+def _weight_gradient(
+    dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], window: Window, groups: int, *, lowered: bool
+) -> np.ndarray:
+    """dweight of filters that fit into a core's cache, by lowered rows or unrolled images."""
     k, c = shape[0] // groups, shape[3]
     length = window.R * window.S * c
     as_rows = is_plain_product(window, groups)
-    large = as_rows or k * length * x.itemsize > _LARGE_FILTERS or window.dilation[0] > 1
-    parts = _tasks(len(x), window, length * x.itemsize, k * x.itemsize, large=large)
-    lanes = max(1, min(len(parts), LANES))
-    # Each lane owns every lanes-th task and one partial dweight, to which it adds in order.
-    partial = np.zeros((lanes, groups, k, length), x.dtype)
-    together = max(1, _SUMS_BYTES // max(1, k * length * x.itemsize))
 
-    def task(lane: int) -> None:
-        total = partial[lane]
-        for images, rows in parts[lane::lanes]:
-            for g in range(groups):
-                image, gradient = x[images, ..., g * c : (g + 1) * c], dz[images, rows, :, g * k : (g + 1) * k]
-                if large:
-                    matrix = image[:, rows] if as_rows else _unroll(image, window, rows)
-                    windows = matrix.reshape(1, -1, length)
-                    turned = np.ascontiguousarray(gradient).reshape(1, -1, k)
-                else:
-                    windows = _lower(image, window, rows).by_row
-                    n, p, q, _ = gradient.shape
-                    turned = threads.scratch.array("turned", (p, n, q, k), x.dtype)
-                    copy_pixels(turned, gradient.transpose(1, 0, 2, 3))
-                    turned = turned.reshape(p, n * q, k)
-                for p in range(0, len(windows), together):
-                    left = turned[p : p + together].transpose(0, 2, 1)
-                    products = threads.scratch.array("products", (len(left), k, length), x.dtype)
-                    np.matmul(left, windows[p : p + together], out=products)
-                    np.add(total[g], products[0] if len(left) == 1 else products.sum(axis=0), out=total[g])
+    def products_of(part: Task) -> Iterator[Products]:
+        images, rows = part
+        for g in range(groups):
+            image, gradient = x[images, ..., g * c : (g + 1) * c], dz[images, rows, :, g * k : (g + 1) * k]
+            if lowered:
+                windows = lower(image, window, rows).by_row
+                n, p, q, _ = gradient.shape
+                turned = threads.scratch.array("turned", (p, n, q, k), x.dtype)
+                copy_pixels(turned, gradient.transpose(1, 0, 2, 3))
+                turned = turned.reshape(p, n * q, k)
+            else:
+                matrix = image[:, rows] if as_rows else _unroll(image, window, rows)
+                windows = matrix.reshape(1, -1, length)
+                turned = np.ascontiguousarray(gradient).reshape(1, -1, k)
+            yield slice(g, g + 1), turned.transpose(0, 2, 1)[None], windows[None]
 
-    threads.run(task, range(lanes))
-    return partial.sum(axis=0).reshape(shape)
+    parts = _tasks(len(x), window, length * x.itemsize, k * x.itemsize, large=not lowered)
+    return sum_products(parts, products_of, (groups, k, length), x.dtype, SUMS_BYTES).reshape(shape)
 
 
 def _large_weight_gradient(

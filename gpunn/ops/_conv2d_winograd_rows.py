@@ -14,13 +14,14 @@ Source: Lavin and Gray 2015, arXiv:1509.09308, in one direction only.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunn import threads
 from gpunn.ops._blocks import pixels, rectify
-from gpunn.ops._conv2d_blocks import LANES, Output, Task, padded_rows, tasks, view
+from gpunn.ops._conv2d_blocks import Output, Products, Task, padded_rows, sum_products, tasks, view
 from gpunn.ops._winograd import flat, is_winograd_enabled, stack, transforms
 from gpunn.ops.geometry import Window
 
@@ -93,25 +94,17 @@ def weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], windo
     """dweight (K, R, S, C)."""
     k, r, s, c = shape
     strips, g = _strips(window), _TRANSFORMS[s][1]
-    parts = threads.spans(len(x), max(2, 2 * (len(x) * strips // (2 * _DEPTH))))  # even: fair to two threads
-    lanes = max(1, min(len(parts), LANES))
-    # Each lane owns every lanes-th task and one partial sum, to which it adds in order.
-    partial = np.zeros((lanes, len(g), k, r * c), x.dtype)
-    together = max(1, _SUMS_BYTES // (len(g) * k * r * c * x.itemsize))
 
-    def task(lane: int) -> None:
-        total = partial[lane]
-        for images in parts[lane::lanes]:
-            windows = _transformed(x[images], window, slice(0, window.P))
-            gradients = _transformed_gradient(dz[images], s)
-            for p in range(0, window.P, together):
-                left = gradients[:, p : p + together]
-                products = threads.scratch.array("products", (*left.shape[:3], r * c), x.dtype)
-                np.matmul(left, windows[:, p : p + together], out=products)
-                np.add(total, products[:, 0] if left.shape[1] == 1 else products.sum(axis=1), out=total)
+    def products_of(part: Task) -> Iterator[Products]:
+        images, rows = part
+        windows = _transformed(x[images], window, rows)
+        yield slice(None), _transformed_gradient(dz[images], s), windows
 
-    threads.run(task, range(lanes))
-    total = partial.sum(axis=0).reshape(len(g), -1)
+    # An even number of parts is fair to two threads.
+    parts = [
+        (images, slice(0, window.P)) for images in threads.spans(len(x), max(2, 2 * (len(x) * strips // (2 * _DEPTH))))
+    ]
+    total = sum_products(parts, products_of, (len(g), k, r * c), x.dtype, _SUMS_BYTES).reshape(len(g), -1)
     return np.ascontiguousarray((g.T @ total).reshape(s, k, r, c).transpose(1, 2, 0, 3))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn import threads
 
-_INTEGERS: dict[int, np.dtype] = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+INTEGERS: dict[int, np.dtype] = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
 
 def keep_where(mask: np.ndarray, values: np.ndarray, out: np.ndarray) -> None:
@@ -23,7 +23,7 @@ def keep_where(mask: np.ndarray, values: np.ndarray, out: np.ndarray) -> None:
     values, out : float32 or float64 arrays
         Of one shape and dtype, any strides; ``out`` may be ``values``.
     """
-    integer = _INTEGERS[values.itemsize]
+    integer = INTEGERS[values.itemsize]
     bits = threads.scratch.array("mask", mask.shape, integer)
     bits[...] = mask.view(np.int8)
     np.multiply(values.view(integer), bits, out=out.view(integer))

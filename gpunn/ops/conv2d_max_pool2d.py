@@ -1,7 +1,8 @@
 """A convolution and the max pooling behind it in one op, which never has all of the convolution's output.
 
-On the CPU a task pools the images that it has just convolved, while they are in the core's cache; the numbers are those
-of the two ops. On a GPU it is the two kernels.
+On the CPU a task pools the images that it has just convolved, while they are in the core's cache, and on the way back
+the gradient between the two need not be written out either (``_conv2d_unpool_numpy.py``). The numbers are those of the
+two ops, but for the order in which the gradients of weight and bias are added up. On a GPU it is the two kernels.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpunn import _host_memory as memory
-from gpunn import tape, threads
+from gpunn import threads
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, standing_in_for, where
-from gpunn.ops import _conv2d_numpy, _max_pool2d_numpy
+from gpunn.ops import _conv2d_numpy, _conv2d_unpool_numpy, _max_pool2d_numpy
 from gpunn.ops._conv2d_blocks import Output
 from gpunn.ops._pooling import CLOSED
 from gpunn.ops.conv2d import check_arguments, conv2d_backward, conv2d_forward
 from gpunn.ops.geometry import Padding, Pair, Window
 from gpunn.ops.max_pool2d import max_pool2d_backward, max_pool2d_forward
 from gpunn.primitive import primitive
+from gpunn.tape import record
 
 _MOST_BYTES = 1 << 20  # of an image's output: larger images are cut into rows, which windows of the pooling may overlap
 
@@ -66,6 +68,89 @@ def conv2d_max_pool2d_forward(
     z = conv2d_forward.plain(xp, x, weight, window, groups, bias, False)
     y, offset = max_pool2d_forward.plain(xp, z, pool, flat, relu)
     return y, offset
+
+
+_Three = tuple[bool, bool, bool]
+
+
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    every, first, data = (True, True, True), (False, True, True), (True, False, False)
+    for number, e in enumerate(_examples(rng)):
+        x, pool, flat = e["x"], e["pool"], e["flat"]
+        z = conv2d_forward.plain(np, x, e["weight"], e["window"], e["groups"], e["bias"], False)
+        y, offset = max_pool2d_forward.plain(np, z, pool, flat, e["relu"])
+        dy = rng.standard_normal(y.shape).astype(x.dtype)
+        how = {"pool": pool, "flat": flat, "needs": (first, every, every, data)[number % 4]}
+        more = {"more": rng.standard_normal(x.shape).astype(x.dtype)} if number % 4 == 1 else {}
+        given = {key: e[key] for key in ("weight", "window", "groups")}
+        made.append({"dy": dy, "offset": offset, "x": np.nan_to_num(x), **given, **how, **more})
+    return made
+
+
+@primitive(examples=_backward_examples, returns=("dx", "dweight", "dbias"))
+def conv2d_max_pool2d_backward(
+    xp: Any,
+    dy: Any,
+    offset: Any,
+    x: Any,
+    weight: Any,
+    window: Window,
+    groups: int,
+    pool: Window,
+    flat: bool,
+    needs: _Three,
+    more: Any = None,
+) -> tuple[Any, Any, Any]:
+    """``conv2d_backward`` of ``max_pool2d_backward``, which see."""
+    dz = max_pool2d_backward.plain(xp, dy, offset, pool, flat)
+    dx, dweight, dbias = conv2d_backward.plain(xp, dz, None, x, weight, window, groups, needs, more)
+    return dx, dweight, dbias
+
+
+@conv2d_max_pool2d_backward.numpy
+def _(
+    dy: np.ndarray,
+    offset: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    window: Window,
+    groups: int,
+    pool: Window,
+    flat: bool,
+    needs: _Three,
+    more: np.ndarray | None = None,
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    assert max_pool2d_backward.numpy_body is not None
+    assert conv2d_backward.numpy_body is not None
+    given = dy.transpose(0, 2, 3, 1) if flat else dy
+    found = _conv2d_unpool_numpy.backward(given, offset, x, weight, window, groups, pool, needs)
+    if found is None:
+        dz = max_pool2d_backward.numpy_body(dy, offset, pool, flat)
+        found = conv2d_backward.numpy_body(dz, None, x, weight, window, groups, needs)
+    dx, dweight, dbias = found
+    if dx is not None and more is not None:
+        np.add(more, dx, out=dx)
+    return dx, dweight, dbias
+
+
+@conv2d_max_pool2d_backward.kernel
+def _(
+    device: Device,
+    dy: Any,
+    offset: Any,
+    x: Any,
+    weight: Any,
+    window: Window,
+    groups: int,
+    pool: Window,
+    flat: bool,
+    needs: _Three,
+    more: Any = None,
+) -> tuple[Any, Any, Any]:
+    dz = max_pool2d_backward(device, dy, offset, pool, flat)
+    dx, dweight, dbias = conv2d_backward(device, dz, None, x, weight, window, groups, needs, more)
+    return dx, dweight, dbias
 
 
 class Pooling(Protocol):
@@ -182,19 +267,12 @@ def conv2d_max_pool2d(
     shift = None if bias is None else bias._physical
     relu = activation == "relu"
     y, offset = conv2d_max_pool2d_forward(device, image, filters, window, groups, shift, pooling, flatten, relu)
-    result = Tensor._of_physical(y.reshape(len(y), math.prod(y.shape[1:])) if flatten else y, device)
-    if not (tape.is_grad_enabled() and any(t.requires_grad for t in inputs)):
-        return result
 
-    def convolution_back(dz: Any, needs: tuple[bool, ...], waiting: Any) -> tuple[Any, ...]:
+    def backward(dy: Any, needs: tuple[bool, ...], waiting: Any) -> tuple[Any, ...]:
         wanted = (needs[0], needs[1], bias is not None and needs[2])
-        return conv2d_backward(device, dz, None, image, filters, window, groups, wanted, waiting)[: len(inputs)]
+        return conv2d_max_pool2d_backward(
+            device, dy.reshape(y.shape), offset, image, filters, window, groups, pooling, flatten, wanted, waiting
+        )[: len(inputs)]
 
-    def pooling_back(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        return (max_pool2d_backward(device, dy.reshape(y.shape), offset, pooling, flatten),)
-
-    convolution = tape.Node(op, tape.parents_of(inputs), convolution_back, False, tape.saved_of((x, weight)), adds=True)
-    with standing_in_for(pool):
-        result._node = tape.Node(op, (convolution,), pooling_back, False, ())
-    result.requires_grad = True
-    return result
+    output = y.reshape(len(y), math.prod(y.shape[1:])) if flatten else y
+    return record(op, output, device, inputs, backward, saves=(x, weight), adds=True)

@@ -25,7 +25,7 @@ def max_pool2d(d: Draw) -> dict[str, Any]:
     return {"dy": d.numbers(*y.shape), "offset": offset, "window": window, "flat": flat}
 
 
-@row("conv2d_max_pool2d_forward")
+@row("conv2d_max_pool2d_forward", "conv2d_max_pool2d_backward")
 def conv2d_max_pool2d(d: Draw) -> dict[str, Any]:
     # Two kernels, whose own rows are wider: here, that one takes what the other gives. Whole numbers, whose sums are
     # exact: roundings could let another element win.
@@ -36,8 +36,13 @@ def conv2d_max_pool2d(d: Draw) -> dict[str, Any]:
     window = d.window(*x.shape[1:3])
     pool, flat = d.window(window.P, window.Q), d.pick(False, True)
     weight = whole(d.pick(4, 20, 33), window.R, window.S, x.shape[3])
-    how = {"window": window, "groups": 1, "bias": whole(len(weight)) if d.pick(False, True) else None}
-    return {"x": x, "weight": weight, **how, "pool": pool, "flat": flat, "relu": d.pick(False, True)}
+    how = {"x": x, "weight": weight, "window": window, "groups": 1}
+    bias, relu = whole(len(weight)) if d.pick(False, True) else None, d.pick(False, True)
+    if d.primitive.name == "conv2d_max_pool2d_forward":
+        return {**how, "bias": bias, "pool": pool, "flat": flat, "relu": relu}
+    y, offset = REGISTRY["conv2d_max_pool2d_forward"].plain(np, *how.values(), bias, pool, flat, relu)
+    needs = d.pick(True, False), d.pick(True, False), d.pick(True, False)
+    return {"dy": d.numbers(*y.shape), "offset": offset, **how, "pool": pool, "flat": flat, "needs": needs}
 
 
 @row("avg_pool2d_forward", "avg_pool2d_backward")

@@ -56,7 +56,7 @@ def force(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 2000)
     monkeypatch.setattr(blocks, "_LEAST_BYTES", 1)
     monkeypatch.setattr(ways, "_WHOLE_BYTES", 20_000)
-    monkeypatch.setattr(ways, "_SUMS_BYTES", 5000)
+    monkeypatch.setattr(ways, "SUMS_BYTES", 5000)
     monkeypatch.setattr(winograd, "_WHOLE_BYTES", 100_000)
 
 
