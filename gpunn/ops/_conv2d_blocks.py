@@ -56,7 +56,7 @@ Products = tuple[slice, np.ndarray, np.ndarray]  # of the sum, which they belong
 
 def sum_products(
     parts: list[Task], products_of: Callable[[Task], Iterator[Products]], shape: tuple[int, ...], dtype: Any, most: int
-) -> np.ndarray:
+) -> threads.Work[np.ndarray]:
     """The sum (T, K, L) = ``shape`` of all matrix products that the parts of a batch have to give.
 
     Each lane owns every lanes-th part and one partial sum, to which it adds in order. About ``most`` bytes of products
@@ -76,8 +76,24 @@ def sum_products(
                     np.matmul(some, right[:, p : p + together], out=products)
                     np.add(total, products[:, 0] if some.shape[1] == 1 else products.sum(axis=1), out=total)
 
-    threads.run(task, range(lanes))
+    yield task, range(lanes)
     return partial.sum(axis=0)
+
+
+class Images:
+    """Where the tasks of a convolution have their images from."""
+
+    whole = False  # whether a task must take whole images
+
+    def __init__(self, x: np.ndarray) -> None:
+        self._x = x
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def padded(self, images: slice, top: int, left: int, count: int, width: int) -> np.ndarray:
+        """:func:`padded_rows` of some of them."""
+        return padded_rows(self._x[images], top, left, count, width)
 
 
 def padded_rows(x: np.ndarray, top: int, left: int, count: int, width: int) -> np.ndarray:

@@ -29,7 +29,18 @@ from gpunn.ops import _conv2d_depthwise_numpy as depthwise
 from gpunn.ops import _conv2d_winograd as winograd
 from gpunn.ops import _conv2d_winograd_rows as winograd_rows
 from gpunn.ops._blocks import copy_pixels, rectify
-from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Output, Products, Task, padded_rows, sum_products, tasks, view
+from gpunn.ops._conv2d_blocks import (
+    BLOCK_BYTES,
+    LANES,
+    Images,
+    Output,
+    Products,
+    Task,
+    padded_rows,
+    sum_products,
+    tasks,
+    view,
+)
 from gpunn.ops._conv2d_geometry import is_plain_product
 from gpunn.ops.geometry import Window
 
@@ -65,7 +76,7 @@ def write(
     elif winograd.takes(len(x), window, weight.shape, groups, x.dtype):
         winograd.forward(output, x, weight, window, bias, relu)
     elif winograd_rows.takes(len(x), window, weight.shape, groups, x.dtype):
-        winograd_rows.forward(output, x, weight, window, bias, relu)
+        threads.run_all(winograd_rows.forward(output, Images(x), weight, window, bias, relu))
     else:
         weight, groups = dense_groups(weight, groups)
         filters = np.ascontiguousarray(weight.reshape(groups, len(weight) // groups, -1).transpose(0, 2, 1))
@@ -85,7 +96,8 @@ def backward(
     if way == "winograd":
         return dx, winograd.weight_gradient(dz, x, window)
     if way == "winograd_rows":
-        return dx, winograd_rows.weight_gradient(dz, x, weight.shape, window)
+        work = winograd_rows.weight_gradient(winograd_rows.Gradient(dz), Images(x), weight.shape, window)
+        return dx, threads.run_all(work)[0]
     dense, dense_count = dense_groups(weight, groups)
     if way == "huge":
         dweight = _large_weight_gradient(dz, x, dense.shape, window, dense_count)
@@ -287,7 +299,8 @@ def _weight_gradient(
             yield slice(g, g + 1), turned.transpose(0, 2, 1)[None], windows[None]
 
     parts = _tasks(len(x), window, length * x.itemsize, k * x.itemsize, large=not lowered)
-    return sum_products(parts, products_of, (groups, k, length), x.dtype, SUMS_BYTES).reshape(shape)
+    (dweight,) = threads.run_all(sum_products(parts, products_of, (groups, k, length), x.dtype, SUMS_BYTES))
+    return dweight.reshape(shape)
 
 
 def _large_weight_gradient(
@@ -330,19 +343,28 @@ def _data_gradient(dz: np.ndarray, x: np.ndarray, weight: np.ndarray, window: Wi
         if depthwise.takes(weight.shape, groups):
             return depthwise.data_gradient(dz, x.shape, weight, window)
         return _spread(dz, x.shape, *dense_groups(weight, groups), window)
+    (rows, columns), back = backwards(window)
+    return forward(dz[:, rows, columns], turned(weight, groups), back, groups, None, False)
+
+
+def backwards(window: Window) -> tuple[tuple[slice, slice], Window]:
+    """Of what rows and columns of dz, and with what window, dx is the convolution with turned filters; for stride 1."""
     reach = window.dilation[0] * (window.R - 1), window.dilation[1] * (window.S - 1)
     before, after = (tuple(e - p for e, p in zip(reach, pads, strict=True)) for pads in (window.padding, window.after))
     # Negative: padded beyond what the filter reaches; those outputs see only zeros.
-    trim = [
+    rows, columns = (
         slice(max(0, -b), length - max(0, -a)) for b, a, length in zip(before, after, (window.P, window.Q), strict=True)
-    ]
-    image = dz[:, trim[0], trim[1]]
+    )
     pads, ends = ((max(0, both[0]), max(0, both[1])) for both in (before, after))
-    back = Window(image.shape[1], image.shape[2], window.R, window.S, (1, 1), pads, window.dilation, False, ends)
+    size = rows.stop - rows.start, columns.stop - columns.start
+    return (rows, columns), Window(*size, window.R, window.S, (1, 1), pads, window.dilation, False, ends)
+
+
+def turned(weight: np.ndarray, groups: int) -> np.ndarray:
+    """Filters (K, R, S, C / groups) turned by 180 degrees, as (C, R, S, K / groups)."""
     k, r, s, c = weight.shape
-    # (groups, K, R, S, C) to (groups, C, R, S, K), and the other way round in R and S.
-    turned = weight.reshape(groups, k // groups, r, s, c)[:, :, ::-1, ::-1].transpose(0, 4, 2, 3, 1)
-    return forward(image, turned.reshape(groups * c, r, s, k // groups), back, groups, None, False)
+    swapped = weight.reshape(groups, k // groups, r, s, c)[:, :, ::-1, ::-1].transpose(0, 4, 2, 3, 1)
+    return swapped[0] if groups == 1 else swapped.reshape(groups * c, r, s, k // groups)
 
 
 def _spread(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, groups: int, window: Window) -> np.ndarray:

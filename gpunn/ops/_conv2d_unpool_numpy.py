@@ -1,29 +1,36 @@
 """Back through a max pooling and the convolution before it, on the CPU, without the gradient between the two.
 
 Where the pooling's windows lie side by side, that gradient is the pooled one in one place of R * S, and zeros. What a
-convolution does with it begins by copying it to another order, in which its products can use it. So the pooled
-gradient goes there at once, an element of the window at a time: each is a mask over long runs of numbers, where to
-write an image takes runs of one pixel, and then it is read again. Only the two ways of convolving that large poolings
-stand behind are done so; for the others, :func:`backward` gives None.
+convolution does with it begins by copying it to another order, which suits its products. So the pooled gradient goes
+there at once, for all elements of the windows, by masks over long runs of numbers; an image would be written in runs of
+one pixel, and then be read again. Only the ways of convolving that large poolings mostly stand behind are done so; for
+the others :func:`backward` gives None.
+
+The steps are few and large, with all that does not depend on the numbers in plans: two threads that both make calls of
+some 10 us wait for Python's lock longer than they compute.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn.ops import _conv2d_numpy as ways
-from gpunn.ops._blocks import column_sums
-from gpunn.ops._conv2d_blocks import Products, Task, sum_products, tasks
-from gpunn.ops._masking import INTEGERS
+from gpunn.ops import _conv2d_winograd_rows as winograd_rows
+from gpunn.ops._blocks import column_sums, pixels
+from gpunn.ops._conv2d_blocks import Images, Output, Products, Task, sum_products, tasks
+from gpunn.ops._masking import INTEGERS, keep_where
 from gpunn.ops._pooling import CLOSED
 from gpunn.ops.geometry import Window
 
 Three = tuple[bool, bool, bool]
 Gradients = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
+
+_MOST_BYTES = 1 << 20  # of an image's gradient: tasks take whole images
 
 
 def backward(
@@ -38,14 +45,36 @@ def backward(
 ) -> Gradients | None:
     """The gradients of x, weight and bias from that of the pooled output, or None where this is not the way.
 
-    dy (N, P, Q, K) of any strides, offset alike: of the pooling.
+    dy (N, P, Q, K) of any strides, and offset (N, P, Q, K), of the pooling.
     """
-    if not (x.size and _tiles(pool) and groups == 1 and needs[1]):
+    if not (x.size and needs[1] and groups == 1 and _tiles(pool)):
         return None
-    if not needs[0] and ways.gradient_way(len(x), window, weight.shape, groups, x.dtype) == "lowered":
-        dweight, sums = _weight_gradient(dy, offset, x, weight.shape, window, pool)
-        return None, dweight, sums
-    return None
+    shape, dtype = weight.shape, x.dtype
+    way = ways.gradient_way(len(x), window, shape, groups, dtype)
+    works: list[threads.Work[Any]] = []
+    if way == "lowered" and not needs[0]:
+        works = [_weight_gradient(dy, offset, x, shape, window, pool)]
+    elif way == "winograd_rows" and winograd_rows.STRIP % pool.S == 0:
+        if pool.H * pool.W * len(weight) * x.itemsize > _MOST_BYTES:
+            return None
+        dy = np.ascontiguousarray(dy)
+        dz = _Unpooled(dy, offset, pool)
+        works = [winograd_rows.weight_gradient(dz, Images(x), shape, window)]
+        if needs[0]:
+            (rows, columns), back = ways.backwards(window)
+            turned = ways.turned(weight, 1)
+            whole = (rows, columns) == (slice(0, pool.H), slice(0, pool.W))
+            if not (whole and winograd_rows.takes(len(x), back, turned.shape, 1, dtype)):
+                return None
+            dx = memory.empty(x.shape, dtype)
+            works.append(winograd_rows.forward(Output(dx), dz, turned, back, None, False))
+    if not works:
+        return None
+    # Larger items before smaller ones: then no thread begins a large one when the others are through.
+    if needs[2]:
+        works.append(_bias_gradient(dy, offset))
+    dweight, *others = threads.run_all(*works)
+    return dx if needs[0] else None, dweight, others[-1] if needs[2] else None
 
 
 def _tiles(pool: Window) -> bool:
@@ -54,76 +83,79 @@ def _tiles(pool: Window) -> bool:
     return side_by_side and pool.padding == (0, 0) and pool.P * pool.R <= pool.H and pool.Q * pool.S <= pool.W
 
 
+def _bias_gradient(dy: np.ndarray, offset: np.ndarray) -> threads.Work[np.ndarray]:
+    """The sums of the gradient between the two: of the pooled one, but for windows that a ReLU closed."""
+    found: list[np.ndarray] = []
+
+    def task(_: int) -> None:
+        opened = threads.scratch.array("won", offset.shape, np.bool_)
+        given = threads.scratch.array("opened", offset.shape, dy.dtype)
+        np.not_equal(offset, CLOSED, out=opened)
+        np.copyto(given, dy)
+        keep_where(opened, given, given)
+        found.append(column_sums(given.reshape(-1, dy.shape[3])))
+
+    yield task, range(1)
+    return found[0]
+
+
+class _Places(NamedTuple):
+    """Some elements of the pooling's windows, and where their gradients are to be."""
+
+    codes: np.ndarray  # of the elements, with an axis for each of the others, which are those of pooled images
+    won: np.ndarray
+    numbers: np.ndarray  # the same memory, as 0 and 1
+    mask: np.ndarray  # these, as wide as the gradient's numbers
+    target: np.ndarray  # of the gradient's bits, seen as integers
+
+    def fill(self, bits: np.ndarray, offset: np.ndarray) -> None:
+        """Each element's place: the gradient of the windows that it won, else 0."""
+        np.equal(offset, self.codes, out=self.won)
+        np.copyto(self.mask, self.numbers)
+        np.multiply(bits, self.mask, out=self.target)
+
+
+def _places(codes: np.ndarray, target: np.ndarray) -> _Places:
+    """For elements with ``codes``, of as many axes as come first in ``target``, which has their places."""
+    won = threads.scratch.array("won", target.shape, np.bool_)
+    integer = INTEGERS[target.itemsize]
+    mask = threads.scratch.array("mask", target.shape, integer)
+    codes = np.ascontiguousarray(codes).reshape(codes.shape + (1,) * (target.ndim - codes.ndim))
+    return _Places(codes, won, won.view(np.int8), mask, target.view(integer))
+
+
+def _codes(pool: Window) -> np.ndarray:
+    return np.arange(pool.R * pool.S, dtype=np.uint8).reshape(pool.R, pool.S)
+
+
+# -- lowered rows ---------------------------------------------------------------------------------
+
+
 def _weight_gradient(
     dy: np.ndarray, offset: np.ndarray, x: np.ndarray, shape: tuple[int, ...], window: Window, pool: Window
-) -> tuple[np.ndarray, np.ndarray]:
-    """dweight by lowered rows, and the sums of the gradient between the two over all pixels.
+) -> threads.Work[np.ndarray]:
+    """dweight by lowered rows.
 
     The columns of an output are taken in ``pool.S`` turns: every S-th column is a convolution with S times the stride.
     """
     k, r, s, c = shape
-    sums: dict[tuple[int, int], np.ndarray] = {}
     turns = [_every(window, pool, b) for b in range(pool.S)]
 
     def products_of(part: Task) -> Iterator[Products]:
         images, rows = part
         plan = threads.scratch.plan(_pooled, images.stop - images.start, rows.stop - rows.start, pool, k, dy.dtype)
-        plan.take(dy[part].transpose(1, 0, 2, 3), offset[part].transpose(1, 0, 2, 3))
-        sums[images.start, rows.start] = column_sums(plan.rows)
+        np.copyto(plan.dy, dy[part].transpose(1, 0, 2, 3))
+        np.copyto(plan.offset, offset[part].transpose(1, 0, 2, 3))
         of_image = slice(rows.start * pool.R, rows.stop * pool.R)
-        for turn, codes in zip(turns, plan.codes_of_turns, strict=True):
-            plan.place(codes)
+        for turn, places in zip(turns, plan.turns, strict=True):
+            places.fill(plan.bits, plan.offset)
             yield slice(None), plan.gradient, ways.lower(x[images], turn, of_image).by_row[None]
 
     # The lowered rows of a turn and its part of the gradient, which are as large as a row's of the pooled.
     row_bytes = pool.R * pool.Q * (s * c + k) * x.itemsize
     parts = tasks(len(x), pool.P, row_bytes * pool.S)
-    dweight = sum_products(parts, products_of, (1, k, r * s * c), x.dtype, ways.SUMS_BYTES)
-    total = np.sum([sums[place] for place in sorted(sums)], axis=0, dtype=x.dtype)
-    return dweight.reshape(shape), total
-
-
-class _Pooled(NamedTuple):
-    """Some rows of pooled images, as (P, n, Q, K): each row of all images is one run."""
-
-    dy: np.ndarray
-    codes: np.ndarray
-    bits: np.ndarray  # those of dy, as integers
-    rows: np.ndarray  # dy as a matrix of K columns
-    won: np.ndarray  # for each row of a window and one of its columns, which outputs took that element: (R, P, n, Q, K)
-    won_numbers: np.ndarray  # the same memory, as 0 and 1
-    mask: np.ndarray  # these as wide as dy's numbers
-    places: np.ndarray  # in the gradient, of the same shape
-    gradient: np.ndarray  # of those columns of the convolution's outputs, as a stack of matrices (1, R P, K, n Q)
-    codes_of_turns: list[np.ndarray]  # for each column of a window the codes of its elements
-
-    def take(self, dy: np.ndarray, codes: np.ndarray) -> None:
-        """Have the gradient of pooled images, and zeros where a ReLU is closed."""
-        np.copyto(self.dy, dy)
-        np.copyto(self.codes, codes)
-        np.not_equal(self.codes, CLOSED, out=self.won[0])
-        np.copyto(self.mask[0], self.won_numbers[0])
-        np.multiply(self.bits, self.mask[0], out=self.bits)
-
-    def place(self, codes: np.ndarray) -> None:
-        """Put it where the elements with these codes are."""
-        np.equal(self.codes, codes, out=self.won)
-        np.copyto(self.mask, self.won_numbers)
-        np.multiply(self.bits, self.mask, out=self.places)
-
-
-def _pooled(n: int, p: int, pool: Window, k: int, dtype: np.dtype) -> _Pooled:
-    shape, array, integer = (p, n, pool.Q, k), threads.scratch.array, INTEGERS[dtype.itemsize]
-    dy, codes = array("dy", shape, dtype), array("codes", shape, np.uint8)
-    won, mask = array("won", (pool.R, *shape), np.bool_), array("mask", (pool.R, *shape), integer)
-    gradient = array("turned", (p, pool.R, *shape[1:]), dtype)
-    matrices = gradient.reshape(1, pool.R * p, n * pool.Q, k).transpose(0, 1, 3, 2)
-    elements = np.arange(pool.R * pool.S, dtype=np.uint8).reshape(pool.R, pool.S)
-    turns = [np.ascontiguousarray(column).reshape(-1, 1, 1, 1, 1) for column in elements.T]
-    places = gradient.view(integer).swapaxes(0, 1)
-    return _Pooled(
-        dy, codes, dy.view(integer), dy.reshape(-1, k), won, won.view(np.int8), mask, places, matrices, turns
-    )
+    dweight = yield from sum_products(parts, products_of, (1, k, r * s * c), x.dtype, ways.SUMS_BYTES)
+    return dweight.reshape(shape)
 
 
 def _every(window: Window, pool: Window, first: int) -> Window:
@@ -133,3 +165,103 @@ def _every(window: Window, pool: Window, first: int) -> Window:
     reach = (pool.Q - 1) * step + window.dilation[1] * (window.S - 1) + 1
     ends = window.after[0], reach - window.W - start
     return Window(window.H, window.W, window.R, window.S, (down, step), (top, start), window.dilation, False, ends)
+
+
+class _Pooled(NamedTuple):
+    """Some rows of pooled images, as (P, n, Q, K): each row of all images is one run."""
+
+    dy: np.ndarray
+    bits: np.ndarray  # of dy, as integers
+    offset: np.ndarray
+    turns: list[_Places]  # for each column of the windows; (R, P, n, Q, K)
+    gradient: np.ndarray  # of a turn's columns, as a stack of matrices (1, R P, K, n Q)
+
+
+def _pooled(n: int, p: int, pool: Window, k: int, dtype: np.dtype) -> _Pooled:
+    shape, array = (p, n, pool.Q, k), threads.scratch.array
+    dy, gradient = array("dy", shape, dtype), array("turned", (p, pool.R, *shape[1:]), dtype)
+    turns = [_places(codes, gradient.swapaxes(0, 1)) for codes in _codes(pool).T]
+    matrices = gradient.reshape(1, pool.R * p, n * pool.Q, k).transpose(0, 1, 3, 2)
+    return _Pooled(dy, dy.view(INTEGERS[dtype.itemsize]), array("offset", shape, np.uint8), turns, matrices)
+
+
+# -- Winograd along the rows ----------------------------------------------------------------------
+
+
+class _Unpooled(winograd_rows.Gradient):
+    """The gradient between the two, of which there are only those images that a task is at."""
+
+    whole = True
+
+    def __init__(self, dy: np.ndarray, offset: np.ndarray, pool: Window) -> None:
+        super().__init__(dy)
+        self._bits, self._offset, self._pool = dy.view(INTEGERS[dy.itemsize]), offset, pool
+
+    def padded(self, images: slice, top: int, left: int, count: int, width: int) -> np.ndarray:
+        some = self._bits[images]
+        frame = threads.scratch.plan(_frame, *some.shape, self._pool, self._x.dtype, top, left, count, width)
+        frame.places.fill(some, self._offset[images])
+        np.copyto(frame.inside, frame.elements)
+        return frame.array
+
+    def strips(self, images: slice, points: int) -> winograd_rows.GradientStrips:
+        some = self._x[images]
+        plan = threads.scratch.plan(_unpooled_strips, points, len(some), self._pool, some.shape[3], some.dtype)
+        source, codes = pixels(some).swapaxes(0, 1), pixels(self._offset[images]).swapaxes(0, 1)
+        every = len(plan.pooled)
+        for h, (target, won) in enumerate(plan.pooled):
+            np.copyto(target, source[:, :, h::every])
+            np.copyto(won, codes[:, :, h::every])
+        for places in plan.rows:
+            places.fill(plan.bits, plan.offset)
+        if plan.beyond.size:
+            np.copyto(plan.beyond, 0)
+        return plan.strips
+
+
+class _Frame(NamedTuple):
+    """Some images of the gradient among zeros."""
+
+    places: _Places  # (R, S, n, P, Q, K)
+    elements: np.ndarray  # pixels of these
+    inside: np.ndarray  # where they are in the images
+    array: np.ndarray
+
+
+def _frame(
+    n: int, p: int, q: int, k: int, pool: Window, dtype: np.dtype, top: int, left: int, count: int, width: int
+) -> _Frame:
+    array = threads.scratch.zeros((n, count, width, k), dtype)
+    elements = threads.scratch.array("elements", (pool.R, pool.S, n, p, q, k), dtype)
+    image = pixels(array)[:, -top : p * pool.R - top, -left : q * pool.S - left]
+    inside = image.reshape(n, p, pool.R, q, pool.S).transpose(2, 4, 0, 1, 3)
+    return _Frame(_places(_codes(pool), elements), pixels(elements), inside, array)
+
+
+class _Strips(NamedTuple):
+    """Strips of some images of the gradient, and the pooled images in their order."""
+
+    pooled: list[tuple[np.ndarray, np.ndarray]]  # pixels (P, n, strips) of the gradient and offset of a strip's window
+    bits: np.ndarray  # of the gradient, as integers (windows of a strip, P, n, strips, K)
+    offset: np.ndarray
+    rows: list[_Places]  # for each row of the windows; (S, windows of a strip, P, n, strips, K)
+    beyond: np.ndarray  # rows that no window reaches
+    strips: winograd_rows.GradientStrips
+
+
+def _unpooled_strips(points: int, n: int, pool: Window, k: int, dtype: np.dtype) -> _Strips:
+    strips = winograd_rows.gradient_strips(points, n, pool.H, pool.W, k, dtype)
+    every, reached = winograd_rows.STRIP // pool.S, pool.P * pool.R
+    count = strips.gathered.shape[3]
+    # Windows that the last strip has beyond the image have an offset that is no element's, here for good.
+    dy = threads.scratch.zeros((every, pool.P, n, count, k), dtype)
+    offset = threads.scratch.zeros(dy.shape, np.uint8)
+    offset.fill(CLOSED)
+    gathered = strips.gathered[:, :reached].reshape(every, pool.S, pool.P, pool.R, n, count, k)
+    rows = [_places(codes, gathered[:, :, :, a].swapaxes(0, 1)) for a, codes in enumerate(_codes(pool))]
+    pooled = [
+        (pixels(dy)[h, :, :, : len(range(h, pool.Q, every))], pixels(offset)[h, :, :, : len(range(h, pool.Q, every))])
+        for h in range(every)
+    ]
+    bits = dy.view(INTEGERS[dtype.itemsize])
+    return _Strips(pooled, bits, offset, rows, strips.gathered[:, reached:], strips)

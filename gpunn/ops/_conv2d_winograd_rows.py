@@ -21,11 +21,11 @@ import numpy as np
 
 from gpunn import threads
 from gpunn.ops._blocks import pixels, rectify
-from gpunn.ops._conv2d_blocks import Output, Products, Task, padded_rows, sum_products, tasks, view
+from gpunn.ops._conv2d_blocks import Images, Output, Products, Task, sum_products, tasks, view
 from gpunn.ops._winograd import flat, is_winograd_enabled, stack, transforms
 from gpunn.ops.geometry import Window
 
-_M = 4  # a strip's outputs
+STRIP = 4  # columns of outputs that a strip gives
 _POINTS = {3: (0.0, 1.0, -1.0, 0.5, -2.0), 5: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)}  # by taps; and infinity
 _LEAST_DEPTH, _LEAST_GRADIENT_DEPTH = 96, 48  # R*C: for less the products are too small
 _LEAST_FILTERS = 16
@@ -37,7 +37,7 @@ _SUMS_BYTES = 1 << 18  # of products that are made together and then added up
 _DEPTH = 128  # strips at a time for the gradient of the filters: the depth of its products
 
 # Taps S: Bt (T, T), G (T, S) and At (4, T), for strips of T = S + 3 inputs.
-_TRANSFORMS = {s: [m.astype(np.float32) for m in transforms(points, _M)] for s, points in _POINTS.items()}
+_TRANSFORMS = {s: [m.astype(np.float32) for m in transforms(points, STRIP)] for s, points in _POINTS.items()}
 
 
 def takes(n: int, window: Window, shape: tuple[int, ...], groups: int, dtype: Any, *, gradient: bool = False) -> bool:
@@ -45,7 +45,7 @@ def takes(n: int, window: Window, shape: tuple[int, ...], groups: int, dtype: An
     k, r, s, c = shape
     if not (is_winograd_enabled() and dtype == np.float32 and groups == 1 and s in _POINTS):
         return False
-    if window.stride != (1, 1) or window.dilation != (1, 1) or (s + _M - 1) * k * r * c * 4 > _MOST_BYTES:
+    if window.stride != (1, 1) or window.dilation != (1, 1) or (s + STRIP - 1) * k * r * c * 4 > _MOST_BYTES:
         return False
     strips, depth = n * _strips(window), r * c
     if gradient:
@@ -54,16 +54,16 @@ def takes(n: int, window: Window, shape: tuple[int, ...], groups: int, dtype: An
         enough = strips * window.P >= _LEAST_STRIPS and depth >= _LEAST_DEPTH
     if not enough or k < _LEAST_FILTERS:
         return False
-    return _strips(window) * _M <= _MOST_WASTE * window.Q
+    return _strips(window) * STRIP <= _MOST_WASTE * window.Q
 
 
 def _strips(window: Window) -> int:
-    return -(-window.Q // _M)
+    return -(-window.Q // STRIP)
 
 
 def forward(
-    output: Output, x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
-) -> None:
+    output: Output, x: Images, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
+) -> threads.Work[None]:
     """output = act(x correlated with weight + bias)."""
     k, r, _, c = weight.shape
     _, g, at = _TRANSFORMS[window.S]
@@ -72,8 +72,8 @@ def forward(
 
     def task(part: Task) -> None:
         images, rows = part
-        windows, out = _transformed(x[images], window, rows), output.block(images, rows)
-        products = threads.scratch.plan(_products, len(g), *out.shape, x.dtype)
+        windows, out = _transformed(x, images, window, rows), output.block(images, rows)
+        products = threads.scratch.plan(_products, len(g), *out.shape, out.dtype)
         np.matmul(windows, filters, out=products.stacked)
         if bias is not None:
             np.add(products.one, bias, out=products.one)
@@ -81,30 +81,46 @@ def forward(
         if relu:
             rectify(products.outputs, 1)
         target, wide = pixels(out), products.whole.shape
-        np.copyto(target[:, :, : wide[2] * _M].reshape(wide), products.whole)
+        np.copyto(target[:, :, : wide[2] * STRIP].reshape(wide), products.whole)
         if products.rest.size:
-            np.copyto(target[:, :, wide[2] * _M :], products.rest)
+            np.copyto(target[:, :, wide[2] * STRIP :], products.rest)
         output.done(images, out)
 
-    row_bytes = len(g) * _strips(window) * (2 * c + k) * x.itemsize
-    threads.run(task, tasks(len(x), window.P, row_bytes, whole=output.whole))
+    row_bytes = len(g) * _strips(window) * (2 * c + k) * weight.itemsize
+    yield task, tasks(len(x), window.P, row_bytes, whole=output.whole or x.whole)
 
 
-def weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], window: Window) -> np.ndarray:
+class Gradient(Images):
+    """The gradient of a convolution's outputs (N, P, Q, K)."""
+
+    def strips(self, images: slice, points: int) -> GradientStrips:
+        """Strips of four columns of some images, not yet transformed."""
+        dz = self._x[images]
+        strips = threads.scratch.plan(gradient_strips, points, *dz.shape, dz.dtype)
+        source, wide = pixels(dz), strips.whole.shape
+        np.copyto(strips.whole, source[:, :, : wide[2] * STRIP].reshape(wide))
+        if strips.rest.size:
+            np.copyto(strips.rest, source[:, :, None, wide[2] * STRIP :])
+            np.copyto(strips.beyond, 0)
+        return strips
+
+
+def weight_gradient(dz: Gradient, x: Images, shape: tuple[int, ...], window: Window) -> threads.Work[np.ndarray]:
     """dweight (K, R, S, C)."""
     k, r, s, c = shape
-    strips, g = _strips(window), _TRANSFORMS[s][1]
+    _, g, at = _TRANSFORMS[s]
 
     def products_of(part: Task) -> Iterator[Products]:
         images, rows = part
-        windows = _transformed(x[images], window, rows)
-        yield slice(None), _transformed_gradient(dz[images], s), windows
+        windows = _transformed(x, images, window, rows)
+        strips = dz.strips(images, len(g))
+        np.matmul(at.T, strips.columns, out=strips.transformed)
+        yield slice(None), strips.stacked, windows
 
-    # An even number of parts is fair to two threads.
-    parts = [
-        (images, slice(0, window.P)) for images in threads.spans(len(x), max(2, 2 * (len(x) * strips // (2 * _DEPTH))))
-    ]
-    total = sum_products(parts, products_of, (len(g), k, r * c), x.dtype, _SUMS_BYTES).reshape(len(g), -1)
+    pairs = max(1, len(x) * _strips(window) // (2 * _DEPTH))  # an even number of parts is fair to two threads
+    parts = [(images, slice(0, window.P)) for images in threads.spans(len(x), 2 * pairs)]
+    summed = yield from sum_products(parts, products_of, (len(g), k, r * c), g.dtype, _SUMS_BYTES)
+    total = summed.reshape(len(g), -1)
     return np.ascontiguousarray((g.T @ total).reshape(s, k, r, c).transpose(1, 2, 0, 3))
 
 
@@ -122,21 +138,21 @@ class _Strips(NamedTuple):
 
 
 def _strips_of(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, r: int, s: int) -> _Strips:
-    (n, count, width, c), (s0, s1, s2, _), t = shape, strides, s + _M - 1
-    strips = (width - s + 1) // _M
+    (n, count, width, c), (s0, s1, s2, _), t = shape, strides, s + STRIP - 1
+    strips = (width - s + 1) // STRIP
     gathered = stack("copies", t, (n, strips, count, c), dtype)
     transformed = stack("strips", t, (n * strips, count, c), dtype)
     t0, t1, t2, t3 = transformed.strides
     windows = view(transformed, (t, count - r + 1, n * strips, r * c), (t0, t2, t1, t3))
-    return _Strips((s2, s0, s2 * _M, s1), pixels(gathered), flat(gathered), flat(transformed), windows)
+    return _Strips((s2, s0, s2 * STRIP, s1), pixels(gathered), flat(gathered), flat(transformed), windows)
 
 
-def _transformed(x: np.ndarray, window: Window, rows: slice) -> np.ndarray:
+def _transformed(x: Images, images: slice, window: Window, rows: slice) -> np.ndarray:
     """Bt times the strips of some images, for these output rows, as overlapping matrices (T, P, n * strips, R * C)."""
     count = rows.stop - rows.start + window.R - 1
-    width = _strips(window) * _M + window.S - 1
-    padded = padded_rows(x, rows.start - window.padding[0], -window.padding[1], count, width)
-    plan = threads.scratch.plan(_strips_of, padded.shape, padded.strides, x.dtype, window.R, window.S)
+    width = _strips(window) * STRIP + window.S - 1
+    padded = x.padded(images, rows.start - window.padding[0], -window.padding[1], count, width)
+    plan = threads.scratch.plan(_strips_of, padded.shape, padded.strides, padded.dtype, window.R, window.S)
     np.copyto(plan.gathered, view(pixels(padded), plan.gathered.shape, plan.steps))
     np.matmul(_TRANSFORMS[window.S][0], plan.columns, out=plan.transformed)
     return plan.windows
@@ -154,43 +170,32 @@ class _Products(NamedTuple):
 
 
 def _products(t: int, n: int, p: int, q: int, k: int, dtype: np.dtype) -> _Products:
-    strips, whole = -(-q // _M), q // _M
+    strips, whole = -(-q // STRIP), q // STRIP
     stacked = stack("products", t, (p, n * strips, k), dtype)
-    outputs = stack("outputs", _M, (p, n, strips, k), dtype)
+    outputs = stack("outputs", STRIP, (p, n, strips, k), dtype)
     turned = pixels(outputs).transpose(2, 1, 3, 0)
-    places = turned[:, :, :whole], turned[:, :, whole:, : q - whole * _M].reshape(n, p, -1)
+    places = turned[:, :, :whole], turned[:, :, whole:, : q - whole * STRIP].reshape(n, p, -1)
     return _Products(stacked, stacked[1], flat(stacked), flat(outputs), *places)
 
 
-class _Gradients(NamedTuple):
-    """Strips of a gradient of outputs, transformed."""
+class GradientStrips(NamedTuple):
+    """Strips of a gradient of outputs, to be transformed."""
 
+    gathered: np.ndarray  # (4, P, n, strips, K)
     whole: np.ndarray  # pixels, as in _Products
     rest: np.ndarray
     beyond: np.ndarray  # what of the last strip is not in the image
-    columns: np.ndarray
+    columns: np.ndarray  # a strip in each column
     transformed: np.ndarray  # A times that
     stacked: np.ndarray  # (T, P, K, n * strips)
 
 
-def _gradients_of(t: int, n: int, p: int, q: int, k: int, dtype: np.dtype) -> _Gradients:
-    strips, whole = -(-q // _M), q // _M
-    gathered = stack("copies", _M, (p, n, strips, k), dtype)
+def gradient_strips(t: int, n: int, p: int, q: int, k: int, dtype: np.dtype) -> GradientStrips:
+    """Room for the strips of so many images, which has to be filled."""
+    strips, whole = -(-q // STRIP), q // STRIP
+    gathered = stack("copies", STRIP, (p, n, strips, k), dtype)
     turned = pixels(gathered).transpose(2, 1, 3, 0)
-    rest, beyond = turned[:, :, whole:, : q - whole * _M], gathered[q - whole * _M :, :, :, whole:]
+    rest, beyond = turned[:, :, whole:, : q - whole * STRIP], gathered[q - whole * STRIP :, :, :, whole:]
     transformed = stack("gradients", t, (p, n * strips, k), dtype)
     stacked = transformed.transpose(0, 1, 3, 2)
-    return _Gradients(turned[:, :, :whole], rest, beyond, flat(gathered), flat(transformed), stacked)
-
-
-def _transformed_gradient(dz: np.ndarray, taps: int) -> np.ndarray:
-    """A times the strips of a gradient of outputs: (T, P, K, n * strips)."""
-    at = _TRANSFORMS[taps][2]
-    plan = threads.scratch.plan(_gradients_of, at.shape[1], *dz.shape, dz.dtype)
-    source, wide = pixels(dz), plan.whole.shape
-    np.copyto(plan.whole, source[:, :, : wide[2] * _M].reshape(wide))
-    if plan.rest.size:
-        np.copyto(plan.rest, source[:, :, None, wide[2] * _M :])
-        np.copyto(plan.beyond, 0)
-    np.matmul(at.T, plan.columns, out=plan.transformed)
-    return plan.stacked
+    return GradientStrips(gathered, turned[:, :, :whole], rest, beyond, flat(gathered), flat(transformed), stacked)
