@@ -24,6 +24,7 @@ from gpunn.ops import _conv2d_winograd_rows as winograd_rows
 from gpunn.ops._blocks import column_sums, pixels
 from gpunn.ops._conv2d_blocks import Images, Output, Products, Task, sum_products, tasks
 from gpunn.ops._masking import INTEGERS, keep_where
+from gpunn.ops._max_pool2d_tiles import Places, codes_of, is_tiled, places, spread, tiles
 from gpunn.ops._pooling import CLOSED
 from gpunn.ops.geometry import Window
 
@@ -47,7 +48,7 @@ def backward(
 
     dy (N, P, Q, K) of any strides, and offset (N, P, Q, K), of the pooling.
     """
-    if not (x.size and needs[1] and groups == 1 and _tiles(pool)):
+    if not (x.size and needs[1] and groups == 1 and is_tiled(pool)):
         return None
     shape, dtype = weight.shape, x.dtype
     way = ways.gradient_way(len(x), window, shape, groups, dtype)
@@ -77,12 +78,6 @@ def backward(
     return dx if needs[0] else None, dweight, others[-1] if needs[2] else None
 
 
-def _tiles(pool: Window) -> bool:
-    """Whether the pooling's windows lie side by side, all of each in the image."""
-    side_by_side = pool.stride == (pool.R, pool.S) and pool.dilation == (1, 1)
-    return side_by_side and pool.padding == (0, 0) and pool.P * pool.R <= pool.H and pool.Q * pool.S <= pool.W
-
-
 def _bias_gradient(dy: np.ndarray, offset: np.ndarray) -> threads.Work[np.ndarray]:
     """The sums of the gradient between the two: of the pooled one, but for windows that a ReLU closed."""
     found: list[np.ndarray] = []
@@ -97,35 +92,6 @@ def _bias_gradient(dy: np.ndarray, offset: np.ndarray) -> threads.Work[np.ndarra
 
     yield task, range(1)
     return found[0]
-
-
-class _Places(NamedTuple):
-    """Some elements of the pooling's windows, and where their gradients are to be."""
-
-    codes: np.ndarray  # of the elements, with an axis for each of the others, which are those of pooled images
-    won: np.ndarray
-    numbers: np.ndarray  # the same memory, as 0 and 1
-    mask: np.ndarray  # these, as wide as the gradient's numbers
-    target: np.ndarray  # of the gradient's bits, seen as integers
-
-    def fill(self, bits: np.ndarray, offset: np.ndarray) -> None:
-        """Each element's place: the gradient of the windows that it won, else 0."""
-        np.equal(offset, self.codes, out=self.won)
-        np.copyto(self.mask, self.numbers)
-        np.multiply(bits, self.mask, out=self.target)
-
-
-def _places(codes: np.ndarray, target: np.ndarray) -> _Places:
-    """For elements with ``codes``, of as many axes as come first in ``target``, which has their places."""
-    won = threads.scratch.array("won", target.shape, np.bool_)
-    integer = INTEGERS[target.itemsize]
-    mask = threads.scratch.array("mask", target.shape, integer)
-    codes = np.ascontiguousarray(codes).reshape(codes.shape + (1,) * (target.ndim - codes.ndim))
-    return _Places(codes, won, won.view(np.int8), mask, target.view(integer))
-
-
-def _codes(pool: Window) -> np.ndarray:
-    return np.arange(pool.R * pool.S, dtype=np.uint8).reshape(pool.R, pool.S)
 
 
 # -- lowered rows ---------------------------------------------------------------------------------
@@ -147,8 +113,8 @@ def _weight_gradient(
         np.copyto(plan.dy, dy[part].transpose(1, 0, 2, 3))
         np.copyto(plan.offset, offset[part].transpose(1, 0, 2, 3))
         of_image = slice(rows.start * pool.R, rows.stop * pool.R)
-        for turn, places in zip(turns, plan.turns, strict=True):
-            places.fill(plan.bits, plan.offset)
+        for turn, elements in zip(turns, plan.turns, strict=True):
+            elements.fill(plan.bits, plan.offset)
             yield slice(None), plan.gradient, ways.lower(x[images], turn, of_image).by_row[None]
 
     # The lowered rows of a turn and its part of the gradient, which are as large as a row's of the pooled.
@@ -173,14 +139,14 @@ class _Pooled(NamedTuple):
     dy: np.ndarray
     bits: np.ndarray  # of dy, as integers
     offset: np.ndarray
-    turns: list[_Places]  # for each column of the windows; (R, P, n, Q, K)
+    turns: list[Places]  # for each column of the windows; (R, P, n, Q, K)
     gradient: np.ndarray  # of a turn's columns, as a stack of matrices (1, R P, K, n Q)
 
 
 def _pooled(n: int, p: int, pool: Window, k: int, dtype: np.dtype) -> _Pooled:
     shape, array = (p, n, pool.Q, k), threads.scratch.array
     dy, gradient = array("dy", shape, dtype), array("turned", (p, pool.R, *shape[1:]), dtype)
-    turns = [_places(codes, gradient.swapaxes(0, 1)) for codes in _codes(pool).T]
+    turns = [places(codes, gradient.swapaxes(0, 1)) for codes in codes_of(pool).T]
     matrices = gradient.reshape(1, pool.R * p, n * pool.Q, k).transpose(0, 1, 3, 2)
     return _Pooled(dy, dy.view(INTEGERS[dtype.itemsize]), array("offset", shape, np.uint8), turns, matrices)
 
@@ -200,8 +166,7 @@ class _Unpooled(winograd_rows.Gradient):
     def padded(self, images: slice, top: int, left: int, count: int, width: int) -> np.ndarray:
         some = self._bits[images]
         frame = threads.scratch.plan(_frame, *some.shape, self._pool, self._x.dtype, top, left, count, width)
-        frame.places.fill(some, self._offset[images])
-        np.copyto(frame.inside, frame.elements)
+        spread(some, self._offset[images], self._pool, frame.inside, self._x.dtype)
         return frame.array
 
     def strips(self, images: slice, points: int) -> winograd_rows.GradientStrips:
@@ -212,8 +177,8 @@ class _Unpooled(winograd_rows.Gradient):
         for h, (target, won) in enumerate(plan.pooled):
             np.copyto(target, source[:, :, h::every])
             np.copyto(won, codes[:, :, h::every])
-        for places in plan.rows:
-            places.fill(plan.bits, plan.offset)
+        for elements in plan.rows:
+            elements.fill(plan.bits, plan.offset)
         if plan.beyond.size:
             np.copyto(plan.beyond, 0)
         return plan.strips
@@ -222,9 +187,7 @@ class _Unpooled(winograd_rows.Gradient):
 class _Frame(NamedTuple):
     """Some images of the gradient among zeros."""
 
-    places: _Places  # (R, S, n, P, Q, K)
-    elements: np.ndarray  # pixels of these
-    inside: np.ndarray  # where they are in the images
+    inside: np.ndarray  # pixels of the elements of the pooling's windows
     array: np.ndarray
 
 
@@ -232,10 +195,7 @@ def _frame(
     n: int, p: int, q: int, k: int, pool: Window, dtype: np.dtype, top: int, left: int, count: int, width: int
 ) -> _Frame:
     array = threads.scratch.zeros((n, count, width, k), dtype)
-    elements = threads.scratch.array("elements", (pool.R, pool.S, n, p, q, k), dtype)
-    image = pixels(array)[:, -top : p * pool.R - top, -left : q * pool.S - left]
-    inside = image.reshape(n, p, pool.R, q, pool.S).transpose(2, 4, 0, 1, 3)
-    return _Frame(_places(_codes(pool), elements), pixels(elements), inside, array)
+    return _Frame(tiles(array[:, -top:, -left:], pool, p), array)
 
 
 class _Strips(NamedTuple):
@@ -244,7 +204,7 @@ class _Strips(NamedTuple):
     pooled: list[tuple[np.ndarray, np.ndarray]]  # pixels (P, n, strips) of the gradient and offset of a strip's window
     bits: np.ndarray  # of the gradient, as integers (windows of a strip, P, n, strips, K)
     offset: np.ndarray
-    rows: list[_Places]  # for each row of the windows; (S, windows of a strip, P, n, strips, K)
+    rows: list[Places]  # for each row of the windows; (S, windows of a strip, P, n, strips, K)
     beyond: np.ndarray  # rows that no window reaches
     strips: winograd_rows.GradientStrips
 
@@ -258,7 +218,7 @@ def _unpooled_strips(points: int, n: int, pool: Window, k: int, dtype: np.dtype)
     offset = threads.scratch.zeros(dy.shape, np.uint8)
     offset.fill(CLOSED)
     gathered = strips.gathered[:, :reached].reshape(every, pool.S, pool.P, pool.R, n, count, k)
-    rows = [_places(codes, gathered[:, :, :, a].swapaxes(0, 1)) for a, codes in enumerate(_codes(pool))]
+    rows = [places(codes, gathered[:, :, :, a].swapaxes(0, 1)) for a, codes in enumerate(codes_of(pool))]
     pooled = [
         (pixels(dy)[h, :, :, : len(range(h, pool.Q, every))], pixels(offset)[h, :, :, : len(range(h, pool.Q, every))])
         for h in range(every)

@@ -15,8 +15,10 @@ import numpy as np
 
 from gpunn import threads
 from gpunn.launcher import ceil_div
+from gpunn.ops import _max_pool2d_tiles
 from gpunn.ops._blocks import copy_pixels, pixels, rectify
 from gpunn.ops._masking import keep_where
+from gpunn.ops._max_pool2d_tiles import is_tiled
 from gpunn.ops._pooling import taps
 from gpunn.ops.geometry import Window
 
@@ -296,6 +298,9 @@ def backward(dy: np.ndarray, offset: np.ndarray, window: Window, flat: bool, dx:
     window, (offset, dx) = _along_rows(window, offset, dx)
     n, p, q, c = offset.shape
     dy = dy.reshape(n, c, p, q).transpose(0, 2, 3, 1) if flat else dy.reshape(offset.shape)
+    if is_tiled(window):
+        _max_pool2d_tiles.backward(dy, offset, window, dx)
+        return
 
     def task(block: Block) -> None:
         images, lines = block
