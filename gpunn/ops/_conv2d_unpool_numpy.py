@@ -80,18 +80,21 @@ def backward(
 
 def _bias_gradient(dy: np.ndarray, offset: np.ndarray) -> threads.Work[np.ndarray]:
     """The sums of the gradient between the two: of the pooled one, but for windows that a ReLU closed."""
-    found: list[np.ndarray] = []
+    n, p, q, k = offset.shape
+    parts = tasks(n, p, 2 * q * k * dy.itemsize)
+    sums = np.zeros((len(parts), k), dy.dtype)
 
-    def task(_: int) -> None:
-        opened = threads.scratch.array("won", offset.shape, np.bool_)
-        given = threads.scratch.array("opened", offset.shape, dy.dtype)
-        np.not_equal(offset, CLOSED, out=opened)
-        np.copyto(given, dy)
+    def task(number: int) -> None:
+        codes = offset[parts[number]]
+        opened = threads.scratch.array("won", codes.shape, np.bool_)
+        given = threads.scratch.array("opened", codes.shape, dy.dtype)
+        np.not_equal(codes, CLOSED, out=opened)
+        np.copyto(given, dy[parts[number]])
         keep_where(opened, given, given)
-        found.append(column_sums(given.reshape(-1, dy.shape[3])))
+        sums[number] = column_sums(given.reshape(-1, k))
 
-    yield task, range(1)
-    return found[0]
+    yield task, range(len(parts))
+    return sums.sum(axis=0)
 
 
 # -- lowered rows ---------------------------------------------------------------------------------
@@ -213,10 +216,9 @@ def _unpooled_strips(points: int, n: int, pool: Window, k: int, dtype: np.dtype)
     strips = winograd_rows.gradient_strips(points, n, pool.H, pool.W, k, dtype)
     every, reached = winograd_rows.STRIP // pool.S, pool.P * pool.R
     count = strips.gathered.shape[3]
-    # Windows that the last strip has beyond the image have an offset that is no element's, here for good.
+    # Windows that the last strip has beyond the image have a gradient of zero, here for good.
     dy = threads.scratch.zeros((every, pool.P, n, count, k), dtype)
     offset = threads.scratch.zeros(dy.shape, np.uint8)
-    offset.fill(CLOSED)
     gathered = strips.gathered[:, :reached].reshape(every, pool.S, pool.P, pool.R, n, count, k)
     rows = [places(codes, gathered[:, :, :, a].swapaxes(0, 1)) for a, codes in enumerate(codes_of(pool))]
     pooled = [

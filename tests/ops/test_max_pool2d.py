@@ -194,10 +194,12 @@ def test_refuses_indices_of_a_flattened_output() -> None:
 def test_in_blocks_of_images_and_of_rows(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fast bodies on blocks far smaller than theirs, down to a row: borders between them are everywhere."""
     from gpunn._device import device
-    from gpunn.ops import _max_pool2d_numpy
+    from gpunn.ops import _max_pool2d_numpy, _max_pool2d_tiles
     from gpunn.primitive import REGISTRY
 
-    monkeypatch.setattr(_max_pool2d_numpy, "_BLOCK", block)
+    for ways in (_max_pool2d_numpy, _max_pool2d_tiles):
+        monkeypatch.setattr(ways, "_BLOCK", block)
+        monkeypatch.setattr(ways, "_LEAST", 1)
     rng = np.random.default_rng(5)
     for primitive in (REGISTRY["max_pool2d_forward"], REGISTRY["max_pool2d_backward"]):
         for example in primitive.examples(rng):
