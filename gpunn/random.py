@@ -8,7 +8,6 @@ between devices. Dropout compares integers, element by element, and is drawn whe
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import secrets
 from collections.abc import Sequence
@@ -140,10 +139,12 @@ class Generator:
         self._host.bit_generator.state = host
 
 
-@functools.cache
+_default = Generator(0)
+
+
 def default_generator() -> Generator:
     """The generator that layers and loaders take theirs from; seeded with 0 until :func:`manual_seed`."""
-    return Generator(0)
+    return _default
 
 
 def manual_seed(seed: int) -> Generator:
@@ -173,7 +174,7 @@ def manual_seed(seed: int) -> Generator:
     >>> gpunn.rand(3).tolist() == first
     True
     """
-    return default_generator().manual_seed(seed)
+    return _default.manual_seed(seed)
 
 
 def philox_uint32(key: tuple[int, int], call: int, n: int) -> np.ndarray:

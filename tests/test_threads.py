@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -38,6 +39,35 @@ def test_every_item_once() -> None:
     seen: list[int] = []
     threads.run(seen.append, range(100))
     assert sorted(seen) == list(range(100))
+
+
+def test_works_run_together_and_give_their_results_in_order() -> None:
+    meet, seen = threading.Barrier(2, timeout=10), []
+
+    def work(name: str, count: int) -> threads.Work[str]:
+        def task(i: int) -> None:
+            meet.wait()  # the other work's task runs beside this one
+            seen.append((name, i))
+
+        yield task, range(count)
+        assert {i for found, i in seen if found == name} == set(range(count))
+        return name.upper()
+
+    assert threads.run_all(work("a", 1), work("none", 0), work("b", 1)) == ["A", "NONE", "B"]
+    assert sorted(seen) == [("a", 0), ("b", 0)]
+    assert threads.run_all() == []
+
+
+def test_a_failure_in_one_work_is_raised_and_no_work_goes_on() -> None:
+    ended = []
+
+    def work(task: Callable[[int], object]) -> threads.Work[None]:
+        yield task, range(2)
+        ended.append(task)
+
+    with pytest.raises(ZeroDivisionError):
+        threads.run_all(work(lambda i: 1 // i), work(lambda i: None))
+    assert ended == []
 
 
 def test_runs_at_the_same_time() -> None:
