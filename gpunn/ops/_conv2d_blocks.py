@@ -14,6 +14,7 @@ from gpunn import threads
 # calls of NumPy, each of which waits for the GIL.
 BLOCK_BYTES = 1 << 21
 _LEAST_BYTES = 1 << 20  # of a convolution that is worth a second task: each holds the GIL for some 30 µs
+WHOLE_BYTES = 1 << 20  # of an image that tasks take whole, if they must: larger ones are cut into rows
 LANES = 8  # partial sums of a gradient, each of which some tasks add to in order
 
 Task = tuple[slice, slice]  # images, output rows
@@ -55,12 +56,16 @@ Products = tuple[slice, np.ndarray, np.ndarray]  # of the sum, which they belong
 
 
 def sum_products(
-    parts: list[Task], products_of: Callable[[Task], Iterator[Products]], shape: tuple[int, ...], dtype: Any, most: int
+    parts: list[Task],
+    products_of: Callable[[Task], Iterator[Products]],
+    shape: tuple[int, ...],
+    dtype: Any,
+    most: int = 0,
 ) -> threads.Work[np.ndarray]:
     """The sum (T, K, L) = ``shape`` of all matrix products that the parts of a batch have to give.
 
     Each lane owns every lanes-th part and one partial sum, to which it adds in order. About ``most`` bytes of products
-    are made together and then added up.
+    are made together and then added up, at least one of the P.
     """
     lanes = max(1, min(len(parts), LANES))
     partial = np.zeros((lanes, *shape), dtype)

@@ -18,6 +18,7 @@ of im2col. Source: Cho and Brand 2017, arXiv:1706.06873.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -123,8 +124,8 @@ def gradient_way(n: int, window: Window, shape: tuple[int, ...], groups: int, dt
     nbytes, count = k * r * s * merged * depth * dtype.itemsize, groups // merged
     if nbytes > _HUGE_FILTERS:
         return "huge"
-    rows_lie_apart = is_plain_product(window, count) or window.dilation[0] > 1
-    return "unrolled" if rows_lie_apart or nbytes // count > _LARGE_FILTERS else "lowered"
+    unrolled = is_plain_product(window, count) or window.dilation[0] > 1 or nbytes // count > _LARGE_FILTERS
+    return "unrolled" if unrolled else "lowered"
 
 
 # -- groups of few channels -----------------------------------------------------------------------
@@ -347,6 +348,7 @@ def _data_gradient(dz: np.ndarray, x: np.ndarray, weight: np.ndarray, window: Wi
     return forward(dz[:, rows, columns], turned(weight, groups), back, groups, None, False)
 
 
+@functools.lru_cache(maxsize=1024)
 def backwards(window: Window) -> tuple[tuple[slice, slice], Window]:
     """Of what rows and columns of dz, and with what window, dx is the convolution with turned filters; for stride 1."""
     reach = window.dilation[0] * (window.R - 1), window.dilation[1] * (window.S - 1)

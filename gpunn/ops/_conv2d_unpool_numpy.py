@@ -12,6 +12,7 @@ some 10 us wait for Python's lock longer than they compute.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from gpunn import threads
 from gpunn.ops import _conv2d_numpy as ways
 from gpunn.ops import _conv2d_winograd_rows as winograd_rows
 from gpunn.ops._blocks import column_sums, pixels
-from gpunn.ops._conv2d_blocks import Images, Output, Products, Task, sum_products, tasks
+from gpunn.ops._conv2d_blocks import WHOLE_BYTES, Images, Output, Products, Task, sum_products, tasks
 from gpunn.ops._masking import INTEGERS, keep_where
 from gpunn.ops._max_pool2d_tiles import Places, codes_of, is_tiled, places, spread, tiles
 from gpunn.ops._pooling import CLOSED
@@ -30,8 +31,6 @@ from gpunn.ops.geometry import Window
 
 Three = tuple[bool, bool, bool]
 Gradients = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
-
-_MOST_BYTES = 1 << 20  # of an image's gradient: tasks take whole images
 
 
 def backward(
@@ -50,32 +49,37 @@ def backward(
     """
     if not (x.size and needs[1] and groups == 1 and is_tiled(pool)):
         return None
-    shape, dtype = weight.shape, x.dtype
-    way = ways.gradient_way(len(x), window, shape, groups, dtype)
-    works: list[threads.Work[Any]] = []
+    shape, dx = weight.shape, None
+    way = ways.gradient_way(len(x), window, shape, groups, x.dtype)
     if way == "lowered" and not needs[0]:
-        works = [_weight_gradient(dy, offset, x, shape, window, pool)]
-    elif way == "winograd_rows" and winograd_rows.STRIP % pool.S == 0:
-        if pool.H * pool.W * len(weight) * x.itemsize > _MOST_BYTES:
-            return None
+        works: list[threads.Work[Any]] = [_weight_gradient(dy, offset, x, shape, window, pool)]
+    elif way == "winograd_rows" and _are_strips(x, weight, window, pool, needs[0]):
         dy = np.ascontiguousarray(dy)
         dz = _Unpooled(dy, offset, pool)
         works = [winograd_rows.weight_gradient(dz, Images(x), shape, window)]
         if needs[0]:
-            (rows, columns), back = ways.backwards(window)
-            turned = ways.turned(weight, 1)
-            whole = (rows, columns) == (slice(0, pool.H), slice(0, pool.W))
-            if not (whole and winograd_rows.takes(len(x), back, turned.shape, 1, dtype)):
-                return None
-            dx = memory.empty(x.shape, dtype)
-            works.append(winograd_rows.forward(Output(dx), dz, turned, back, None, False))
-    if not works:
+            dx = memory.empty(x.shape, x.dtype)
+            _, back = ways.backwards(window)
+            works.append(winograd_rows.forward(Output(dx), dz, ways.turned(weight, 1), back, None, False))
+    else:
         return None
     # Larger items before smaller ones: then no thread begins a large one when the others are through.
     if needs[2]:
         works.append(_bias_gradient(dy, offset))
     dweight, *others = threads.run_all(*works)
-    return dx if needs[0] else None, dweight, others[-1] if needs[2] else None
+    return dx, dweight, others[-1] if needs[2] else None
+
+
+def _are_strips(x: np.ndarray, weight: np.ndarray, window: Window, pool: Window, data: bool) -> bool:
+    """Whether strips hold whole windows of the pooling, and tasks whole images; and dx, if wanted, comes by strips."""
+    if winograd_rows.STRIP % pool.S or pool.H * pool.W * len(weight) * x.itemsize > WHOLE_BYTES:
+        return False
+    if not data:
+        return True
+    k, r, s, c = weight.shape
+    part, back = ways.backwards(window)
+    everything = part == (slice(0, pool.H), slice(0, pool.W))
+    return everything and winograd_rows.takes(len(x), back, (c, r, s, k), 1, x.dtype)
 
 
 def _bias_gradient(dy: np.ndarray, offset: np.ndarray) -> threads.Work[np.ndarray]:
@@ -127,6 +131,7 @@ def _weight_gradient(
     return dweight.reshape(shape)
 
 
+@functools.lru_cache(maxsize=1024)
 def _every(window: Window, pool: Window, first: int) -> Window:
     """The convolution of every ``pool.S``-th column of outputs from ``first`` on, as many as are pooled."""
     (down, across), (top, left) = window.stride, window.padding
@@ -177,9 +182,9 @@ class _Unpooled(winograd_rows.Gradient):
         plan = threads.scratch.plan(_unpooled_strips, points, len(some), self._pool, some.shape[3], some.dtype)
         source, codes = pixels(some).swapaxes(0, 1), pixels(self._offset[images]).swapaxes(0, 1)
         every = len(plan.pooled)
-        for h, (target, won) in enumerate(plan.pooled):
-            np.copyto(target, source[:, :, h::every])
-            np.copyto(won, codes[:, :, h::every])
+        for h, (gradient, offset) in enumerate(plan.pooled):
+            np.copyto(gradient, source[:, :, h::every])
+            np.copyto(offset, codes[:, :, h::every])
         for elements in plan.rows:
             elements.fill(plan.bits, plan.offset)
         if plan.beyond.size:

@@ -17,6 +17,7 @@ Source: Lavin and Gray 2015, arXiv:1509.09308; the choice of points: Barabasz et
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ import numpy as np
 from gpunn import _host_memory as memory
 from gpunn import threads
 from gpunn.ops._blocks import copy_pixels
-from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Output, Task, padded_rows, tasks, view
+from gpunn.ops._conv2d_blocks import BLOCK_BYTES, LANES, Output, Products, Task, padded_rows, sum_products, tasks, view
 from gpunn.ops._winograd import finish, flat, is_winograd_enabled, stack, transforms
 from gpunn.ops.geometry import Window
 
@@ -176,22 +177,17 @@ def _sum_tile_by_tile(dz: np.ndarray, x: np.ndarray, window: Window) -> np.ndarr
     """(A dy At) times (Bt x B), (36, K, C): partial sums over a few tiles at a time."""
     k, c = dz.shape[3], x.shape[3]
     down, across = _tiles(window)
+
+    def products_of(part: Task) -> Iterator[Products]:
+        images, rows = part
+        inputs = _transformed(x[images], window, rows)
+        gradients = stack("gradients", _T * _T, (inputs.shape[1], k), x.dtype)
+        _transformed_gradient(dz[images, rows.start * _M : rows.stop * _M], gradients)
+        yield slice(None), gradients.transpose(0, 2, 1)[:, None], inputs[:, None]
+
     parts = tasks(len(x), down, across * _T * _T * (c + k) * x.itemsize // 2)
-    lanes = max(1, min(len(parts), LANES))
-    # Each lane owns every lanes-th task and one partial sum, to which it adds in order.
-    partial = np.zeros((lanes, _T * _T, k, c), x.dtype)
-
-    def task(lane: int) -> None:
-        product = threads.scratch.array("products", partial.shape[1:], x.dtype)
-        for images, rows in parts[lane::lanes]:
-            inputs = _transformed(x[images], window, rows)
-            gradients = stack("gradients", _T * _T, (inputs.shape[1], k), x.dtype)
-            _transformed_gradient(dz[images, rows.start * _M : rows.stop * _M], gradients)
-            np.matmul(gradients.transpose(0, 2, 1), inputs, out=product)
-            partial[lane] += product
-
-    threads.run(task, range(lanes))
-    return partial.sum(axis=0)
+    total: np.ndarray = threads.run_all(sum_products(parts, products_of, (_T * _T, k, c), x.dtype))[0]
+    return total
 
 
 def _sum_product_by_product(dz: np.ndarray, x: np.ndarray, window: Window) -> np.ndarray:

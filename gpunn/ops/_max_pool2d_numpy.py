@@ -19,27 +19,11 @@ from gpunn.ops import _max_pool2d_tiles
 from gpunn.ops._blocks import copy_pixels, pixels, rectify
 from gpunn.ops._masking import keep_where
 from gpunn.ops._max_pool2d_tiles import is_tiled
-from gpunn.ops._pooling import taps
+from gpunn.ops._pooling import Block, blocks, taps
 from gpunn.ops.geometry import Window
 
 _BLOCK = 1 << 21  # bytes of the larger side that are worked on at a time: NumPy's calls for it take 35 us by themselves
 _LEAST = 6 << 20  # bytes that are worth a second thread: with less, 25 calls wait for the GIL longer than they take
-
-Block = tuple[slice, slice]  # images, and rows of each (of y forward, of every stride-th of dx backward)
-
-
-def _blocks(images: int, rows: int, nbytes: int) -> list[Block]:
-    """Runs of images, or of one image's rows where an image is too much, of arrays of ``nbytes``."""
-    if not images:
-        return []
-    each = nbytes // images
-    if nbytes < _LEAST:
-        return [(slice(0, images), slice(0, rows))]
-    if each <= _BLOCK:
-        # An even number: two threads then have the same work.
-        return [(part, slice(0, rows)) for part in threads.spans(images, 2 * ceil_div(nbytes, 2 * _BLOCK))]
-    cuts = threads.spans(rows, 2 * ceil_div(each, 2 * _BLOCK))
-    return [(slice(n, n + 1), part) for n in range(images) for part in cuts]
 
 
 def _along_rows(window: Window, *arrays: np.ndarray) -> tuple[Window, list[np.ndarray]]:
@@ -72,7 +56,7 @@ def forward(x: np.ndarray, window: Window, flat: bool, relu: bool, y: np.ndarray
         if not pool_block(x[images], rows, window, flat, relu, y[images], offset[images]):
             wrong[images.start] = images
 
-    threads.run(task, _blocks(n, p, max(x.nbytes, y.nbytes)))
+    threads.run(task, blocks(n, p, max(x.nbytes, y.nbytes), _BLOCK, _LEAST))
     return list(wrong.values())
 
 
@@ -314,7 +298,7 @@ def backward(dy: np.ndarray, offset: np.ndarray, window: Window, flat: bool, dx:
         for place in plan.places:
             _add_up(given, won, place, target[place.inputs])
 
-    threads.run(task, _blocks(n, ceil_div(window.H, window.stride[0]), dx.nbytes))
+    threads.run(task, blocks(n, ceil_div(window.H, window.stride[0]), dx.nbytes, _BLOCK, _LEAST))
 
 
 def _arrivals(window: Window, axis: int) -> list[list[tuple[int, int]]]:

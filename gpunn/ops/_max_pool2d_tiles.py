@@ -12,12 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from gpunn import threads
-from gpunn.launcher import ceil_div
 from gpunn.ops._blocks import pixels
 from gpunn.ops._masking import INTEGERS
+from gpunn.ops._pooling import Block, blocks
 from gpunn.ops.geometry import Window
 
-_BLOCK = 1 << 20  # bytes of inputs that are worked on at a time: half or twice as many take up to a fifth longer
+_BLOCK = (
+    1 << 20
+)  # bytes of inputs that are worked on at a time: half as many take a fifth longer, twice as many the same
 _LEAST = 1 << 22  # bytes that are worth a second thread
 
 
@@ -29,7 +31,7 @@ def is_tiled(window: Window) -> bool:
 
 
 class Places(NamedTuple):
-    """Some elements of the windows, and where their gradients are to be."""
+    """Some elements of the windows, and where their gradients are to be: ``_masking.keep_where``, for many at once."""
 
     codes: np.ndarray  # of the elements, with an axis for each of the others, which are those of pooled images
     won: np.ndarray
@@ -101,7 +103,7 @@ def backward(dy: np.ndarray, offset: np.ndarray, window: Window, dx: np.ndarray)
     rest = dx[:, p * window.R :], dx[:, : p * window.R, q * window.S :]
     integer = INTEGERS[dy.itemsize]
 
-    def task(block: tuple[slice, slice]) -> None:
+    def task(block: Block) -> None:
         given = dy[block]
         if not given.flags.c_contiguous:
             room = threads.scratch.array("dy", given.shape, dy.dtype)
@@ -111,15 +113,4 @@ def backward(dy: np.ndarray, offset: np.ndarray, window: Window, dx: np.ndarray)
 
     for zeros in rest:
         zeros[...] = 0
-    threads.run(task, _blocks(n, p, dx.nbytes))
-
-
-def _blocks(n: int, rows: int, nbytes: int) -> list[tuple[slice, slice]]:
-    """Images and rows of outputs."""
-    whole = slice(0, rows)
-    if nbytes < _LEAST:
-        return [(slice(0, n), whole)] if n else []
-    pieces = 2 * ceil_div(nbytes, 2 * _BLOCK)  # even: two threads then have the same work
-    if pieces <= n:
-        return [(images, whole) for images in threads.spans(n, pieces)]
-    return [(slice(i, i + 1), part) for i in range(n) for part in threads.spans(rows, ceil_div(pieces, n))]
+    threads.run(task, blocks(n, p, dx.nbytes, _BLOCK, _LEAST))

@@ -23,6 +23,7 @@ from gpunn.ops.geometry import Pair, Window, pair, remembered, single
 Taps = tuple[tuple[slice, slice], ...]  # (outputs, the inputs they read), one for each element of the window
 OutputSize = int | None | Sequence[int | None]
 CLOSED = 255  # the offset, of a max pooling with a ReLU, that is no element's: nothing goes back there
+Block = tuple[slice, slice]  # images, and rows of each
 Segments = tuple[tuple[int, int], ...]  # (start, stop) of each output's inputs along an axis
 
 
@@ -99,6 +100,26 @@ def rows_of(x: Tensor) -> Any:
     """Sequences (N, C, L) as physical images (N C, L, 1, 1), the same memory."""
     n, c, length = x.shape
     return x._physical.reshape(n * c, length, 1, 1)
+
+
+# -- blocks ---------------------------------------------------------------------------------------
+
+
+def blocks(images: int, rows: int, nbytes: int, most: int, least: int) -> list[Block]:
+    """Runs of images, or of one image's rows where an image is too much, of arrays of ``nbytes``.
+
+    Each has about ``most`` bytes; fewer than ``least`` are not worth a second thread and stay together.
+    """
+    if not images:
+        return []
+    each = nbytes // images
+    if nbytes < least:
+        return [(slice(0, images), slice(0, rows))]
+    if each <= most:
+        # An even number: two threads then have the same work.
+        return [(part, slice(0, rows)) for part in threads.spans(images, 2 * ceil_div(nbytes, 2 * most))]
+    cuts = threads.spans(rows, 2 * ceil_div(each, 2 * most))
+    return [(slice(n, n + 1), part) for n in range(images) for part in cuts]
 
 
 # -- taps -----------------------------------------------------------------------------------------

@@ -18,15 +18,14 @@ from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, standing_in_for, where
 from gpunn.ops import _conv2d_numpy, _conv2d_unpool_numpy, _max_pool2d_numpy
-from gpunn.ops._conv2d_blocks import Output
+from gpunn.ops._conv2d_blocks import WHOLE_BYTES, Output
+from gpunn.ops._conv2d_unpool_numpy import Gradients, Three
 from gpunn.ops._pooling import CLOSED
 from gpunn.ops.conv2d import check_arguments, conv2d_backward, conv2d_forward
 from gpunn.ops.geometry import Padding, Pair, Window
 from gpunn.ops.max_pool2d import max_pool2d_backward, max_pool2d_forward
 from gpunn.primitive import primitive
 from gpunn.tape import record
-
-_MOST_BYTES = 1 << 20  # of an image's output: larger images are cut into rows, which windows of the pooling may overlap
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -70,9 +69,6 @@ def conv2d_max_pool2d_forward(
     return y, offset
 
 
-_Three = tuple[bool, bool, bool]
-
-
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
     every, first, data = (True, True, True), (False, True, True), (True, False, False)
@@ -99,7 +95,7 @@ def conv2d_max_pool2d_backward(
     groups: int,
     pool: Window,
     flat: bool,
-    needs: _Three,
+    needs: Three,
     more: Any = None,
 ) -> tuple[Any, Any, Any]:
     """``conv2d_backward`` of ``max_pool2d_backward``, which see."""
@@ -118,9 +114,9 @@ def _(
     groups: int,
     pool: Window,
     flat: bool,
-    needs: _Three,
+    needs: Three,
     more: np.ndarray | None = None,
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+) -> Gradients:
     assert max_pool2d_backward.numpy_body is not None
     assert conv2d_backward.numpy_body is not None
     given = dy.transpose(0, 2, 3, 1) if flat else dy
@@ -145,7 +141,7 @@ def _(
     groups: int,
     pool: Window,
     flat: bool,
-    needs: _Three,
+    needs: Three,
     more: Any = None,
 ) -> tuple[Any, Any, Any]:
     dz = max_pool2d_backward(device, dy, offset, pool, flat)
@@ -195,7 +191,8 @@ def _(
     flat: bool,
     relu: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    if pool.H * pool.W * len(weight) * x.itemsize > _MOST_BYTES:
+    # Rows into which an image is cut may share windows of the pooling.
+    if pool.H * pool.W * len(weight) * x.itemsize > WHOLE_BYTES:
         assert max_pool2d_forward.numpy_body is not None
         z = _conv2d_numpy.forward(x, weight, window, groups, bias, False)
         y, offset = max_pool2d_forward.numpy_body(z, pool, flat, relu)

@@ -63,10 +63,11 @@ def test_gives_what_the_two_ops_give(name: str, activation: str | None, where: s
         y.backward(gpunn.tensor(dy, device=where))
         results.append([y.detach().numpy(), *(t.grad.numpy() for t in (x, weight, bias))])
     # Behind a NaN the gradient passes in both or in neither; else the bits are the same.
-    for a, b in zip(*(found[:2] for found in results), strict=True):
+    reordered = (name, where) == ("Winograd along the rows", "cpu")
+    for a, b in zip(*(found[: 2 if reordered else 4] for found in results), strict=True):
         np.testing.assert_array_equal(a, b)
-    # The sums over pixels are made in another order.
-    for a, b in zip(*(found[2:] for found in results), strict=True):
+    # Here, where there is no gradient between the two, the sums over pixels are made in another order.
+    for a, b in zip(*(found[2:] for found in results if reordered), strict=True):
         np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
         assert np.nanmax(np.abs(a - b), initial=0) <= 5e-6 * np.nanmax(np.abs(b), initial=0)
 
