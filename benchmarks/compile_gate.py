@@ -23,7 +23,7 @@ from dataclasses import astuple, dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
 
-from gpunn.launcher import NVRTC_OPTIONS, KernelSource, kernel_folder
+from gpunn.gpu.launcher import NVRTC_OPTIONS, KernelSource, kernel_folder
 
 TABLE = Path(__file__).parent / "results" / "kernel_resources.tsv"
 # CuPy adds -ftz=true to whatever it is given (and an include path, which our flattened sources do not use).

@@ -16,7 +16,7 @@ from gpunn.bench.case import Case
 from gpunn.bench.cases import SIZES, all_cases
 from gpunn.bench.runner import OURS, Settings, check, check_against, prepare, sides_of
 from gpunn.bench.sides import limited_threads
-from gpunn.threads import get_num_threads
+from gpunn.cpu.threads import get_num_threads
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

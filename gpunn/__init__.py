@@ -33,8 +33,8 @@ from gpunn._creation import (
 from gpunn._device import device
 from gpunn._tensor import Tensor
 from gpunn._version import __version__
+from gpunn.cpu.threads import get_num_threads, set_num_threads
 from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from gpunn.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from gpunn import autograd, cuda, data, models, nn, optim, train
@@ -42,32 +42,39 @@ if TYPE_CHECKING:
     from gpunn._creation_random import rand, rand_like, randint, randn, randn_like, randperm
     from gpunn._function import Function
     from gpunn._gradcheck import gradcheck
-    from gpunn.ops._winograd import is_winograd_enabled, set_winograd_enabled
-    from gpunn.ops.arithmetic import add, clone, div, floor_divide, mul, neg, remainder, sub
+    from gpunn.cpu.conv2d.winograd import is_winograd_enabled, set_winograd_enabled
+    from gpunn.ops.add import add, sub
     from gpunn.ops.cat import cat, concat, concatenate, stack
     from gpunn.ops.clamp import clamp, clip
+    from gpunn.ops.clone import clone
     from gpunn.ops.compare import all_ as all
     from gpunn.ops.compare import allclose, equal, isfinite, isinf, isnan, logical_not
     from gpunn.ops.compare import any_ as any
+    from gpunn.ops.div import div, floor_divide, remainder
     from gpunn.ops.erf import erf
     from gpunn.ops.expand import broadcast_to
-    from gpunn.ops.extremum import amax, amin, argmax, argmin, maximum, minimum
-    from gpunn.ops.extremum import max_ as max
-    from gpunn.ops.extremum import min_ as min
     from gpunn.ops.flip import flip
-    from gpunn.ops.indexing import gather, index_select, masked_select, narrow, nonzero, select, take_along_dim
+    from gpunn.ops.gather import gather, take_along_dim
+    from gpunn.ops.getitem import index_select, narrow, select
     from gpunn.ops.log_softmax import log_softmax
     from gpunn.ops.matmul import bmm, matmul, mm
+    from gpunn.ops.max import amax, amin, argmax, argmin
+    from gpunn.ops.max import max_ as max
+    from gpunn.ops.max import min_ as min
+    from gpunn.ops.maximum import maximum, minimum
+    from gpunn.ops.mul import mul, neg
+    from gpunn.ops.nonzero import masked_select, nonzero
     from gpunn.ops.norm import norm
     from gpunn.ops.permute import movedim, permute, t, transpose
-    from gpunn.ops.power import pow_ as pow
-    from gpunn.ops.reduce import mean, prod
-    from gpunn.ops.reduce import sum_ as sum
+    from gpunn.ops.pow import pow_ as pow
+    from gpunn.ops.prod import prod
     from gpunn.ops.relu import relu
-    from gpunn.ops.shape import flatten, ravel, reshape, squeeze, unflatten, unsqueeze
+    from gpunn.ops.reshape import flatten, ravel, reshape, squeeze, unflatten, unsqueeze
     from gpunn.ops.sigmoid import sigmoid
     from gpunn.ops.softmax import softmax
     from gpunn.ops.split import chunk, split, unbind
+    from gpunn.ops.sum import mean
+    from gpunn.ops.sum import sum_ as sum
     from gpunn.ops.tanh import tanh
     from gpunn.ops.tril import tril, triu
     from gpunn.ops.unary import (
@@ -91,7 +98,7 @@ if TYPE_CHECKING:
     from gpunn.ops.unary import (
         round_ as round,
     )
-    from gpunn.ops.variance import std, var
+    from gpunn.ops.var import std, var
     from gpunn.ops.where import masked_fill, where
     from gpunn.random import Generator, manual_seed
     from gpunn.serialize import load_file, save_file
@@ -137,14 +144,14 @@ _LAZY = {
     "randn_like": "gpunn._creation_random",
     "randperm": "gpunn._creation_random",
     "abs": "gpunn.ops.unary",
-    "add": "gpunn.ops.arithmetic",
+    "add": "gpunn.ops.add",
     "all": "gpunn.ops.compare",
     "allclose": "gpunn.ops.compare",
-    "amax": "gpunn.ops.extremum",
-    "amin": "gpunn.ops.extremum",
+    "amax": "gpunn.ops.max",
+    "amin": "gpunn.ops.max",
     "any": "gpunn.ops.compare",
-    "argmax": "gpunn.ops.extremum",
-    "argmin": "gpunn.ops.extremum",
+    "argmax": "gpunn.ops.max",
+    "argmin": "gpunn.ops.max",
     "autograd": "gpunn.autograd",
     "bmm": "gpunn.ops.matmul",
     "broadcast_to": "gpunn.ops.expand",
@@ -153,73 +160,73 @@ _LAZY = {
     "chunk": "gpunn.ops.split",
     "clamp": "gpunn.ops.clamp",
     "clip": "gpunn.ops.clamp",
-    "clone": "gpunn.ops.arithmetic",
+    "clone": "gpunn.ops.clone",
     "concat": "gpunn.ops.cat",
     "concatenate": "gpunn.ops.cat",
     "cos": "gpunn.ops.unary",
-    "div": "gpunn.ops.arithmetic",
+    "div": "gpunn.ops.div",
     "equal": "gpunn.ops.compare",
     "erf": "gpunn.ops.erf",
     "exp": "gpunn.ops.unary",
     "expm1": "gpunn.ops.unary",
-    "flatten": "gpunn.ops.shape",
+    "flatten": "gpunn.ops.reshape",
     "flip": "gpunn.ops.flip",
     "floor": "gpunn.ops.unary",
-    "floor_divide": "gpunn.ops.arithmetic",
-    "gather": "gpunn.ops.indexing",
-    "index_select": "gpunn.ops.indexing",
+    "floor_divide": "gpunn.ops.div",
+    "gather": "gpunn.ops.gather",
+    "index_select": "gpunn.ops.getitem",
     "isfinite": "gpunn.ops.compare",
     "isinf": "gpunn.ops.compare",
-    "is_winograd_enabled": "gpunn.ops._winograd",
+    "is_winograd_enabled": "gpunn.cpu.conv2d.winograd",
     "isnan": "gpunn.ops.compare",
     "log": "gpunn.ops.unary",
     "log1p": "gpunn.ops.unary",
     "logical_not": "gpunn.ops.compare",
     "masked_fill": "gpunn.ops.where",
-    "masked_select": "gpunn.ops.indexing",
+    "masked_select": "gpunn.ops.nonzero",
     "matmul": "gpunn.ops.matmul",
-    "max": "gpunn.ops.extremum",
-    "maximum": "gpunn.ops.extremum",
-    "mean": "gpunn.ops.reduce",
-    "min": "gpunn.ops.extremum",
-    "minimum": "gpunn.ops.extremum",
+    "max": "gpunn.ops.max",
+    "maximum": "gpunn.ops.maximum",
+    "mean": "gpunn.ops.sum",
+    "min": "gpunn.ops.max",
+    "minimum": "gpunn.ops.maximum",
     "mm": "gpunn.ops.matmul",
     "movedim": "gpunn.ops.permute",
-    "mul": "gpunn.ops.arithmetic",
-    "narrow": "gpunn.ops.indexing",
-    "neg": "gpunn.ops.arithmetic",
-    "nonzero": "gpunn.ops.indexing",
+    "mul": "gpunn.ops.mul",
+    "narrow": "gpunn.ops.getitem",
+    "neg": "gpunn.ops.mul",
+    "nonzero": "gpunn.ops.nonzero",
     "norm": "gpunn.ops.norm",
     "permute": "gpunn.ops.permute",
-    "pow": "gpunn.ops.power",
-    "prod": "gpunn.ops.reduce",
-    "ravel": "gpunn.ops.shape",
+    "pow": "gpunn.ops.pow",
+    "prod": "gpunn.ops.prod",
+    "ravel": "gpunn.ops.reshape",
     "reciprocal": "gpunn.ops.unary",
-    "remainder": "gpunn.ops.arithmetic",
-    "reshape": "gpunn.ops.shape",
+    "remainder": "gpunn.ops.div",
+    "reshape": "gpunn.ops.reshape",
     "round": "gpunn.ops.unary",
     "rsqrt": "gpunn.ops.unary",
-    "select": "gpunn.ops.indexing",
-    "set_winograd_enabled": "gpunn.ops._winograd",
+    "select": "gpunn.ops.getitem",
+    "set_winograd_enabled": "gpunn.cpu.conv2d.winograd",
     "sign": "gpunn.ops.unary",
     "sin": "gpunn.ops.unary",
     "split": "gpunn.ops.split",
     "sqrt": "gpunn.ops.unary",
     "square": "gpunn.ops.unary",
-    "squeeze": "gpunn.ops.shape",
+    "squeeze": "gpunn.ops.reshape",
     "stack": "gpunn.ops.cat",
-    "std": "gpunn.ops.variance",
-    "sub": "gpunn.ops.arithmetic",
-    "sum": "gpunn.ops.reduce",
+    "std": "gpunn.ops.var",
+    "sub": "gpunn.ops.add",
+    "sum": "gpunn.ops.sum",
     "t": "gpunn.ops.permute",
-    "take_along_dim": "gpunn.ops.indexing",
+    "take_along_dim": "gpunn.ops.gather",
     "transpose": "gpunn.ops.permute",
     "tril": "gpunn.ops.tril",
     "triu": "gpunn.ops.tril",
     "unbind": "gpunn.ops.split",
-    "unflatten": "gpunn.ops.shape",
-    "unsqueeze": "gpunn.ops.shape",
-    "var": "gpunn.ops.variance",
+    "unflatten": "gpunn.ops.reshape",
+    "unsqueeze": "gpunn.ops.reshape",
+    "var": "gpunn.ops.var",
     "where": "gpunn.ops.where",
 }
 

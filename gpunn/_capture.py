@@ -1,123 +1,35 @@
-"""A whole step recorded once and replayed: one CUDA-graph launch instead of dozens of kernels.
+"""A whole step captured once and replayed: one CUDA-graph launch instead of dozens of kernels.
 
 ``step = gpunn.capture(fn)`` runs ``fn`` on devices without kernels. On the others the first call
 with given shapes runs as it is (a real training step, which compiles kernels and creates optimiser
-buffers), the second is recorded and from then on replayed. A replay repeats *launches*, and
+buffers), the second is captured and from then on replayed. A replay repeats *launches*, and
 nothing else that ``fn`` did; so
 
 - numbers that change from step to step (learning rate, the place in the random stream) lie in
   :class:`StepScalars` on the device, rewritten before each replay;
-- array-library code inside a recorded step raises (``primitive.forbid_plain_bodies``), and so
-  does reading a value back;
+- array-library code inside a captured step raises (``primitive``), and so does reading a value back;
 - a graph belongs to shapes, dtypes, training flags, ``requires_grad`` and the storage of every
-  parameter and buffer: change one of them and another graph is recorded.
+  parameter and buffer: change one of them and another graph is captured.
 
-On the emulator recording and replay work the same way (``loaders``), which is how all this is
+On the emulator capture and replay work the same way (``gpu/loaders.py``), which is how all this is
 tested without a GPU.
 """
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device, address_of
-from gpunn.errors import CaptureError, UsageError
-
-
-class Recording:
-    """What a step that is being recorded, or watched before that, makes use of."""
-
-    def __init__(self, device: Device, modules: list[Any], *, frozen: bool) -> None:
-        self.device = device
-        self.modules = modules  # outermost modules called, in order
-        self.frozen = frozen  # False in the watched first run, where everything really happens
-        self.before_replay: dict[Any, Callable[[], None]] = {}
-        self.calls: dict[Any, int] = {}  # masks drawn from each generator
-        self.gradients: dict[int, tuple[Any, Any]] = {}  # id: (leaf, gradient array the step leaves behind)
-        self.accumulated: list[tuple[Any, Any]] = []  # (leaf, gradient array from before that the step adds to)
-
-    def made(self, leaf: Any) -> bool:
-        """Whether the gradient that ``leaf`` has now was made within the step."""
-        return id(leaf) in self.gradients and _same(leaf.grad, self.gradients[id(leaf)][1])
-
-    def note_module(self, module: Any) -> None:
-        if not any(module is known for known in self.modules):
-            self.modules.append(module)
-
-
-class _Active(threading.local):
-    def __init__(self) -> None:
-        self.watching: Recording | None = None
-
-
-_active = _Active()
-
-
-def watching() -> Recording | None:
-    """The step of this thread that is watched or recorded, if any."""
-    return _active.watching
-
-
-def recording() -> Recording | None:
-    """The step of this thread that is being recorded, if any: launches do not run now."""
-    watched = _active.watching
-    return watched if watched is not None and watched.frozen else None
-
-
-@contextlib.contextmanager
-def watched_by(watcher: Recording) -> Iterator[None]:
-    """Let ``watcher`` note what this thread's computation makes use of."""
-    outer, _active.watching = _active.watching, watcher
-    try:
-        yield
-    finally:
-        _active.watching = outer
-
-
-def refuse_while_recording(what: str) -> None:
-    """Raise CaptureError if a step is being recorded; ``what`` says what cannot be recorded."""
-    if recording() is not None:
-        raise CaptureError(
-            f"{what} inside a captured step: its result would be frozen at the recording. "
-            "Return the tensor from the step and read it outside."
-        )
-
-
-class StepScalars:
-    """A few numbers on a device that change between steps: a device array and its host copy.
-
-    Parameters
-    ----------
-    device : Device
-    dtype : numpy dtype
-        float32, float64 or uint64.
-    size : int
-        How many, at most 8.
-    """
-
-    def __init__(self, device: Device, dtype: Any, size: int) -> None:
-        refuse_while_recording("making an optimiser's or generator's device words for the first time")
-        self.device = device
-        self.array = device.zeros((size,), dtype)
-        self._current: tuple[Any, ...] = (0,) * size
-
-    def write(self, *values: Any) -> None:
-        """Set the numbers, by one launch that carries them by value; nothing if they are the same."""
-        if values == self._current:
-            return
-        from gpunn.ops.scalars import write_scalars
-
-        write_scalars(self.device, self.array, np.array(values, self.array.dtype))
-        self._current = values
+from gpunn._capture_state import StepWatch, watched_by
+from gpunn._device import Device
+from gpunn._layout import address_of
+from gpunn.errors import UsageError
 
 
 def capture(fn: Callable[..., Any]) -> CapturedStep:
-    """Record ``fn`` on its second call with given shapes and replay it as one launch afterwards.
+    """Capture ``fn`` on its second call with given shapes and replay it as one launch afterwards.
 
     Parameters
     ----------
@@ -135,7 +47,7 @@ def capture(fn: Callable[..., Any]) -> CapturedStep:
     Raises
     ------
     CaptureError
-        At the recording, if the step reads a value back, or runs an op that has no kernel.
+        At the capture, if the step reads a value back, or runs an op that has no kernel.
     """
     return CapturedStep(fn)
 
@@ -151,7 +63,7 @@ class CapturedStep:
 
     @property
     def graphs(self) -> int:
-        """How many graphs have been recorded."""
+        """How many graphs have been captured."""
         return len(self._graphs)
 
     def __call__(self, *inputs: Any) -> Any:
@@ -168,7 +80,7 @@ class CapturedStep:
         shapes = (device, *((t.shape, t.dtype.str, t.requires_grad) for t in inputs))
         # What is made once (kernels, constants, a layer's place in the random stream) depends on the modes too.
         if (shapes, _modes_of(self._modules)) not in self._warm:
-            with watched_by(Recording(device, self._modules, frozen=False)):
+            with watched_by(StepWatch(device, self._modules, frozen=False)):
                 result = self._fn(*inputs)
             self._warm.add((shapes, _modes_of(self._modules)))  # the first run has made the modules known
             return result
@@ -177,6 +89,13 @@ class CapturedStep:
         if graph is None or not graph.still_accumulates_into_the_same_storage():
             graph = self._graphs[key] = _Graph(self._fn, inputs, self._modules, device)
         return graph.replay(inputs)
+
+
+def capture_graph(step: StepWatch, body: Callable[[], Any]) -> tuple[Any, Any]:
+    """Run ``body`` with every launch captured and none executed: (the graph, what ``body`` returned)."""
+    with watched_by(step), step.device.active():
+        graph, result = step.device.loader.capture(body)
+    return graph, result
 
 
 def _modes_of(modules: list[Any]) -> tuple[bool, ...]:
@@ -198,38 +117,36 @@ def _state_of(modules: list[Any]) -> tuple[Any, ...]:
 
 
 class _Graph:
-    """One recorded step with its input buffers."""
+    """One captured step with its input buffers."""
 
     def __init__(self, fn: Callable[..., Any], inputs: tuple[Any, ...], modules: list[Any], device: Device) -> None:
         from gpunn._tensor import Tensor
-        from gpunn.primitive import forbid_plain_bodies
 
         self._device = device
         # The step reads its batch from these for ever; every replay copies the new batch in.
         self._inputs = [
             Tensor(device.array(np.empty(t.shape, t.dtype)), device, requires_grad=t.requires_grad) for t in inputs
         ]
-        self._recording = Recording(device, modules, frozen=True)
-        with watched_by(self._recording), forbid_plain_bodies(), device.active():
-            self._graph, self._result = device.loader.record(lambda: fn(*self._inputs))
+        self._step = StepWatch(device, modules, frozen=True)
+        self._graph, self._result = capture_graph(self._step, lambda: fn(*self._inputs))
 
     @property
     def launches(self) -> Any:
-        """The recorded launches (emulator only)."""
+        """The captured launches (emulator only)."""
         return self._graph.launches
 
     def still_accumulates_into_the_same_storage(self) -> bool:
         """False once a gradient that the step adds to was replaced by another array."""
-        return all(_same(leaf.grad, array) for leaf, array in self._recording.accumulated)
+        return all(_same(leaf.grad, array) for leaf, array in self._step.accumulated)
 
     def replay(self, inputs: tuple[Any, ...]) -> Any:
         with self._device.active():
             for static, given in zip(self._inputs, inputs, strict=True):
                 static.array[...] = given.array
-            for prepare in self._recording.before_replay.values():
+            for prepare in self._step.before_replay.values():
                 prepare()
             self._graph.replay()
-        for leaf, gradient in self._recording.gradients.values():
+        for leaf, gradient in self._step.gradients.values():
             leaf._set_grad_array(gradient)
         return self._result
 

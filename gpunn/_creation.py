@@ -31,7 +31,7 @@ def tensor(data: Any, dtype: Any = None, device: Device | str = "cpu", requires_
         If ``data`` is not an array of numbers.
     """
     if isinstance(data, Tensor):
-        data = data.numpy_without_tape()
+        data = data._numpy_without_tape()
     keep = isinstance(data, np.ndarray | np.generic)
     values = np.array(data, dtype=dtype)
     if dtype is None and not keep and values.dtype == np.float64:

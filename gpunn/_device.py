@@ -26,10 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.errors import DeviceError, GpunnError, KernelError, LabelError, RangeError, UsageError, where
+from gpunn.errors import DeviceError, GpunnError, KernelError, LabelError, RangeError, UsageError, here
 
 # Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
 _ERROR_WORDS = 4  # kind, layer id, element index, value
+
 # What CuPy and the systems' loaders say of a shared library that is not there.
 _NOT_LOADED = re.compile(r"failed to load|cannot open shared object|DLL load failed|Could not find module")
 
@@ -128,9 +129,9 @@ class Device:
     def cached(self, name: str, make: Callable[[], Any]) -> Any:
         """One thing of this name for the device's lifetime, made when first asked for."""
         if name not in self._cache:
-            from gpunn._capture import refuse_while_recording
+            from gpunn._capture_state import refuse_in_capture
 
-            refuse_while_recording(f"making this device's {name!r} for the first time")
+            refuse_in_capture(f"making this device's {name!r} for the first time")
             self._cache[name] = make()
         return self._cache[name]
 
@@ -180,7 +181,7 @@ def _missing_libraries(name: str) -> Iterator[None]:
         if isinstance(error, GpunnError) or not _NOT_LOADED.search(str(error)):
             raise
         raise DeviceError(
-            f"{where('CuPy')}: a CUDA library that device '{name}' needs is missing ({error}). "
+            f"{here('CuPy')}: a CUDA library that device '{name}' needs is missing ({error}). "
             "Install the CUDA components with pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver."
         ) from error
 
@@ -198,7 +199,7 @@ def _cpu(ordinal: int | None) -> Device:
 
 
 def _emulator(ordinal: int | None) -> Device:
-    from gpunn.loaders import EmulatorLoader
+    from gpunn.gpu.loaders import EmulatorLoader
 
     return Device("emulator", np, EmulatorLoader())
 
@@ -235,7 +236,7 @@ def _cupy(name: str, ordinal: int | None) -> tuple[Any, int]:
 
 
 def _cuda(ordinal: int | None) -> Device:
-    from gpunn.loaders import NvrtcLoader
+    from gpunn.gpu.loaders import NvrtcLoader
 
     cupy, ordinal = _cupy("cuda", ordinal)
     return Device(f"cuda:{ordinal}", cupy, NvrtcLoader(cupy), ordinal)
@@ -301,7 +302,7 @@ def same_device(op: str, *devices: Device) -> Device:
     for other in devices[1:]:
         if other is not first:
             raise DeviceError(
-                f"{where(op)}: inputs are on different devices, {first} and {other}; move one with .to('{first}')."
+                f"{here(op)}: inputs are on different devices, {first} and {other}; move one with .to('{first}')."
             )
     return first
 
@@ -311,8 +312,3 @@ def require_loader(dev: Device) -> Any:
     if dev.loader is None:
         raise KernelError(f"device '{dev}' runs no kernels; use 'cuda' or 'emulator'.")
     return dev.loader
-
-
-def address_of(array: Any) -> int:
-    """Where an array's first element lies."""
-    return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)

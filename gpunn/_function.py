@@ -9,7 +9,7 @@ from gpunn import tape
 from gpunn._device import Device, same_device
 from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, GraphError, ShapeError, UsageError, where
+from gpunn.errors import DTypeError, GraphError, ShapeError, UsageError, here
 
 
 class Context:
@@ -147,7 +147,7 @@ class Function:
         several = isinstance(result, tuple)
         outputs = result if several else (result,)
         if not any(isinstance(o, Tensor) for o in outputs):
-            raise UsageError(f"{where(cls.__name__)}: forward must return tensors; got {type(result).__name__}.")
+            raise UsageError(f"{here(cls.__name__)}: forward must return tensors; got {type(result).__name__}.")
         if not recorded:
             return result
         made = _on_the_tape(cls, ctx, args, outputs)
@@ -157,7 +157,7 @@ class Function:
 def _on_the_tape(cls: type[Function], ctx: Context, args: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
     inputs = [a for a in args if isinstance(a, Tensor)]
     device = same_device(cls.__name__, *(t.device for t in (*inputs, *outputs) if isinstance(t, Tensor)))
-    place = where(cls.__name__)
+    place = here(cls.__name__)
     forms = tuple((o.shape, o.dtype) if isinstance(o, Tensor) else None for o in outputs)
     backward = _Backward(cls.backward, ctx, place, device, forms, [_form(a) for a in args])
     saved = tape.saved_of([t for t in ctx._saved if t is not None])

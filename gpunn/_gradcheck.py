@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import _capture
+from gpunn._capture_state import StepWatch, watched_by
 from gpunn._creation import tensor
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, GraphError
@@ -16,7 +16,7 @@ from gpunn.random import default_generator
 from gpunn.tape import no_grad
 
 
-class _Snapshots(_capture.Recording):
+class _Snapshots(StepWatch):
     """Remembers buffers and generators of every outermost module, just before it runs for the first time."""
 
     def __init__(self, device: Any) -> None:
@@ -42,7 +42,7 @@ class _Snapshots(_capture.Recording):
 
     @contextmanager
     def around(self) -> Iterator[None]:
-        with _capture.watched_by(self):
+        with watched_by(self):
             try:
                 yield
             finally:

@@ -13,7 +13,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 _TO_PHYSICAL = (0, 2, 3, 1)
+
+
 _TO_LOGICAL = (0, 3, 1, 2)
 
 
@@ -40,3 +44,8 @@ def physical_axes(axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
 def physical_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The physical shape behind a logical one."""
     return tuple(shape[a] for a in _TO_PHYSICAL) if len(shape) == 4 else shape
+
+
+def address_of(array: Any) -> int:
+    """Where an array's first element lies."""
+    return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import _capture, tape
+from gpunn import tape
+from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._layout import logical, physical
@@ -70,8 +71,8 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         # channels-last view come out in another memory order, which in-place updates rely on.
         if self._node is not None:
             raise UsageError("only leaves can be copied or pickled; use detach().")
-        grad = None if self.grad is None else self.grad.numpy_without_tape()
-        return _rebuild, (type(self), self.numpy_without_tape(), self.device, self.requires_grad, grad)
+        grad = None if self.grad is None else self.grad._numpy_without_tape()
+        return _rebuild, (type(self), self._numpy_without_tape(), self.device, self.requires_grad, grad)
 
     @classmethod
     def _of_physical(cls, array: Any, device: Device) -> Tensor:
@@ -113,11 +114,6 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         return int(self.array.ndim)
 
     @property
-    def size_(self) -> int:
-        """Number of elements (``size()`` is the shape, as in PyTorch)."""
-        return int(self.array.size)
-
-    @property
     def is_leaf(self) -> bool:
         """Whether it was not computed by a recorded op."""
         return self._node is None
@@ -137,7 +133,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 
     def numel(self) -> int:
         """Number of elements."""
-        return self.size_
+        return int(self.array.size)
 
     nelement = numel
     ndimension = dim
@@ -148,7 +144,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         return self.shape[0]
 
     def __repr__(self) -> str:
-        values = np.array2string(self.numpy_without_tape(), separator=", ", prefix="tensor(")
+        values = np.array2string(self._numpy_without_tape(), separator=", ", prefix="tensor(")
         extra = "" if self.device.name == "cpu" else f", device='{self.device}'"
         if self._node is not None:
             extra += f", grad_fn=<{self._node.op}>"
@@ -165,9 +161,9 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         twin._version = self._version
         return twin
 
-    def numpy_without_tape(self) -> np.ndarray:
+    def _numpy_without_tape(self) -> np.ndarray:
         """A NumPy array in logical C order; a copy unless the memory already is that, on the CPU."""
-        _capture.refuse_while_recording("reading a tensor's values")
+        refuse_in_capture("reading a tensor's values")
         return np.ascontiguousarray(self.device.to_host(self.array)).reshape(self.shape)
 
     def numpy(self) -> np.ndarray:
@@ -181,7 +177,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         """
         if self.requires_grad and tape.is_grad_enabled():
             raise UsageError("numpy(): this tensor requires a gradient; use .detach().numpy().")
-        return self.numpy_without_tape()
+        return self._numpy_without_tape()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         values = self.numpy()
@@ -201,13 +197,13 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 
     def item(self) -> Any:
         """The only element, as a Python number."""
-        if self.size_ != 1:
+        if self.numel() != 1:
             raise UsageError(f"item(): expected one element; got shape {self.shape}.")
-        return self.numpy_without_tape().reshape(()).item()
+        return self._numpy_without_tape().reshape(()).item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
-        return self.numpy_without_tape().tolist()
+        return self._numpy_without_tape().tolist()
 
     # -- gradients -------------------------------------------------------------------------
 

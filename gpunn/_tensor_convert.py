@@ -30,7 +30,7 @@ class ConversionMethods:
         ``args`` are a device, a dtype, both, or a tensor whose device and dtype are taken. ``non_blocking`` is
         accepted so that PyTorch code runs; copies wait.
         """
-        from gpunn.ops.convert import to_device, to_dtype
+        from gpunn.ops.cast import to_device, to_dtype
 
         for target in args:
             if hasattr(target, "requires_grad"):

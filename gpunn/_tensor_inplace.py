@@ -6,13 +6,15 @@ backward that needs the old values says so.
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn import _capture, tape
+from gpunn import tape
+from gpunn._capture_state import refuse_in_capture
 from gpunn._layout import physical
-from gpunn.errors import DTypeError, ShapeError, UsageError, where
+from gpunn.errors import DTypeError, ShapeError, UsageError, here
 
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
@@ -34,7 +36,7 @@ class InPlaceMethods:
                 "do it within gpunn.no_grad() on a leaf, or on .data."
             )
         if not launches:
-            _capture.refuse_while_recording(f"{op} (array-library code)")
+            refuse_in_capture(f"{op} (array-library code)")
         self._version.count += 1
         return self._physical
 
@@ -53,7 +55,7 @@ class InPlaceMethods:
 
         if tuple(source.shape) != self.shape:
             raise ShapeError(f"copy_: expected shape {self.shape}; got {tuple(source.shape)}.")
-        values = source.numpy_without_tape() if isinstance(source, Tensor) else source
+        values = source._numpy_without_tape() if isinstance(source, Tensor) else source
         self._in_place("copy_")[...] = self.device.array(physical(np.asarray(values, self.dtype)))
         return self
 
@@ -109,29 +111,31 @@ class InPlaceMethods:
         return _augmented(self, "div", other)
 
 
+_OPERATORS = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}
+
+
 def _update(x: Any, name: str, other: Any, alpha: float = 1) -> Any:
-    from gpunn.ops.arithmetic import update_
+    from gpunn.ops.update import update_
 
     return update_(x, name, other, alpha)
 
 
 def _augmented(x: Any, name: str, other: Any) -> Any:
-    from gpunn.ops import arithmetic
-    from gpunn.ops.broadcast import is_operand
+    from gpunn.ops.binary import is_operand
 
     if not is_operand(other):
         return NotImplemented
     recorded = x._node is not None or (getattr(other, "requires_grad", False) and not x.requires_grad)
     if tape.is_grad_enabled() and recorded:
-        return getattr(arithmetic, name)(x, other)
-    return arithmetic.update_(x, name, other)
+        return _OPERATORS[name](x, other)
+    return _update(x, name, other)
 
 
 def _draw(x: Any, op: str, first: float, second: float, generator: Any) -> Any:
     from gpunn.random import default_generator
 
     if x.dtype.kind != "f":
-        raise DTypeError(f"{where(op)}: expected a floating dtype; got {x.dtype}.")
+        raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}.")
     target = x._in_place(op)
     source = generator or default_generator()
     values = (source.normal if op == "normal_" else source.uniform)(first, second, x.shape, x.dtype)

@@ -22,18 +22,18 @@ def ops(name: str) -> Any:
 
 def _operator(module: str, name: str, a: Any, b: Any) -> Any:
     """The op of two operands, or NotImplemented, by which Python asks the other operand's class."""
-    is_operand = ops("broadcast").is_operand
+    is_operand = ops("binary").is_operand
     if not (is_operand(a) and is_operand(b)):
         return NotImplemented
     return getattr(ops(module), name)(a, b)
 
 
 def _compared(name: str, a: Any, b: Any) -> Any:
-    return ops("compare").compare(name, a, b) if ops("broadcast").is_operand(b) else NotImplemented
+    return ops("compare").compare(name, a, b) if ops("binary").is_operand(b) else NotImplemented
 
 
 def _joined(name: str, a: Any, b: Any) -> Any:
-    return ops("compare").logic(name, a, b) if ops("broadcast").is_operand(b) else NotImplemented
+    return ops("compare").logic(name, a, b) if ops("binary").is_operand(b) else NotImplemented
 
 
 class MathMethods:
@@ -47,43 +47,43 @@ class MathMethods:
     # -- operators -------------------------------------------------------------------------
 
     def __add__(self: Any, other: Any) -> Any:
-        return _operator("arithmetic", "add", self, other)
+        return _operator("add", "add", self, other)
 
     def __radd__(self: Any, other: Any) -> Any:
-        return _operator("arithmetic", "add", other, self)
+        return _operator("add", "add", other, self)
 
     def __sub__(self: Any, other: Any) -> Any:
-        return _operator("arithmetic", "sub", self, other)
+        return _operator("add", "sub", self, other)
 
     def __rsub__(self: Any, other: Any) -> Any:
-        return _operator("arithmetic", "sub", other, self)
+        return _operator("add", "sub", other, self)
 
     def __mul__(self: Any, other: Any) -> Any:
-        return _operator("arithmetic", "mul", self, other)
+        return _operator("mul", "mul", self, other)
 
     def __rmul__(self: Any, other: Any) -> Any:
-        return _operator("arithmetic", "mul", other, self)
+        return _operator("mul", "mul", other, self)
 
     def __truediv__(self: Any, other: Any) -> Any:
-        return _operator("arithmetic", "div", self, other)
+        return _operator("div", "div", self, other)
 
     def __rtruediv__(self: Any, other: Any) -> Any:
-        return _operator("arithmetic", "div", other, self)
+        return _operator("div", "div", other, self)
 
     def __floordiv__(self: Any, other: Any) -> Any:
-        return _operator("arithmetic", "floor_divide", self, other)
+        return _operator("div", "floor_divide", self, other)
 
     def __mod__(self: Any, other: Any) -> Any:
-        return _operator("arithmetic", "remainder", self, other)
+        return _operator("div", "remainder", self, other)
 
     def __pow__(self: Any, other: Any) -> Any:
-        return _operator("power", "pow_", self, other)
+        return _operator("pow", "pow_", self, other)
 
     def __rpow__(self: Any, other: Any) -> Any:
-        return _operator("power", "pow_", other, self)
+        return _operator("pow", "pow_", other, self)
 
     def __neg__(self: Any) -> Tensor:
-        return ops("arithmetic").neg(self)
+        return ops("mul").neg(self)
 
     def __abs__(self: Any) -> Tensor:
         return ops("unary").abs_(self)
@@ -128,9 +128,9 @@ class MathMethods:
         return ops("compare").logical_not(self)
 
     def __bool__(self: Any) -> bool:
-        if self.size_ != 1:
+        if self.numel() != 1:
             raise UsageError(
-                f"bool(): the truth of a tensor with {self.size_} elements is ambiguous (shape {self.shape}); "
+                f"bool(): the truth of a tensor with {self.numel()} elements is ambiguous (shape {self.shape}); "
                 "use .all(), .any(), or `is not None`."
             )
         return bool(self.item())
@@ -213,7 +213,7 @@ class MathMethods:
 
     def neg(self: Any) -> Tensor:
         """-x."""
-        return ops("arithmetic").neg(self)
+        return ops("mul").neg(self)
 
     def erf(self: Any) -> Tensor:
         """The error function."""
@@ -263,37 +263,37 @@ class MathMethods:
 
     def clone(self: Any) -> Tensor:
         """A copy, on the tape."""
-        return ops("arithmetic").clone(self)
+        return ops("clone").clone(self)
 
     # -- functions of two tensors ----------------------------------------------------------
 
     def add(self: Any, other: Any, *, alpha: float = 1) -> Tensor:
         """x + alpha * other."""
-        return ops("arithmetic").add(self, other, alpha=alpha)
+        return ops("add").add(self, other, alpha=alpha)
 
     def sub(self: Any, other: Any, *, alpha: float = 1) -> Tensor:
         """x - alpha * other."""
-        return ops("arithmetic").sub(self, other, alpha=alpha)
+        return ops("add").sub(self, other, alpha=alpha)
 
     def mul(self: Any, other: Any) -> Tensor:
         """x * other."""
-        return ops("arithmetic").mul(self, other)
+        return ops("mul").mul(self, other)
 
     def div(self: Any, other: Any) -> Tensor:
         """x / other."""
-        return ops("arithmetic").div(self, other)
+        return ops("div").div(self, other)
 
     def pow(self: Any, exponent: Any) -> Tensor:
         """x ** exponent."""
-        return ops("power").pow_(self, exponent)
+        return ops("pow").pow_(self, exponent)
 
     def maximum(self: Any, other: Tensor) -> Tensor:
         """The larger of both, element by element."""
-        return ops("extremum").maximum(self, other)
+        return ops("maximum").maximum(self, other)
 
     def minimum(self: Any, other: Tensor) -> Tensor:
         """The smaller of both, element by element."""
-        return ops("extremum").minimum(self, other)
+        return ops("maximum").minimum(self, other)
 
     def matmul(self: Any, other: Tensor) -> Tensor:
         """The matrix product."""

@@ -24,27 +24,27 @@ class ReductionMethods:
 
     def sum(self: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
         """Sum; of integers and bools in int64."""
-        return ops("reduce").sum_(self, dim, keepdim, dtype=dtype)
+        return ops("sum").sum_(self, dim, keepdim, dtype=dtype)
 
     def mean(self: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
         """Mean."""
-        return ops("reduce").mean(self, dim, keepdim, dtype=dtype)
+        return ops("sum").mean(self, dim, keepdim, dtype=dtype)
 
     def prod(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
         """Product."""
-        return ops("reduce").prod(self, dim, keepdim)
+        return ops("prod").prod(self, dim, keepdim)
 
     def var(
         self: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
     ) -> Tensor:
         """Variance; divided by the number of elements - correction, which is 1."""
-        return ops("variance").var(self, dim, unbiased, keepdim, correction=correction)
+        return ops("var").var(self, dim, unbiased, keepdim, correction=correction)
 
     def std(
         self: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
     ) -> Tensor:
         """Standard deviation: the root of :meth:`var`."""
-        return ops("variance").std(self, dim, unbiased, keepdim, correction=correction)
+        return ops("var").std(self, dim, unbiased, keepdim, correction=correction)
 
     def norm(self: Any, p: Any = "fro", dim: Axes = None, keepdim: bool = False) -> Tensor:
         """The p-norm of the elements, 2 if not given."""
@@ -52,27 +52,27 @@ class ReductionMethods:
 
     def max(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
         """Largest element; with an axis (values, indices); with a tensor the larger of both, element by element."""
-        return ops("extremum").max_(self, dim, keepdim)
+        return ops("max").max_(self, dim, keepdim)
 
     def min(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
         """Smallest element; with an axis (values, indices); with a tensor the smaller of both, element by element."""
-        return ops("extremum").min_(self, dim, keepdim)
+        return ops("max").min_(self, dim, keepdim)
 
     def amax(self: Any, dim: Axes = None, keepdim: bool = False) -> Tensor:
         """Largest element; equal ones share the gradient."""
-        return ops("extremum").amax(self, dim, keepdim)
+        return ops("max").amax(self, dim, keepdim)
 
     def amin(self: Any, dim: Axes = None, keepdim: bool = False) -> Tensor:
         """Smallest element; equal ones share the gradient."""
-        return ops("extremum").amin(self, dim, keepdim)
+        return ops("max").amin(self, dim, keepdim)
 
     def argmax(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
         """Place of the first largest element, int64; of all elements if ``dim`` is None."""
-        return ops("extremum").argmax(self, dim, keepdim)
+        return ops("max").argmax(self, dim, keepdim)
 
     def argmin(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
         """Place of the first smallest element, int64; of all elements if ``dim`` is None."""
-        return ops("extremum").argmin(self, dim, keepdim)
+        return ops("max").argmin(self, dim, keepdim)
 
     def all(self: Any, dim: Axes = None, keepdim: bool = False) -> Tensor:
         """Whether no element is 0."""

@@ -29,13 +29,13 @@ class ShapeMethods:
 
     def reshape(self: Any, *shape: Any) -> Tensor:
         """Elements in logical order, in another shape; one length may be -1."""
-        from gpunn.ops.shape import reshape
+        from gpunn.ops.reshape import reshape
 
         return reshape(self, _lengths(shape))
 
     def view(self: Any, *shape: Any) -> Tensor:
         """As :meth:`reshape`. Images are copied: they lie channels last."""
-        from gpunn.ops.shape import reshape
+        from gpunn.ops.reshape import reshape
 
         return reshape(self, _lengths(shape))
 
@@ -49,31 +49,31 @@ class ShapeMethods:
 
     def flatten(self: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Merge axes ``start_dim`` to ``end_dim``."""
-        from gpunn.ops.shape import flatten
+        from gpunn.ops.reshape import flatten
 
         return flatten(self, start_dim, end_dim)
 
     def unflatten(self: Any, dim: int, sizes: Sequence[int]) -> Tensor:
         """Split an axis into several of lengths ``sizes``; one may be -1."""
-        from gpunn.ops.shape import unflatten
+        from gpunn.ops.reshape import unflatten
 
         return unflatten(self, dim, sizes)
 
     def ravel(self: Any) -> Tensor:
         """All elements as one axis."""
-        from gpunn.ops.shape import ravel
+        from gpunn.ops.reshape import ravel
 
         return ravel(self)
 
     def squeeze(self: Any, dim: int | Sequence[int] | None = None) -> Tensor:
         """Leave out axes of length 1: all, or those of ``dim`` that are."""
-        from gpunn.ops.shape import squeeze
+        from gpunn.ops.reshape import squeeze
 
         return squeeze(self, dim)
 
     def unsqueeze(self: Any, dim: int) -> Tensor:
         """A new axis of length 1 at ``dim``."""
-        from gpunn.ops.shape import unsqueeze
+        from gpunn.ops.reshape import unsqueeze
 
         return unsqueeze(self, dim)
 
@@ -182,12 +182,12 @@ class ShapeMethods:
     # -- parts -----------------------------------------------------------------------------
 
     def __getitem__(self: Any, key: Any) -> Tensor:
-        from gpunn.ops.indexing import getitem
+        from gpunn.ops.getitem import getitem
 
         return getitem(self, key)
 
     def __setitem__(self: Any, key: Any, value: Any) -> None:
-        from gpunn.ops.indexing import setitem
+        from gpunn.ops.setitem import setitem
 
         setitem(self, key, value)
 
@@ -198,43 +198,43 @@ class ShapeMethods:
 
     def narrow(self: Any, dim: int, start: int, length: int) -> Tensor:
         """``length`` elements along ``dim`` from ``start`` on."""
-        from gpunn.ops.indexing import narrow
+        from gpunn.ops.getitem import narrow
 
         return narrow(self, dim, start, length)
 
     def select(self: Any, dim: int, index: int) -> Tensor:
         """One place along ``dim``, without that axis."""
-        from gpunn.ops.indexing import select
+        from gpunn.ops.getitem import select
 
         return select(self, dim, index)
 
     def index_select(self: Any, dim: int, index: Tensor) -> Tensor:
         """The places ``index`` along ``dim``."""
-        from gpunn.ops.indexing import index_select
+        from gpunn.ops.getitem import index_select
 
         return index_select(self, dim, index)
 
     def gather(self: Any, dim: int, index: Tensor) -> Tensor:
         """Each element from the place along ``dim`` that ``index`` says."""
-        from gpunn.ops.indexing import gather
+        from gpunn.ops.gather import gather
 
         return gather(self, dim, index)
 
     def take_along_dim(self: Any, indices: Tensor, dim: int | None = None) -> Tensor:
         """:meth:`gather` with broadcasting along the other axes."""
-        from gpunn.ops.indexing import take_along_dim
+        from gpunn.ops.gather import take_along_dim
 
         return take_along_dim(self, indices, dim)
 
     def masked_select(self: Any, mask: Tensor) -> Tensor:
         """The elements where the mask holds."""
-        from gpunn.ops.indexing import masked_select
+        from gpunn.ops.nonzero import masked_select
 
         return masked_select(self, mask)
 
     def nonzero(self: Any, *, as_tuple: bool = False) -> Any:
         """Where the elements are not 0."""
-        from gpunn.ops.indexing import nonzero
+        from gpunn.ops.nonzero import nonzero
 
         return nonzero(self, as_tuple=as_tuple)
 

@@ -87,7 +87,7 @@ def standing_in_for(module: Any) -> Iterator[None]:
         modules[-1:] = running
 
 
-def where(op: str) -> str:
+def here(op: str) -> str:
     """Name the place an error belongs to: ``features.0 (Conv2d)`` inside a model, else ``op``.
 
     The dotted path is looked up in the parents' registries only here, when something has

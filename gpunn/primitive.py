@@ -14,7 +14,7 @@ nothing of tensors or the tape, and is the only place in gpunn that chooses by d
     y, offset = max_pool2d_forward(device, x, window)
 
 Calling it runs the kernel where the device loads kernels, the NumPy path on ``cpu``, and the
-plain body otherwise. Nothing falls back quietly: a dtype that a body does not do is an error.
+plain body otherwise. Nothing falls back quietly: a dtype that a body does not support is an error.
 
 Every primitive declares example inputs, and ``tests/test_battery.py`` runs all bodies of all
 primitives on them and compares values, mutated arguments, dtypes and layouts.
@@ -23,16 +23,19 @@ primitives on them and compares values, mutated arguments, dtypes and layouts.
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
+import types
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from gpunn._blas import single_threaded_blas
+from gpunn._capture_state import capturing
 from gpunn._device import Device
-from gpunn.errors import CaptureError, UsageError, where
+from gpunn.cpu.blas import single_threaded_blas
+from gpunn.errors import CaptureError, UsageError, here
 
 REGISTRY: dict[str, Primitive] = {}
 
@@ -42,7 +45,6 @@ class _Counts(threading.local):
 
     def __init__(self) -> None:
         self.active: Counter[tuple[str, str]] | None = None
-        self.capturing = False
 
 
 _counts = _Counts()
@@ -62,20 +64,6 @@ def count_bodies() -> Iterator[Counter[tuple[str, str]]]:
         _counts.active = outer
         if outer is not None:
             outer.update(counts)
-
-
-@contextlib.contextmanager
-def forbid_plain_bodies() -> Iterator[None]:
-    """While a step is recorded: a primitive without a kernel raises, naming itself.
-
-    A recorded graph repeats launches. Array-library code would run once, while recording, and
-    never again (or call cuBLAS, which CuPy refuses during capture).
-    """
-    outer, _counts.capturing = _counts.capturing, True
-    try:
-        yield
-    finally:
-        _counts.capturing = outer
 
 
 class Primitive:
@@ -106,12 +94,20 @@ class Primitive:
 
     def numpy(self, body: Callable[..., Any]) -> Callable[..., Any]:
         """Register the fast path for the ``cpu`` device: ``body(*args)``, NumPy arrays."""
-        self.numpy_body = body
+        self.numpy_body = self._named(body, "numpy")
         return body
 
     def kernel(self, body: Callable[..., Any]) -> Callable[..., Any]:
         """Register the function that launches the kernel: ``body(device, *args)``."""
-        self.kernel_body = body
+        self.kernel_body = self._named(body, "kernel")
+        return body
+
+    def _named(self, body: Callable[..., Any], kind: str) -> Callable[..., Any]:
+        """Give an unnamed body (``def _``) a name that tracebacks and profiles can show: ``conv2d_forward.kernel``."""
+        if isinstance(body, types.FunctionType) and body.__name__ == "_":
+            body.__name__ = body.__qualname__ = name = f"{self.name}.{kind}"
+            own = {"co_name": name, **({"co_qualname": name} if sys.version_info >= (3, 11) else {})}
+            body.__code__ = body.__code__.replace(**own)
         return body
 
     def __call__(self, device: Device, *args: Any, **kwargs: Any) -> Any:
@@ -129,12 +125,13 @@ class Primitive:
                 return self.kernel_body(device, *args, **kwargs)
             except OverflowError as error:  # from a number that a struct of 32-bit sizes was to hold
                 raise UsageError(
-                    f"{where(self.name)}: a length is too large for the 32 bits that its kernel counts in ({error}): "
+                    f"{here(self.name)}: a length is too large for the 32 bits that its kernel counts in ({error}): "
                     "split the tensor."
                 ) from error
-        if _counts.capturing:
+        # A graph repeats launches. Array-library code would run once, at the capture, and never again.
+        if capturing() is not None:
             raise CaptureError(
-                f"{self.name} has no kernel, so a recorded step cannot repeat it on '{device}'. "
+                f"{self.name} has no kernel, so a captured step cannot repeat it on '{device}'. "
                 "Run this model without capture (Trainer(capture=False)), or move the op out of the step."
             )
         # BLAS's own threads would change the last bits with their number, and keep spinning on a core after a product.

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._capture import StepScalars, watching
+from gpunn._capture_state import watching
 from gpunn._device import Device
 from gpunn.errors import UsageError
+from gpunn.ops.write_scalars import StepScalars
 
 
 class Generator:

@@ -18,9 +18,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gpunn import _capture
+from gpunn._capture_state import StepWatch, capturing, refuse_in_capture
 from gpunn._device import Device
-from gpunn._layout import logical, physical, physical_shape
+from gpunn._layout import address_of, logical, physical, physical_shape
 from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, module_stack, place
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _Mode(threading.local):
 _mode = _Mode()
 
 
-class _Recording(contextlib.ContextDecorator):
+class _GradMode(contextlib.ContextDecorator):
     """A block, or decorated function, in which recording is on or off."""
 
     def __init__(self, enabled: bool) -> None:
@@ -57,21 +57,21 @@ class _Recording(contextlib.ContextDecorator):
         _mode.enabled = self._outer.pop()
 
 
-class no_grad(_Recording):
+class no_grad(_GradMode):
     """Within this block (or decorated function) nothing is recorded; thread-local, nestable."""
 
     def __init__(self) -> None:
         super().__init__(False)
 
 
-class enable_grad(_Recording):
+class enable_grad(_GradMode):
     """Within this block (or decorated function) ops are recorded, also inside :class:`no_grad`."""
 
     def __init__(self) -> None:
         super().__init__(True)
 
 
-class set_grad_enabled(_Recording):
+class set_grad_enabled(_GradMode):
     """Record ops or not, from now on, or for a block when used with ``with``.
 
     Parameters
@@ -317,9 +317,9 @@ class _Walk:
 def _call_hooks(hooks: dict[object, Hook], dy: Any, device: Device, op: str) -> Any:
     """The gradient after all hooks."""
     from gpunn._tensor import Tensor
-    from gpunn.ops.arithmetic import copy
+    from gpunn.ops.accumulate import copy
 
-    _capture.refuse_while_recording("a gradient hook (Python code that no replay would run)")
+    refuse_in_capture("a gradient hook (Python code that no replay would run)")
     dy = copy(device, dy)  # it may be somebody else's, and a hook may change or keep it
     for hook in tuple(hooks.values()):
         given = Tensor._of_physical(dy, device)
@@ -367,7 +367,7 @@ def seed(root: Tensor, gradient: Tensor | None) -> Any:
             "requires_grad=True, or it was computed under no_grad()."
         )
     if gradient is None:
-        if root.size_ != 1:
+        if root.numel() != 1:
             raise GraphError(
                 f"backward: only a scalar has a default gradient; this tensor has shape {root.shape}. "
                 "Reduce it (.sum(), .mean()) or pass gradient=."
@@ -400,7 +400,7 @@ def _unit_seed(device: Device, dtype: Any, ndim: int) -> Any:
 
 def _sum(device: Device, total: Any, owned: bool, extra: Any) -> Any:
     """Add into ``total`` where it is ours alone; allocate where it is only borrowed."""
-    from gpunn.ops.arithmetic import accumulate, add_same_shape
+    from gpunn.ops.accumulate import accumulate, add_same_shape
 
     if not owned:
         return add_same_shape(device, total, extra)
@@ -408,17 +408,23 @@ def _sum(device: Device, total: Any, owned: bool, extra: Any) -> Any:
     return total
 
 
+def _made_in(step: StepWatch, leaf: Tensor) -> bool:
+    """Whether the gradient that ``leaf`` has now was made within the captured step."""
+    known = step.gradients.get(id(leaf))
+    return known is not None and leaf.grad is not None and address_of(leaf.grad.array) == address_of(known[1])
+
+
 def _add_to_leaf(leaf: Tensor, dx: Any, fresh: bool) -> None:
     """``leaf.grad += dx``; the gradient array never aliases another one."""
-    from gpunn.ops.arithmetic import copy
+    from gpunn.ops.accumulate import copy
 
-    step = _capture.recording()
+    step = capturing()
     if physical_shape(leaf.shape) != dx.shape:
         raise ShapeError(f"backward: gradient of shape {logical(dx).shape} for a leaf of shape {leaf.shape}.")
     if leaf.grad is None:
         leaf._set_grad_array(dx if fresh else copy(leaf.device, dx))
     else:
-        if step is not None and not step.made(leaf):
+        if step is not None and not _made_in(step, leaf):
             step.accumulated.append((leaf, leaf.grad._physical))
         _sum(leaf.device, leaf.grad._physical, True, dx)
     if step is not None and leaf.grad is not None:

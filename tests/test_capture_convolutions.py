@@ -7,7 +7,7 @@ import pytest
 
 import gpunn
 from gpunn import nn, optim
-from gpunn.launcher import record_launches
+from tests.traces import dry_launches
 
 pytestmark = pytest.mark.emulator
 
@@ -79,7 +79,7 @@ def test_captured_equals_eager_to_the_bit() -> None:
         losses = [run.step(*batch).item() for batch in batches]
         states.append((losses, {k: v.detach().numpy().tobytes() for k, v in run.net.state_dict().items()}))
     assert states[0] == states[1]
-    with record_launches(postpone=True) as launches:
+    with dry_launches() as launches:
         run.eager(*batches[0])
     assert {launch.kernel for launch in launches if launch.kernel.startswith("conv2d")} == {
         "conv2d_first_forward",

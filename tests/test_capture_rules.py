@@ -10,7 +10,7 @@ import pytest
 import gpunn
 from gpunn._device import Device
 from gpunn.errors import CaptureError, UsageError
-from gpunn.launcher import record_launches
+from gpunn.gpu.launcher import trace_launches
 from tests.test_capture import Run, _needs_emulator, batches
 
 pytestmark = pytest.mark.emulator
@@ -66,7 +66,7 @@ def test_replays_make_the_recorded_launches_and_a_new_rate_one_more() -> None:
         run.step(*batch)
 
     def launched(batch: tuple) -> list[str]:
-        with record_launches() as launches:
+        with trace_launches() as launches:
             run.step(*batch)
         return sorted(launch.kernel for launch in launches)
 

@@ -19,8 +19,8 @@ import pytest
 import gpunn
 from gpunn._device import Device, cuda_is_available, device, same_device
 from gpunn.errors import DeviceError, KernelError
-from gpunn.launcher import KernelSource
-from gpunn.loaders import NvrtcLoader
+from gpunn.gpu.launcher import KernelSource
+from gpunn.gpu.loaders import NvrtcLoader
 from gpunn.primitive import REGISTRY
 
 
@@ -53,7 +53,7 @@ def test_auto_without_a_gpu_is_cpu() -> None:
 
 def test_emulator_without_a_compiler_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     from gpunn import emulator
-    from gpunn.loaders import EmulatorLoader
+    from gpunn.gpu.loaders import EmulatorLoader
 
     monkeypatch.setattr(emulator, "available", lambda: "needs g++: apt install g++")
     with pytest.raises(DeviceError, match="apt install g"):

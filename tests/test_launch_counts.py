@@ -13,9 +13,10 @@ import pytest
 
 import gpunn
 from gpunn import nn, optim
-from gpunn.launcher import Launch, record_launches
+from gpunn.gpu.launcher import Launch
 from gpunn.models import LeNet5
 from gpunn.nn import functional as F
+from tests.traces import dry_launches
 
 pytestmark = pytest.mark.emulator
 
@@ -48,7 +49,7 @@ class Training:
     def launches(self) -> list[Launch]:
         """Those of the second step: the first makes momenta and what else is made once."""
         for _ in range(2):
-            with record_launches(postpone=True) as launches:
+            with dry_launches() as launches:
                 self.step(self.x, self.labels)
         return list(launches)
 

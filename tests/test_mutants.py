@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gpunn.launcher import kernel_folder
+from gpunn.gpu.launcher import kernel_folder
 from tests.mutants import explained
 from tests.mutants.operators import OPERATORS, Mutant, mutants_of
 from tests.mutants.plan import Users, sample

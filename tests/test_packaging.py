@@ -35,7 +35,7 @@ def test_wheel_carries_kernels_emulator_and_types(wheel: Path) -> None:
 def test_imports_and_finds_its_kernels_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     program = (
-        "import gpunn, gpunn.ops.all, gpunn.launcher as l, pathlib;"
+        "import gpunn, gpunn.gpu.launcher as l, pathlib; from gpunn.ops import import_all; import_all();"
         "folder = l.kernel_folder();"
         "assert folder == pathlib.Path(gpunn.__file__).parent / '_kernels', folder;"
         "assert all(s.text for s in l.KernelSource.registry.values());"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn import nn, optim, threads
+from gpunn import nn, optim
+from gpunn.cpu import threads
 from gpunn.models import LeNet5
 from gpunn.primitive import count_bodies
 

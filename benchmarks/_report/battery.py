@@ -31,10 +31,10 @@ def run(section: Section, options: argparse.Namespace) -> None:
 
 def primitives() -> list[tuple[str, Any]]:
     """Every primitive by its name."""
-    import gpunn.ops.all
+    from gpunn.ops import import_all
     from gpunn.primitive import REGISTRY
 
-    assert gpunn.ops.all
+    import_all()
     return sorted(REGISTRY.items())
 
 

@@ -13,7 +13,7 @@ from benchmarks._report.networks import STEPS, Step, gpunn_batch, gpunn_step
 from benchmarks._report.work import Ceilings, bytes_of, ceilings, flop_of, rates
 from gpunn.bench.graphs import GpunnGraph
 from gpunn.bench.sides import CallSide, CupyClock
-from gpunn.launcher import Launch, record_launches
+from gpunn.gpu.launcher import Launch, trace_launches
 
 _SAMPLES = 7
 _BYTES = 2e9  # moved by one replay: twenty launches of what is small, a few of what is large
@@ -48,7 +48,7 @@ def _step(section: Section, step: Step, target: Any, ceiling: Ceilings) -> None:
     run_step = gpunn_step(step, target)
     batch = gpunn_batch(step.batches(1)[0], target)
     run_step(*batch)  # makes what is made once
-    with record_launches() as launches:
+    with trace_launches() as launches:
         run_step(*batch)
     target.synchronize()
     captured = gpunn.capture(gpunn_step(step, target))

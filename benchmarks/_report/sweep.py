@@ -16,7 +16,7 @@ from benchmarks._report.work import Ceilings, ceilings, random_array
 from gpunn.bench.case import tensors, torch_tensors
 from gpunn.bench.graphs import torch_or_none
 from gpunn.bench.sides import CallSide, TorchClock
-from gpunn.launcher import Launch, record_launches
+from gpunn.gpu.launcher import Launch, trace_launches
 
 _SAMPLES = 5
 
@@ -71,7 +71,7 @@ def launches_of(op: Op, target: Any) -> list[Launch]:
     arrays = op.arrays(target)
     given = tensors(target, arrays, *op.leaves)
     for _ in range(2):
-        with record_launches() as launches:
+        with trace_launches() as launches:
             y = op.call(gpunn, given)
             if op.leaves:
                 y.backward(_gradient(y, target))

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks._report.book import Section, write_whole
-from gpunn._device import address_of
+from gpunn._layout import address_of
 from gpunn.bench.graphs import torch_or_none
 from gpunn.bench.sides import Clock, CupyClock, TorchClock
-from gpunn.launcher import Launch
+from gpunn.gpu.launcher import Launch
 
 _PIXELS = ("N", "P", "Q", "K", "R", "S")  # of the structs that describe a convolution
 _TWO_PRODUCTS = ("gemm_backward", "conv2d_backward")  # both gradients by one launch

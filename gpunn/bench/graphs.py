@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gpunn._capture import capture_graph
+from gpunn._capture_state import StepWatch
+
 Run = Callable[[], Any]
 _EAGER_CALLS = 20
 
@@ -51,8 +54,9 @@ class GpunnGraph:
             self.timing.eager_us = _eager(runs, device.synchronize)
             self._calls = len(runs)
             # Outputs that are kept do not share memory, as in a step; large ones are given back.
-            self._graph, self._outputs = device.loader.record(
-                lambda: [run() for run in runs] if keep else _discard(runs)
+            step = StepWatch(device, [], frozen=True)
+            self._graph, self._outputs = capture_graph(
+                step, lambda: [run() for run in runs] if keep else _discard(runs)
             )
             self._start, self._end = self._cupy.cuda.Event(), self._cupy.cuda.Event()
             self._graph.replay()

@@ -69,7 +69,7 @@ def _copy(device: Device, x: Any, y: Any) -> None:
     if device.ordinal is not None:
         device.xp.copyto(y, x)
         return
-    from gpunn.threads import get_num_threads, run, spans
+    from gpunn.cpu.threads import get_num_threads, run, spans
 
     run(lambda part: np.copyto(y[part], x[part]), spans(len(x), get_num_threads()))
 

@@ -19,8 +19,8 @@ from gpunn.bench.case import Arrays, Case, Run, difference, import_dezero
 from gpunn.bench.graphs import GpunnGraph, TorchGraph, torch_or_none, torch_stream
 from gpunn.bench.machine import Ceilings, processor_seconds, share_of_others
 from gpunn.bench.sides import CallSide, Clock, CupyClock, GraphSide, HostClock, Side, TorchClock, interleave
+from gpunn.cpu.threads import get_num_threads, set_num_threads
 from gpunn.errors import CaptureError, GpunnError, UsageError
-from gpunn.threads import get_num_threads, set_num_threads
 
 OURS = "gpunn"
 ONE_THREAD = f"{OURS} one thread"

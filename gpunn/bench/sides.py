@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from gpunn._device import Device
-from gpunn.threads import set_num_threads
+from gpunn.cpu.threads import set_num_threads
 
 _LEAST_MS = 1.0  # a sample shorter than that repeats the call: clocks and their own cost show below it
 _TURN = 3  # samples of one side before the next has its turn
@@ -154,7 +154,7 @@ def limited_threads(count: int, torch: Any = None) -> Iterator[None]:
     """So many threads for gpunn, BLAS and PyTorch within the block."""
     from threadpoolctl import threadpool_limits
 
-    from gpunn.threads import get_num_threads, set_num_threads
+    from gpunn.cpu.threads import get_num_threads, set_num_threads
 
     before = get_num_threads()
     torch_before = None if torch is None else torch.get_num_threads()

@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     from gpunn.bench.machine import DISTURBED, measure_ceilings
     from gpunn.bench.runner import Settings, WrongResult, check_against, measure_all
     from gpunn.bench.sides import limited_threads
+    from gpunn.cpu.threads import get_num_threads
     from gpunn.errors import UsageError
-    from gpunn.threads import get_num_threads
 
     device = get_device(args.device)
     gpu = device.ordinal is not None

@@ -36,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
     from gpunn.bench.machine import measure_ceilings
     from gpunn.bench.profile import profile, random_batch
     from gpunn.bench.sides import limited_threads
+    from gpunn.cpu.threads import get_num_threads
     from gpunn.errors import UsageError
     from gpunn.nn.summary import shape_text
     from gpunn.tape import no_grad
-    from gpunn.threads import get_num_threads
 
     device = get_device(args.device)
     model, shape, description = model_and_shape(args.model, args.input)

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunn._creation import zeros
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, UsageError, where
+from gpunn.errors import ShapeError, UsageError, here
 from gpunn.nn.module import Module
 from gpunn.nn.parameter import Parameter
 from gpunn.ops.step import step
@@ -80,7 +80,7 @@ class Perceptron(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 2 or x.shape[1] != self.in_features:
-            raise ShapeError(f"{where('Perceptron')}: expected x (N, {self.in_features}); got {x.shape}.")
+            raise ShapeError(f"{here('Perceptron')}: expected x (N, {self.in_features}); got {x.shape}.")
         with no_grad():
             return step((x @ self.weight.T + self.bias).reshape(-1))
 

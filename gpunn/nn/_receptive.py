@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpunn._tensor import Tensor
+from gpunn._window import Window
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
-from gpunn.ops.geometry import Window
 from gpunn.tape import Node
 
 # Layers defined here (or subclasses that keep their forward) see one position only; the rest of a norm's or

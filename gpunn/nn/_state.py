@@ -53,7 +53,7 @@ def load(name: str, own: Mapping[str, Tensor], given: Mapping[str, Any], strict:
 
 def _host(name: str, key: str, value: Any) -> np.ndarray:
     if isinstance(value, Tensor):
-        return value.numpy_without_tape()
+        return value._numpy_without_tape()
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
     raise StateDictError(

@@ -9,7 +9,7 @@ import numpy as np
 from gpunn._creation import ones, zeros
 from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, where
+from gpunn.errors import ShapeError, here
 from gpunn.nn import init
 from gpunn.nn._arguments import new_parameter, whole
 from gpunn.nn.module import Module
@@ -73,7 +73,7 @@ class _BatchNorm(Module):
     def forward(self, x: Tensor, *, residual: Tensor | None = None, activation: str | None = None) -> Tensor:
         """Apply the layer; add ``residual`` and apply ``activation`` ("relu") in the same pass."""
         if x.ndim not in self._ndims:
-            raise ShapeError(f"{where('batch_norm')}: expected x of shape {self._expected}; got {x.shape}.")
+            raise ShapeError(f"{here('batch_norm')}: expected x of shape {self._expected}; got {x.shape}.")
         return self._normalise(x, residual, activation)
 
     def _normalise(self, x: Tensor, residual: Tensor | None, activation: str | None) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunn._device import Device
 from gpunn._tensor import Tensor
+from gpunn._window import Padding, Pair, Window, pair, sides, single
 from gpunn.errors import UsageError
 from gpunn.nn import init
 from gpunn.nn._arguments import new_parameter, whole
@@ -15,7 +16,6 @@ from gpunn.nn.pooling import MaxPool2d
 from gpunn.ops.conv1d import conv1d, sequence_window
 from gpunn.ops.conv2d import conv2d
 from gpunn.ops.conv2d_max_pool2d import conv2d_max_pool2d
-from gpunn.ops.geometry import Padding, Pair, Window, pair, sides, single
 
 
 class _Conv(Module):

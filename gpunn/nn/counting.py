@@ -5,7 +5,7 @@ Where no weight is shared, it is also the number of multiply-adds for one item.
 
 from __future__ import annotations
 
-from gpunn.ops.geometry import Window
+from gpunn._window import Window
 
 
 def full_weights(inputs: int, outputs: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gpunn._tensor import Tensor
 from gpunn.nn.module import Module
-from gpunn.ops.shape import flatten, unflatten
+from gpunn.ops.reshape import flatten, unflatten
 
 
 class Flatten(Module):

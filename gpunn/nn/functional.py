@@ -11,6 +11,7 @@ from gpunn.ops.binary_cross_entropy import binary_cross_entropy
 from gpunn.ops.binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
 from gpunn.ops.conv1d import conv1d
 from gpunn.ops.conv2d import conv2d
+from gpunn.ops.cross_entropy import cross_entropy
 from gpunn.ops.dropout import dropout
 from gpunn.ops.elu import elu
 from gpunn.ops.embedding import embedding
@@ -34,12 +35,11 @@ from gpunn.ops.pad import pad
 from gpunn.ops.prelu import prelu
 from gpunn.ops.probability_cross_entropy import probability_cross_entropy
 from gpunn.ops.relu import relu
-from gpunn.ops.shape import flatten
+from gpunn.ops.reshape import flatten
 from gpunn.ops.sigmoid import sigmoid
 from gpunn.ops.silu import silu
 from gpunn.ops.smooth_l1_loss import smooth_l1_loss
 from gpunn.ops.softmax import softmax
-from gpunn.ops.softmax_cross_entropy import cross_entropy
 from gpunn.ops.softplus import softplus
 from gpunn.ops.step import step
 from gpunn.ops.tanh import tanh

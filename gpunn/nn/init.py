@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from gpunn._blas import single_threaded_blas
 from gpunn._tensor import Tensor
+from gpunn.cpu.blas import single_threaded_blas
 from gpunn.errors import ShapeError, UsageError
 from gpunn.random import Generator, default_generator
 from gpunn.tape import no_grad

@@ -7,12 +7,12 @@ from typing import Any
 
 from gpunn._device import Device
 from gpunn._tensor import Tensor
+from gpunn._window import Padding, Pair, Window, pair, sides, single
 from gpunn.nn import init
 from gpunn.nn._arguments import new_parameter, whole
 from gpunn.nn.module import Module
 from gpunn.nn.parameter import Parameter
 from gpunn.ops.conv1d import check_sequence, sequence_window
-from gpunn.ops.geometry import Padding, Pair, Window, pair, sides, single
 from gpunn.ops.locally_connected1d import locally_connected1d
 from gpunn.ops.locally_connected2d import locally_connected2d
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn.module import Module
+from gpunn.ops.cross_entropy import cross_entropy
 from gpunn.ops.nll_loss import nll_loss
 from gpunn.ops.probability_cross_entropy import probability_cross_entropy
-from gpunn.ops.softmax_cross_entropy import cross_entropy
 
 REDUCTIONS = ("mean", "sum", "none")
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gpunn import _capture
+from gpunn._capture_state import refuse_in_capture, watching
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
@@ -70,7 +70,7 @@ class Module:
         """Run :meth:`forward` and then the forward hooks; errors inside name this module."""
         running = module_stack.modules
         if not running:
-            step = _capture.watching()
+            step = watching()
             if step is not None:
                 step.note_module(self)
         running.append(self)
@@ -343,7 +343,7 @@ class Module:
         kind = None if dtype is None else np.dtype(dtype)
         if kind is not None and kind.kind != "f":
             raise DTypeError(f"{type(self).__name__}.to: expected a floating dtype; got {kind}.")
-        _capture.refuse_while_recording("moving a module")
+        refuse_in_capture("moving a module")
         move((*self.parameters(), *self.buffers()), home, kind)
         return self
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunn._shared.pooling import OutputSize, image_window, output_sizes, sequence_window
 from gpunn._tensor import Tensor
+from gpunn._window import CLOSED, Pair, Window, pair, single
 from gpunn.nn.module import Module
-from gpunn.ops._pooling import CLOSED, OutputSize, image_window, output_sizes, sequence_window
 from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
 from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
 from gpunn.ops.adaptive_max_pool2d import adaptive_max_pool2d
 from gpunn.ops.avg_pool1d import avg_pool1d
 from gpunn.ops.avg_pool2d import avg_pool2d, check_divisor
-from gpunn.ops.geometry import Pair, Window, pair, single
 from gpunn.ops.max_pool1d import max_pool1d
 from gpunn.ops.max_pool2d import max_pool2d
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn._creation import tensor
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, UsageError, where
+from gpunn.errors import ShapeError, UsageError, here
 from gpunn.nn.module import Module
 
 
@@ -97,7 +97,7 @@ class Standardize(Module):
     def forward(self, x: Tensor) -> Tensor:
         channels = self.mean.shape[0]
         if x.ndim < 2 or (channels > 1 and x.shape[1] != channels):
-            raise ShapeError(f"{where('Standardize')}: expected x (N, {channels}, ...); got {x.shape}.")
+            raise ShapeError(f"{here('Standardize')}: expected x (N, {channels}, ...); got {x.shape}.")
         shape = (1, -1) + (1,) * (x.ndim - 2)
         return (x - self.mean.to(x.dtype).reshape(shape)) / self.std.to(x.dtype).reshape(shape)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError, where
+from gpunn.errors import UsageError, here
 from gpunn.nn._modes import evaluating
 from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from gpunn.nn.module import Module
@@ -164,7 +164,7 @@ def _moments(model: Module, layer: Module, calls: int, inputs: _Inputs) -> _Mome
     def note(layer: Module, args: tuple[Any, ...], output: Any) -> None:
         nonlocal done
         if not args:
-            raise UsageError(f"{where(_OP)}: expected the layer's input as its first argument; it came by keyword.")
+            raise UsageError(f"{here(_OP)}: expected the layer's input as its first argument; it came by keyword.")
         x: Tensor = args[0]
         if x.ndim == 3:  # a sequence is an image of one row
             x = x.reshape(x.shape[0], x.shape[1], 1, x.shape[2])

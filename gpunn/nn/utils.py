@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from gpunn import _capture
+from gpunn._capture_state import refuse_in_capture
 from gpunn._creation import zeros
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
@@ -77,7 +77,7 @@ def clip_grad_norm_(
     device, arrays = _together("clip_grad_norm_", gradients)
     norm = total_norm(device, arrays, float(norm_type))
     if error_if_nonfinite:
-        _capture.refuse_while_recording("clip_grad_norm_(error_if_nonfinite=True)")
+        refuse_in_capture("clip_grad_norm_(error_if_nonfinite=True)")
         value = float(device.to_host(norm))
         if not math.isfinite(value):
             raise TrainingError(

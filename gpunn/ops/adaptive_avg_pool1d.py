@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gpunn._shared.pooling import OutputSize, check_images, output_sizes, rows_of
 from gpunn._tensor import Tensor
-from gpunn.ops._pooling import OutputSize, check_images, output_sizes, rows_of
 from gpunn.ops.adaptive_avg_pool2d import average_adaptively
 
 

@@ -13,28 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import _host_memory as memory
-from gpunn import threads
 from gpunn._device import Device
+from gpunn._shared.pooling import OutputSize, check_images, output_sizes
 from gpunn._tensor import Tensor
-from gpunn.launcher import KernelSource, ceil_div
-from gpunn.ops._pooling import (
-    OutputSize,
-    adaptive_windows,
-    average_small,
-    check_images,
-    fill_images,
-    image_blocks,
-    is_small,
-    launch_backward,
-    launch_windows,
-    output_sizes,
-    segments,
-    shares,
-    sum_images,
-)
+from gpunn._window import Window, segments
+from gpunn.cpu import memory, threads
+from gpunn.cpu.pooling import average_small, fill_images, image_blocks, is_small, shares, sum_images
+from gpunn.gpu.launcher import KernelSource, ceil_div
+from gpunn.gpu.windows import adaptive_windows, launch_backward, launch_windows
 from gpunn.ops.avg_pool2d import pool_average
-from gpunn.ops.geometry import Window
 from gpunn.primitive import primitive
 from gpunn.tape import record
 

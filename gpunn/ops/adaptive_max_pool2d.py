@@ -11,18 +11,11 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.pooling import OutputSize, check_images, output_sizes
 from gpunn._tensor import Tensor
-from gpunn.launcher import KernelSource, ceil_div
-from gpunn.ops._pooling import (
-    OutputSize,
-    adaptive_windows,
-    check_images,
-    launch_backward,
-    launch_windows,
-    output_sizes,
-    segments,
-)
-from gpunn.ops.geometry import Window
+from gpunn._window import Window, segments
+from gpunn.gpu.launcher import KernelSource, ceil_div
+from gpunn.gpu.windows import adaptive_windows, launch_backward, launch_windows
 from gpunn.ops.max_pool2d import pool_maximum
 from gpunn.primitive import primitive
 from gpunn.tape import record

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.primitive import primitive
 
 SOURCE = KernelSource("augment.cu", REAL=("float", "double"), VEC=(1, 4))

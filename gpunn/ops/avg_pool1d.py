@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from gpunn._shared.pooling import check_images, rows_of, sequence_window
 from gpunn._tensor import Tensor
-from gpunn.ops._pooling import check_images, rows_of, sequence_window
+from gpunn._window import Pair
 from gpunn.ops.avg_pool2d import pool_average
-from gpunn.ops.geometry import Pair
 
 
 def avg_pool1d(

@@ -12,29 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import _host_memory as memory
-from gpunn import threads
 from gpunn._device import Device
+from gpunn._shared.pooling import check_images, image_window
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError, where
-from gpunn.launcher import DIVISOR, KernelSource, divisor
-from gpunn.ops._pooling import (
-    SPREAD,
-    Taps,
-    average_small,
-    check_images,
-    fill_images,
-    image_blocks,
-    image_window,
-    is_small,
-    launch_backward,
-    launch_windows,
-    shares,
-    spread,
-    sum_images,
-    taps,
-)
-from gpunn.ops.geometry import Pair, Window
+from gpunn._window import Pair, Taps, Window, taps
+from gpunn.cpu import memory, threads
+from gpunn.cpu.pooling import average_small, fill_images, image_blocks, is_small, shares, sum_images
+from gpunn.errors import UsageError, here
+from gpunn.gpu.launcher import DIVISOR, KernelSource, divisor
+from gpunn.gpu.windows import SPREAD, launch_backward, launch_windows, spread
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -339,7 +325,7 @@ def avg_pool2d(
 def check_divisor(op: str, divisor: Any) -> None:
     """Raise UsageError unless it is None or an integer other than 0."""
     if divisor is not None and (not isinstance(divisor, int) or divisor == 0):
-        raise UsageError(f"{where(op)}: divisor_override: expected an integer other than 0; got {divisor!r}.")
+        raise UsageError(f"{here(op)}: divisor_override: expected an integer other than 0; got {divisor!r}.")
 
 
 def pool_average(op: str, x: Tensor, images: Any, window: Window, count_include_pad: bool, divisor: int = 0) -> Tensor:

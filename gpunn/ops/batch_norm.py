@@ -13,10 +13,10 @@ import numpy as np
 
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, ShapeError, UsageError, where
-from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
-from gpunn.ops import _batch_norm_cpu
-from gpunn.ops._tickets import COUNT, tickets
+from gpunn.cpu import batch_norm as fast
+from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.gpu.tickets import COUNT, tickets
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -103,7 +103,7 @@ def batch_norm_statistics(
     return mean, var
 
 
-batch_norm_statistics.numpy(_batch_norm_cpu.statistics)
+batch_norm_statistics.numpy(fast.statistics)
 
 
 @batch_norm_statistics.kernel
@@ -162,7 +162,7 @@ def batch_norm_normalise(
     return xp.maximum(y, x.dtype.type(0)) if relu else y
 
 
-batch_norm_normalise.numpy(_batch_norm_cpu.normalise)
+batch_norm_normalise.numpy(fast.normalise)
 
 
 @batch_norm_normalise.kernel
@@ -227,7 +227,7 @@ def batch_norm_backward(
     return tuple(d if need else None for d, need in zip(made, needs, strict=True))
 
 
-batch_norm_backward.numpy(_batch_norm_cpu.backward)
+batch_norm_backward.numpy(fast.backward)
 
 
 @batch_norm_backward.kernel
@@ -329,7 +329,7 @@ def batch_norm(
     """
     _check(x, running_mean, running_var, weight, bias, residual, num_batches_tracked)
     if activation not in (None, "relu"):
-        raise UsageError(f"{where(_OP)}: activation: expected None or 'relu'; got {activation!r}.")
+        raise UsageError(f"{here(_OP)}: activation: expected None or 'relu'; got {activation!r}.")
     device, relu = x.device, activation == "relu"
     px, mean, var, scale, shift, extra = (
         None if t is None else t._physical for t in (x, running_mean, running_var, weight, bias, residual)
@@ -337,21 +337,21 @@ def batch_norm(
     if training:
         if x.numel() == x.shape[1]:
             raise ShapeError(
-                f"{where(_OP)}: expected more than 1 value per channel when training; got x of shape {x.shape}. "
+                f"{here(_OP)}: expected more than 1 value per channel when training; got x of shape {x.shape}. "
                 "Use a larger batch (DataLoader(drop_last=True) if it is the last one), or eval()."
             )
         if momentum is not None and not momentum >= 0:
-            raise UsageError(f"{where(_OP)}: momentum: expected None or a number >= 0; got {momentum}.")
+            raise UsageError(f"{here(_OP)}: momentum: expected None or a number >= 0; got {momentum}.")
         tracks = running_mean is not None or running_var is not None
         if momentum is None and tracks and num_batches_tracked is None:
-            raise UsageError(f"{where(_OP)}: momentum=None averages over all batches and needs num_batches_tracked.")
+            raise UsageError(f"{here(_OP)}: momentum=None averages over all batches and needs num_batches_tracked.")
         batches = None if num_batches_tracked is None else num_batches_tracked._physical
         mean, var = batch_norm_statistics(device, px, mean, var, batches, momentum if tracks else 0.0)
         for moved in (running_mean, running_var, num_batches_tracked):
             if moved is not None:
                 moved._version.count += 1
     elif mean is None or var is None:
-        raise UsageError(f"{where(_OP)}: evaluation needs running_mean and running_var; pass them, or training=True.")
+        raise UsageError(f"{here(_OP)}: evaluation needs running_mean and running_var; pass them, or training=True.")
     y = batch_norm_normalise(device, px, mean, var, scale, shift, extra, eps, relu)
     operands = {"x": x, "weight": weight, "bias": bias, "residual": residual}
     inputs = {name: t for name, t in operands.items() if t is not None}
@@ -375,28 +375,28 @@ def _check(x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: An
     """Shapes, dtypes and devices of everything that goes with x."""
     if x.ndim not in (2, 4) or x.shape[1] == 0:
         raise ShapeError(
-            f"{where(_OP)}: expected x of shape (N, C) or (N, C, H, W); got {x.shape}. A sequence (N, C, L) "
+            f"{here(_OP)}: expected x of shape (N, C) or (N, C, H, W); got {x.shape}. A sequence (N, C, L) "
             "can be passed as x.reshape(N, C, 1, L)."
         )
     if x.dtype.kind != "f":
-        raise DTypeError(f"{where(_OP)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+        raise DTypeError(f"{here(_OP)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     per_channel = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for name, other in {**per_channel, "residual": residual}.items():
         if other is None:
             continue
         if other.device is not x.device:
-            same_device(where(_OP), x.device, other.device)
+            same_device(here(_OP), x.device, other.device)
         expected = x.shape if name == "residual" else (x.shape[1],)
         if other.shape != expected:
             raise ShapeError(
-                f"{where(_OP)}: {name}: expected shape {expected} to match x of shape {x.shape}; got {other.shape}."
+                f"{here(_OP)}: {name}: expected shape {expected} to match x of shape {x.shape}; got {other.shape}."
             )
         if other.dtype != x.dtype:
-            raise DTypeError(f"{where(_OP)}: {name}: expected {x.dtype} as x has; got {other.dtype}.")
+            raise DTypeError(f"{here(_OP)}: {name}: expected {x.dtype} as x has; got {other.dtype}.")
     if batches is not None:
         if batches.device is not x.device:
-            same_device(where(_OP), x.device, batches.device)
+            same_device(here(_OP), x.device, batches.device)
         if batches.dtype != np.int64 or batches.numel() != 1:
             raise DTypeError(
-                f"{where(_OP)}: num_batches_tracked: expected one int64; got {batches.dtype}, shape {batches.shape}."
+                f"{here(_OP)}: num_batches_tracked: expected one int64; got {batches.dtype}, shape {batches.shape}."
             )

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import _host_memory as memory
-from gpunn import threads
 from gpunn._device import Device
-from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
-from gpunn.ops._blocks import column_sums
-from gpunn.ops._masking import keep_where
-from gpunn.ops._tickets import COUNT, tickets
+from gpunn.cpu import memory, threads
+from gpunn.cpu.elementwise import column_sums
+from gpunn.cpu.masking import keep_where
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.gpu.tickets import COUNT, tickets
 from gpunn.primitive import primitive
 
 SOURCE = KernelSource("bias.cu", REAL=("float", "double"), VEC=(1, 4))

@@ -11,27 +11,23 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.losses import check_constant, check_pair, divisor_of, total
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError, where
-from gpunn.ops._blocks import quiet
-from gpunn.ops._elementwise_loss import (
-    Two,
-    check_pair,
-    divisor_of,
-    gradient_in_blocks,
-    launch_gradients,
-    launch_loss,
-    share,
-    spread_weight,
-    total,
-    total_in_blocks,
-    with_gradient,
-)
+from gpunn.cpu.elementwise import quiet
+from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
+from gpunn.errors import ShapeError, UsageError, here
+from gpunn.gpu.elementwise_loss import Two, launch_gradients, launch_loss
+from gpunn.ops.sum import spread
 from gpunn.primitive import primitive
 from gpunn.tape import record
+from tests.examples.losses import with_gradient
 
 _OP = "binary_cross_entropy"
+
+
 _LEAST_LOG = -100.0  # as in PyTorch: a loss stays finite, and 0 log 0 is 0
+
+
 _LEAST_VARIANCE = 1e-12  # p (1 - p) in the gradient is taken as no less, as in PyTorch
 
 
@@ -59,7 +55,7 @@ def _require_probabilities(p: Any) -> None:
     """Raise unless all are from 0 to 1; NaN may be anything."""
     if ((p < 0) | (p > 1)).any():
         raise UsageError(
-            f"{where(_OP)}: input: expected probabilities from 0 to 1; got some outside. "
+            f"{here(_OP)}: input: expected probabilities from 0 to 1; got some outside. "
             "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."
         )
 
@@ -85,7 +81,7 @@ def _(p: np.ndarray, target: np.ndarray, weight: np.ndarray | None, divisor: flo
 
 @binary_cross_entropy_forward.kernel
 def _(device: Device, p: Any, target: Any, weight: Any, divisor: float | None) -> Any:
-    return launch_loss(device, "BINARY", p, target, divisor, weight=weight, layer=device.layer_id(where(_OP)))
+    return launch_loss(device, "BINARY", p, target, divisor, weight=weight, layer=device.layer_id(here(_OP)))
 
 
 def _dp(xp: Any, dy: Any, p: Any, target: Any, weight: Any) -> Any:
@@ -178,3 +174,21 @@ def binary_cross_entropy(
     saves = (input, target) if weight is None else (input, target, weight)
     loss = binary_cross_entropy_forward(device, p, t, w, divisor)
     return record(_OP, loss, device, (input, target), backward, saves=saves)
+
+
+def spread_weight(op: str, name: str, weight: Tensor | None, input: Tensor) -> Any:
+    """A constant factor of the terms, repeated to the input's shape, physical; None if there is none."""
+    if weight is None:
+        return None
+    check_constant(op, name, weight, input)
+    if weight.shape == input.shape:
+        return weight._physical
+    try:
+        fits = np.broadcast_shapes(weight.shape, input.shape) == input.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(
+            f"{here(op)}: {name}: expected a shape that broadcasts to the input's, {input.shape}; got {weight.shape}."
+        )
+    return spread(weight.device, weight.array, input.shape, 1.0)

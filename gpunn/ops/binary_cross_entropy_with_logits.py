@@ -7,22 +7,14 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.losses import check_pair, divisor_of, total
 from gpunn._tensor import Tensor
-from gpunn.ops._elementwise_loss import (
-    Two,
-    check_pair,
-    divisor_of,
-    gradient_in_blocks,
-    launch_gradients,
-    launch_loss,
-    share,
-    spread_weight,
-    total,
-    total_in_blocks,
-    with_gradient,
-)
+from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
+from gpunn.gpu.elementwise_loss import Two, launch_gradients, launch_loss
+from gpunn.ops.binary_cross_entropy import spread_weight
 from gpunn.primitive import primitive
 from gpunn.tape import record
+from tests.examples.losses import with_gradient
 
 _OP = "binary_cross_entropy_with_logits"
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from gpunn._device import Device, same_device
 from gpunn._layout import physical_axes
+from gpunn._shared.axes import axes_of
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, ShapeError, UsageError, where
-from gpunn.ops._axes import axes_of
-from gpunn.ops._strided import cut_parts, join_parts
-from gpunn.ops.shape import unsqueeze
+from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.gpu.strided_copy import cut_parts, join_parts
+from gpunn.ops.reshape import unsqueeze
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -113,7 +113,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     joined = [t for t in tensors if t.shape != (0,)] or tensors
     first = joined[0]
     if not first.ndim:
-        raise ShapeError(f"{where('cat')}: expected tensors with axes; got a number. Use stack().")
+        raise ShapeError(f"{here('cat')}: expected tensors with axes; got a number. Use stack().")
     (axis,) = axes_of("cat", first, dim)
     for i, other in enumerate(tensors):
         if other.shape == (0,) and len(joined) < len(tensors):
@@ -122,7 +122,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
             n != m for a, (n, m) in enumerate(zip(other.shape, first.shape, strict=True)) if a != axis
         ):
             raise ShapeError(
-                f"{where('cat')}: expected equal lengths along all axes but {axis}; got shapes {first.shape} and "
+                f"{here('cat')}: expected equal lengths along all axes but {axis}; got shapes {first.shape} and "
                 f"{other.shape} (tensor {i})."
             )
     (stored,) = physical_axes((axis,), first.ndim)
@@ -152,13 +152,13 @@ concat = concatenate = cat  # PyTorch has all three names
 def _check(op: str, tensors: Sequence[Tensor]) -> list[Tensor]:
     found = list(tensors)
     if not found:
-        raise UsageError(f"{where(op)}: expected at least one tensor; got none.")
+        raise UsageError(f"{here(op)}: expected at least one tensor; got none.")
     for i, t in enumerate(found):
         if not isinstance(t, Tensor):
-            raise DTypeError(f"{where(op)}: expected Tensors; got {type(t).__name__} (number {i}).")
+            raise DTypeError(f"{here(op)}: expected Tensors; got {type(t).__name__} (number {i}).")
         if t.dtype != found[0].dtype:
             raise DTypeError(
-                f"{where(op)}: expected one dtype; got {found[0].dtype} and {t.dtype} (tensor {i}). "
+                f"{here(op)}: expected one dtype; got {found[0].dtype} and {t.dtype} (tensor {i}). "
                 "Convert with .to(dtype)."
             )
     same_device(op, *(t.device for t in found))
@@ -192,5 +192,5 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     shape = tensors[0].shape
     for i, t in enumerate(tensors):
         if t.shape != shape:
-            raise ShapeError(f"{where('stack')}: expected one shape; got {shape} and {t.shape} (tensor {i}).")
+            raise ShapeError(f"{here('stack')}: expected one shape; got {shape} and {t.shape} (tensor {i}).")
     return cat([unsqueeze(t, dim) for t in tensors], dim)

@@ -8,10 +8,10 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, UsageError, where
-from gpunn.ops._blocks import in_blocks
-from gpunn.ops._elements import launch_clamp
-from gpunn.ops.extremum import maximum, minimum
+from gpunn.cpu.elementwise import in_blocks
+from gpunn.errors import DTypeError, UsageError, here
+from gpunn.gpu.unary import launch_clamp
+from gpunn.ops.maximum import maximum, minimum
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -102,13 +102,13 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     [0.0, 0.5, 1.0]
     """
     if min is None and max is None:
-        raise UsageError(f"{where('clamp')}: expected min, max or both; got neither.")
+        raise UsageError(f"{here('clamp')}: expected min, max or both; got neither.")
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         y = x if min is None else maximum(x, min)
         return y if max is None else minimum(y, max)
     broken = x.dtype.kind != "f" and any(v is not None and not isinstance(v, int | np.integer) for v in (min, max))
     if x.dtype.kind == "b" or broken:
-        raise DTypeError(f"{where('clamp')}: cannot bound {x.dtype} by {min} and {max}. Convert with .float().")
+        raise DTypeError(f"{here('clamp')}: cannot bound {x.dtype} by {min} and {max}. Convert with .float().")
     device, source = x.device, x._physical
     y = clamp_forward(device, source, min, max)
 

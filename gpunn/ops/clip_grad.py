@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn.launcher import KernelSource, c_type
-from gpunn.ops._multi_tensor import BLOCK, example_arrays, on_blocks, tables
+from gpunn.cpu.multi_tensor import on_blocks
+from gpunn.gpu.launcher import KernelSource, c_type
+from gpunn.gpu.multi_tensor import BLOCK, tables
 from gpunn.primitive import primitive
+from tests.examples.multi_tensor import example_arrays
 
 SOURCE = KernelSource("clip_grad.cu", REAL=("float", "double"), VEC=(1, 4))
 _SIZES: tuple[tuple[Sequence[int], Any], ...] = (

@@ -9,15 +9,15 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._layout import physical, physical_axes
+from gpunn._shared.axes import axes_of
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, where
-from gpunn.ops._axes import axes_of
-from gpunn.ops._broadcasting import launch_binary
-from gpunn.ops._elements import QUESTION_CODES, launch_elements, launch_invert
-from gpunn.ops._reductions import reduce_axes
-from gpunn.ops.broadcast import binary
-from gpunn.ops.convert import cast
-from gpunn.ops.reduce import left_of
+from gpunn.errors import DTypeError, here
+from gpunn.gpu.broadcast import launch_binary
+from gpunn.gpu.reduce import reduce_axes
+from gpunn.gpu.unary import QUESTION_CODES, launch_elements, launch_invert
+from gpunn.ops.binary import binary
+from gpunn.ops.cast import cast
+from gpunn.ops.sum import left_of
 from gpunn.primitive import primitive
 
 
@@ -83,7 +83,7 @@ def logic(name: str, a: Any, b: Any) -> Tensor:
     for v in (a, b):
         kind = v.dtype.kind if isinstance(v, Tensor | np.generic | np.ndarray) else "f" if isinstance(v, float) else "i"
         if kind == "f":
-            raise DTypeError(f"{where(name)}: expected bools or integers; got a floating operand. Compare it first.")
+            raise DTypeError(f"{here(name)}: expected bools or integers; got a floating operand. Compare it first.")
     return binary(name, a, b, None)
 
 
@@ -111,7 +111,7 @@ def logical_not(x: Tensor) -> Tensor:
         Bool or integer.
     """
     if x.dtype.kind == "f":
-        raise DTypeError(f"{where('not')}: expected bools or integers; got {x.dtype}. Compare it first.")
+        raise DTypeError(f"{here('not')}: expected bools or integers; got {x.dtype}. Compare it first.")
     return Tensor._of_physical(invert(x.device, x._physical), x.device)
 
 
@@ -190,4 +190,4 @@ def allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal
     equal_nan : bool
         Whether two NaN are equal.
     """
-    return bool(np.allclose(a.numpy_without_tape(), b.numpy_without_tape(), rtol, atol, equal_nan))
+    return bool(np.allclose(a._numpy_without_tape(), b._numpy_without_tape(), rtol, atol, equal_nan))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gpunn._device import same_device
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, where
+from gpunn._window import Padding, Pair, Window, sides, single
+from gpunn.errors import ShapeError, here
 from gpunn.ops.conv2d import check_operands, conv2d
-from gpunn.ops.geometry import Padding, Pair, Window, sides, single
 
 
 def conv1d(
@@ -72,7 +72,7 @@ def conv1d(
     op = "conv1d"
     if x.ndim != 3 or weight.ndim != 3:
         raise ShapeError(
-            f"{where(op)}: expected x (N, C, L) and weight (K, C/groups, S); got {x.shape}, {weight.shape}."
+            f"{here(op)}: expected x (N, C, L) and weight (K, C/groups, S); got {x.shape}, {weight.shape}."
         )
     same_device(op, *(t.device for t in (x, weight, bias) if t is not None))
     check_operands(op, x, weight, bias, groups)
@@ -105,7 +105,7 @@ def check_sequence(op: str, window: Window, strict: bool) -> None:
     unused = window.unused[1]
     if strict and unused:
         raise ShapeError(
-            f"{where(op)}: strict: expected windows to use the whole input; of length {window.W} with padding "
+            f"{here(op)}: strict: expected windows to use the whole input; of length {window.W} with padding "
             f"{window.padding[1]}/{window.after[1]} the last {unused} element(s) are in no window of {window.S} at "
             f"stride {window.stride[1]}. Change padding or stride, or leave strict out."
         )

@@ -1,6 +1,6 @@
 """Convolution: its primitives and public op.
 
-The fast NumPy bodies are in ``_conv2d_numpy.py``; ``_conv2d_kernels.py`` says which kernels compute a convolution, and
+The fast NumPy bodies are in ``cpu/conv2d/``; ``gpu/conv2d.py`` says which kernels compute a convolution, and
 launches those of ``kernels/conv2d.cu``.
 """
 
@@ -12,12 +12,14 @@ import numpy as np
 
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, ShapeError, UsageError, where
-from gpunn.ops import _conv2d_depthwise, _conv2d_first, _conv2d_kernels, _conv2d_numpy
-from gpunn.ops._conv2d_geometry import refuse_too_many
-from gpunn.ops.arithmetic import accumulate
+from gpunn._window import Padding, Pair, Window, pair, remembered, sides
+from gpunn.cpu.conv2d import ways
+from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.gpu import conv2d as kernels
+from gpunn.gpu import conv2d_first, conv2d_narrow
+from gpunn.gpu.conv2d_geometry import refuse_too_many
+from gpunn.ops.accumulate import accumulate
 from gpunn.ops.bias import bias_backward
-from gpunn.ops.geometry import Padding, Pair, Window, pair, remembered, sides
 from gpunn.ops.linear import linear_backward
 from gpunn.ops.matmul import gemm
 from gpunn.primitive import primitive
@@ -139,18 +141,18 @@ def _groups(c: int, k: int, groups: int) -> list[tuple[slice, slice]]:
     return [(slice(g * cg, (g + 1) * cg), slice(g * kg, (g + 1) * kg)) for g in range(groups)]
 
 
-conv2d_forward.numpy(_conv2d_numpy.forward)
+conv2d_forward.numpy(ways.forward)
 
 
 @conv2d_forward.kernel
 def _(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
-    kind = _conv2d_kernels.choose(weight.shape, groups, window, x.itemsize, back=False)
+    kind = kernels.choose(weight.shape, groups, window, x.itemsize, back=False)
     if kind == "narrow":
-        return _conv2d_depthwise.forward(device, x, weight, window, groups, bias, relu)
+        return conv2d_narrow.forward(device, x, weight, window, groups, bias, relu)
     if kind == "first":
-        return _conv2d_first.forward(device, x, weight, window, bias, relu)
+        return conv2d_first.forward(device, x, weight, window, bias, relu)
     if kind == "tiled":
-        return _conv2d_kernels.forward(device, x, weight, window, groups, bias, relu)
+        return kernels.forward(device, x, weight, window, groups, bias, relu)
     n, (k, _, _, c) = x.shape[0], weight.shape
     refuse_too_many(n, c, k, window)
     y = gemm(device, x.reshape(-1, c), weight.reshape(k, c), "nt", bias, relu)
@@ -240,7 +242,7 @@ def _(
     dz, dbias = bias_backward.numpy_body(rows, None if y is None else y.reshape(rows.shape), needs[2])
     if not (needs[0] or needs[1]):
         return None, None, dbias
-    dx, dweight = _conv2d_numpy.backward(dz.reshape(dy.shape), x, weight, window, groups, needs[:2])
+    dx, dweight = ways.backward(dz.reshape(dy.shape), x, weight, window, groups, needs[:2])
     if dx is not None and more is not None:
         np.add(more, dx, out=dx)
     return dx, dweight, dbias
@@ -252,14 +254,14 @@ def _(
 ) -> tuple[Any, Any, Any]:
     k, _, _, c = weight.shape
     wants_data, wants_weight, wants_bias = needs
-    kind = _conv2d_kernels.choose(weight.shape, groups, window, x.itemsize, back=True)
+    kind = kernels.choose(weight.shape, groups, window, x.itemsize, back=True)
     if kind == "product":
         dy, y, rows, more = (a if a is None else a.reshape(-1, a.shape[3]) for a in (dy, y, x, more))
         dx, dweight, dbias = linear_backward(device, dy, y, rows, weight.reshape(k, c), needs, more)
         dx = None if dx is None else dx.reshape(x.shape)
         return dx, None if dweight is None else dweight.reshape(weight.shape), dbias
     if kind == "tiled" and wants_data and wants_weight:
-        all_three = _conv2d_kernels.backward(device, dy, y, x, weight, window, groups, wants_bias, more)
+        all_three = kernels.backward(device, dy, y, x, weight, window, groups, wants_bias, more)
         if all_three is not None:
             return all_three
     dx = dweight = dbias = None
@@ -269,21 +271,19 @@ def _(
         dz, dbias = bias_backward(device, rows, None if y is None else y.reshape(rows.shape), wants_bias)
         dz = dz.reshape(dy.shape)
     elif kind == "narrow":
-        dweight, dbias, dz = _conv2d_depthwise.backward_weight(
+        dweight, dbias, dz = conv2d_narrow.backward_weight(
             device, dy, y, x, weight, window, groups, wants_bias, wants_data
         )
     elif kind == "first":
-        dweight, dbias, dz = _conv2d_first.backward_weight(device, dy, y, x, weight, window, wants_bias, wants_data)
+        dweight, dbias, dz = conv2d_first.backward_weight(device, dy, y, x, weight, window, wants_bias, wants_data)
     else:
-        dweight, dbias, dz = _conv2d_kernels.backward_weight(
-            device, dy, y, x, weight, window, groups, wants_bias, wants_data
-        )
+        dweight, dbias, dz = kernels.backward_weight(device, dy, y, x, weight, window, groups, wants_bias, wants_data)
     if wants_data and kind == "narrow":
-        dx = _conv2d_depthwise.backward_data(device, dz, weight, x.shape, window, groups)
+        dx = conv2d_narrow.backward_data(device, dz, weight, x.shape, window, groups)
         if more is not None:
             accumulate(device, dx, more)
     elif wants_data:
-        dx = _conv2d_kernels.backward_data(device, dz, weight, x.shape, window, groups, more)
+        dx = kernels.backward_data(device, dz, weight, x.shape, window, groups, more)
     return dx, dweight, dbias
 
 
@@ -344,7 +344,7 @@ def conv2d(
     device = same_device(op, *(t.device for t in inputs))
     window = check_arguments(op, x, weight, bias, stride, padding, dilation, groups, strict=strict)
     if activation not in (None, "relu"):
-        raise UsageError(f"{where(op)}: activation: expected None or 'relu'; got {activation!r}.")
+        raise UsageError(f"{here(op)}: activation: expected None or 'relu'; got {activation!r}.")
     relu = activation == "relu"
     image, filters = x._physical, weight._physical
     y = conv2d_forward(device, image, filters, window, groups, None if bias is None else bias._physical, relu)
@@ -372,7 +372,7 @@ def check_arguments(
     """Everything that can be wrong with the arguments, each with its own message."""
     if x.ndim != 4 or weight.ndim != 4:
         raise ShapeError(
-            f"{where(op)}: expected x (N, C, H, W) and weight (K, C/groups, R, S); got {x.shape} and {weight.shape}."
+            f"{here(op)}: expected x (N, C, H, W) and weight (K, C/groups, R, S); got {x.shape} and {weight.shape}."
         )
     check_operands(op, x, weight, bias, groups)
     window = _window(op, x.shape[2:], weight.shape[2:], stride, padding, dilation)
@@ -396,19 +396,19 @@ def check_operands(op: str, x: Tensor, weight: Tensor, bias: Tensor | None, grou
     """Raise unless channels, groups, bias and dtypes of a convolution over any number of axes go together."""
     (k, depth), channels = weight.shape[:2], x.shape[1]
     if not isinstance(groups, int) or groups < 1 or k % groups:
-        raise UsageError(f"{where(op)}: groups: expected a divisor of the {k} output channels; got {groups!r}.")
+        raise UsageError(f"{here(op)}: groups: expected a divisor of the {k} output channels; got {groups!r}.")
     if k == 0 or depth == 0:
-        raise ShapeError(f"{where(op)}: expected at least one channel and one filter; got weight {weight.shape}.")
+        raise ShapeError(f"{here(op)}: expected at least one channel and one filter; got weight {weight.shape}.")
     if channels != depth * groups:
         raise ShapeError(
-            f"{where(op)}: expected {depth * groups} input channels to match weight {weight.shape}"
+            f"{here(op)}: expected {depth * groups} input channels to match weight {weight.shape}"
             f"{f' and {groups} groups' if groups > 1 else ''}; got x of shape {x.shape}."
         )
     if bias is not None and bias.shape != (k,):
-        raise ShapeError(f"{where(op)}: expected a bias of shape {(k,)}; got {bias.shape}.")
+        raise ShapeError(f"{here(op)}: expected a bias of shape {(k,)}; got {bias.shape}.")
     dtypes = [t.dtype for t in (x, weight, bias) if t is not None]
     if x.dtype.kind != "f" or any(d != x.dtype for d in dtypes):
         raise DTypeError(
-            f"{where(op)}: expected one floating dtype; got {', '.join(map(str, dtypes))} for x, weight, bias. "
+            f"{here(op)}: expected one floating dtype; got {', '.join(map(str, dtypes))} for x, weight, bias. "
             "Convert x with .float() or the layer with .to(dtype)."
         )

@@ -1,7 +1,7 @@
 """A convolution and the max pooling behind it in one op, which never has all of the convolution's output.
 
 On the CPU a task pools the images that it has just convolved, while they are in the core's cache, and on the way back
-the gradient between the two need not be written out either (``_conv2d_unpool_numpy.py``). The numbers are those of the
+the gradient between the two need not be written out either (``unpooled.py``). The numbers are those of the
 two ops, but for the order in which the gradients of weight and bias are added up. On a GPU it is the two kernels.
 """
 
@@ -12,17 +12,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gpunn import _host_memory as memory
-from gpunn import threads
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError, standing_in_for, where
-from gpunn.ops import _conv2d_numpy, _conv2d_unpool_numpy, _max_pool2d_numpy
-from gpunn.ops._conv2d_blocks import WHOLE_BYTES, Output
-from gpunn.ops._conv2d_unpool_numpy import Gradients, Three
-from gpunn.ops._pooling import CLOSED
+from gpunn._window import CLOSED, Padding, Pair, Window
+from gpunn.cpu import max_pool2d as pooling
+from gpunn.cpu import memory, threads
+from gpunn.cpu.conv2d import unpooled, ways
+from gpunn.cpu.conv2d.tasks import WHOLE_BYTES, Output
+from gpunn.cpu.conv2d.unpooled import Gradients, Three
+from gpunn.errors import UsageError, here, standing_in_for
 from gpunn.ops.conv2d import check_arguments, conv2d_backward, conv2d_forward
-from gpunn.ops.geometry import Padding, Pair, Window
 from gpunn.ops.max_pool2d import max_pool2d_backward, max_pool2d_forward
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -120,7 +119,7 @@ def _(
     assert max_pool2d_backward.numpy_body is not None
     assert conv2d_backward.numpy_body is not None
     given = dy.transpose(0, 2, 3, 1) if flat else dy
-    found = _conv2d_unpool_numpy.backward(given, offset, x, weight, window, groups, pool, needs)
+    found = unpooled.backward(given, offset, x, weight, window, groups, pool, needs)
     if found is None:
         dz = max_pool2d_backward.numpy_body(dy, offset, pool, flat)
         found = conv2d_backward.numpy_body(dz, None, x, weight, window, groups, needs)
@@ -176,7 +175,7 @@ class _Pooled(Output):
     def done(self, images: slice, block: np.ndarray) -> None:
         pool, flat, relu = self._how
         y, offset = self.y[images], self.offset[images]
-        if not _max_pool2d_numpy.pool_block(block, slice(0, pool.P), pool, flat, relu, y, offset):
+        if not pooling.pool_block(block, slice(0, pool.P), pool, flat, relu, y, offset):
             y[...], offset[...] = max_pool2d_forward.plain(np, block, pool, flat, relu)
 
 
@@ -194,11 +193,11 @@ def _(
     # Rows into which an image is cut may share windows of the pooling.
     if pool.H * pool.W * len(weight) * x.itemsize > WHOLE_BYTES:
         assert max_pool2d_forward.numpy_body is not None
-        z = _conv2d_numpy.forward(x, weight, window, groups, bias, False)
+        z = ways.forward(x, weight, window, groups, bias, False)
         y, offset = max_pool2d_forward.numpy_body(z, pool, flat, relu)
         return y, offset
     pooled = _Pooled(x, weight, pool, flat, relu)
-    _conv2d_numpy.write(pooled, x, weight, window, groups, bias, False)
+    ways.write(pooled, x, weight, window, groups, bias, False)
     return pooled.y, pooled.offset
 
 
@@ -257,7 +256,7 @@ def conv2d_max_pool2d(
         pooling = pool.window(window.P, window.Q)
     if activation not in (None, "relu") or pooling.R * pooling.S > CLOSED:
         raise UsageError(
-            f"{where(op)}: expected activation None or 'relu' and a pooling window of at most {CLOSED} elements; got "
+            f"{here(op)}: expected activation None or 'relu' and a pooling window of at most {CLOSED} elements; got "
             f"{activation!r} and {(pooling.R, pooling.S)}."
         )
     image, filters = x._physical, weight._physical

@@ -14,8 +14,8 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._layout import logical, physical
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, UsageError, where
-from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.errors import DTypeError, UsageError, here
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.primitive import primitive
 from gpunn.random import Generator, default_generator, philox_uint32
 from gpunn.tape import record
@@ -121,9 +121,9 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generat
     lecture topic L9.
     """
     if not 0 <= p <= 1:
-        raise UsageError(f"{where('dropout')}: p: expected a probability from 0 to 1; got {p}.")
+        raise UsageError(f"{here('dropout')}: p: expected a probability from 0 to 1; got {p}.")
     if x.dtype.kind != "f":
-        raise DTypeError(f"{where('dropout')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+        raise DTypeError(f"{here('dropout')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if not training:
         return x
     stream, device = generator or default_generator(), x.device

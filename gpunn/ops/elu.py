@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.activations import check_floating, number
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError, where
-from gpunn.launcher import KernelSource
-from gpunn.ops._activations import check_floating, gradients, inputs, number, one_where_open, part_by_part, scratch
-from gpunn.ops._blocks import quiet, row_of
-from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.cpu.activations import one_where_open, part_by_part, scratch
+from gpunn.cpu.elementwise import quiet, row_of
+from gpunn.errors import UsageError, here
+from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
+from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("elu.cu", REAL=("float", "double"), VEC=(1, 4))
 _ALPHAS = (1.0, 0.5, 2.0, 0.0)
@@ -114,7 +116,7 @@ def elu(x: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     check_floating("elu", x)
     alpha = number("elu", "alpha", alpha)
     if alpha < 0:  # the sign of y would no longer say which side of 0 its x was
-        raise UsageError(f"{where('elu')}: alpha: expected a number of at least 0; got {alpha}.")
+        raise UsageError(f"{here('elu')}: alpha: expected a number of at least 0; got {alpha}.")
     device = x.device
     y = elu_forward(device, x._physical, alpha)
     return record("elu", y, device, (x,), lambda dy, needs: (elu_backward(device, dy, y, alpha),))

@@ -8,11 +8,11 @@ import numpy as np
 
 from gpunn._device import Device, same_device
 from gpunn._layout import logical
+from gpunn._shared.index_keys import checked_index
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, ShapeError, UsageError, where
-from gpunn.ops._index_keys import checked_index
-from gpunn.ops._scatter import add_at, take_at
-from gpunn.ops._strided import fill
+from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.gpu.strided_copy import fill
+from gpunn.ops.take_at import add_at, take_at
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -71,14 +71,14 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
     op = "embedding"
     if not isinstance(input, Tensor) or input.dtype.kind != "i":
         came = input.dtype if isinstance(input, Tensor) else type(input).__name__
-        raise DTypeError(f"{where(op)}: input: expected a Tensor of integers; got {came}. Convert it to int64.")
+        raise DTypeError(f"{here(op)}: input: expected a Tensor of integers; got {came}. Convert it to int64.")
     if weight.ndim != 2:
-        raise ShapeError(f"{where(op)}: expected a table (V, D) as weight; got shape {weight.shape}.")
+        raise ShapeError(f"{here(op)}: expected a table (V, D) as weight; got shape {weight.shape}.")
     if weight.dtype.kind != "f":
-        raise DTypeError(f"{where(op)}: weight: expected a floating dtype; got {weight.dtype}.")
+        raise DTypeError(f"{here(op)}: weight: expected a floating dtype; got {weight.dtype}.")
     device, rows = same_device(op, input.device, weight.device), weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
-        raise UsageError(f"{where(op)}: padding_idx: expected a row of the table, which has {rows}; got {padding_idx}.")
+        raise UsageError(f"{here(op)}: padding_idx: expected a row of the table, which has {rows}; got {padding_idx}.")
     index, shape = checked_index(op, device, input, 0, rows, negative=False), weight.shape
     y = take_at(device, weight._physical, [index], (0,), 0)
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, where
-from gpunn.ops._blocks import in_blocks, quiet
+from gpunn.cpu.elementwise import in_blocks, quiet
+from gpunn.errors import DTypeError, here
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -106,7 +106,7 @@ def erf(x: Tensor) -> Tensor:
     0.5205
     """
     if x.dtype.kind != "f":
-        raise DTypeError(f"{where('erf')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+        raise DTypeError(f"{here('erf')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     device, source = x.device, x._physical
     return record(
         "erf",

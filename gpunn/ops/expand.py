@@ -7,9 +7,9 @@ from typing import Any
 
 from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, where
-from gpunn.ops.broadcast import aligned, reduce_to, repeat_to
-from gpunn.ops.shape import reshape
+from gpunn.errors import ShapeError, here
+from gpunn.ops.binary import aligned, reduce_to, repeat_to
+from gpunn.ops.reshape import reshape
 from gpunn.tape import record
 
 
@@ -41,7 +41,7 @@ def _expand(op: str, x: Tensor, sizes: Sequence[int]) -> Tensor:
     old = (*(None for _ in range(new)), *x.shape)
     shape = tuple(n if m is None or n != -1 else m for n, m in zip(wanted, old, strict=False))
     if new < 0 or any(n < 0 or m not in (None, 1, n) for n, m in zip(shape, old, strict=True)):
-        raise ShapeError(f"{where(op)}: expected a shape that {x.shape} broadcasts to; got {wanted}.")
+        raise ShapeError(f"{here(op)}: expected a shape that {x.shape} broadcasts to; got {wanted}.")
     if shape == x.shape:
         return reshape(x, shape)
     device, old_shape = x.device, x.shape
@@ -88,7 +88,7 @@ def repeat(x: Tensor, repeats: Sequence[int]) -> Tensor:
     """
     times, new = tuple(int(n) for n in repeats), len(repeats) - x.ndim
     if new < 0 or any(n < 0 for n in times):
-        raise ShapeError(f"{where('repeat')}: expected a count for each axis of {x.shape}; got {times}.")
+        raise ShapeError(f"{here('repeat')}: expected a count for each axis of {x.shape}; got {times}.")
     shape = (*(1,) * new, *x.shape)
     apart = [n for length in shape for n in (1, length)]
     wide = [n for pair in zip(times, shape, strict=True) for n in pair]

@@ -9,9 +9,9 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._layout import physical_axes
+from gpunn._shared.axes import axes_of
 from gpunn._tensor import Tensor
-from gpunn.ops._axes import axes_of
-from gpunn.ops._strided import copied
+from gpunn.gpu.strided_copy import copied
 from gpunn.primitive import primitive
 from gpunn.tape import record
 

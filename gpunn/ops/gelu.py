@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError, where
-from gpunn.launcher import KernelSource
-from gpunn.ops._activations import check_floating, gradients, inputs, part_by_part, scratch
-from gpunn.ops._blocks import quiet, row_of
-from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.cpu.activations import part_by_part, scratch
+from gpunn.cpu.elementwise import quiet, row_of
+from gpunn.errors import UsageError, here
+from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.launcher import KernelSource
 from gpunn.ops.erf import erf_array
 from gpunn.primitive import primitive
 from gpunn.tape import record
+from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("gelu.cu", REAL=("float", "double"), VEC=(1, 4))
 _CUBE = 0.044715
@@ -190,7 +192,7 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """
     check_floating("gelu", x)
     if approximate not in ("none", "tanh"):
-        raise UsageError(f"{where('gelu')}: approximate: expected 'none' or 'tanh'; got {approximate!r}.")
+        raise UsageError(f"{here('gelu')}: approximate: expected 'none' or 'tanh'; got {approximate!r}.")
     device, source, by_tanh = x.device, x._physical, approximate == "tanh"
     y = gelu_forward(device, source, by_tanh)
     return record("gelu", y, device, (x,), lambda dy, needs: (gelu_backward(device, dy, source, by_tanh),), saves=(x,))

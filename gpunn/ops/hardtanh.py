@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.activations import check_floating, number
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError, where
-from gpunn.launcher import KernelSource
-from gpunn.ops._activations import check_floating, gradients, inputs, number, part_by_part
-from gpunn.ops._blocks import row_of
-from gpunn.ops._masking import keep_where
-from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.cpu.activations import part_by_part
+from gpunn.cpu.elementwise import row_of
+from gpunn.cpu.masking import keep_where
+from gpunn.errors import UsageError, here
+from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
+from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("hardtanh.cu", REAL=("float", "double"), VEC=(1, 4))
 _LIMITS = ((-1.0, 1.0), (0.0, 6.0), (0.3, 0.3))
@@ -141,7 +143,7 @@ def _clipped(op: str, x: Tensor, min_val: float, max_val: float) -> Tensor:
     check_floating(op, x)
     low, high = number(op, "min_val", min_val), number(op, "max_val", max_val)
     if low > high:
-        raise UsageError(f"{where(op)}: expected min_val to be at most max_val; got {low} and {high}.")
+        raise UsageError(f"{here(op)}: expected min_val to be at most max_val; got {low} and {high}.")
     device = x.device
     y = hardtanh_forward(device, x._physical, low, high)
     return record(op, y, device, (x,), lambda dy, needs: (hardtanh_backward(device, dy, y, low, high),))

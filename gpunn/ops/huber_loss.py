@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError, where
+from gpunn.errors import UsageError, here
 from gpunn.ops.smooth_l1_loss import rounded_loss
 
 
@@ -40,5 +40,5 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     Huber 1964, "Robust estimation of a location parameter"; lecture topic L5.
     """
     if not 0 < delta < math.inf:
-        raise UsageError(f"{where('huber_loss')}: delta: expected a finite number of more than 0; got {delta!r}.")
+        raise UsageError(f"{here('huber_loss')}: delta: expected a finite number of more than 0; got {delta!r}.")
     return rounded_loss("huber_loss", input, target, reduction, float(delta), float(delta))

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn.launcher import KernelSource, c_type
-from gpunn.ops._multi_tensor import BLOCK, error_words, example_arrays, on_blocks, scratch, tables, working_gradient
+from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
+from gpunn.gpu.launcher import KernelSource, c_type
+from gpunn.gpu.multi_tensor import BLOCK, tables
 from gpunn.ops.adam import moments
 from gpunn.primitive import primitive
+from tests.examples.multi_tensor import error_words, example_arrays
 
 SOURCE = KernelSource("lamb.cu", REAL=("float", "double"), VEC=(1, 4))
 

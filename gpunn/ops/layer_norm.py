@@ -14,11 +14,11 @@ import numpy as np
 from gpunn._device import Device, same_device
 from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, ShapeError, UsageError, where
-from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
-from gpunn.ops import _layer_norm_cpu
-from gpunn.ops._blocks import quiet
-from gpunn.ops.shape import to_logical_order, to_physical_order
+from gpunn.cpu import layer_norm as fast
+from gpunn.cpu.elementwise import quiet
+from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.ops.permute import to_logical_order, to_physical_order
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -82,7 +82,7 @@ def layer_norm_forward(xp: Any, x: Any, weight: Any, bias: Any, eps: float) -> t
     return y, mean, rstd
 
 
-layer_norm_forward.numpy(_layer_norm_cpu.forward)
+layer_norm_forward.numpy(fast.forward)
 
 
 def _held(dtype: np.dtype, vec: int) -> int:
@@ -149,7 +149,7 @@ def layer_norm_backward(
 def _(
     dy: np.ndarray, x: np.ndarray, mean: np.ndarray, rstd: np.ndarray, weight: Any, needs: Three
 ) -> tuple[Any, Any, Any]:
-    found = _layer_norm_cpu.backward(dy, x, mean, rstd, weight, needs)
+    found = fast.backward(dy, x, mean, rstd, weight, needs)
     if found is not None:
         return found
     with quiet():
@@ -294,7 +294,7 @@ def lengths(op: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     given = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
     if not given or any(not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1 for n in given):
         raise UsageError(
-            f"{where(op)}: normalized_shape: expected a positive integer or several; got {normalized_shape!r}."
+            f"{here(op)}: normalized_shape: expected a positive integer or several; got {normalized_shape!r}."
         )
     return tuple(int(n) for n in given)
 
@@ -330,18 +330,18 @@ def _back_in_order(device: Device, gradient: Any, shape: tuple[int, ...], x: Ten
 
 def _check(x: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None) -> None:
     if x.dtype.kind != "f":
-        raise DTypeError(f"{where(_OP)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+        raise DTypeError(f"{here(_OP)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if x.shape[-len(shape) :] != shape:
         raise ShapeError(
-            f"{where(_OP)}: expected x of shape (..., {', '.join(map(str, shape))}) to match normalized_shape; "
+            f"{here(_OP)}: expected x of shape (..., {', '.join(map(str, shape))}) to match normalized_shape; "
             f"got {x.shape}."
         )
     for name, other in (("weight", weight), ("bias", bias)):
         if other is None:
             continue
         if other.device is not x.device:
-            same_device(where(_OP), x.device, other.device)
+            same_device(here(_OP), x.device, other.device)
         if other.shape != shape:
-            raise ShapeError(f"{where(_OP)}: {name}: expected shape {shape}, normalized_shape; got {other.shape}.")
+            raise ShapeError(f"{here(_OP)}: {name}: expected shape {shape}, normalized_shape; got {other.shape}.")
         if other.dtype != x.dtype:
-            raise DTypeError(f"{where(_OP)}: {name}: expected {x.dtype} as x has; got {other.dtype}.")
+            raise DTypeError(f"{here(_OP)}: {name}: expected {x.dtype} as x has; got {other.dtype}.")

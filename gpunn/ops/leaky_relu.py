@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.activations import check_floating, number
 from gpunn._tensor import Tensor
-from gpunn.launcher import KernelSource
-from gpunn.ops._activations import check_floating, gradients, inputs, number, open_or_slope, part_by_part
-from gpunn.ops._blocks import quiet
-from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.cpu.activations import open_or_slope, part_by_part
+from gpunn.cpu.elementwise import quiet
+from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
+from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("leaky_relu.cu", REAL=("float", "double"), VEC=(1, 4))
 _SLOPES = (0.01, 0.1, 0.0, -0.5, 2.0)

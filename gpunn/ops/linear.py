@@ -9,9 +9,10 @@ import numpy as np
 
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, ShapeError, UsageError, where
+from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.gpu.gemm import launch_gemm, launch_gemm_backward
 from gpunn.ops.bias import bias_backward
-from gpunn.ops.matmul import gemm, launch_gemm, launch_gemm_backward
+from gpunn.ops.matmul import gemm
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -126,18 +127,18 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation:
     device = same_device(op, *(t.device for t in inputs))
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
-            f"{where(op)}: expected {weight.shape[-1]} input features to match weight {weight.shape}; got x of "
+            f"{here(op)}: expected {weight.shape[-1]} input features to match weight {weight.shape}; got x of "
             f"shape {x.shape}. A missing or extra flatten before this layer is the usual cause."
         )
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise ShapeError(f"{where(op)}: expected a bias of shape {weight.shape[:1]}; got {bias.shape}.")
+        raise ShapeError(f"{here(op)}: expected a bias of shape {weight.shape[:1]}; got {bias.shape}.")
     if x.dtype.kind != "f" or any(t.dtype != x.dtype for t in inputs):
         raise DTypeError(
-            f"{where(op)}: expected one floating dtype; got {', '.join(str(t.dtype) for t in inputs)} "
+            f"{here(op)}: expected one floating dtype; got {', '.join(str(t.dtype) for t in inputs)} "
             "for x, weight, bias. Convert x with .float() or the layer with .to(dtype)."
         )
     if activation not in (None, "relu"):
-        raise UsageError(f"{where(op)}: activation: expected None or 'relu'; got {activation!r}.")
+        raise UsageError(f"{here(op)}: activation: expected None or 'relu'; got {activation!r}.")
     if x.ndim not in (2,):
         flat = linear(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), weight, bias, activation=activation)
         return flat.reshape(*x.shape[:-1], weight.shape[0])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gpunn._device import same_device
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, where
+from gpunn._window import Padding, Pair
+from gpunn.errors import ShapeError, here
 from gpunn.ops.conv1d import check_sequence, sequence_window
-from gpunn.ops.geometry import Padding, Pair
 from gpunn.ops.locally_connected2d import check_operands, locally_connected2d
 
 
@@ -61,9 +61,7 @@ def locally_connected1d(
     """
     op = "locally_connected1d"
     if x.ndim != 3 or weight.ndim != 4:
-        raise ShapeError(
-            f"{where(op)}: expected x (N, C, L) and weight (Q, K, C, S); got {x.shape} and {weight.shape}."
-        )
+        raise ShapeError(f"{here(op)}: expected x (N, C, L) and weight (Q, K, C, S); got {x.shape} and {weight.shape}.")
     same_device(op, *(t.device for t in (x, weight, bias) if t is not None))
     (q, k, c, s), (n, _, length) = weight.shape, x.shape
     check_operands(op, x, weight, bias, c, (k, q))
@@ -71,7 +69,7 @@ def locally_connected1d(
     check_sequence(op, window, strict)
     if q != window.Q:
         raise ShapeError(
-            f"{where(op)}: the weight has filters for {q} positions; a sequence of length {length} has {window.Q}. "
+            f"{here(op)}: the weight has filters for {q} positions; a sequence of length {length} has {window.Q}. "
             "Its weights fit sequences of one length only: cut or pad them."
         )
     y = locally_connected2d(

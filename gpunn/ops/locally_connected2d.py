@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import threads
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, ShapeError, where
-from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor
-from gpunn.ops.geometry import Padding, Pair, Window, pair, sides
+from gpunn._window import Padding, Pair, Window, pair, sides
+from gpunn.cpu import threads
+from gpunn.errors import DTypeError, ShapeError, here
+from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -321,7 +321,7 @@ def _check(
 ) -> Window:
     if x.ndim != 4 or weight.ndim != 6:
         raise ShapeError(
-            f"{where(op)}: expected x (N, C, H, W) and weight (P, Q, K, C, R, S); got {x.shape} and {weight.shape}."
+            f"{here(op)}: expected x (N, C, H, W) and weight (P, Q, K, C, R, S); got {x.shape} and {weight.shape}."
         )
     (p, q, k, c, r, s), (height, width) = weight.shape, x.shape[2:]
     check_operands(op, x, weight, bias, c, (k, p, q))
@@ -331,7 +331,7 @@ def _check(
     window.check(op)
     if (p, q) != (window.P, window.Q):
         raise ShapeError(
-            f"{where(op)}: the weight has filters for {p}x{q} positions; an image of {height}x{width} has "
+            f"{here(op)}: the weight has filters for {p}x{q} positions; an image of {height}x{width} has "
             f"{window.P}x{window.Q}. Its weights fit images of one size only: resize or crop them."
         )
     return window
@@ -342,16 +342,16 @@ def check_operands(
 ) -> None:
     """Raise unless channels, the bias and dtypes go together, over one axis or two."""
     if 0 in weight.shape:
-        raise ShapeError(f"{where(op)}: expected no axis of length 0; got weight {weight.shape}.")
+        raise ShapeError(f"{here(op)}: expected no axis of length 0; got weight {weight.shape}.")
     if x.shape[1] != channels:
         raise ShapeError(
-            f"{where(op)}: expected {channels} input channels to match weight {weight.shape}; got x of shape {x.shape}."
+            f"{here(op)}: expected {channels} input channels to match weight {weight.shape}; got x of shape {x.shape}."
         )
     if bias is not None and bias.shape != bias_shape:
-        raise ShapeError(f"{where(op)}: expected a bias of shape {bias_shape}; got {bias.shape}.")
+        raise ShapeError(f"{here(op)}: expected a bias of shape {bias_shape}; got {bias.shape}.")
     dtypes = [t.dtype for t in (x, weight, bias) if t is not None]
     if x.dtype.kind != "f" or any(d != x.dtype for d in dtypes):
         raise DTypeError(
-            f"{where(op)}: expected one floating dtype; got {', '.join(map(str, dtypes))} for x, weight, bias. "
+            f"{here(op)}: expected one floating dtype; got {', '.join(map(str, dtypes))} for x, weight, bias. "
             "Convert x with .float() or the layer with .to(dtype)."
         )

@@ -8,10 +8,11 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.ops._activations import scratch
-from gpunn.ops._along_axis import in_blocks_along, launch_along, on_rows, row_sums, sum_along
-from gpunn.ops._blocks import quiet
-from gpunn.ops.softmax import SOURCE, softmax_axis, softmax_examples
+from gpunn.cpu.activations import scratch
+from gpunn.cpu.along_axis import in_blocks_along, on_rows, row_sums
+from gpunn.cpu.elementwise import quiet
+from gpunn.gpu.along_axis import launch_along
+from gpunn.ops.softmax import SOURCE, softmax_axis, softmax_examples, sum_along
 from gpunn.primitive import primitive
 from gpunn.tape import record
 

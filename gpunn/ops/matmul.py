@@ -7,59 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import _host_memory as memory
-from gpunn import threads
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, ShapeError, where
-from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
-from gpunn.ops._blocks import rectify
-from gpunn.ops._tickets import COUNT, tickets
-from gpunn.ops.broadcast import repeat_to, unbroadcast
-from gpunn.ops.shape import to_logical_order, to_physical_order
+from gpunn.cpu import memory, threads
+from gpunn.cpu.elementwise import rectify
+from gpunn.cpu.matmul import _FEW, _FLAT, _SMALL, _cut
+from gpunn.errors import DTypeError, ShapeError, here
+from gpunn.gpu.gemm import BATCHED, TILES, choose_tile, launch_gemm
+from gpunn.gpu.launcher import c_type, ceil_div, vector_width
+from gpunn.ops.binary import repeat_to, unbroadcast
+from gpunn.ops.permute import to_logical_order, to_physical_order
 from gpunn.primitive import primitive
 from gpunn.tape import record
-
-SOURCE = KernelSource("gemm.cu", REAL=("float", "double"), VEC=(1, 2, 4), TILE=(32, 64, 128))
-BATCHED = KernelSource("gemm_batched.cu", REAL=("float", "double"), VEC=(1, 4), TILE=(32, 64, 128))
-# gemm_tile.cuh: rows and columns of a block's tile, and its threads.
-TILES = {128: (128, 128, 256), 64: (64, 64, 256), 32: (64, 32, 128)}
-_WAVE = 132  # blocks that fill a large card once; a constant, so that every card computes the same bits
-_LEAST_SLICE = 128  # a shorter reduction is not worth adding up
-_TICKETS = 16  # of each tile (gemm_tile.cuh)
-
-
-def choose_tile(rows: int, columns: int, groups: int = 1) -> int:
-    """The largest tile that still gives two waves of blocks, or the smallest that fits the columns."""
-    if columns <= 32:
-        return 32
-    blocks = ceil_div(rows, 128) * ceil_div(columns, 128) * groups
-    return 128 if columns > 64 and blocks >= 2 * _WAVE else 64
-
-
-def count_tiles(rows: int, columns: int, tile: int) -> int:
-    """How many tiles a matrix has."""
-    return ceil_div(columns, TILES[tile][1]) * ceil_div(rows, TILES[tile][0])
-
-
-def at_once(blocks: int, tile: int) -> bool:
-    """Whether a large card has room for all blocks at the same time, with 512 threads on an SM: 128 registers each."""
-    return blocks * TILES[tile][2] <= _WAVE * 512
-
-
-def choose_slices(rows: int, columns: int, depth: int, tile: int, groups: int = 1) -> int:
-    """How often to split the reduction so that about one wave of blocks is at work."""
-    blocks = max(1, count_tiles(rows, columns, tile) * groups)
-    return max(1, min(ceil_div(_WAVE, blocks), depth // _LEAST_SLICE))
-
-
-def split_buffers(device: Device, dtype: Any, tiles: int, slices: int, tile: int) -> tuple[Any, Any]:
-    """What the blocks of a split reduction leave to the last of them, and the tickets that tell which one it is."""
-    if slices == 1:
-        return None, None
-    rows, columns, _ = TILES[tile]
-    assert tiles * _TICKETS <= COUNT, "only fewer tiles than a wave are split"
-    return device.empty((tiles, slices, rows * columns + rows), dtype), tickets(device)
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -121,31 +80,6 @@ def _(a: np.ndarray, b: np.ndarray, form: str, bias: np.ndarray | None = None, r
     return c
 
 
-_FLAT = 128  # rows of C up to which turning it pays
-_WIDTH = 192  # rows or columns of C in a piece: narrower ones cost BLAS more than other cores gain
-_NARROW = 64  # where neither is long
-_SMALL = 1 << 21  # multiply-adds that are not worth handing to other threads
-
-
-def _cut(m: int, n: int, k: int) -> list[tuple[slice, slice]]:
-    """Cut C (M, N) into pieces along its rows, or along its columns if only they are long.
-
-    By shape alone, never within the sum over K: the numbers do not depend on the threads.
-    """
-    if m * k * n < _SMALL:
-        return [(slice(0, m), slice(0, n))]
-    if m < 2 * _WIDTH <= n:
-        return [(slice(0, m), part) for part in threads.spans(n, _pieces(n, _WIDTH))]
-    width = _WIDTH if m >= 2 * _WIDTH else _NARROW
-    return [(part, slice(0, n)) for part in threads.spans(m, _pieces(m, width))]
-
-
-def _pieces(length: int, width: int) -> int:
-    """How many pieces of at least ``width``; more than one are even in number, which is fair to two threads."""
-    pieces = min(16, length // width)
-    return pieces - pieces % 2 if pieces > 1 else 1
-
-
 @gemm.kernel
 def _(device: Device, a: Any, b: Any, form: str, bias: Any = None, relu: bool = False) -> Any:
     m, k = a.shape if form[0] == "n" else a.shape[::-1]
@@ -158,61 +92,6 @@ def _(device: Device, a: Any, b: Any, form: str, bias: Any = None, relu: bool = 
     else:
         launch_gemm(device, form, (m, n, k), (c, None, None), (a, None, b))
     return c
-
-
-def launch_gemm(
-    device: Device,
-    form: str,
-    sizes: tuple[int, int, int],
-    outputs: tuple[Any, ...],
-    inputs: tuple[Any, ...],
-    scalars: tuple[int, ...] = (),
-) -> None:
-    """Launch the kernel of a form of product with M, N and K; the arrays are those of its signature in ``gemm.cu``."""
-    m, n, k = sizes
-    tile = choose_tile(m, n)
-    slices = choose_slices(m, n, k, tile)
-    tiles = count_tiles(m, n, tile)
-    args = (*outputs, *split_buffers(device, outputs[0].dtype, tiles, slices, tile), *inputs, m, n, k, *scalars)
-    _launch(device, f"gemm_{form}", args, (tiles, 1, slices), tile, (*inputs, *outputs[1:]))
-
-
-def _launch(
-    device: Device, kernel: str, args: tuple[Any, ...], grid: tuple[int, int, int], tile: int, operands: tuple[Any, ...]
-) -> None:
-    # A vector lies along the contiguous axis of each operand.
-    matrices = [array for array in operands if array is not None and array.ndim == 2]
-    vec = min(vector_width(array.shape[1], array, widths=(4, 2, 1)) for array in matrices)
-    macros: dict[str, Any] = {"REAL": c_type(args[0].dtype, "gemm"), "VEC": vec, "TILE": tile}
-    SOURCE.launch(device, kernel, grid, TILES[tile][2], args, **macros)
-
-
-def launch_gemm_backward(
-    device: Device, dy: Any, y: Any, x: Any, weight: Any, wants_sums: bool, more: Any
-) -> tuple[Any, Any, Any] | None:
-    """Launch the gradients (dx, dweight, sums or None) of x weight^T at once, or return None where that does not pay.
-
-    dy, y (K, M), y None without a ReLU; x (K, N), weight (M, N); dx is added to ``more`` (K, N), unless that is None.
-    """
-    (k, m), n = dy.shape, x.shape[1]
-    tile = min(choose_tile(m, n), choose_tile(k, n))
-    tiles, dx_tiles = count_tiles(m, n, tile), count_tiles(k, n, tile)
-    slices = choose_slices(m, n, k, tile)
-    # Their tickets lie behind those of dweight's tiles; where there are no more, those tiles fill the card.
-    dx_slices = choose_slices(k, n, m, tile) if (tiles + dx_tiles) * _TICKETS <= COUNT else 1
-    # A large product of dx alone has registers for another block on an SM, and reads dz instead of dy and y.
-    if max(choose_tile(m, n), choose_tile(k, n)) == 128 or not at_once(dx_tiles * dx_slices, tile):
-        return None
-    dweight, dx = device.empty(weight.shape, x.dtype), device.empty(x.shape, x.dtype)
-    sums = device.empty((m,), x.dtype) if wants_sums else None
-    partial, drawn = split_buffers(device, x.dtype, tiles, slices, tile)
-    dx_partial, dx_drawn = split_buffers(device, x.dtype, dx_tiles, dx_slices, tile)
-    buffers = (partial, dx_partial, dx_drawn if drawn is None else drawn)
-    inputs = (dy, y, x, weight, more)
-    args = (dweight, sums, dx, *buffers, *inputs, m, n, k, slices, dx_slices)
-    grid = (tiles * slices + dx_tiles * dx_slices, 1, 1)
-    _launch(device, "gemm_backward", args, grid, tile, inputs)
-    return dx, dweight, sums
 
 
 # -- many products at once ------------------------------------------------------------------------
@@ -257,9 +136,6 @@ def _(a: np.ndarray, b: np.ndarray, form: str) -> np.ndarray:
     return c
 
 
-_FEW = 4  # products, that alone do not keep the threads busy
-
-
 @matmul_batched.kernel
 def _(device: Device, a: Any, b: Any, form: str) -> Any:
     m, k = a.shape[1:] if form[0] == "n" else a.shape[:0:-1]
@@ -300,14 +176,12 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     ShapeError, DTypeError, DeviceError
         If they do not fit, or do not go together.
     """
-    device = same_device(where("matmul"), a.device, b.device)
+    device = same_device(here("matmul"), a.device, b.device)
     inner = b.shape[-2:][0] if b.ndim else None
     if not a.ndim or not b.ndim or a.shape[-1] != inner or not _broadcasts(a.shape[:-2], b.shape[:-2]):
-        raise ShapeError(
-            f"{where('matmul')}: expected shapes (..., M, K) and (..., K, N); got {a.shape} and {b.shape}."
-        )
+        raise ShapeError(f"{here('matmul')}: expected shapes (..., M, K) and (..., K, N); got {a.shape} and {b.shape}.")
     if a.dtype != b.dtype or a.dtype.kind != "f":
-        raise DTypeError(f"{where('matmul')}: expected one floating dtype; got {a.dtype} and {b.dtype}.")
+        raise DTypeError(f"{here('matmul')}: expected one floating dtype; got {a.dtype} and {b.dtype}.")
     if a.ndim == 1:
         y = matmul(a.reshape(1, -1) if a.numel() else a.reshape(1, 0), b)
         return y.reshape(*y.shape[:-1][:-1], *y.shape[-1:]) if b.ndim > 1 else y.reshape(())
@@ -386,7 +260,7 @@ def mm(a: Tensor, b: Tensor) -> Tensor:
         If they are not matrices that fit.
     """
     if a.ndim != 2 or b.ndim != 2:
-        raise ShapeError(f"{where('mm')}: expected two matrices; got {a.shape} and {b.shape}. matmul broadcasts.")
+        raise ShapeError(f"{here('mm')}: expected two matrices; got {a.shape} and {b.shape}. matmul broadcasts.")
     return matmul(a, b)
 
 
@@ -404,5 +278,5 @@ def bmm(a: Tensor, b: Tensor) -> Tensor:
         If they are not batches of one length that fit.
     """
     if a.ndim != 3 or b.ndim != 3 or a.shape[0] != b.shape[0]:
-        raise ShapeError(f"{where('bmm')}: expected (N, M, K) and (N, K, P); got {a.shape} and {b.shape}.")
+        raise ShapeError(f"{here('bmm')}: expected (N, M, K) and (N, K, P); got {a.shape} and {b.shape}.")
     return matmul(a, b)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
+from gpunn._shared.pooling import check_images, rows_of, sequence_window
 from gpunn._tensor import Tensor
-from gpunn.ops._pooling import check_images, rows_of, sequence_window
-from gpunn.ops.geometry import Pair
+from gpunn._window import Pair
 from gpunn.ops.max_pool2d import pool_maximum
 
 

@@ -8,14 +8,14 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from gpunn import _host_memory as memory
 from gpunn._device import Device
+from gpunn._shared.pooling import check_images, image_window
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, UsageError, where
-from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
-from gpunn.ops import _max_pool2d_numpy
-from gpunn.ops._pooling import CLOSED, check_images, image_window, taps
-from gpunn.ops.geometry import Pair, Window
+from gpunn._window import CLOSED, Pair, Window, taps
+from gpunn.cpu import max_pool2d as fast
+from gpunn.cpu import memory
+from gpunn.errors import ShapeError, UsageError, here
+from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -101,7 +101,7 @@ def _(x: np.ndarray, window: Window, flat: bool = False, relu: bool = False) -> 
     n, _, _, c = x.shape
     offset = memory.empty((n, window.P, window.Q, c), np.uint8)
     y = memory.empty((n, c, window.P, window.Q) if flat else offset.shape, x.dtype)
-    for images in _max_pool2d_numpy.forward(x, window, flat, relu, y, offset):
+    for images in fast.forward(x, window, flat, relu, y, offset):
         y[images], offset[images] = max_pool2d_forward.plain(np, x[images], window, flat, relu)
     return y, offset
 
@@ -163,7 +163,7 @@ def max_pool2d_backward(xp: Any, dy: Any, offset: Any, window: Window, flat: boo
 def _(dy: np.ndarray, offset: np.ndarray, window: Window, flat: bool = False) -> np.ndarray:
     n, _, _, c = offset.shape
     dx = memory.empty((n, window.H, window.W, c), dy.dtype)
-    _max_pool2d_numpy.backward(dy, offset, window, flat, dx)
+    fast.backward(dy, offset, window, flat, dx)
     return dx
 
 
@@ -288,12 +288,12 @@ def max_pool2d(
     check_images(op, x)
     window = image_window(op, x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode, strict)
     if flatten and return_indices:
-        raise UsageError(f"{where(op)}: flatten: expected without return_indices, which are those of an image.")
+        raise UsageError(f"{here(op)}: flatten: expected without return_indices, which are those of an image.")
     if activation not in (None, "relu"):
-        raise UsageError(f"{where(op)}: activation: expected None or 'relu'; got {activation!r}.")
+        raise UsageError(f"{here(op)}: activation: expected None or 'relu'; got {activation!r}.")
     if activation is not None and (return_indices or window.R * window.S > CLOSED):
         raise UsageError(
-            f"{where(op)}: activation: expected without return_indices, and a window of at most {CLOSED} elements; got "
+            f"{here(op)}: activation: expected without return_indices, and a window of at most {CLOSED} elements; got "
             f"return_indices={return_indices} and a window of {(window.R, window.S)}."
         )
     y, index = pool_maximum(op, x, x._physical, window, return_indices, flatten, activation == "relu")
@@ -309,7 +309,7 @@ def pool_maximum(
     """
     if window.R * window.S > 256:
         raise ShapeError(
-            f"{where(op)}: a window of {(window.R, window.S)} has more than 256 elements, which uint8 offsets "
+            f"{here(op)}: a window of {(window.R, window.S)} has more than 256 elements, which uint8 offsets "
             "cannot name."
         )
     device, shape = x.device, x._physical.shape

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import threads
 from gpunn._device import Device
 from gpunn._layout import physical_axes
+from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, UsageError, where
-from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
-from gpunn.ops._activations import check_floating
-from gpunn.ops._blocks import PART, quiet
-from gpunn.ops._masking import keep_where
+from gpunn.cpu import threads
+from gpunn.cpu.elementwise import PART, quiet
+from gpunn.cpu.masking import keep_where
+from gpunn.errors import ShapeError, UsageError, here
+from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -178,13 +178,13 @@ def maxout(x: Tensor, k: int, dim: int = -1) -> Tensor:
     """
     check_floating("maxout", x)
     if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= _MOST_PIECES:
-        raise UsageError(f"{where('maxout')}: k: expected a whole number from 1 to {_MOST_PIECES}; got {k!r}.")
+        raise UsageError(f"{here('maxout')}: k: expected a whole number from 1 to {_MOST_PIECES}; got {k!r}.")
     if not -x.ndim <= dim < x.ndim:
-        raise UsageError(f"{where('maxout')}: dim: shape {x.shape} has no axis {dim}.")
+        raise UsageError(f"{here('maxout')}: dim: shape {x.shape} has no axis {dim}.")
     k, axis = int(k), dim % x.ndim
     if x.shape[axis] % k:
         raise ShapeError(
-            f"{where('maxout')}: expected a length that {k} divides along axis {axis}; got shape {x.shape}. "
+            f"{here('maxout')}: expected a length that {k} divides along axis {axis}; got shape {x.shape}. "
             "The layer before it has k outputs for each unit."
         )
     device, source = x.device, x._physical

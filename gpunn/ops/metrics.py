@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn.launcher import KernelSource, c_type
+from gpunn.gpu.launcher import KernelSource, c_type
 from gpunn.primitive import primitive
 
 SOURCE = KernelSource("metrics.cu", REAL=("float", "double"), LABEL=("int32", "int64"))

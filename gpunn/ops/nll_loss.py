@@ -7,11 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._tensor import Tensor
-from gpunn.errors import where
-from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
-from gpunn.ops._blocks import quiet
-from gpunn.ops._class_rows import (
+from gpunn._shared.classes import (
     check_labels,
     check_scores,
     flat_gradient,
@@ -21,7 +17,11 @@ from gpunn.ops._class_rows import (
     require_class_indices,
     to_rows,
 )
-from gpunn.ops._elementwise_loss import check_reduction
+from gpunn._shared.losses import check_reduction
+from gpunn._tensor import Tensor
+from gpunn.cpu.elementwise import quiet
+from gpunn.errors import here
+from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -91,7 +91,7 @@ def _(
 ) -> tuple[Any, Any]:
     (n, c), tiny = x.shape, float(np.finfo(x.dtype).tiny)
     op = "probability_cross_entropy" if of_probabilities else "nll_loss"
-    error, layer = device.error_buffer, device.layer_id(where(op))
+    error, layer = device.error_buffer, device.layer_id(here(op))
     inputs = (error, x, target, weight, n, c, int(of_probabilities), tiny, ignore_index, layer)
     if reduction == "none":
         losses = device.empty((n,), x.dtype)

@@ -10,13 +10,13 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._layout import logical, physical, physical_axes
+from gpunn._shared.axes import axes_of, kept_shape
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, UsageError, where
-from gpunn.ops._axes import axes_of, kept_shape
-from gpunn.ops._blocks import quiet
-from gpunn.ops._broadcasting import launch_spread
-from gpunn.ops._reductions import reduce_axes
-from gpunn.ops.reduce import left_of, with_axes
+from gpunn.cpu.elementwise import quiet
+from gpunn.errors import DTypeError, UsageError, here
+from gpunn.gpu.broadcast import launch_spread
+from gpunn.gpu.reduce import reduce_axes
+from gpunn.ops.sum import left_of, with_axes
 from gpunn.ops.unary import sign_array
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -131,13 +131,13 @@ def norm(
         If x is not floating.
     """
     if x.dtype.kind != "f":
-        raise DTypeError(f"{where('norm')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+        raise DTypeError(f"{here('norm')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if isinstance(p, str) and p != "fro":
-        raise UsageError(f"{where('norm')}: p: expected a number or 'fro'; got {p!r}.")
+        raise UsageError(f"{here('norm')}: p: expected a number or 'fro'; got {p!r}.")
     order = 2.0 if p is None or isinstance(p, str) else float(p)
     axes, device, source = axes_of("norm", x, dim), x.device, x.array
     if math.isinf(order) and any(x.shape[a] == 0 for a in axes):
-        raise UsageError(f"{where('norm')}: p={order}: no largest or smallest element in shape {x.shape}.")
+        raise UsageError(f"{here('norm')}: p={order}: no largest or smallest element in shape {x.shape}.")
     kept = norm_axes(device, source, axes, order)
     shape = kept_shape(x.shape, axes)
     y = left_of(device, kept, axes, keepdim)

@@ -12,11 +12,11 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._layout import logical, physical_axes
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, UsageError, where
-from gpunn.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
-from gpunn.ops._scatter import take_slice
-from gpunn.ops._strided import BLOCK, Place, fill, place_box
-from gpunn.ops.indexing import sliced
+from gpunn.errors import ShapeError, UsageError, here
+from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu.strided_copy import BLOCK, Place, fill, place_box
+from gpunn.ops.getitem import sliced
+from gpunn.ops.take_slice import take_slice
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -180,20 +180,20 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
     """
     amounts = [int(n) for n in pad]
     if mode not in _MODES:
-        raise UsageError(f"{where('pad')}: mode: expected one of {_MODES}; got {mode!r}.")
+        raise UsageError(f"{here('pad')}: mode: expected one of {_MODES}; got {mode!r}.")
     if len(amounts) % 2 or len(amounts) > 2 * x.ndim:
         raise UsageError(
-            f"{where('pad')}: expected (before, after) for at most {x.ndim} axes of {x.shape}; got {tuple(pad)}."
+            f"{here('pad')}: expected (before, after) for at most {x.ndim} axes of {x.shape}; got {tuple(pad)}."
         )
     pairs = list(zip(amounts[::2], amounts[1::2], strict=True))[::-1]
     sides = [(0, 0)] * (x.ndim - len(pairs)) + pairs
     if mode == "constant":
         return _constant(x, sides, 0 if value is None else value)
     if value is not None:
-        raise UsageError(f"{where('pad')}: mode {mode!r} takes no value; got {value}.")
+        raise UsageError(f"{here('pad')}: mode {mode!r} takes no value; got {value}.")
     if not 1 <= len(pairs) <= 3 or not 1 <= x.ndim - len(pairs) <= 2:
         raise ShapeError(
-            f"{where('pad')}: mode {mode!r} pads one to three axes of a tensor with one or two more; got shape "
+            f"{here('pad')}: mode {mode!r} pads one to three axes of a tensor with one or two more; got shape "
             f"{x.shape} and {len(pairs)} axes."
         )
     for axis, (before, after) in enumerate(sides):
@@ -207,7 +207,7 @@ def _frame(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
     most = {"reflect": length - 1, "circular": length, "replicate": max(before, after) if length else 0}[mode]
     if max(before, after) > most or min(before, after) < -length or before + length + after < 0:
         raise ShapeError(
-            f"{where('pad')}: mode {mode!r} cannot pad axis {axis}, of length {length}, by {before} and {after}."
+            f"{here('pad')}: mode {mode!r} cannot pad axis {axis}, of length {length}, by {before} and {after}."
         )
     (stored,) = physical_axes((axis,), x.ndim)
 
@@ -231,7 +231,7 @@ def _places(mode: str, length: int, before: int, after: int) -> np.ndarray:
 def _constant(x: Tensor, sides: list[tuple[int, int]], value: float) -> Tensor:
     cut = [(max(-before, 0), max(-after, 0)) for before, after in sides]
     if any(before + after > n for n, (before, after) in zip(x.shape, cut, strict=True)):
-        raise ShapeError(f"{where('pad')}: cannot cut {cut} (before, after) off the axes of shape {x.shape}.")
+        raise ShapeError(f"{here('pad')}: cannot cut {cut} (before, after) off the axes of shape {x.shape}.")
     if any(before or after for before, after in cut):
         x = sliced("pad", x, tuple(slice(b, n - a) for n, (b, a) in zip(x.shape, cut, strict=True)))
         sides = [(max(before, 0), max(after, 0)) for before, after in sides]

@@ -1,16 +1,26 @@
-"""Axes in another order: permute, transpose, movedim."""
+"""Axes in another order: permute, transpose, movedim (``kernels/transpose.cu``, ``strided_copy.cu``)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._layout import address_of
+from gpunn._shared.axes import axes_of
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, UsageError, where
-from gpunn.ops._axes import axes_of
-from gpunn.ops.shape import record_reordered, reordered
+from gpunn.errors import ShapeError, UsageError, here
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div
+from gpunn.gpu.strided_copy import copied
+from gpunn.primitive import primitive
+from gpunn.tape import record
 
 _MEMORY = (0, 2, 3, 1)  # the logical axis that each axis of an image's memory is
+
+
 _USER = (0, 3, 1, 2)  # and the other way round
 
 
@@ -42,7 +52,7 @@ def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
 def _permute(op: str, x: Tensor, dims: Sequence[int]) -> Tensor:
     order = tuple(int(d) + x.ndim if d < 0 else int(d) for d in dims)
     if sorted(order) != list(range(x.ndim)):
-        raise UsageError(f"{where(op)}: expected each axis of shape {x.shape} once; got {tuple(dims)}.")
+        raise UsageError(f"{here(op)}: expected each axis of shape {x.shape} once; got {tuple(dims)}.")
     # In memory: turn to the user's order, permute, turn back.
     axes = tuple(_USER[order[a]] for a in _MEMORY) if x.ndim == 4 else order
     back = tuple(axes.index(a) for a in range(x.ndim))
@@ -85,7 +95,7 @@ def t(x: Tensor) -> Tensor:
         If it has more axes.
     """
     if x.ndim > 2:
-        raise ShapeError(f"{where('t')}: expected at most a matrix; got shape {x.shape}. Use .mT or transpose().")
+        raise ShapeError(f"{here('t')}: expected at most a matrix; got shape {x.shape}. Use .mT or transpose().")
     return _permute("t", x, tuple(range(x.ndim))[::-1])
 
 
@@ -98,7 +108,7 @@ def matrix_transpose(x: Tensor) -> Tensor:
         If x has fewer.
     """
     if x.ndim < 2:
-        raise ShapeError(f"{where('mT')}: expected a matrix or a batch of them; got shape {x.shape}.")
+        raise ShapeError(f"{here('mT')}: expected a matrix or a batch of them; got shape {x.shape}.")
     return transpose(x, -2, -1)
 
 
@@ -120,7 +130,113 @@ def movedim(x: Tensor, source: int | Sequence[int], destination: int | Sequence[
         (axes_of("movedim", x, d) if isinstance(d, int) or len(d) else ()) for d in (source, destination)
     ]
     if len(pair[0]) != len(pair[1]):
-        raise UsageError(f"{where('movedim')}: expected equally many axes; got {source} and {destination}.")
+        raise UsageError(f"{here('movedim')}: expected equally many axes; got {source} and {destination}.")
     placed = dict(zip(pair[1], pair[0], strict=True))
     others = iter(a for a in range(x.ndim) if a not in pair[0])
     return _permute("movedim", x, [placed[a] if a in placed else next(others) for a in range(x.ndim)])
+
+
+SOURCE = KernelSource("transpose.cu", REAL=("float", "double"))
+
+_MOST_ROWS = 65535 * 32  # CUDA's limit on grid.y
+
+# -- primitives -----------------------------------------------------------------------------------
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    shapes = ((1, 3, 5), (2, 33, 31), (3, 64, 32), (2, 1, 40), (1, 70, 1), (0, 3, 2), (2, 0, 4))
+    made = [{"x": rng.standard_normal(s).astype(np.float32)} for s in shapes]
+    return [*made, {"x": rng.standard_normal((2, 5, 40))}]
+
+
+@primitive(examples=_examples, returns=("y",))
+def batched_transpose(xp: Any, x: Any) -> Any:
+    """y[n, c, r] = x[n, r, c], contiguous."""
+    return xp.ascontiguousarray(x.transpose(0, 2, 1))
+
+
+@batched_transpose.kernel
+def _(device: Device, x: Any) -> Any:
+    n, rows, cols = x.shape
+    if rows > _MOST_ROWS:
+        return copied(device, x, (n, cols, rows), (x.strides[0], x.strides[2], x.strides[1]))
+    y = device.empty((n, cols, rows), x.dtype)
+    tiles = (ceil_div(cols, 32), ceil_div(rows, 32))
+    for start in range(0, n, 65535):  # CUDA's limit on grid.z
+        part = slice(start, min(n, start + 65535))
+        grid = (*tiles, part.stop - part.start)
+        SOURCE.launch(
+            device, "transpose", grid, (32, 8, 1), (y[part], x[part], rows, cols), REAL=c_type(x.dtype, "transpose")
+        )
+    return y
+
+
+def _permute_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    x = rng.standard_normal((2, 3, 1, 5)).astype(np.float32)
+    made = [{"x": x, "axes": a} for a in ((0, 1, 2, 3), (3, 1, 0, 2), (0, 2, 1, 3))]
+    made += [{"x": np.arange(6).reshape(1, 2, 3), "axes": (0, 2, 1)}, {"x": rng.random((3, 0)), "axes": (1, 0)}]
+    made += [{"x": rng.random((2, 3, 4, 8)).astype(np.float32), "axes": (0, 2, 1, 3)}]
+    deep = rng.integers(0, 99, (2, 3, 2, 3, 2, 2, 3)).astype(np.uint8)
+    made += [{"x": deep, "axes": (6, 5, 4, 3, 2, 1, 0)}, {"x": deep > 50, "axes": (1, 0, 3, 2, 5, 4, 6)}]
+    return [*made, {"x": rng.random((2, 3, 2, 3, 2)), "axes": (4, 0, 2, 1, 3)}]
+
+
+@primitive(examples=_permute_examples, returns=("y",))
+def permute_axes(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """y with the axes of x in the order ``axes``, as a copy."""
+    return x.transpose(axes).copy(order="C")
+
+
+@permute_axes.kernel
+def _(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
+    return copied(device, x, [x.shape[a] for a in axes], [x.strides[a] for a in axes])
+
+
+# -- memory order ---------------------------------------------------------------------------------
+
+
+def reordered(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
+    """A contiguous array with the axes of x in the order ``axes``: x's own memory where that is the same order."""
+    shape = tuple(x.shape[a] for a in axes)
+    # Axes of 1 are anywhere; neighbours that stay neighbours are one axis.
+    runs: list[list[int]] = []
+    for a in axes:
+        if x.shape[a] == 1:
+            continue
+        if runs and all(x.shape[b] == 1 for b in range(runs[-1][-1] + 1, a)) and a > runs[-1][-1]:
+            runs[-1].append(a)
+        else:
+            runs.append([a])
+    order = sorted(range(len(runs)), key=lambda i: runs[i][0])
+    folded = [math.prod(x.shape[a] for a in runs[i]) for i in order]
+    turn = [order.index(i) for i in range(len(runs))]
+    if turn == sorted(turn):
+        return x.reshape(shape)
+    # Floating matrices have a kernel.
+    if x.dtype.kind == "f" and turn in ([1, 0], [0, 2, 1]):
+        return batched_transpose(device, x.reshape([1, *folded][-3:])).reshape(shape)
+    return permute_axes(device, x.reshape(folded), tuple(turn)).reshape(shape)
+
+
+def to_logical_order(device: Device, x: Any) -> Any:
+    """A contiguous array in logical order, (N, C, H, W), from a physical 4-d one; else as it is."""
+    return reordered(device, x, (0, 3, 1, 2)) if x.ndim == 4 else x
+
+
+def to_physical_order(device: Device, x: Any) -> Any:
+    """The inverse of :func:`to_logical_order`: from contiguous (N, C, H, W) to (N, H, W, C)."""
+    return reordered(device, x, (0, 2, 3, 1)) if x.ndim == 4 else x
+
+
+def record_reordered(op: str, x: Tensor, turned: Callable[[Any], Any], back: Callable[[Any], Any]) -> Tensor:
+    """Put ``turned(physical x)`` on the tape: the same elements in another order, ``back`` its inverse.
+
+    Where the memory stays as it is, so does its version: writing to one in place is seen by the other's backward.
+    """
+    source = x._physical
+    y = turned(source)
+    shared = address_of(y) == address_of(source)
+    result = record(op, y, x.device, (x,), lambda dy, needs: (back(dy),), passes_on=shared)
+    if shared:
+        result._version = x._version
+    return result

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import _host_memory as memory
-from gpunn import threads
 from gpunn._device import Device, same_device
+from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, ShapeError, where
-from gpunn.launcher import KernelSource, c_type, ceil_div, vector_width
-from gpunn.ops._activations import check_floating, one_where_open
-from gpunn.ops._blocks import PART, column_sums, quiet
-from gpunn.ops._masking import keep_where
+from gpunn.cpu import memory, threads
+from gpunn.cpu.activations import one_where_open
+from gpunn.cpu.elementwise import PART, column_sums, quiet
+from gpunn.cpu.masking import keep_where
+from gpunn.errors import DTypeError, ShapeError, here
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -217,13 +217,13 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
     He, Zhang, Ren, Sun 2015, arXiv:1502.01852; lecture topic L4.
     """
     check_floating("prelu", x)
-    same_device(where("prelu"), x.device, weight.device)
+    same_device(here("prelu"), x.device, weight.device)
     if weight.dtype != x.dtype:
-        raise DTypeError(f"{where('prelu')}: expected a weight of dtype {x.dtype}; got {weight.dtype}.")
+        raise DTypeError(f"{here('prelu')}: expected a weight of dtype {x.dtype}; got {weight.dtype}.")
     channels = x.shape[1] if x.ndim > 1 else 1
     if weight.ndim > 1 or weight.numel() not in (1, channels):
         raise ShapeError(
-            f"{where('prelu')}: expected a weight of shape (1,) or ({channels},), one for each channel of x "
+            f"{here('prelu')}: expected a weight of shape (1,) or ({channels},), one for each channel of x "
             f"with shape {x.shape}; got {weight.shape}."
         )
     device, source, slopes = x.device, x._physical, weight._physical.reshape(-1)

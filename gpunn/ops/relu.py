@@ -8,12 +8,12 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, where
-from gpunn.launcher import KernelSource
-from gpunn.ops._activations import part_by_part
-from gpunn.ops._blocks import row_of
-from gpunn.ops._masking import keep_where
-from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.cpu.activations import part_by_part
+from gpunn.cpu.elementwise import row_of
+from gpunn.cpu.masking import keep_where
+from gpunn.errors import DTypeError, here
+from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -95,7 +95,7 @@ def relu(x: Tensor) -> Tensor:
     Nair, Hinton 2010, "Rectified linear units improve restricted Boltzmann machines"; lecture topic L4.
     """
     if x.dtype.kind != "f":
-        raise DTypeError(f"{where('relu')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+        raise DTypeError(f"{here('relu')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     y = relu_forward(x.device, x._physical)
     device = x.device
     return record("relu", y, device, (x,), lambda dy, needs: (relu_backward(device, dy, y),))

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
-from gpunn.launcher import KernelSource
-from gpunn.ops._activations import check_floating, gradients, inputs, logistic, part_by_part, scratch
-from gpunn.ops._blocks import quiet
-from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.cpu.activations import logistic, part_by_part, scratch
+from gpunn.cpu.elementwise import quiet
+from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
+from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("silu.cu", REAL=("float", "double"), VEC=(1, 4))
 

@@ -7,24 +7,14 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.losses import both, check_pair, divisor_of, total
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError, where
-from gpunn.ops._elementwise_loss import (
-    Two,
-    both,
-    check_pair,
-    divisor_of,
-    gradient_in_blocks,
-    launch_gradients,
-    launch_loss,
-    pair_examples,
-    share,
-    total,
-    total_in_blocks,
-    with_gradient,
-)
+from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
+from gpunn.errors import UsageError, here
+from gpunn.gpu.elementwise_loss import Two, launch_gradients, launch_loss
 from gpunn.primitive import primitive
 from gpunn.tape import record
+from tests.examples.losses import pair_examples, with_gradient
 
 
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -140,5 +130,5 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
     Girshick 2015, arXiv:1504.08083; lecture topic L5.
     """
     if not beta >= 0:
-        raise UsageError(f"{where('smooth_l1_loss')}: beta: expected a number of at least 0; got {beta!r}.")
+        raise UsageError(f"{here('smooth_l1_loss')}: beta: expected a number of at least 0; got {beta!r}.")
     return rounded_loss("smooth_l1_loss", input, target, reduction, float(beta), 1.0)

@@ -9,10 +9,11 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._layout import physical_axes
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, UsageError, where
-from gpunn.launcher import KernelSource
-from gpunn.ops._along_axis import in_blocks_along, launch_along, on_rows, row_sums, sum_along
-from gpunn.ops._blocks import quiet
+from gpunn.cpu.along_axis import in_blocks_along, on_rows, row_sums
+from gpunn.cpu.elementwise import quiet
+from gpunn.errors import DTypeError, UsageError, here
+from gpunn.gpu.along_axis import launch_along
+from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -22,14 +23,14 @@ SOURCE = KernelSource("softmax.cu", REAL=("float", "double"), VEC=(1, 4))
 def softmax_axis(op: str, x: Tensor, dim: int | None) -> int:
     """Where axis ``dim`` lies in x's physical array, after the checks that softmax and its logarithm share."""
     if x.dtype.kind != "f":
-        raise DTypeError(f"{where(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+        raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if dim is None:
         raise UsageError(
-            f"{where(op)}: dim: expected the axis whose elements are to sum to 1; got None. For scores (N, C) it is 1."
+            f"{here(op)}: dim: expected the axis whose elements are to sum to 1; got None. For scores (N, C) it is 1."
         )
     ndim = max(x.ndim, 1)  # a number is a row of one
     if not isinstance(dim, int | np.integer) or isinstance(dim, bool) or not -ndim <= dim < ndim:
-        raise UsageError(f"{where(op)}: dim: axis {dim!r} does not exist in shape {x.shape}.")
+        raise UsageError(f"{here(op)}: dim: axis {dim!r} does not exist in shape {x.shape}.")
     return physical_axes((int(dim) % ndim,), x.ndim)[0]
 
 
@@ -158,3 +159,12 @@ def softmax(x: Tensor, dim: int | None = None) -> Tensor:
         return (dx if shape else dx.reshape(()),)
 
     return record("softmax", y if shape else y.reshape(()), device, (x,), backward)
+
+
+def sum_along(xp: Any, a: Any, axis: int) -> Any:
+    """Sums along ``axis``, which stays with length 1, as exact as pairwise ones in the array's own dtype.
+
+    Along the last axis the array libraries add pairwise; along others one after the other, hence float64.
+    """
+    kind = a.dtype if axis == a.ndim - 1 else np.float64
+    return a.sum(axis=axis, keepdims=True, dtype=kind).astype(a.dtype, copy=False)

@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.activations import check_floating, number
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError, where
-from gpunn.launcher import KernelSource
-from gpunn.ops._activations import check_floating, gradients, inputs, number, part_by_part, scratch
-from gpunn.ops._blocks import quiet, row_of
-from gpunn.ops._masking import keep_where
-from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.cpu.activations import part_by_part, scratch
+from gpunn.cpu.elementwise import quiet, row_of
+from gpunn.cpu.masking import keep_where
+from gpunn.errors import UsageError, here
+from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
+from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("softplus.cu", REAL=("float", "double"), VEC=(1, 4))
 _SETTINGS = ((1.0, 20.0), (2.0, 3.0), (0.3, 20.0), (1.0, -1.0), (-1.0, 2.0))
@@ -142,7 +144,7 @@ def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     check_floating("softplus", x)
     beta, threshold = number("softplus", "beta", beta), number("softplus", "threshold", threshold)
     if beta == 0:
-        raise UsageError(f"{where('softplus')}: beta: expected a number other than 0; got {beta}.")
+        raise UsageError(f"{here('softplus')}: beta: expected a number other than 0; got {beta}.")
     device, source = x.device, x._physical
     y = softplus_forward(device, source, beta, threshold)
 

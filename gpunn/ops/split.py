@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from gpunn import tape
-from gpunn._device import Device, address_of
-from gpunn._layout import logical, physical_axes, physical_shape
+from gpunn._device import Device
+from gpunn._layout import address_of, logical, physical_axes, physical_shape
+from gpunn._shared.axes import axes_of
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, UsageError, where
-from gpunn.ops._axes import axes_of
-from gpunn.ops._scatter import Key, take_slice
-from gpunn.ops._strided import Box, copy_box, fill
+from gpunn.errors import ShapeError, UsageError, here
+from gpunn.gpu.strided_copy import Box, copy_box, fill
 from gpunn.ops.cat import cut
+from gpunn.ops.take_slice import Key, take_slice
 from gpunn.primitive import primitive
 
 
@@ -85,13 +85,13 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
     if isinstance(split_size_or_sections, int):
         size = split_size_or_sections
         if size < 0 or (size == 0 and length):
-            raise ShapeError(f"{where('split')}: expected parts of at least 1; got {size}.")
+            raise ShapeError(f"{here('split')}: expected parts of at least 1; got {size}.")
         sections = [min(size, length - start) for start in range(0, length, max(size, 1))] or [0]
     else:
         sections = [int(n) for n in split_size_or_sections]
         if any(n < 0 for n in sections) or sum(sections) != length:
             raise ShapeError(
-                f"{where('split')}: expected lengths that add up to {length}, axis {axis} of {x.shape}; got {sections}."
+                f"{here('split')}: expected lengths that add up to {length}, axis {axis} of {x.shape}; got {sections}."
             )
     return _apart("split", x, axis, sections)
 
@@ -114,7 +114,7 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """
     axis, length = _axis("chunk", x, dim)
     if chunks < 1:
-        raise UsageError(f"{where('chunk')}: chunks: expected at least 1; got {chunks}.")
+        raise UsageError(f"{here('chunk')}: chunks: expected at least 1; got {chunks}.")
     size = -(-length // chunks)
     sections = [min(size, length - start) for start in range(0, length, max(size, 1))] or [0] * chunks
     return _apart("chunk", x, axis, sections)
@@ -142,7 +142,7 @@ def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 def _axis(op: str, x: Tensor, dim: int) -> tuple[int, int]:
     axes = axes_of(op, x, dim)
     if not axes:
-        raise UsageError(f"{where(op)}: expected a tensor with axes; got a number.")
+        raise UsageError(f"{here(op)}: expected a tensor with axes; got a number.")
     return axes[0], x.shape[axes[0]]
 
 

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
-from gpunn.launcher import KernelSource
-from gpunn.ops._activations import check_floating, gradients, inputs, part_by_part
-from gpunn.ops.arithmetic import launch_elementwise
+from gpunn.cpu.activations import part_by_part
+from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
+from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("tanh.cu", REAL=("float", "double"), VEC=(1, 4))
 

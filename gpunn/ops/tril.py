@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device, address_of
-from gpunn._layout import logical, physical
+from gpunn._device import Device
+from gpunn._layout import address_of, logical, physical
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, where
-from gpunn.launcher import DIVISOR, KernelSource, ceil_div, divisor
-from gpunn.ops._strided import BLOCK, memory, wide
+from gpunn.errors import ShapeError, here
+from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor
+from gpunn.gpu.strided_copy import BLOCK, memory, wide
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -97,7 +97,7 @@ def triu(x: Tensor, diagonal: int = 0) -> Tensor:
 
 def _triangle(op: str, x: Tensor, diagonal: int, *, upper: bool) -> Tensor:
     if x.ndim < 2:
-        raise ShapeError(f"{where(op)}: expected matrices, (..., rows, columns); got shape {x.shape}.")
+        raise ShapeError(f"{here(op)}: expected matrices, (..., rows, columns); got shape {x.shape}.")
     device = x.device
     y = triangle(device, x.array, diagonal, upper)
     return record(op, y, device, (x,), lambda dy, needs: (triangle(device, logical(dy), diagonal, upper),))

@@ -14,9 +14,9 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, where
-from gpunn.ops._blocks import in_blocks, quiet
-from gpunn.ops._elements import FUNCTION_CODES, launch_elements
+from gpunn.cpu.elementwise import in_blocks, quiet
+from gpunn.errors import DTypeError, here
+from gpunn.gpu.unary import FUNCTION_CODES, launch_elements
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -133,7 +133,7 @@ def _apply(name: str, x: Tensor) -> Tensor:
     function = FUNCTIONS[name]
     if x.dtype.kind != "f" and (function.floating or x.dtype.kind == "b"):
         expected = "a floating dtype" if function.floating else "numbers"
-        raise DTypeError(f"{where(name)}: expected {expected}; got {x.dtype}. Convert with .float().")
+        raise DTypeError(f"{here(name)}: expected {expected}; got {x.dtype}. Convert with .float().")
     device, source = x.device, x._physical
     y = unary_forward(device, name, source)
     by_input = function.gradient is not None and function.saves == "x"

@@ -9,14 +9,14 @@ import numpy as np
 
 from gpunn import errors
 from gpunn._creation import tensor
-from gpunn._device import Device, address_of, same_device
-from gpunn._layout import physical_shape
+from gpunn._device import Device, same_device
+from gpunn._layout import address_of, physical_shape
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError
-from gpunn.launcher import DIVISOR, KernelSource, ceil_div, divisor
-from gpunn.ops._strided import BLOCK, MAX_RANK, bits_of, copied, memory, merged
-from gpunn.ops.broadcast import aligned, is_operand, operands, reduce_to
-from gpunn.ops.indexing import nonzero
+from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor
+from gpunn.gpu.strided_copy import BLOCK, MAX_RANK, bits_of, copied, memory, merged
+from gpunn.ops.binary import aligned, is_operand, operands, reduce_to
+from gpunn.ops.nonzero import nonzero
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -148,11 +148,11 @@ def _where(op: str, condition: Tensor, a: Any, b: Any) -> Tensor:
     if not isinstance(condition, Tensor) or condition.dtype.kind != "b":
         came = condition.dtype if isinstance(condition, Tensor) else type(condition).__name__
         raise DTypeError(
-            f"{errors.where(op)}: expected a Tensor of bools as the condition; got {came}. Compare it first (x != 0)."
+            f"{errors.here(op)}: expected a Tensor of bools as the condition; got {came}. Compare it first (x != 0)."
         )
     for v in (a, b):
         if not is_operand(v):
-            raise DTypeError(f"{errors.where(op)}: expected tensors or numbers; got {type(v).__name__}.")
+            raise DTypeError(f"{errors.here(op)}: expected tensors or numbers; got {type(v).__name__}.")
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):  # two numbers: the dtype of both together
         floats = any(isinstance(v, float | np.floating) for v in (a, b))
         bools = all(isinstance(v, bool | np.bool_) for v in (a, b))
@@ -160,13 +160,13 @@ def _where(op: str, condition: Tensor, a: Any, b: Any) -> Tensor:
         a = tensor(a, dtype=kind, device=condition.device)
     a, b = operands(op, a, b)
     inputs = tuple(v for v in (a, b) if isinstance(v, Tensor))
-    device = same_device(errors.where(op), condition.device, *(t.device for t in inputs))
+    device = same_device(errors.here(op), condition.device, *(t.device for t in inputs))
     shapes = [t.shape for t in (condition, *inputs)]
     try:
         shape = np.broadcast_shapes(*shapes)
     except ValueError:
         text = ", ".join(map(str, shapes))
-        raise ShapeError(f"{errors.where(op)}: shapes {text} do not broadcast together.") from None
+        raise ShapeError(f"{errors.here(op)}: shapes {text} do not broadcast together.") from None
     ndim, stored = len(shape), physical_shape(shape)
     mask = aligned(condition, ndim)
     y = choose(device, mask, aligned(a, ndim), aligned(b, ndim), stored)
@@ -212,6 +212,6 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
     """
     if isinstance(value, Tensor):
         if value.ndim:
-            raise ShapeError(f"{errors.where('masked_fill')}: expected a value without axes; got shape {value.shape}.")
+            raise ShapeError(f"{errors.here('masked_fill')}: expected a value without axes; got shape {value.shape}.")
         return _where("masked_fill", mask, value.to(x.dtype), x)
     return _where("masked_fill", mask, x.dtype.type(value), x)

@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn._capture import StepScalars, recording, watching
+from gpunn._capture_state import capturing, watching
 from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.errors import CaptureError, UsageError
+from gpunn.ops.write_scalars import StepScalars
 from gpunn.optim.optimizer import Optimizer, like, step_count
 
 
@@ -93,7 +94,7 @@ class FusedOptimizer(Optimizer):
     def _update(
         self, index: int, group: dict[str, Any], device: Device, dtype: np.dtype, members: list[Tensor]
     ) -> None:
-        watched, frozen = watching(), recording() is not None
+        watched, frozen = watching(), capturing() is not None
         scalars = self._words(index, group, device, dtype)
         new = self._prepare(group, members)
 
@@ -120,7 +121,7 @@ class FusedOptimizer(Optimizer):
             key = (index, device, dtype, number)
             scalars = self._scalars.get(key)
             if scalars is None:
-                if recording() is not None:
+                if capturing() is not None:
                     raise CaptureError(
                         f"{self._name}: the first step allocates memory and cannot be recorded; run one step first."
                     )
@@ -177,20 +178,20 @@ class FusedOptimizer(Optimizer):
         for i, p in enumerate(members):
             state = self.state[p] if wanted or self._counts else {}
             if self._counts and "step" not in state:
-                self._refuse_while_recording()
+                self._refuse_in_capture()
                 state["step"] = step_count(0)
             for name in wanted:
                 buffer = state.get(name)
                 if buffer is None:
-                    self._refuse_while_recording()
+                    self._refuse_in_capture()
                     state[name], new[i] = self._new_buffer(group, name, p), True
                 elif buffer.device is not p.device or buffer.dtype != p.dtype:
-                    self._refuse_while_recording()
+                    self._refuse_in_capture()
                     state[name] = like(p, buffer, None)
         return new
 
-    def _refuse_while_recording(self) -> None:
-        if recording() is not None:
+    def _refuse_in_capture(self) -> None:
+        if capturing() is not None:
             raise CaptureError(
                 f"{self._name}: the first step creates {self._buffers_are} and cannot be recorded; run one step first."
             )

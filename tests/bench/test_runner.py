@@ -26,8 +26,8 @@ from gpunn.bench.runner import (
     sides_of,
 )
 from gpunn.bench.sides import CallSide, CupyClock, HostClock, interleave, limited_threads
+from gpunn.cpu.threads import get_num_threads, set_num_threads
 from gpunn.errors import CaptureError, DeviceError, UsageError
-from gpunn.threads import get_num_threads, set_num_threads
 from tests.benchmarks.test_device_report import _cupy, _torch
 
 CPU = device("cpu")

@@ -18,7 +18,8 @@ from gpunn._device import Device, device
 from gpunn.bench import networks as bench_networks
 from gpunn.bench import ops as bench_ops
 from gpunn.bench.cases import all_cases
-from gpunn.launcher import Launch, parse_signatures, record_launches
+from gpunn.gpu.launcher import Launch, parse_signatures, trace_launches
+from tests.traces import dry_launches
 
 OPTIONS = Namespace(device="cuda", quick=False)
 TINY = Step(bench_networks.lenet((2, 3), 8), 2)
@@ -45,7 +46,7 @@ def test_a_steps_launches_are_measured_one_by_one(
 def _recorded(step: Step, target: Device) -> list[Launch]:
     once = networks.gpunn_step(step, target)
     batch = networks.gpunn_batch(step.batches(1)[0], target)
-    with record_launches(postpone=True) as made:
+    with dry_launches() as made:
         once(*batch)
     return made
 
@@ -70,7 +71,7 @@ def test_flop_of_products_that_no_step_has(emulator: Device) -> None:
         assert sum(map(work.flop_of, sweep.launches_of(named[name], emulator))) == flop
     (case, *_) = bench_ops.convolution("grouped", 2, 8, 6, 8, 3, groups=4)
     run = case.ours(emulator, case.arrays(emulator))
-    with record_launches() as made:
+    with trace_launches() as made:
         run()
     assert sum(map(work.flop_of, made)) == case.flop
 
@@ -112,12 +113,12 @@ def test_every_kernel_is_timed_by_a_case_or_the_sweep(emulator: Device) -> None:
     for case in all_cases("tiny"):
         if case.group != "data":
             run = (case.eager or case.ours)(emulator, case.arrays(emulator))
-            with record_launches() as made:
+            with trace_launches() as made:
                 run()
             seen |= {launch.kernel for launch in made}
     for op in ops(MIDDLE):
         if op.name not in _READS_BACK:
-            with record_launches(postpone=True):
+            with dry_launches():
                 seen |= {launch.kernel for launch in sweep.launches_of(op, emulator)}
     declared = {
         kernel

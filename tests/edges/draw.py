@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from gpunn.ops.geometry import Window
+from gpunn._window import Window
 from gpunn.primitive import REGISTRY
 
 BATCH = (0, 1, 2, 3)  # of the axes that nothing is tiled along: also nothing at all, and one

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.ops.geometry import Window
+from gpunn._window import Window
 from tests.edges.draw import BATCH, FEW, Draw, around, row
 
 _TILED = around(32, 64, 128)  # rows or columns of a tile

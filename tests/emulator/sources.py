@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gpunn.launcher import kernel_folder
+from gpunn.gpu.launcher import kernel_folder
 
 DYNAMIC_SHARED = (
     "#define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(gpunn_emulator_dynamic_shared())"

@@ -18,7 +18,7 @@ import pytest
 
 from gpunn import emulator
 from gpunn.emulator import Argument, EmulatorFinding, Module, available, compile_module, schedule
-from gpunn.launcher import ARCHITECTURES, kernel_folder
+from gpunn.gpu.launcher import ARCHITECTURES, kernel_folder
 from tests.emulator.sources import read_kernels, with_headers
 
 pytestmark = [

@@ -7,10 +7,10 @@ import pytest
 
 import gpunn
 from gpunn import nn
+from gpunn._window import Window, sides
 from gpunn.errors import ShapeError
 from gpunn.nn import functional as F
 from gpunn.nn.counting import full_weights, local_weights, shared_weights
-from gpunn.ops.geometry import Window, sides
 
 
 def size(n: int, k: int, s: int = 1, p: int = 0, d: int = 1) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 
 from gpunn.emulator import available
 from gpunn.emulator.build import cache_folder
-from gpunn.launcher import kernel_folder
+from gpunn.gpu.launcher import kernel_folder
 from tests.mutants import checks, explained
 from tests.mutants.forked import Ending, Say, run_forked
 from tests.mutants.operators import OPERATORS, Mutant, mutants_of
@@ -232,9 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _import_what_tests_use() -> None:
     """So that no forked process has to."""
-    import gpunn.ops.all
+    from gpunn.ops import import_all
 
-    assert gpunn.ops.all
+    import_all()
     if find_spec("torch"):  # else importing it would skip, and here there is no test to skip
         import tests.parity
 

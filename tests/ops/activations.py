@@ -10,9 +10,9 @@ import pytest
 from hypothesis import strategies as st
 
 import gpunn
-from gpunn import threads
 from gpunn._gradcheck import gradcheck
-from gpunn.ops._blocks import PART
+from gpunn.cpu import threads
+from gpunn.cpu.elementwise import PART
 
 WHERE = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 # What exp and erf of two libraries differ by is some last digits of the numbers that the formulas add up, which are

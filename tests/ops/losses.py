@@ -94,7 +94,7 @@ def check_two_devices(loss: Callable[..., Any]) -> None:
 
 def check_blocks(loss: Callable[..., Any], reference: Callable[..., Any], *, uniform: bool = False) -> None:
     """More elements than one part of the CPU path holds: as the formula in float64, the same with one thread or two."""
-    from gpunn import threads
+    from gpunn.cpu import threads
 
     rng = np.random.Generator(np.random.Philox(5))
     make = rng.random if uniform else rng.standard_normal

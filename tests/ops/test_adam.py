@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpunn._device import device
-from gpunn.launcher import record_launches
+from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.adam import adam_step
 from tests.ops.multi_tensor import DTYPES, SIZES, check_bodies, check_nothing_is_written_after_bad_data, draw
 
@@ -60,7 +60,7 @@ def test_a_worked_step(where: str) -> None:
 @pytest.mark.emulator
 @pytest.mark.parametrize(("tensors", "launches"), [(1, 1), (69, 1), (70, 2)])
 def test_one_launch_for_up_to_69_tensors(tensors: int, launches: int) -> None:
-    with record_launches() as made:
+    with trace_launches() as made:
         adam_step(device("emulator"), **_arguments([5] * tensors, np.float32, (0, 1, 1), True, 0))
     assert len(made) == launches
 

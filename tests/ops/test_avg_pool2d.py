@@ -10,11 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from gpunn import threads
 from gpunn._gradcheck import gradcheck
+from gpunn._window import Window
+from gpunn.cpu import threads
 from gpunn.errors import DTypeError, ShapeError, UsageError
 from gpunn.ops.avg_pool2d import avg_pool2d, avg_pool2d_forward
-from gpunn.ops.geometry import Window
 
 # Sums of up to 16 numbers of order one, whose order differs: some roundings of 6e-8 and 1e-16.
 TOLERANCE = {np.float32: 1e-6, np.float64: 1e-14}

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from gpunn import threads
 from gpunn._device import device
 from gpunn._gradcheck import gradcheck
+from gpunn.cpu import threads
 from gpunn.errors import DeviceError, DTypeError, GraphError, LabelError, ShapeError, UsageError
-from gpunn.launcher import record_launches
+from gpunn.gpu.launcher import trace_launches
 from gpunn.ops import batch_norm as module
 from gpunn.ops.batch_norm import batch_norm
-from gpunn.ops.softmax_cross_entropy import cross_entropy
+from gpunn.ops.cross_entropy import cross_entropy
 
 DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 
@@ -244,7 +244,7 @@ def test_changing_the_estimates_between_forward_and_backward_raises() -> None:
 
 
 def _launched(f: Any) -> list[str]:
-    with record_launches() as launches:
+    with trace_launches() as launches:
         f()
     return [launch.kernel for launch in launches]
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn._gradcheck import gradcheck
+from gpunn._window import Window
 from gpunn.errors import DeviceError, DTypeError, ShapeError, UsageError
 from gpunn.ops import conv2d as F
-from gpunn.ops.geometry import Window
 
 
 @st.composite

@@ -74,7 +74,7 @@ def test_gives_what_the_two_ops_give(name: str, activation: str | None, where: s
 
 def test_tasks_pool_what_they_convolved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only an image that is too large for a task goes through all of the convolution's output."""
-    from gpunn.ops import _conv2d_numpy
+    from gpunn.cpu.conv2d import ways as _conv2d_numpy
 
     whole, forward = [], _conv2d_numpy.forward
 

@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from gpunn import threads
 from gpunn._device import device
 from gpunn._gradcheck import gradcheck
+from gpunn.cpu import threads
 from gpunn.errors import LabelError, UsageError
-from gpunn.launcher import record_launches
-from gpunn.ops.softmax_cross_entropy import cross_entropy
+from gpunn.gpu.launcher import trace_launches
+from gpunn.ops.cross_entropy import cross_entropy
 from tests.ops.losses import TOLERANCE
 from tests.ops.test_nll_loss import class_cases, compare_with_torch
+from tests.traces import dry_launches
 
 DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 SMOOTHING = st.sampled_from([0.0, 0.1, 0.5, 1.0])
@@ -138,7 +139,7 @@ def test_one_impossible_class(where: str) -> None:
 def test_shared_memory_of_the_weighted_kernel(dtype: Any, classes: int) -> None:
     """With its four reductions' own arrays of 32 numbers, and a word, it must fit into the 48 KB of a block."""
     x, target = gpunn.zeros(20, classes, dtype=dtype, device="emulator"), gpunn.arange(20, device="emulator")
-    with record_launches(postpone=True) as launches:
+    with dry_launches() as launches:
         cross_entropy(x, target, label_smoothing=0.1)
     assert launches[0].kernel == "cross_entropy_weighted_forward"
     assert launches[0].shared >= 39 * 1024
@@ -148,7 +149,7 @@ def test_shared_memory_of_the_weighted_kernel(dtype: Any, classes: int) -> None:
 @pytest.mark.emulator
 def test_plain_case_keeps_its_own_kernel() -> None:
     x, target = gpunn.randn(4, 3, device="emulator"), gpunn.tensor([2, 0, 1, 1], device="emulator")
-    with record_launches() as launches:
+    with trace_launches() as launches:
         cross_entropy(x, target)
         cross_entropy(x, target, gpunn.ones(3, device="emulator"))
     assert [launch.kernel for launch in launches] == ["cross_entropy_forward", "cross_entropy_weighted_forward"]
@@ -177,7 +178,7 @@ def test_probabilities_backward_again_and_from_other_starts(where: str) -> None:
 def test_probabilities_are_one_launch_and_their_gradients_none() -> None:
     x = gpunn.randn(20, 3, device="emulator", requires_grad=True)
     t = gpunn.ones(20, 3, device="emulator")
-    with record_launches() as launches:
+    with trace_launches() as launches:
         loss = cross_entropy(x * 1.0, t)
         loss.backward()
     assert [launch.kernel for launch in launches][1:-1] == ["cross_entropy_of_probabilities"]

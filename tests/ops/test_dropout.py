@@ -11,7 +11,7 @@ import gpunn
 from gpunn._device import device
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, UsageError
-from gpunn.launcher import read_source
+from gpunn.gpu.launcher import read_source
 from gpunn.ops.dropout import dropout, dropout_apply
 from gpunn.random import Generator, philox_uint32
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunn import threads
 from gpunn._device import device
-from gpunn.launcher import record_launches
+from gpunn.cpu import threads
+from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.lamb import lamb_step
 from tests.ops.multi_tensor import DTYPES, SIZES, check_bodies, check_nothing_is_written_after_bad_data, draw, twin
 
@@ -62,7 +62,7 @@ def test_the_ratio_is_one_where_a_norm_is_zero(where: str, p: float, g: float) -
 @pytest.mark.emulator
 @pytest.mark.parametrize(("tensors", "launches"), [(1, 3), (80, 3), (81, 6)])
 def test_three_launches_for_up_to_80_tensors(tensors: int, launches: int) -> None:
-    with record_launches() as made:
+    with trace_launches() as made:
         lamb_step(device("emulator"), **_arguments([5] * tensors, np.float32, 0.1, 1, 0))
     assert len(made) == launches
 

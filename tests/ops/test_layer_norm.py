@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from gpunn import threads
 from gpunn._gradcheck import gradcheck
+from gpunn.cpu import threads
 from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, UsageError
 from gpunn.ops import layer_norm as module
 from gpunn.ops.layer_norm import layer_norm

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, ShapeError, UsageError
+from gpunn.gpu.gemm import choose_slices, choose_tile
 from gpunn.ops.linear import linear, linear_backward
-from gpunn.ops.matmul import choose_slices, choose_tile
 
 # Around the tiles' edges (16 deep, 32 and 64 wide), and long enough to be split.
 _LENGTHS = st.one_of(st.integers(1, 20), st.sampled_from([31, 32, 33, 63, 64, 65, 130]))
@@ -78,7 +78,7 @@ def test_empty_batch() -> None:
 
 
 def test_same_bits_for_any_number_of_threads() -> None:
-    from gpunn import threads
+    from gpunn.cpu import threads
 
     x, w = gpunn.randn(300, 700), gpunn.randn(200, 700)
     before = threads.get_num_threads()

@@ -10,11 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from gpunn import threads
 from gpunn._gradcheck import gradcheck
+from gpunn._window import Window
+from gpunn.cpu import threads
 from gpunn.errors import DeviceError, DTypeError, ShapeError, UsageError
 from gpunn.nn import functional as F
-from gpunn.ops.geometry import Window
 
 
 @st.composite

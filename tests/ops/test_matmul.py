@@ -49,7 +49,7 @@ def test_large_batches(shapes: tuple) -> None:
 
 
 def test_same_bits_for_any_number_of_threads() -> None:
-    from gpunn import threads
+    from gpunn.cpu import threads
 
     a, b, few = gpunn.randn(7, 150, 200), gpunn.randn(7, 200, 170), gpunn.randn(2, 200, 600)
     before = threads.get_num_threads()

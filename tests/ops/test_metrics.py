@@ -8,9 +8,9 @@ import pytest
 import gpunn
 from gpunn._device import device
 from gpunn.errors import LabelError
-from gpunn.launcher import record_launches
+from gpunn.gpu.launcher import trace_launches
+from gpunn.ops.cross_entropy import cross_entropy
 from gpunn.ops.metrics import update_metrics
-from gpunn.ops.softmax_cross_entropy import cross_entropy
 
 DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 
@@ -76,6 +76,6 @@ def test_bad_data_is_not_counted() -> None:
 
 @pytest.mark.emulator
 def test_one_launch() -> None:
-    with record_launches() as launches:
+    with trace_launches() as launches:
         _update("emulator", np.zeros(3), 1.0, np.ones((3, 4)), np.arange(3))
     assert len(launches) == 1

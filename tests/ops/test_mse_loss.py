@@ -12,7 +12,7 @@ import gpunn
 from gpunn._device import device
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import ShapeError
-from gpunn.ops._elementwise_loss import SOURCE
+from gpunn.gpu.elementwise_loss import SOURCE
 from gpunn.ops.mse_loss import mse_loss
 from tests.ops import losses
 

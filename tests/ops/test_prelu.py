@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from gpunn import threads
 from gpunn._gradcheck import gradcheck
+from gpunn.cpu import threads
+from gpunn.cpu.elementwise import PART
 from gpunn.errors import DTypeError, ShapeError
-from gpunn.ops._blocks import PART
 from gpunn.ops.prelu import prelu
 from tests.ops import activations
 

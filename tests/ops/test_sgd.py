@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpunn._device import device
-from gpunn.launcher import record_launches
+from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.sgd import sgd_step
 
 DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
@@ -86,7 +86,7 @@ def test_all_bodies_follow_the_formula(
 @pytest.mark.parametrize(("tensors", "launches"), [(1, 1), (96, 1), (97, 2), (200, 3)])
 def test_one_launch_for_up_to_96_tensors(tensors: int, launches: int) -> None:
     arguments = _arguments([5] * tensors, np.float32, 0)
-    with record_launches() as made:
+    with trace_launches() as made:
         sgd_step(device("emulator"), **arguments, scalars=np.array([0.1, 0.9, 1, 0, 1], np.float32), nesterov=False)
     assert len(made) == launches
 

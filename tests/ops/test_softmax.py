@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from gpunn import threads
 from gpunn._gradcheck import gradcheck
+from gpunn.cpu import threads
 from gpunn.errors import DTypeError, UsageError
-from gpunn.launcher import record_launches
 from gpunn.ops.softmax import softmax
 from tests.ops.losses import TOLERANCE, strided
+from tests.traces import dry_launches
 
 
 @st.composite
@@ -139,7 +139,7 @@ def test_long_lines_are_added_up_exactly_by_the_kernel(shape: tuple[int, int]) -
     ],
 )
 def test_launch_shape(shape: tuple[int, ...], dim: int, block: tuple[int, int, int]) -> None:
-    with record_launches(postpone=True) as launches:
+    with dry_launches() as launches:
         softmax(gpunn.zeros(*shape, device="emulator"), dim)
     assert [launch.block for launch in launches] == [block]
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
+from gpunn.cpu.elementwise import PART
 from gpunn.errors import DTypeError, GraphError
-from gpunn.ops._blocks import PART
 from gpunn.ops.step import step
 from tests.ops import activations
 

@@ -1,0 +1,82 @@
+"""What losses between two arrays of one shape share: their checks, and how their terms are added up.
+
+Such a loss is a formula for the term of one element. Its forward is the terms themselves, or with a
+``divisor`` their sum over it: the number of elements for the mean, 1 for the sum.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import same_device
+from gpunn._tensor import Tensor
+from gpunn.cpu.elementwise import quiet
+from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.gpu.elementwise_loss import Two
+
+# -- checks ---------------------------------------------------------------------------------------
+
+
+def check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = ("mean", "sum", "none")) -> None:
+    """Raise UsageError unless the reduction is an allowed one."""
+    if reduction not in allowed:
+        names = ", ".join(map(repr, allowed[:-1]))
+        raise UsageError(f"{here(op)}: reduction: expected {names} or {allowed[-1]!r}; got {reduction!r}.")
+
+
+def check_pair(op: str, input: Tensor, target: Tensor) -> None:
+    """Raise unless input and target have one floating dtype, one shape and one device."""
+    place = here(op)
+    if input.dtype.kind != "f":
+        raise DTypeError(f"{place}: input: expected a floating dtype; got {input.dtype}. Convert with .float().")
+    if target.dtype != input.dtype:
+        raise DTypeError(
+            f"{place}: target: expected the input's dtype, {input.dtype}; got {target.dtype}. "
+            f"Convert with target.to('{input.dtype}')."
+        )
+    if input.shape != target.shape:
+        raise ShapeError(
+            f"{place}: expected a target of the input's shape {input.shape}; got {target.shape}. "
+            "Nothing is broadcast, which would compare every element with every other: reshape one of them."
+        )
+    same_device(place, input.device, target.device)
+
+
+def divisor_of(op: str, reduction: str, count: int) -> float | None:
+    """What the sum of ``count`` terms is divided by; None for the terms themselves."""
+    check_reduction(op, reduction)
+    return {"none": None, "sum": 1.0, "mean": float(count)}[reduction]
+
+
+def check_constant(op: str, name: str, weight: Tensor, input: Tensor) -> None:
+    """Raise unless a weight has the input's dtype and device, and asks for no gradient."""
+    place = here(op)
+    if weight.dtype != input.dtype:
+        raise DTypeError(
+            f"{place}: {name}: expected the input's dtype, {input.dtype}; got {weight.dtype}. "
+            f"Convert with {name}.to('{input.dtype}')."
+        )
+    if weight.requires_grad:
+        raise UsageError(f"{place}: {name}: expected a constant; it requires a gradient. Pass {name}.detach().")
+    same_device(place, input.device, weight.device)
+
+
+# -- adding up ------------------------------------------------------------------------------------
+
+
+def total(xp: Any, terms: Any, divisor: float | None, dtype: Any) -> Any:
+    """The terms, or their sum in float64 over ``divisor`` (NaN for 0 / 0), as an array of ``dtype``.
+
+    NumPy makes a scalar of a result without axes, and some of its versions a float64 of that.
+    """
+    if divisor is None:
+        return xp.asarray(terms, dtype)
+    with quiet():
+        return xp.asarray(terms.sum(dtype=np.float64) / divisor, dtype)
+
+
+def both(xp: Any, dx: Any, needs: Two, dtype: Any) -> tuple[Any, Any]:
+    """(dx, -dx) as wanted: the gradients of a loss that depends on the difference alone."""
+    return (xp.asarray(dx, dtype) if needs[0] else None), (xp.asarray(-dx, dtype) if needs[1] else None)

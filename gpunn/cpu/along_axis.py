@@ -1,0 +1,83 @@
+"""Formulas along one axis on the CPU: cut across the other axes, over the threads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpunn.cpu import threads
+from gpunn.cpu.elementwise import PART, quiet
+
+_TERMS = 1 << 16  # that a product adds up in its own dtype
+
+
+def row_sums(u: np.ndarray, v: np.ndarray | None = None) -> np.ndarray:
+    """Sums over the rows of a matrix, or of u times v, as a column: products at BLAS speed, at most 2^16 terms each."""
+    cols = u.shape[1]
+    if cols > _TERMS:
+        cuts = threads.spans(cols, -(-cols // _TERMS))
+        pieces = [row_sums(u[:, cut], None if v is None else v[:, cut]) for cut in cuts]
+        return np.sum(pieces, axis=0, dtype=np.float64).astype(u.dtype)
+    if v is None:
+        return np.matmul(u, np.ones((cols, 1), u.dtype))
+    return np.matmul(u[:, None, :], v[:, :, None])[:, 0]
+
+
+def on_rows(work: Callable[..., None], *arrays: np.ndarray) -> np.ndarray:
+    """An array like the first, filled by ``work(out, *parts)`` for runs of the last axis' rows, over the threads.
+
+    Parameters
+    ----------
+    work : callable
+        Writes every element of its first argument; all are matrices of some rows.
+    arrays : numpy.ndarray
+        C-contiguous, all of one shape, not empty.
+    """
+    y = np.empty_like(arrays[0])
+    cols = y.shape[-1]
+    target, *flat = (a.reshape(-1, cols) for a in (y, *arrays))
+
+    def task(part: slice) -> None:
+        with quiet():
+            work(target[part], *(a[part] for a in flat))
+
+    # An even number of parts: two threads then have the same work.
+    threads.run(task, threads.spans(len(target), 1 if y.size <= PART else 2 * -(-y.size // (4 * PART))))
+    return y
+
+
+def in_blocks_along(formula: Callable[..., Any], axis: int, *arrays: np.ndarray) -> np.ndarray:
+    """``formula(*arrays, axis)``, an array of their shape, computed in blocks that hold the whole axis.
+
+    Parameters
+    ----------
+    formula : callable
+        Works on each line along ``axis`` by itself.
+    axis : int
+        From 0.
+    arrays : numpy.ndarray
+        C-contiguous, all of one shape and dtype.
+    """
+    shape = arrays[0].shape
+    outer, length, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    # The last axis of an array stays the last: sums along it are pairwise.
+    folded = (outer, length) if inner == 1 else (outer, length, inner)
+    y = np.empty(shape, arrays[0].dtype)
+    target, given = y.reshape(folded), [a.reshape(folded) for a in arrays]
+
+    def task(part: tuple[slice, ...]) -> None:
+        with quiet():
+            target[part] = formula(*(a[part] for a in given), 1)
+
+    rows = threads.spans(outer, -(-y.size // PART))
+    # Where one index of the outer axes is too much for a part, neighbouring lines are parted, whole cache lines each.
+    lines = threads.spans(inner, min(-(-length * inner // PART), max(1, inner // 64))) if inner > 1 else [slice(None)]
+    parts = [(r, slice(None), c)[: len(folded)] for r in rows for c in lines]
+    if len(parts) == 1:
+        task(parts[0])
+    else:
+        threads.run(task, parts)
+    return y

@@ -1,0 +1,42 @@
+"""Launches of the kernels that work along one axis (``kernels/along_axis.cuh``)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gpunn._device import Device
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
+
+_BLOCK = 512  # threads of a block at most, as in along_axis.cuh
+
+_HELD = {1: 8, 4: 4}  # vectors that a thread keeps, as there
+
+
+def row_launch(rows: int, length: int, vec: int, most: int = _BLOCK) -> tuple[int, tuple[int, int, int], bool]:
+    """(blocks, block, whether a row fits into its threads' registers) for contiguous rows and ``most`` threads."""
+    held = vec * _HELD[vec]
+    if length <= 32 * held:
+        across, down = 32, max(1, min(8, rows))
+    else:  # two vectors a thread, as long as there are threads enough
+        across, down = min(most, 32 * ceil_div(length, 32 * 2 * vec)), 1
+    return ceil_div(rows, down), (across, down, 1), length <= across * held
+
+
+def column_launch(outer: int, length: int, inner: int) -> tuple[int, tuple[int, int, int], bool]:
+    """The same for lines whose elements lie ``inner`` apart: neighbouring threads have neighbouring lines."""
+    across = min(32, 1 << (inner - 1).bit_length())
+    down = min(_BLOCK // across, 1 << (ceil_div(length, _HELD[1]) - 1).bit_length())
+    return outer * ceil_div(inner, across), (across, down, 1), length <= down * _HELD[1]
+
+
+def launch_along(source: KernelSource, kernel: str, device: Device, axis: int, arrays: tuple[Any, ...]) -> None:
+    """Launch a kernel on the lines along ``axis`` of arrays of one shape."""
+    shape, dtype = arrays[0].shape, arrays[0].dtype
+    if arrays[0].size == 0:
+        return
+    outer, length, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    vec = vector_width(length, *arrays) if inner == 1 else 1
+    blocks, block, held = row_launch(outer, length, vec) if inner == 1 else column_launch(outer, length, inner)
+    args = (*arrays, outer, length, inner, int(held))
+    source.launch(device, kernel, (blocks, 1, 1), block, args, REAL=c_type(dtype, kernel), VEC=vec)

@@ -1,0 +1,150 @@
+"""Which kernels compute a convolution, by its shape alone, and the launches of ``kernels/conv2d.cu``."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._window import Window, is_plain_product
+from gpunn.gpu import conv2d_first, conv2d_narrow
+from gpunn.gpu.conv2d_geometry import phases, refuse_too_many
+from gpunn.gpu.gemm import TILES, at_once, choose_slices, choose_tile, count_tiles, split_buffers
+from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+
+SOURCE = KernelSource("conv2d.cu", REAL=("float", "double"), VEC=(1, 2, 4), TILE=(32, 64, 128))
+_SHAPE = np.dtype(
+    [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
+    + [(f"{name}_{axis}", np.int32) for name in ("stride", "pad", "dilation") for axis in "hw"]
+    + [("group_C", np.int32), ("group_K", np.int32), ("phase_H", np.int32), ("phase_W", np.int32)]
+    + [(f"{name}_{axis}", np.int32) for name in ("step", "reach") for axis in "hw"]
+    + [(f"by_{name}", DIVISOR) for name in ("P", "Q", "S", "group_C", "group_K", "phase_H", "phase_W")]
+    + [("by_phase_S", DIVISOR), ("by_short_phase_S", DIVISOR)]
+)
+
+
+def choose(weight_shape: tuple[int, ...], groups: int, window: Window, itemsize: int, back: bool) -> str:
+    """What computes a forward pass, or ``back`` the weight gradient.
+
+    "narrow": ``conv2d_narrow``; "first": ``conv2d_first``; "product": matrix products of ``matmul``; "tiled":
+    this module. The data gradient of a first layer is "tiled".
+    """
+    if conv2d_narrow.takes(weight_shape, groups):
+        return "narrow"
+    if conv2d_first.takes(weight_shape, groups, window, itemsize, back):
+        return "first"
+    return "product" if is_plain_product(window, groups) else "tiled"
+
+
+@functools.lru_cache(maxsize=1024)
+def _kernel_shape(n: int, c: int, k: int, window: Window, groups: int) -> np.ndarray:
+    """``struct Conv2dShape``."""
+    w = window
+    refuse_too_many(n, c, k, w)
+    sizes = (n, w.H, w.W, c, k, w.R, w.S, w.P, w.Q, *w.stride, *w.padding, *w.dilation, c // groups, k // groups)
+    # Pixels a stride apart (a phase) meet the filter elements that lie a multiple of the stride apart.
+    phase = _phase_pixels(w)
+    step, reach = phases(w)
+    most = ceil_div(w.S, step[1])
+    divisors = (w.P, w.Q, w.S, c // groups, k // groups, *phase, most, most - 1)
+    return np.array([(*sizes, *phase, *step, *reach, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
+
+
+def _phase_pixels(window: Window) -> tuple[int, int]:
+    """Rows and columns of the input that lie a stride apart, at most."""
+    return ceil_div(window.H, window.stride[0]), ceil_div(window.W, window.stride[1])
+
+
+def _phases(window: Window, n: int) -> tuple[int, int]:
+    """How many phases there are, and the rows of each one's product."""
+    rows, columns = _phase_pixels(window)
+    return min(window.stride[0], window.H) * min(window.stride[1], window.W), n * rows * columns
+
+
+def _launch(
+    device: Device, kernel: str, args: tuple[Any, ...], grid: tuple[int, int, int], vec: int, tile: int
+) -> None:
+    SOURCE.launch(device, kernel, grid, TILES[tile][2], args, REAL=c_type(args[0].dtype, kernel), VEC=vec, TILE=tile)
+
+
+def _vector(length: int, *arrays: Any) -> int:
+    return vector_width(length, *arrays, widths=(4, 2, 1))
+
+
+def forward(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
+    """As the kernel body of ``conv2d_forward``."""
+    n, _, _, c = x.shape
+    k, _, _, depth = weight.shape
+    y = device.empty((n, window.P, window.Q, k), x.dtype)
+    rows, columns = n * window.P * window.Q, k // groups
+    vec = _vector(depth, x, weight)
+    tile = choose_tile(rows, columns, groups)
+    args = (y, x, weight, bias, _kernel_shape(n, c, k, window, groups), int(relu))
+    _launch(device, "conv2d_forward", args, (count_tiles(rows, columns, tile), 1, groups), vec, tile)
+    return y
+
+
+def backward_weight(
+    device: Device, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, wants_bias: bool, wants_dz: bool
+) -> tuple[Any, Any, Any]:
+    """(dweight, dbias or None, dz where it is wanted); dz is dy itself without a ReLU."""
+    n, _, _, c = x.shape
+    k, r, s, depth = weight.shape
+    dweight = device.empty(weight.shape, x.dtype)
+    dbias = device.empty((k,), x.dtype) if wants_bias else None
+    dz = device.empty(dy.shape, x.dtype) if y is not None and wants_dz else None
+    columns, pixels = r * s * depth, n * window.P * window.Q
+    tile = choose_tile(k // groups, columns, groups)
+    slices = choose_slices(k // groups, columns, pixels, tile, groups)
+    tiles = count_tiles(k // groups, columns, tile)
+    buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
+    # Vectors lie along dy's channels, and along x's.
+    vec = min(_vector(k // groups, dy, y, dz), _vector(depth, x))
+    args = (dweight, dbias, dz, *buffers, dy, y, x, _kernel_shape(n, c, k, window, groups), slices)
+    _launch(device, "conv2d_backward_weight", args, (tiles, 1, groups * slices), vec, tile)
+    return dweight, dbias, dy if dz is None else dz
+
+
+def backward_data(
+    device: Device, dz: Any, weight: Any, x_shape: tuple[int, ...], window: Window, groups: int, more: Any
+) -> Any:
+    """The gradient of x, added to ``more`` unless that is None; dz is that of the output before its ReLU."""
+    n, _, _, c = x_shape
+    k, _, _, depth = weight.shape
+    dx = device.empty(x_shape, dz.dtype)
+    number, rows = _phases(window, n)
+    tile = choose_tile(rows, depth, groups * number)
+    vec = min(_vector(k // groups, dz), _vector(depth, weight, more))
+    grid = (number * count_tiles(rows, depth, tile), 1, groups)
+    args = (dx, dz, weight, more, _kernel_shape(n, c, k, window, groups))
+    _launch(device, "conv2d_backward_data", args, grid, vec, tile)
+    return dx
+
+
+def backward(
+    device: Device, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, wants_bias: bool, more: Any
+) -> tuple[Any, Any, Any] | None:
+    """(dx, dweight, dbias or None) by one launch, or None where that does not pay."""
+    n, _, _, c = x.shape
+    k, r, s, depth = weight.shape
+    number, rows = _phases(window, n)
+    columns, pixels = r * s * depth, n * window.P * window.Q
+    tile, tile_of_weight = choose_tile(rows, depth, groups * number), choose_tile(k // groups, columns, groups)
+    data_tiles = number * count_tiles(rows, depth, tile)
+    # With vectors, one kernel for both leaves an SM as many blocks as each alone (6 to 20 registers more). But a large
+    # product is best with the tile that suits it; and behind a ReLU it reads dy and y for every filter element, where a
+    # launch of its own reads the dz that the other left: one only pays while launching is what takes the time.
+    if 128 in (tile, tile_of_weight) or (y is not None and not at_once(data_tiles * groups, tile)):
+        return None
+    dx, dweight = device.empty(x.shape, x.dtype), device.empty(weight.shape, x.dtype)
+    dbias = device.empty((k,), x.dtype) if wants_bias else None
+    slices = choose_slices(k // groups, columns, pixels, tile, groups)
+    tiles = count_tiles(k // groups, columns, tile)
+    buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
+    vec = min(_vector(k // groups, dy, y), _vector(depth, x, weight, more))
+    shape = _kernel_shape(n, c, k, window, groups)
+    args = (dweight, dbias, dx, *buffers, dy, y, x, weight, more, shape, slices)
+    _launch(device, "conv2d_backward", args, (tiles * slices + data_tiles, 1, groups), vec, tile)
+    return dx, dweight, dbias

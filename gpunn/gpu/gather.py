@@ -1,0 +1,256 @@
+"""Picking by an index, and adding gradients back: launches of ``places.cu``, ``gather.cu`` and ``scatter.cu``.
+
+However an index came about, there is one list of places in the end, and boxes of strides around it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._layout import address_of
+from gpunn.errors import ShapeError, here
+from gpunn.gpu.launcher import DIVISOR, INT_MOST, KernelSource, c_type, ceil_div, divisor
+from gpunn.gpu.strided_copy import BLOCK, MAX_RANK, copied, fill, memory, merged, wide
+
+PLACES = KernelSource("places.cu", LABEL=("int32", "int64"))
+GATHER = KernelSource("gather.cu", BYTES=(1, 2, 4, 8, 16))
+SCATTER = KernelSource("scatter.cu", REAL=("float", "double"))
+
+_CHUNK = 32  # as in scatter.cu
+_MOST = INT_MOST
+_TAKE_AXIS = np.dtype([("length", DIVISOR), ("source", np.int64), ("place", np.int64)], align=True)
+_TAKE_BOX = np.dtype(
+    [
+        ("rank", np.int32),
+        ("axis", _TAKE_AXIS, (MAX_RANK,)),
+        ("start", np.int64),
+        ("place_start", np.int64),
+        ("scale", np.int64),
+    ],
+    align=True,
+)
+_REST_AXIS = np.dtype([("length", DIVISOR), ("source", np.int64), ("target", np.int64)], align=True)
+_REST = np.dtype(
+    [("size", DIVISOR), ("rank", np.int32), ("axis", _REST_AXIS, (MAX_RANK,)), ("row", np.int64), ("scale", np.int64)],
+    align=True,
+)
+_LINE_AXIS = np.dtype([("length", DIVISOR), ("limit", np.int32), ("stride", np.int64)], align=True)
+_LINES = np.dtype(
+    [
+        ("rank", np.int32),
+        ("axis_of_index", np.int32),
+        ("axis", _LINE_AXIS, (MAX_RANK,)),
+        ("length", np.int32),
+        ("stride", np.int64),
+    ],
+    align=True,
+)
+
+
+def _launch(
+    source: KernelSource, device: Device, kernel: str, threads: int, args: Sequence[Any], **macros: Any
+) -> None:
+    source.launch(device, kernel, (ceil_div(threads, BLOCK), 1, 1), BLOCK, args, **macros)
+
+
+def _check_rank(op: str, x: Any, axes: Sequence[Any]) -> None:
+    if len(axes) > MAX_RANK:
+        raise ShapeError(
+            f"{here(op)}: expected at most {MAX_RANK} axes beside the indexed ones for a gradient on this device; got "
+            f"shape {x.shape}. Reshape first."
+        )
+
+
+# -- the index ------------------------------------------------------------------------------------
+
+
+def check_index(device: Device, index: Any, length: int, negative: bool, place: str) -> Any:
+    """A contiguous index as int64 from 0 to ``length`` - 1; one out of range is bad data of ``place``."""
+    places = device.empty(index.shape, np.int64)
+    error, layer = device.error_buffer, device.layer_id(place)
+    args = (places, error, index, length, int(negative), layer, index.size)
+    _launch(PLACES, device, "check_index", index.size, args, LABEL=index.dtype.name)
+    return places
+
+
+def _contiguous(device: Device, index: Any, shape: tuple[int, ...]) -> Any:
+    """An index broadcast to ``shape``, in C order."""
+    if index.shape == shape and index.flags.c_contiguous:
+        return index
+    return copied(device, index, shape, device.xp.broadcast_to(index, shape).strides)
+
+
+def _folded(device: Device, indices: Sequence[Any], x: Any, axes: tuple[int, ...]) -> tuple[Any, int]:
+    """Where in x several indices along ``axes`` point together, in C order: (places, bytes from one to the next)."""
+    common = np.broadcast_shapes(*(i.shape for i in indices))
+    each = [_contiguous(device, i, common) for i in indices]
+    if len(each) == 1:
+        return each[0], x.strides[axes[0]]
+    total = None
+    for index, axis in zip(each, axes, strict=True):
+        places, stride = device.empty(common, np.int64), x.strides[axis] // x.itemsize
+        _launch(PLACES, device, "fold_index", index.size, (places, total, index, stride, index.size), LABEL="int64")
+        total = places
+    return total, x.itemsize
+
+
+# -- picking --------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Box:
+    """The axes of y: lengths, bytes from one to the next in x, elements in the places; and where all begin."""
+
+    lengths: list[int]
+    source: list[int]
+    place: list[int]
+    scale: int
+    start: int = 0
+    place_start: int = 0
+    y_start: int = 0
+
+
+def _pick(device: Device, kernel: str, y: Any, x: Any, places: Any, box: _Box) -> None:
+    """Launch take or put for contiguous y."""
+    item = y.dtype.itemsize
+    strides = [item * math.prod(box.lengths[a + 1 :]) for a in range(len(box.lengths))]
+    lengths, (outer, source, place) = merged(box.lengths, strides, box.source, box.place)
+    size = math.prod(lengths)
+    if size == 0:
+        return
+    if len(lengths) > MAX_RANK or size > _MOST:
+        cut = lengths[0] // 2
+        for first, count in ((0, cut), (cut, lengths[0] - cut)):
+            moved = replace(box, lengths=[count, *lengths[1:]], source=source, place=place)
+            moved.start += first * source[0]
+            moved.place_start += first * place[0]
+            moved.y_start += first * outer[0]
+            _pick(device, kernel, y, x, places, moved)
+        return
+    width = item
+    if source[-1] == item and place[-1] == 0:
+        others = (*source[:-1], box.start, box.y_start, box.scale, address_of(x), address_of(y))
+        width = wide(item, lengths[-1] * item, *others)
+        lengths[-1] = lengths[-1] * item // width
+        source[-1] = width
+        size = math.prod(lengths)
+    struct = np.zeros(1, _TAKE_BOX)
+    struct["rank"] = len(lengths)
+    for a, values in enumerate(zip(lengths, source, place, strict=True)):
+        struct["axis"][0][a] = divisor(values[0]), *values[1:]
+    struct["start"], struct["place_start"], struct["scale"] = box.start, box.place_start, box.scale
+    pair = (memory(y), memory(x)) if kernel == "take" else (memory(x), memory(y))
+    _launch(GATHER, device, kernel, size, (*pair, places.reshape(-1), struct, box.y_start, size), BYTES=width)
+
+
+def _axes_of_y(
+    shape: Sequence[int], strides: Sequence[int], axes: tuple[int, ...], common: tuple[int, ...], at: int
+) -> list[tuple[int, int, int]]:
+    """(length, stride in x, stride in the places) of each logical axis of what :func:`take_at` makes."""
+    rest = [(shape[a], strides[a], 0) for a in range(len(shape)) if a not in axes]
+    inner = [(n, 0, math.prod(common[a + 1 :])) for a, n in enumerate(common)]
+    return [*rest[:at], *inner, *rest[at:]]
+
+
+def _in_memory(axes: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    return [axes[a] for a in (0, 2, 3, 1)] if len(axes) == 4 else axes
+
+
+def take_at(device: Device, x: Any, indices: Sequence[Any], axes: tuple[int, ...], at: int) -> Any:
+    """As :func:`gpunn.ops._scatter.take_at`."""
+    places, scale = _folded(device, indices, x, axes)
+    found = _in_memory(_axes_of_y(x.shape, x.strides, axes, places.shape, at))
+    lengths, source, place = ([axis[i] for axis in found] for i in range(3))
+    y = device.empty(tuple(lengths), x.dtype)
+    _pick(device, "take", y, x, places, _Box(lengths, source, place, scale))
+    return y
+
+
+def put_at(device: Device, dx: Any, dy: Any, indices: Sequence[Any], axes: tuple[int, ...], at: int) -> None:
+    """dx, of whole memory and logical axes, at the indices = dy, physical; no place comes twice."""
+    places, scale = _folded(device, indices, dx, axes)
+    found = _in_memory(_axes_of_y(dx.shape, dx.strides, axes, places.shape, at))
+    lengths, source, place = ([axis[i] for axis in found] for i in range(3))
+    _pick(device, "put", dy, dx, places, _Box(lengths, source, place, scale))
+
+
+def add_at(device: Device, dx: Any, dy: Any, indices: Sequence[Any], axes: tuple[int, ...], at: int) -> None:
+    """dx, zero, of whole memory and logical axes, at the indices += dy, logical; in a fixed order."""
+    places, scale = _folded(device, indices, dx, axes)
+    common, count, item = places.shape, places.size, dx.dtype.itemsize
+    if count == 0 or dy.size == 0:
+        return
+    others = [a for a in range(dx.ndim) if a not in axes]
+    among = range(at, at + len(common))
+    around = [a for a in range(dy.ndim) if a not in among]
+    rows, (steps,) = merged(common, [dy.strides[a] for a in among])
+    if len(rows) > 1:  # two axes of indices that lie apart in memory
+        order = [*among, *around]
+        dy = copied(device, dy, [dy.shape[a] for a in order], [dy.strides[a] for a in order])
+        among, around = range(len(common)), list(range(len(common), dy.ndim))
+        steps = [dy.strides[len(common) - 1]]
+    lengths, (source, target) = merged(
+        [dx.shape[a] for a in others], [dy.strides[a] for a in around], [dx.strides[a] for a in others]
+    )
+    _check_rank("index", dx, lengths)
+    order = device.empty((count,), np.int32)
+    _launch(PLACES, device, "sort_places", count, (order, places.reshape(-1), count), LABEL="int64")
+    rest = math.prod(lengths)
+    struct = np.zeros(1, _REST)
+    struct["size"], struct["rank"] = divisor(rest), len(lengths)
+    for a, (n, *of) in enumerate(zip(lengths, source, target, strict=True)):
+        struct["axis"][0][a] = divisor(n), *(s // item for s in of)
+    struct["row"], struct["scale"] = steps[-1] // item, scale // item
+    chunks = ceil_div(count, _CHUNK)
+    parts = [device.empty((chunks, rest), dx.dtype) for _ in range(2)]
+    flat, threads, real = memory(dx).view(dx.dtype), chunks * rest, c_type(dx.dtype, "add_at")
+    args = (flat, *parts, memory(dy).view(dy.dtype), places.reshape(-1), order, struct, count, threads)
+    _launch(SCATTER, device, "sum_chunks", threads, args, REAL=real)
+    if chunks > 1:
+        args = (flat, *parts, places.reshape(-1), order, struct, count, threads)
+        _launch(SCATTER, device, "join_chunks", threads, args, REAL=real)
+
+
+# -- along an axis --------------------------------------------------------------------------------
+
+
+def gather_along(device: Device, x: Any, index: Any, axis: int) -> Any:
+    """y[i, j, k] = x[i, index[i, j, k], k], for axis 1; all contiguous."""
+    y = device.empty(index.shape, x.dtype)
+    source = [0 if a == axis else s for a, s in enumerate(x.strides)]
+    box = _Box(list(index.shape), source, [s // 8 for s in index.strides], x.strides[axis])
+    _pick(device, "take", y, x, index, box)
+    return y
+
+
+def gather_along_backward(device: Device, dy: Any, index: Any, shape: tuple[int, ...], axis: int) -> Any:
+    """The gradient of :func:`gather_along` with respect to x of ``shape``."""
+    dx = device.empty(shape, dy.dtype)
+    if dx.size == 0 or index.size == 0:
+        fill(device, dx)
+        return dx
+    # (length, how many of them the index has, stride); an axis of which it has all is one with the axis before.
+    axes: list[tuple[int, int, int]] = []
+    indexed = 0
+    for a, (n, limit, stride) in enumerate(zip(shape, index.shape, index.strides, strict=True)):
+        if a == axis:
+            indexed = len(axes)
+        if axes and limit == n and a not in (axis, axis + 1):
+            axes[-1] = axes[-1][0] * n, axes[-1][1] * n, stride // 8
+        else:
+            axes.append((n, limit, stride // 8))
+    _check_rank("gather", dx, axes)
+    struct = np.zeros(1, _LINES)
+    struct["rank"], struct["axis_of_index"] = len(axes), indexed
+    struct["length"], struct["stride"] = index.shape[axis], index.strides[axis] // 8
+    for k, (n, limit, stride) in enumerate(axes):
+        struct["axis"][0][k] = divisor(n), limit, stride
+    args = (dx, dy, index, struct, dx.size)
+    _launch(SCATTER, device, "gather_backward", dx.size, args, REAL=c_type(dx.dtype, "gather"))
+    return dx

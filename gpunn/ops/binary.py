@@ -1,0 +1,284 @@
+"""What all operators of two operands share: dtypes, broadcasting, and gradients summed back to each operand's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpunn._creation import tensor
+from gpunn._device import Device, same_device
+from gpunn._layout import physical_shape
+from gpunn._tensor import Tensor
+from gpunn.cpu.elementwise import quiet
+from gpunn.cpu.sums import sum_on_cpu
+from gpunn.errors import DTypeError, ShapeError, here
+from gpunn.gpu.broadcast import launch_binary
+from gpunn.gpu.reduce import reduce_axes
+from gpunn.gpu.strided_copy import copied
+from gpunn.ops.permute import to_logical_order, to_physical_order
+from gpunn.primitive import primitive
+from gpunn.tape import record
+
+_ARITHMETIC = {"add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power"}
+_COMPARISONS = {
+    "eq": "equal",
+    "ne": "not_equal",
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+}
+_UFUNCS = _ARITHMETIC | _COMPARISONS | {"floordiv": "floor_divide", "remainder": "remainder"}
+_UFUNCS |= {"maximum": "maximum", "minimum": "minimum", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}
+_KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}  # a number changes a tensor's dtype only by a higher kind
+
+
+# -- primitives -----------------------------------------------------------------------------------
+
+
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def draw(shape: tuple[int, ...] | None, dtype: Any) -> Any:
+        return dtype(1.5) if shape is None else np.asarray(1 + rng.random(shape), dtype)
+
+    shapes = (((4, 5), (5,)), ((2, 3, 3, 4), (4,)), ((3, 1), (1, 4)), ((0, 2), (2,)), ((), ()), ((3, 2), None))
+    made: list[dict[str, Any]] = [
+        {"name": name, "a": draw(a, np.float32), "b": draw(b, np.float32)}
+        for a, b in shapes
+        for name in ("add", "sub", "mul", "div", "pow", "maximum", "lt")
+    ]
+    made += [{"name": "sub", "a": draw(None, np.float32), "b": draw((7,), np.float32)}]
+    made += [{"name": name, "a": rng.integers(0, 3, (4, 5)), "b": rng.integers(1, 3, 5)} for name in ("eq", "floordiv")]
+    special = np.array([np.nan, np.inf, -np.inf, 0.0, -1.0], np.float32)
+    made += [{"name": n, "a": special, "b": special[::-1].copy()} for n in ("div", "maximum", "minimum", "ge", "ne")]
+    # Signs and edges, for the operators that round and take remainders.
+    edges = np.array([-7.5, -3.0, -0.5, 0.0, 0.5, 2.0, 3.0, 7.5, np.nan, np.inf, -np.inf], np.float32)
+    names: tuple[str, ...] = ("floordiv", "remainder", "pow", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge")
+    made += [{"name": n, "a": edges[:, None].copy(), "b": edges} for n in names]
+    wholes = np.array([-7, -3, -1, 0, 1, 2, 8])
+    names = ("add", "sub", "mul", "floordiv", "remainder", "maximum", "minimum", "and", "or", "xor", "lt", "eq")
+    kinds = (np.int64, np.int32)
+    made += [{"name": n, "a": wholes[:, None].astype(t), "b": wholes.astype(t)} for n in names for t in kinds]
+    made += [{"name": "pow", "a": wholes, "b": np.int64(3)}]
+    made += [{"name": "add", "a": np.uint8(250), "b": np.arange(9, dtype=np.uint8)}]
+    bools = rng.random((2, 9)) > 0.5
+    names = ("or", "and", "xor", "add", "mul", "maximum", "minimum", "le")
+    made += [{"name": n, "a": bools[0], "b": bools[1]} for n in names]
+    # Vectors or none, one to five groups of axes, and the edges of a block.
+    wide: tuple[Any, ...] = (
+        ((3, 8), (8,)),
+        ((3, 8), (3, 1)),
+        ((2, 3, 4, 8), (3, 1, 8)),
+        ((2, 1, 3, 1, 2, 4), (2, 1, 3, 1, 4)),
+    )
+    wide += (((2, 1, 3, 1, 4), (1, 2, 1, 3, 1)), ((1, 8), (3, 1)), ((5, 1, 4, 7), (3, 1, 7)))
+    made += [{"name": "sub", "a": draw(a, np.float32), "b": draw(b, np.float32)} for a, b in wide]
+    sizes = (255, 256, 257, 1023, 1024, 1028)
+    made += [{"name": "mul", "a": draw((n,), np.float32), "b": draw((1,), np.float32)} for n in sizes]
+    return [*made, {"name": "div", "a": draw((6, 20), np.float64), "b": draw((6, 1), np.float64)}]
+
+
+@primitive(examples=_examples, returns=("y",))
+def broadcast_binary(xp: Any, name: str, a: Any, b: Any) -> Any:
+    """y = the operator called ``name`` of a and b with NumPy's broadcasting, C-contiguous; either may be a number."""
+    y = xp.empty(np.broadcast_shapes(a.shape, b.shape), bool if name in _COMPARISONS else a.dtype)
+    with quiet():
+        getattr(xp, _UFUNCS[name])(a, b, out=y)  # also C-contiguous where an operand is not
+    return y
+
+
+@broadcast_binary.kernel
+def _(device: Device, name: str, a: Any, b: Any) -> Any:
+    return launch_binary(device, name, a, b)
+
+
+def _unbroadcast_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = [
+        {"dy": rng.standard_normal((2, 3, 4)).astype(np.float32), "shape": s} for s in ((3, 4), (2, 1, 4), (1,), ())
+    ]
+    made += [{"dy": rng.standard_normal((2, 3, 4, 5)), "shape": s} for s in ((3, 1, 5), (2, 1, 4, 1), (4, 5))]
+    return [*made, {"dy": rng.random((3, 4000, 7)).astype(np.float32), "shape": (7,)}]
+
+
+@primitive(examples=_unbroadcast_examples, returns=("dx",))
+def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
+    """Sum dy over the axes along which an array of ``shape`` was repeated."""
+    axes = _repeated(dy.shape, shape)
+    return (dy.sum(axis=axes, dtype=np.float64).astype(dy.dtype) if axes else dy).reshape(shape)
+
+
+@unbroadcast.numpy
+def _(dy: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    axes = _repeated(dy.shape, shape)
+    return (sum_on_cpu(dy, axes) if axes else dy).reshape(shape)
+
+
+@unbroadcast.kernel
+def _(device: Device, dy: Any, shape: tuple[int, ...]) -> Any:
+    axes = _repeated(dy.shape, shape)
+    return (reduce_axes(device, dy, axes, "sum") if axes else dy).reshape(shape)
+
+
+def _repeat_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    column = rng.standard_normal((3, 1)).astype(np.float32)
+    made = [{"x": column, "shape": (3, 8)}, {"x": column[:1, 0] > 0, "shape": (2, 5)}]
+    made += [{"x": column, "shape": (0, 3, 4)}, {"x": column[0, 0].reshape(()), "shape": (2, 3)}]
+    return [*made, {"x": rng.standard_normal((1, 3)), "shape": (4, 3)}, {"x": np.arange(2), "shape": (3, 2, 2)}]
+
+
+@primitive(examples=_repeat_examples, returns=("y",))
+def repeat_to(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
+    """x repeated along axes of length 1 to ``shape``, as a copy."""
+    return xp.ascontiguousarray(xp.broadcast_to(x, shape))
+
+
+@repeat_to.kernel
+def _(device: Device, x: Any, shape: tuple[int, ...]) -> Any:
+    return copied(device, x, shape, device.xp.broadcast_to(x, shape).strides)
+
+
+def _repeated(full: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    extra = len(full) - len(shape)
+    return (*range(extra), *(extra + i for i, n in enumerate(shape) if n == 1 and full[extra + i] != 1))
+
+
+# -- operands -------------------------------------------------------------------------------------
+
+
+def is_operand(value: Any) -> bool:
+    """Whether an operator can do something with it; Python asks the other operand where not."""
+    return isinstance(value, Tensor | bool | int | float | np.generic | np.ndarray)
+
+
+def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, Any]:
+    """Two operands of one dtype and device: each a Tensor, or a NumPy scalar for a number.
+
+    Parameters
+    ----------
+    op : str
+        The name errors give.
+    a, b : Tensor, number or numpy.ndarray
+        One at least a Tensor.
+    divides : bool
+        Whether integers become float32.
+
+    Raises
+    ------
+    DTypeError, DeviceError, ShapeError
+        If they do not go together.
+    """
+    home = (a if isinstance(a, Tensor) else b).device
+    a, b = (tensor(v, device=home) if isinstance(v, np.ndarray) else v for v in (a, b))
+    for v in (a, b):
+        if not is_operand(v) or _kind(v) not in _KINDS:
+            raise DTypeError(f"{here(op)}: expected tensors or real numbers; got {type(v).__name__}.")
+    tensors = [v for v in (a, b) if isinstance(v, Tensor)]
+    same_device(op, *(t.device for t in tensors))
+    dtype = _common_dtype(op, tensors, [v for v in (a, b) if not isinstance(v, Tensor)])
+    if divides and dtype.kind != "f":
+        dtype = np.dtype(np.float32)
+    try:
+        np.broadcast_shapes(*(t.shape for t in tensors))
+    except ValueError:
+        shapes = " and ".join(str(t.shape) for t in tensors)
+        raise ShapeError(f"{here(op)}: shapes {shapes} do not broadcast together.") from None
+    first, second = (v.to(dtype) if isinstance(v, Tensor) else _number(op, v, dtype) for v in (a, b))
+    return first, second
+
+
+def _number(op: str, value: Any, dtype: np.dtype) -> Any:
+    try:
+        with quiet():
+            return dtype.type(value)
+    except OverflowError:
+        raise DTypeError(f"{here(op)}: {value} does not fit into {dtype}.") from None
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return value.dtype.kind
+    return np.result_type(value).kind
+
+
+def _common_dtype(op: str, tensors: list[Tensor], numbers: list[Any]) -> np.dtype:
+    """Floating beats integer beats bool; two floating dtypes are refused, for that is a mistake more often than not."""
+    dtypes = {t.dtype for t in tensors}
+    highest = max(_KINDS[d.kind] for d in dtypes)
+    candidates = [d for d in dtypes if _KINDS[d.kind] == highest]
+    if highest == 2 and len(candidates) > 1:
+        raise DTypeError(
+            f"{here(op)}: expected one dtype; got {tensors[0].dtype} and {tensors[1].dtype}. Convert with .to(dtype)."
+        )
+    dtype = candidates[0] if len(candidates) == 1 else np.promote_types(*candidates)
+    wanted = max((_KINDS[_kind(v)] for v in numbers), default=0)
+    return dtype if wanted <= highest else np.dtype((np.bool_, np.int64, np.float32)[wanted])
+
+
+def aligned(x: Any, ndim: int) -> Any:
+    """The physical array with leading axes of 1, so that the axes of operands correspond; a number as it is."""
+    if not isinstance(x, Tensor) or x.ndim == ndim or x.ndim == 0:
+        return x._physical if isinstance(x, Tensor) else x
+    return in_shape(x.device, x._physical, (1,) * (ndim - x.ndim) + x.shape)
+
+
+def in_shape(device: Device, array: Any, shape: tuple[int, ...]) -> Any:
+    """The elements of a physical array in logical order in another shape; physical, and a view where it can be."""
+    return to_physical_order(device, to_logical_order(device, array).reshape(shape))
+
+
+def reduce_to(device: Device, dx: Any, shape: tuple[int, ...]) -> Any:
+    """A physical gradient of the broadcast shape, summed to an operand's shape, physical."""
+    lead = dx.ndim - len(shape)
+    summed = unbroadcast(device, dx, physical_shape((*(1,) * lead, *shape)))
+    return in_shape(device, summed, shape) if lead else summed
+
+
+def binary(
+    op: str,
+    a: Any,
+    b: Any,
+    gradients: Callable[..., tuple[Any, Any]] | None,
+    *,
+    saves: bool = True,
+    passes_on: bool = False,
+    divides: bool = False,
+) -> Tensor:
+    """Apply the operator ``op`` with broadcasting and put it on the tape.
+
+    Parameters
+    ----------
+    op : str
+        Its name in :func:`broadcast_binary`.
+    a, b : Tensor, number or numpy.ndarray
+    gradients : callable or None
+        ``gradients(device, dy, a, b, y, needs)`` gives both gradients, in the broadcast shape;
+        None where there is no gradient.
+    saves : bool
+        Whether ``gradients`` reads a, b and y; otherwise it is given None for them.
+    passes_on : bool
+        Whether it may return dy itself.
+    divides : bool
+        See :func:`operands`.
+    """
+    a, b = operands(op, a, b, divides=divides)
+    inputs = tuple(v for v in (a, b) if isinstance(v, Tensor))
+    device, ndim = inputs[0].device, max(t.ndim for t in inputs)
+    pa, pb = aligned(a, ndim), aligned(b, ndim)
+    y = broadcast_binary(device, op, pa, pb)
+    if gradients is None or y.dtype.kind != "f":
+        return Tensor._of_physical(y, device)
+    saved = (pa, pb, y) if saves else (None, None, None)
+    shapes = tuple(v.shape if isinstance(v, Tensor) else None for v in (a, b))
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        asked = iter(needs)
+        wanted = tuple(shape is not None and next(asked) for shape in shapes)
+        found = gradients(device, dy, *saved, wanted)
+        return tuple(
+            reduce_to(device, dx, shape) if need and dx is not None else None
+            for dx, shape, need in zip(found, shapes, wanted, strict=True)
+            if shape is not None
+        )
+
+    return record(op, y, device, inputs, backward, saves=inputs if saves else (), passes_on=passes_on)

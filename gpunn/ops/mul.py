@@ -1,0 +1,43 @@
+"""Multiplication with broadcasting, and by a number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn._device import Device
+from gpunn._tensor import Tensor
+from gpunn.ops.accumulate import scale
+from gpunn.ops.binary import binary, broadcast_binary, operands
+from gpunn.tape import record
+
+
+def mul(a: Any, b: Any) -> Tensor:
+    """a * b with broadcasting; ``a`` and ``b`` as in :func:`add`."""
+    a, b = operands("mul", a, b)
+    x, factor = (a, b) if isinstance(a, Tensor) else (b, a)
+    if not isinstance(factor, Tensor) and x.dtype.kind == "f":
+        return scaled("mul", x, float(factor))
+
+    def gradients(device: Device, dy: Any, pa: Any, pb: Any, y: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
+        da = broadcast_binary(device, "mul", dy, pb) if needs[0] else None
+        return da, broadcast_binary(device, "mul", dy, pa) if needs[1] else None
+
+    return binary("mul", a, b, gradients)
+
+
+def scaled(op: str, x: Tensor, factor: float) -> Tensor:
+    """factor * x, of floats; ``op`` is the name on the tape."""
+    device = x.device
+    y = scale(device, x._physical, factor)
+    return record(op, y, device, (x,), lambda dy, needs: (scale(device, dy, factor),))
+
+
+def neg(x: Tensor) -> Tensor:
+    """-x, element by element.
+
+    Parameters
+    ----------
+    x : Tensor
+        Floating or integer.
+    """
+    return scaled("neg", x, -1.0) if x.dtype.kind == "f" else mul(x, -1)

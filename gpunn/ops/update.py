@@ -1,0 +1,71 @@
+"""Arithmetic in place: ``t += u`` and its relatives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._tensor import Tensor
+from gpunn.cpu.elementwise import quiet
+from gpunn.errors import UsageError, here
+from gpunn.gpu.broadcast import launch_update
+from gpunn.ops.binary import aligned, broadcast_binary, operands
+from gpunn.primitive import primitive
+
+
+def _update_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(name: str, shape: tuple[int, ...], other: tuple[int, ...] | None, dtype: Any = np.float32) -> Any:
+        extra = dtype(1.5) if other is None else (0.5 + rng.random(other)).astype(dtype)
+        return {"name": name, "target": rng.standard_normal(shape).astype(dtype), "other": extra}
+
+    made = [case(n, (4, 5), o) for n in ("add", "sub", "mul", "div") for o in ((5,), (4, 1), (4, 5), None)]
+    made += [case("mul", (2, 3, 4, 8), o) for o in ((8,), (3, 1, 8), (1, 1, 1))]
+    made += [case("add", (0, 3), (3,)), case("sub", (33,), (33,), np.float64)]
+    return [*made, {"name": "add", "target": np.arange(6).reshape(2, 3), "other": np.arange(3)}]
+
+
+@primitive(examples=_update_examples, returns=(), mutates=("target",))
+def update(xp: Any, name: str, target: Any, other: Any) -> None:
+    """target (+ - * /)= other, which is broadcast to target's shape, or is a number."""
+    function = {"add": xp.add, "sub": xp.subtract, "mul": xp.multiply, "div": xp.divide}[name]
+    with quiet():
+        function(target, other, out=target)
+
+
+@update.kernel
+def _(device: Device, name: str, target: Any, other: Any) -> None:
+    launch_update(device, name, target, other)
+
+
+def update_(x: Tensor, name: str, other: Any, alpha: float = 1.0) -> Tensor:
+    """x.add_(other) and its like: changes x, off the tape; returns it.
+
+    Parameters
+    ----------
+    x : Tensor
+    name : str
+        "add", "sub", "mul" or "div".
+    other : Tensor or number
+        Broadcast to x's shape.
+    alpha : number
+        Factor on ``other``.
+
+    Raises
+    ------
+    UsageError
+        If x is on the tape, or the result has another shape or dtype than x.
+    """
+    target, other = operands(f"{name}_", x, other, divides=name == "div")
+    wide = np.broadcast_shapes(x.shape, other.shape)
+    if wide != x.shape or target.dtype != x.dtype:
+        raise UsageError(
+            f"{here(f'{name}_')}: the result, {wide} {target.dtype}, does not fit into a tensor of "
+            f"{x.shape} {x.dtype} in place; write x = x {'+-*/'[('add', 'sub', 'mul', 'div').index(name)]} other."
+        )
+    array = aligned(other, x.ndim)
+    if alpha != 1:
+        array = broadcast_binary(x.device, "mul", array, x.dtype.type(alpha))
+    update(x.device, name, x._in_place(f"{name}_", launches=True), array)
+    return x

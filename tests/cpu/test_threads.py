@@ -1,0 +1,333 @@
+"""The thread pool and the one owner of BLAS's threads."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from gpunn.cpu import threads
+from gpunn.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _two_threads():
+    before = threads.get_num_threads()
+    threads.set_num_threads(2)
+    yield
+    threads.set_num_threads(before)
+
+
+def blas_threads() -> list[int]:
+    """Threads of the BLAS that was there before the pool was first used: NumPy's. Others' (SciPy's) are not ours."""
+    with threads.single_threaded_blas:
+        ours = {library.path for library in threads.single_threaded_blas.libraries or ()}
+    return [pool["num_threads"] for pool in threadpool_info() if pool["filepath"] in ours]
+
+
+def test_every_item_once() -> None:
+    seen: list[int] = []
+    threads.run(seen.append, range(100))
+    assert sorted(seen) == list(range(100))
+
+
+def test_works_run_together_and_give_their_results_in_order() -> None:
+    meet, seen = threading.Barrier(2, timeout=10), []
+
+    def work(name: str, count: int) -> threads.Work[str]:
+        def task(i: int) -> None:
+            meet.wait()  # the other work's task runs beside this one
+            seen.append((name, i))
+
+        yield task, range(count)
+        assert {i for found, i in seen if found == name} == set(range(count))
+        return name.upper()
+
+    assert threads.run_all(work("a", 1), work("none", 0), work("b", 1)) == ["A", "NONE", "B"]
+    assert sorted(seen) == [("a", 0), ("b", 0)]
+    assert threads.run_all() == []
+
+
+def test_a_failure_in_one_work_is_raised_and_no_work_goes_on() -> None:
+    ended = []
+
+    def work(task: Callable[[int], object]) -> threads.Work[None]:
+        yield task, range(2)
+        ended.append(task)
+
+    with pytest.raises(ZeroDivisionError):
+        threads.run_all(work(lambda i: 1 // i), work(lambda i: None))
+    assert ended == []
+
+
+def test_runs_at_the_same_time() -> None:
+    meet = threading.Barrier(2, timeout=10)
+    threads.run(lambda _: meet.wait(), range(2))
+
+
+def test_failure_is_raised_after_all_threads_are_done() -> None:
+    meet = threading.Barrier(2, timeout=10)
+    caller = threading.current_thread()
+    done = []
+
+    def task(i: int) -> None:
+        meet.wait()  # one item in each thread
+        if threading.current_thread() is caller:
+            raise KeyError(i)
+        time.sleep(0.05)
+        done.append(i)
+
+    with pytest.raises(KeyError):
+        threads.run(task, range(2))
+    assert len(done) == 1
+
+
+def test_failure_of_a_helper_is_raised() -> None:
+    meet = threading.Barrier(2, timeout=10)
+    caller = threading.current_thread()
+
+    def task(i: int) -> None:
+        meet.wait()  # one item in each thread
+        if threading.current_thread() is not caller:
+            raise KeyError(i)
+
+    with pytest.raises(KeyError):
+        threads.run(task, range(2))
+    test_every_item_once()  # and the helper goes on
+
+
+def test_helpers_see_the_callers_context() -> None:
+    meet = threading.Barrier(2, timeout=10)
+    seen = []
+
+    def task(_: int) -> None:
+        meet.wait()
+        seen.append(np.geterr()["divide"])
+
+    with np.errstate(divide="raise"):
+        threads.run(task, range(2))
+    assert seen == ["raise", "raise"]
+
+
+def test_a_caller_does_not_wait_for_a_helper_that_is_busy_elsewhere() -> None:
+    started, leave = threading.Event(), threading.Event()
+    busy = threading.Barrier(2, timeout=10)
+
+    def task(_: int) -> None:
+        busy.wait()  # the only helper is in this run
+        started.set()
+        leave.wait(10)
+
+    other = threading.Thread(target=threads.run, args=(task, range(2)))
+    other.start()
+    assert started.wait(10)
+    seen: list[int] = []
+    threads.run(seen.append, range(3))
+    assert seen == [0, 1, 2]
+    leave.set()
+    other.join(10)
+    assert not other.is_alive()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_is_kept_of_a_finished_run(fails: bool) -> None:
+    def start() -> weakref.ref:
+        big = np.ones(4)
+        meet = threading.Barrier(2, timeout=10)
+        caller = threading.current_thread()
+
+        def task(i: int) -> None:
+            meet.wait()
+            if fails and threading.current_thread() is not caller:
+                raise KeyError(big[i])
+
+        with contextlib.suppress(KeyError):
+            threads.run(task, range(2))
+        return weakref.ref(big)
+
+    gc.disable()
+    try:
+        kept = start()
+        deadline = time.monotonic() + 5
+        while kept() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)  # a helper lets go of its last job a moment after the run
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
+def test_resizing_ends_the_old_threads() -> None:
+    test_runs_at_the_same_time()
+    threads.set_num_threads(3)
+    meet = threading.Barrier(3, timeout=10)
+    threads.run(lambda _: meet.wait(), range(3))
+    threads.set_num_threads(1)
+    names = {thread.name for thread in threading.enumerate()}
+    assert not any(name.startswith("gpunn_") for name in names)
+    main = threading.current_thread()
+    threads.run(lambda _: pytest.fail("in a helper") if threading.current_thread() is not main else None, range(4))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    code = (
+        "import os, sys, threading\n"
+        "from gpunn import threads\n"
+        "threads.set_num_threads(2)\n"
+        "def together():\n"
+        "    meet = threading.Barrier(2, timeout=10)\n"
+        "    threads.run(lambda _: meet.wait(), range(2))\n"
+        "together()\n"
+        "child = os.fork()\n"
+        "together()\n"
+        "if child == 0:\n"
+        "    os._exit(7)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) - 7)\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+
+
+def test_blas_is_single_threaded_inside_and_restored_after() -> None:
+    np.ones((4, 4)) @ np.ones((4, 4))
+    before = blas_threads()
+    inside: list[list[int]] = []
+    threads.run(lambda _: inside.append(blas_threads()), range(2))
+    assert all(set(found) <= {1} for found in inside)
+    assert blas_threads() == before
+
+
+def test_overlapping_users_restore_only_when_the_last_leaves() -> None:
+    before = blas_threads()
+    entered, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with threads.single_threaded_blas:
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait(10)
+    with threads.single_threaded_blas:
+        pass
+    assert set(blas_threads()) <= {1}, "the other user still needs single-threaded BLAS"
+    leave.set()
+    thread.join()
+    assert blas_threads() == before
+
+
+def test_the_last_to_leave_restores_although_another_thread_came_first() -> None:
+    before = blas_threads()
+    entered, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with threads.single_threaded_blas:
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait(10)
+    with threads.single_threaded_blas:
+        leave.set()
+        thread.join(10)
+        assert set(blas_threads()) <= {1}
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize(("length", "parts"), [(0, 4), (1, 4), (10, 3), (7, 7), (5, 1)])
+def test_spans_cover_everything_once(length: int, parts: int) -> None:
+    spans = threads.spans(length, parts)
+    assert len(spans) <= parts
+    assert [i for s in spans for i in range(s.start, s.stop)] == list(range(length))
+    assert all(s.stop > s.start for s in spans)
+
+
+def test_scratch_is_kept_and_grows() -> None:
+    scratch = threads.Scratch()
+    small = scratch.array("a", (4,), np.float32)
+    assert np.shares_memory(small, scratch.array("a", (2, 2), np.float32))
+    assert scratch.array("a", (100,), np.float64).nbytes == 800
+    assert not np.shares_memory(scratch.array("a", (4,), np.float32), scratch.array("b", (4,), np.float32))
+
+
+def test_plans_are_made_once_until_what_they_are_made_of_goes() -> None:
+    scratch, made = threads.Scratch(), []
+
+    def plan(size: int) -> np.ndarray:
+        made.append(size)
+        return scratch.array("a", (size,), np.float32)[::2]
+
+    first = scratch.plan(plan, 8)
+    assert scratch.plan(plan, 8) is first
+    assert made == [8]
+    scratch.plan(plan, 100)  # its memory is too small: what is made of it is made anew
+    assert scratch.plan(plan, 8) is not first
+    assert np.shares_memory(scratch.plan(plan, 8), scratch.plan(plan, 100))
+    assert made == [8, 100, 8]
+
+
+def test_zeros_of_plans_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_MOST_ZEROS", 4000)
+    scratch, alive = threads.Scratch(), []
+
+    def plan(number: int) -> np.ndarray:
+        found: np.ndarray = scratch.zeros((100,), np.float32)
+        assert not found.any()
+        alive.append(weakref.ref(found))
+        return found
+
+    for number in range(50):
+        scratch.plan(plan, number)
+        assert sum(ref() is not None for ref in alive) <= 10
+    assert scratch.plan(plan, 49) is alive[-1]()
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, "2"])
+def test_refuses(n: object) -> None:
+    with pytest.raises(UsageError, match="positive integer"):
+        threads.set_num_threads(n)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or threads._usable_cores() < 2,
+    reason="needs two cores, and to choose among them",
+)
+def test_helpers_keep_off_the_callers_core() -> None:
+    before, caller, there = os.sched_getaffinity(0), threading.current_thread(), []
+    meet = threading.Barrier(2, timeout=10)
+
+    def task(core: int) -> None:
+        meet.wait()  # one item in each thread
+        if threading.current_thread() is not caller:
+            there.append(core in os.sched_getaffinity(0))
+
+    threads.run(lambda _: None, range(2))  # makes the helper, which inherits the caller's cores
+    try:
+        for core in sorted(before)[:2]:
+            os.sched_setaffinity(0, {core})
+            threads.run(task, [core, core])
+    finally:
+        os.sched_setaffinity(0, before)
+    assert there == [False, False]
+
+
+def test_where_affinity_is_forbidden_it_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden, raising=False)
+    threads.set_num_threads(3)  # new helpers
+    seen: list[int] = []
+    threads.run(seen.append, range(5))
+    assert sorted(seen) == list(range(5))

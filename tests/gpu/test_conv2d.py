@@ -1,0 +1,223 @@
+"""The kernels for groups of few channels and for first layers, on the emulator, against the plain body."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from gpunn._device import device
+from gpunn._window import Window
+from gpunn.gpu import conv2d_first as _conv2d_first
+from gpunn.gpu import conv2d_narrow as _conv2d_depthwise
+from gpunn.gpu.launcher import trace_launches
+from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
+from tests.traces import dry_launches
+
+pytestmark = pytest.mark.emulator
+
+
+@pytest.fixture(autouse=True)
+def _needs_emulator() -> None:
+    from gpunn import emulator
+
+    reason = emulator.available()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+@st.composite
+def layers(draw: st.DrawFn, narrow: bool) -> dict[str, Any]:
+    """A convolution that the narrow kernels take, or those of first layers, with everything its gradients need."""
+    if narrow:
+        depth, each = draw(st.sampled_from([(1, 1), (1, 1), (1, 2), (2, 3), (3, 2), (4, 4), (8, 5), (4, 8)]))
+        groups = draw(st.sampled_from([2, 3, 4, 8, 33]))
+    else:
+        depth, each, groups = draw(st.integers(1, 4)), draw(st.sampled_from([1, 3, 8, 20, 33, 65])), 1
+    small = st.integers(1, 3)
+    r, s = draw(st.tuples(st.integers(1, 5), st.integers(1, 9)))
+    stride, dilation = draw(st.tuples(small, small)), draw(st.tuples(small, small))
+    padding = draw(st.tuples(st.integers(0, 4), st.integers(0, 4)))
+    h, w = draw(st.integers(1, 12)), draw(st.integers(1, 20))
+    window = Window(h, w, r, s, stride, padding, dilation, end_padding=(draw(st.integers(0, 3)), padding[1]))
+    assume(window.P > 0 and window.Q > 0)
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    rng = np.random.Generator(np.random.Philox(draw(st.integers(0, 2**16))))
+    shape = (groups * each, r, s, depth)
+    if narrow:
+        assume(_conv2d_depthwise.takes(shape, groups))
+    else:
+        itemsize = np.dtype(dtype).itemsize
+        assume(all(_conv2d_first.takes(shape, 1, window, itemsize, back) for back in (False, True)))
+    n = draw(st.sampled_from([0, 1, 2, 5]))
+    x, weight = (rng.standard_normal(size).astype(dtype) for size in ((n, h, w, groups * depth), shape))
+    dy, y = (rng.standard_normal((n, window.P, window.Q, groups * each)).astype(dtype) for _ in range(2))
+    relu, needs = draw(st.booleans()), (draw(st.booleans()), True, draw(st.booleans()))
+    bias = rng.standard_normal(groups * each).astype(dtype) if draw(st.booleans()) else None
+    forward = {"x": x, "weight": weight, "window": window, "groups": groups, "bias": bias, "relu": relu}
+    backward = {"dy": dy, "y": np.maximum(y, 0) if relu else None, "x": x, "weight": weight, "window": window}
+    return {"forward": forward, "backward": backward | {"groups": groups, "needs": needs}}
+
+
+def _run(layer: dict[str, Any], order: str) -> list[np.ndarray | None]:
+    from gpunn.emulator import schedule
+
+    target = device("emulator")
+    with schedule(order, seed=1):
+        return [conv2d_forward(target, **layer["forward"]), *conv2d_backward(target, **layer["backward"])]
+
+
+def _check(layer: dict[str, Any], kernels: str) -> None:
+    expected = [conv2d_forward.plain(np, **layer["forward"]), *conv2d_backward.plain(np, **layer["backward"])]
+    with trace_launches() as launches:
+        got = _run(layer, "forward")
+    assert all(launch.kernel.startswith(kernels) or launch.kernel.endswith("data") for launch in launches)
+    assert all(launch.shared <= 48 * 1024 for launch in launches)  # what every card has
+    for name, mine, theirs in zip(("y", "dx", "dweight", "dbias"), got, expected, strict=True):
+        assert (mine is None) == (theirs is None), name
+        if mine is not None:
+            assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape), name
+            scale = max(1.0, np.abs(theirs).max(initial=0))
+            # Sums of up to 1500 products of normal numbers, in another order.
+            bound = 1e-5 if theirs.dtype == np.float32 else 1e-13
+            assert np.abs(mine - theirs).max(initial=0) <= bound * scale, name
+    for mine, again in zip(got, _run(layer, "shuffled"), strict=True):
+        assert (None if mine is None else mine.tobytes()) == (None if again is None else again.tobytes())
+
+
+@given(layers(narrow=True))
+@settings(max_examples=40, deadline=None)
+def test_narrow_groups_match_the_plain_body_in_any_order(layer: dict[str, Any]) -> None:
+    _check(layer, "conv2d_narrow")
+
+
+@given(layers(narrow=False))
+@settings(max_examples=40, deadline=None)
+def test_first_layers_match_the_plain_body_in_any_order(layer: dict[str, Any]) -> None:
+    _check(layer, "conv2d_first")
+
+
+def test_many_filters_of_many_elements_fit_into_shared_memory() -> None:
+    rng = np.random.Generator(np.random.Philox(3))
+    window = Window(7, 7, 7, 7, (1, 1), (3, 3), (1, 1))
+    x, weight, dy = (rng.standard_normal(size) for size in ((1, 7, 7, 33), (33 * 8, 7, 7, 1), (1, 7, 7, 33 * 8)))
+    forward = {"x": x, "weight": weight, "window": window, "groups": 33, "bias": None, "relu": False}
+    backward = {"dy": dy, "y": None, "x": x, "weight": weight, "window": window, "groups": 33}
+    _check({"forward": forward, "backward": backward | {"needs": (True, True, True)}}, "conv2d_narrow")
+
+
+@pytest.mark.parametrize(
+    ("weight", "groups", "taken"),
+    [
+        ((32, 3, 3, 1), 32, True),  # depthwise
+        ((64, 5, 5, 1), 32, True),  # two filters a channel
+        ((144, 7, 7, 1), 144, True),
+        ((128, 3, 3, 4), 32, True),
+        ((64, 3, 3, 8), 8, True),
+        ((64, 3, 3, 16), 4, False),  # groups that fill a good part of a tile
+        ((16, 9, 9, 1), 16, False),  # more filter elements than a block has threads for
+        ((8, 3, 3, 4), 1, False),  # one group
+    ],
+)
+def test_which_groups_are_narrow(weight: tuple[int, ...], groups: int, taken: bool) -> None:
+    assert _conv2d_depthwise.takes(weight, groups) == taken
+
+
+@pytest.mark.parametrize(
+    ("weight", "size", "stride", "itemsize", "taken"),
+    [
+        ((20, 5, 5, 1), 28, 1, 4, (True, True)),  # LeNet
+        ((64, 7, 7, 3), 224, 2, 4, (True, True)),  # ResNet
+        ((32, 3, 3, 3), 224, 2, 4, (True, True)),  # MobileNet
+        ((16, 3, 3, 4), 32, 1, 8, (True, True)),
+        ((64, 7, 7, 3), 224, 2, 8, (False, True)),  # too few of its filters fit into shared memory
+        ((64, 3, 3, 5), 32, 1, 4, (False, False)),  # five channels
+    ],
+)
+def test_which_layers_are_first(
+    weight: tuple[int, ...], size: int, stride: int, itemsize: int, taken: tuple[bool, bool]
+) -> None:
+    r, s = weight[1:3]
+    window = Window(size, size, r, s, (stride, stride), (r // 2, s // 2), (1, 1))
+    found = tuple(_conv2d_first.takes(weight, 1, window, itemsize, back) for back in (False, True))
+    assert found == taken
+
+
+def _layer(
+    x: tuple[int, ...], k: int, r: int, stride: int = 1, padding: int = 0, groups: int = 1, relu: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments of the forward and of the backward pass of a convolution of normal numbers."""
+    rng = np.random.Generator(np.random.Philox(8))
+    n, h, w, c = x
+    window = Window(h, w, r, r, (stride, stride), (padding, padding), (1, 1))
+    shapes = {"x": x, "weight": (k, r, r, c // groups), "bias": (k,), "dy": (n, window.P, window.Q, k)}
+    made = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    common = {"x": made["x"], "weight": made["weight"], "window": window, "groups": groups}
+    y = np.maximum(rng.standard_normal(made["dy"].shape), 0).astype(np.float32) if relu else None
+    return common | {"bias": made["bias"], "relu": relu}, common | {"dy": made["dy"], "y": y}
+
+
+def _kernels(run: Any) -> list[str]:
+    with dry_launches() as launches:
+        run()
+    return [launch.kernel for launch in launches]
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(
+    ("x", "k", "r", "how", "product"),
+    [
+        ((2, 7, 5, 9), 13, 1, {}, True),
+        ((2, 7, 5, 64), 64, 1, {}, True),
+        ((2, 7, 5, 9), 13, 1, {"stride": 2}, False),
+        ((2, 7, 5, 9), 13, 1, {"padding": 1}, False),
+        ((2, 7, 5, 24), 24, 1, {"groups": 2}, False),
+        ((2, 7, 5, 9), 13, 3, {"padding": 1}, False),
+    ],
+)
+def test_filters_of_one_pixel_are_matrix_products(
+    x: tuple[int, ...], k: int, r: int, how: dict[str, Any], product: bool, relu: bool
+) -> None:
+    target = device("emulator")
+    forward, backward = _layer(x, k, r, **how, relu=relu)
+    taken = _kernels(lambda: conv2d_forward(target, **forward))
+    taken += _kernels(lambda: conv2d_backward(target, **backward, needs=(True, True, True)))
+    assert taken == (["gemm_nt", "gemm_backward"] if product else ["conv2d_forward", "conv2d_backward"])
+
+
+@pytest.mark.parametrize(
+    ("x", "k", "relu", "together"),
+    [
+        ((128, 32, 32, 16), 16, False, True),  # ResNet-20 at its batch size
+        ((128, 8, 8, 64), 64, False, True),
+        ((128, 14, 14, 20), 50, True, True),  # LeNet's second layer
+        ((256, 14, 14, 20), 50, True, False),  # reading dy and y for each filter element is what takes the time
+        ((128, 28, 28, 256), 256, False, False),  # the large tile
+        ((4, 7, 7, 512), 2048, False, False),  # of the weight gradient
+    ],
+)
+def test_which_gradients_have_one_launch(x: tuple[int, ...], k: int, relu: bool, together: bool) -> None:
+    _, backward = _layer((1, *x[1:]), k, 3, padding=1, relu=relu)
+    for name in ("x", "dy", "y"):
+        if backward[name] is not None:
+            backward[name] = np.empty((x[0], *backward[name].shape[1:]), np.float32)
+    taken = _kernels(lambda: conv2d_backward(device("emulator"), **backward, needs=(True, True, False)))
+    assert taken == (["conv2d_backward"] if together else ["conv2d_backward_weight", "conv2d_backward_data"])
+
+
+@pytest.mark.parametrize("how", [{}, {"relu": True}, {"stride": 2}, {"groups": 2, "relu": True}])
+def test_one_launch_gives_the_bits_of_two(how: dict[str, Any]) -> None:
+    target = device("emulator")
+    _, backward = _layer((3, 16, 15, 36), 40, 3, padding=1, **how)
+    more = np.random.Generator(np.random.Philox(9)).standard_normal(backward["x"].shape).astype(np.float32)
+    for extra in (None, more):
+        both = conv2d_backward(target, **backward, needs=(True, True, True), more=extra)
+        dx = conv2d_backward(target, **backward, needs=(True, False, False), more=extra)[0]
+        _, dweight, dbias = conv2d_backward(target, **backward, needs=(False, True, True))
+        assert [a.tobytes() for a in both] == [a.tobytes() for a in (dx, dweight, dbias)]
+    # What is added is added last, and stays as it was.
+    alone = conv2d_backward(target, **backward, needs=(True, True, True))[0]
+    assert both[0].tobytes() == (more + alone).tobytes()
