@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
 import re
 import sys
 import time
@@ -24,6 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from gpunn.gpu.launcher import NVRTC_OPTIONS, KernelSource, kernel_folder
+from gpunn.ops import import_all
 
 TABLE = Path(__file__).parent / "results" / "kernel_resources.tsv"
 # CuPy adds -ftz=true to whatever it is given (and an include path, which our flattened sources do not use).
@@ -96,8 +96,7 @@ class Row:
 
 def sources() -> dict[str, KernelSource]:
     """Every kernel file that the package declares; a test compares this with the folder."""
-    for module in ("gpunn.ops.all", "gpunn.optim"):
-        importlib.import_module(module)
+    import_all()
     # Tests register sources of their own; only files of the kernel folder are the product's.
     declared = sorted(KernelSource.registry.items())
     return {name: source for name, source in declared if (kernel_folder() / name).exists()}

@@ -46,7 +46,7 @@ class Device:
     xp : module
         ``numpy`` or ``cupy``.
     loader : object or None
-        What compiles and launches kernels here (``gpunn.loaders``); None: no kernels.
+        What compiles and launches kernels here (``gpunn.gpu.loaders``); None: no kernels.
     ordinal : int or None
         The GPU's number, None on the CPU.
     """

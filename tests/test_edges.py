@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpunn._device import device
-from gpunn.ops import import_all, matmul
-from gpunn.ops import reshape as shape
+from gpunn.gpu import gemm
+from gpunn.ops import import_all, permute
 from gpunn.primitive import REGISTRY
 from tests.edges import ROWS, Draw, elements
 
@@ -93,10 +93,10 @@ def test_at_the_edges(name: str) -> None:
 @pytest.mark.parametrize("name", _PRODUCTS)
 def test_at_the_edges_of_the_largest_tile(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a card were full with no blocks at all: otherwise tiles of 128 x 128 begin at 264 of them."""
-    monkeypatch.setattr(matmul, "_WAVE", 0)
+    monkeypatch.setattr(gemm, "_WAVE", 0)
     check(name, 60)
 
 
 def test_a_transpose_of_more_rows_than_a_grid_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shape, "_MOST_ROWS", 8)
+    monkeypatch.setattr(permute, "_MOST_ROWS", 8)
     check("batched_transpose", 60)

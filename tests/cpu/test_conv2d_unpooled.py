@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.ops.test_conv2d_cpu import error, force
 
 from gpunn._device import device
 from gpunn._window import Window, is_plain_product
 from gpunn.cpu import threads
 from gpunn.cpu.conv2d import unpooled as unpool
 from gpunn.ops.conv2d_max_pool2d import conv2d_max_pool2d_backward
+from tests.cpu.test_conv2d import error, force
 
 WAYS = {"lowered": "lowered", "winograd_rows": "winograd along rows"}  # the other tests' names for them
 # Sums of products in another order than the plain body's; Winograd's is the convolution's own.

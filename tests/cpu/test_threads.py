@@ -182,7 +182,7 @@ def test_resizing_ends_the_old_threads() -> None:
 def test_a_forked_child_has_threads_of_its_own() -> None:
     code = (
         "import os, sys, threading\n"
-        "from gpunn import threads\n"
+        "from gpunn.cpu import threads\n"
         "threads.set_num_threads(2)\n"
         "def together():\n"
         "    meet = threading.Barrier(2, timeout=10)\n"

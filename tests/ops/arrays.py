@@ -48,3 +48,8 @@ def arrays(draw: st.DrawFn, shape: tuple[int, ...]) -> np.ndarray:
 def axis(draw: st.DrawFn, ndim: int) -> int:
     """An axis of an array, from the front or from the end."""
     return draw(st.integers(-ndim, ndim - 1))
+
+
+def ties(x: np.ndarray) -> np.ndarray:
+    """Few different values, so that many are equal."""
+    return np.round(x)

@@ -12,75 +12,8 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, GraphError, RangeError, ShapeError, UsageError
-from tests.ops.arrays import FEW_ROUNDINGS, arrays, axis, on_devices, shapes
-
-# Up to some 50 copies of an element are added.
-BOUND = {dtype: 10 * bound for dtype, bound in FEW_ROUNDINGS.items()}
-
-
-@st.composite
-def keys(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[tuple, tuple]:
-    """A key for an array of this shape: for gpunn, and the same for PyTorch."""
-    torch = pytest.importorskip("torch")
-    common = draw(st.lists(st.integers(0, 3), max_size=2))
-    ours: list[Any] = []
-    theirs: list[Any] = []
-
-    def add(mine: Any, other: Any) -> None:
-        ours.append(mine)
-        theirs.append(other)
-
-    at, ellipsis = 0, False
-    while at < len(shape) and draw(st.integers(0, 5)):
-        n = shape[at]
-        kind = draw(st.sampled_from(["int", "slice", "none", "array", "array", "mask", "ellipsis", "slice"]))
-        if kind == "int" and n:
-            number = draw(st.integers(-n, n - 1))
-            add(draw(st.sampled_from([number, np.int64(number), gpunn.tensor(number)])), number)
-            at += 1
-        elif kind == "slice":
-            end = st.one_of(st.none(), st.integers(-6, 6))
-            part = slice(draw(end), draw(end), draw(st.sampled_from([None, 1, 2, 3])))
-            add(part, part)
-            at += 1
-        elif kind == "none":
-            add(None, None)
-        elif kind == "ellipsis" and not ellipsis:
-            add(Ellipsis, Ellipsis)
-            ellipsis, left = True, draw(st.integers(0, len(shape) - at))
-            at += left
-            # The rest of the key must end at the last axis.
-            while at < len(shape):
-                part = slice(draw(st.integers(0, 2)), None)
-                add(part, part)
-                at += 1
-        elif kind == "mask":
-            span = draw(st.integers(1, min(2, len(shape) - at)))
-            if any(hasattr(v, "dtype") for v in theirs):
-                continue
-            rng = np.random.Generator(np.random.Philox(draw(st.integers(0, 99))))
-            mask = rng.random(shape[at : at + span]) > 0.4
-            add(draw(st.sampled_from([mask, gpunn.tensor(mask)])), torch.tensor(mask))
-            common = [int(mask.sum())]  # other arrays of this key have its length, or 1
-            at += span
-        elif kind == "array" and (n or 0 in common):
-            lengths = [1 if draw(st.integers(0, 4)) == 0 else m for m in common[draw(st.integers(0, len(common))) :]]
-            if n == 0 and 0 not in lengths:
-                continue
-            rng = np.random.Generator(np.random.Philox(draw(st.integers(0, 99))))
-            places = rng.integers(-n, n, lengths) if n else np.zeros(lengths, np.int64)
-            if draw(st.booleans()):
-                places = places.astype(np.int32)
-            listed = places.tolist() if places.size and places.ndim else places  # [] has lost its shape
-            add(draw(st.sampled_from([places, gpunn.tensor(places), listed])), torch.tensor(places))
-            at += 1
-    return tuple(ours), tuple(theirs)
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> tuple:
-    x = draw(arrays(draw(shapes())))
-    return x, *draw(keys(x.shape))
+from tests.ops.arrays import arrays, axis, on_devices, shapes
+from tests.ops.index_keys import BOUND, cases
 
 
 @on_devices
@@ -110,68 +43,6 @@ def test_several_arrays_match_torch(where: str, data: st.DataObject) -> None:
         ours.append({"slice": slice(None), "int": 1}.get(kind, rng.integers(-n, n, lengths)))
     theirs = tuple(parity.torch.tensor(v) if isinstance(v, np.ndarray) else v for v in ours)
     parity.compare(lambda x: x[tuple(ours)], lambda x: x[theirs], {"x": x}, where, BOUND[x.dtype], (), 1)
-
-
-@given(cases(), st.data())
-@settings(max_examples=300, deadline=None)
-def test_assignment_matches_torch(case: tuple, data: st.DataObject) -> None:
-    torch = pytest.importorskip("torch")
-    x, ours, theirs = case
-    mine, other = gpunn.tensor(x), torch.tensor(x)
-    shape = tuple(other[theirs].shape)
-    # PyTorch leaves open which of several values an element gets: one value for all there.
-    for part in theirs:
-        if hasattr(part, "dtype") and part.dtype != torch.bool:
-            shape = ()
-    narrow = tuple(1 if data.draw(st.booleans()) else n for n in shape)
-    values = np.asarray(np.random.Generator(np.random.Philox(0)).standard_normal(narrow), x.dtype)
-    mine[ours] = data.draw(st.sampled_from([values, gpunn.tensor(values)]))
-    other[theirs] = torch.tensor(values)
-    np.testing.assert_array_equal(mine.numpy(), other.numpy())
-    mine[ours] = 2
-    other[theirs] = 2
-    np.testing.assert_array_equal(mine.numpy(), other.numpy())
-
-
-@on_devices
-@given(st.data())
-@settings(max_examples=200, deadline=None)
-def test_index_select_and_gather_match_torch(where: str, data: st.DataObject) -> None:
-    parity = pytest.importorskip("tests.parity")
-    x = data.draw(arrays(data.draw(shapes(least=1, lengths=st.integers(1, 4)))))
-    at = axis(data.draw, x.ndim)
-    rng = np.random.Generator(np.random.Philox(data.draw(st.integers(0, 99))))
-    line = rng.integers(0, x.shape[at], data.draw(st.integers(0, 6)))
-    size = [data.draw(st.integers(0, 3 if a == at % x.ndim else n)) for a, n in enumerate(x.shape)]
-    places = rng.integers(0, x.shape[at], size)
-    wide = [1 if data.draw(st.booleans()) else n for n in x.shape]
-    along = rng.integers(0, x.shape[at], wide)
-    for name, index in (("index_select", line), ("gather", places), ("take_along_dim", along)):
-
-        def run(module: Any, x: Any, index: Any, f: str = name) -> Any:
-            return getattr(module, f)(x, index, at) if f == "take_along_dim" else getattr(module, f)(x, at, index)
-
-        parity.compare(
-            lambda x, index: run(gpunn, x, index), lambda x, index: run(parity.torch, x, index),
-            {"x": x, "index": index}, where, BOUND[x.dtype], (), 1,
-        )  # fmt: skip
-
-
-@given(st.data())
-@settings(max_examples=100, deadline=None)
-def test_masked_select_and_nonzero_match_torch(data: st.DataObject) -> None:
-    parity = pytest.importorskip("tests.parity")
-    torch = parity.torch
-    x = data.draw(arrays(data.draw(shapes(most=4))))
-    mask = data.draw(arrays(tuple(1 if data.draw(st.booleans()) else n for n in x.shape))) > 0
-    parity.compare(gpunn.masked_select, torch.masked_select, {"x": x, "mask": np.asarray(mask)}, "cpu", BOUND[x.dtype])
-    np.testing.assert_array_equal(
-        gpunn.nonzero(gpunn.tensor(x > 0)).numpy(), torch.nonzero(torch.tensor(x > 0)).numpy()
-    )
-    for a, b in zip(
-        gpunn.nonzero(gpunn.tensor(x), as_tuple=True), torch.nonzero(torch.tensor(x), as_tuple=True), strict=True
-    ):
-        np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
 @given(st.data())
@@ -264,32 +135,6 @@ def test_an_index_that_changes_is_noticed() -> None:
             y.sum().backward()
 
 
-def test_of_several_values_the_last_counts() -> None:
-    x = gpunn.zeros(2, 4)
-    x[:, [1, 3, 1, 1]] = gpunn.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])
-    assert x.tolist() == [[0.0, 4.0, 0.0, 2.0], [0.0, 8.0, 0.0, 6.0]]
-
-
-def test_a_value_may_have_more_axes_of_one() -> None:
-    x = gpunn.zeros(2, 3)
-    x[0] = gpunn.ones(1, 1, 3)
-    x[:, [2, 0]] = gpunn.tensor([[[[5.0, 6.0]]]])
-    assert x.tolist() == [[6.0, 1.0, 5.0], [6.0, 0.0, 5.0]]
-
-
-def test_assignment_converts_and_counts_as_a_change() -> None:
-    x = gpunn.zeros(3, dtype=np.int64)
-    x[1:] = 2.7
-    assert x.tolist() == [0, 2, 2]
-    w = gpunn.ones(3, requires_grad=True)
-    y = (w * w).sum()
-    with gpunn.no_grad():
-        w[0] = 5
-    with pytest.raises(GraphError, match="changed in place"):
-        y.backward()
-    assert w.detach().tolist() == [5.0, 1.0, 1.0]
-
-
 @pytest.mark.emulator
 def test_on_the_emulator() -> None:
     parity = pytest.importorskip("tests.parity")
@@ -331,6 +176,7 @@ def _too_long_for_arrays() -> None:
 
 
 X = gpunn.zeros(2, 3)
+
 I64 = gpunn.tensor([0, 1])
 
 
@@ -382,14 +228,6 @@ I64 = gpunn.tensor([0, 1])
 def test_refuses(call, error, message) -> None:
     with pytest.raises(error, match=message):
         call()
-
-
-def test_a_refused_assignment_leaves_the_tensor_and_its_version_alone() -> None:
-    x = gpunn.zeros(2, 3)
-    before = x._version.count
-    with pytest.raises(ShapeError):
-        x[0] = gpunn.zeros(2)
-    assert (x.tolist(), x._version.count) == ([[0.0] * 3] * 2, before)
 
 
 @pytest.mark.emulator

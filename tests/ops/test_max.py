@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn.errors import DTypeError, ShapeError, UsageError
 from tests.arrays import EVERYWHERE, arrays, check, shapes
+from tests.ops.arrays import ties
 
 NOT_EMPTY = shapes(1).filter(lambda s: 0 not in s)
-
-
-def _ties(x: np.ndarray) -> np.ndarray:
-    """Few different values, so that many are equal."""
-    return np.round(x)
 
 
 @EVERYWHERE
@@ -24,7 +20,7 @@ def _ties(x: np.ndarray) -> np.ndarray:
 @settings(max_examples=60, deadline=None)
 def test_along_an_axis(where: str, name: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
     dim = data.draw(st.integers(-x.ndim, x.ndim - 1))
-    x = _ties(x)
+    x = ties(x)
     check(lambda x: getattr(x, name)(dim, keepdim).values, {"x": x}, 0, where=where)
     values, indices = getattr(gpunn.tensor(x, device=where), name)(dim, keepdim)
     np.testing.assert_array_equal(indices.numpy(), (x.argmax if name == "max" else x.argmin)(dim, keepdims=keepdim))
@@ -37,9 +33,7 @@ def test_along_an_axis(where: str, name: str, x: np.ndarray, keepdim: bool, data
 @settings(max_examples=60, deadline=None)
 def test_over_axes(where: str, name: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
     dim = data.draw(st.integers(-x.ndim, x.ndim - 1) | st.just(tuple(range(x.ndim))))
-    check(
-        lambda x: getattr(x, name)(dim, keepdim), {"x": _ties(x)}, 1e-7, where=where
-    )  # a share of 1/3 is rounded once
+    check(lambda x: getattr(x, name)(dim, keepdim), {"x": ties(x)}, 1e-7, where=where)  # a share of 1/3 is rounded once
 
 
 @EVERYWHERE
@@ -47,24 +41,11 @@ def test_over_axes(where: str, name: str, x: np.ndarray, keepdim: bool, data: st
 @settings(max_examples=40, deadline=None)
 def test_over_everything(where: str, name: str, x: np.ndarray) -> None:
     parity = pytest.importorskip("tests.parity")
-    check(lambda x: getattr(x, name)(), {"x": _ties(x)}, 1e-7, where=where)
+    check(lambda x: getattr(x, name)(), {"x": ties(x)}, 1e-7, where=where)
     for index in ("argmax", "argmin"):
-        mine, other = gpunn.tensor(_ties(x), device=where), parity.torch.tensor(_ties(x))
-        assert getattr(mine, index)().item() == getattr(_ties(x), index)()
+        mine, other = gpunn.tensor(ties(x), device=where), parity.torch.tensor(ties(x))
+        assert getattr(mine, index)().item() == getattr(ties(x), index)()
         assert getattr(mine, index)(keepdim=True).shape == tuple(getattr(other, index)(keepdim=True).shape)
-
-
-@EVERYWHERE
-@given(st.sampled_from(["maximum", "minimum"]), arrays(st.just((2, 3, 1, 4))), st.sampled_from([(), (4,), (3, 2, 1)]))
-@settings(max_examples=40, deadline=None)
-def test_of_two(where: str, name: str, a: np.ndarray, shape: tuple) -> None:
-    parity = pytest.importorskip("tests.parity")
-    b = np.round(np.random.Generator(np.random.Philox(1)).uniform(-2, 2, shape)).astype(a.dtype)
-    ours, theirs = getattr(gpunn, name), getattr(parity.torch, name)
-    # Sums of whole and half gradients.
-    parity.compare(
-        lambda a, b: ours(a, b), lambda a, b: theirs(a, b), {"a": _ties(a), "b": b}, where, 1e-6, least_scale=1.0
-    )
 
 
 def test_nan_wins() -> None:

@@ -85,25 +85,6 @@ def test_same_bits_for_any_number_of_threads() -> None:
             np.testing.assert_array_equal(a, b)
 
 
-@EVERYWHERE
-@given(arrays(low=0.9, high=1.1), st.booleans(), st.data())
-@settings(max_examples=40, deadline=None)
-def test_prod_matches_torch(where: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
-    parity = pytest.importorskip("tests.parity")
-    dim = data.draw(st.none() | st.integers(-x.ndim, x.ndim - 1)) if x.ndim else None
-    run = (lambda x: x.prod()) if dim is None else (lambda x: x.prod(dim, keepdim))
-    # Hundreds of factors, each with its rounding.
-    parity.compare(run, run, {"x": x}, where, tolerance(x.dtype, 1000))
-
-
-@EVERYWHERE
-def test_prod_with_zeros(where: str) -> None:
-    parity = pytest.importorskip("tests.parity")
-    x = np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 3.0], [1.0, 2.0, 4.0]])
-    parity.compare(lambda x: x.prod(1), lambda x: x.prod(1), {"x": x}, where, 1e-14)
-    assert gpunn.tensor([2, 5]).prod().item() == 10
-
-
 def test_gradcheck() -> None:
     x = gpunn.tensor(np.random.Generator(np.random.Philox(1)).random((2, 3, 2, 2)) + 0.5, requires_grad=True)
     assert gradcheck(lambda t: t.mean((1, 3)) * t.sum((1, 3)) + t.prod(1).sum((0, 2)), x)
