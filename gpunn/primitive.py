@@ -3,7 +3,7 @@
 A primitive works on *physical* arrays (C-contiguous, channels last; see ``_layout``), knows
 nothing of tensors or the tape, and is the only place in gpunn that chooses by device::
 
-    @primitive(examples=_examples, returns=("y", "offset"))
+    @primitive(returns=("y", "offset"))
     def max_pool2d_forward(xp, x, window):      # plain body: any xp, reads like the formula
         ...
     @max_pool2d_forward.numpy                   # optional: the fast CPU path
@@ -16,8 +16,8 @@ nothing of tensors or the tape, and is the only place in gpunn that chooses by d
 Calling it runs the kernel where the device loads kernels, the NumPy path on ``cpu``, and the
 plain body otherwise. Nothing falls back quietly: a dtype that a body does not support is an error.
 
-Every primitive declares example inputs, and ``tests/test_battery.py`` runs all bodies of all
-primitives on them and compares values, mutated arguments, dtypes and layouts.
+Every primitive has example inputs in ``tests/examples``, and ``tests/test_battery.py`` runs all bodies
+of all primitives on them and compares values, mutated arguments, dtypes and layouts.
 """
 
 from __future__ import annotations
@@ -72,7 +72,6 @@ class Primitive:
     def __init__(
         self,
         plain: Callable[..., Any],
-        examples: Callable[[np.random.Generator], list[dict[str, Any]]],
         returns: tuple[str, ...],
         mutates: tuple[str, ...],
         tolerance: float,
@@ -81,7 +80,6 @@ class Primitive:
         self.plain = plain
         self.name = plain.__name__
         self.__doc__ = plain.__doc__
-        self.examples = examples
         self.returns = returns
         self.mutates = mutates
         self.tolerance = tolerance
@@ -147,7 +145,6 @@ class Primitive:
 
 def primitive(
     *,
-    examples: Callable[[np.random.Generator], list[dict[str, Any]]],
     returns: tuple[str, ...],
     mutates: tuple[str, ...] = (),
     tolerance: float = 1e-5,
@@ -157,8 +154,6 @@ def primitive(
 
     Parameters
     ----------
-    examples : callable
-        Given a NumPy generator, a list of keyword arguments to call the primitive with.
     returns : tuple of str
         Names of the returned arrays, in order; a single name means a bare return. A value may
         be None where it was not asked for.
@@ -173,7 +168,7 @@ def primitive(
     """
 
     def decorate(plain: Callable[..., Any]) -> Primitive:
-        made = Primitive(plain, examples, returns, mutates, tolerance, host_arguments)
+        made = Primitive(plain, returns, mutates, tolerance, host_arguments)
         if made.name in REGISTRY:
             raise ValueError(f"two primitives are called {made.name}")
         REGISTRY[made.name] = made

@@ -16,6 +16,7 @@ from gpunn._device import Device, cuda_is_available, device
 from gpunn.errors import DeviceError
 from gpunn.ops import import_all
 from gpunn.primitive import REGISTRY, Primitive
+from tests.examples import examples_of
 
 import_all()  # registers every primitive
 
@@ -98,7 +99,7 @@ def test_bodies_agree(name: str, where: str, order: str) -> None:
         target = device(where)
     except DeviceError as error:
         pytest.skip(str(error))
-    examples = primitive.examples(np.random.Generator(np.random.Philox(7)))
+    examples = examples_of(primitive)
     assert examples, f"{name} declares no examples"
     for number, example in enumerate(examples):
         expected, expected_mutated = run_body(primitive, None, example)
@@ -117,8 +118,14 @@ def test_bodies_agree(name: str, where: str, order: str) -> None:
             )
 
 
-def test_registering_without_examples_fails() -> None:
-    from gpunn.primitive import primitive
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_every_primitive_has_examples(name: str) -> None:
+    assert examples_of(REGISTRY[name])
 
-    with pytest.raises(TypeError, match="examples"):
-        primitive(returns=("y",))(lambda xp, x: x)
+
+def test_a_primitive_without_examples_is_told_where_they_belong() -> None:
+    def forgotten(xp: object, x: object) -> object:
+        return x
+
+    with pytest.raises(LookupError, match=r"forgotten has no examples.*tests/examples/test_battery\.py"):
+        examples_of(Primitive(forgotten, ("y",), (), 0, ()))

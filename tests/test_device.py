@@ -236,7 +236,7 @@ def test_an_unwritable_cache_of_the_emulator_is_named_and_the_device_goes_on(
 
 def test_every_primitive_tells_of_a_length_that_its_structs_cannot_hold() -> None:
     short = REGISTRY["relu_forward"]
-    stuck = type(short)(short.plain, short.examples, ("y",), (), 0, ())
+    stuck = type(short)(short.plain, ("y",), (), 0, ())
     stuck.kernel(_fails(OverflowError("Python integer 2147483648 out of bounds for int32")))
     with pytest.raises(gpunn.errors.UsageError, match=r"^relu_forward: a length .* 32 bits .*2147483648.*split"):
         stuck(Device("stand-in", np, object()), np.ones(3))

@@ -22,12 +22,12 @@ def numbers() -> list[int]:
         assert threads.single_threaded_blas.libraries is not None
         seen.extend(library.ask() for library in threads.single_threaded_blas.libraries)
 
-    @primitive(examples=lambda rng: [{"x": np.ones(3)}], returns=("y",))
+    @primitive(returns=("y",))
     def asks_plainly(xp: object, x: np.ndarray) -> np.ndarray:
         ask()
         return x
 
-    @primitive(examples=lambda rng: [{"x": np.ones(3)}], returns=("y",))
+    @primitive(returns=("y",))
     def asks_fast(xp: object, x: np.ndarray) -> np.ndarray:
         return x
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._report.book import Section
+from tests.examples import examples_of
 
 
 def run(section: Section, options: argparse.Namespace) -> None:
@@ -36,11 +37,6 @@ def primitives() -> list[tuple[str, Any]]:
 
     import_all()
     return sorted(REGISTRY.items())
-
-
-def examples_of(primitive: Any) -> list[dict[str, Any]]:
-    """Its examples, the same in every process."""
-    return primitive.examples(np.random.Generator(np.random.Philox(7)))
 
 
 def _try_primitive(section: Section, primitive: Any, target: Any, home: Any) -> None:

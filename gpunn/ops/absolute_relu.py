@@ -14,16 +14,11 @@ from gpunn.gpu.elementwise import launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
-from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("absolute_relu.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": x} for x in inputs(rng)]
-
-
-@primitive(examples=_examples, returns=("y",))
+@primitive(returns=("y",))
 def absolute_relu_forward(xp: Any, x: Any) -> Any:
     """y = |x|."""
     return xp.abs(x)
@@ -41,11 +36,7 @@ def _(device: Device, x: Any) -> Any:
     return y
 
 
-def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"dy": gradients(rng, x), "x": x} for x in inputs(rng)]
-
-
-@primitive(examples=_backward_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def absolute_relu_backward(xp: Any, dy: Any, x: Any) -> Any:
     """dx = dy where x > 0, -dy where x < 0, 0 at 0 and at NaN, as in PyTorch."""
     return dy * ((x > 0).astype(dy.dtype) - (x < 0).astype(dy.dtype))

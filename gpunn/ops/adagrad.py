@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,35 +11,11 @@ from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
 from gpunn.gpu.launcher import KernelSource, c_type
 from gpunn.gpu.multi_tensor import BLOCK, tables
 from gpunn.primitive import primitive
-from tests.examples.multi_tensor import error_words, example_arrays
 
 SOURCE = KernelSource("adagrad.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    def case(sizes: Sequence[int], dtype: Any, decay: float, sign: float, failed: bool = False) -> dict[str, Any]:
-        return {
-            "params": example_arrays(rng, sizes, dtype),
-            "grads": example_arrays(rng, sizes, dtype),
-            "sums": example_arrays(rng, sizes, dtype, positive=True),
-            "scalars": np.array([0.05, 1e-3, decay, sign], dtype),
-            "error": error_words(failed),
-        }
-
-    infinite = case([6], np.float32, 0, 1)
-    infinite["params"][0][1] = np.inf  # without decay it has no share in d
-    return [
-        infinite,
-        case([1, 5, 4097], np.float32, 0, 1),
-        case([8192, 3], np.float32, 0.1, -1),
-        case([0, 7], np.float32, 0, -1),
-        case([3] * 200, np.float32, 0.1, 1),  # more than one table
-        case([33, 4], np.float64, 0.1, -1),
-        case([5], np.float32, 0, 1, failed=True),
-    ]
-
-
-@primitive(examples=_examples, returns=(), mutates=("params", "sums"))
+@primitive(returns=(), mutates=("params", "sums"))
 def adagrad_step(xp: Any, params: list[Any], grads: list[Any], sums: list[Any], scalars: Any, error: Any) -> None:
     """d = sign*g + decay*p;  s += d*d;  p -= size * d / (sqrt(s) + eps).
 

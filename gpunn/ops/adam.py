@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,38 +12,11 @@ from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
 from gpunn.gpu.launcher import KernelSource, c_type
 from gpunn.gpu.multi_tensor import BLOCK, tables
 from gpunn.primitive import primitive
-from tests.examples.multi_tensor import error_words, example_arrays
 
 SOURCE = KernelSource("adam.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    def case(sizes: Sequence[int], dtype: Any, amsgrad: bool, rest: Sequence[float], failed: bool = False) -> Any:
-        return {
-            "params": example_arrays(rng, sizes, dtype),
-            "grads": example_arrays(rng, sizes, dtype),
-            "means": example_arrays(rng, sizes, dtype),
-            "squares": example_arrays(rng, sizes, dtype, positive=True),
-            "largest": example_arrays(rng, sizes, dtype, positive=True) if amsgrad else [None] * len(sizes),
-            "scalars": np.array([0.05, 1e-3, 0.1, 0.99, 0.01, *rest], dtype),
-            "error": error_words(failed),
-        }
-
-    plain, l2, decoupled = (0, 1, 1), (0.1, 1, -1), (0, 0.99, 1)
-    infinite = case([6], np.float32, False, plain)
-    infinite["params"][0][1] = np.inf  # without decay it has no share in d
-    return [
-        infinite,
-        case([1, 5, 4097], np.float32, False, plain),
-        case([8192, 3], np.float32, True, l2),
-        case([0, 7], np.float32, False, decoupled),
-        case([3] * 150, np.float32, True, decoupled),  # more than one table
-        case([33, 4], np.float64, True, l2),
-        case([5], np.float32, False, plain, failed=True),
-    ]
-
-
-@primitive(examples=_examples, returns=(), mutates=("params", "means", "squares", "largest"))
+@primitive(returns=(), mutates=("params", "means", "squares", "largest"))
 def adam_step(
     xp: Any,
     params: list[Any],

@@ -54,31 +54,7 @@ def _merging(device: Device, dtype: Any, channels: int, grid: Triple, also: int 
 # -- statistics -----------------------------------------------------------------------------------
 
 
-def _images(rng: np.random.Generator) -> list[np.ndarray]:
-    """Physical inputs: images and rows of features; of several chunks, odd, of size one, empty, float64.
-
-    One has more chunks than a block merges; none has two rows, whose dx is nothing but roundings.
-    """
-    shapes = ((2, 15, 15, 40), (3, 5, 7, 4), (7, 3), (1, 1, 3, 1), (0, 3, 3, 4), (2120, 31), (130, 33))
-    made = [(3 * rng.standard_normal(s) + rng.standard_normal(s[-1])).astype(np.float32) for s in shapes]
-    return [*made, rng.standard_normal((2, 3, 5, 8)) + 1]
-
-
-def _numbers(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
-    """One positive number a channel."""
-    return np.asarray(rng.uniform(0.5, 1.5, x.shape[-1]), x.dtype)
-
-
-def _statistics_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = []
-    for number, x in enumerate(_images(rng)):
-        running = {"running_mean": -_numbers(rng, x), "running_var": _numbers(rng, x), "batches": np.array(3 * number)}
-        made.append({"x": x, **running, "momentum": 0.1 if number % 2 else None})
-    bare = {"running_mean": None, "running_var": None, "batches": None}
-    return [*made, {"x": made[1]["x"], **bare, "momentum": 0.1}]
-
-
-@primitive(examples=_statistics_examples, returns=("mean", "var"), mutates=("running_mean", "running_var", "batches"))
+@primitive(returns=("mean", "var"), mutates=("running_mean", "running_var", "batches"))
 def batch_norm_statistics(
     xp: Any, x: Any, running_mean: Any, running_var: Any, batches: Any, momentum: float | None
 ) -> tuple[Any, Any]:
@@ -136,18 +112,7 @@ def _(
 # -- normalisation --------------------------------------------------------------------------------
 
 
-def _normalise_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = []
-    for number, x in enumerate(_images(rng)):
-        example = {"x": x, "mean": -_numbers(rng, x), "var": _numbers(rng, x), "weight": None, "bias": None}
-        if number % 3:
-            example |= {"weight": _numbers(rng, x), "bias": -_numbers(rng, x)}
-        residual = rng.standard_normal(x.shape).astype(x.dtype) if number % 2 else None
-        made.append({**example, "residual": residual, "eps": 1e-5, "relu": number % 4 > 1})
-    return made
-
-
-@primitive(examples=_normalise_examples, returns=("y",))
+@primitive(returns=("y",))
 def batch_norm_normalise(
     xp: Any, x: Any, mean: Any, var: Any, weight: Any, bias: Any, residual: Any, eps: float, relu: bool
 ) -> Any:
@@ -192,23 +157,7 @@ def _(
 # -- backward -------------------------------------------------------------------------------------
 
 
-def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    wanted = ((True,) * 4, (True, False, False, False), (False, True, True, False), (False, False, False, True))
-    made = []
-    for number, x in enumerate(_images(rng)):
-        for training in (True, False):
-            axes = tuple(range(x.ndim - 1))
-            mean = x.mean(axis=axes) if training and x.size else -_numbers(rng, x)
-            var = x.var(axis=axes) if training and x.size else _numbers(rng, x)
-            y = rng.standard_normal(x.shape).astype(x.dtype) if number % 3 != 1 else None
-            needs = wanted[(number + training) % 4]
-            weight = _numbers(rng, x) if number % 2 else None
-            example = {"dy": rng.standard_normal(x.shape).astype(x.dtype), "x": x, "y": y, "mean": mean, "var": var}
-            made.append({**example, "weight": weight, "eps": 1e-3, "training": training, "needs": needs})
-    return made
-
-
-@primitive(examples=_backward_examples, returns=("dx", "dweight", "dbias", "dresidual"))
+@primitive(returns=("dx", "dweight", "dbias", "dresidual"))
 def batch_norm_backward(
     xp: Any, dy: Any, x: Any, y: Any, mean: Any, var: Any, weight: Any, eps: float, training: bool, needs: Four
 ) -> tuple[Any, ...]:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-import numpy as np
-
 from gpunn._device import Device, same_device
 from gpunn._layout import physical_axes
 from gpunn._shared.axes import axes_of
@@ -19,23 +17,7 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    def case(axis: int, dtype: Any, *shapes: tuple[int, ...]) -> dict[str, Any]:
-        return {"arrays": [rng.standard_normal(s).astype(dtype) for s in shapes], "axis": axis}
-
-    return [
-        case(3, np.float32, (2, 3, 4, 5), (2, 3, 4, 1), (2, 3, 4, 7)),
-        case(0, np.float32, (2, 3), (0, 3), (4, 3)),
-        case(1, np.float64, (5, 1), (5, 1)),
-        case(1, np.float32, (0, 2), (0, 3)),
-        case(0, np.int64, (3,)),
-        case(3, np.float32, (2, 2, 3, 8), (2, 2, 3, 4), (2, 2, 3, 12)),
-        case(1, np.float32, *(((3, 1), (3, 2)) * 40)),  # more than one launch takes
-        case(1, bool, (2, 3, 2), (2, 4, 2)),
-    ]
-
-
-@primitive(examples=_examples, returns=("y",))
+@primitive(returns=("y",))
 def join(xp: Any, arrays: list[Any], axis: int) -> Any:
     """The arrays one after the other along ``axis``."""
     shape = list(arrays[0].shape)
@@ -52,17 +34,7 @@ def _(device: Device, arrays: list[Any], axis: int) -> Any:
     return y
 
 
-def _cut_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = []
-    for number, case in enumerate(_examples(rng)):
-        arrays, axis = case["arrays"], case["axis"]
-        parts = [None if i % 3 == 2 and number % 2 else np.zeros_like(a) for i, a in enumerate(arrays)]
-        whole = join.plain(np, arrays, axis)
-        made.append({"parts": parts, "lengths": [a.shape[axis] for a in arrays], "whole": whole, "axis": axis})
-    return made
-
-
-@primitive(examples=_cut_examples, returns=(), mutates=("parts",))
+@primitive(returns=(), mutates=("parts",))
 def cut(xp: Any, parts: list[Any], lengths: list[int], whole: Any, axis: int) -> None:
     """Write what lies along ``axis`` of ``whole``, so many elements each, into the parts, but where one is None."""
     for part, edge in zip(parts, pairwise(accumulate(lengths, initial=0)), strict=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,27 +12,11 @@ from gpunn.cpu.multi_tensor import on_blocks
 from gpunn.gpu.launcher import KernelSource, c_type
 from gpunn.gpu.multi_tensor import BLOCK, tables
 from gpunn.primitive import primitive
-from tests.examples.multi_tensor import example_arrays
 
 SOURCE = KernelSource("clip_grad.cu", REAL=("float", "double"), VEC=(1, 4))
-_SIZES: tuple[tuple[Sequence[int], Any], ...] = (
-    ([1, 5, 4097], np.float32),
-    ([12288, 3], np.float32),
-    ([70_001], np.float32),  # more than one block of the CPU
-    ([0, 7], np.float32),
-    ([3] * 400, np.float32),  # more than one table
-    ([33, 4], np.float64),
-)
 
 
-def _norm_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    norms = (2.0, math.inf, 1.0, 3.0, 2.0, 2.5)
-    return [
-        {"arrays": example_arrays(rng, sizes, dtype), "p": p} for (sizes, dtype), p in zip(_SIZES, norms, strict=True)
-    ] + [{"arrays": [np.array([1, np.nan, 3], np.float32)], "p": p} for p in (2.0, math.inf)]
-
-
-@primitive(examples=_norm_examples, returns=("norm",))
+@primitive(returns=("norm",))
 def total_norm(xp: Any, arrays: list[Any], p: float) -> Any:
     """(sum of |x|^p)^(1/p) over all elements of all arrays, 0-d; the largest |x| for p = infinity."""
     sizes = [xp.abs(a.reshape(-1)) for a in arrays]
@@ -74,16 +57,7 @@ def _(device: Device, arrays: list[Any], p: float, merge_threads: int = BLOCK) -
     return norm
 
 
-def _scale_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = []
-    for number, (sizes, dtype) in enumerate(_SIZES):
-        norm = np.array((20.0, 0.5, 7.0)[number % 3], dtype)
-        made.append({"arrays": example_arrays(rng, sizes, dtype), "norm": norm, "max_norm": 3.0})
-    lost = {"arrays": example_arrays(rng, [4], np.float32), "norm": np.array(np.nan, np.float32), "max_norm": 3.0}
-    return [*made, lost]
-
-
-@primitive(examples=_scale_examples, returns=(), mutates=("arrays",))
+@primitive(returns=(), mutates=("arrays",))
 def scale_by_norm(xp: Any, arrays: list[Any], norm: Any, max_norm: float) -> None:
     """x *= min(1, max_norm / (norm + 1e-6)) for all arrays; norm is 0-d, on the device."""
     one = norm.dtype.type(1)
@@ -112,12 +86,7 @@ def _(device: Device, arrays: list[Any], norm: Any, max_norm: float) -> None:
         SOURCE.launch(device, "scale_by_norm", grid, BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
 
 
-def _limit_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = [{"arrays": example_arrays(rng, sizes, dtype), "limit": 0.5} for sizes, dtype in _SIZES]
-    return [*made, {"arrays": [np.array([np.nan, np.inf, -np.inf, -0.0], np.float32)], "limit": 0.25}]
-
-
-@primitive(examples=_limit_examples, returns=(), mutates=("arrays",))
+@primitive(returns=(), mutates=("arrays",))
 def clip_values(xp: Any, arrays: list[Any], limit: float) -> None:
     """x = min(max(x, -limit), limit) for all arrays; NaN stays NaN."""
     for x in arrays:

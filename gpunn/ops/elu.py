@@ -16,17 +16,11 @@ from gpunn.gpu.elementwise import launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
-from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("elu.cu", REAL=("float", "double"), VEC=(1, 4))
-_ALPHAS = (1.0, 0.5, 2.0, 0.0)
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": x, "alpha": _ALPHAS[i % len(_ALPHAS)]} for i, x in enumerate((*inputs(rng), *inputs(rng)))]
-
-
-@primitive(examples=_examples, returns=("y",))
+@primitive(returns=("y",))
 def elu_forward(xp: Any, x: Any, alpha: float) -> Any:
     """y = x where x > 0, else alpha (exp(x) - 1)."""
     with quiet():
@@ -53,15 +47,7 @@ def _(device: Device, x: Any, alpha: float) -> Any:
     return y
 
 
-def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = []
-    for e in _examples(rng):
-        y = np.asarray(elu_forward.plain(np, **e))
-        made.append({"dy": gradients(rng, y), "y": y, "alpha": e["alpha"]})
-    return made
-
-
-@primitive(examples=_backward_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def elu_backward(xp: Any, dy: Any, y: Any, alpha: float) -> Any:
     """dx = dy where y > 0, else dy (y + alpha), which is dy alpha exp(x); alpha >= 0."""
     with quiet():

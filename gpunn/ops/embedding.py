@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gpunn._device import Device, same_device
 from gpunn._layout import logical
 from gpunn._shared.index_keys import checked_index
@@ -17,11 +15,7 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"target": rng.standard_normal(n).astype(t)} for n, t in ((1, np.float32), (300, np.float64), (0, np.int8))]
-
-
-@primitive(examples=_examples, returns=(), mutates=("target",))
+@primitive(returns=(), mutates=("target",))
 def clear(xp: Any, target: Any) -> None:
     """target = 0, in place."""
     target[...] = 0

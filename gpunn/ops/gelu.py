@@ -18,7 +18,6 @@ from gpunn.gpu.launcher import KernelSource
 from gpunn.ops.erf import erf_array
 from gpunn.primitive import primitive
 from gpunn.tape import record
-from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("gelu.cu", REAL=("float", "double"), VEC=(1, 4))
 _CUBE = 0.044715
@@ -35,11 +34,7 @@ _TAIL = (
 )
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": x, "by_tanh": by_tanh} for by_tanh in (False, True) for x in inputs(rng)]
-
-
-@primitive(examples=_examples, returns=("y",))
+@primitive(returns=("y",))
 def gelu_forward(xp: Any, x: Any, by_tanh: bool) -> Any:
     """y = x P(x), P the normal distribution: (1 + erf(x / sqrt 2)) / 2.
 
@@ -109,11 +104,7 @@ def _(device: Device, x: Any, by_tanh: bool) -> Any:
     return y
 
 
-def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"dy": gradients(rng, e["x"]), **e} for e in _examples(rng)]
-
-
-@primitive(examples=_backward_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def gelu_backward(xp: Any, dy: Any, x: Any, by_tanh: bool) -> Any:
     """dx = dy (P(x) + x p(x)), p the derivative of P: exp(-x^2 / 2) / sqrt(2 pi), or that of the tanh."""
     number = x.dtype.type

@@ -15,17 +15,11 @@ from gpunn.gpu.elementwise import launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
-from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("leaky_relu.cu", REAL=("float", "double"), VEC=(1, 4))
-_SLOPES = (0.01, 0.1, 0.0, -0.5, 2.0)
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": x, "slope": _SLOPES[i % len(_SLOPES)]} for i, x in enumerate((*inputs(rng), *inputs(rng)))]
-
-
-@primitive(examples=_examples, returns=("y",))
+@primitive(returns=("y",))
 def leaky_relu_forward(xp: Any, x: Any, slope: float) -> Any:
     """y = x where x > 0, else slope x."""
     with quiet():
@@ -57,11 +51,7 @@ def _(device: Device, x: Any, slope: float) -> Any:
     return y
 
 
-def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"dy": gradients(rng, e["x"]), "signs": e["x"], "slope": e["slope"]} for e in _examples(rng)]
-
-
-@primitive(examples=_backward_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def leaky_relu_backward(xp: Any, dy: Any, signs: Any, slope: float) -> Any:
     """dx = dy where signs > 0, else slope dy (at 0 the gradient is the slope, as in PyTorch).
 

@@ -30,30 +30,6 @@ _DIVISORS = ("by_last", "by_width", "by_stride_h", "by_stride_w", "by_S", "by_R"
 _SHAPE = np.dtype([(name, np.int32) for name in _INTS] + [(name, DIVISOR) for name in _DIVISORS])
 
 
-def _cases(rng: np.random.Generator) -> list[dict[str, Any]]:
-    def case(n: int, c: int, h: int, w: int, k: int, r: int, s: int, dtype: Any = np.float32, **how: Any) -> Any:
-        geometry: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)} | how
-        window = Window(h, w, r, s, **geometry)
-        return {
-            "x": rng.standard_normal((n, h, w, c)).astype(dtype),
-            "weight": rng.standard_normal((window.P, window.Q, k, c, r, s)).astype(dtype),
-            "window": window,
-        }
-
-    return [
-        case(2, 3, 6, 5, 4, 3, 2),
-        case(3, 1, 1, 9, 1, 1, 3, padding=(0, 1)),  # a sequence
-        case(4, 2, 7, 8, 3, 3, 3, stride=(2, 3), padding=(1, 0), end_padding=(0, 2)),
-        case(2, 5, 8, 7, 2, 2, 3, dilation=(3, 2)),
-        case(0, 2, 4, 4, 3, 3, 3),
-        case(1, 1, 1, 1, 1, 1, 1),
-        case(40, 4, 5, 5, 6, 3, 3, padding=(1, 1)),
-        case(8, 1, 6, 6, 8, 3, 3),
-        case(9, 7, 4, 4, 11, 2, 2, padding=(1, 1), end_padding=(0, 0)),
-        case(2, 3, 5, 6, 2, 3, 3, np.float64, stride=(2, 1)),
-    ]
-
-
 def _border(xp: Any, x: Any, window: Window) -> Any:
     """Zeros, (C, H + padding, W + padding, N), for physical images x."""
     (top, left), (bottom, right), (n, h, w, c) = window.padding, window.after, x.shape
@@ -94,16 +70,7 @@ def _image(padded: Any, window: Window) -> Any:
 # -- forward --------------------------------------------------------------------------------------
 
 
-def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = _cases(rng)
-    for number, example in enumerate(made):
-        p, q, k = example["weight"].shape[:3]
-        bias = rng.standard_normal((k, p, q)).astype(example["x"].dtype)
-        example["bias"] = bias if number % 3 else None
-    return made
-
-
-@primitive(examples=_forward_examples, returns=("y",))
+@primitive(returns=("y",))
 def locally_connected2d_forward(xp: Any, x: Any, weight: Any, window: Window, bias: Any) -> Any:
     """y[n,p,q,k] = bias[k,p,q] + sum_{c,r,s} x[n, p*stride - top + r*dilation, ..., c] weight[p,q,k,c,r,s].
 
@@ -167,16 +134,7 @@ def _launch(
 # -- backward -------------------------------------------------------------------------------------
 
 
-def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = _cases(rng)
-    for number, example in enumerate(made):
-        shape = (example["x"].shape[0], *example["weight"].shape[:3])
-        example["dy"] = rng.standard_normal(shape).astype(example["x"].dtype)
-        example["needs"] = ((True, True, True), (False, True, False), (True, False, True))[number % 3]
-    return made
-
-
-@primitive(examples=_backward_examples, returns=("dx", "dweight", "dbias"))
+@primitive(returns=("dx", "dweight", "dbias"))
 def locally_connected2d_backward(
     xp: Any, dy: Any, x: Any, weight: Any, window: Window, needs: tuple[bool, bool, bool]
 ) -> tuple[Any, Any, Any]:

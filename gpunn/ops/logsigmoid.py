@@ -15,16 +15,11 @@ from gpunn.gpu.elementwise import launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
-from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("logsigmoid.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": x} for x in inputs(rng)]
-
-
-@primitive(examples=_examples, returns=("y",))
+@primitive(returns=("y",))
 def logsigmoid_forward(xp: Any, x: Any) -> Any:
     """y = log(1 / (1 + exp(-x))) = min(x, 0) - log1p(exp(-|x|)), in which nothing overflows."""
     return xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x)))
@@ -51,11 +46,7 @@ def _(device: Device, x: Any) -> Any:
     return y
 
 
-def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"dy": gradients(rng, x), "x": x} for x in inputs(rng)]
-
-
-@primitive(examples=_backward_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def logsigmoid_backward(xp: Any, dy: Any, x: Any) -> Any:
     """dx = dy / (1 + exp(x)), from x: near 0 the output's last digits no longer say where x was."""
     with quiet():

@@ -21,29 +21,7 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    def case(form: str, m: int, n: int, k: int, dtype: Any = np.float32, bias: bool = False, relu: bool = False) -> Any:
-        a = rng.standard_normal((m, k) if form[0] == "n" else (k, m)).astype(dtype)
-        b = rng.standard_normal((k, n) if form[1] == "n" else (n, k)).astype(dtype)
-        return {
-            "a": a,
-            "b": b,
-            "form": form,
-            "bias": rng.standard_normal(n).astype(dtype) if bias else None,
-            "relu": relu,
-        }
-
-    # One below, at and above a tile's edge; enough depth for slices; no rows, no depth.
-    made = [
-        case(form, m, n, k) for form in ("nt", "nn", "tn") for m, n, k in ((63, 33, 17), (64, 64, 16), (65, 20, 30))
-    ]
-    made += [case("nt", 5, 10, 700, bias=True, relu=True), case("nt", 3, 8, 40, np.float64, bias=True)]
-    made += [case("nn", 0, 3, 4), case("nt", 2, 3, 0, bias=True), case("tn", 70, 130, 300)]
-    # More slices than are added up at once.
-    return [*made, case("nn", 65, 7, 2200), case("nt", 3, 34, 2300, np.float64, bias=True, relu=True)]
-
-
-@primitive(examples=_examples, returns=("c",))
+@primitive(returns=("c",))
 def gemm(xp: Any, a: Any, b: Any, form: str, bias: Any = None, relu: bool = False) -> Any:
     """c (M, N) = act(a b + bias): form "nn" a (M, K) b (K, N); "nt" b (N, K) transposed; "tn" a (K, M) transposed.
 
@@ -97,22 +75,7 @@ def _(device: Device, a: Any, b: Any, form: str, bias: Any = None, relu: bool = 
 # -- many products at once ------------------------------------------------------------------------
 
 
-def _batched_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    def case(form: str, n: int, m: int, c: int, k: int, dtype: Any = np.float32, same: str = "") -> dict[str, Any]:
-        a = rng.standard_normal((1 if same == "a" else n, *((m, k) if form[0] == "n" else (k, m)))).astype(dtype)
-        b = rng.standard_normal((1 if same == "b" else n, *((k, c) if form[1] == "n" else (c, k)))).astype(dtype)
-        return {"a": a, "b": b, "form": form}
-
-    made = [case(form, 3, 5, 7, 9, same=same) for form in ("nn", "nt", "tn") for same in ("", "a", "b")]
-    made += [case("nn", 0, 2, 3, 4), case("nt", 2, 0, 3, 4), case("tn", 2, 3, 4, 0), case("nn", 2, 1, 1, 1)]
-    # One below, at and above a tile's edge, with vectors and without.
-    made += [
-        case(form, 2, m, n, k) for form in ("nn", "nt", "tn") for m, n, k in ((63, 33, 17), (64, 64, 16), (68, 36, 20))
-    ]
-    return [*made, case("nn", 4, 150, 160, 100), case("nt", 2, 400, 30, 200, np.float64)]
-
-
-@primitive(examples=_batched_examples, returns=("c",))
+@primitive(returns=("c",))
 def matmul_batched(xp: Any, a: Any, b: Any, form: str) -> Any:
     """c[i] (M, N) = a[i] b[i] in the forms of :func:`gemm`; an operand with one matrix takes part in every product."""
     return xp.matmul(a.swapaxes(1, 2) if form[0] == "t" else a, b.swapaxes(1, 2) if form[1] == "t" else b)

@@ -32,26 +32,7 @@ class Extremum(NamedTuple):
 # -- along one axis -------------------------------------------------------------------------------
 
 
-def _axis_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    x = rng.integers(0, 4, (2, 3, 4, 5)).astype(np.float32)
-    x[0, 0, 0, 2] = np.nan
-    made = [{"x": a, "axis": i, "largest": big} for big in (True, False) for a, i in ((x, 1), (x, 3), (x[0, 0], 0))]
-    made += [{"x": np.zeros((0, 3)), "axis": 1, "largest": True}, {"x": np.arange(4), "axis": 0, "largest": True}]
-    same = (-np.inf, np.inf, np.nan)
-    made += [{"x": np.full((2, 3), fill, np.float32), "axis": 1, "largest": fill < 0} for fill in same]
-    made += [{"x": np.arange(n) % 5 == 3, "axis": 0, "largest": True} for n in (1, 9)]
-    # Ties across threads, warps and slices: the first must win. NaN early and late.
-    along_rows, along_columns = ((3, 33), (70, 33), (70, 9), (2, 1024), (1, 9001)), ((40, 3), (300, 8), (4100, 2))
-    for shape, axis in [*((s, 1) for s in along_rows), *((s, 0) for s in along_columns)]:
-        many = rng.integers(0, 6, shape).astype(np.float32)
-        holes = many.copy()
-        holes.reshape(-1)[[shape[1] // 2, -1]] = np.nan
-        made += [{"x": a, "axis": axis, "largest": big} for a in (many, holes) for big in (True, False)]
-        made += [{"x": many.astype(np.int32), "axis": axis, "largest": False}]
-    return made
-
-
-@primitive(examples=_axis_examples, returns=("values", "indices"))
+@primitive(returns=("values", "indices"))
 def extremum_axis(xp: Any, x: Any, axis: int, largest: bool) -> tuple[Any, Any]:
     """The first largest (smallest) element along ``axis`` of a logical array and its place; NaN wins. Axis kept."""
     index = xp.asarray((x.argmax if largest else x.argmin)(axis=axis)).astype(np.int64)
@@ -66,15 +47,7 @@ def _(device: Device, x: Any, axis: int, largest: bool) -> tuple[Any, Any]:
     return values if values.dtype == x.dtype else cast(device, values, x.dtype), places
 
 
-def _place_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    dy, index = rng.standard_normal((2, 1, 4)).astype(np.float32), rng.integers(0, 3, (2, 1, 4))
-    made = [{"dy": dy, "index": index, "axis": 1, "length": 3}]
-    image, places = rng.standard_normal((2, 3, 1, 5)), rng.integers(0, 4, (2, 3, 1, 5))
-    made += [{"dy": image, "index": places, "axis": 2, "length": 4}]
-    return [*made, {"dy": np.ones((300, 1)), "index": np.arange(300)[:, None] % 2, "axis": 1, "length": 2}]
-
-
-@primitive(examples=_place_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def place_along(xp: Any, dy: Any, index: Any, axis: int, length: int) -> Any:
     """dx = dy at ``index`` along ``axis``, else 0; dy and index are logical with length 1 there, dx is physical."""
     places = xp.arange(length).reshape(tuple(-1 if a == axis else 1 for a in range(dy.ndim)))
@@ -111,20 +84,7 @@ def _along(op: str, x: Tensor, dim: int, keepdim: bool) -> Extremum:
 # -- over several axes ----------------------------------------------------------------------------
 
 
-def _over_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    x = rng.integers(0, 4, (2, 3, 4, 5)).astype(np.float32)
-    made: list[dict[str, Any]] = [
-        {"x": x, "axes": a, "largest": big} for a in ((0,), (1, 3), (0, 1, 2, 3)) for big in (True, False)
-    ]
-    large = rng.standard_normal((20, 30, 40)).astype(np.float32)
-    made += [{"x": large, "axes": a, "largest": big} for a in ((1,), (0, 2), (0, 1, 2)) for big in (True, False)]
-    made += [{"x": np.arange(-3, 3, dtype=np.int32).reshape(2, 3), "axes": (0,), "largest": False}]
-    made += [{"x": np.array([[True, False]]), "axes": (0,), "largest": True}]
-    made += [{"x": np.zeros((0, 3)), "axes": (1,), "largest": True}]
-    return [*made, {"x": np.array([1.0, np.nan]), "axes": (0,), "largest": True}]
-
-
-@primitive(examples=_over_examples, returns=("y",))
+@primitive(returns=("y",))
 def extremum_over(xp: Any, x: Any, axes: tuple[int, ...], largest: bool) -> Any:
     """The largest (smallest) element of a logical array over ``axes``, which are kept; physical."""
     with quiet():
@@ -138,19 +98,7 @@ def _(device: Device, x: Any, axes: tuple[int, ...], largest: bool) -> Any:
     return y if y.dtype == x.dtype else cast(device, y, x.dtype)
 
 
-def _share_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    def case(x: Any, axes: tuple[int, ...], nan: bool) -> dict[str, Any]:
-        y = x.max(axes, keepdims=True)
-        return {"dy": rng.standard_normal(y.shape).astype(x.dtype), "x": x, "y": y, "axes": axes, "finds_nan": nan}
-
-    x = rng.integers(0, 4, (2, 3, 4, 5)).astype(np.float32)
-    holes = x.copy()
-    holes[0, 1, 2, 3] = np.nan
-    made = [case(a, axes, n) for a in (x, holes) for axes in ((1, 2), (0, 2), (0, 1, 2, 3)) for n in (True, False)]
-    return [*made, case(x[0].astype(np.float64), (0,), True), case(np.zeros((0, 3)), (1,), False)]
-
-
-@primitive(examples=_share_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def share_backward(xp: Any, dy: Any, x: Any, y: Any, axes: tuple[int, ...], finds_nan: bool) -> Any:
     """dy in equal parts to the elements equal to y; of logical arrays, dy and y with the axes kept. Physical.
 

@@ -35,36 +35,7 @@ _CHANNELS_FIRST, _CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 # -- forward --------------------------------------------------------------------------------------
 
 
-def _windows(rng: np.random.Generator) -> list[tuple[np.ndarray, Window]]:
-    def case(n: int, h: int, w: int, c: int, *args: Any, dtype: Any = np.float32) -> tuple[np.ndarray, Window]:
-        x = rng.integers(-4, 5, (n, h, w, c)).astype(dtype)  # few values: ties are common
-        return x, Window(h, w, *args)
-
-    cases = [
-        case(2, 6, 6, 4, 2, 2, (2, 2), (0, 0), (1, 1)),
-        case(1, 7, 5, 3, 3, 3, (2, 2), (1, 1), (1, 1)),
-        case(2, 7, 8, 8, 3, 2, (1, 3), (1, 0), (2, 1)),
-        case(1, 6, 6, 5, 3, 3, (2, 2), (0, 0), (1, 1), True),
-        case(0, 4, 4, 2, 2, 2, (2, 2), (0, 0), (1, 1)),
-        case(1, 1, 4, 3, 1, 2, (1, 3), (0, 0), (1, 1), True),  # as many elements as the image, but not all of them
-        case(2, 5, 5, 4, 2, 2, (2, 2), (0, 0), (1, 1), dtype=np.float64),
-        case(2, 1, 3, 4, 2, 2, (1, 1), (1, 1), (2, 2)),  # windows that touch nothing
-        case(4, 17, 19, 3, 3, 2, (2, 2), (1, 0), (1, 1)),  # several blocks
-    ]
-    cases[1][0].flat[::7] = np.nan
-    cases[1][0].flat[1::5] = -np.inf
-    return cases
-
-
-def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [
-        {"x": x, "window": window, "flat": flat, "relu": relu}
-        for flat, relu in ((False, False), (True, False), (False, True), (True, True))
-        for x, window in _windows(rng)
-    ]
-
-
-@primitive(examples=_forward_examples, returns=("y", "offset"))
+@primitive(returns=("y", "offset"))
 def max_pool2d_forward(xp: Any, x: Any, window: Window, flat: bool = False, relu: bool = False) -> tuple[Any, Any]:
     """y[n,p,q,c] = max over window (p, q) of x; offset = r * S + s of the first maximum, uint8.
 
@@ -136,18 +107,7 @@ def _kernel_shape(
 # -- backward -------------------------------------------------------------------------------------
 
 
-def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = []
-    for x, window in _windows(rng):
-        for flat, relu in ((False, False), (True, False), (False, True)):
-            y, offset = max_pool2d_forward.plain(np, x, window, False, relu)
-            shape = [y.shape[axis] for axis in _CHANNELS_FIRST] if flat else y.shape
-            dy = rng.standard_normal(shape).astype(x.dtype)
-            made.append({"dy": dy, "offset": offset, "window": window, "flat": flat})
-    return made
-
-
-@primitive(examples=_backward_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def max_pool2d_backward(xp: Any, dy: Any, offset: Any, window: Window, flat: bool = False) -> Any:
     """dx (N, H, W, C): each dy, in the order of the forward's y, goes to the element that won its window, if any."""
     dy = xp.ascontiguousarray(dy.transpose(_CHANNELS_LAST)) if flat else dy
@@ -181,11 +141,7 @@ def _(device: Device, dy: Any, offset: Any, window: Window, flat: bool = False) 
 # -- indices --------------------------------------------------------------------------------------
 
 
-def _indices_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"offset": e["offset"], "window": e["window"]} for e in _backward_examples(rng)[::3]]
-
-
-@primitive(examples=_indices_examples, returns=("index",))
+@primitive(returns=("index",))
 def max_pool2d_indices(xp: Any, offset: Any, window: Window) -> Any:
     """index (N, P, Q, C) int64 = h * W + w of the element that won each window."""
     r, s = xp.divmod(offset.astype(np.int64), window.S)

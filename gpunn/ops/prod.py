@@ -20,13 +20,7 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
-def _prod_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    x = rng.standard_normal((2, 3, 4, 2)).astype(np.float32)
-    made = [{"x": x, "axis": a} for a in (0, 1, 3)] + [{"x": x[0, 0, 0], "axis": 0}, {"x": x[:, :0], "axis": 1}]
-    return [*made, {"x": np.array([[3, -2], [5, 7]], np.int32), "axis": 0}, {"x": 1 + rng.random((3, 40)), "axis": 1}]
-
-
-@primitive(examples=_prod_examples, returns=("y",))
+@primitive(returns=("y",))
 def prod_axis(xp: Any, x: Any, axis: int) -> Any:
     """Product along ``axis`` of a logical array, which is kept; physical."""
     with quiet():
@@ -38,16 +32,7 @@ def _(device: Device, x: Any, axis: int) -> Any:
     return reduce_axes(device, countable(device, physical(x)), physical_axes((axis,), x.ndim), "prod")
 
 
-def _prod_backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    x = rng.standard_normal((2, 3, 4)).astype(np.float32)
-    x[0, 1, 0] = x[1, 1, 1] = x[1, 2, 1] = 0
-    empty = {"dy": np.ones((2, 1)), "x": np.zeros((2, 0)), "axis": 1}
-    image = rng.standard_normal((2, 3, 4, 5))
-    made = [{"dy": rng.random(image.sum(a, keepdims=True).shape), "x": image, "axis": a} for a in range(4)]
-    return [{"dy": np.ones((2, 1, 4), np.float32), "x": x, "axis": 1}, empty, *made]
-
-
-@primitive(examples=_prod_backward_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def prod_backward(xp: Any, dy: Any, x: Any, axis: int) -> Any:
     """dx[i] = dy times the product of all others, right also where elements are 0; logical in, physical out."""
     if x.shape[axis] == 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,39 +12,11 @@ from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
 from gpunn.gpu.launcher import KernelSource, c_type
 from gpunn.gpu.multi_tensor import BLOCK, tables
 from gpunn.primitive import primitive
-from tests.examples.multi_tensor import error_words, example_arrays
 
 SOURCE = KernelSource("sgd.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    def case(sizes: Sequence[int], dtype: Any, momentum: bool, nesterov: bool, failed: bool = False) -> dict[str, Any]:
-        return {
-            "params": example_arrays(rng, sizes, dtype),
-            "grads": example_arrays(rng, sizes, dtype),
-            "momenta": example_arrays(rng, sizes, dtype) if momentum else [None] * len(sizes),
-            "first": [i % 2 == 0 for i in range(len(sizes))],
-            "scalars": np.array([0.1, 0.9, 0.8, 0.01, 1.0 if nesterov else -1.0], dtype),
-            "error": error_words(failed),
-            "nesterov": nesterov,
-        }
-
-    infinite = case([6], np.float32, True, False)
-    infinite["params"][0][1], infinite["scalars"][3] = np.inf, 0  # without decay it has no share in d
-    return [
-        infinite,
-        case([1, 5, 4097], np.float32, True, False),
-        case([8192, 3], np.float32, True, True),
-        case([100, 9], np.float32, False, False),
-        case([6, 5], np.float32, False, True),
-        case([0, 7], np.float32, True, False),
-        case([3] * 200, np.float32, True, False),  # more than one table
-        case([33, 4], np.float64, True, True),
-        case([5], np.float32, True, False, failed=True),
-    ]
-
-
-@primitive(examples=_examples, returns=(), mutates=("params", "momenta"))
+@primitive(returns=(), mutates=("params", "momenta"))
 def sgd_step(
     xp: Any,
     params: list[Any],

@@ -15,16 +15,11 @@ from gpunn.gpu.elementwise import launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
-from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("sigmoid.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": x} for x in inputs(rng)]
-
-
-@primitive(examples=_examples, returns=("y",))
+@primitive(returns=("y",))
 def sigmoid_forward(xp: Any, x: Any) -> Any:
     """y = 1 / (1 + exp(-x)); exp overflows to infinity far below 0, which gives 0."""
     with quiet():
@@ -43,11 +38,7 @@ def _(device: Device, x: Any) -> Any:
     return y
 
 
-def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"dy": gradients(rng, x), "y": np.asarray(sigmoid_forward.plain(np, x))} for x in inputs(rng)]
-
-
-@primitive(examples=_backward_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def sigmoid_backward(xp: Any, dy: Any, y: Any) -> Any:
     """dx = dy y (1 - y)."""
     return dy * y * (1 - y)

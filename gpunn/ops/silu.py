@@ -15,16 +15,11 @@ from gpunn.gpu.elementwise import launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
-from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("silu.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": x} for x in inputs(rng)]
-
-
-@primitive(examples=_examples, returns=("y",))
+@primitive(returns=("y",))
 def silu_forward(xp: Any, x: Any) -> Any:
     """y = x / (1 + exp(-x))."""
     with quiet():
@@ -49,11 +44,7 @@ def _(device: Device, x: Any) -> Any:
     return y
 
 
-def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"dy": gradients(rng, x), "x": x} for x in inputs(rng)]
-
-
-@primitive(examples=_backward_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def silu_backward(xp: Any, dy: Any, x: Any) -> Any:
     """dx = dy s (1 + x (1 - s)) with s = 1 / (1 + exp(-x)); y says nothing of x on its falling side."""
     with quiet():

@@ -14,15 +14,6 @@ from gpunn.errors import UsageError, here
 from gpunn.gpu.elementwise_loss import Two, launch_gradients, launch_loss
 from gpunn.primitive import primitive
 from gpunn.tape import record
-from tests.examples.losses import pair_examples, with_gradient
-
-
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    forms = ((1.0, 1.0), (0.5, 1.0), (0.7, 0.7), (0.0, 1.0))
-    return [
-        {**example, "edge": forms[number % 4][0], "slope": forms[number % 4][1]}
-        for number, example in enumerate(pair_examples(rng))
-    ]
 
 
 def _terms(xp: Any, x: Any, target: Any, edge: float, slope: float) -> Any:
@@ -31,7 +22,7 @@ def _terms(xp: Any, x: Any, target: Any, edge: float, slope: float) -> Any:
     return xp.where(size < edge, half * size * size, slope * (size - 0.5 * edge))
 
 
-@primitive(examples=_examples, returns=("loss",))
+@primitive(returns=("loss",))
 def smooth_l1_loss_forward(xp: Any, x: Any, target: Any, divisor: float | None, edge: float, slope: float) -> Any:
     """With z = x - target: slope z^2 / (2 edge) where |z| < edge, else slope (|z| - edge / 2).
 
@@ -60,7 +51,7 @@ def _gradient(xp: Any, dy: Any, x: Any, target: Any, edge: float, slope: float) 
     return dy * xp.where(xp.abs(difference) < edge, curvature * difference, slope * xp.sign(difference))
 
 
-@primitive(examples=lambda rng: with_gradient(rng, _examples(rng)), returns=("dx", "dtarget"))
+@primitive(returns=("dx", "dtarget"))
 def smooth_l1_loss_backward(
     xp: Any, dy: Any, x: Any, target: Any, divisor: float | None, edge: float, slope: float, needs: Two
 ) -> tuple[Any, Any]:

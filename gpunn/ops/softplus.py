@@ -18,22 +18,11 @@ from gpunn.gpu.elementwise import launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
-from tests.examples.activations import gradients, inputs
 
 SOURCE = KernelSource("softplus.cu", REAL=("float", "double"), VEC=(1, 4))
-_SETTINGS = ((1.0, 20.0), (2.0, 3.0), (0.3, 20.0), (1.0, -1.0), (-1.0, 2.0))
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = []
-    for i, x in enumerate((*inputs(rng), *inputs(rng))):
-        beta, threshold = _SETTINGS[i % len(_SETTINGS)]
-        made.append({"x": x, "beta": beta, "threshold": threshold})
-    # At the threshold itself it still bends.
-    return [*made, {"x": np.array([1.5, 1.625, -1.5, 1.375], np.float32), "beta": 2.0, "threshold": 3.0}]
-
-
-@primitive(examples=_examples, returns=("y",))
+@primitive(returns=("y",))
 def softplus_forward(xp: Any, x: Any, beta: float, threshold: float) -> Any:
     """y = log(1 + exp(beta x)) / beta, and x itself where beta x > threshold.
 
@@ -79,11 +68,7 @@ def _(device: Device, x: Any, beta: float, threshold: float) -> Any:
     return y
 
 
-def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"dy": gradients(rng, e["x"]), **e} for e in _examples(rng)]
-
-
-@primitive(examples=_backward_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def softplus_backward(xp: Any, dy: Any, x: Any, beta: float, threshold: float) -> Any:
     """dx = dy / (1 + exp(-beta x)), and dy itself where beta x > threshold."""
     with quiet():

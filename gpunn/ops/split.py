@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-import numpy as np
-
 from gpunn import tape
 from gpunn._device import Device
 from gpunn._layout import address_of, logical, physical_axes, physical_shape
@@ -20,19 +18,7 @@ from gpunn.ops.take_slice import Key, take_slice
 from gpunn.primitive import primitive
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    x = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
-    channels: list[Key] = [(slice(None), slice(0, 2)), (slice(None), slice(2, 3))]
-    rows: list[Key] = [(0,), (1,)]
-    made: list[dict[str, Any]] = [
-        {"parts": [x[k] for k in channels], "shape": x.shape, "keys": channels, "dtype": np.float32},
-        {"parts": [None, x[0, 0, 0]], "shape": (2, 5), "keys": rows, "dtype": np.float32},
-    ]
-    halves: list[Key] = [(slice(None), slice(0, 3)), (slice(None), slice(3, 6))]
-    return [*made, {"parts": [None, np.zeros((0, 3))], "shape": (0, 6), "keys": halves, "dtype": np.float64}]
-
-
-@primitive(examples=_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def put_parts(xp: Any, parts: list[Any], shape: tuple[int, ...], keys: list[Key], dtype: Any) -> Any:
     """dx[key] = part for each of them, 0 where there is none; logical in, physical out."""
     dx = xp.empty(physical_shape(shape), dtype)

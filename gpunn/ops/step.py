@@ -13,16 +13,11 @@ from gpunn.cpu.activations import part_by_part
 from gpunn.gpu.elementwise import launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
-from tests.examples.activations import inputs
 
 SOURCE = KernelSource("step.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
-def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": x, "strict": strict} for strict in (False, True) for x in inputs(rng)]
-
-
-@primitive(examples=_examples, returns=("y",))
+@primitive(returns=("y",))
 def step_forward(xp: Any, x: Any, strict: bool) -> Any:
     """y = 1 where x >= 0 (x > 0 if strict), else 0; NaN kept."""
     return xp.where(x != x, x, (x > 0 if strict else x >= 0).astype(x.dtype))

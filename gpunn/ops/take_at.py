@@ -22,33 +22,7 @@ from gpunn.primitive import primitive
 # -- index arrays ---------------------------------------------------------------------------------
 
 
-def _index_cases() -> list[dict[str, Any]]:
-    i, j = np.array([2, 0, 2, 1, 2]), np.array([[0, 1], [3, 0]])
-    return [
-        {"shape": (3, 4), "indices": [i], "axes": (0,), "at": 0},
-        {"shape": (2, 3, 4, 5), "indices": [i], "axes": (1,), "at": 1},
-        {"shape": (3, 2, 2, 3), "indices": [i], "axes": (0,), "at": 0},
-        {"shape": (2, 3, 4, 5), "indices": [j], "axes": (2,), "at": 2},
-        {"shape": (3, 4, 2), "indices": [np.array([[1], [2]]), j], "axes": (0, 1), "at": 0},
-        {"shape": (3, 2, 4), "indices": [np.array([1, 2]), j], "axes": (0, 2), "at": 0},
-        {"shape": (3, 2), "indices": [i[:0]], "axes": (0,), "at": 0},
-        {"shape": (0, 2), "indices": [i[:0]], "axes": (0,), "at": 0},
-        {"shape": (3, 8), "indices": [i], "axes": (0,), "at": 0},
-        {"shape": (4, 3, 5), "indices": [j], "axes": (0,), "at": 0},
-        {"shape": (2, 3, 2, 3, 2, 3, 2), "indices": [i, i, i], "axes": (1, 3, 5), "at": 0},
-        # As many axes as the kernel has room for: five that no index joins, and the index.
-        {"shape": (2, 3, 2, 3, 2, 3, 2, 3, 2), "indices": [i, i, i, i], "axes": (1, 3, 5, 7), "at": 0},
-        {"shape": (3, 3), "indices": [i[:, None], i], "axes": (0, 1), "at": 0},
-        # More indices than a block has threads.
-        {"shape": (7, 11), "indices": [np.arange(300) % 7, np.arange(300) % 11], "axes": (0, 1), "at": 0},
-    ]
-
-
-def _take_at_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": rng.standard_normal(c.pop("shape")).astype(np.float32), **c} for c in _index_cases()]
-
-
-@primitive(examples=_take_at_examples, returns=("y",))
+@primitive(returns=("y",))
 def take_at(xp: Any, x: Any, indices: list[Any], axes: tuple[int, ...], at: int) -> Any:
     """The elements of x whose places along ``axes`` are ``indices``, which broadcast together and are not negative.
 
@@ -71,29 +45,7 @@ def _are_images(shape: tuple[int, ...], indices: list[Any]) -> bool:
     return len(shape) == 4 and len(indices) == 1 and indices[0].ndim == 1
 
 
-def _add_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = []
-    for case in _index_cases():
-        y = take_at.plain(np, np.zeros(case["shape"], np.float32), case["indices"], case["axes"], case["at"])
-        dy = rng.standard_normal(logical(y).shape)
-        made.append({"dy": dy.astype(np.float32), "unique": False, **case})
-    once: dict[str, Any] = {"shape": (4,), "indices": [np.array([2, 1])], "axes": (0,), "at": 0}
-    many = {"shape": (2,), "indices": [rng.integers(0, 2, 1000)], "axes": (0,), "at": 0}
-    # Places that end with a chunk of 32, before it, after it, and fill several. The last: one that begins as a chunk
-    # ends and fills the next, and more elements than a block has threads.
-    for counts, width in (([32, 31, 33, 97, 2], 3), ([31, 31, 33, 97, 2], 3), ([32, 31, 34, 97, 2], 50)):
-        runs = np.repeat([4, 0, 1, 5, 2], counts)
-        ends: dict[str, Any] = {"shape": (6, width), "indices": [runs], "axes": (0,), "at": 0}
-        made.append({"dy": rng.standard_normal((len(runs), width)), "unique": False, **ends})
-    made += [{"dy": rng.standard_normal((2, 3)), "unique": True, **once, "shape": (4, 3)}]
-    return [
-        *made,
-        {"dy": np.array([np.nan, np.inf]), "unique": True, **once},
-        {"dy": rng.random(1000), "unique": False, **many},
-    ]
-
-
-@primitive(examples=_add_examples, returns=("dx",))
+@primitive(returns=("dx",))
 def add_at(
     xp: Any, dy: Any, indices: list[Any], axes: tuple[int, ...], at: int, shape: tuple[int, ...], unique: bool
 ) -> Any:
@@ -171,19 +123,7 @@ def _grouped_sums(xp: Any, rows: Any, flat: Any) -> tuple[Any, Any]:
     return rows, flat[order][starts]
 
 
-def _set_at_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    twice = {"indices": [np.array([2, 0, 2])], "axes": (0,), "at": 0}
-    return [
-        {"target": np.zeros((3, 4)), "value": np.float32(1), "key": (slice(None), slice(1, 3)), **twice},
-        {"target": np.zeros(3, np.float32), "value": np.array([1, 2, 3]), "key": (slice(None),), **twice},
-        {"target": np.zeros((2, 3)), "value": rng.random((2, 1)), "key": (), "indices": [np.array([0, 2])]}
-        | {"axes": (1,), "at": 1},
-        {"target": np.zeros((2, 3)), "value": rng.random(0), "key": (), "indices": [np.zeros(0, int)]}
-        | {"axes": (1,), "at": 1},
-    ]
-
-
-@primitive(examples=_set_at_examples, returns=(), mutates=("target",))
+@primitive(returns=(), mutates=("target",))
 def set_at(xp: Any, target: Any, value: Any, key: Key, indices: list[Any], axes: tuple[int, ...], at: int) -> None:
     """target[key] at ``indices`` along ``axes`` = value, in place, of a logical array; of several the last counts."""
     target = target[key]
@@ -207,24 +147,13 @@ def set_at(xp: Any, target: Any, value: Any, key: Key, indices: list[Any], axes:
 # -- questions about indices ----------------------------------------------------------------------
 
 
-def _range_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"index": np.array([[3, -1], [0, 2]])}, {"index": np.array(5)}]
-
-
-@primitive(examples=_range_examples, returns=("range",))
+@primitive(returns=("range",))
 def index_range(xp: Any, index: Any) -> Any:
     """The smallest and the largest element, in an array of two."""
     return xp.stack([index.min(), index.max()])
 
 
-def _valid_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made: list[dict[str, Any]] = [{"index": np.array([3, -1, 0, -4]), "negative": True}]
-    made += [{"index": rng.integers(0, 4, (2, 3, 200)).astype(np.int32), "negative": False}]
-    made += [{"index": np.array(2), "negative": False}, {"index": np.zeros((0, 2), np.int64), "negative": True}]
-    return [{**given, "length": 4, "place": "an example"} for given in made]
-
-
-@primitive(examples=_valid_examples, returns=("index",))
+@primitive(returns=("index",))
 def valid_index(xp: Any, index: Any, length: int, negative: bool, place: str) -> Any:
     """The index as int64, counted from the end where it is negative and may be.
 
@@ -239,11 +168,7 @@ def _(device: Device, index: Any, length: int, negative: bool, place: str) -> An
     return kernels.check_index(device, index, length, negative, place)
 
 
-def _nonzero_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"x": rng.random((2, 3, 4, 2)) > 0.5}, {"x": np.array([0.0, np.nan, 2])}, {"x": np.zeros((0, 2), bool)}]
-
-
-@primitive(examples=_nonzero_examples, returns=("places",))
+@primitive(returns=("places",))
 def nonzero_places(xp: Any, x: Any) -> Any:
     """places (axes, K): where a logical array is not 0, in logical order, int64."""
     return xp.stack(xp.nonzero(xp.ascontiguousarray(x))).astype(np.int64, copy=False)

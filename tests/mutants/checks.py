@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
@@ -19,6 +18,7 @@ from gpunn._device import device
 from gpunn.emulator import EmulatorFinding, Module, schedule
 from gpunn.primitive import REGISTRY
 from tests import test_battery as battery
+from tests.examples import examples_of
 from tests.mutants.forked import Say, allow
 
 ROOT = Path(__file__).parent.parent.parent
@@ -43,7 +43,7 @@ class Examples:
         self.of: dict[str, list[tuple[dict[str, Any], tuple, dict[str, Any]]]] = {}
         for name, primitive in sorted(REGISTRY.items()):
             if primitive.kernel_body is not None:
-                made = primitive.examples(np.random.Generator(np.random.Philox(7)))
+                made = examples_of(primitive)
                 self.of[name] = [(example, *battery.run_body(primitive, None, example)) for example in made]
 
     def run(self, name: str, order: str) -> None:

@@ -11,6 +11,7 @@ import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, ShapeError, UsageError
 from gpunn.ops.max_pool2d import max_pool2d
+from tests.examples import examples_of
 
 
 @st.composite
@@ -203,7 +204,7 @@ def test_in_blocks_of_images_and_of_rows(block: int, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(ways, "_LEAST", 1)
     rng = np.random.default_rng(5)
     for primitive in (REGISTRY["max_pool2d_forward"], REGISTRY["max_pool2d_backward"]):
-        for example in primitive.examples(rng):
+        for example in examples_of(primitive, rng):
             got, expected = primitive(device("cpu"), **example), primitive.plain(np, **example)
             for a, b in zip(got, expected, strict=True) if isinstance(got, tuple) else [(got, expected)]:
                 # Up to 9 gradients are added up in another order.

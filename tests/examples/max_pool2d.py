@@ -1,0 +1,58 @@
+"""Example inputs of the primitives of ``gpunn/ops/max_pool2d.py``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._window import Window
+from gpunn.ops.max_pool2d import _CHANNELS_FIRST, max_pool2d_backward, max_pool2d_forward, max_pool2d_indices
+from tests.examples import examples_for
+
+
+def _windows(rng: np.random.Generator) -> list[tuple[np.ndarray, Window]]:
+    def case(n: int, h: int, w: int, c: int, *args: Any, dtype: Any = np.float32) -> tuple[np.ndarray, Window]:
+        x = rng.integers(-4, 5, (n, h, w, c)).astype(dtype)  # few values: ties are common
+        return x, Window(h, w, *args)
+
+    cases = [
+        case(2, 6, 6, 4, 2, 2, (2, 2), (0, 0), (1, 1)),
+        case(1, 7, 5, 3, 3, 3, (2, 2), (1, 1), (1, 1)),
+        case(2, 7, 8, 8, 3, 2, (1, 3), (1, 0), (2, 1)),
+        case(1, 6, 6, 5, 3, 3, (2, 2), (0, 0), (1, 1), True),
+        case(0, 4, 4, 2, 2, 2, (2, 2), (0, 0), (1, 1)),
+        case(1, 1, 4, 3, 1, 2, (1, 3), (0, 0), (1, 1), True),  # as many elements as the image, but not all of them
+        case(2, 5, 5, 4, 2, 2, (2, 2), (0, 0), (1, 1), dtype=np.float64),
+        case(2, 1, 3, 4, 2, 2, (1, 1), (1, 1), (2, 2)),  # windows that touch nothing
+        case(4, 17, 19, 3, 3, 2, (2, 2), (1, 0), (1, 1)),  # several blocks
+    ]
+    cases[1][0].flat[::7] = np.nan
+    cases[1][0].flat[1::5] = -np.inf
+    return cases
+
+
+@examples_for(max_pool2d_forward)
+def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [
+        {"x": x, "window": window, "flat": flat, "relu": relu}
+        for flat, relu in ((False, False), (True, False), (False, True), (True, True))
+        for x, window in _windows(rng)
+    ]
+
+
+@examples_for(max_pool2d_backward)
+def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for x, window in _windows(rng):
+        for flat, relu in ((False, False), (True, False), (False, True)):
+            y, offset = max_pool2d_forward.plain(np, x, window, False, relu)
+            shape = [y.shape[axis] for axis in _CHANNELS_FIRST] if flat else y.shape
+            dy = rng.standard_normal(shape).astype(x.dtype)
+            made.append({"dy": dy, "offset": offset, "window": window, "flat": flat})
+    return made
+
+
+@examples_for(max_pool2d_indices)
+def _indices_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"offset": e["offset"], "window": e["window"]} for e in _backward_examples(rng)[::3]]
