@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._capture_state import refuse_in_capture
 from gpunn.errors import DeviceError, GpunnError, KernelError, LabelError, RangeError, UsageError, here
 
 # Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
@@ -129,8 +130,6 @@ class Device:
     def cached(self, name: str, make: Callable[[], Any]) -> Any:
         """One thing of this name for the device's lifetime, made when first asked for."""
         if name not in self._cache:
-            from gpunn._capture_state import refuse_in_capture
-
             refuse_in_capture(f"making this device's {name!r} for the first time")
             self._cache[name] = make()
         return self._cache[name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 
@@ -108,3 +108,12 @@ def place(op: str, modules: Sequence[Any]) -> str:
         path += itertools.islice((name for name, module in owned if module is child), 1)
     layer = type(modules[-1]).__name__
     return f"{'.'.join(path)} ({layer})" if path else layer
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the known word nearest to ``word``, or nothing if none is near."""
+    import difflib  # here, because only errors need it
+
+    spelt = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), list(spelt), n=1, cutoff=0.5)
+    return f"; did you mean '{spelt[near[0]]}'?" if near else ""

@@ -104,7 +104,9 @@ class Primitive:
         """Give an unnamed body (``def _``) a name that tracebacks and profiles can show: ``conv2d_forward.kernel``."""
         if isinstance(body, types.FunctionType) and body.__name__ == "_":
             body.__name__ = body.__qualname__ = name = f"{self.name}.{kind}"
-            own = {"co_name": name, **({"co_qualname": name} if sys.version_info >= (3, 11) else {})}
+            own: dict[str, Any] = {"co_name": name}
+            if sys.version_info >= (3, 11):
+                own["co_qualname"] = name
             body.__code__ = body.__code__.replace(**own)
         return body
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from gpunn.bench import loading, networks, ops
 from gpunn.bench.case import Case
-from gpunn.errors import UsageError
+from gpunn.errors import UsageError, nearest
 
 SIZES = ("full", "cpu", "tiny")
 GROUPS = ("layers", "steps", "data")
@@ -138,8 +138,6 @@ def select(patterns: Iterable[str], cases: list[Case]) -> list[Case]:
     for pattern in patterns:
         found = {case.id for case in cases if any(fnmatch.fnmatchcase(n, pattern) for n in _names(case))}
         if not found:
-            from gpunn.cli.arguments import nearest
-
             known = [*GROUPS, *(case.key for case in cases), *(case.id for case in cases)]
             raise UsageError(
                 f"no case is called {pattern!r}: expected names or patterns such as conv06, 'conv*.forward' or "

@@ -1,18 +1,12 @@
-"""Types of command-line arguments, and suggestions for misspelt ones."""
+"""Types of command-line arguments."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import math
 from collections.abc import Callable, Iterable
 
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the known word nearest to ``word``, or nothing if none is near."""
-    spelt = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), list(spelt), n=1, cutoff=0.5)
-    return f"; did you mean '{spelt[near[0]]}'?" if near else ""
+from gpunn.errors import nearest
 
 
 def whole(minimum: int) -> Callable[[str], int]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpunn.cli.arguments import nearest, whole
-from gpunn.errors import UsageError
+from gpunn.cli.arguments import whole
+from gpunn.errors import UsageError, nearest
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from typing import Any, NoReturn
 
 from gpunn import __version__
 from gpunn.cli import bench, eval, predict, profile, summary, train
-from gpunn.cli.arguments import nearest
-from gpunn.errors import DataError, DeviceError, GpunnError, UsageError
+from gpunn.errors import DataError, DeviceError, GpunnError, UsageError, nearest
 
 _COMMANDS = {"train": train, "eval": eval, "predict": predict, "summary": summary, "bench": bench, "profile": profile}
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from gpunn.cli.arguments import nearest
-from gpunn.errors import UsageError
+from gpunn.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from gpunn.models import ModelEntry

@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from gpunn.cli.arguments import nearest
 from gpunn.cli.datasets import Defaults
-from gpunn.errors import UsageError
+from gpunn.errors import UsageError, nearest
 
 # Name -> customary learning rate; None: that of the data.
 OPTIMIZERS: dict[str, float | None] = {

@@ -7,19 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gpunn._device import Device
-from gpunn.cpu import memory, threads
-from gpunn.cpu.elementwise import column_sums
-from gpunn.cpu.masking import keep_where
+from gpunn.cpu import bias as fast
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.gpu.tickets import COUNT, tickets
 from gpunn.primitive import primitive
 
 SOURCE = KernelSource("bias.cu", REAL=("float", "double"), VEC=(1, 4))
-_BLOCK_BYTES = 1 << 20  # of a thread's block of rows
-_LEAST_MASKED, _LEAST_SUMMED = 1 << 19, 1 << 24  # bytes from which on there are two: a sum reads at memory's speed
 _MOST_CHUNKS = 128  # row chunks of the column sums: enough blocks for a large card, few partial sums
 
 
@@ -33,26 +27,7 @@ def bias_backward(xp: Any, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any]
     return dz, dz.sum(axis=0) if wants_bias else None
 
 
-@bias_backward.numpy
-def _(dy: np.ndarray, y: np.ndarray | None, wants_bias: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    rows, columns = dy.shape
-    dz = dy if y is None else memory.empty_like(dy)
-    # Blocks of rows that stay in cache between the mask and the sum. An even number: two threads then have the same
-    # work.
-    least, block = (_LEAST_SUMMED, _LEAST_SUMMED) if y is None else (_LEAST_MASKED, _BLOCK_BYTES)
-    parts = threads.spans(rows, 1 if dy.nbytes < least else 2 * ceil_div(dy.nbytes, 2 * block))
-    sums = np.empty((max(1, len(parts)), columns), dy.dtype)
-    sums[:1] = 0
-
-    def task(numbered: tuple[int, slice]) -> None:
-        number, part = numbered
-        if y is not None:
-            keep_where(y[part] > 0, dy[part], dz[part])
-        if wants_bias:
-            sums[number] = column_sums(dz[part])
-
-    threads.run(task, enumerate(parts))
-    return dz, sums.sum(axis=0) if wants_bias else None
+bias_backward.numpy(fast.bias_backward)
 
 
 @bias_backward.kernel

@@ -9,9 +9,7 @@ import numpy as np
 
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
-from gpunn.cpu import memory, threads
-from gpunn.cpu.elementwise import rectify
-from gpunn.cpu.matmul import _FEW, _FLAT, _SMALL, _cut
+from gpunn.cpu import matmul as fast
 from gpunn.errors import DTypeError, ShapeError, here
 from gpunn.gpu.gemm import BATCHED, TILES, choose_tile, launch_gemm
 from gpunn.gpu.launcher import c_type, ceil_div, vector_width
@@ -33,29 +31,7 @@ def gemm(xp: Any, a: Any, b: Any, form: str, bias: Any = None, relu: bool = Fals
     return xp.maximum(c, c.dtype.type(0)) if relu else c
 
 
-@gemm.numpy
-def _(a: np.ndarray, b: np.ndarray, form: str, bias: np.ndarray | None = None, relu: bool = False) -> np.ndarray:
-    left, right = (a.T if form[0] == "t" else a), (b.T if form[1] == "t" else b)
-    (m, k), n = left.shape, right.shape[1]
-    c = memory.empty((m, n), a.dtype)
-    # With few rows BLAS takes up to 1.4 times as long to read the large b transposed as to read a so: then c is turned.
-    turned = form == "nt" and 2 * m <= min(n, 2 * _FLAT) and m * n * k >= _SMALL
-
-    def task(part: tuple[slice, slice]) -> None:
-        rows, columns = part
-        block = c[part]
-        if turned:
-            room = threads.scratch.array("gemm", block.shape[::-1], c.dtype)
-            block[...] = np.matmul(b[columns], a[rows].T, out=room).T
-        else:
-            np.matmul(left[rows], right[:, columns], out=block)
-        if bias is not None:
-            block += bias[columns]
-        if relu:
-            rectify(block, 1)
-
-    threads.run(task, _cut(m, n, k))
-    return c
+gemm.numpy(fast.gemm)
 
 
 @gemm.kernel
@@ -81,22 +57,7 @@ def matmul_batched(xp: Any, a: Any, b: Any, form: str) -> Any:
     return xp.matmul(a.swapaxes(1, 2) if form[0] == "t" else a, b.swapaxes(1, 2) if form[1] == "t" else b)
 
 
-@matmul_batched.numpy
-def _(a: np.ndarray, b: np.ndarray, form: str) -> np.ndarray:
-    left, right = (a.swapaxes(1, 2) if form[0] == "t" else a), (b.swapaxes(1, 2) if form[1] == "t" else b)
-    n, m, k = max(len(a), len(b)) if len(a) and len(b) else 0, left.shape[1], left.shape[2]
-    c = memory.empty((n, m, right.shape[2]), a.dtype)
-
-    def task(item: tuple[slice, tuple[slice, slice]]) -> None:
-        part, (rows, columns) = item
-        of_left, of_right = (part if len(v) > 1 else slice(None) for v in (left, right))
-        np.matmul(left[of_left, rows], right[of_right, :, columns], out=c[part, rows, columns])
-
-    # Whole matrices, several to a piece; few large ones are cut as in gemm.
-    pieces = threads.spans(n, max(1, min(16, n * m * k * c.shape[2] // _SMALL)))
-    cuts = _cut(m, c.shape[2], k) if n < _FEW else [(slice(0, m), slice(0, c.shape[2]))]
-    threads.run(task, [(part, cut) for part in pieces for cut in cuts])
-    return c
+matmul_batched.numpy(fast.matmul_batched)
 
 
 @matmul_batched.kernel

@@ -11,9 +11,8 @@ from gpunn._device import Device
 from gpunn._layout import physical_axes
 from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
-from gpunn.cpu import threads
-from gpunn.cpu.elementwise import PART, quiet
-from gpunn.cpu.masking import keep_where
+from gpunn.cpu import maxout as fast
+from gpunn.cpu.elementwise import quiet
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.primitive import primitive
@@ -41,30 +40,9 @@ def maxout_forward(xp: Any, x: Any) -> tuple[Any, Any]:
     return best, winner
 
 
-def _blocks(outer: int, k: int, inner: int) -> list[slice]:
-    return threads.spans(outer, max(1, ceil_div(outer * k * inner, PART)))
-
-
 @maxout_forward.numpy
 def _(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    outer, k, inner = x.shape
-    y, winner = np.empty((outer, inner), x.dtype), np.empty((outer, inner), np.uint8)
-
-    def task(part: slice) -> None:
-        pieces, best, code = x[part], y[part], winner[part]
-        best[...] = pieces[:, 0]
-        code[...] = 0
-        with quiet():
-            for i in range(1, k):
-                # Codes rise, so the last piece that beat all before it has the largest; ties stay with the first.
-                beats = pieces[:, i] > best
-                np.maximum(code, beats.view(np.uint8) * np.uint8(i), out=code)
-                np.maximum(best, pieces[:, i], out=best)
-            if (best != best).any():
-                best[...], code[...] = maxout_forward.plain(np, pieces)
-
-    threads.run(task, _blocks(outer, k, inner))
-    return y, winner
+    return fast.maxout_forward(x, maxout_forward.plain)
 
 
 @maxout_forward.kernel
@@ -93,17 +71,7 @@ def maxout_backward(xp: Any, dy: Any, winner: Any, k: int) -> Any:
     return xp.where(winner[:, None] == piece, dy[:, None], dy.dtype.type(0))
 
 
-@maxout_backward.numpy
-def _(dy: np.ndarray, winner: np.ndarray, k: int) -> np.ndarray:
-    outer, inner = dy.shape
-    dx = np.empty((outer, k, inner), dy.dtype)
-
-    def task(part: slice) -> None:
-        for i in range(k):
-            keep_where(winner[part] == i, dy[part], dx[part, i])
-
-    threads.run(task, _blocks(outer, k, inner))
-    return dx
+maxout_backward.numpy(fast.maxout_backward)
 
 
 @maxout_backward.kernel

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from gpunn._device import Device, same_device
 from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
-from gpunn.cpu import memory, threads
-from gpunn.cpu.activations import one_where_open
-from gpunn.cpu.elementwise import PART, column_sums, quiet
-from gpunn.cpu.masking import keep_where
+from gpunn.cpu import prelu as fast
+from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, ShapeError, here
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.primitive import primitive
@@ -32,45 +28,7 @@ def prelu_forward(xp: Any, x: Any, weight: Any) -> Any:
         return xp.where(x > 0, x, weight[:, None] * x)
 
 
-def _row_blocks(rows: int, columns: int) -> list[slice]:
-    return threads.spans(rows, max(1, ceil_div(rows * columns, PART)))
-
-
-def _spread(weight: np.ndarray, shape: tuple[int, ...], parts: list[slice]) -> np.ndarray:
-    """The weights for as many rows as the longest part has: copying them is faster than repeating each time."""
-    rows = max((part.stop - part.start for part in parts), default=0)
-    return np.ascontiguousarray(np.broadcast_to(weight[:, None], (rows, *shape[1:])))
-
-
-@prelu_forward.numpy
-def _(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    y = memory.empty_like(x)
-    parts = _row_blocks(x.shape[0], x[:1].size)
-    slopes = _spread(weight, x.shape, parts)
-    shallow = bool(((weight > 0) & (weight <= 1)).all())  # then y is the larger of x and weight x
-
-    def task(part: slice) -> None:
-        own = slopes[: part.stop - part.start]
-        with quiet():
-            if shallow:
-                np.multiply(x[part], own, out=y[part])
-                np.maximum(y[part], x[part], out=y[part])
-                return
-            _factors(x[part] > 0, own, False, y[part])
-            y[part] *= x[part]
-
-    threads.run(task, parts)
-    return y
-
-
-def _factors(is_open: np.ndarray, slopes: np.ndarray, shallow: bool, out: np.ndarray) -> None:
-    """out = 1 where ``is_open``, else the slope; ``shallow``: no slope is below 0 or above 1."""
-    if shallow:
-        out[...] = is_open
-        np.maximum(out, slopes, out=out)
-    else:
-        out[...] = slopes
-        one_where_open(is_open, out)
+prelu_forward.numpy(fast.prelu_forward)
 
 
 def _grid(rows: int, columns: int, vec: int, most: int) -> tuple[int, tuple[int, int, int], tuple[int, int, int]]:
@@ -108,35 +66,7 @@ def prelu_backward(xp: Any, dy: Any, x: Any, weight: Any, needs: tuple[bool, boo
     return dx, dweight
 
 
-@prelu_backward.numpy
-def _(
-    dy: np.ndarray, x: np.ndarray, weight: np.ndarray, needs: tuple[bool, bool]
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    rows, channels, inner = x.shape
-    dx = memory.empty_like(x) if needs[0] else None
-    parts = _row_blocks(rows, channels * inner)
-    slopes = _spread(weight, x.shape, parts) if needs[0] else weight
-    shallow = bool(((weight >= 0) & (weight <= 1)).all())
-    sums = np.zeros((max(1, len(parts)), channels * inner), x.dtype)
-
-    def task(numbered: tuple[int, slice]) -> None:
-        number, part = numbered
-        with quiet():
-            is_open = x[part] > 0
-            if dx is not None:
-                _factors(is_open, slopes[: part.stop - part.start], shallow, dx[part])
-                dx[part] *= dy[part]
-            if needs[1]:
-                product = x[part] * dy[part]
-                keep_where(np.logical_not(is_open), product, product)
-                sums[number] = column_sums(product.reshape(len(product), -1))
-
-    threads.run(task, enumerate(parts))
-    if not needs[1]:
-        return dx, None
-    with quiet():
-        total = sums.sum(axis=0, dtype=np.float64).reshape(channels, inner).sum(axis=1)
-    return dx, total.astype(x.dtype)
+prelu_backward.numpy(fast.prelu_backward)
 
 
 @prelu_backward.kernel
