@@ -18,7 +18,7 @@ from gpunn._window import CLOSED, Padding, Pair, Window
 from gpunn.cpu import max_pool2d as pooling
 from gpunn.cpu import memory, threads
 from gpunn.cpu.conv2d import unpooled, ways
-from gpunn.cpu.conv2d.tasks import WHOLE_BYTES, Output
+from gpunn.cpu.conv2d.tasks import Output, sizes
 from gpunn.cpu.conv2d.unpooled import Gradients, Three
 from gpunn.errors import UsageError, here, standing_in_for
 from gpunn.ops.conv2d import check_arguments, conv2d_backward, conv2d_forward
@@ -145,7 +145,7 @@ def _(
     relu: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     # Rows into which an image is cut may share windows of the pooling.
-    if pool.H * pool.W * len(weight) * x.itemsize > WHOLE_BYTES:
+    if pool.H * pool.W * len(weight) * x.itemsize > sizes().whole_image:
         assert max_pool2d_forward.numpy_body is not None
         z = ways.forward(x, weight, window, groups, bias, False)
         y, offset = max_pool2d_forward.numpy_body(z, pool, flat, relu)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._window import Window
 from gpunn.cpu import threads
-from gpunn.cpu.conv2d import depthwise, ways, winograd_rows
-from gpunn.cpu.conv2d import tasks as blocks
-from gpunn.cpu.conv2d import winograd_tiles as winograd
+from gpunn.cpu.conv2d import direct, ways
+from gpunn.cpu.conv2d.tasks import Problem, Sizes, cut_by
+from gpunn.cpu.conv2d.ways import WAYS, choose, forced
 from gpunn.errors import UsageError
 from gpunn.nn import functional as F
 from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
@@ -32,30 +32,8 @@ def _as_it_was() -> Iterator[None]:
     gpunn.set_winograd_enabled(True)
 
 
-def force(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    """Let one way compute what it can, whatever the sizes."""
-    tiles, rows = way.startswith("winograd, "), way == "winograd along rows"
-    for limit in ("_LEAST_CHANNELS", "_LEAST_GRADIENT_CHANNELS"):
-        monkeypatch.setattr(winograd, limit, 1 if tiles else 1 << 30)
-    for limit in ("_LEAST_DEPTH", "_LEAST_GRADIENT_DEPTH"):
-        monkeypatch.setattr(winograd_rows, limit, 1 if rows else 1 << 30)
-    for limit in ("_LEAST_FILTERS", "_LEAST_STRIPS"):
-        monkeypatch.setattr(winograd_rows, limit, 0)
-    monkeypatch.setattr(winograd_rows, "_LEAST_GRADIENT_STRIPS", {3: 0, 5: 0})
-    monkeypatch.setattr(winograd_rows, "_DEPTH", 3)
-    monkeypatch.setattr(winograd_rows, "_SUMS_BYTES", 5000)
-    for one in (winograd, winograd_rows):
-        monkeypatch.setattr(one, "_MOST_WASTE", 1e9)
-    monkeypatch.setattr(winograd, "_LEAST_TILES", 0)
-    monkeypatch.setattr(winograd, "_LARGE_FILTERS", 0 if way == "winograd, product by product" else 1 << 30)
-    for limit in ("_LARGE_FILTERS", "_HUGE_FILTERS"):
-        monkeypatch.setattr(ways, limit, 0 if way == "unrolled" else 1 << 30)
-    # Several tasks, lanes and shares in small images too.
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2000)
-    monkeypatch.setattr(blocks, "_LEAST_BYTES", 1)
-    monkeypatch.setattr(ways, "_WHOLE_BYTES", 20_000)
-    monkeypatch.setattr(ways, "SUMS_BYTES", 5000)
-    monkeypatch.setattr(winograd, "_WHOLE_BYTES", 100_000)
+# Several tasks, lanes and shares in small images too.
+SMALL = Sizes(block=2000, least=1, batch=50_000, sums=5000, row_sums=5000, depth=3)
 
 
 def error(got: np.ndarray | None, expected: np.ndarray) -> float:
@@ -86,8 +64,10 @@ def cases(draw: st.DrawFn, way: str) -> dict:
     kernel, stride, dilation, groups = (3, 3), (1, 1), (1, 1), 1
     small, sides = st.integers(1, 3), st.integers(0, 3)
     c, k = draw(st.integers(1, 19)), draw(st.integers(1, 19))
-    if way == "winograd along rows":
+    if way == "winograd_rows":
         kernel = draw(small), draw(st.sampled_from([3, 5]))
+    elif way == "product":
+        kernel = (1, 1)
     elif not way.startswith("winograd"):
         kernel, stride, dilation = (draw(st.tuples(small, small)) for _ in range(3))
         groups = draw(st.sampled_from([1, 1, 2, 5])) if way != "depthwise" else draw(st.integers(2, 19))
@@ -95,6 +75,8 @@ def cases(draw: st.DrawFn, way: str) -> dict:
         c = k = 1
     size = draw(st.tuples(st.integers(1, 14), st.integers(1, 14)))
     padding, end = draw(st.tuples(sides, sides)), draw(st.tuples(sides, sides))
+    if way == "product":
+        padding = end = (0, 0)
     window = Window(*size, *kernel, stride, padding, dilation, False, end)
     assume(window.P > 0 and window.Q > 0)
     n = draw(st.sampled_from([0, 1, 2, 5]))
@@ -109,24 +91,18 @@ def cases(draw: st.DrawFn, way: str) -> dict:
     }
 
 
-_WAYS = [
-    "lowered",
-    "unrolled",
-    "depthwise",
-    "winograd, tile by tile",
-    "winograd, product by product",
-    "winograd along rows",
-]
+_WAYS = sorted({way.name for table in WAYS.values() for way in table})
 
 
 @pytest.mark.parametrize("way", _WAYS)
-def test_each_way_is_the_plain_body(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    force(monkeypatch, way)
+def test_each_way_is_the_plain_body(way: str) -> None:
+    """Whatever is asked for and does not fit is computed as it would be."""
 
     @given(cases(way))
     @settings(max_examples=60)
     def check(case: dict) -> None:
-        compare(case, _WINOGRAD if way.startswith("winograd") else _DIRECT)
+        with forced(way), cut_by(SMALL):
+            compare(case, _WINOGRAD if way.startswith("winograd") else _DIRECT)
 
     check()
 
@@ -152,21 +128,35 @@ _REAL = {
     "depthwise": case_of(3, 28, 72, 72, groups=72),
     "narrow groups": case_of(3, 28, 64, 64, groups=16),
     "spread": case_of(3, 28, 32, 48, stride=2),
-    "winograd, product by product": case_of(4, 15, 128, 192),
-    "winograd along rows, and tile by tile for the gradient": case_of(3, 30, 64, 64),
+    "winograd in tiles": case_of(4, 15, 128, 192),
+    "winograd along rows, in tiles for the gradient": case_of(3, 30, 64, 64),
     "winograd along rows, LeNet's second": case_of(130, 14, 20, 50, 5, pad=2),
 }
+# The ways of the three: forward, the gradient of the image, of the filters.
+_CHOSEN = {
+    "lowered, a small batch": ("lowered", "turned", "lowered"),
+    "lowered, a first layer": ("lowered", "turned", "lowered"),
+    "product, 1 x 1": ("product", "turned", "product"),
+    "unrolled, large filters": ("unrolled", "spread", "unrolled_together"),
+    "depthwise": ("depthwise", "turned", "depthwise"),
+    "narrow groups": ("lowered", "turned", "lowered"),
+    "spread": ("lowered", "spread", "lowered"),
+    "winograd in tiles": ("winograd_tiles", "turned", "winograd_tiles_together"),
+    "winograd along rows, in tiles for the gradient": ("winograd_rows", "turned", "winograd_tiles"),
+    "winograd along rows, LeNet's second": ("winograd_rows", "turned", "winograd_rows"),
+}
+
+
+def problem_of(case: dict) -> Problem:
+    return Problem(case["x"][0], case["window"], case["weight"], case["groups"], np.dtype(np.float32))
 
 
 @pytest.mark.parametrize("name", _REAL)
 def test_real_sizes(name: str) -> None:
     case = _REAL[name]
-    how = case["x"][0], case["window"], case["weight"], case["groups"], np.float32
-    used = [way.takes(*how) or way.takes(*how, gradient=True) for way in (winograd, winograd_rows)]
-    assert any(used) == name.startswith("winograd")
-    assert used[1] == ("rows" in name)
-    assert depthwise.takes(case["weight"], case["groups"]) == (name == "depthwise")
-    compare(case, _WINOGRAD if any(used) else _DIRECT)
+    chosen = tuple(choose(what, problem_of(case)) for what in ("forward", "data", "weight"))
+    assert chosen == _CHOSEN[name]
+    compare(case, _WINOGRAD if "winograd" in name else _DIRECT)
 
 
 @pytest.mark.parametrize("name", _REAL)
@@ -195,8 +185,7 @@ def test_the_number_of_threads_changes_no_bit(name: str) -> None:
 )
 def test_winograds_error_is_what_is_stated(case: dict, stated: float) -> None:
     """Of the largest output: the numbers in the docstrings, which users decide by."""
-    how = case["x"][0], case["window"], case["weight"], 1, np.float32
-    assert [winograd.takes(*how), winograd_rows.takes(*how)] == [stated == 6e-6, stated == 5e-6]
+    assert choose("forward", problem_of(case)) == ("winograd_tiles" if stated == 6e-6 else "winograd_rows")
     rng = case["rng"]
     x, weight = (rng.standard_normal(case[name]).astype(np.float32) for name in ("x", "weight"))
     exact = conv2d_forward.plain(np, x.astype(np.float64), weight.astype(np.float64), case["window"], 1, None, False)
@@ -204,21 +193,35 @@ def test_winograds_error_is_what_is_stated(case: dict, stated: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "channels", "taps"), [(winograd, 128, 3), (winograd_rows, 32, 3), (winograd_rows, 20, 5)]
+    ("way", "channels", "taps"), [("winograd_tiles", 128, 3), ("winograd_rows", 32, 3), ("winograd_rows", 20, 5)]
 )
-def test_float64_and_other_geometries_are_never_winograds(way: ModuleType, channels: int, taps: int) -> None:
-    def window(size: int, stride: int = 1, dilation: int = 1) -> Window:
-        return Window(size, size, taps, taps, (stride, stride), (1, 1), (dilation, dilation))
+def test_float64_and_other_geometries_are_never_winograds(way: str, channels: int, taps: int) -> None:
+    def taken(n: int, size: int, stride: int = 1, dilation: int = 1, dtype: Any = np.float32, **other: Any) -> bool:
+        window = Window(size, size, taps, taps, (stride, stride), (1, 1), (dilation, dilation))
+        problem = Problem(n, window, (channels, taps, taps, channels), 1, np.dtype(dtype))
+        return choose("forward", problem._replace(**other)) == way
 
-    shape = (channels, taps, taps, channels)
-    assert way.takes(8, window(28), shape, 1, np.float32)
-    assert not way.takes(8, window(28), shape, 1, np.float64)
-    assert not way.takes(1, window(6), shape, 1, np.float32)  # too few tiles to pay for transforming the filters
-    assert not way.takes(8, window(28), shape, 2, np.float32)
-    assert not way.takes(8, window(28), (channels, taps, taps, channels - 1 - 3 * (taps == 5)), 1, np.float32)
-    assert not way.takes(8, window(28, stride=2), shape, 1, np.float32)
-    assert not way.takes(8, window(28, dilation=2), shape, 1, np.float32)
-    assert not way.takes(99, window(taps + 2), shape, 1, np.float32)  # 8 columns for 5
+    assert taken(8, 28)
+    assert not taken(8, 28, dtype=np.float64)
+    assert not taken(1, 6)  # too few tiles to pay for transforming the filters
+    assert not taken(8, 28, groups=2)
+    assert not taken(8, 28, shape=(channels, taps, taps, channels - 1 - 3 * (taps == 5)))
+    assert not taken(8, 28, stride=2)
+    assert not taken(8, 28, dilation=2)
+    assert not taken(99, taps + 2)  # 8 columns for 5
+
+
+def test_a_forced_way_computes_what_fits_it_and_nothing_else() -> None:
+    small = Problem(1, Window(6, 6, 3, 3, (1, 1), (1, 1), (1, 1)), (2, 3, 3, 2), 1, np.dtype(np.float32))
+    wide = small._replace(window=Window(6, 6, 3, 3, (2, 1), (1, 1), (1, 1)))
+    assert choose("forward", small) == "lowered"
+    with forced("winograd_rows"):
+        chosen = [choose(what, small) for what in ("forward", "data", "weight")]
+        assert chosen == ["winograd_rows", "turned", "winograd_rows"]
+        assert choose("forward", wide) == "lowered"
+        gpunn.set_winograd_enabled(False)
+        assert choose("forward", small) == "lowered"
+    assert choose("forward", small) == "lowered"
 
 
 def test_the_switch() -> None:
@@ -240,7 +243,7 @@ def test_the_switch() -> None:
 def test_dense_groups_and_back() -> None:
     rng = np.random.Generator(np.random.Philox(5))
     weight = rng.standard_normal((24, 3, 2, 3)).astype(np.float32)
-    dense, count = ways.dense_groups(weight, 12)
+    dense, count = direct.dense_groups(weight, 12)
     assert (dense.shape, count) == ((24, 3, 2, 18), 2)  # 6 groups of 3 channels: the first product of at least 16
-    np.testing.assert_array_equal(ways.sparse_groups(dense, count, 12), weight)
+    np.testing.assert_array_equal(direct.sparse_groups(dense, count, 12), weight)
     assert np.count_nonzero(dense) == weight.size

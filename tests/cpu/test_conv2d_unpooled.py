@@ -13,10 +13,11 @@ from gpunn._device import device
 from gpunn._window import Window, is_plain_product
 from gpunn.cpu import threads
 from gpunn.cpu.conv2d import unpooled as unpool
+from gpunn.cpu.conv2d.tasks import cut_by
+from gpunn.cpu.conv2d.ways import forced
 from gpunn.ops.conv2d_max_pool2d import conv2d_max_pool2d_backward
-from tests.cpu.test_conv2d import error, force
+from tests.cpu.test_conv2d import SMALL, error
 
-WAYS = {"lowered": "lowered", "winograd_rows": "winograd along rows"}  # the other tests' names for them
 # Sums of products in another order than the plain body's; Winograd's is the convolution's own.
 ACCEPTED = {"lowered": 1e-6, "winograd_rows": 1e-5}
 
@@ -68,14 +69,13 @@ def cases(draw: st.DrawFn, way: str) -> tuple[dict[str, Any], tuple[bool, bool, 
     return case, (data and draw(st.booleans()), True, draw(st.booleans()))
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_each_way_is_the_plain_body(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    force(monkeypatch, WAYS[way])
-
+@pytest.mark.parametrize("way", ACCEPTED)
+def test_each_way_is_the_plain_body(way: str) -> None:
     @given(cases(way))
     @settings(max_examples=80)
     def check(drawn: tuple[dict[str, Any], tuple[bool, bool, bool]]) -> None:
-        compare(*drawn, ACCEPTED[way])
+        with forced(way), cut_by(SMALL):
+            compare(*drawn, ACCEPTED[way])
 
     check()
 

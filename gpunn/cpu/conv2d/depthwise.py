@@ -11,13 +11,13 @@ import numpy as np
 
 from gpunn._window import Window
 from gpunn.cpu import memory, threads
-from gpunn.cpu.conv2d.tasks import LANES, Output, Task, padded_rows, tasks
+from gpunn.cpu.conv2d.tasks import LANES, Output, Problem, Task, padded_rows, tasks
 from gpunn.cpu.elementwise import rectify
 
 
-def takes(shape: tuple[int, ...], groups: int) -> bool:
-    """Whether filters (K, R, S, C / groups) are depthwise, one for each channel."""
-    return shape[3] == 1 and shape[0] == groups > 1
+def fits(problem: Problem) -> bool:
+    """Whether each channel has one filter of its own."""
+    return problem.shape[3] == 1 and problem.shape[0] == problem.groups > 1
 
 
 def forward(

@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from gpunn._window import Window
 from gpunn.cpu import threads
 
-# Of a task's copies and outputs. More of them leave the second-level cache (1 MB a core and more); fewer mean more
-# calls of NumPy, each of which waits for the GIL.
-BLOCK_BYTES = 1 << 21
-_LEAST_BYTES = 1 << 20  # of a convolution that is worth a second task: each holds the GIL for some 30 µs
-WHOLE_BYTES = 1 << 20  # of an image that tasks take whole, if they must: larger ones are cut into rows
 LANES = 8  # partial sums of a gradient, each of which some tasks add to in order
+
+
+class Sizes(NamedTuple):
+    """Where work is cut, in bytes."""
+
+    # Of a task's copies and outputs. More of them leave the second-level cache (1 MB a core and more); fewer mean more
+    # calls of NumPy, each of which has to reacquire the GIL.
+    block: int = 1 << 21
+    least: int = 1 << 20  # of a convolution that is worth a second task: each holds the GIL for some 30 µs
+    whole_image: int = 1 << 20  # of an image that tasks take whole, if they must: larger ones are cut into rows
+    batch: int = 1 << 24  # of an unrolled or transformed batch that all threads share
+    sums: int = 3 << 17  # of products that are made together and then added up
+    row_sums: int = 1 << 18  # the same for Winograd along the rows
+    depth: int = 128  # strips at a time for the gradient of the filters: the depth of its products (no bytes)
+
+
+_sizes = Sizes()
+
+
+def sizes() -> Sizes:
+    """Where work is cut now."""
+    return _sizes
+
+
+@contextlib.contextmanager
+def cut_by(others: Sizes) -> Iterator[None]:
+    """Within this block, in the whole process, work is cut by other sizes: for tests, which have small images."""
+    global _sizes
+    outer, _sizes = _sizes, others
+    try:
+        yield
+    finally:
+        _sizes = outer
+
+
+class Problem(NamedTuple):
+    """What decides how a convolution is computed: its geometry, known before any number is read."""
+
+    n: int  # images
+    window: Window
+    shape: tuple[int, ...]  # of the filters: (K, R, S, C / groups)
+    groups: int
+    dtype: np.dtype
+
 
 Task = tuple[slice, slice]  # images, output rows
 
@@ -37,14 +78,14 @@ class Output:
 
 
 def tasks(n: int, rows: int, row_bytes: int, most: int | None = None, *, whole: bool = False) -> list[Task]:
-    """Cut ``n`` images of ``rows`` output rows into tasks of about ``BLOCK_BYTES``, at ``row_bytes`` a row.
+    """Cut ``n`` images of ``rows`` output rows into tasks of about ``sizes().block`` bytes, at ``row_bytes`` a row.
 
     By shape alone, never by the number of threads. ``most`` limits how many there are; ``whole``: no image is cut.
     """
     total = n * rows * row_bytes
     if not total:
         return [(slice(0, n), slice(0, rows))] if n * rows else []
-    parts = 1 if total < _LEAST_BYTES else 2 * -(-total // (2 * BLOCK_BYTES))  # even: fair to two threads
+    parts = 1 if total < sizes().least else 2 * -(-total // (2 * sizes().block))  # even: fair to two threads
     if most is not None:
         parts = max(1, min(parts, most))
     if parts <= n or whole:

@@ -21,10 +21,11 @@ import numpy as np
 from gpunn._window import CLOSED, Window
 from gpunn.cpu import memory, threads
 from gpunn.cpu.conv2d import ways, winograd_rows
-from gpunn.cpu.conv2d.tasks import WHOLE_BYTES, Images, Output, Products, Task, sum_products, tasks
+from gpunn.cpu.conv2d.direct import lower
+from gpunn.cpu.conv2d.tasks import Images, Output, Problem, Products, Task, sizes, sum_products, tasks
 from gpunn.cpu.elementwise import column_sums, pixels
 from gpunn.cpu.masking import INTEGERS, keep_where
-from gpunn.cpu.max_pool2d_tiled import Places, codes_of, is_tiled, places, spread, tiles
+from gpunn.cpu.max_pool2d_tiled import Places, codes_of, places, spread, tiles
 
 Three = tuple[bool, bool, bool]
 Gradients = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
@@ -44,13 +45,13 @@ def backward(
 
     dy (N, P, Q, K) of any strides, and offset (N, P, Q, K), of the pooling.
     """
-    if not (x.size and needs[1] and groups == 1 and is_tiled(pool)):
-        return None
     shape, dx = weight.shape, None
-    way = ways.gradient_way(len(x), window, shape, groups, x.dtype)
-    if way == "lowered" and not needs[0]:
+    way = ways.choose_unpooled(Problem(len(x), window, shape, groups, x.dtype), pool, needs)
+    if way is None:
+        return None
+    if way == "lowered":
         works: list[threads.Work[Any]] = [_weight_gradient(dy, offset, x, shape, window, pool)]
-    elif way == "winograd_rows" and _are_strips(x, weight, window, pool, needs[0]):
+    else:
         dy = np.ascontiguousarray(dy)
         dz = _Unpooled(dy, offset, pool)
         works = [winograd_rows.weight_gradient(dz, Images(x), shape, window)]
@@ -58,25 +59,11 @@ def backward(
             dx = memory.empty(x.shape, x.dtype)
             _, back = ways.backwards(window)
             works.append(winograd_rows.forward(Output(dx), dz, ways.turned(weight, 1), back, None, False))
-    else:
-        return None
     # Larger items before smaller ones: then no thread begins a large one when the others are through.
     if needs[2]:
         works.append(_bias_gradient(dy, offset))
     dweight, *others = threads.run_all(*works)
     return dx, dweight, others[-1] if needs[2] else None
-
-
-def _are_strips(x: np.ndarray, weight: np.ndarray, window: Window, pool: Window, data: bool) -> bool:
-    """Whether strips hold whole windows of the pooling, and tasks whole images; and dx, if wanted, comes by strips."""
-    if winograd_rows.STRIP % pool.S or pool.H * pool.W * len(weight) * x.itemsize > WHOLE_BYTES:
-        return False
-    if not data:
-        return True
-    k, r, s, c = weight.shape
-    part, back = ways.backwards(window)
-    everything = part == (slice(0, pool.H), slice(0, pool.W))
-    return everything and winograd_rows.takes(len(x), back, (c, r, s, k), 1, x.dtype)
 
 
 def _bias_gradient(dy: np.ndarray, offset: np.ndarray) -> threads.Work[np.ndarray]:
@@ -119,12 +106,12 @@ def _weight_gradient(
         of_image = slice(rows.start * pool.R, rows.stop * pool.R)
         for turn, elements in zip(turns, plan.turns, strict=True):
             elements.fill(plan.bits, plan.offset)
-            yield slice(None), plan.gradient, ways.lower(x[images], turn, of_image).by_row[None]
+            yield slice(None), plan.gradient, lower(x[images], turn, of_image).by_row[None]
 
     # The lowered rows of a turn and its part of the gradient, which are as large as a row's of the pooled.
     row_bytes = pool.R * pool.Q * (s * c + k) * x.itemsize
     parts = tasks(len(x), pool.P, row_bytes * pool.S)
-    dweight = yield from sum_products(parts, products_of, (1, k, r * s * c), x.dtype, ways.SUMS_BYTES)
+    dweight = yield from sum_products(parts, products_of, (1, k, r * s * c), x.dtype, sizes().sums)
     return dweight.reshape(shape)
 
 

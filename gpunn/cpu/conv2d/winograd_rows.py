@@ -15,14 +15,14 @@ Source: Lavin and Gray 2015, arXiv:1509.09308, in one direction only.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from gpunn._window import Window
 from gpunn.cpu import threads
-from gpunn.cpu.conv2d.tasks import Images, Output, Products, Task, sum_products, tasks, view
-from gpunn.cpu.conv2d.winograd import flat, is_winograd_enabled, stack, transforms
+from gpunn.cpu.conv2d.tasks import Images, Output, Problem, Products, Task, sizes, sum_products, tasks, view
+from gpunn.cpu.conv2d.winograd import flat, stack, transforms
 from gpunn.cpu.elementwise import pixels, rectify
 
 STRIP = 4  # columns of outputs that a strip gives
@@ -33,28 +33,38 @@ _LEAST_STRIPS = 512  # of a batch, a row of output each: fewer do not pay for tr
 _LEAST_GRADIENT_STRIPS = {3: 512, 5: 64}  # ... of all rows together: the depth of the products for a gradient
 _MOST_WASTE = 1.4  # columns of output computed for each that is wanted
 _MOST_BYTES = 1 << 20  # of transformed filters: they stay in a core's cache
-_SUMS_BYTES = 1 << 18  # of products that are made together and then added up
-_DEPTH = 128  # strips at a time for the gradient of the filters: the depth of its products
 
 # Taps S: Bt (T, T), G (T, S) and At (4, T), for strips of T = S + 3 inputs.
 _TRANSFORMS = {s: [m.astype(np.float32) for m in transforms(points, STRIP)] for s, points in _POINTS.items()}
 
 
-def takes(n: int, window: Window, shape: tuple[int, ...], groups: int, dtype: Any, *, gradient: bool = False) -> bool:
-    """Whether ``n`` images and filters (K, R, S, C) are convolved this way, or get their gradient this way."""
-    k, r, s, c = shape
-    if not (is_winograd_enabled() and dtype == np.float32 and groups == 1 and s in _POINTS):
-        return False
-    if window.stride != (1, 1) or window.dilation != (1, 1) or (s + STRIP - 1) * k * r * c * 4 > _MOST_BYTES:
-        return False
-    strips, depth = n * _strips(window), r * c
-    if gradient:
-        enough = strips >= _LEAST_GRADIENT_STRIPS[s] and depth >= _LEAST_GRADIENT_DEPTH
-    else:
-        enough = strips * window.P >= _LEAST_STRIPS and depth >= _LEAST_DEPTH
-    if not enough or k < _LEAST_FILTERS:
-        return False
-    return _strips(window) * STRIP <= _MOST_WASTE * window.Q
+def fits(problem: Problem) -> bool:
+    """Whether it has 3 or 5 columns, in float32, stride 1, no dilation, one group."""
+    window = problem.window
+    plain = problem.shape[2] in _POINTS and problem.groups == 1 and window.stride == window.dilation == (1, 1)
+    return plain and problem.dtype == np.float32
+
+
+def pays(problem: Problem) -> bool:
+    """Whether products are deep enough, and strips many enough to pay for transforming the filters."""
+    k, r, _, c = problem.shape
+    strips = problem.n * _strips(problem.window) * problem.window.P
+    return strips >= _LEAST_STRIPS and r * c >= _LEAST_DEPTH and k >= _LEAST_FILTERS and _stays_small(problem)
+
+
+def pays_for_gradient(problem: Problem) -> bool:
+    """The same for the gradient of the filters."""
+    k, r, s, c = problem.shape
+    strips = problem.n * _strips(problem.window)
+    enough = strips >= _LEAST_GRADIENT_STRIPS[s] and r * c >= _LEAST_GRADIENT_DEPTH
+    return enough and k >= _LEAST_FILTERS and _stays_small(problem)
+
+
+def _stays_small(problem: Problem) -> bool:
+    """Whether transformed filters stay in a core's cache, and strips in the image."""
+    (k, r, s, c), window = problem.shape, problem.window
+    few = (s + STRIP - 1) * k * r * c * problem.dtype.itemsize <= _MOST_BYTES
+    return few and _strips(window) * STRIP <= _MOST_WASTE * window.Q
 
 
 def _strips(window: Window) -> int:
@@ -118,9 +128,9 @@ def weight_gradient(dz: Gradient, x: Images, shape: tuple[int, ...], window: Win
         np.matmul(at.T, strips.columns, out=strips.transformed)
         yield slice(None), strips.stacked, windows
 
-    pairs = max(1, len(x) * _strips(window) // (2 * _DEPTH))  # an even number of parts is fair to two threads
+    pairs = max(1, len(x) * _strips(window) // (2 * sizes().depth))  # an even number of parts is fair to two threads
     parts = [(images, slice(0, window.P)) for images in threads.spans(len(x), 2 * pairs)]
-    summed = yield from sum_products(parts, products_of, (len(g), k, r * c), g.dtype, _SUMS_BYTES)
+    summed = yield from sum_products(parts, products_of, (len(g), k, r * c), g.dtype, sizes().row_sums)
     total = summed.reshape(len(g), -1)
     return np.ascontiguousarray((g.T @ total).reshape(s, k, r, c).transpose(1, 2, 0, 3))
 

@@ -18,14 +18,13 @@ Source: Lavin and Gray 2015, arXiv:1509.09308; the choice of points: Barabasz et
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from gpunn._window import Window
 from gpunn.cpu import memory, threads
-from gpunn.cpu.conv2d.tasks import BLOCK_BYTES, LANES, Output, Products, Task, padded_rows, sum_products, tasks, view
-from gpunn.cpu.conv2d.winograd import finish, flat, is_winograd_enabled, stack, transforms
+from gpunn.cpu.conv2d.tasks import LANES, Output, Problem, Products, Task, padded_rows, sizes, sum_products, tasks, view
+from gpunn.cpu.conv2d.winograd import finish, flat, stack, transforms
 from gpunn.cpu.elementwise import copy_pixels
 
 _M, _T = 4, 6  # a tile's outputs and inputs, each way
@@ -35,19 +34,36 @@ _ONE = _T + 1  # the place of point (1, 1), at which every output counts once: w
 _LEAST_CHANNELS, _LEAST_GRADIENT_CHANNELS = 128, 32
 _LEAST_TILES = 64  # of a batch: fewer do not pay for transforming the filters
 _MOST_WASTE = 1.5  # outputs computed for each that is wanted
-_WHOLE_BYTES = 1 << 24  # of transformed tiles that all threads share
 _LARGE_FILTERS = 1 << 20  # bytes of transformed filters: more do not stay in a core's cache between products
 
 
-def takes(n: int, window: Window, shape: tuple[int, ...], groups: int, dtype: Any, *, gradient: bool = False) -> bool:
-    """Whether ``n`` images and filters (K, R, S, C) are convolved this way, or get their gradient this way."""
-    if not (is_winograd_enabled() and dtype == np.float32 and groups == 1 and window.R == window.S == 3):
-        return False
-    least = _LEAST_GRADIENT_CHANNELS if gradient else _LEAST_CHANNELS
-    if window.stride != (1, 1) or window.dilation != (1, 1) or min(shape[0], shape[3]) < least:
-        return False
-    down, across = _tiles(window)
-    return n * down * across >= _LEAST_TILES and down * across * _M * _M <= _MOST_WASTE * window.P * window.Q
+def fits(problem: Problem) -> bool:
+    """Whether it is a 3 x 3 convolution in float32, stride 1, no dilation, one group."""
+    window, (_, r, s, _) = problem.window, problem.shape
+    plain = r == s == 3 and problem.groups == 1 and window.stride == window.dilation == (1, 1)
+    return plain and problem.dtype == np.float32
+
+
+def pays(problem: Problem) -> bool:
+    """Whether there are enough channels, and tiles that lie in the image."""
+    return _is_worth(problem, _LEAST_CHANNELS)
+
+
+def pays_for_gradient(problem: Problem) -> bool:
+    """The same for the gradient of the filters, which has less to transform back."""
+    return _is_worth(problem, _LEAST_GRADIENT_CHANNELS)
+
+
+def pays_together(problem: Problem) -> bool:
+    """The same for filters that are too large for partial sums of them."""
+    k, _, _, c = problem.shape
+    return pays_for_gradient(problem) and _T * _T * k * c * problem.dtype.itemsize > _LARGE_FILTERS
+
+
+def _is_worth(problem: Problem, channels: int) -> bool:
+    window, (down, across) = problem.window, _tiles(problem.window)
+    enough = min(problem.shape[0], problem.shape[3]) >= channels and problem.n * down * across >= _LEAST_TILES
+    return enough and down * across * _M * _M <= _MOST_WASTE * window.P * window.Q
 
 
 def _tiles(window: Window) -> tuple[int, int]:
@@ -62,35 +78,11 @@ _BT, _G, _AT = (
 def forward(
     output: Output, x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
 ) -> None:
-    """output = act(x correlated with weight + bias)."""
+    """output = act(x correlated with weight + bias).
+
+    Step by step for many tiles: each of the 36 filter matrices is fetched once for all of them.
+    """
     filters = _transformed_filters(weight)
-    compute = _tile_by_tile if filters.nbytes <= _LARGE_FILTERS else _product_by_product
-    compute(output, x, filters, window, bias, relu)
-
-
-def _tile_by_tile(
-    output: Output, x: np.ndarray, filters: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
-) -> None:
-    """All three steps for a few tiles at a time, which never leave the core's cache."""
-    (down, across), (k, c) = _tiles(window), filters.shape[1:]
-
-    def task(part: Task) -> None:
-        images, rows = part
-        tiles = _transformed(x[images], window, rows)
-        products = stack("products", _T * _T, (tiles.shape[1], k), x.dtype)
-        np.matmul(tiles, filters.transpose(0, 2, 1), out=products)
-        out = output.block(images, slice(rows.start * _M, min(window.P, rows.stop * _M)))
-        _back(out, products, window, bias, relu)
-        output.done(images, out)
-
-    tile_bytes = _T * _T * (c + k) * x.itemsize
-    threads.run(task, tasks(len(x), down, across * tile_bytes // 2, whole=output.whole))
-
-
-def _product_by_product(
-    output: Output, x: np.ndarray, filters: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool
-) -> None:
-    """Step by step for many tiles: each of the 36 filter matrices is fetched once for all of them."""
     (down, across), (k, c) = _tiles(window), filters.shape[1:]
     per_image, everything = down * across, slice(0, down)
     for images in _shares(len(x), per_image, c + k, x.itemsize):
@@ -116,8 +108,8 @@ def _product_by_product(
 
 
 def _shares(n: int, tiles: int, channels: int, itemsize: int) -> list[slice]:
-    """Images of which the transformed tiles, so many channels of them, have about ``_WHOLE_BYTES``."""
-    return threads.spans(n, -(-n * tiles * _T * _T * channels * itemsize // _WHOLE_BYTES))
+    """Images of which the transformed tiles, so many channels of them, have about ``sizes().batch`` bytes."""
+    return threads.spans(n, -(-n * tiles * _T * _T * channels * itemsize // sizes().batch))
 
 
 def _transformed_filters(weight: np.ndarray) -> np.ndarray:
@@ -128,7 +120,7 @@ def _transformed_filters(weight: np.ndarray) -> np.ndarray:
     def task(part: slice) -> None:
         np.matmul(_G, weight[part].reshape(-1, 9, c), out=filters[:, part].transpose(1, 0, 2))
 
-    threads.run(task, threads.spans(k, max(1, min(LANES, filters.nbytes // BLOCK_BYTES))))
+    threads.run(task, threads.spans(k, max(1, min(LANES, filters.nbytes // sizes().block))))
     return filters
 
 
@@ -163,11 +155,10 @@ def _transformed(x: np.ndarray, window: Window, rows: slice, out: np.ndarray | N
     return out
 
 
-def weight_gradient(dz: np.ndarray, x: np.ndarray, window: Window) -> np.ndarray:
-    """dweight (K, 3, 3, C)."""
+def weight_gradient(dz: np.ndarray, x: np.ndarray, window: Window, *, together: bool) -> np.ndarray:
+    """dweight (K, 3, 3, C); ``together``: all threads share each of the 36 products, instead of having partial sums."""
     k, c = dz.shape[3], x.shape[3]
-    small = _T * _T * k * c * x.itemsize <= _LARGE_FILTERS
-    total = (_sum_tile_by_tile if small else _sum_product_by_product)(dz, x, window)
+    total = (_sum_product_by_product if together else _sum_tile_by_tile)(dz, x, window)
     dweight = (_G.T @ total.reshape(_T * _T, -1)).reshape(3, 3, k, c)
     return np.ascontiguousarray(dweight.transpose(2, 0, 1, 3))
 
