@@ -3,8 +3,7 @@
 A C library gives blocks of some hundred KB and more straight back to the operating system, which has to clear every
 page that is asked for the next time. A training step allocates and frees the same arrays each time: for CIFAR's
 ResNet-20 at batch 128 that was 25,000 page faults and a fifth of the step. So blocks that arrays leave behind are kept
-here, as CuPy's memory pool does on a GPU, and go to the next array of about that size. They begin at a line of the
-cache.
+here, as CuPy's memory pool does on a GPU, and go to the next array of about that size. They begin at a cache line.
 
 The memory of an array goes back when the last view of it dies. Nothing else changes: these are ordinary NumPy arrays.
 """
@@ -21,10 +20,7 @@ from typing import Any
 import numpy as np
 
 _LEAST = 1 << 17  # bytes: from here on glibc maps pages of their own
-_LINE = (
-    64  # bytes of a line of the cache, and of the longest vector: one that lies across two lines takes twice as long
-)
-_SLAB = 1 << 24  # bytes that blocks are cut from: for so many NumPy asks the system for huge pages
+_LINE = 64  # bytes of a cache line, and of the longest vector: a vector that lies across two lines takes twice as long
 _STEPS = 8  # sizes between two powers of two: at most an eighth of a block is unused
 
 
@@ -50,7 +46,6 @@ class _Pool:
         self._blocks: dict[int, list[memoryview]] = {}
         self._lent: dict[int, _Loan] = {}
         self._returned: deque[_Loan] = deque()
-        self._slab = memoryview(b"")  # what is left of it
         self.start_over()
 
     def start_over(self) -> None:
@@ -85,19 +80,10 @@ class _Pool:
 
     def _fresh(self, size: int) -> memoryview:
         try:
-            return self._carved(size)
+            return _aligned(size)
         except MemoryError:
             self.clear()
-            return self._carved(size)
-
-    def _carved(self, size: int) -> memoryview:
-        if size > _SLAB // 4:
             return _aligned(size)
-        with self._lock:
-            if len(self._slab) < size:
-                self._slab = _aligned(_SLAB)
-            block, self._slab = self._slab[:size], self._slab[-(-size // _LINE) * _LINE :]
-        return block
 
     def _take_back(self) -> None:
         while self._returned:

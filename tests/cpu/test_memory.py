@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -92,7 +93,6 @@ def test_sizes_are_rounded_by_an_eighth_at_most(nbytes: int) -> None:
 
 
 def test_when_memory_runs_out_what_is_unused_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_SLAB", _COUNT)  # so small that every array has an allocation of its own
     memory.empty((_COUNT,), np.float32)
     assert memory._pool.unused > 0
     failed, numpys = [], np.empty
@@ -108,16 +108,27 @@ def test_when_memory_runs_out_what_is_unused_is_given_back(monkeypatch: pytest.M
     assert len(failed) == 1
 
 
-def test_small_arrays_are_cut_from_one_allocation() -> None:
+def test_arrays_begin_at_a_cache_line_and_do_not_overlap() -> None:
     a, b = (memory.empty((_COUNT,), np.float32) for _ in range(2))
-    assert 0 < abs(address(a) - address(b)) < memory._SLAB
     assert address(a) % 64 == address(b) % 64 == 0
-    large = memory.empty((memory._SLAB // 2,), np.uint8)
     a.fill(1)
     b.fill(2)
-    large.fill(3)
     assert (a == 1).all()
     assert (b == 2).all()
+
+
+def test_clear_lets_go_of_the_memory() -> None:
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        many = [memory.empty((_COUNT,), np.float32) for _ in range(10)]
+        held = tracemalloc.get_traced_memory()[0] - before
+        del many
+        memory._pool.clear()
+        assert tracemalloc.get_traced_memory()[0] - before < held / 10
+    finally:
+        tracemalloc.stop()
+    assert held >= 40 * _COUNT
 
 
 def test_from_many_threads_no_two_arrays_share_memory() -> None:
