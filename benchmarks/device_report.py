@@ -5,7 +5,7 @@
 - environment: GPU, driver, libraries, commit;
 - compile: every specialisation of every kernel, by NVRTC, in many processes; the sections after it find them done;
 - battery: every primitive on its examples against its plain body on NumPy;
-- capture: recorded steps equal eager ones to the last bit, and so does a repeated run;
+- capture: captured steps equal eager ones to the last bit, and so does a repeated run;
 - kernels: the benchmark's cases by CUDA events, with bytes, FLOP and shares of the ceilings measured here, beside
   PyTorch;
 - steps: whole training steps, eager and captured, beside PyTorch eager, as one CUDA graph, and compiled;

@@ -1,6 +1,6 @@
 """What changes a Tensor in place. Only off the tape: backward would not see the change.
 
-On a leaf that requires a gradient only under ``no_grad()``, never while a step is recorded, and counted, so that a
+On a leaf that requires a gradient only under ``no_grad()``, never while a step is captured, and counted, so that a
 backward that needs the old values says so.
 """
 
@@ -28,7 +28,7 @@ class InPlaceMethods:
     def _in_place(self: Any, op: str, launches: bool = False) -> Any:
         """The physical array to write to, noting the change; leaves that need a gradient only under no_grad.
 
-        ``launches``: a kernel writes to it, which a recorded step repeats.
+        ``launches``: a kernel writes to it, which a captured step repeats.
         """
         if self._node is not None or (self.requires_grad and tape.is_grad_enabled()):
             raise UsageError(

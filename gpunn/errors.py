@@ -42,7 +42,7 @@ class GraphError(GpunnError, RuntimeError):
 
 
 class CaptureError(GpunnError, RuntimeError):
-    """A step did something that a recorded graph could not repeat."""
+    """A step did something that a captured graph could not repeat."""
 
 
 class KernelError(GpunnError, RuntimeError):

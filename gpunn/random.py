@@ -83,16 +83,16 @@ class Generator:
     def next_call(self, device: Device) -> tuple[int, Any]:
         """Reserve one mask: (index, base), whose sum is the mask's place in the stream.
 
-        ``base`` is a uint64 array of one element on ``device``. Outside a recorded step it holds
+        ``base`` is a uint64 array of one element on ``device``. Outside a captured step it holds
         0 and ``index`` is the whole counter. Inside one, launches are frozen with ``index``
         relative to the step's start, and the base is rewritten before every replay, so that each
         replay draws new masks (see ``_capture``).
         """
         step = watching()
         if step is not None and device not in self._bases:
-            self._bases[device] = StepScalars(device, np.uint64, 1)  # in the first run, before the recording
+            self._bases[device] = StepScalars(device, np.uint64, 1)  # in the first run, before the capture
         if step is None or not step.frozen:
-            # Not the recorded steps' base: a replay between this mask's forward and backward would move it.
+            # Not the captured steps' base: a replay between this mask's forward and backward would move it.
             self._calls += 1
             return self._calls - 1, device.cached("zero", lambda: device.zeros((1,), np.uint64))
         base = self._bases[device]

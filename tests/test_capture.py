@@ -1,6 +1,6 @@
-"""A recorded step repeats what the step did, and nothing of it happens only once.
+"""A captured step repeats what the step did, and nothing of it happens only once.
 
-On the emulator recording postpones every launch and replay runs exactly those, as a CUDA graph does;
+On the emulator a capture postpones every launch and replay runs exactly those, as a CUDA graph does;
 so whatever a step does besides launching is missing from the replay, and these tests see it.
 """
 
@@ -73,7 +73,7 @@ class Run:
 
 
 def test_captured_equals_eager_to_the_bit() -> None:
-    """Parameters, batch-norm statistics and counters, dropout masks: after warm-up, recording and replays."""
+    """Parameters, batch-norm statistics and counters, dropout masks: after warm-up, capture and replays."""
     eager, captured = Run(False), Run(True)
     for x, labels in batches(5):
         a, b = eager.step(x, labels), captured.step(x, labels)
@@ -129,7 +129,7 @@ def test_freezing_and_eval_make_a_new_graph() -> None:
 
 
 def test_first_call_in_eval_mode_does_not_make_the_training_step_cold() -> None:
-    """Evaluation draws no masks and moves no statistics; what training makes once is made before it is recorded."""
+    """Evaluation draws no masks and moves no statistics; what training makes once is made before it is captured."""
     eager, captured = Run(False), Run(True)
     for run in (eager, captured):
         forward = run.net if run is eager else gpunn.capture(lambda x, labels, net=run.net: net(x))
@@ -212,7 +212,7 @@ def test_an_op_without_a_kernel_raises_naming_itself(monkeypatch: pytest.MonkeyP
     run.step(*batches(1)[0])  # and goes on once it has one
 
 
-def test_first_step_of_momentum_cannot_be_recorded() -> None:
+def test_first_step_of_momentum_cannot_be_captured() -> None:
     run = Run(False)
     captured = gpunn.capture(run._step)
     x, labels = batches(1)[0]

@@ -1,4 +1,4 @@
-"""A recorded step with every kind of convolution kernel repeats the eager one to the bit."""
+"""A captured step with every kind of convolution kernel repeats the eager one to the bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recorded training step repeats what it did with every loss, and with softmax along every axis."""
+"""A captured training step repeats what it did with every loss, and with softmax along every axis."""
 
 from __future__ import annotations
 

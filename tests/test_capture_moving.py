@@ -1,4 +1,4 @@
-"""Steps that cut, join, turn, pad and pick can be recorded: they equal eager ones, and only kernels run in them."""
+"""Steps that cut, join, turn, pad and pick can be captured: they equal eager ones, and only kernels run in them."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_kernels_agree_with_the_cpu(make: Callable[[], Any]) -> None:
         np.testing.assert_allclose(p.grad.numpy(), expected[name], rtol=0, atol=1e-5, err_msg=name)
 
 
-def test_an_index_of_the_host_cannot_be_recorded() -> None:
+def test_an_index_of_the_host_cannot_be_captured() -> None:
     step = gpunn.capture(lambda x: x[[0, 2]])
     x = gpunn.ones(3, 2, device="emulator")
     step(x)
@@ -163,7 +163,7 @@ def test_an_index_of_the_host_cannot_be_recorded() -> None:
         step(x)
 
 
-def test_a_recorded_index_out_of_range_is_reported() -> None:
+def test_a_captured_index_out_of_range_is_reported() -> None:
     step = gpunn.capture(lambda x, i: x.index_select(0, i))
     x = gpunn.tensor([1.0, 2.0, 3.0], device="emulator")
     for places in ([0, 1], [2, 1], [1, 2]):

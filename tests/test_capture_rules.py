@@ -41,7 +41,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter:
 def test_a_replay_allocates_nothing_and_waits_for_nothing(calls: Counter) -> None:
     run = Run(captured=True)
     given = batches(4)
-    for batch in given[:2]:  # run once, recorded and replayed once
+    for batch in given[:2]:  # run once, captured and replayed once
         run.step(*batch)
     assert calls["empty"] > 0  # what is counted does happen
     calls.clear()
@@ -50,7 +50,7 @@ def test_a_replay_allocates_nothing_and_waits_for_nothing(calls: Counter) -> Non
     assert not calls, dict(calls)
 
 
-def test_a_recording_waits_for_nothing(calls: Counter) -> None:
+def test_a_capture_waits_for_nothing(calls: Counter) -> None:
     run = Run(captured=True)
     given = batches(2)
     run.step(*given[0])
@@ -59,7 +59,7 @@ def test_a_recording_waits_for_nothing(calls: Counter) -> None:
     assert calls["to_host"] == calls["check"] == 0, dict(calls)
 
 
-def test_replays_make_the_recorded_launches_and_a_new_rate_one_more() -> None:
+def test_replays_make_the_captured_launches_and_a_new_rate_one_more() -> None:
     run = Run(captured=True)
     given = batches(5)
     for batch in given[:2]:
@@ -77,7 +77,7 @@ def test_replays_make_the_recorded_launches_and_a_new_rate_one_more() -> None:
     assert [name.partition("_")[0] for name in extra.elements()] == ["write"], extra
 
 
-def test_a_recorded_step_keeps_what_it_returned_until_the_next() -> None:
+def test_a_captured_step_keeps_what_it_returned_until_the_next() -> None:
     run = Run(captured=True)
     given = batches(4)
     losses = [run.step(*batch) for batch in given]

@@ -1,6 +1,6 @@
 """How many kernels a training step launches, and how many bytes of arrays they are given, pinned exactly.
 
-A step is recorded as a capture records it: launches are noted and not run, so real sizes cost nothing. A change here
+The launches of a step are traced and not run, so real sizes cost nothing. A change here
 is a change of what a step does on a GPU: fewer launches are better, more need a reason.
 """
 

@@ -53,10 +53,10 @@ def _compare(section: Section, name: str, build: Callable[[bool], Any], target: 
     steps = 9 if small else 40
     first, _ = _train(build, target, small, steps, captured=False)
     again, _ = _train(build, target, small, steps, captured=False)
-    recorded, graphs = _train(build, target, small, steps, captured=True)
+    captured, graphs = _train(build, target, small, steps, captured=True)
     if target.loader is not None and graphs != 2:
         section.fail(f"{name}: {graphs} graphs for two batch sizes in {steps} steps")
-    for what, other in (("a second eager run", again), ("the captured run", recorded)):
+    for what, other in (("a second eager run", again), ("the captured run", captured)):
         differing = {
             key: _difference(first[key], other[key]) for key in first if _bytes(first[key]) != _bytes(other[key])
         }
@@ -65,7 +65,7 @@ def _compare(section: Section, name: str, build: Callable[[bool], Any], target: 
             model=name,
             run=what,
             steps=steps,
-            graphs=graphs if other is recorded else None,
+            graphs=graphs if other is captured else None,
             arrays=len(first),
             bytes=sum(array.nbytes for array in first.values()),
             differing=len(differing),
@@ -78,7 +78,7 @@ def _compare(section: Section, name: str, build: Callable[[bool], Any], target: 
 def _train(
     build: Callable[[bool], Any], target: Any, small: bool, steps: int, captured: bool
 ) -> tuple[dict[str, np.ndarray], int]:
-    """Everything there is after some steps, by name, and the number of graphs recorded."""
+    """Everything there is after some steps, by name, and the number of graphs captured."""
     import gpunn
     from gpunn.nn.loss import CrossEntropyLoss
     from gpunn.optim import SGD

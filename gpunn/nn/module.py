@@ -108,7 +108,7 @@ class Module:
         """Call ``hook(module, args, output)`` after every forward.
 
         What it returns, unless None, replaces the output. ``handle.remove()`` takes it away again.
-        A captured step runs Python only while it is recorded, and so does the hook.
+        A captured step runs Python only while it is captured, and so does the hook.
         """
         return RemovableHandle(self._forward_hooks, hook)
 

@@ -1,9 +1,9 @@
 """Optimisers that update all parameters of a group at once, and can be captured.
 
 The numbers of a rule (learning rate, bias corrections, …) are computed on the host for every step and written to
-device words (:class:`gpunn._capture.StepScalars`), which the update kernel reads: a recorded step follows a
+device words (:class:`gpunn.ops.write_scalars.StepScalars`), which the update kernel reads: a captured step follows a
 schedule, and its bias corrections go on. What decides which code runs (a buffer more, Nesterov's form) is frozen
-in the recording; a replay refuses to run when that has changed.
+in the capture; a replay refuses to run when that has changed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class FusedOptimizer(Optimizer):
         """Call the primitive on physical arrays; ``new`` says whose buffers were made just now."""
 
     def _flags(self, group: dict[str, Any]) -> tuple[bool, ...]:
-        """Options, besides the buffers, that a recorded launch cannot follow when they change."""
+        """Options, besides the buffers, that a captured launch cannot follow when they change."""
         return ()
 
     def _new_buffer(self, group: dict[str, Any], name: str, p: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class FusedOptimizer(Optimizer):
             p._version.count += 1
 
     def _words(self, index: int, group: dict[str, Any], device: Device, dtype: np.dtype) -> StepScalars:
-        """Device words for one launch. The launches of a recorded step need words of their own each."""
+        """Device words for one launch. The launches of a captured step need words of their own each."""
         watched, number = watching(), 0
         while True:
             key = (index, device, dtype, number)
@@ -123,7 +123,7 @@ class FusedOptimizer(Optimizer):
             if scalars is None:
                 if capturing() is not None:
                     raise CaptureError(
-                        f"{self._name}: the first step allocates memory and cannot be recorded; run one step first."
+                        f"{self._name}: the first step allocates memory and cannot be captured; run one step first."
                     )
                 scalars = self._scalars[key] = StepScalars(device, dtype, len(self._numbers(group, 1)))
             if watched is None or scalars not in watched.before_replay:
@@ -133,7 +133,7 @@ class FusedOptimizer(Optimizer):
     def _before_replay(
         self, group: dict[str, Any], members: list[Tensor], write: Callable[[], None]
     ) -> Callable[[], None]:
-        """What happens before each replay of the launch that is recorded with these members."""
+        """What happens before each replay of the launch that is captured with these members."""
         form, buffers = self._form(group, members)
 
         def prepare() -> None:
@@ -141,19 +141,19 @@ class FusedOptimizer(Optimizer):
             if form_now != form or any(a is not b for a, b in zip(buffers_now, buffers, strict=True)):
                 raise CaptureError(
                     f"{self._name}: {self._buffers_are} were replaced, or an option that switches them on or off or "
-                    "changes the rule, since this step was recorded; capture it again."
+                    "changes the rule, since this step was captured; capture it again."
                 )
             if len({self._steps(p) for p in members}) > 1:
                 raise CaptureError(
                     f"{self._name}: parameters that had taken as many steps no longer have, since this step was "
-                    "recorded; capture it again."
+                    "captured; capture it again."
                 )
             write()
 
         return prepare
 
     def _form(self, group: dict[str, Any], members: list[Tensor]) -> tuple[tuple[Any, ...], list[Tensor | None]]:
-        """What a recorded launch cannot follow when it changes: the rule's form, and the buffers."""
+        """What a captured launch cannot follow when it changes: the rule's form, and the buffers."""
         used = self._buffers(group)
         buffers = [self.state.get(p, {}).get(name) for name, wanted in used.items() if wanted for p in members]
         return (*used.values(), *self._flags(group)), buffers
@@ -193,7 +193,7 @@ class FusedOptimizer(Optimizer):
     def _refuse_in_capture(self) -> None:
         if capturing() is not None:
             raise CaptureError(
-                f"{self._name}: the first step creates {self._buffers_are} and cannot be recorded; run one step first."
+                f"{self._name}: the first step creates {self._buffers_are} and cannot be captured; run one step first."
             )
 
     def _check_gradient(self, p: Tensor, gradient: Tensor) -> None:

@@ -43,7 +43,7 @@ def test_a_steps_launches_are_measured_one_by_one(
     assert together == pytest.approx(sum(row["launches"] * row["µs"] for row in rows))
 
 
-def _recorded(step: Step, target: Device) -> list[Launch]:
+def _traced(step: Step, target: Device) -> list[Launch]:
     once = networks.gpunn_step(step, target)
     batch = networks.gpunn_batch(step.batches(1)[0], target)
     with dry_launches() as made:
@@ -55,7 +55,7 @@ def _recorded(step: Step, target: Device) -> list[Launch]:
 @pytest.mark.parametrize("batch", [1, 4])
 def test_flop_of_launches_add_up_to_those_of_the_step(emulator: Device, batch: int) -> None:
     for network in (bench_networks.lenet(), bench_networks.mlp(), bench_networks.resnet_cifar(8, "A", 16)):
-        made = _recorded(Step(network, batch), emulator)
+        made = _traced(Step(network, batch), emulator)
         assert sum(map(work.flop_of, made)) == network.step_flop(batch)
 
 
@@ -85,14 +85,14 @@ def test_bytes_of_a_launch_count_each_array_once_and_twice_if_it_is_changed(emul
     assert work.bytes_of(backward) == 3 * size
     (added,) = sweep.launches_of(named["x += y"], emulator)
     assert work.bytes_of(added) == 3 * size
-    (update,) = [launch for launch in _recorded(TINY, emulator) if launch.kernel == "sgd_step"]
+    (update,) = [launch for launch in _traced(TINY, emulator) if launch.kernel == "sgd_step"]
     parameters = 4.0 * TINY.network.parameters
     assert work.bytes_of(update) >= 5 * parameters
     assert work.bytes_of(update) < 5 * parameters + 100  # and a few words
 
 
 def test_launches_that_are_the_same_are_grouped(emulator: Device) -> None:
-    made = _recorded(Step(bench_networks.resnet_cifar(8, "A", 16), 2), emulator)
+    made = _traced(Step(bench_networks.resnet_cifar(8, "A", 16), 2), emulator)
     groups = launches.grouped(made)
     assert sum(group.count for group in groups) == len(made)
     assert len(groups) < len(made)

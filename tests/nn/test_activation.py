@@ -83,7 +83,7 @@ def test_inplace_does_not_write_to_the_input(name: str, args: tuple, named: dict
 @pytest.mark.parametrize(("name", "args", "named"), ALL)
 @pytest.mark.parametrize("shape", [(3, 6), (2, 6, 3, 4)])
 def test_has_kernels_both_ways_and_the_same_numbers(name: str, args: tuple, named: dict, shape: tuple) -> None:
-    """So that a recorded step can hold it: no plain body runs."""
+    """So that a captured step can hold it: no plain body runs."""
     layer = getattr(nn, name)(*args, **named)
     numbers = np.random.Generator(np.random.Philox(2)).standard_normal(shape).astype(np.float32)
     results = []
@@ -109,7 +109,7 @@ def test_has_kernels_both_ways_and_the_same_numbers(name: str, args: tuple, name
 
 
 @pytest.mark.emulator
-def test_a_recorded_step_learns_the_slope() -> None:
+def test_a_captured_step_learns_the_slope() -> None:
     """What a replay computes with PReLU inside is what the steps compute one by one."""
 
     def train(record: bool) -> list[float]:

@@ -238,7 +238,7 @@ def test_clipping_is_captured() -> None:
 
 
 @pytest.mark.emulator
-def test_two_steps_in_one_recorded_step_count_twice() -> None:
+def test_two_steps_in_one_captured_step_count_twice() -> None:
     """Each launch has device words of its own: their bias corrections differ."""
     found = []
     for captured in (False, True):
@@ -288,16 +288,16 @@ def test_a_replay_refuses_step_counts_that_have_parted() -> None:
 
 @pytest.mark.emulator
 @pytest.mark.parametrize(("kind", "options"), [k for k in KINDS if k[0] != "SGD"])
-def test_a_first_step_cannot_be_recorded(kind: str, options: dict[str, Any]) -> None:
+def test_a_first_step_cannot_be_captured(kind: str, options: dict[str, Any]) -> None:
     run = _Run(kind, options, True)
     run.train(1)
     run.optimizer.state.clear()
-    with pytest.raises(CaptureError, match=r"the first step creates .* cannot be recorded; run one step first"):
+    with pytest.raises(CaptureError, match=r"the first step creates .* cannot be captured; run one step first"):
         run.train(1)
 
 
 @pytest.mark.emulator
-def test_a_replay_uses_a_state_that_was_loaded_after_the_recording() -> None:
+def test_a_replay_uses_a_state_that_was_loaded_after_the_capture() -> None:
     donor = _Run("Adam", {}, False)
     donor.train(5)
     runs = _Run("Adam", {}, True), _Run("Adam", {}, False)

@@ -258,7 +258,7 @@ def test_refuses_the_state_of_another_model() -> None:
 
 
 class _Captured:
-    """A tiny model whose step is recorded: warm-up, recording and one replay have run."""
+    """A tiny model whose step is captured: warm-up, capture and one replay have run."""
 
     def __init__(self, captured: bool = True, **how: Any) -> None:
         gpunn.manual_seed(0)
@@ -293,7 +293,7 @@ def test_a_replay_sees_changed_numbers(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.emulator
-def test_a_replay_uses_a_state_that_was_loaded_after_the_recording() -> None:
+def test_a_replay_uses_a_state_that_was_loaded_after_the_capture() -> None:
     donor = _Captured(lr=0.3)
     runs = _Captured(), _Captured(captured=False)
     for run in runs:
@@ -325,8 +325,8 @@ def test_a_replay_refuses_buffers_that_are_gone() -> None:
 
 
 @pytest.mark.emulator
-def test_a_first_step_cannot_be_recorded() -> None:
-    """On a GPU the zeroing of new memory would be recorded too, and set the learning rate to 0 in every replay."""
+def test_a_first_step_cannot_be_captured() -> None:
+    """On a GPU the zeroing of new memory would be captured too, and set the learning rate to 0 in every replay."""
     p = gpunn.ones(3, device="emulator", requires_grad=True)
     p.grad = gpunn.ones(3, device="emulator")
     optimizer, started = optim.SGD([p], lr=0.5), []
@@ -339,5 +339,5 @@ def test_a_first_step_cannot_be_recorded() -> None:
     captured = gpunn.capture(step)
     x = gpunn.ones(1, device="emulator")
     captured(x)
-    with pytest.raises(CaptureError, match="cannot be recorded; run one step first"):
+    with pytest.raises(CaptureError, match="cannot be captured; run one step first"):
         captured(x)
