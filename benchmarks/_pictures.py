@@ -19,14 +19,14 @@ def hardest(record: Record) -> float | None:
     return min(others) / ours if others else None
 
 
-def ratios(title: str, group: list[Record]) -> str | None:
-    """A bar for each case from 1 to its ratio on a logarithmic axis; None if nothing was compared."""
-    found = [(record["case"], ratio) for record in group if (ratio := hardest(record)) is not None]
+def ratios(title: str, group: list[Record], label: str = "case") -> str | None:
+    """A bar from 1 to its ratio, on a logarithmic axis, for each case by its ``label``; None if nothing was compared."""
+    found = [(str(record[label]), ratio) for record in group if (ratio := hardest(record)) is not None]
     if not found:
         return None
     least = min(0.5, 2.0 ** math.floor(math.log2(min(r for _, r in found))))
     most = max(2.0, 2.0 ** math.ceil(math.log2(max(r for _, r in found))))
-    left, width, row, top = 190, 560, 18, 46
+    left, width, row, top = max(190, 7 * max(len(name) for name, _ in found)), 560, 18, 46
     height = top + row * len(found) + 30
 
     def x(ratio: float) -> float:

@@ -1,8 +1,8 @@
-"""README's speed tables and the pictures beside them, made from the recorded results.
+"""README's speed chart, the tables of all results and their pictures, made from what was recorded.
 
-``python -m benchmarks.report`` reads ``results/bench.jsonl`` (``gpunn bench --out`` appends to it) and writes README's
-part between the two bench markers, ``results/bench.md`` (every case) and ``results/*.svg``. ``--check`` writes nothing
-and fails if one of them is not what the results give.
+``python -m benchmarks.report`` reads ``results/bench.jsonl`` (``gpunn bench --out`` appends to it). It writes README's
+part between the two bench markers (a chart of whole steps for each device), ``results/bench.md`` (every case) and
+``results/*.svg``. ``--check`` writes nothing and fails if one of them is not what the results give.
 """
 
 from __future__ import annotations
@@ -65,14 +65,23 @@ def generate(root: Path) -> dict[Path, str]:
         everything.append("Nothing has been measured yet.")
     for device, group in by(found, "device").items():
         title, name = _title(device, group), device.replace(":", "-")
-        parts += [title, "", *_table([r for r in group if r["group"] != "layers"]), *_layers(group), ""]
-        for kind, draw in (("ratios", _pictures.ratios), ("roofline", _pictures.roofline)):
-            picture = draw(_title(device, group, commits=False), group)
-            if picture is not None:
-                path = results / f"{kind}-{name}.svg"
-                files[path] = picture
-                parts += [f"![{kind}, {device}](benchmarks/results/{path.name})", ""]
+        whole = [record for record in group if record["group"] != "layers"]
+        short = _title(device, group, commits=False)
         everything += [f"## {device}", "", title, "", *_table(group), ""]
+        for kind, picture in (
+            ("steps", _pictures.ratios(short, whole, "name")),
+            ("ratios", _pictures.ratios(short, group)),
+            ("roofline", _pictures.roofline(short, group)),
+        ):
+            if picture is None:
+                continue
+            path = results / f"{kind}-{name}.svg"
+            files[path] = picture
+            if kind == "steps":
+                parts += [f"![whole training steps, {device}](benchmarks/results/{path.name})", ""]
+            else:
+                everything += [f"![{kind}, {device}]({path.name})", ""]
+        parts += [f"{short} {_layers(group)}".strip(), ""]
     files[readme] = f"{before}{BEGIN}\n{_text(parts)}{END}{after}"
     files[results / "bench.md"] = _text(everything)
     return files
@@ -163,13 +172,13 @@ def _spread(numbers: dict[str, Any]) -> str:
     return f" ±{(high - low) / 2 / numbers['ms']:.0%}"
 
 
-def _layers(group: list[Record]) -> list[str]:
-    """A line about the single ops, whose table is in bench.md."""
+def _layers(group: list[Record]) -> str:
+    """Where all figures are, and a sentence about the single ops."""
     layers = [r for r in group if r["group"] == "layers"]
     ratios = [ratio for r in layers if (ratio := _pictures.hardest(r)) is not None]
-    if not layers:
-        return []
-    text = f"{len(layers)} single ops are in [bench.md](benchmarks/results/bench.md)"
+    text = "Times, memory and spread: [bench.md](benchmarks/results/bench.md)"
+    if layers:
+        text += f", with {len(layers)} single ops"
     if ratios:
         mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
         faster = sum(ratio >= 1 for ratio in ratios)
@@ -177,7 +186,7 @@ def _layers(group: list[Record]) -> list[str]:
             f": against the fastest other side the geometric mean of the ratios is {mean:.2f} "
             f"(least {min(ratios):.2f}, most {max(ratios):.2f}; at least 1 in {faster} of {len(ratios)})"
         )
-    return ["", text + "."]
+    return text + "."
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""README's tables and the pictures come from the records, byte for byte, and staleness is noticed."""
+"""README's chart, the tables and the pictures come from the records, byte for byte, and staleness is noticed."""
 
 from __future__ import annotations
 
@@ -66,12 +66,17 @@ def test_tables_and_pictures_are_written_and_then_fresh(tmp_path: Path, capsys: 
     assert text.startswith("# Title\n\nbefore\n")
     assert text.endswith(f"{report.END}\nafter\n")
     assert "old" not in text
-    assert "| the lenet-b32.step | 20.0 ±10% | 5,000 | 25% | 10.0 (0.50) | 5 (0.25) |" in text
-    assert "| the mlp-b128.step | 2 ±10% | 50,000 | 25% | 4 (2.00) |  |" in text
-    assert "`cpu`: a processor, 2 threads for each side, float32; PyTorch 9.9; 2026-01-02, commit abc" in text
+    assert "`cpu`: a processor, 2 threads for each side, float32; PyTorch 9.9; 2026-01-02; ceilings" in text
     results = root / "benchmarks" / "results"
-    assert "the mlp-b128.step" in (results / "bench.md").read_text()
-    for name in ("ratios-cpu.svg", "roofline-cpu.svg"):
+    table = (results / "bench.md").read_text()
+    assert "| the lenet-b32.step | 20.0 ±10% | 5,000 | 25% | 10.0 (0.50) | 5 (0.25) |" in table
+    assert "| the mlp-b128.step | 2 ±10% | 50,000 | 25% | 4 (2.00) |  |" in table
+    assert "`cpu`: a processor, 2 threads for each side, float32; PyTorch 9.9; 2026-01-02, commit abc" in table
+    for name, shown_in in (
+        ("steps-cpu.svg", text),
+        ("ratios-cpu.svg", table),
+        ("roofline-cpu.svg", table),
+    ):
         drawn = ElementTree.parse(results / name).getroot()
         width, height = float(drawn.attrib["width"]), float(drawn.attrib["height"])
         marks = [m.attrib for m in drawn if m.tag.endswith(("circle", "rect"))][1:]  # the first is the background
@@ -79,7 +84,8 @@ def test_tables_and_pictures_are_written_and_then_fresh(tmp_path: Path, capsys: 
         for mark in marks:
             assert 0 < float(mark.get("cx", mark.get("x", "-1"))) < width
             assert 0 < float(mark.get("cy", mark.get("y", "-1"))) < height
-        assert f"(benchmarks/results/{name})" in text
+        assert f"{name})" in shown_in
+    assert text.count("![") == 1
 
 
 @pytest.mark.parametrize("what", ["README.md", "benchmarks/results/bench.md", "benchmarks/results/ratios-cpu.svg"])
@@ -87,7 +93,8 @@ def test_any_changed_byte_is_stale(what: str, tmp_path: Path, capsys: pytest.Cap
     root = make(tmp_path, *TWO)
     report.main([], root)
     path = root / what
-    path.write_text(path.read_text().replace("lenet-b32", "lenet-b33", 1))
+    old = "a processor" if what == "README.md" else "lenet-b32"
+    path.write_text(path.read_text().replace(old, "other", 1))
     assert report.main(["--check"], root) == 1
     assert f"stale: {what}" in capsys.readouterr().err
 
@@ -98,7 +105,7 @@ def test_a_new_record_makes_it_stale_and_replaces_the_older(tmp_path: Path) -> N
     make(root, *TWO, record("mlp-b128.step", 1.0, {"torch": 4.0}))
     assert report.main(["--check"], root) == 1
     report.main([], root)
-    text = (root / "README.md").read_text()
+    text = (root / "benchmarks" / "results" / "bench.md").read_text()
     assert "4 (4.00)" in text
     assert "4 (2.00)" not in text
 
@@ -120,7 +127,7 @@ def test_no_records_and_few_keys(tmp_path: Path) -> None:
     bare = {k: v for k, v in TWO[0].items() if k in ("case", "name", "group", "device", "dtype", "date", "sides")}
     make(root, bare)
     assert report.main([], root) == 0
-    assert "the lenet-b32.step" in (root / "README.md").read_text()
+    assert "the lenet-b32.step" in (root / "benchmarks" / "results" / "bench.md").read_text()
 
 
 def test_single_ops_are_summed_up(tmp_path: Path) -> None:
@@ -128,7 +135,7 @@ def test_single_ops_are_summed_up(tmp_path: Path) -> None:
     root = make(tmp_path, *TWO, *layers)
     report.main([], root)
     text = (root / "README.md").read_text()
-    assert "2 single ops are in" in text
+    assert "with 2 single ops" in text
     assert "geometric mean of the ratios is 2.00 (least 0.50, most 8.00; at least 1 in 1 of 2)" in text
     assert "conv01" not in text.split(report.BEGIN)[1].split("single ops")[0]
 
