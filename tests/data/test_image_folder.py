@@ -141,7 +141,7 @@ def test_other_sizes_need_size(root, pixels):
 def test_deep_images_are_refused_not_cut_off(root):
     Image.fromarray(np.full((5, 4), 40000, np.uint16)).save(root / "dog" / "c.png")
     with pytest.raises(
-        DataError, match=r"dog/c.png: expected an image of 8 bits a channel; it has more \(Pillow mode 'I;16'\)"
+        DataError, match=r"dog/c.png: expected an image of 8 bits a channel; it has more \(Pillow mode 'I(;16)?'\)"
     ):
         ImageFolder(root)[5]
 
