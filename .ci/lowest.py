@@ -1,8 +1,9 @@
 """Print the lowest version of everything that pyproject.toml declares with ``>=``, as requirements for pip."""
 
 import re
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
 extras = project["optional-dependencies"]

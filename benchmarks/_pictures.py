@@ -20,7 +20,7 @@ def hardest(record: Record) -> float | None:
 
 
 def ratios(title: str, group: list[Record], label: str = "case") -> str | None:
-    """A bar from 1 to its ratio, on a logarithmic axis, for each case by its ``label``; None if nothing was compared."""
+    """A bar from 1 to the ratio of each case, on a logarithmic axis; None if nothing was compared."""
     found = [(str(record[label]), ratio) for record in group if (ratio := hardest(record)) is not None]
     if not found:
         return None
