@@ -30,15 +30,6 @@ _SCRATCH = "adaptive_avg_pool2d"
 _FEW, _WIDE = 32, 16  # rows or columns up to which, and numbers of each from which on, they are added one by one
 
 
-def _counts(xp: Any, height: int, width: int, size: tuple[int, int], dtype: Any) -> Any:
-    """How many elements each window has, (P, Q, 1)."""
-    rows, columns = (
-        xp.asarray([stop - start for start, stop in segments(n, outputs)], dtype)
-        for n, outputs in zip((height, width), size, strict=True)
-    )
-    return rows[:, None, None] * columns[:, None]
-
-
 # -- forward --------------------------------------------------------------------------------------
 
 
@@ -49,6 +40,15 @@ def adaptive_avg_pool2d_forward(xp: Any, x: Any, size: tuple[int, int]) -> Any:
     y, tall = xp.empty((n, *size, c), x.dtype), xp.empty((n, size[0], w, c), x.dtype)
     _average(x, _counts(xp, h, w, size, x.dtype), tall, y)
     return y
+
+
+def _counts(xp: Any, height: int, width: int, size: tuple[int, int], dtype: Any) -> Any:
+    """How many elements each window has, (P, Q, 1)."""
+    rows, columns = (
+        xp.asarray([stop - start for start, stop in segments(n, outputs)], dtype)
+        for n, outputs in zip((height, width), size, strict=True)
+    )
+    return rows[:, None, None] * columns[:, None]
 
 
 def _average(x: Any, counts: Any, tall: Any, y: Any) -> None:

@@ -23,15 +23,6 @@ from gpunn.tape import record
 SOURCE = KernelSource("adaptive_max_pool2d.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
-def _windows(height: int, width: int, size: tuple[int, int]) -> list[tuple[int, int, slice, slice]]:
-    """(p, q, rows, columns) of every window."""
-    return [
-        (p, q, slice(*rows), slice(*columns))
-        for p, rows in enumerate(segments(height, size[0]))
-        for q, columns in enumerate(segments(width, size[1]))
-    ]
-
-
 @primitive(returns=("y", "index"))
 def adaptive_max_pool2d_forward(xp: Any, x: Any, size: tuple[int, int]) -> tuple[Any, Any]:
     """y[n,p,q,c] = max of x over rows p and columns q; index = h W + w of the first one, or of the first NaN."""
@@ -45,6 +36,15 @@ def adaptive_max_pool2d_forward(xp: Any, x: Any, size: tuple[int, int]) -> tuple
         first = xp.isnan(u) | (u == y[:, p : p + 1, q])
         index[:, p, q] = inside[first.argmax(axis=1)]
     return y, index
+
+
+def _windows(height: int, width: int, size: tuple[int, int]) -> list[tuple[int, int, slice, slice]]:
+    """(p, q, rows, columns) of every window."""
+    return [
+        (p, q, slice(*rows), slice(*columns))
+        for p, rows in enumerate(segments(height, size[0]))
+        for q, columns in enumerate(segments(width, size[1]))
+    ]
 
 
 @adaptive_max_pool2d_forward.kernel

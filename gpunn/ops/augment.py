@@ -21,6 +21,19 @@ _DIVISORS = ("by_channels", "by_width", "by_height")
 _IMAGES = np.dtype([(name, np.int32) for name in "HWC"] + [(name, DIVISOR) for name in _DIVISORS])
 
 
+@primitive(returns=("y",), tolerance=0)
+def resample(xp: Any, x: Any, rows: Any, columns: Any, fill: float) -> Any:
+    """y[n, p, q] = x[n, rows[n, p], columns[n, q]], and ``fill`` where that lies outside the image.
+
+    x (N, H, W, C), rows (N, P) and columns (N, Q) int64; y (N, P, Q, C).
+    """
+    n, h, w, _ = x.shape
+    inside = ((rows >= 0) & (rows < h))[:, :, None] & ((columns >= 0) & (columns < w))[:, None, :]
+    image = xp.arange(n)[:, None, None]
+    y = x[image, xp.clip(rows, 0, h - 1)[:, :, None], xp.clip(columns, 0, w - 1)[:, None, :]]
+    return xp.ascontiguousarray(xp.where(inside[..., None], y, x.dtype.type(fill)))
+
+
 def _launch(device: Device, kernel: str, y: Any, x: Any, more: tuple[Any, ...], *scalars: Any) -> None:
     """A thread for each vector of channels of y."""
     if y.size == 0:
@@ -34,19 +47,6 @@ def _launch(device: Device, kernel: str, y: Any, x: Any, more: tuple[Any, ...], 
     macros: dict[str, Any] = {"REAL": c_type(y.dtype, kernel), "VEC": vec}
     args = (y, x, *more, images, *scalars, threads)
     SOURCE.launch(device, kernel, (ceil_div(threads, _BLOCK), 1, 1), _BLOCK, args, **macros)
-
-
-@primitive(returns=("y",), tolerance=0)
-def resample(xp: Any, x: Any, rows: Any, columns: Any, fill: float) -> Any:
-    """y[n, p, q] = x[n, rows[n, p], columns[n, q]], and ``fill`` where that lies outside the image.
-
-    x (N, H, W, C), rows (N, P) and columns (N, Q) int64; y (N, P, Q, C).
-    """
-    n, h, w, _ = x.shape
-    inside = ((rows >= 0) & (rows < h))[:, :, None] & ((columns >= 0) & (columns < w))[:, None, :]
-    image = xp.arange(n)[:, None, None]
-    y = x[image, xp.clip(rows, 0, h - 1)[:, :, None], xp.clip(columns, 0, w - 1)[:, None, :]]
-    return xp.ascontiguousarray(xp.where(inside[..., None], y, x.dtype.type(fill)))
 
 
 @resample.kernel

@@ -32,6 +32,21 @@ _SHAPE = np.dtype(
 Empty = Callable[..., Any]  # empty(shape, dtype), uninitialised
 
 
+# -- primitives -----------------------------------------------------------------------------------
+
+
+@primitive(returns=("y",))
+def avg_pool2d_forward(xp: Any, x: Any, window: Window, count_include_pad: bool, divisor: int) -> Any:
+    """y[n,p,q,c] = the sum of x over window (p, q) / its number of elements, or / divisor if that is not 0.
+
+    x (N, H, W, C);  y (N, P, Q, C). Elements of the padding are 0, and are counted if
+    ``count_include_pad``; what ceil_mode lets hang over the padding is not.
+    """
+    y = xp.empty((len(x), window.P, window.Q, x.shape[3]), x.dtype)
+    _forward(xp, x, window, _divisors(window, count_include_pad, divisor), xp.empty, y)
+    return y
+
+
 # -- along one axis -------------------------------------------------------------------------------
 
 
@@ -142,21 +157,6 @@ def _scratch() -> Empty:
     """Working memory that this thread keeps, each array under its own name."""
     names = iter(("avg_pool2d 0", "avg_pool2d 1"))
     return lambda shape, dtype: threads.scratch.array(next(names), shape, dtype)
-
-
-# -- primitives -----------------------------------------------------------------------------------
-
-
-@primitive(returns=("y",))
-def avg_pool2d_forward(xp: Any, x: Any, window: Window, count_include_pad: bool, divisor: int) -> Any:
-    """y[n,p,q,c] = the sum of x over window (p, q) / its number of elements, or / divisor if that is not 0.
-
-    x (N, H, W, C);  y (N, P, Q, C). Elements of the padding are 0, and are counted if
-    ``count_include_pad``; what ceil_mode lets hang over the padding is not.
-    """
-    y = xp.empty((len(x), window.P, window.Q, x.shape[3]), x.dtype)
-    _forward(xp, x, window, _divisors(window, count_include_pad, divisor), xp.empty, y)
-    return y
 
 
 @avg_pool2d_forward.numpy

@@ -29,28 +29,6 @@ Triple = tuple[int, int, int]
 Four = tuple[bool, bool, bool, bool]  # whether the gradients of x, weight, bias, residual are wanted
 
 
-# -- how the work is cut up -----------------------------------------------------------------------
-
-
-def _grid(rows: int, channels: int, vec: int, threads: int, most: int) -> tuple[int, Triple, Triple]:
-    """Rows of a chunk, grid and block for a kernel over a (rows, channels) matrix in at most ``most`` blocks."""
-    vectors = ceil_div(channels, vec)
-    tiles = ceil_div(vectors, 32)  # 32 threads side by side read whole lines of memory
-    across = ceil_div(vectors, tiles)
-    down = max(1, threads // across)
-    per_chunk = max(down * _ROWS, ceil_div(rows, max(1, most // tiles)))
-    return per_chunk, (ceil_div(rows, per_chunk), tiles, 1), (across, down, 1)
-
-
-def _merging(device: Device, dtype: Any, channels: int, grid: Triple, also: int = 0) -> tuple[Any, Any]:
-    """What the blocks leave to the last of their tile, and the tickets, ``also`` some more; None where not needed."""
-    chunks, tiles, _ = grid
-    needed = also + (chunks * tiles if chunks > 1 else 0)
-    assert needed <= COUNT, "only fewer tiles than blocks that fill a card are split"
-    parts = device.empty((chunks, 2, channels), dtype) if chunks > 1 else None
-    return parts, tickets(device) if needed else None
-
-
 # -- statistics -----------------------------------------------------------------------------------
 
 
@@ -77,6 +55,28 @@ def batch_norm_statistics(
     if running_var is not None:
         running_var[...] = (1 - share) * running_var + share * var * (rows / max(rows - 1, 1))
     return mean, var
+
+
+# -- how the work is cut up -----------------------------------------------------------------------
+
+
+def _grid(rows: int, channels: int, vec: int, threads: int, most: int) -> tuple[int, Triple, Triple]:
+    """Rows of a chunk, grid and block for a kernel over a (rows, channels) matrix in at most ``most`` blocks."""
+    vectors = ceil_div(channels, vec)
+    tiles = ceil_div(vectors, 32)  # 32 threads side by side read whole lines of memory
+    across = ceil_div(vectors, tiles)
+    down = max(1, threads // across)
+    per_chunk = max(down * _ROWS, ceil_div(rows, max(1, most // tiles)))
+    return per_chunk, (ceil_div(rows, per_chunk), tiles, 1), (across, down, 1)
+
+
+def _merging(device: Device, dtype: Any, channels: int, grid: Triple, also: int = 0) -> tuple[Any, Any]:
+    """What the blocks leave to the last of their tile, and the tickets, ``also`` some more; None where not needed."""
+    chunks, tiles, _ = grid
+    needed = also + (chunks * tiles if chunks > 1 else 0)
+    assert needed <= COUNT, "only fewer tiles than blocks that fill a card are split"
+    parts = device.empty((chunks, 2, channels), dtype) if chunks > 1 else None
+    return parts, tickets(device) if needed else None
 
 
 batch_norm_statistics.numpy(fast.statistics)

@@ -30,6 +30,13 @@ _LEAST_LOG = -100.0  # as in PyTorch: a loss stays finite, and 0 log 0 is 0
 _LEAST_VARIANCE = 1e-12  # p (1 - p) in the gradient is taken as no less, as in PyTorch
 
 
+@primitive(returns=("loss",))
+def binary_cross_entropy_forward(xp: Any, p: Any, target: Any, weight: Any, divisor: float | None) -> Any:
+    """-weight (target log p + (1 - target) log(1 - p)), logarithms at least -100; with a divisor their sum over it."""
+    _require_probabilities(p)
+    return total(xp, _terms(xp, p, target, weight), divisor, p.dtype)
+
+
 def _logs(xp: Any, p: Any) -> tuple[Any, Any]:
     """log p and log(1 - p), both at least -100."""
     least = p.dtype.type(_LEAST_LOG)
@@ -50,13 +57,6 @@ def _terms(xp: Any, p: Any, target: Any, weight: Any) -> Any:
     yes, no = _logs(xp, p)
     terms = (target - 1) * no - target * yes
     return terms if weight is None else terms * weight
-
-
-@primitive(returns=("loss",))
-def binary_cross_entropy_forward(xp: Any, p: Any, target: Any, weight: Any, divisor: float | None) -> Any:
-    """-weight (target log p + (1 - target) log(1 - p)), logarithms at least -100; with a divisor their sum over it."""
-    _require_probabilities(p)
-    return total(xp, _terms(xp, p, target, weight), divisor, p.dtype)
 
 
 @binary_cross_entropy_forward.numpy

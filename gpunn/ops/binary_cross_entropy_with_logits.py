@@ -18,6 +18,14 @@ from gpunn.tape import record
 _OP = "binary_cross_entropy_with_logits"
 
 
+@primitive(returns=("loss",))
+def binary_cross_entropy_with_logits_forward(
+    xp: Any, x: Any, target: Any, weight: Any, pos_weight: Any, divisor: float | None
+) -> Any:
+    """weight ((1 - target) log(1 + exp(x)) + pos_weight target log(1 + exp(-x))); with a divisor their sum over it."""
+    return total(xp, _terms(xp, x, target, weight, pos_weight), divisor, x.dtype)
+
+
 def _softplus(xp: Any, x: Any) -> tuple[Any, Any]:
     """log(1 + exp(x)) and log(1 + exp(-x)), exact for any x."""
     zero = x.dtype.type(0)
@@ -33,14 +41,6 @@ def _terms(xp: Any, x: Any, target: Any, weight: Any, pos_weight: Any) -> Any:
     # All parts are positive for targets from 0 to 1: nothing cancels, however large or small x is.
     if_no, if_yes = _softplus(xp, x)
     return _times((1 - target) * if_no + _times(target, pos_weight) * if_yes, weight)
-
-
-@primitive(returns=("loss",))
-def binary_cross_entropy_with_logits_forward(
-    xp: Any, x: Any, target: Any, weight: Any, pos_weight: Any, divisor: float | None
-) -> Any:
-    """weight ((1 - target) log(1 + exp(x)) + pos_weight target log(1 + exp(-x))); with a divisor their sum over it."""
-    return total(xp, _terms(xp, x, target, weight, pos_weight), divisor, x.dtype)
 
 
 @binary_cross_entropy_with_logits_forward.numpy

@@ -16,15 +16,15 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
-def _limited(xp: Any, x: Any, low: float | None, high: float | None) -> Any:
-    y = x if low is None else xp.maximum(x, x.dtype.type(low))
-    return y if high is None else xp.minimum(y, x.dtype.type(high))
-
-
 @primitive(returns=("y",))
 def clamp_forward(xp: Any, x: Any, low: float | None, high: float | None) -> Any:
     """y = min(max(x, low), high); NaN kept, None is no bound."""
     return _limited(xp, x, low, high)
+
+
+def _limited(xp: Any, x: Any, low: float | None, high: float | None) -> Any:
+    y = x if low is None else xp.maximum(x, x.dtype.type(low))
+    return y if high is None else xp.minimum(y, x.dtype.type(high))
 
 
 @clamp_forward.numpy

@@ -44,23 +44,6 @@ _BLOCKS = 1024  # that do several rows at a time: enough for a full load of the 
 _LABELS = 1 << 20  # that all blocks together read to count them: a few microseconds at most
 
 
-# -- forward --------------------------------------------------------------------------------------
-
-
-def _height(n: int, c: int, itemsize: int) -> int:
-    """How many rows a block of the kernel does at a time."""
-    return max(1, min(_BLOCK // 32, n, _SHARED // (c * itemsize))) if c <= _WARP_COLUMNS else 1
-
-
-def _factor_apart(logits: Any, reduction: str) -> bool:
-    """Whether the mean's factor is left for the backward pass.
-
-    It is in the gradients, which saves a pass over them, where each of the kernel's blocks can count all labels itself.
-    """
-    n, c = logits.shape
-    return reduction == "mean" and n * ceil_div(n, _height(n, c, logits.dtype.itemsize)) > _LABELS
-
-
 @primitive(returns=("loss", "factor", "dlogits"))
 def cross_entropy_forward(
     xp: Any,
@@ -87,6 +70,23 @@ def cross_entropy_forward(
     losses = xp.where(counts, losses, zero)
     dlogits = xp.where(counts[:, None], dlogits, zero) if with_gradient else None
     return _total(xp, losses, divisor, reduction), factor, dlogits
+
+
+# -- forward --------------------------------------------------------------------------------------
+
+
+def _height(n: int, c: int, itemsize: int) -> int:
+    """How many rows a block of the kernel does at a time."""
+    return max(1, min(_BLOCK // 32, n, _SHARED // (c * itemsize))) if c <= _WARP_COLUMNS else 1
+
+
+def _factor_apart(logits: Any, reduction: str) -> bool:
+    """Whether the mean's factor is left for the backward pass.
+
+    It is in the gradients, which saves a pass over them, where each of the kernel's blocks can count all labels itself.
+    """
+    n, c = logits.shape
+    return reduction == "mean" and n * ceil_div(n, _height(n, c, logits.dtype.itemsize)) > _LABELS
 
 
 def _mean(xp: Any, logits: Any, counts: Any, right: Any, weight: Any, reduction: str) -> tuple[Any, Any, Any]:

@@ -26,15 +26,6 @@ _WORDS = 8  # of 32 bits, in a block of the random stream
 _DRAW = np.dtype([(field, np.uint64) for field in ("key0", "key1", "index", "threshold")])
 
 
-def _threshold(p: float) -> int:
-    """The word below which an element is dropped: 0 drops none, 2^32 all."""
-    return round(p * 2**32)
-
-
-def _scale(p: float) -> float:
-    return 0.0 if p == 1 else 1 / (1 - p)
-
-
 @primitive(returns=("y",))
 def dropout_apply(xp: Any, x: Any, p: float, key: tuple[int, int], index: int, base: Any) -> Any:
     """y = x / (1 - p) where the element's word of mask number index + base[0] is at least p 2^32, else 0."""
@@ -42,6 +33,15 @@ def dropout_apply(xp: Any, x: Any, p: float, key: tuple[int, int], index: int, b
     keep = xp.asarray(physical(words >= _threshold(p)))
     with np.errstate(invalid="ignore"):  # infinity times 0 is NaN, as in PyTorch
         return x * (keep * x.dtype.type(_scale(p)))
+
+
+def _threshold(p: float) -> int:
+    """The word below which an element is dropped: 0 drops none, 2^32 all."""
+    return round(p * 2**32)
+
+
+def _scale(p: float) -> float:
+    return 0.0 if p == 1 else 1 / (1 - p)
 
 
 @dropout_apply.kernel

@@ -29,6 +29,12 @@ _FAR_BOTTOM = (
 _ONE_BEYOND = 6.0  # where the float64 nearest to erf is 1
 
 
+@primitive(returns=("y",))
+def erf_forward(xp: Any, x: Any) -> Any:
+    """y = 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    return erf_array(xp, x)
+
+
 def _horner(coefficients: Sequence[float], x: Any) -> Any:
     number = x.dtype.type
     y = x * number(coefficients[0]) + number(coefficients[1])
@@ -45,12 +51,6 @@ def erf_array(xp: Any, x: Any) -> Any:
     near = xp.copysign(a, x) * _horner(_NEAR_TOP, square) / _horner(_NEAR_BOTTOM, square)
     far = 1 - xp.exp(-square) * _horner(_FAR_TOP, a) / _horner(_FAR_BOTTOM, a)
     return xp.where(a < 0.5, near, xp.copysign(far, x))
-
-
-@primitive(returns=("y",))
-def erf_forward(xp: Any, x: Any) -> Any:
-    """y = 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
-    return erf_array(xp, x)
 
 
 @erf_forward.numpy

@@ -30,6 +30,23 @@ _DIVISORS = ("by_last", "by_width", "by_stride_h", "by_stride_w", "by_S", "by_R"
 _SHAPE = np.dtype([(name, np.int32) for name in _INTS] + [(name, DIVISOR) for name in _DIVISORS])
 
 
+# -- forward --------------------------------------------------------------------------------------
+
+
+@primitive(returns=("y",))
+def locally_connected2d_forward(xp: Any, x: Any, weight: Any, window: Window, bias: Any) -> Any:
+    """y[n,p,q,k] = bias[k,p,q] + sum_{c,r,s} x[n, p*stride - top + r*dilation, ..., c] weight[p,q,k,c,r,s].
+
+    x (N, H, W, C), weight (P, Q, K, C, R, S), bias (K, P, Q) or None; y (N, P, Q, K).
+    """
+    p, q, k, c, r, s = weight.shape
+    unrolled = xp.ascontiguousarray(_windows(xp, _padded(xp, x, window), window))
+    y = xp.matmul(weight.reshape(p, q, k, c * r * s), unrolled.reshape(p, q, c * r * s, x.shape[0]))
+    if bias is not None:
+        y += bias.transpose(1, 2, 0)[..., None]
+    return xp.ascontiguousarray(y.transpose(3, 0, 1, 2))
+
+
 def _border(xp: Any, x: Any, window: Window) -> Any:
     """Zeros, (C, H + padding, W + padding, N), for physical images x."""
     (top, left), (bottom, right), (n, h, w, c) = window.padding, window.after, x.shape
@@ -65,23 +82,6 @@ def _image(padded: Any, window: Window) -> Any:
     """Physical images of (C, H, W, N) without the border."""
     (top, left), h, w = window.padding, window.H, window.W
     return padded[:, top : top + h, left : left + w].transpose(3, 1, 2, 0)
-
-
-# -- forward --------------------------------------------------------------------------------------
-
-
-@primitive(returns=("y",))
-def locally_connected2d_forward(xp: Any, x: Any, weight: Any, window: Window, bias: Any) -> Any:
-    """y[n,p,q,k] = bias[k,p,q] + sum_{c,r,s} x[n, p*stride - top + r*dilation, ..., c] weight[p,q,k,c,r,s].
-
-    x (N, H, W, C), weight (P, Q, K, C, R, S), bias (K, P, Q) or None; y (N, P, Q, K).
-    """
-    p, q, k, c, r, s = weight.shape
-    unrolled = xp.ascontiguousarray(_windows(xp, _padded(xp, x, window), window))
-    y = xp.matmul(weight.reshape(p, q, k, c * r * s), unrolled.reshape(p, q, c * r * s, x.shape[0]))
-    if bias is not None:
-        y += bias.transpose(1, 2, 0)[..., None]
-    return xp.ascontiguousarray(y.transpose(3, 0, 1, 2))
 
 
 @locally_connected2d_forward.numpy

@@ -17,18 +17,18 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
+@primitive(returns=("y",))
+def log_softmax_forward(xp: Any, x: Any, axis: int) -> Any:
+    """y = x - log(sum(exp(x))) along ``axis``, with the maximum subtracted first."""
+    return _forward(xp, x, axis)
+
+
 def _forward(xp: Any, x: Any, axis: int) -> Any:
     if x.size == 0:
         return x.copy()
     with quiet():  # infinite scores give NaN, as everywhere
         shifted = x - x.max(axis=axis, keepdims=True)
         return shifted - xp.log(sum_along(xp, xp.exp(shifted), axis))
-
-
-@primitive(returns=("y",))
-def log_softmax_forward(xp: Any, x: Any, axis: int) -> Any:
-    """y = x - log(sum(exp(x))) along ``axis``, with the maximum subtracted first."""
-    return _forward(xp, x, axis)
 
 
 @log_softmax_forward.numpy

@@ -17,15 +17,15 @@ from gpunn.tape import record
 _OP = "mse_loss"
 
 
-def _terms(x: Any, target: Any) -> Any:
-    difference = x - target
-    return difference * difference
-
-
 @primitive(returns=("loss",))
 def mse_loss_forward(xp: Any, x: Any, target: Any, divisor: float | None) -> Any:
     """(x - target)^2, or with a divisor their sum over it."""
     return total(xp, _terms(x, target), divisor, x.dtype)
+
+
+def _terms(x: Any, target: Any) -> Any:
+    difference = x - target
+    return difference * difference
 
 
 @mse_loss_forward.numpy

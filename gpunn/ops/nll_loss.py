@@ -31,13 +31,6 @@ _EACH = 4  # rows that a thread adds up at least, where there are several blocks
 _PARTS = 1024  # blocks at most
 
 
-def _picked(xp: Any, x: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
-    """Which rows count; the index of each one's own element (the first class's where it does not); its weight or 1."""
-    counts = target != ignore_index
-    right = xp.where(counts, target, target.dtype.type(0))
-    return counts, (xp.arange(len(target)), right), x.dtype.type(1) if weight is None else weight[right]
-
-
 @primitive(returns=("loss", "factor"))
 def nll_loss_forward(
     xp: Any, x: Any, target: Any, weight: Any, ignore_index: int, reduction: str, of_probabilities: bool
@@ -60,6 +53,13 @@ def nll_loss_forward(
         if reduction == "sum":
             divisor = xp.ones_like(divisor)
         return xp.asarray(loss / divisor, x.dtype), xp.asarray(1 / divisor, x.dtype)
+
+
+def _picked(xp: Any, x: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
+    """Which rows count; the index of each one's own element (the first class's where it does not); its weight or 1."""
+    counts = target != ignore_index
+    right = xp.where(counts, target, target.dtype.type(0))
+    return counts, (xp.arange(len(target)), right), x.dtype.type(1) if weight is None else weight[right]
 
 
 @nll_loss_forward.kernel

@@ -22,6 +22,100 @@ _MEMORY = (0, 2, 3, 1)  # the logical axis that each axis of an image's memory i
 _USER = (0, 3, 1, 2)  # and the other way round
 
 
+SOURCE = KernelSource("transpose.cu", REAL=("float", "double"))
+
+_MOST_ROWS = 65535 * 32  # CUDA's limit on grid.y
+
+
+# -- primitives -----------------------------------------------------------------------------------
+
+
+@primitive(returns=("y",))
+def batched_transpose(xp: Any, x: Any) -> Any:
+    """y[n, c, r] = x[n, r, c], contiguous."""
+    return xp.ascontiguousarray(x.transpose(0, 2, 1))
+
+
+@batched_transpose.kernel
+def _(device: Device, x: Any) -> Any:
+    n, rows, cols = x.shape
+    if rows > _MOST_ROWS:
+        return copied(device, x, (n, cols, rows), (x.strides[0], x.strides[2], x.strides[1]))
+    y = device.empty((n, cols, rows), x.dtype)
+    tiles = (ceil_div(cols, 32), ceil_div(rows, 32))
+    for start in range(0, n, 65535):  # CUDA's limit on grid.z
+        part = slice(start, min(n, start + 65535))
+        grid = (*tiles, part.stop - part.start)
+        SOURCE.launch(
+            device, "transpose", grid, (32, 8, 1), (y[part], x[part], rows, cols), REAL=c_type(x.dtype, "transpose")
+        )
+    return y
+
+
+@primitive(returns=("y",))
+def permute_axes(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """y with the axes of x in the order ``axes``, as a copy."""
+    return x.transpose(axes).copy(order="C")
+
+
+@permute_axes.kernel
+def _(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
+    return copied(device, x, [x.shape[a] for a in axes], [x.strides[a] for a in axes])
+
+
+# -- memory order ---------------------------------------------------------------------------------
+
+
+def reordered(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
+    """A contiguous array with the axes of x in the order ``axes``: x's own memory where that is the same order."""
+    shape = tuple(x.shape[a] for a in axes)
+    # Axes of 1 are anywhere; neighbours that stay neighbours are one axis.
+    runs: list[list[int]] = []
+    for a in axes:
+        if x.shape[a] == 1:
+            continue
+        if runs and all(x.shape[b] == 1 for b in range(runs[-1][-1] + 1, a)) and a > runs[-1][-1]:
+            runs[-1].append(a)
+        else:
+            runs.append([a])
+    order = sorted(range(len(runs)), key=lambda i: runs[i][0])
+    folded = [math.prod(x.shape[a] for a in runs[i]) for i in order]
+    turn = [order.index(i) for i in range(len(runs))]
+    if turn == sorted(turn):
+        return x.reshape(shape)
+    # Floating matrices have a kernel.
+    if x.dtype.kind == "f" and turn in ([1, 0], [0, 2, 1]):
+        return batched_transpose(device, x.reshape([1, *folded][-3:])).reshape(shape)
+    return permute_axes(device, x.reshape(folded), tuple(turn)).reshape(shape)
+
+
+def to_logical_order(device: Device, x: Any) -> Any:
+    """A contiguous array in logical order, (N, C, H, W), from a physical 4-d one; else as it is."""
+    return reordered(device, x, (0, 3, 1, 2)) if x.ndim == 4 else x
+
+
+def to_physical_order(device: Device, x: Any) -> Any:
+    """The inverse of :func:`to_logical_order`: from contiguous (N, C, H, W) to (N, H, W, C)."""
+    return reordered(device, x, (0, 2, 3, 1)) if x.ndim == 4 else x
+
+
+def record_reordered(op: str, x: Tensor, turned: Callable[[Any], Any], back: Callable[[Any], Any]) -> Tensor:
+    """Put ``turned(physical x)`` on the tape: the same elements in another order, ``back`` its inverse.
+
+    Where the memory stays as it is, so does its version: writing to one in place is seen by the other's backward.
+    """
+    source = x._physical
+    y = turned(source)
+    shared = address_of(y) == address_of(source)
+    result = record(op, y, x.device, (x,), lambda dy, needs: (back(dy),), passes_on=shared)
+    if shared:
+        result._version = x._version
+    return result
+
+
+# -- public ops -----------------------------------------------------------------------------------
+
+
 def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
     """The axes of x in another order.
 
@@ -132,94 +226,3 @@ def movedim(x: Tensor, source: int | Sequence[int], destination: int | Sequence[
     placed = dict(zip(pair[1], pair[0], strict=True))
     others = iter(a for a in range(x.ndim) if a not in pair[0])
     return _permute("movedim", x, [placed[a] if a in placed else next(others) for a in range(x.ndim)])
-
-
-SOURCE = KernelSource("transpose.cu", REAL=("float", "double"))
-
-_MOST_ROWS = 65535 * 32  # CUDA's limit on grid.y
-
-
-# -- primitives -----------------------------------------------------------------------------------
-
-
-@primitive(returns=("y",))
-def batched_transpose(xp: Any, x: Any) -> Any:
-    """y[n, c, r] = x[n, r, c], contiguous."""
-    return xp.ascontiguousarray(x.transpose(0, 2, 1))
-
-
-@batched_transpose.kernel
-def _(device: Device, x: Any) -> Any:
-    n, rows, cols = x.shape
-    if rows > _MOST_ROWS:
-        return copied(device, x, (n, cols, rows), (x.strides[0], x.strides[2], x.strides[1]))
-    y = device.empty((n, cols, rows), x.dtype)
-    tiles = (ceil_div(cols, 32), ceil_div(rows, 32))
-    for start in range(0, n, 65535):  # CUDA's limit on grid.z
-        part = slice(start, min(n, start + 65535))
-        grid = (*tiles, part.stop - part.start)
-        SOURCE.launch(
-            device, "transpose", grid, (32, 8, 1), (y[part], x[part], rows, cols), REAL=c_type(x.dtype, "transpose")
-        )
-    return y
-
-
-@primitive(returns=("y",))
-def permute_axes(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
-    """y with the axes of x in the order ``axes``, as a copy."""
-    return x.transpose(axes).copy(order="C")
-
-
-@permute_axes.kernel
-def _(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
-    return copied(device, x, [x.shape[a] for a in axes], [x.strides[a] for a in axes])
-
-
-# -- memory order ---------------------------------------------------------------------------------
-
-
-def reordered(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
-    """A contiguous array with the axes of x in the order ``axes``: x's own memory where that is the same order."""
-    shape = tuple(x.shape[a] for a in axes)
-    # Axes of 1 are anywhere; neighbours that stay neighbours are one axis.
-    runs: list[list[int]] = []
-    for a in axes:
-        if x.shape[a] == 1:
-            continue
-        if runs and all(x.shape[b] == 1 for b in range(runs[-1][-1] + 1, a)) and a > runs[-1][-1]:
-            runs[-1].append(a)
-        else:
-            runs.append([a])
-    order = sorted(range(len(runs)), key=lambda i: runs[i][0])
-    folded = [math.prod(x.shape[a] for a in runs[i]) for i in order]
-    turn = [order.index(i) for i in range(len(runs))]
-    if turn == sorted(turn):
-        return x.reshape(shape)
-    # Floating matrices have a kernel.
-    if x.dtype.kind == "f" and turn in ([1, 0], [0, 2, 1]):
-        return batched_transpose(device, x.reshape([1, *folded][-3:])).reshape(shape)
-    return permute_axes(device, x.reshape(folded), tuple(turn)).reshape(shape)
-
-
-def to_logical_order(device: Device, x: Any) -> Any:
-    """A contiguous array in logical order, (N, C, H, W), from a physical 4-d one; else as it is."""
-    return reordered(device, x, (0, 3, 1, 2)) if x.ndim == 4 else x
-
-
-def to_physical_order(device: Device, x: Any) -> Any:
-    """The inverse of :func:`to_logical_order`: from contiguous (N, C, H, W) to (N, H, W, C)."""
-    return reordered(device, x, (0, 2, 3, 1)) if x.ndim == 4 else x
-
-
-def record_reordered(op: str, x: Tensor, turned: Callable[[Any], Any], back: Callable[[Any], Any]) -> Tensor:
-    """Put ``turned(physical x)`` on the tape: the same elements in another order, ``back`` its inverse.
-
-    Where the memory stays as it is, so does its version: writing to one in place is seen by the other's backward.
-    """
-    source = x._physical
-    y = turned(source)
-    shared = address_of(y) == address_of(source)
-    result = record(op, y, x.device, (x,), lambda dy, needs: (back(dy),), passes_on=shared)
-    if shared:
-        result._version = x._version
-    return result

@@ -16,12 +16,6 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
-def _terms(xp: Any, x: Any, target: Any, edge: float, slope: float) -> Any:
-    size = xp.abs(x - target)
-    half = 0.5 * slope / edge if edge else 0.0  # without an edge nothing is below it
-    return xp.where(size < edge, half * size * size, slope * (size - 0.5 * edge))
-
-
 @primitive(returns=("loss",))
 def smooth_l1_loss_forward(xp: Any, x: Any, target: Any, divisor: float | None, edge: float, slope: float) -> Any:
     """With z = x - target: slope z^2 / (2 edge) where |z| < edge, else slope (|z| - edge / 2).
@@ -29,6 +23,12 @@ def smooth_l1_loss_forward(xp: Any, x: Any, target: Any, divisor: float | None, 
     With a divisor their sum over it.
     """
     return total(xp, _terms(xp, x, target, edge, slope), divisor, x.dtype)
+
+
+def _terms(xp: Any, x: Any, target: Any, edge: float, slope: float) -> Any:
+    size = xp.abs(x - target)
+    half = 0.5 * slope / edge if edge else 0.0  # without an edge nothing is below it
+    return xp.where(size < edge, half * size * size, slope * (size - 0.5 * edge))
 
 
 @smooth_l1_loss_forward.numpy

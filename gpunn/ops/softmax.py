@@ -20,6 +20,12 @@ from gpunn.tape import record
 SOURCE = KernelSource("softmax.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
+@primitive(returns=("y",))
+def softmax_forward(xp: Any, x: Any, axis: int) -> Any:
+    """y = exp(x) / sum(exp(x)) along ``axis``, with the maximum subtracted so that exp stays in range."""
+    return _forward(xp, x, axis)
+
+
 def softmax_axis(op: str, x: Tensor, dim: int | None) -> int:
     """Where axis ``dim`` lies in x's physical array, after the checks that softmax and its logarithm share."""
     if x.dtype.kind != "f":
@@ -40,12 +46,6 @@ def _forward(xp: Any, x: Any, axis: int) -> Any:
     with quiet():  # infinite scores give NaN, as everywhere
         y = xp.exp(x - x.max(axis=axis, keepdims=True))
         return y / sum_along(xp, y, axis)
-
-
-@primitive(returns=("y",))
-def softmax_forward(xp: Any, x: Any, axis: int) -> Any:
-    """y = exp(x) / sum(exp(x)) along ``axis``, with the maximum subtracted so that exp stays in range."""
-    return _forward(xp, x, axis)
 
 
 @softmax_forward.numpy
