@@ -57,9 +57,6 @@ def batch_norm_statistics(
     return mean, var
 
 
-# -- how the work is cut up -----------------------------------------------------------------------
-
-
 def _grid(rows: int, channels: int, vec: int, threads: int, most: int) -> tuple[int, Triple, Triple]:
     """Rows of a chunk, grid and block for a kernel over a (rows, channels) matrix in at most ``most`` blocks."""
     vectors = ceil_div(channels, vec)

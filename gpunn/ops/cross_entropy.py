@@ -44,6 +44,9 @@ _BLOCKS = 1024  # that do several rows at a time: enough for a full load of the 
 _LABELS = 1 << 20  # that all blocks together read to count them: a few microseconds at most
 
 
+# -- forward --------------------------------------------------------------------------------------
+
+
 @primitive(returns=("loss", "factor", "dlogits"))
 def cross_entropy_forward(
     xp: Any,
@@ -70,9 +73,6 @@ def cross_entropy_forward(
     losses = xp.where(counts, losses, zero)
     dlogits = xp.where(counts[:, None], dlogits, zero) if with_gradient else None
     return _total(xp, losses, divisor, reduction), factor, dlogits
-
-
-# -- forward --------------------------------------------------------------------------------------
 
 
 def _height(n: int, c: int, itemsize: int) -> int:
