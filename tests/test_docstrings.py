@@ -16,7 +16,7 @@ import pytest
 import gpunn
 from gpunn import nn
 
-_OPEN = ("gpunn", "gpunn.nn", "gpunn.nn.functional", "gpunn.nn.init", "gpunn.nn.utils", "gpunn.optim")
+_OPEN: tuple[str, ...] = ("gpunn", "gpunn.nn", "gpunn.nn.functional", "gpunn.nn.init", "gpunn.nn.utils", "gpunn.optim")
 _OPEN += ("gpunn.optim.lr_scheduler", "gpunn.data", "gpunn.data.transforms", "gpunn.models", "gpunn.train")
 
 

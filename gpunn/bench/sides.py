@@ -110,7 +110,7 @@ class GraphSide:
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
-        self.eager_ms = None if graph.timing.eager_us is None else graph.timing.eager_us / 1e3
+        self.eager_ms: float = graph.timing.eager_us / 1e3
 
     def settle(self) -> None:
         """A replay has no threads on the host to wait for."""
