@@ -31,6 +31,7 @@ class Timing:
 
     @property
     def median(self) -> float:
+        """The middle of the samples."""
         return statistics.median(self.samples)
 
     @property
