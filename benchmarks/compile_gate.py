@@ -18,9 +18,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from gpunn.gpu.launcher import NVRTC_OPTIONS, KernelSource, kernel_folder
 from gpunn.ops import import_all
@@ -181,7 +182,7 @@ def compile_source(text: str, label: str, macros: Iterable[str], arch: int) -> s
     compiler_version()
     from cuda.bindings import nvrtc
 
-    def checked(result: tuple) -> list:
+    def checked(result: tuple[Any, ...]) -> list[Any]:
         error, *values = result
         if error != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             raise GateError(f"NVRTC: {error.name}")
@@ -208,7 +209,7 @@ def compile_job(job: Job, text: str) -> list[Row]:
     if not resources:
         raise GateError(f"{job.file} [{job.macros}] has no kernel for sm_{job.arch}")
     return [
-        Row(job.file, job.macros, kernel, job.arch, *astuple(used), job.source)
+        Row(job.file, job.macros, kernel, job.arch, **asdict(used), source=job.source)
         for kernel, used in sorted(resources.items())
     ]
 
@@ -260,8 +261,9 @@ def read_table(path: Path) -> tuple[str, list[Row]]:
                 f"{path}:{number}: expected {len(fields(Row))} cells; got {len(cells)}: remake it with --all"
             )
         else:
-            numbers = [int(cell) for cell in cells[3:9]]
-            rows.append(Row(*cells[:3], *numbers, cells[9]))
+            file, macros, kernel, *numbers, source = cells
+            arch, registers, shared, stack, stores, loads = map(int, numbers)
+            rows.append(Row(file, macros, kernel, arch, registers, shared, stack, stores, loads, source))
     return made_with, rows
 
 

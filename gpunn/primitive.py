@@ -111,6 +111,7 @@ class Primitive:
         return body
 
     def __call__(self, device: Device, *args: Any, **kwargs: Any) -> Any:
+        """Run the body that belongs to ``device``: the kernel, the fast path or the plain body."""
         if device.loader is not None and self.kernel_body is not None:
             body = "kernel"
         elif device.name == "cpu" and self.numpy_body is not None:

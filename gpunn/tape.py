@@ -92,6 +92,7 @@ class set_grad_enabled(_GradMode):
             super().__enter__()
 
     def __call__(self, function: Any) -> Any:
+        """Decorate ``function``: ops are recorded, or not, while it runs."""
         if self._entered:  # decorating a function leaves the mode outside of it alone
             self._entered = False
             self.__exit__()
@@ -177,6 +178,7 @@ class Node:
 
     @property
     def op(self) -> str:
+        """The op and the layer that it ran in, for messages."""
         return place(self.name, self.inside)
 
     def __repr__(self) -> str:

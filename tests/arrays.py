@@ -14,7 +14,7 @@ DTYPES = st.sampled_from([np.float32, np.float64])
 EVERYWHERE = pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
 
 
-def tolerance(dtype: type, roundings: float = 40) -> float:
+def tolerance(dtype: type | np.dtype, roundings: float = 40) -> float:
     """So many roundings of the largest magnitude: 5e-6 in float32, 9e-15 in float64."""
     return roundings * float(np.finfo(dtype).eps)
 
@@ -25,9 +25,7 @@ def shapes(least: int = 0, most: int = 5) -> st.SearchStrategy[tuple[int, ...]]:
 
 
 @st.composite
-def arrays(
-    draw: st.DrawFn, shape: object = None, low: float = -2.0, high: float = 2.0, dtype: object = None
-) -> np.ndarray:
+def arrays(draw: st.DrawFn, shape: Any = None, low: float = -2.0, high: float = 2.0, dtype: Any = None) -> np.ndarray:
     """Uniform on [low, high); half of them strided or transposed views."""
     lengths = draw(shapes() if shape is None else shape)
     kind = draw(DTYPES) if dtype is None else dtype

@@ -8,6 +8,7 @@ the plain body and the kernels on CuPy. Values, mutated arguments, dtypes, shape
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,13 +63,13 @@ def run_body(primitive: Primitive, target: Device | None, example: dict) -> tupl
     return tuple(map(_host, result)), {k: _host(v) for k, v in mutated.items()}
 
 
-def _host(array: object) -> object:
+def _host(array: Any) -> Any:
     if isinstance(array, tuple | list):
         return [_host(a) for a in array]
     return array.get() if hasattr(array, "get") and not isinstance(array, dict) else array
 
 
-def assert_same(name: str, got: object, expected: object, tolerance: float) -> None:
+def assert_same(name: str, got: Any, expected: Any, tolerance: float) -> None:
     if expected is None or got is None:
         assert (got, expected) == (None, None), name
         return

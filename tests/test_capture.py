@@ -6,6 +6,8 @@ so whatever a step does besides launching is missing from the replay, and these 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -59,7 +61,7 @@ class Run:
         gpunn.manual_seed(1)
         self.net = Net().to("emulator")
         self.optimizer = optim.SGD(self.net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
-        self.step = gpunn.capture(self._step) if captured else self._step
+        self.step: Any = gpunn.capture(self._step) if captured else self._step
 
     def _step(self, x: gpunn.Tensor, labels: gpunn.Tensor) -> gpunn.Tensor:
         self.optimizer.zero_grad()

@@ -84,7 +84,7 @@ def test_captured_equals_eager_to_the_bit(name: str) -> None:
             optimizer.step()
             return loss
 
-        call = gpunn.capture(step) if captured else step
+        call: Any = gpunn.capture(step) if captured else step
         losses = [call(x, *given.values()).item() for x, given in batches(5)]
         if captured:
             assert call.graphs == 1

@@ -90,8 +90,8 @@ class Everything(nn.Module):
     def forward(self, x: gpunn.Tensor) -> gpunn.Tensor:
         y = F.pad(x[:, :, :2, 1:], (1, 0, 1, 1), mode="reflect")
         y = F.pad(y, (1, 1, 1, 1), mode="replicate")
-        y = F.relu(self.local(y)).unbind(1)
-        y = gpunn.stack([y[3], y[0], y[1] + y[2]], 1)
+        parts = F.relu(self.local(y)).unbind(1)
+        y = gpunn.stack([parts[3], parts[0], parts[1] + parts[2]], 1)
         y = gpunn.where(y > 0.3, y, 0.1).masked_fill(y > 2.0, 1.0).tril(1)
         z = self.table(self.order).reshape(1, 4, 8)[:, :, 2:6].expand(x.shape[0], -1, -1)
         y = y + gpunn.stack([z, z[:, self.order], z.index_select(2, self.order)], 1)
@@ -106,7 +106,7 @@ class Run:
         gpunn.manual_seed(1)
         self.net = make().to("emulator")
         self.optimizer = optim.SGD(self.net.parameters(), lr=0.05)
-        self.step = gpunn.capture(self._step) if captured else self._step
+        self.step: Any = gpunn.capture(self._step) if captured else self._step
 
     def _step(self, x: gpunn.Tensor, labels: gpunn.Tensor) -> gpunn.Tensor:
         self.optimizer.zero_grad()

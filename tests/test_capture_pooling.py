@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_captured_equals_eager_to_the_bit(name: str) -> None:
             optimizer.step()
             return loss
 
-        call = gpunn.capture(step) if captured else step
+        call: Any = gpunn.capture(step) if captured else step
         losses = [call(x, labels).item() for x, labels in batches]
         runs.append((losses, {key: t.detach().numpy().tobytes() for key, t in net.state_dict().items()}))
         if captured:

@@ -101,9 +101,9 @@ class _RawModule:
         return lambda *args, **how: self.ran.append(name)
 
 
-def _cupy(available: Callable[[], bool] = lambda: True) -> types.ModuleType:
+def _cupy(available: Callable[[], bool] = lambda: True) -> Any:
     """NumPy with the names of CuPy that devices and loaders ask for."""
-    module = types.ModuleType("cupy")
+    module: Any = types.ModuleType("cupy")
     module.__dict__.update({k: v for k, v in np.__dict__.items() if not k.startswith("__")})
     module.__version__ = "14.2"
     module.RawModule = type("RawModule", (_RawModule,), {"ran": []})

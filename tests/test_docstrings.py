@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import types
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 import gpunn
 from gpunn import nn
 
-_OPEN = ("gpunn", "gpunn.nn", "gpunn.nn.functional", "gpunn.nn.init", "gpunn.nn.utils", "gpunn.optim")
+_OPEN: tuple[str, ...] = ("gpunn", "gpunn.nn", "gpunn.nn.functional", "gpunn.nn.init", "gpunn.nn.utils", "gpunn.optim")
 _OPEN += ("gpunn.optim.lr_scheduler", "gpunn.data", "gpunn.data.transforms", "gpunn.models", "gpunn.train")
 
 
@@ -56,6 +57,15 @@ def test_docstring_names_every_parameter(name: str, thing: Any) -> None:
     assert text, f"{name} has no docstring"
     missing = [p for p in _parameters(thing) if not re.search(rf"\b{p}\b", text)]
     assert not missing, f"{name}: the docstring does not mention {missing}"
+
+
+@pytest.mark.parametrize(("name", "thing"), [(n, t) for n, t in sorted(_public().items()) if inspect.isclass(t)])
+def test_public_methods_have_docstrings(name: str, thing: type) -> None:
+    """Their own, or that of the method they override."""
+    methods = (types.FunctionType, classmethod, staticmethod, property)
+    names = [n for n, member in vars(thing).items() if isinstance(member, methods) and not n.startswith("_")]
+    missing = [n for n in names if not inspect.getdoc(getattr(thing, n))]
+    assert not missing, f"{name}: no docstring, not even an inherited one: {missing}"
 
 
 @pytest.mark.parametrize(

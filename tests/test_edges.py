@@ -8,6 +8,7 @@ float64, so that the difference is the kernel's own.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def wide(value: object) -> object:
     return [wide(v) for v in value] if isinstance(value, list) else copy.deepcopy(value)
 
 
-def assert_close(where: str, got: object, expected: object) -> None:
+def assert_close(where: str, got: Any, expected: Any) -> None:
     if expected is None or got is None:
         assert got is expected, where
     elif isinstance(expected, list):

@@ -217,7 +217,7 @@ def test_freed_without_the_garbage_collector() -> None:
         gc.enable()
 
 
-def _returning(answer: object) -> type:
+def _returning(answer: object) -> type[gpunn.Function]:
     class Wrong(gpunn.Function):
         @staticmethod
         def forward(ctx, x, y):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpunn._device import device
-from gpunn.cpu import threads
+from gpunn.cpu.blas import single_threaded_blas
 from gpunn.ops import import_all
 from gpunn.primitive import REGISTRY, primitive
 
@@ -19,8 +19,8 @@ def numbers() -> list[int]:
     seen: list[int] = []
 
     def ask() -> None:
-        assert threads.single_threaded_blas.libraries is not None
-        seen.extend(library.ask() for library in threads.single_threaded_blas.libraries)
+        assert single_threaded_blas.libraries is not None
+        seen.extend(library.ask() for library in single_threaded_blas.libraries)
 
     @primitive(returns=("y",))
     def asks_plainly(xp: object, x: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def test_one_thread_within_a_primitive(numbers: list[int]) -> None:
 
 
 def test_as_it_was_afterwards(numbers: list[int]) -> None:
-    libraries = threads.single_threaded_blas.libraries
+    libraries = single_threaded_blas.libraries
     assert libraries
     before = [library.ask() for library in libraries]
     for library in libraries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +62,6 @@ def test_philox_block_matches_numpy_and_is_cut_anywhere() -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "7"])
-def test_refuses_bad_seeds(seed: object) -> None:
+def test_refuses_bad_seeds(seed: Any) -> None:
     with pytest.raises(UsageError, match="non-negative integer"):
         Generator(seed)

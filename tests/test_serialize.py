@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunn import serialize
 from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
 from gpunn.errors import DataError, DeviceError, DTypeError, UsageError
@@ -288,7 +287,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch, step, fault, exi
     def fail(*args):
         raise fault
 
-    monkeypatch.setattr(serialize.os, step, fail)
+    monkeypatch.setattr(os, step, fail)
     expected = DataError if isinstance(fault, OSError) else KeyboardInterrupt
     with pytest.raises(expected) as caught:
         save_file({"new": np.ones(3)}, path)
@@ -301,8 +300,8 @@ def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch, step, fault, exi
 def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     steps = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(serialize.os, "fsync", lambda fd: (steps.append(("sync", os.fstat(fd))), fsync(fd)))
-    monkeypatch.setattr(serialize.os, "replace", lambda a, b: (steps.append(("move", b)), replace(a, b)))
+    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(("sync", os.fstat(fd))), fsync(fd)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (steps.append(("move", b)), replace(a, b)))
     write_atomically(tmp_path / "f", b"some ", memoryview(b"content"))
     assert (tmp_path / "f").read_bytes() == b"some content"
     assert [name for name, _ in steps][:2] == ["sync", "move"]

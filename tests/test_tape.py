@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -361,8 +362,8 @@ def test_an_op_adds_to_the_gradient_that_came_by_another_path(device: str, how: 
         kernels[fused] = [launch.kernel for launch in launches]
     assert results[True] == results[False]
     if device == "emulator" and not how:
-        apart, fused = (sum(name in ("accumulate", "add_same_shape") for name in kernels[f]) for f in (False, True))
-        assert apart - fused == 3
+        apart, one = (sum(name in ("accumulate", "add_same_shape") for name in kernels[f]) for f in (False, True))
+        assert apart - one == 3
 
 
 def test_what_waits_is_not_written_to_and_goes_to_the_first_input_alone() -> None:
@@ -393,7 +394,7 @@ def test_what_waits_is_not_written_to_and_goes_to_the_first_input_alone() -> Non
 def test_an_op_that_adds_is_observed_and_freed_like_any() -> None:
     seen = []
 
-    def observer(node: tape.Node, run) -> object:
+    def observer(node: tape.Node, run) -> Any:
         seen.append(node.op)
         return run()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,7 +101,7 @@ def test_changes_are_noticed_by_backward() -> None:
         lambda t: t.long().div_(2),
     ],
 )
-def test_results_that_do_not_fit(change: object) -> None:
+def test_results_that_do_not_fit(change: Callable[[gpunn.Tensor], Any]) -> None:
     with pytest.raises((UsageError, DTypeError), match=r"does not fit|expected one dtype"):
         change(gpunn.ones(2))
 
@@ -193,7 +195,7 @@ def test_hook_replaces_the_gradient() -> None:
 
 
 def test_what_a_hook_keeps_does_not_change_later() -> None:
-    x, kept = leaf([1.0]), []
+    x, kept = leaf([1.0]), list[gpunn.Tensor]()
     x.register_hook(kept.append)
     for _ in range(2):
         (x * 2.0).sum().backward()

@@ -155,8 +155,8 @@ def _difference(name: str, got: Any, want: Any, tolerance: float) -> float:
     elif error:  # what is only moved must keep its bits
         error = np.inf
     if not error <= 1:  # NaN too
-        at = np.unravel_index(int(np.nanargmax(np.where(finite, np.abs(got - want), 0))), want.shape)
-        at = tuple(int(i) for i in at)
+        worst = int(np.nanargmax(np.where(finite, np.abs(got - want), 0)))
+        at = tuple(int(i) for i in np.unravel_index(worst, want.shape))
         raise AssertionError(
             f"{name}: relative error {error * (bound or 1):.2e} > {bound:.2e}; "
             f"at {at} {got[at]!r} where {want[at]!r} was expected"

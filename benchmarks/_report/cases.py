@@ -13,9 +13,9 @@ from gpunn.bench.case import Arrays, Case
 from gpunn.bench.cases import all_cases as every_case
 
 # The lecture's LeNet first; conv01 is its second convolution. Then what a target is about, then the rest.
-_LENET = ("copy", "lenet-conv1", "conv01", "lenet-pool1", "lenet-pool2")
+_LENET: tuple[str, ...] = ("copy", "lenet-conv1", "conv01", "lenet-pool1", "lenet-pool2")
 _LENET += ("lenet-fc1", "lenet-fc2", "lenet-loss", "lenet-sgd")
-_FIRST = ("conv06", "conv05", "stem-pool", "bn256-add-relu", "cross-entropy-large", "sgd25m", "conv08")
+_FIRST: tuple[str, ...] = ("conv06", "conv05", "stem-pool", "bn256-add-relu", "cross-entropy-large", "sgd25m", "conv08")
 _FIRST += ("conv04", "conv11a", "conv11b", "conv02", "bn256-relu", "cross-entropy1000")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks._report.book import NO_TIME, Section
 from benchmarks.compile_gate import sources
-from gpunn.gpu.launcher import require_loader
+from gpunn._device import require_loader
 
 # Each process has a context of its own on the card, half a gigabyte.
 _MOST_PROCESSES = 12

@@ -84,9 +84,10 @@ def _time_on(stream: Any, section: Section, case: Case, target: Any, torch: Any,
     if error is not None and not error <= _TOLERANCE:
         section.fail(f"{case.name} {case.direction}: differs from PyTorch by {error:.2e} (relative to the largest)")
     ours = GpunnGraph(target, _cycle(runs, calls), keep)
+    sides: tuple[GpunnGraph | TorchGraph, ...] = (ours, *theirs.values())
     start = time.monotonic()
     for number in range(_ROUNDS):
-        for side in (ours, *theirs.values()):
+        for side in sides:
             side.sample()
         if number + 1 >= _LEAST_ROUNDS and time.monotonic() - start > _ROUNDS_SECONDS:
             break

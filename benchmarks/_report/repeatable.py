@@ -96,7 +96,8 @@ def _train(
         optimizer.step()
         return loss
 
-    runner = gpunn.capture(step) if captured else step
+    recorded = gpunn.capture(step) if captured else None
+    runner = step if recorded is None else recorded
     size, image = (3, 12) if small else (64, 28)
     whole = batches(size, steps, (1, image, image))
     losses = []
@@ -110,7 +111,7 @@ def _train(
     state = {key: np.array(value.numpy()) for key, value in net.state_dict().items()}
     for number, buffers in optimizer.state_dict()["state"].items():
         state |= {f"{key} {number}": np.array(value.numpy()) for key, value in buffers.items()}
-    return {**state, "losses": np.array(losses)}, runner.graphs if captured else 0
+    return {**state, "losses": np.array(losses)}, 0 if recorded is None else recorded.graphs
 
 
 def _bytes(array: np.ndarray) -> tuple[Any, ...]:

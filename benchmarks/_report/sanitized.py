@@ -11,8 +11,9 @@ import sys
 import time
 from typing import Any
 
-from benchmarks._report.battery import describe, examples_of, outputs, primitives
+from benchmarks._report.battery import describe, outputs, primitives
 from benchmarks._report.health import BROKEN, broken
+from tests.examples import examples_of
 
 
 def main(arguments: list[str] | None = None) -> int:

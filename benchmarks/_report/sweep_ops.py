@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,10 +41,10 @@ class Op:
     """
 
     name: str
-    shapes: dict[str, tuple[int, ...]]
+    shapes: Mapping[str, tuple[int, ...]]
     call: Callable[[Any, Tensors], Any]
     leaves: tuple[str, ...] = ("x",)
-    below: dict[str, tuple[tuple[int, ...], int]] = field(default_factory=dict)
+    below: Mapping[str, tuple[tuple[int, ...], int]] = field(default_factory=dict)
     shares: tuple[str, ...] = ()
     torch: bool = True
 
@@ -172,7 +172,7 @@ def _transform(name: str, lib: Any, t: Tensors) -> None:
     from gpunn.random import Generator
 
     size = t["x"].shape[2]
-    made = {
+    made: dict[str, Callable[[], Callable[..., Any]]] = {
         "RandomCrop": lambda: transforms.RandomCrop(size, 2),
         "Cutout": lambda: transforms.Cutout(size // 2),
         "ColorJitter": lambda: transforms.ColorJitter(0.2, 0.2, 0.2),

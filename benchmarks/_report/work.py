@@ -76,12 +76,16 @@ def ceilings(section: Section, target: Any) -> Ceilings:
     known: dict[str, float] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     for key, measure in (("gbs", _copy_gbs), ("gflops", _product_gflops)):
         if key not in known:
-            section.attempt(f"ceiling: {key}", lambda key=key, measure=measure: known.update({key: measure(target)}))
+            section.attempt(f"ceiling: {key}", functools.partial(_keep, known, key, measure, target))
             target.xp.get_default_memory_pool().free_all_blocks()
     write_whole(kept, json.dumps(known))
     for key, name in (("gbs", "copy, GB/s"), ("gflops", f"float32 product of {_SIDE}², GFLOP/s")):
         section.value(f"measured ceiling: {name}", known.get(key, "could not be measured"))
     return Ceilings(known.get("gbs"), known.get("gflops"))
+
+
+def _keep(known: dict[str, float], key: str, measure: Callable[[Any], float], target: Any) -> None:
+    known[key] = measure(target)
 
 
 def _copy_gbs(target: Any) -> float:

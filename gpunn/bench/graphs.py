@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,10 +27,11 @@ class Timing:
     """Microseconds a call, from several replays."""
 
     samples: list[float] = field(default_factory=list)
-    eager_us: float | None = None  # wall time a call, launched one by one
+    eager_us: float = math.nan  # wall time a call, launched one by one; NaN before it is measured
 
     @property
     def median(self) -> float:
+        """The middle of the samples."""
         return statistics.median(self.samples)
 
     @property

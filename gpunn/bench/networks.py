@@ -62,6 +62,7 @@ class Network:
 
     @property
     def parameters(self) -> int:
+        """How many numbers the weights hold."""
         return sum(layer.weights for layer in self.layers)
 
     @property

@@ -51,6 +51,7 @@ class LayerTimes:
 
     @property
     def ms(self) -> float:
+        """Forward and backward together."""
         return self.forward_ms + self.backward_ms
 
 

@@ -266,7 +266,7 @@ def _numbers(case: Case, side: Side, ceilings: Ceilings) -> dict[str, Any]:
     }
     if case.items:
         found["items_per_second"] = 1e3 * case.items / median
-    if isinstance(side, GraphSide) and side.eager_ms is not None:
+    if isinstance(side, GraphSide):
         found["eager_ms"] = side.eager_ms
     return found
 

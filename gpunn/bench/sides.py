@@ -17,17 +17,23 @@ _TURN = 3  # samples of one side before the next has its turn
 class Clock(Protocol):
     """Starts, and stops with the milliseconds between."""
 
-    def start(self) -> None: ...
-    def stop(self) -> float: ...
+    def start(self) -> None:
+        """Begin to measure."""
+
+    def stop(self) -> float:
+        """Milliseconds since :meth:`start`."""
+        ...
 
 
 class HostClock:
     """Wall time, for devices that work within the call."""
 
     def start(self) -> None:
+        """Note the time."""
         self._start = time.perf_counter()
 
     def stop(self) -> float:
+        """Milliseconds since :meth:`start`."""
         return 1e3 * (time.perf_counter() - self._start)
 
 
@@ -40,11 +46,13 @@ class CupyClock:
             self._events = device.xp.cuda.Event(), device.xp.cuda.Event()
 
     def start(self) -> None:
+        """Wait for what runs, and record the first event."""
         with self._device.active():
             self._device.synchronize()
             self._events[0].record()
 
     def stop(self) -> float:
+        """Record the second event and wait for it: milliseconds between the two."""
         with self._device.active():
             self._events[1].record()
             self._events[1].synchronize()
@@ -59,10 +67,12 @@ class TorchClock:
         self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
 
     def start(self) -> None:
+        """Wait for what runs, and record the first event."""
         self._torch.cuda.synchronize()
         self._events[0].record()
 
     def stop(self) -> float:
+        """Record the second event and wait for it: milliseconds between the two."""
         self._events[1].record()
         self._events[1].synchronize()
         return float(self._events[0].elapsed_time(self._events[1]))
@@ -110,7 +120,7 @@ class GraphSide:
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
-        self.eager_ms = None if graph.timing.eager_us is None else graph.timing.eager_us / 1e3
+        self.eager_ms: float = graph.timing.eager_us / 1e3
 
     def settle(self) -> None:
         """A replay has no threads on the host to wait for."""
@@ -121,6 +131,7 @@ class GraphSide:
 
     @property
     def samples(self) -> list[float]:
+        """Milliseconds a call, one number for each replay."""
         return [us / 1e3 for us in self._graph.timing.samples]
 
 

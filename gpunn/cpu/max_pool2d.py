@@ -301,8 +301,10 @@ def backward(dy: np.ndarray, offset: np.ndarray, window: Window, flat: bool, dx:
 
 
 def _arrivals(window: Window, axis: int) -> list[list[tuple[int, int]]]:
-    """For each place a of the inputs i stride + a along an axis: the window's elements r that output i - k meets it
-    with, as (r, k)."""
+    """For each place a of the inputs i stride + a along an axis: pairs (r, k).
+
+    Output i - k meets that input with its window's element r.
+    """
     step, spread, pad = window.stride[axis], window.dilation[axis], window.padding[axis]
     found: list[list[tuple[int, int]]] = [[] for _ in range(step)]
     for r in range((window.R, window.S)[axis]):

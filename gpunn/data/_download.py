@@ -33,7 +33,7 @@ Opener = Callable[..., Any]
 
 
 class _MirrorFailed(Exception):
-    """This mirror does not give the file; the message says why."""
+    """A mirror does not give the file; the message says why."""
 
 
 def fetch_file(dataset: str, source: Source, name: str, folder: Path) -> Path:

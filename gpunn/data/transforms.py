@@ -39,6 +39,7 @@ class Transform:
     """
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Change ``images``; every subclass defines it."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(images, generator)")
 
     def _check(self, images: Tensor) -> tuple[int, int, int, int]:
@@ -78,6 +79,7 @@ class Compose(Transform):
                 raise UsageError(f"Compose: expected instances of transforms; got {transform!r}.")
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Apply the transforms in order."""
         for transform in self.transforms:
             images = transform(images, generator)
         return images
@@ -115,6 +117,7 @@ class RandomCrop(Transform):
         self.padding, self.fill = padding, fill
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Cut a part out of each image, at a place of its own."""
         n, _, h, w = self._check(images)
         spare = [length + 2 * self.padding - cut for length, cut in zip((h, w), self.size, strict=True)]
         if min(spare) < 0:
@@ -206,6 +209,7 @@ class Cutout(Transform):
         self.size, self.fill = size, fill
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Erase a square of each image, at a place of its own."""
         n, _, h, w = self._check(images)
         corners = [_integers(generator, length, n) - self.size // 2 for length in (h, w)]
         top, left = self._upload(images, *corners)
@@ -248,6 +252,7 @@ class ColorJitter(Transform):
         self.mean, self.std = mean, std
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Change the colours of each image by factors of its own."""
         n, c, _, _ = self._check(images)
         if c not in (1, 3):
             raise ShapeError(f"ColorJitter: expected images of 1 or 3 channels; got {images.shape}.")
@@ -286,6 +291,7 @@ class Normalize(Transform):
         self.mean, self.std = mean, std
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
+        """Standardise ``images``; nothing here is random, so the generator is not used."""
         _, c, _, _ = self._check(images)
         shape = (1, c, 1, 1)
         mean, std = (

@@ -149,6 +149,7 @@ class Place:
 
     @property
     def whole(self) -> bool:
+        """Whether the axis holds the whole source and nothing else."""
         return (self.first, self.step, self.count) == (0, 1, self.length)
 
 

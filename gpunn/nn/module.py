@@ -199,7 +199,7 @@ class Module:
     # -- walking -----------------------------------------------------------------------------
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all inner ones, each once, with dotted names; this one's name is the prefix."""
+        """The module itself and all inner ones, each once, with dotted names; its own name is the prefix."""
         seen: set[int] = set()
         for name, module in self._walk(prefix):
             if id(module) not in seen:
@@ -214,7 +214,7 @@ class Module:
                 yield from inner._walk(f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator[Module]:
-        """This module and all inner ones, each once."""
+        """The module itself and all inner ones, each once."""
         return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:

@@ -6,7 +6,7 @@ Where P and Q divide the image it is ``max_pool2d``; the bodies here are for win
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -78,6 +78,12 @@ def _(device: Device, dy: Any, index: Any, height: int, width: int) -> Any:
     return dx
 
 
+@overload
+def adaptive_max_pool2d(x: Tensor, output_size: OutputSize, return_indices: Literal[False] = False) -> Tensor: ...
+@overload
+def adaptive_max_pool2d(
+    x: Tensor, output_size: OutputSize, return_indices: bool = False
+) -> Tensor | tuple[Tensor, Tensor]: ...
 def adaptive_max_pool2d(
     x: Tensor, output_size: OutputSize, return_indices: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
-"""Changing images at random, a batch at a time on its device: shifts and mirrors, erased squares, colours
-(``kernels/augment.cu``).
+"""Changing images at random: shifts and mirrors, erased squares, colours (``kernels/augment.cu``).
 
+A batch is changed at a time, on its device.
 The random numbers are drawn on the host and small (a few for each image); the images never leave their
 device. These primitives are what ``gpunn.data.transforms`` is made of; nothing here is on the tape.
 """

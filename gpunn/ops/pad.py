@@ -1,5 +1,7 @@
-"""Padding: a frame of a constant, of reflections or of copies of the border around the last axes
-(``kernels/strided_copy.cu``, ``pad.cu``)."""
+"""Padding: a frame of a constant, of reflections or of copies of the border around the last axes.
+
+Kernels: ``kernels/strided_copy.cu`` and ``pad.cu``.
+"""
 
 from __future__ import annotations
 

@@ -50,9 +50,11 @@ class Lines(Callback):
         self._epochs = 0
 
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps: int) -> None:
+        """Note how many epochs there are."""
         self._epochs = epochs
 
     def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
+        """Print the epoch."""
         # Flushed, so that a log file or pipe shows an epoch when it is done.
         print(epoch_line(record, self._epochs), flush=True)
 
@@ -66,6 +68,7 @@ class Bar(Callback):
         self._task: Any = None
 
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps: int) -> None:
+        """Show the bar."""
         from rich import progress
 
         self._epochs = epochs
@@ -84,6 +87,7 @@ class Bar(Callback):
         return f"epoch {epoch}/{self._epochs}"
 
     def on_progress(self, trainer: Trainer, progress: Progress) -> None:
+        """Move the bar."""
         self._bar.update(
             self._task,
             description=self._title(progress.epoch),
@@ -94,9 +98,11 @@ class Bar(Callback):
         )
 
     def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
+        """Print the epoch above the bar, which starts anew."""
         self._bar.console.print(epoch_line(record, self._epochs), highlight=False, soft_wrap=True)
         self._bar.reset(self._task, description=self._title(min(record.epoch + 1, self._epochs)), figures="")
 
     def on_fit_end(self, trainer: Trainer) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import types
 from typing import Any
 
@@ -170,12 +171,12 @@ def test_sides_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -
     def missing(name: str) -> Any:
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(runner.importlib, "import_module", missing)
+    monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(UsageError, match=r"torch cannot be imported \(No module named 'torch'\); install it with pip"):
         check_against(("torch",), CPU)
     gpu = Device("cuda:0", np, None, 0)
     no_gpu = types.SimpleNamespace(__version__="0", cuda=types.SimpleNamespace(is_available=lambda: False))
-    monkeypatch.setattr(runner.importlib, "import_module", lambda name: no_gpu)
+    monkeypatch.setattr(importlib, "import_module", lambda name: no_gpu)
     with pytest.raises(UsageError, match="finds no GPU"):
         check_against(("torch",), gpu)
     with pytest.raises(UsageError, match="dezero is compared on the CPU only"):
@@ -196,10 +197,11 @@ def test_sides_take_turns_and_settle_first() -> None:
         def sample(self) -> None:
             heard.append(self.name)
 
-    interleave({"a": Side("a"), "b": Side("b")}, seconds=0, least=4)
+    sides: dict[str, Any] = {"a": Side("a"), "b": Side("b")}
+    interleave(sides, seconds=0, least=4)
     assert "".join(heard) == "(a)aaa(b)bbb(a)a(b)b"
     heard.clear()
-    interleave({"a": Side("a")}, seconds=1e6, least=1, most=5)
+    interleave({"a": sides["a"]}, seconds=1e6, least=1, most=5)
     assert heard.count("a") == 5
 
 

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from benchmarks import device_report
-from benchmarks._report import cases, kernels
+from benchmarks._report import cases
 from benchmarks._report.book import Section
 from gpunn._device import Device, device
+from gpunn.bench.case import difference
 
 THIS = "tests.benchmarks.test_device_report"
 
@@ -116,7 +117,7 @@ def _stand_in_gpu(errors: list[str]) -> None:
 
     runtime = types.SimpleNamespace(deviceSynchronize=synchronize)
     cuda = types.SimpleNamespace(Device=lambda ordinal: contextlib.nullcontext(), runtime=runtime)
-    module = types.ModuleType("cupy stand-in")
+    module: Any = types.ModuleType("cupy stand-in")
     module.cuda = cuda
     sys.modules["cupy"] = module
 
@@ -280,7 +281,7 @@ def test_both_sides_of_a_case_compute_the_same(number: int, last: bool) -> None:
     case = cases.small_cases()[number]
     arrays = cases.fill(device("cpu"), case, 1)
     theirs = case.theirs(torch, arrays, last)  # first: ours may change the arrays
-    assert kernels.difference(case.ours(device("cpu"), arrays)(), theirs()) < 1e-5
+    assert difference(case.ours(device("cpu"), arrays)(), theirs()) < 1e-5
 
 
 # -- stand-ins for what a GPU brings ------------------------------------------------------------
@@ -310,7 +311,7 @@ class _Stream:
 
 def _cupy() -> types.ModuleType:
     """NumPy with the few names of CuPy that timing asks for."""
-    module = types.ModuleType("cupy stand-in")
+    module: Any = types.ModuleType("cupy stand-in")
     module.__dict__.update(np.__dict__)
     module.cuda = types.SimpleNamespace(
         Device=lambda ordinal: contextlib.nullcontext(),
@@ -327,7 +328,7 @@ def _torch() -> Any:
     """PyTorch with a CUDA that runs on the CPU, and graphs that repeat nothing."""
     torch = pytest.importorskip("torch")
     graph = types.SimpleNamespace(replay=lambda: None)
-    module = types.ModuleType("torch stand-in")
+    module: Any = types.ModuleType("torch stand-in")
     module.__dict__.update(torch.__dict__)
     module.compile = lambda function, **options: function
     module.cuda = types.SimpleNamespace(

@@ -17,6 +17,7 @@ from benchmarks.compile_gate import sources
 from gpunn._device import Device, device
 from gpunn.bench import networks as bench_networks
 from gpunn.bench import ops as bench_ops
+from gpunn.bench.case import tensors, torch_tensors
 from gpunn.bench.cases import all_cases
 from gpunn.gpu.launcher import Launch, parse_signatures, trace_launches
 from tests.traces import dry_launches
@@ -154,8 +155,8 @@ def test_pytorch_has_the_op_by_the_same_name(name: str) -> None:
     torch = pytest.importorskip("torch")
     op = next(op for op in _shared_ops() if op.name == name)
     host = device("cpu")
-    ours = sweep.tensors(host, op.arrays(host), *op.leaves)
-    theirs = sweep.torch_tensors(torch, op.arrays(host), True, *op.leaves)
+    ours = tensors(host, op.arrays(host), *op.leaves)
+    theirs = torch_tensors(torch, op.arrays(host), True, *op.leaves)
     import gpunn
 
     y, want = op.call(gpunn, ours), op.call(torch, theirs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,7 +129,7 @@ def test_every_recipe_trains_and_repeats(words: list[str], net: Path, tmp_path: 
 
 def test_npz_data(net: Path, tmp_path: Path, capsys) -> None:
     rng = np.random.Generator(np.random.Philox(8))
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, n in (("train", 30), ("test", 12)):
         labels = np.arange(n) % 3
         images = rng.integers(0, 50, (n, 6, 6)).astype(np.uint8)
@@ -178,7 +179,7 @@ def test_refuses_a_damaged_run_and_other_data(net: Path, tmp_path: Path, capsys)
     assert main(["train", f"{net}:make", *data, "--max-steps", "1", "--epochs", "1", "--out", str(run)]) == 0
     capsys.readouterr()
     rng = np.random.Generator(np.random.Philox(8))
-    arrays = {"x_test": rng.integers(0, 9, (4, 6, 6)).astype(np.uint8), "y_test": np.arange(4)}
+    arrays: dict[str, Any] = {"x_test": rng.integers(0, 9, (4, 6, 6)).astype(np.uint8), "y_test": np.arange(4)}
     np.savez(tmp_path / "other.npz", **arrays)
     assert "takes images (1, 28, 28) and tells 10 classes; the data has (1, 6, 6) and 4" in refused(
         capsys, "eval", str(run), "--data", str(tmp_path / "other.npz")

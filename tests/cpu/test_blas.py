@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from gpunn.cpu.blas import axpby, single_threaded_blas
 @pytest.mark.parametrize("by_blas", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 1000])
-def test_axpby(n: int, dtype: type, by_blas: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_axpby(n: int, dtype: Any, by_blas: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(n)
     x, y = (rng.standard_normal(n).astype(dtype) for _ in range(2))
     with single_threaded_blas:

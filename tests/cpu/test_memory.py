@@ -6,6 +6,7 @@ import gc
 import sys
 import threading
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_when_memory_runs_out_what_is_unused_is_given_back(monkeypatch: pytest.M
     assert memory._pool.unused > 0
     failed, numpys = [], np.empty
 
-    def empty(*how: object) -> np.ndarray:
+    def empty(*how: Any) -> np.ndarray:
         if memory._pool.unused:
             failed.append(how)
             raise MemoryError

@@ -11,12 +11,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
 from gpunn.cpu import threads
+from gpunn.cpu.blas import single_threaded_blas
 from gpunn.errors import UsageError
 
 
@@ -30,8 +32,8 @@ def _two_threads():
 
 def blas_threads() -> list[int]:
     """Threads of the BLAS that was there before the pool was first used: NumPy's. Others' (SciPy's) are not ours."""
-    with threads.single_threaded_blas:
-        ours = {library.path for library in threads.single_threaded_blas.libraries or ()}
+    with single_threaded_blas:
+        ours = {library.path for library in single_threaded_blas.libraries or ()}
     return [pool["num_threads"] for pool in threadpool_info() if pool["filepath"] in ours]
 
 
@@ -211,14 +213,14 @@ def test_overlapping_users_restore_only_when_the_last_leaves() -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def other() -> None:
-        with threads.single_threaded_blas:
+        with single_threaded_blas:
             entered.set()
             leave.wait(10)
 
     thread = threading.Thread(target=other)
     thread.start()
     entered.wait(10)
-    with threads.single_threaded_blas:
+    with single_threaded_blas:
         pass
     assert set(blas_threads()) <= {1}, "the other user still needs single-threaded BLAS"
     leave.set()
@@ -231,14 +233,14 @@ def test_the_last_to_leave_restores_although_another_thread_came_first() -> None
     entered, leave = threading.Event(), threading.Event()
 
     def other() -> None:
-        with threads.single_threaded_blas:
+        with single_threaded_blas:
             entered.set()
             leave.wait(10)
 
     thread = threading.Thread(target=other)
     thread.start()
     entered.wait(10)
-    with threads.single_threaded_blas:
+    with single_threaded_blas:
         leave.set()
         thread.join(10)
         assert set(blas_threads()) <= {1}
@@ -294,7 +296,7 @@ def test_zeros_of_plans_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, "2"])
-def test_refuses(n: object) -> None:
+def test_refuses(n: Any) -> None:
     with pytest.raises(UsageError, match="positive integer"):
         threads.set_num_threads(n)
 

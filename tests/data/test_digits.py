@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch, module
     ],
 )
 def test_other_data_under_that_name_is_refused(monkeypatch, images):
-    stand_in = types.ModuleType("sklearn.datasets")
+    stand_in: Any = types.ModuleType("sklearn.datasets")
     stand_in.load_digits = lambda: types.SimpleNamespace(images=images, target=np.zeros(len(images), int))
     monkeypatch.setitem(sys.modules, "sklearn", types.ModuleType("sklearn"))
     monkeypatch.setitem(sys.modules, "sklearn.datasets", stand_in)

@@ -47,8 +47,8 @@ def web(monkeypatch):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.lstrip("/")
-            web.asked.append(path)
-            found = web.files.get(path, 404)
+            held.asked.append(path)
+            found = held.files.get(path, 404)
             if isinstance(found, int):
                 self.send_error(found)
                 return
@@ -56,17 +56,17 @@ def web(monkeypatch):
             self.send_header("Content-Length", str(len(found)))
             self.end_headers()
             with contextlib.suppress(ConnectionError):  # the client may have heard enough
-                self.wfile.write(found[: len(found) // 2] if path in web.short else found)
+                self.wfile.write(found[: len(found) // 2] if path in held.short else found)
 
         def log_message(self, *args: object) -> None:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        web = Web(f"http://127.0.0.1:{server.server_port}/")
+        held = Web(f"http://127.0.0.1:{server.server_port}/")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield web
+            yield held
         finally:
             server.shutdown()
             thread.join()

@@ -61,7 +61,7 @@ def test_pixels_are_those_of_the_files(root, pixels):
     image, label = data[4]
     np.testing.assert_array_equal(image, expected[0])
     assert (type(label), label) == (int, 2)
-    assert len(list(data)) == 6  # indexing past the end stops iteration
+    assert len(list(iter(data))) == 6  # indexing past the end stops iteration
 
 
 def test_mean_and_deviation_of_each_channel(root, pixels):

@@ -124,7 +124,7 @@ def test_tensor_dataset():
     np.testing.assert_array_equal(c, [1, 1])
     assert (a.dtype, b.dtype, c.dtype) == (np.float64, np.int64, np.float32)
     assert [field.shape for field in data.batch([])] == [(0, 3), (0,), (0,)]
-    assert len(list(data)) == 4
+    assert len(list(iter(data))) == 4
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_workers_change_nothing(workers, prefetch, options):
 def test_batches_come_in_order_when_a_later_one_is_ready_first():
     data = Gate(4, held=[0])
     loader = iter(DataLoader(data, num_workers=2))
-    taken = []
+    taken: list[int] = []
     consumer = threading.Thread(target=lambda: taken.extend(int(x.numpy()[0]) for (x,) in loader))
     consumer.start()
     data.wait_for_reads(3)  # while 0 is held
@@ -86,7 +87,7 @@ def test_batches_come_in_order_when_a_later_one_is_ready_first():
 
 def test_no_more_is_read_ahead_than_was_asked_for():
     data = Gate(20)
-    batches = iter(DataLoader(data, num_workers=2, prefetch_factor=3))
+    batches: Any = iter(DataLoader(data, num_workers=2, prefetch_factor=3))
     next(batches)
     data.wait_for_reads(1 + 6)
     for taken in range(2, 6):
@@ -108,7 +109,7 @@ def test_work_is_done_by_the_workers_and_by_none_where_there_are_none():
 
 def test_workers_start_with_the_first_batch_and_orders_are_drawn_before():
     generator, reference = Generator(5), Generator(5)
-    iterator = iter(DataLoader(numbered(100), 3, shuffle=True, generator=generator, num_workers=2))
+    iterator: Any = iter(DataLoader(numbered(100), 3, shuffle=True, generator=generator, num_workers=2))
     reference.permutation(100)
     assert generator.get_state() == reference.get_state()
     assert running() == []
@@ -173,7 +174,7 @@ def test_threads_end_however_the_loop_is_left(how, workers):
         with pytest.raises(Odd if how == "exception" else KeyboardInterrupt):
             loop()
     elif how in ("close", "drop"):
-        iterator = iter(loader)
+        iterator: Any = iter(loader)
         next(iterator)
         assert running() != []
         if how == "close":
@@ -188,7 +189,7 @@ def test_threads_end_however_the_loop_is_left(how, workers):
 
 def test_leaving_waits_for_the_batch_a_worker_is_at():
     data = Gate(4, held=[1])
-    iterator = iter(DataLoader(data, num_workers=1))
+    iterator: Any = iter(DataLoader(data, num_workers=1))
     next(iterator)
     closer = threading.Thread(target=iterator.close)
     closer.start()

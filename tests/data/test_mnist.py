@@ -107,7 +107,7 @@ def test_an_item_is_the_batch_of_one(tmp_path, images, labels):
     np.testing.assert_array_equal(image, x[0])
     assert image.shape == (1, 28, 28)
     assert (type(label), label) == (int, int(y[0]))
-    assert len(list(data)) == 7  # indexing past the end stops iteration
+    assert len(list(iter(data))) == 7  # indexing past the end stops iteration
 
 
 def test_fashion_mnist_has_the_same_files_and_its_own_figures(tmp_path, images, labels, monkeypatch):

@@ -34,7 +34,7 @@ def test_colour_images_of_bytes(path, names, save):
     image, label = data[6]
     np.testing.assert_array_equal(image, x[0])
     assert (type(label), label) == (int, 3)
-    assert len(list(data)) == 7
+    assert len(list(iter(data))) == 7
 
 
 def test_keras_parts_and_their_columns_of_labels(path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_a_subset_is_indexing(data, n):
 
 def test_a_subset_of_a_list_and_of_a_subset():
     outer = Subset(Subset([(i, i * i) for i in range(10)], [9, 8, 7, 6]), [3, 0])
-    assert [tuple(int(v) for v in item) for item in outer] == [(6, 36), (9, 81)]
+    assert [tuple(int(v) for v in item) for item in iter(outer)] == [(6, 36), (9, 81)]
     (x, y), *_ = DataLoader(outer, batch_size=2)
     assert (x.tolist(), y.tolist()) == ([6, 9], [36, 81])
 
@@ -63,7 +64,7 @@ def test_a_subset_of_a_list_and_of_a_subset():
 def test_a_subset_knows_its_datasets_classes():
     pytest.importorskip("sklearn")
     digits = Digits(train=False)
-    part = Subset(digits, range(5))
+    part: Any = Subset(digits, range(5))
     assert (part.classes, part.input_shape) == (digits.classes, (1, 28, 28))
     np.testing.assert_array_equal(part.batch([4])[0], digits.batch([4])[0])
     assert not hasattr(Subset(numbered(3), [0]), "classes")
@@ -76,7 +77,7 @@ def test_indices_out_of_range(index):
     with pytest.raises(IndexError, match=f"index {index} is out of range for 3"):
         Subset(numbered(9), [1, 2, 3]).batch([index])
     with pytest.raises(UsageError, match="whole numbers as indices; got float64"):
-        Subset(numbered(3), [0.5])
+        Subset(numbered(3), cast(Any, [0.5]))
 
 
 # -- random_split --------------------------------------------------------------------------
@@ -149,7 +150,7 @@ def test_several_in_a_row_are_one_long(data, sizes):
 
 def test_plus_is_concatenation_and_iteration_ends():
     both = Items([1, 2]) + numbered(0) + [3]
-    assert list(both) == [1, 2, 3]
+    assert list(iter(both)) == [1, 2, 3]
     assert isinstance(both, ConcatDataset)
     loader = DataLoader(Items([1, 2]) + Items([3]), batch_size=3)
     assert [x.tolist() for (x,) in loader] == [[1, 2, 3]]

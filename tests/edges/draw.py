@@ -26,7 +26,7 @@ def around(*tiles: int) -> tuple[int, ...]:
 class Draw:
     """Hypothesis draws the lengths and choices, for shrinking; a seed that it draws too fills the arrays."""
 
-    def __init__(self, draw: st.DrawFn, primitive: str) -> None:
+    def __init__(self, draw: Callable[..., Any], primitive: str) -> None:
         self._draw = draw
         self.primitive = REGISTRY[primitive]
         self.rng = np.random.Generator(np.random.Philox(draw(st.integers(0, 2**16))))
@@ -74,8 +74,8 @@ class Draw:
             # Less than half a window, as poolings want it, unless the image is smaller.
             pad = max(self.pick(0, size // 2), -(-max(0, extent - length) // 2))
             axes.append((size, stride, pad, dilation))
-        sizes, strides, pads, dilations = zip(*axes, strict=True)
-        return Window(height, width, *sizes, strides, pads, dilations)
+        (r, s), strides, pads, dilations = zip(*axes, strict=True)
+        return Window(height, width, r, s, strides, pads, dilations)
 
     def example(self) -> dict[str, Any]:
         """One of the primitive's own examples: in float32, with elements and without infinities."""

@@ -85,7 +85,7 @@ def put_slice(d: Draw) -> dict[str, Any]:
 @row("put_parts")
 def put_parts(d: Draw) -> dict[str, Any]:
     rows, columns = d.sizes(_SIDE, _BLOCK)
-    at = d.rng.integers(0, columns + 1)
+    at = int(d.rng.integers(0, columns + 1))
     keys = [(slice(None), slice(0, at)), (slice(None), slice(at, columns))]
     parts = [d.numbers(rows, n) for n in (at, columns - at)]
     return {"parts": parts, "shape": (rows, columns), "keys": keys, "dtype": np.float32}

@@ -183,7 +183,11 @@ def multiply(kind: str, registers: tuple[np.ndarray, np.ndarray], c: np.ndarray)
 def test_mma_multiplies_as_documented(kind: str, order: None) -> None:
     rng = np.random.default_rng(3)
     depth = 8 if kind == "tf32" else 16
-    for draw in (lambda *s: rng.integers(-9, 10, s), lambda *s: rng.standard_normal(s)):
+    draws: tuple[Callable[..., np.ndarray], ...] = (
+        lambda *s: rng.integers(-9, 10, s),
+        lambda *s: rng.standard_normal(s),
+    )
+    for draw in draws:
         a, b, c = (draw(*shape).astype(np.float32) for shape in ((16, depth), (depth, 8), (16, 8)))
         if kind == "tf32":
             a, b = (rounded(v, 10, ties_to_even=False).astype(np.float32) for v in (a, b))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,7 +92,7 @@ def relu(monkeypatch: pytest.MonkeyPatch):
 
     device = Device("stand-in", np, _Loader())
 
-    def launch(y=None, x=None, n=4, grid=(1, 1, 1), block=32, **macros):
+    def launch(y=None, x=None, n=4, grid=(1, 1, 1), block=32, **macros: Any):
         array = np.zeros(4, np.float32)
         SOURCE.launch(
             device,
@@ -98,7 +100,7 @@ def relu(monkeypatch: pytest.MonkeyPatch):
             grid,
             block,
             (array if y is None else y, array if x is None else x, n),
-            **({"REAL": "float", "VEC": 1} | macros),
+            **{"REAL": "float", "VEC": 1, **macros},
         )
         return device.loader.launched
 

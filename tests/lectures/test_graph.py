@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -128,7 +130,7 @@ def test_G7_recursion_of_deltas() -> None:
         slopes.append(sigma * (1 - sigma))
     # ... and used once on the way back: delta(l) = (W' delta(l+1)) * f'(z(l)), dJ/dW = delta a'.
     delta = activations[-1] - truth
-    expected = []
+    expected: list[np.ndarray] = []
     for number in (2, 1, 0):
         expected = [delta.T @ activations[number], delta.sum(0), *expected]
         if number:
@@ -189,7 +191,7 @@ def test_L6_branches_concatenation_residual_gate_and_two_losses() -> None:
 
 
 def test_L6_losses_at_different_layers_add_up() -> None:
-    w = leaf(normal(1, 3, 3))
+    w: Any = leaf(normal(1, 3, 3))
     x = gpunn.tensor(normal(2, 4, 3))
 
     def losses() -> tuple[gpunn.Tensor, gpunn.Tensor]:

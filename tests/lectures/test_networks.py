@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -47,7 +49,7 @@ def test_N1_lenet_is_one_case_of_the_pattern() -> None:
     ],
 )
 def test_N2_mlp_pads_digits_to_1024_features(name: str, kinds: str) -> None:
-    net = models.build(name)
+    net: Any = models.build(name)
     assert net.features == 1024
     expected = ["ZeroPad2d", "Flatten", *kinds.split() * 2, "Linear"]
     assert [type(layer).__name__ for layer in net] == expected

@@ -131,7 +131,7 @@ def _adam(s: dict[str, float], g: float, t: int) -> float:
 def test_T4_adaptive_methods_follow_their_formulas(where: str, make: Any, rule: Rule) -> None:
     """Five steps on J = (p - 3)²; that every option follows PyTorch is in tests/optim/test_parity.py."""
     p = gpunn.ones(1, dtype=np.float64, device=where, requires_grad=True)
-    optimizer, state, expected = make([p]), {}, 1.0
+    optimizer, state, expected = make([p]), dict[str, float](), 1.0
     for t in range(1, 6):
         p.grad = gpunn.tensor(np.array([2 * (p.detach().item() - 3)]), device=where)
         optimizer.step()

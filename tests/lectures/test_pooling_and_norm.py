@@ -113,7 +113,7 @@ def test_L8_rows_have_mean_0_and_variance_1_whatever_the_batch() -> None:
 
 # -- L15: pooling ---------------------------------------------------------------------------------
 
-ROWS = [[1.0, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]]
+ROWS: list[list[float]] = [[1.0, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]]
 
 
 def _image(size: int) -> gpunn.Tensor:
@@ -125,7 +125,7 @@ def test_L15_example() -> None:
     x = gpunn.tensor([[ROWS]])
     assert F.max_pool2d(x, 2, 2).tolist() == [[[[6, 8], [3, 4]]]]
     assert F.avg_pool2d(x, 2, 2).tolist() == [[[[3.25, 5.25], [2, 2]]]]
-    assert F.adaptive_avg_pool2d(x, 1).item() == sum(map(sum, ROWS)) / 16
+    assert F.adaptive_avg_pool2d(x, 1).item() == sum(sum(row) for row in ROWS) / 16
 
 
 @pytest.mark.parametrize("pool", [F.max_pool2d, F.avg_pool2d])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -94,8 +96,9 @@ def test_registry() -> None:
 
 def _torch_twin(torch):
     functional = torch.nn.functional
+    module: Any = torch.nn.Module
 
-    class LeNet(torch.nn.Module):
+    class LeNet(module):
         """The same network as PyTorch users write it."""
 
         def __init__(self):

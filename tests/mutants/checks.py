@@ -5,6 +5,7 @@ All of this runs in forked processes (``forked.py``); what it finds is said in d
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Sequence
@@ -126,13 +127,13 @@ def record_tests(say: Say, kernels: Path, files: Sequence[str]) -> None:
 def _watch_launches() -> Launched:
     """A set that from now on takes up what is launched."""
     launched: Launched = set()
-    original = getattr(Module.launch, "original", Module.launch)
+    original = getattr(Module.launch, "__wrapped__", Module.launch)
 
+    @functools.wraps(original)
     def launch(self: Module, kernel: str, *args: Any, **kwargs: Any) -> None:
         launched.add((self.label, kernel))
         original(self, kernel, *args, **kwargs)
 
-    launch.original = original
     Module.launch = launch
     return launched
 

@@ -24,7 +24,7 @@ from tests.mutants.forked import Ending, Say, run_forked
 from tests.mutants.operators import OPERATORS, Mutant, mutants_of
 from tests.mutants.plan import Users, sample
 
-_SIGNALS = {signal.SIGXCPU: "timeout", signal.SIGKILL: "timeout"}
+_SIGNALS: dict[int, str] = {signal.SIGXCPU: "timeout", signal.SIGKILL: "timeout"}
 HOWS = ("values", "finding", "error", "crash", "timeout")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
@@ -34,8 +36,9 @@ def test_their_parameters_belong_to_the_module() -> None:
 
 def test_keys_are_torchs() -> None:
     torch = pytest.importorskip("torch")
+    module: Any = torch.nn.Module
 
-    class Theirs(torch.nn.Module):
+    class Theirs(module):
         def __init__(self) -> None:
             super().__init__()
             self.heads = torch.nn.ModuleDict({"a": torch.nn.Linear(3, 2), "b": torch.nn.Linear(3, 1)})
@@ -56,7 +59,7 @@ def test_module_dict_is_a_mapping() -> None:
     with pytest.raises(KeyError):
         made["x"]
     with pytest.raises(UsageError, match="ModuleDict: expected modules; got int at 'n'"):
-        made["n"] = 3
+        made["n"] = cast(Any, 3)
     with pytest.raises(UsageError, match="cannot be called"):
         made(gpunn.ones(1))
 
@@ -69,4 +72,4 @@ def test_parameter_list_refuses_and_shows() -> None:
         with pytest.raises(IndexError, match=f"no parameter {index}; there are 1"):
             made[index]
     with pytest.raises(UsageError, match="expected parameters or tensors; got list"):
-        made.append([1.0])
+        made.append(cast(Any, [1.0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
@@ -131,11 +133,11 @@ def test_a_hooked_layer_is_not_fused() -> None:
 
 def test_refuses_what_cannot_be_called() -> None:
     with pytest.raises(UsageError, match="expected a hook that can be called; got int"):
-        nn.ReLU().register_forward_hook(3)
+        nn.ReLU().register_forward_hook(cast(Any, 3))
 
 
 def test_getting_by_dotted_name() -> None:
-    net = nn.Sequential(nn.Sequential(nn.Linear(2, 3)), nn.BatchNorm1d(3))
+    net: Any = nn.Sequential(nn.Sequential(nn.Linear(2, 3)), nn.BatchNorm1d(3))
     assert net.get_submodule("") is net
     assert net.get_submodule("0.0") is net[0][0]
     assert net.get_parameter("0.0.weight") is net[0][0].weight

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_parameters_are_made_where_and_as_asked() -> None:
     ("make", "match"),
     [
         (lambda: nn.Linear(0, 3), r"Linear: in_features: expected a whole number of at least 1; got 0"),
-        (lambda: nn.Linear(2, 3.5), r"Linear: out_features: .*got 3.5"),
+        (lambda: nn.Linear(2, cast(Any, 3.5)), r"Linear: out_features: .*got 3.5"),
         (lambda: nn.Conv2d(3, 4, 0), r"Conv2d: kernel_size: expected an integer >= 1"),
         (
             lambda: nn.Conv2d(3, 4, 3, groups=2),
@@ -203,7 +204,7 @@ def test_fused_pairs_give_the_same_numbers(kind) -> None:
     pairs = nn.fused_pairs(layers)
     assert len(pairs) == 1
     assert type(pairs[0][1]) is nn.ReLU
-    x = gpunn.randn(*shape, requires_grad=True)
+    x: Any = gpunn.randn(*shape, requires_grad=True)
     dy = gpunn.randn(*layers(x).shape)
 
     def run() -> list[np.ndarray]:
@@ -359,7 +360,9 @@ def test_state_dict_keys_order_and_shapes_are_those_of_torch() -> None:
     torch = pytest.importorskip("torch")
 
     def build(nn):
-        class Net(nn.Module):
+        module: Any = nn.Module
+
+        class Net(module):
             def __init__(self):
                 super().__init__()
                 self.norm = nn.BatchNorm2d(3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -170,7 +170,7 @@ def test_shapes_that_differ_name_the_layer(name: str) -> None:
         (lambda: nn.SmoothL1Loss(beta=-1), r"SmoothL1Loss: beta: expected a number of at least 0; got -1"),
         (lambda: nn.HuberLoss(delta=0), r"HuberLoss: delta: expected a finite number of more than 0; got 0"),
         (lambda: nn.CrossEntropyLoss(label_smoothing=2), r"CrossEntropyLoss: label_smoothing: .* from 0 to 1; got 2"),
-        (lambda: nn.BCELoss(weight=[1.0]), r"BCELoss.weight: expected Tensor or None; got list"),
+        (lambda: nn.BCELoss(weight=cast(Any, [1.0])), r"BCELoss.weight: expected Tensor or None; got list"),
     ],
 )
 def test_impossible_arguments_are_named_when_the_layer_is_made(make: Any, match: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections import OrderedDict
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_shared_parameters_and_modules_come_once_but_have_all_their_names_in_the
 
 
 def test_attributes_change_their_meaning_only_where_that_is_clear() -> None:
-    net = Net()
+    net: Any = Net()
     net.plain = nn.ReLU()
     assert "plain" in dict(net.named_children())
     net.plain = None
@@ -137,7 +138,7 @@ def test_attributes_change_their_meaning_only_where_that_is_clear() -> None:
 
 
 def test_registering_under_an_impossible_name_says_why() -> None:
-    net = Net()
+    net: Any = Net()
     for name in ("a.b", "", 3):
         with pytest.raises(UsageError, match="must be a string"):
             net.register_buffer(name, None)
@@ -194,7 +195,7 @@ def test_containers() -> None:
     with pytest.raises(IndexError, match="no module 4; there are 4"):
         numbered[4]
     with pytest.raises(UsageError, match=r"Sequential: expected modules; got type at '0'. Give an instance"):
-        nn.Sequential(nn.ReLU)
+        nn.Sequential(cast(Any, nn.ReLU))
     several = nn.ModuleList([nn.Linear(2, 2)])
     several.extend([nn.ReLU(), nn.Linear(2, 1)])
     assert [type(m).__name__ for m in several] == ["Linear", "ReLU", "Linear"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,7 @@ def test_matches_torch(name: str, args: tuple, batch: tuple) -> None:
     ("call", "error", "message"),
     [
         (lambda: nn.ZeroPad2d((1, 2)), UsageError, r"ZeroPad2d: padding: .*\(left, right, top, bottom\); got \(1, 2\)"),
-        (lambda: nn.ZeroPad1d(1.5), UsageError, "ZeroPad1d: padding"),
+        (lambda: nn.ZeroPad1d(cast(Any, 1.5)), UsageError, "ZeroPad1d: padding"),
         (lambda: nn.ReflectionPad2d(4)(gpunn.zeros(1, 1, 4, 9)), ShapeError, "ReflectionPad2d: .* axis 2, of length 4"),
         (lambda: nn.ReplicationPad2d(1)(gpunn.zeros(4, 4)), ShapeError, "one or two more"),
     ],

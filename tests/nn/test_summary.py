@@ -27,7 +27,7 @@ def influence(model: Module, shape: tuple[int, ...], at: tuple[int, ...]) -> tup
     x = gpunn.randn(1, *shape, requires_grad=True)
     y = model.eval()(x)
     dy = np.zeros(y.shape, np.float32)
-    dy[(0, 0, *at)] = 1
+    dy[0, 0][at] = 1
     y.backward(gpunn.tensor(dy))
     touched = np.nonzero(np.abs(x.grad.numpy()[0]).sum(axis=0))
     return tuple(int(places.max() - places.min() + 1) for places in touched)
@@ -248,6 +248,7 @@ def test_command_takes_ones_own_file(tmp_path, capsys) -> None:
         ([f"{tmp_path / 'none.py'}:Net", "--input", "2,9"], "there is no file"),
         (["lenet5", "--input", "0,9"], "expected channels,height,width"),
     ):
+        code: object
         try:
             code = main(["summary", *words])
         except SystemExit as ended:

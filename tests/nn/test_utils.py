@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_an_error_for_what_is_not_finite_comes_before_any_change() -> None:
         (lambda p: nn.utils.clip_grad_norm_(p, -1.0), "max_norm: expected a number >= 0; got -1.0"),
         (lambda p: nn.utils.clip_grad_norm_(p, float("nan")), "max_norm"),
         (lambda p: nn.utils.clip_grad_norm_(p, 1.0, 0), "norm_type: expected a number > 0"),
-        (lambda p: nn.utils.clip_grad_norm_(p, 1.0, "fro"), "norm_type"),
+        (lambda p: nn.utils.clip_grad_norm_(p, 1.0, cast(Any, "fro")), "norm_type"),
         (lambda p: nn.utils.clip_grad_value_(p, -0.5), "clip_value: expected a number >= 0"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def arrays(draw: st.DrawFn, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(rng.standard_normal(shape), dtype)
 
 
-def axis(draw: st.DrawFn, ndim: int) -> int:
+def axis(draw: Callable[..., Any], ndim: int) -> int:
     """An axis of an array, from the front or from the end."""
     return draw(st.integers(-ndim, ndim - 1))
 

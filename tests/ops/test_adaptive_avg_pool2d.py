@@ -111,7 +111,7 @@ def test_refuses(x: gpunn.Tensor, size: Any, error: type[Exception], message: st
 def test_more_outputs_than_31_bits_of_places() -> None:
     """H P = 4.9e9: the kernels' windows are then found in 64 bits."""
     x = np.arange(70_000, dtype=np.float64).reshape(1, 1, 70_000, 1) % 7
-    found = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     for where in ("cpu", "emulator"):
         t = gpunn.tensor(x, device=where, requires_grad=True)
         y = adaptive_avg_pool2d(t, (69_999, 1))

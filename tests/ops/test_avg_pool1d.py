@@ -22,7 +22,7 @@ TOLERANCE = {np.float32: 1e-6, np.float64: 1e-14}
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
     """Any average pooling of short sequences, empty batches and single elements among them."""
     kernel, length = draw(st.integers(1, 5)), draw(st.integers(1, 12))
-    how = {
+    how: dict[str, Any] = {
         "kernel_size": draw(st.sampled_from([kernel, (kernel,)])),
         "stride": draw(st.one_of(st.none(), st.integers(1, 6))),
         "padding": draw(st.integers(0, kernel // 2)),

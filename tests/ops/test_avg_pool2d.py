@@ -24,7 +24,7 @@ TOLERANCE = {np.float32: 1e-6, np.float64: 1e-14}
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
     """Any average pooling of a small image, empty batches and images of one pixel among them."""
     kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    how = {
+    how: dict[str, Any] = {
         "kernel_size": kernel,
         "stride": draw(st.one_of(st.none(), st.tuples(st.integers(1, 5), st.integers(1, 5)))),
         "padding": tuple(draw(st.integers(0, k // 2)) for k in kernel),

@@ -66,7 +66,7 @@ def _check_against_torch(where: str, how: dict[str, Any]) -> None:
     activation = "relu" if how["relu"] else None
 
     def ours(x: Any, weight: Any, bias: Any, residual: Any) -> Any:
-        return batch_norm(x, *mine, weight, bias, *rest, residual=residual, activation=activation)
+        return batch_norm(x, mine[0], mine[1], weight, bias, *rest, residual=residual, activation=activation)
 
     def theirs(x: Any, weight: Any, bias: Any, residual: Any) -> Any:
         y = torch.nn.functional.batch_norm(x, *other, weight, bias, *rest)
@@ -100,9 +100,9 @@ def test_estimates_over_several_batches_match_torch(where: str, momentum: float 
     mean, var = gpunn.zeros(5, dtype=np.float64, device=where), gpunn.ones(5, dtype=np.float64, device=where)
     count = gpunn.zeros(dtype=np.int64, device=where)
     for seed in range(3):
-        x = _rng(seed).standard_normal((4, 5, 3, 2))
-        theirs(parity.torch.tensor(x))
-        x = gpunn.tensor(x, device=where)
+        array = _rng(seed).standard_normal((4, 5, 3, 2))
+        theirs(parity.torch.tensor(array))
+        x = gpunn.tensor(array, device=where)
         batch_norm(x, mean, var, training=True, momentum=momentum, num_batches_tracked=count)
     parity.close("running_mean", mean.numpy(), theirs.running_mean.numpy(), 1e-12)
     parity.close("running_var", var.numpy(), theirs.running_var.numpy(), 1e-12)
@@ -117,7 +117,7 @@ def test_float32_is_accurate_when_the_mean_is_far_from_zero(where: str) -> None:
     """Mean 100, deviation 1: the sum of squares minus the squared mean would lose four of seven digits."""
     x = (100 + _rng().standard_normal((8, 8, 20, 20))).astype(np.float32)
     dy = _rng(1).standard_normal(x.shape).astype(np.float32)
-    got, expected = [], []
+    got, expected = list[np.ndarray](), list[np.ndarray]()
     for dtype, found in ((np.float32, got), (np.float64, expected)):
         t = gpunn.tensor(x.astype(dtype), device=where if dtype == np.float32 else "cpu", requires_grad=True)
         mean, var = (make(8, dtype=dtype, device=t.device) for make in (gpunn.zeros, gpunn.ones))

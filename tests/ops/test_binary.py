@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,7 +124,7 @@ def test_sums_of_many_gradients_keep_their_digits() -> None:
         (lambda: gpunn.ones(3, device="emulator"), DeviceError, "emulator"),
     ],
 )
-def test_refuses(other: object, error: type, message: str) -> None:
+def test_refuses(other: Callable[[], Any], error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         gpunn.ones(2, 3) + other()
 

@@ -190,7 +190,7 @@ def test_backward_twice_gives_twice_the_gradient(where: str) -> None:
 @pytest.mark.parametrize("where", DEVICES)
 def test_backward_twice_where_two_paths_meet(where: str) -> None:
     """What is added to the loss's gradient is not added into the stored one."""
-    x = gpunn.randn(4, 3, device=where, requires_grad=True)
+    x: Any = gpunn.randn(4, 3, device=where, requires_grad=True)
     scores = x * 1.0
     total = scores.sum()  # before the loss, so that on the way back the loss's gradient is there first
     both = cross_entropy(scores, gpunn.tensor([2, 0, 1, 1], device=where)) + total

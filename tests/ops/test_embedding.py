@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -121,7 +121,7 @@ def test_a_captured_step_equals_eager_to_the_bit() -> None:
             optimizer.step()
             return loss
 
-        call = gpunn.capture(step) if captured else step
+        call: Any = gpunn.capture(step) if captured else step
         runs.append([call(x).item() for x in given] + [layer.weight.detach().numpy().tobytes()])
         if captured:
             assert call.graphs == 1
@@ -150,7 +150,7 @@ PLACES = gpunn.tensor([0, 1])
         (lambda: embedding(gpunn.tensor([-1]), W), RangeError, "index -1 is out of range"),
         (lambda: nn.Embedding(3, 2)(gpunn.tensor([3])), RangeError, "^Embedding: index 3"),
         (lambda: embedding(W, W), DTypeError, "input: expected a Tensor of integers; got float32"),
-        (lambda: embedding([0], W), DTypeError, "got list"),
+        (lambda: embedding(cast(Any, [0]), W), DTypeError, "got list"),
         (lambda: embedding(PLACES, gpunn.ones(3)), ShapeError, r"a table \(V, D\) as weight; got shape \(3,\)"),
         (lambda: embedding(PLACES, gpunn.ones(3, 2, dtype=np.int64)), DTypeError, "weight: expected a floating dtype"),
         (lambda: embedding(PLACES, W, 3), UsageError, "padding_idx: expected a row of the table, which has 3; got 3"),

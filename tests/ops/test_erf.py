@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tests.arrays import arrays, tolerance
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 3e-7), (np.float64, 5e-16)])
-def test_as_good_as_the_dtype(dtype: type, bound: float) -> None:
+def test_as_good_as_the_dtype(dtype: Any, bound: float) -> None:
     # Two or three roundings relative to each value: the approximation itself is below one of float64.
     x = np.concatenate([np.linspace(-7, 7, 50_001), np.logspace(-30, 1, 1000), [0.5, -0.5]]).astype(dtype)
     exact = np.array([math.erf(v) for v in x])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -91,7 +91,7 @@ def test_the_result_is_a_copy() -> None:
 
 
 def test_slices_of_images_are_contiguous_in_memory_order() -> None:
-    x = gpunn.randn(2, 6, 4, 4, requires_grad=True)
+    x: Any = gpunn.randn(2, 6, 4, 4, requires_grad=True)
     for y in (x[:, :3], x[:, :, ::2, ::2], x[[1, 0, 1]], x[:, [5, 0]]):
         assert y.array.transpose(0, 2, 3, 1).flags.c_contiguous
         x.grad = None
@@ -214,7 +214,7 @@ I64 = gpunn.tensor([0, 1])
             "index_select: index -1 is out of range for axis 0",
         ),
         (lambda: X.index_select(0, gpunn.tensor([[0]])), ShapeError, r"shape \(K,\); got \(1, 1\)"),
-        (lambda: X.index_select(0, [0]), DTypeError, "a Tensor of integers; got list"),
+        (lambda: X.index_select(0, cast(Any, [0])), DTypeError, "a Tensor of integers; got list"),
         (lambda: X.gather(0, I64), ShapeError, r"index with 2 axes.*got \(2,\)"),
         (lambda: X.gather(1, gpunn.tensor([[0]] * 3)), ShapeError, "no longer than x"),
         (lambda: X.gather(1, gpunn.tensor([[3]])), RangeError, "gather: index 3 is out of range for axis 1"),

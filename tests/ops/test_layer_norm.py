@@ -69,7 +69,8 @@ def test_matches_torch(configuration: tuple[Any, ...]) -> None:
 @given(configurations())
 @settings(max_examples=40, deadline=None)
 def test_matches_torch_on_emulator(configuration: tuple[Any, ...]) -> None:
-    _compare(*configuration, "emulator")
+    everything: tuple[Any, ...] = (*configuration, "emulator")
+    _compare(*everything)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_several_blocks_match_torch(shape: tuple[int, ...], axes: int) -> None:
 def test_float32_is_accurate_wherever_the_mean_is(mean: float, shape: tuple[int, int], where: str) -> None:
     x = (mean + _rng().standard_normal(shape)).astype(np.float32)
     dy = _rng(1).standard_normal(x.shape).astype(np.float32)
-    got, expected = [], []
+    got, expected = list[np.ndarray](), list[np.ndarray]()
     for dtype, found, place in ((np.float32, got, where), (np.float64, expected, "cpu")):
         t = gpunn.tensor(x.astype(dtype), device=place, requires_grad=True)
         weight = gpunn.ones(shape[1], dtype=dtype, device=place, requires_grad=True)
@@ -136,7 +137,7 @@ def test_infinite_weights_and_gradients(where: str, cols: int) -> None:
     weight[2], bias[3], dy[1, 4] = np.inf, -np.inf, np.inf
     mine = [gpunn.tensor(a, device=where, requires_grad=True) for a in (x, weight, bias)]
     other = [parity.torch.tensor(a, requires_grad=True) for a in (x, weight, bias)]
-    y = layer_norm(mine[0], cols, *mine[1:])
+    y = layer_norm(mine[0], cols, mine[1], mine[2])
     expected = parity.torch.nn.functional.layer_norm(other[0], (cols,), *other[1:])
     y.backward(gpunn.tensor(dy, device=where))
     expected.backward(parity.torch.tensor(dy))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_threads_do_not_change_bits() -> None:
 
 
 @pytest.mark.parametrize("slope", [np.nan, np.inf, "0.1", None])
-def test_refuses_slopes_that_are_no_number(slope: object) -> None:
+def test_refuses_slopes_that_are_no_number(slope: Any) -> None:
     with pytest.raises(UsageError, match="negative_slope: expected a finite number"):
         leaky_relu(gpunn.ones(2), slope)
 

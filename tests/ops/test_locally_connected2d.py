@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def configurations(draw: st.DrawFn) -> dict:
     pads = draw(st.tuples(*[st.integers(0, 2)] * 4))
     for n, r, d, p in zip(size, kernel, dilation, (pads[0] + pads[1], pads[2] + pads[3]), strict=True):
         assume(d * (r - 1) + 1 <= n + p)
-    window = Window(*size, *kernel, stride, pads[::2], dilation, False, pads[1::2])
+    window = Window(size[0], size[1], kernel[0], kernel[1], stride, pads[::2], dilation, False, pads[1::2])
     rng = np.random.Generator(np.random.Philox(draw(st.integers(0, 2**16))))
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     n = draw(st.sampled_from([0, 1, 2, 5]))
@@ -44,7 +45,7 @@ def _check_against_torch(where: str, configuration: dict) -> None:
     stride, dilation, padding = (configuration[name] for name in ("stride", "dilation", "padding"))
 
     def theirs(x, weight, bias):
-        (r, s), (top, bottom), (left, right) = weight.shape[4:], *padding
+        (r, s), ((top, bottom), (left, right)) = weight.shape[4:], padding
         padded = parity.torch.nn.functional.pad(x, (left, right, top, bottom))
         tall, wide = (d * (n - 1) + 1 for d, n in zip(dilation, (r, s), strict=True))
         windows = padded.unfold(2, tall, stride[0]).unfold(3, wide, stride[1])
@@ -76,7 +77,7 @@ def test_equals_a_convolution_where_all_positions_share_the_weights() -> None:
     x = gpunn.tensor(rng.standard_normal((3, 4, 7, 6)), requires_grad=True)
     twin = gpunn.tensor(x.detach().numpy(), requires_grad=True)
     filters, bias = gpunn.tensor(rng.standard_normal((5, 4, 3, 2))), gpunn.tensor(rng.standard_normal(5))
-    how = {"stride": (2, 1), "padding": ((1, 0), (0, 2)), "dilation": (1, 2)}
+    how: dict[str, Any] = {"stride": (2, 1), "padding": ((1, 0), (0, 2)), "dilation": (1, 2)}
     expected = F.conv2d(twin, filters, bias, **how)
     p, q = expected.shape[2:]
     weight = gpunn.tensor(np.broadcast_to(filters.numpy(), (p, q, 5, 4, 3, 2)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -87,6 +90,6 @@ def test_forms() -> None:
         (lambda: (gpunn.zeros(2) > 0).argmax(), DTypeError, "argmax: expected numbers; got bool"),
     ],
 )
-def test_refuses(call: object, error: type, message: str) -> None:
+def test_refuses(call: Callable[[], Any], error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         call()

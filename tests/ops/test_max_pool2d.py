@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -18,7 +20,7 @@ from tests.examples import examples_of
 def configurations(draw: st.DrawFn) -> dict:
     """Any pooling of a small image, with many equal elements, minus infinities and NaN among them."""
     kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    how = {
+    how: dict[str, Any] = {
         "kernel_size": kernel,
         "stride": draw(st.one_of(st.none(), st.tuples(st.integers(1, 3), st.integers(1, 3)))),
         "padding": tuple(draw(st.integers(0, k // 2)) for k in kernel),
@@ -132,7 +134,8 @@ def test_rectified_in_the_same_pass_is_pooling_what_a_relu_gave(
 def test_a_relu_needs_an_offset_that_no_element_has() -> None:
     x = gpunn.randn(1, 1, 20, 20)
     assert max_pool2d(x, (15, 17), 1, activation="relu").min().item() >= 0
-    for how in ({"kernel_size": 16}, {"kernel_size": 2, "return_indices": True}):
+    wrong: tuple[dict[str, Any], ...] = ({"kernel_size": 16}, {"kernel_size": 2, "return_indices": True})
+    for how in wrong:
         with pytest.raises(UsageError, match="activation: expected without return_indices, and a window of at most"):
             max_pool2d(x, **how, activation="relu")
     with pytest.raises(UsageError, match="activation: expected None or 'relu'; got 'tanh'"):

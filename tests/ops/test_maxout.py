@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,7 +33,7 @@ def _compare(configuration: tuple[np.ndarray, int, int], where: str) -> None:
     parity = pytest.importorskip("tests.parity")
     x, k, dim = configuration
 
-    def theirs(x: object) -> object:
+    def theirs(x: Any) -> Any:
         axis = dim % x.ndim
         units = x.reshape(*x.shape[:axis], x.shape[axis] // k, k, *x.shape[axis + 1 :])
         if units.numel() == 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def _update(where: str, totals: np.ndarray, loss: float, logits: np.ndarray, lab
 @pytest.mark.parametrize("where", DEVICES)
 @pytest.mark.parametrize("label", [np.int32, np.int64])
 @pytest.mark.parametrize("classes", [1, 3, 32, 33, 100])
-def test_totals_over_batches(where: str, label: type, classes: int) -> None:
+def test_totals_over_batches(where: str, label: Any, classes: int) -> None:
     rng = np.random.Generator(np.random.Philox(classes))
     totals, expected = np.zeros(3), np.zeros(3)
     for rows in (1, 40, 7):

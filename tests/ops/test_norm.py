@@ -36,7 +36,7 @@ def test_known_answers() -> None:
     y = x.norm(dim=1)
     assert y.tolist() == [5.0, 0.0]
     y.sum().backward()
-    np.testing.assert_allclose(x.grad.numpy(), [[0.6, -0.8], [0, 0]], rtol=1e-7)
+    np.testing.assert_allclose(x.grad.numpy(), [[0.6, -0.8], [0.0, 0.0]], rtol=1e-7)
     assert gpunn.zeros(0).norm().item() == 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,7 +54,7 @@ def test_matches_torch(where: str, change: tuple) -> None:
 
 @pytest.mark.emulator
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.bool_])
-def test_images_of_any_dtype_on_the_emulator(dtype: type) -> None:
+def test_images_of_any_dtype_on_the_emulator(dtype: Any) -> None:
     x = (np.arange(120).reshape(2, 3, 4, 5) % 7).astype(dtype)
     t = gpunn.tensor(x, device="emulator")
     np.testing.assert_array_equal(t.reshape(5, 4, 3, 2).numpy(), x.reshape(5, 4, 3, 2))
@@ -93,7 +95,7 @@ def test_a_shared_memory_is_seen_by_the_tape() -> None:
 
 def test_gradients_of_a_copy_and_of_a_view_are_not_shared() -> None:
     x = gpunn.ones(2, 3, 4, 5, requires_grad=True)
-    v = gpunn.ones(6, requires_grad=True)
+    v: Any = gpunn.ones(6, requires_grad=True)
     (x.reshape(-1).sum() + v.reshape(2, 3).sum()).backward()
     dy = gpunn.ones(2, 3)
     v.grad = None

@@ -158,7 +158,8 @@ def test_is_public() -> None:
 def test_refuses() -> None:
     with pytest.raises(UsageError, match=r"^softmax: dim: expected the axis.*got None. For scores \(N, C\) it is 1"):
         softmax(gpunn.ones(2, 3))
-    for dim in (2, -3, 1.0, True):
+    wrong: tuple[Any, ...] = (2, -3, 1.0, True)
+    for dim in wrong:
         with pytest.raises(UsageError, match=r"^softmax: dim: axis .* does not exist in shape \(2, 3\)"):
             softmax(gpunn.ones(2, 3), dim)
     with pytest.raises(DTypeError, match="softmax: expected a floating dtype; got int64"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from gpunn.primitive import count_bodies
 from tests.ops.arrays import arrays, axis, on_devices, shapes
 
 
-def _used(parts: tuple, used: list[bool]) -> object:
+def _used(parts: tuple, used: list[bool]) -> Any:
     """The sum of some parts' products with their numbers."""
     total = sum((p * (i + 2)).sum() for i, (p, u) in enumerate(zip(parts, used, strict=False)) if u)
     return total if used[0] else total + 0 * parts[0].sum()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -57,7 +59,7 @@ def test_integers_are_added_in_int64(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("dim", [None, 0, 1, (0, 1), (0, 2, 3), (2, 3), (1, 3)])
-def test_large_sums_keep_their_digits(dim: object) -> None:
+def test_large_sums_keep_their_digits(dim: Any) -> None:
     x = np.random.Generator(np.random.Philox(3)).random((40, 60, 9, 11)).astype(np.float32)
     exact = x.sum(dim, dtype=np.float64)
     # Pairwise or in runs of 512, then in float64: a few roundings, where one after the other is off by 1e-5.
@@ -91,6 +93,6 @@ def test_gradcheck() -> None:
 
 
 @pytest.mark.parametrize("dim", [2, -3, (0, 0), (0, -2)])
-def test_refuses_axes(dim: object) -> None:
+def test_refuses_axes(dim: Any) -> None:
     with pytest.raises(UsageError, match="do not exist once each"):
         gpunn.ones(2, 3).sum(dim)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -94,7 +96,7 @@ def test_gradcheck() -> None:
     ("call", "error", "message"),
     [
         (lambda x: gpunn.where(x, x, 0), DTypeError, "bools as the condition; got float32"),
-        (lambda x: gpunn.where(True, x, 0), DTypeError, "got bool"),
+        (lambda x: gpunn.where(cast(Any, True), x, 0), DTypeError, "got bool"),
         (lambda x: gpunn.where(x > 0, x, "a"), DTypeError, "tensors or numbers; got str"),
         (lambda x: gpunn.where(x > 0, x, None), DTypeError, "got NoneType"),
         (lambda x: gpunn.where(x > 0, gpunn.zeros(2), 0), ShapeError, r"\(3,\), \(2,\) do not broadcast"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -164,7 +164,7 @@ def test_closure_is_called_first_and_its_loss_returned(kind: str, options: dict[
     [
         (lambda p: optim.Adam(p, lr=-1.0), "Adam: lr: expected a number >= 0"),
         (lambda p: optim.Adam(p, betas=(1.0, 0.9)), r"betas\[0\]: expected a number >= 0 and < 1; got 1.0"),
-        (lambda p: optim.Adam(p, betas=0.9), "betas: expected two numbers"),
+        (lambda p: optim.Adam(p, betas=cast(Any, 0.9)), "betas: expected two numbers"),
         (lambda p: optim.AdamW(p, weight_decay=-1), "AdamW: weight_decay"),
         (lambda p: optim.LAMB(p, eps=float("nan")), "LAMB: eps"),
         (lambda p: optim.LAMB(p, betas=(0.9, 1.5)), r"LAMB: betas\[1\]"),
@@ -194,7 +194,7 @@ class _Run:
         self.clip = clip
         self.labels = gpunn.tensor([0, 1, 1], device="emulator")
         self.norms: list[float] = []
-        self.run = gpunn.capture(self._step) if captured else self._step
+        self.run: Any = gpunn.capture(self._step) if captured else self._step
 
     def _step(self, x: gpunn.Tensor) -> Any:
         self.optimizer.zero_grad()

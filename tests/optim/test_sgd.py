@@ -329,7 +329,7 @@ def test_a_first_step_cannot_be_captured() -> None:
     """On a GPU the zeroing of new memory would be captured too, and set the learning rate to 0 in every replay."""
     p = gpunn.ones(3, device="emulator", requires_grad=True)
     p.grad = gpunn.ones(3, device="emulator")
-    optimizer, started = optim.SGD([p], lr=0.5), []
+    optimizer, started = optim.SGD([p], lr=0.5), list[bool]()
 
     def step(x: gpunn.Tensor) -> None:
         if started:

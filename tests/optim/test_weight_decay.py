@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_refusals() -> None:
     with pytest.raises(UsageError, match="weight_decay: expected a number >= 0"):
         optim.decay_groups(_net(), -1.0)
     with pytest.raises(UsageError, match="pairs of a name and a Tensor; got Parameter"):
-        optim.decay_groups(_net().parameters(), 0.1)
+        optim.decay_groups(cast(Any, _net().parameters()), 0.1)
 
 
 @pytest.mark.parametrize("where", DEVICES)

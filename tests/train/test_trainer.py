@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -432,5 +433,5 @@ def test_trains_on_the_emulator_as_on_the_cpu(emulator, capture) -> None:
         assert mine.test_accuracy_percent == other.test_accuracy_percent
     if capture:
         # One graph for the batches of 16 and one for the last 12; in the test for 20 and for 5.
-        assert ours._train_step.graphs == 2
-        assert ours._evaluator._step.graphs == 2
+        steps: tuple[Any, ...] = (ours._train_step, ours._evaluator._step)
+        assert [step.graphs for step in steps] == [2, 2]

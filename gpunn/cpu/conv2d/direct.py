@@ -199,6 +199,7 @@ def _lowered(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, 
 
 
 def lower(x: np.ndarray, window: Window, rows: slice) -> _Lowered:
+    """The lowered rows that some output rows need, copied into scratch memory."""
     padded = _strips(x, window, rows)
     plan = threads.scratch.plan(_lowered, padded.shape, padded.strides, x.dtype, window)
     copy_pixels(plan.runs, view(padded, plan.runs.shape, plan.steps))
