@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from gpunn._device import device
 from gpunn._window import Window
-from gpunn.gpu import conv2d_first as _conv2d_first
-from gpunn.gpu import conv2d_narrow as _conv2d_depthwise
+from gpunn.gpu import conv2d_first, conv2d_narrow
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
 from tests.traces import dry_launches
@@ -48,10 +47,10 @@ def layers(draw: st.DrawFn, narrow: bool) -> dict[str, Any]:
     rng = np.random.Generator(np.random.Philox(draw(st.integers(0, 2**16))))
     shape = (groups * each, r, s, depth)
     if narrow:
-        assume(_conv2d_depthwise.takes(shape, groups))
+        assume(conv2d_narrow.takes(shape, groups))
     else:
         itemsize = np.dtype(dtype).itemsize
-        assume(all(_conv2d_first.takes(shape, 1, window, itemsize, back) for back in (False, True)))
+        assume(all(conv2d_first.takes(shape, 1, window, itemsize, back) for back in (False, True)))
     n = draw(st.sampled_from([0, 1, 2, 5]))
     x, weight = (rng.standard_normal(size).astype(dtype) for size in ((n, h, w, groups * depth), shape))
     dy, y = (rng.standard_normal((n, window.P, window.Q, groups * each)).astype(dtype) for _ in range(2))
@@ -123,7 +122,7 @@ def test_many_filters_of_many_elements_fit_into_shared_memory() -> None:
     ],
 )
 def test_which_groups_are_narrow(weight: tuple[int, ...], groups: int, taken: bool) -> None:
-    assert _conv2d_depthwise.takes(weight, groups) == taken
+    assert conv2d_narrow.takes(weight, groups) == taken
 
 
 @pytest.mark.parametrize(
@@ -142,7 +141,7 @@ def test_which_layers_are_first(
 ) -> None:
     r, s = weight[1:3]
     window = Window(size, size, r, s, (stride, stride), (r // 2, s // 2), (1, 1))
-    found = tuple(_conv2d_first.takes(weight, 1, window, itemsize, back) for back in (False, True))
+    found = tuple(conv2d_first.takes(weight, 1, window, itemsize, back) for back in (False, True))
     assert found == taken
 
 

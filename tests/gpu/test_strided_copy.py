@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn.errors import ShapeError
-from gpunn.gpu import gather as _picking
-from gpunn.gpu import strided_copy as _strided
+from gpunn.gpu import gather, strided_copy
 from gpunn.gpu.launcher import trace_launches
 from gpunn.gpu.strided_copy import bits_of, memory, merged, wide
 from gpunn.nn import functional as F
@@ -58,7 +57,7 @@ def test_boxes_too_large_for_a_launch_go_in_parts(monkeypatch: pytest.MonkeyPatc
     found = []
     for device, parts in (("cpu", False), ("emulator", False), ("emulator", True)):
         if parts:
-            for module in (_strided, _picking, where_module):
+            for module in (strided_copy, gather, where_module):
                 monkeypatch.setattr(module, "_MOST", most)
         x = gpunn.tensor(values, device=device, requires_grad=True)
         with trace_launches() as launches:

@@ -74,15 +74,15 @@ def test_gives_what_the_two_ops_give(name: str, activation: str | None, where: s
 
 def test_tasks_pool_what_they_convolved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only an image that is too large for a task goes through all of the convolution's output."""
-    from gpunn.cpu.conv2d import ways as _conv2d_numpy
+    from gpunn.cpu.conv2d import ways
 
-    whole, forward = [], _conv2d_numpy.forward
+    whole, forward = [], ways.forward
 
     def counted(*args: Any) -> Any:
         whole.append(args)
         return forward(*args)
 
-    monkeypatch.setattr(_conv2d_numpy, "forward", counted)
+    monkeypatch.setattr(ways, "forward", counted)
     for name in CASES:
         (x, weight, bias), how, pool = _made(name, "cpu")
         whole.clear()

@@ -198,11 +198,10 @@ def test_refuses_indices_of_a_flattened_output() -> None:
 def test_in_blocks_of_images_and_of_rows(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fast bodies on blocks far smaller than theirs, down to a row: borders between them are everywhere."""
     from gpunn._device import device
-    from gpunn.cpu import max_pool2d as _max_pool2d_numpy
-    from gpunn.cpu import max_pool2d_tiled as _max_pool2d_tiles
+    from gpunn.cpu import max_pool2d, max_pool2d_tiled
     from gpunn.primitive import REGISTRY
 
-    for ways in (_max_pool2d_numpy, _max_pool2d_tiles):
+    for ways in (max_pool2d, max_pool2d_tiled):
         monkeypatch.setattr(ways, "_BLOCK", block)
         monkeypatch.setattr(ways, "_LEAST", 1)
     rng = np.random.default_rng(5)
