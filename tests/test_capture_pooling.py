@@ -1,4 +1,4 @@
-"""Captured steps with average and adaptive pooling and layer norm equal eager ones to the bit over replays."""
+"""Captured steps with average and adaptive pooling, layer and group norm equal eager ones to the bit over replays."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ LAYERS: dict[str, Layer] = {
     "adaptive_max_pool2d": lambda x: F.adaptive_max_pool2d(x, (3, 5)),
     "layer_norm over columns": lambda x: F.layer_norm(x, 8),
     "layer_norm over images": lambda x: F.layer_norm(x, (4, 8, 8)),
+    "group_norm": lambda x: F.group_norm(x, 2),
+    "group_norm of sequences": lambda x: F.group_norm(_as_sequence(x), 2),
 }
 
 

@@ -77,6 +77,7 @@ TAKEN: dict[str, Arguments] = {
     "broadcast_binary": lambda f: {"name": "add", "a": f(LARGE), "b": f(LARGE)},
     "softmax_forward": lambda f: {"x": f(2**31, 2), "axis": 1},
     "layer_norm_forward": lambda f: {"x": f(2**21, 2048), "weight": None, "bias": None, "eps": 1e-5},
+    "group_norm_forward": lambda f: {"x": f(2**17, 2**8, 8, 16, 1), "weight": None, "bias": None, "eps": 1e-5},
     "sum_axes": lambda f: {"x": f(2**20, 4096), "axes": (1,), "keepdims": True, "factor": 1.0},
     "gemm": lambda f: {"a": f(2**20, 4096), "b": f(64, 4096), "form": "nt"},
     "bias_backward": lambda f: {"dy": f(2**21, 2048), "y": None, "wants_bias": True},
@@ -152,6 +153,7 @@ REFUSED: dict[str, Arguments] = {
         "momentum": 0.1,
     },
     "layer_norm_forward": lambda f: {"x": f(2**31, 1), "weight": None, "bias": None, "eps": 1e-5},
+    "group_norm_forward": lambda f: {"x": f(1, 2**31, 1, 1, 1), "weight": None, "bias": None, "eps": 1e-5},
     "gemm": lambda f: {"a": f(2**31, 4), "b": f(4, 4), "form": "nt"},
     "cross_entropy_forward": lambda f: {
         "logits": f(2**31, 2),

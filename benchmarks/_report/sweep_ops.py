@@ -151,9 +151,12 @@ def _images(s: Sizes) -> Iterator[Op]:
     yield Op("pad by reflection", images, _functional("pad", (2, 2, 2, 2), mode="reflect"))
     norm = {**images, "w": (s.channels,), "b": (s.channels,), "m": (s.channels,), "v": (s.channels,)}
     yield Op("batch norm, evaluating", norm, _evaluate, (), shares=("v",))
+    affine, leaves = {"w": (s.channels,), "b": (s.channels,)}, ("x", "w", "b")
+    yield Op("group norm", {**images, **affine}, _group_norm, leaves)
+    sequences = {"x": (s.batch, s.channels, s.side * s.side)}
+    yield Op("group norm of sequences", {**sequences, **affine}, _group_norm, leaves)
     side, c = min(s.side, 28), min(s.channels, 16)
     local = {"x": (s.batch, side, side, c), "w": (side - 2, side - 2, c, c, 3, 3), "b": (c, side - 2, side - 2)}
-    leaves = ("x", "w", "b")
     yield Op("locally_connected2d", local, _local, leaves, torch=False)
     for name in ("RandomCrop", "Cutout", "ColorJitter"):
         yield Op(name, {"x": (s.batch, s.side, s.side, 3)}, functools.partial(_transform, name), (), torch=False)
@@ -161,6 +164,10 @@ def _images(s: Sizes) -> Iterator[Op]:
 
 def _evaluate(lib: Any, t: Tensors) -> Any:
     return lib.nn.functional.batch_norm(t["x"], t["m"], t["v"], t["w"], t["b"], training=False)
+
+
+def _group_norm(lib: Any, t: Tensors) -> Any:
+    return lib.nn.functional.group_norm(t["x"], t["x"].shape[1] // 4, t["w"], t["b"])
 
 
 def _local(lib: Any, t: Tensors) -> Any:

@@ -95,6 +95,7 @@ def _layers(size: str, dtype: str) -> list[Case]:
     made += ops.average_pooling("avg-pool", batch(2048), small(64, 4), small(28, 4), 2, dtype)
     made += ops.linear("linear1024", small(128, 3), small(1024, 6), small(1024, 5), dtype)
     made += ops.layer_norm("layer-norm", small(4096, 3), small(768, 6), dtype)
+    made += ops.group_norm("group-norm", batch(256), small(64, 4), small(56, 5), small(32, 2), dtype)
     for op in ("relu", "gelu", "sigmoid", "tanh"):
         made += ops.activation(op, op, small(4096, 3), small(3072, 7), dtype)
     for op in ("softmax", "log_softmax"):

@@ -308,17 +308,27 @@ def linear(key: str, n: int, c: int, k: int, dtype: str = "float32") -> list[Cas
 
 
 def layer_norm(key: str, n: int, d: int, dtype: str = "float32") -> list[Case]:
-    """Layer norm of rows. Traffic: x twice and y once forward; backward dy and x twice, dx once."""
+    """Layer norm of rows."""
+    return _norm(key, f"layer norm {n}×{d}", "layer_norm", (d,), (n, d), dtype)
+
+
+def group_norm(key: str, n: int, c: int, h: int, groups: int, dtype: str = "float32") -> list[Case]:
+    """Group norm of images."""
+    return _norm(key, f"group norm b{n} {c}/{groups} {h}²", "group_norm", groups, (n, h, h, c), dtype)
+
+
+def _norm(key: str, name: str, op: str, how: Any, shape: tuple[int, ...], dtype: str) -> list[Case]:
+    """By its PyTorch name. Traffic: x twice and y once forward; backward dy and x twice, dx once."""
     from gpunn.nn import functional as F
 
-    size = float(n * d)
+    size = float(math.prod(shape))
     return _cases(
         key,
-        f"layer norm {n}×{d}",
-        {"x": (n, d), "weight": (d,), "bias": (d,)},
-        (n, d),
-        lambda t: F.layer_norm(t["x"], d, t["weight"], t["bias"]),
-        lambda torch, t: torch.nn.functional.layer_norm(t["x"], (d,), t["weight"], t["bias"]),
+        name,
+        {"x": shape, "weight": shape[-1:], "bias": shape[-1:]},
+        shape,
+        lambda t: getattr(F, op)(t["x"], how, t["weight"], t["bias"]),
+        lambda torch, t: getattr(torch.nn.functional, op)(t["x"], how, t["weight"], t["bias"]),
         {"forward": ((), 0.0, 3 * size), "backward": (("x", "weight", "bias"), 0.0, 5 * size)},
         dtype,
     )

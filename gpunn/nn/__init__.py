@@ -10,6 +10,7 @@ from gpunn.nn.elementwise_loss import BCELoss, BCEWithLogitsLoss, HuberLoss, L1L
 from gpunn.nn.embedding import Embedding
 from gpunn.nn.flatten import Flatten, Unflatten
 from gpunn.nn.fusion import fused_pairs
+from gpunn.nn.groupnorm import GroupNorm
 from gpunn.nn.identity import Identity
 from gpunn.nn.layernorm import LayerNorm
 from gpunn.nn.linear import Linear
@@ -61,6 +62,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GELU",
+    "GroupNorm",
     "Hardtanh",
     "HuberLoss",
     "Identity",

@@ -13,6 +13,7 @@ from typing import Any
 
 from gpunn._tensor import Tensor
 from gpunn._window import Window
+from gpunn.nn.groupnorm import GroupNorm
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
 from gpunn.tape import Node
@@ -104,6 +105,8 @@ class Fields:
             return Field(size, tuple(j * step for j, (_, _, step, _) in zip(before.jump, axes, strict=True)))
         if type(layer).forward.__module__ in _POINTWISE and x.shape[2:] == output.shape[2:]:
             return before
+        if isinstance(layer, GroupNorm):  # mean and variance are those of all positions
+            return WHOLE if x.ndim > 2 else before
         if type(layer).__name__.startswith("Adaptive") and set(output.shape[2:]) == {1}:
             return WHOLE
         return None

@@ -16,6 +16,7 @@ from gpunn.ops.dropout import dropout
 from gpunn.ops.elu import elu
 from gpunn.ops.embedding import embedding
 from gpunn.ops.gelu import gelu
+from gpunn.ops.group_norm import group_norm
 from gpunn.ops.hardtanh import hardtanh, relu6
 from gpunn.ops.huber_loss import huber_loss
 from gpunn.ops.l1_loss import l1_loss
@@ -62,6 +63,7 @@ __all__ = [
     "embedding",
     "flatten",
     "gelu",
+    "group_norm",
     "hardtanh",
     "huber_loss",
     "l1_loss",

@@ -18,6 +18,7 @@ from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from gpunn.nn.containers import Sequential
 from gpunn.nn.conv import Conv1d, Conv2d
 from gpunn.nn.fusion import fused_pairs
+from gpunn.nn.groupnorm import GroupNorm
 from gpunn.nn.linear import Linear
 from gpunn.nn.local import LocallyConnected1d, LocallyConnected2d
 from gpunn.nn.module import Module
@@ -41,7 +42,7 @@ class LayerSummary:
         0 where an earlier row counts them already (a layer called twice).
     multiply_adds : int
         Of convolutions, linear and locally connected layers, one product per weight and output that it
-        reaches, padding included, biases not; of batch normalisation, one per element. 0 for all others.
+        reaches, padding included, biases not; of batch and group normalisation, one per element. 0 for all others.
     activation_bytes : int
         Of all outputs; 0 where the layer is fused into the one before or returns its input, and so stores nothing.
     receptive_field : tuple of int, or None
@@ -202,7 +203,7 @@ def _multiply_adds(layer: Module, inputs: list[Tensor], outputs: list[Tensor]) -
     x, y = inputs[0], outputs[0]
     if isinstance(layer, Linear):
         return x.numel() // layer.in_features * counting.full_weights(layer.in_features, layer.out_features)
-    if isinstance(layer, BatchNorm1d | BatchNorm2d):
+    if isinstance(layer, BatchNorm1d | BatchNorm2d | GroupNorm):
         return y.numel()
     window = window_of(layer, x)
     if isinstance(layer, Conv1d | Conv2d) and window is not None:

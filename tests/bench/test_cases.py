@@ -65,6 +65,8 @@ def test_counts_of_other_ops() -> None:
     assert found["cross-entropy1000.both"] == (0, 8 * 256 * 1000)
     assert found["sgd25m.update"] == (0, 20 * 25_600_000)
     assert found["layer-norm.forward"] == (0, 12 * 4096 * 768)
+    assert found["group-norm.forward"] == (0, 12 * 256 * 64 * 56**2)
+    assert found["group-norm.backward"] == (0, 20 * 256 * 64 * 56**2)
     assert found["relu.backward"] == (0, 12 * 4096 * 3072)
     assert found["copy.ceiling"] == (0, 2e9)
 

@@ -150,6 +150,24 @@ def layer_norm(d: Draw) -> dict[str, Any]:
     return {"dy": dy, "x": made["x"], "mean": mean, "rstd": rstd, "weight": made["weight"], "needs": d.flags(3)}
 
 
+@row("group_norm_forward", "group_norm_backward")
+def group_norm(d: Draw) -> dict[str, Any]:
+    # Items of a block; channels of a tile (32 threads, or as many vectors); positions of a chunk, before or behind.
+    groups, channels = d.sizes(around(4, 32), (*around(4, 32), 257), most=1000)
+    n, positions = d.sizes(
+        (0, *around(4, 32, 64)), (*around(8, 64, 256), 2049, 8193), most=40_000 // (groups * channels)
+    )
+    shape = (n, positions, groups, channels, 1) if d.pick(True, False) else (n, 1, groups, channels, positions)
+    parameters = (d.optional(groups, channels) for _ in range(2))
+    # A group of one number has variance 0, and of two may come near: their roundings must not be enlarged by rstd.
+    made = {"x": d.numbers(*shape), **dict(zip(("weight", "bias"), parameters, strict=True)), "eps": 0.1}
+    if d.primitive.name == "group_norm_forward":
+        return made
+    _, mean, rstd = REGISTRY["group_norm_forward"].plain(np, **made)
+    dy = d.numbers(*shape)
+    return {"dy": dy, "x": made["x"], "mean": mean, "rstd": rstd, "weight": made["weight"], "needs": d.flags(3)}
+
+
 def _images(d: Draw) -> np.ndarray:
     # Rows of a chunk are 8 a thread, of up to 256 threads.
     rows, channels = d.sizes((0, *around(8, 64, 256), 2047, 2049), around(4, 32, 128))
