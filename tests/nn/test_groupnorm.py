@@ -24,7 +24,7 @@ from gpunn.errors import ShapeError, UsageError
 @pytest.mark.parametrize("shape", [(3, 6), (3, 6, 7), (3, 6, 4, 5)])
 def test_matches_torch(args: tuple[Any, ...], options: dict[str, Any], shape: tuple[int, ...]) -> None:
     parity = pytest.importorskip("tests.parity")
-    ours = nn.GroupNorm(*args, dtype="float64", **options)
+    ours = nn.GroupNorm(*args, **{"dtype": "float64", **options})
     theirs = parity.torch.nn.GroupNorm(*args, dtype=parity.torch.float64, **options)
     assert repr(ours) == repr(theirs)
     state = {name: tensor.detach().numpy() for name, tensor in theirs.state_dict().items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -59,8 +59,12 @@ def _compare(
     )
 
 
+# Shape, groups, whether there are weight and bias, eps, dtype, seed.
+Configuration = tuple[tuple[int, ...], int, tuple[bool, bool], float, Any, int]
+
+
 @st.composite
-def configurations(draw: st.DrawFn) -> tuple[Any, ...]:
+def configurations(draw: st.DrawFn) -> Configuration:
     """(N, C, *), up to six axes. eps is 0.1: two numbers that happen to be equal would amplify roundings."""
     groups, channels = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     n, rest = draw(st.integers(0, 5)), draw(st.lists(st.integers(1, 6), max_size=4))
@@ -72,14 +76,14 @@ def configurations(draw: st.DrawFn) -> tuple[Any, ...]:
 
 @given(configurations())
 @settings(max_examples=150, deadline=None)
-def test_matches_torch(configuration: tuple[Any, ...]) -> None:
+def test_matches_torch(configuration: Configuration) -> None:
     _compare(*configuration)
 
 
 @pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=40, deadline=None)
-def test_matches_torch_on_emulator(configuration: tuple[Any, ...]) -> None:
+def test_matches_torch_on_emulator(configuration: Configuration) -> None:
     _compare(*configuration, "emulator")
 
 
@@ -98,7 +102,8 @@ def test_several_blocks_match_torch(shape: tuple[int, ...], groups: int) -> None
 def test_float32_is_accurate_wherever_the_mean_is(mean: float, shape: tuple[int, ...], groups: int, where: str) -> None:
     x = (mean + _rng().standard_normal(shape)).astype(np.float32)
     dy = _rng(1).standard_normal(x.shape).astype(np.float32)
-    got, expected = [], []
+    got: list[np.ndarray] = []
+    expected: list[np.ndarray] = []
     for dtype, found, place in ((np.float32, got, where), (np.float64, expected, "cpu")):
         t = gpunn.tensor(x.astype(dtype), device=place, requires_grad=True)
         weight = gpunn.ones(shape[1], dtype=dtype, device=place, requires_grad=True)
@@ -195,9 +200,9 @@ def test_an_infinite_weight_or_gradient(where: str) -> None:
     weight = np.ones(4, np.float32)
     weight[1], dy[0, 2, 0, 0] = np.inf, np.inf
     leaves = [gpunn.tensor(a, device=where, requires_grad=True) for a in (x, weight, weight[::-1].copy())]
-    y = group_norm(leaves[0], 2, *leaves[1:])
-    y.backward(gpunn.tensor(dy, device=where))
-    y = y.detach().numpy()
+    made = group_norm(leaves[0], 2, leaves[1], leaves[2])
+    made.backward(gpunn.tensor(dy, device=where))
+    y = made.detach().numpy()
     assert np.isinf(y[:, 1]).all()
     assert (np.sign(y[:, 1]) == np.sign(group_norm(gpunn.tensor(x), 2).numpy()[:, 1])).all()
     assert (y[:, 2] == np.inf).all()
@@ -309,7 +314,7 @@ X = gpunn.ones(2, 4, 3)
         (lambda: group_norm(X, 2, None, gpunn.ones(4, 1)), ShapeError, r"bias: expected shape \(4,\).*got \(4, 1\)"),
         (lambda: group_norm(X, 0), UsageError, "num_groups: expected a positive integer; got 0"),
         (lambda: group_norm(X, -2), UsageError, "num_groups: expected a positive integer; got -2"),
-        (lambda: group_norm(X, 2.0), UsageError, "num_groups: expected a positive integer; got 2.0"),
+        (lambda: group_norm(X, cast(Any, 2.0)), UsageError, "num_groups: expected a positive integer; got 2.0"),
         (lambda: group_norm(X, True), UsageError, "num_groups: expected a positive integer; got True"),
         (lambda: group_norm(X.long(), 2), DTypeError, "expected a floating dtype; got int64.*float"),
         (lambda: group_norm(X, 2, None, gpunn.ones(4, dtype=np.float64)), DTypeError, "bias: expected float32"),
