@@ -3,7 +3,7 @@
 //   sum += d^2
 //   param -= step_size * d / (sqrt(sum) + eps)
 //   scalars (4): step_size = lr / (1 + (t - 1) * lr_decay), eps, weight_decay, sign (-1 to maximise), in device
-//   memory, so that a recorded step sees new values; error: the device's error buffer, which stops every update.
+//   memory, so that a captured step sees new values; error: the device's error buffer, which stops every update.
 //   table: arrays param, grad, sum.
 // Launch: grid = chunks of CHUNK elements over all tensors of the table, block = 256.
 // Traffic: param and sum read and written, grad read: 20 bytes a parameter.

@@ -7,7 +7,7 @@
 //   param -= step_size * mean / (sqrt(square) + eps)
 //   scalars (8): step_size = lr * sqrt(1 - beta2^t) / (1 - beta1^t), eps * sqrt(1 - beta2^t), 1 - beta1, beta2,
 //   1 - beta2, decay, keep, sign (-1 to maximise). The host computes them for every step t; in device memory they
-//   reach a recorded step. error: the device's error buffer, which stops every update once set.
+//   reach a captured step. error: the device's error buffer, which stops every update once set.
 //   table: arrays param, grad, mean, square, largest (null: no AMSGrad).
 // Launch: grid = chunks of CHUNK elements over all tensors of the table, block = 256.
 // Traffic: param, mean and square read and written, grad read: 28 bytes a parameter.

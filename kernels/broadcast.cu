@@ -5,7 +5,7 @@
 // real is also int, int64 and uint8 (bool too, where 1 and 0 are the only values).
 #include "broadcast.cuh"
 
-// The order is that of gpunn/ops/_broadcasting.py.
+// The order is that of gpunn/gpu/broadcast.py.
 enum { ADD, SUB, MUL, DIV, POW, FLOORDIV, REMAINDER, MAXIMUM, MINIMUM, AND, OR, XOR, LEFT };
 enum { EQ = 16, NE, LT, LE, GT, GE };  // comparisons
 

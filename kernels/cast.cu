@@ -5,7 +5,7 @@
 #define REAL float  // not used: the types are arguments
 #include "common.cuh"
 
-// The order is that of gpunn/ops/convert.py.
+// The order is that of gpunn/ops/cast.py.
 enum { BOOL, UINT8, INT8, INT16, INT32, INT64, FLOAT32, FLOAT64 };
 #define EACH 4
 

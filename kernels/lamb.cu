@@ -4,7 +4,7 @@
 //   ratio = |param| / |u|  by tensor, 1 where a norm is 0
 //   param -= lr * ratio * u
 //   scalars (8): lr, scale = sqrt(1 - beta2^t) / (1 - beta1^t), eps * sqrt(1 - beta2^t), 1 - beta1, beta2, 1 - beta2,
-//   weight_decay, sign (-1 to maximise), in device memory, so that a recorded step sees new values;
+//   weight_decay, sign (-1 to maximise), in device memory, so that a captured step sees new values;
 //   error: the device's error buffer, which stops every update once set.
 //   table: arrays param, grad, mean, square.   part (chunks, 2): sums of param^2 and u^2.   ratio (tensors)
 // Launch: lamb_moments and lamb_apply: grid = chunks of CHUNK elements over all tensors of the table;

@@ -6,7 +6,7 @@
 // Traffic: x once, y once. real is int64 for all whole numbers.
 #include "reduce.cuh"
 
-// The orders are those of gpunn/ops/_reductions.py.
+// The orders are those of gpunn/gpu/reduce.py.
 enum { SUM, FUNCTION, EXTREME, PRODUCT };
 enum { ABS, SQUARE, POWER, NONZERO, AWAY_SQUARED, EQUAL, EQUAL_OR_NAN, ABS_EQUAL };  // details of FUNCTION
 enum { LARGEST = 1, OF_ABS = 2 };                                                      // bits of EXTREME's

@@ -6,7 +6,7 @@
 //   momentum = mu * momentum + d                  (where there is momentum, which then is d)
 //   param -= lr * d
 //   scalars (7): lr, alpha, 1 - alpha, eps, weight_decay, mu, sign (-1 to maximise), in device memory, so that a
-//   recorded step sees new values; error: the device's error buffer, which stops every update once set.
+//   captured step sees new values; error: the device's error buffer, which stops every update once set.
 //   table: arrays param, grad, square, mean (null: not centered), momentum (null: none).
 // Launch: grid = chunks of CHUNK elements over all tensors of the table, block = 256.
 // Traffic: param and square read and written, grad read: 20 bytes a parameter; 8 more for mean and for momentum.

@@ -1,5 +1,5 @@
 // scalars.cu: writes a few words to the device that the host carries in the launch itself. Outside a
-// recorded step, before each replay: this is how a frozen graph sees a new learning rate.
+// captured step, before each replay: this is how a frozen graph sees a new learning rate.
 //   to: `count` 32-bit words
 // Launch: one warp.
 #define REAL float

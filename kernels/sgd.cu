@@ -4,7 +4,7 @@
 //   d = nesterov ? d + mu * momentum : momentum
 //   param -= lr * d
 //   scalars (5): lr, mu, 1 - dampening, weight_decay, sign (-1 to maximise), in device memory, so that a
-//   recorded step sees new values; error: the device's error buffer, which stops every update once set.
+//   captured step sees new values; error: the device's error buffer, which stops every update once set.
 //   table: arrays param, grad, momentum (null: none); flag: first step; form: nesterov.
 // Launch: grid = chunks of CHUNK elements over all tensors of the table, block = 256.
 // Traffic: param and momentum read and written, grad read: 20 bytes a parameter.

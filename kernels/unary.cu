@@ -8,7 +8,7 @@
 #include "circular.cuh"
 #include "elementwise.cuh"
 
-// The order is that of gpunn/ops/_elements.py.
+// The order is that of gpunn/gpu/unary.py.
 enum { EXP, EXPM1, LOG, LOG1P, SQRT, RSQRT, RECIPROCAL, SQUARE, SIN, COS, ABS, SIGN, FLOOR, CEIL, ROUND, INVERT };
 enum { ISNAN, ISINF, ISFINITE };
 
