@@ -100,7 +100,7 @@ def sequence_window(op: str, length: int, kernel: int, stride: Pair, padding: Pa
 
 
 def check_sequence(op: str, window: Window, strict: bool) -> None:
-    """Raise ShapeError if the window does not fit, or if ``strict`` and it leaves elements unused."""
+    """Raise ShapeError if the window does not fit or, with ``strict``, leaves elements unused."""
     window.check(op, ("height", "length"))
     unused = window.unused[1]
     if strict and unused:

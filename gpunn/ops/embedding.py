@@ -49,7 +49,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         If an index is out of range. On devices that run kernels this is raised at the next read from the device;
         until then nothing is trained.
     DTypeError, ShapeError, DeviceError, UsageError
-        If the arguments are invalid or are incompatible.
+        If the arguments are invalid or incompatible.
 
     Examples
     --------
