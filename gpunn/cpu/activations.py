@@ -33,7 +33,7 @@ def part_by_part(work: Callable[..., None], *arrays: np.ndarray) -> np.ndarray:
 
 
 def scratch(like: np.ndarray, name: str = "activation") -> np.ndarray:
-    """This thread's scratch memory with ``like``'s shape and dtype; the next call with this name overwrites it."""
+    """Scratch memory of this thread with ``like``'s shape and dtype; the next call with this name overwrites it."""
     found: np.ndarray = threads.scratch.array(name, like.shape, like.dtype)
     return found
 

@@ -120,7 +120,7 @@ def binary_cross_entropy_with_logits(
     target : Tensor
         Like input. Gets a gradient too if it requires one.
     weight : Tensor, optional
-        Factor of each loss; its shape broadcasts to the input's. A constant.
+        Factor on each loss; its shape broadcasts to the input's. A constant.
     reduction : "mean", "sum" or "none"
         The mean over all elements (whatever the weights), their sum, or one loss for each.
     pos_weight : Tensor, optional

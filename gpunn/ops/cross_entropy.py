@@ -278,7 +278,7 @@ def cross_entropy(
         Class indices from 0 to C - 1, int64 or int32; or probabilities, of the input's shape and dtype, which
         get a gradient too if they require one.
     weight : Tensor, (C,), optional
-        Factor of each class's losses. A constant.
+        Factor on each class's losses. A constant.
     ignore_index : int
         Labels of this value count neither in the loss nor in the mean, and give no gradient.
     reduction : "mean", "sum" or "none"

@@ -31,7 +31,7 @@ def probability_cross_entropy(
     target : Tensor, (N,), () or (N, d1, ...)
         Class indices from 0 to C - 1, int64 or int32.
     weight : Tensor, (C,), optional
-        Factor of each class's losses. A constant.
+        Factor on each class's losses. A constant.
     ignore_index : int
         Targets of this value count neither in the loss nor in the mean, and give no gradient.
     reduction : "mean", "sum" or "none"
