@@ -166,7 +166,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     Raises
     ------
     DataError
-        As :func:`load_file`.
+        As in :func:`load_file`.
     """
     with _opened(path) as file:
         return dict(sorted((file.metadata() or {}).items()))
