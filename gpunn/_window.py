@@ -52,7 +52,7 @@ def _axis_taps(n: int, outputs: int, k: int, stride: int, pad: int, dilation: in
 
 @functools.lru_cache(maxsize=1024)
 def segments(n: int, outputs: int) -> Segments:
-    """Which inputs of n each output of an adaptive pooling sees: floor(p n / outputs) to ceil((p + 1) n / outputs)."""
+    """Which inputs of n each output of an adaptive pooling reads: floor(p n / outputs) to ceil((p + 1) n / outputs)."""
     return tuple((p * n // outputs, ceil_div((p + 1) * n, outputs)) for p in range(outputs))
 
 
@@ -67,7 +67,7 @@ Sides = tuple[tuple[int, int], ...]
 def remembered(make: Callable[..., Window]) -> Callable[..., Window]:
     """``make`` with its windows cached by argument: each layer asks for the same one at every step.
 
-    Errors are not cached. Lists cannot be keys, so with them the window is made anew.
+    Errors are not cached. Lists cannot be keys, so with them the window is made each time.
     """
     kept = functools.lru_cache(maxsize=1024, typed=True)(make)
 
@@ -213,7 +213,7 @@ class Window:
         room = n + pad + self.after[axis] - self.dilation[axis] * (k - 1) - 1
         length = (room + (stride - 1 if self.ceil_mode else 0)) // stride + 1
         if self.ceil_mode and (length - 1) * stride >= n + pad:
-            length -= 1  # a window that starts beyond the image sees nothing
+            length -= 1  # a window that starts beyond the image reads nothing
         return length
 
     @property
@@ -230,7 +230,7 @@ class Window:
 
     @property
     def taps_inside(self) -> int:
-        """Pairs of an output position and a window element that lies in the image, not in its padding."""
+        """Pairs of an output position and a window element that is inside the image, not in its padding."""
         rows = self._inside(self.H, self.R, self.P, 0)
         return rows * self._inside(self.W, self.S, self.Q, 1)
 

@@ -132,7 +132,7 @@ class Node:
     Attributes
     ----------
     op : str
-        Where it was recorded: the layer's name in the model, or the op. Looked up when asked for.
+        Where it was recorded: the layer's name in the model, or the op. Looked up on access.
     order : int
         Rises with every node, so that inputs always have smaller numbers than their users.
     parents : tuple

@@ -89,7 +89,7 @@ def share_of_others(before: tuple[float, ...] | None, after: tuple[float, ...] |
     if before is None or after is None:
         return None
     wall, everybody, own = (b - a for a, b in zip(before, after, strict=True))
-    # The kernel counts in hundredths of a second, so shorter times tell nothing.
+    # The kernel counts in hundredths of a second, so shorter times are meaningless.
     return max(0.0, everybody - own) / (wall * (os.cpu_count() or 1)) if wall >= 0.1 else None
 
 

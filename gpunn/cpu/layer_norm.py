@@ -59,7 +59,7 @@ def _pair(first: Any, second: Any, cols: int, dtype: Any) -> np.ndarray:
 
 
 def forward(x: np.ndarray, weight: Any, bias: Any, eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """y = x (rstd weight) + (bias - mean rstd weight); a large mean is first subtracted from x, as an estimate."""
+    """y = x (rstd weight) + (bias - mean rstd weight); if the mean is large, an estimate of it is subtracted first."""
     rows, cols = x.shape
     real = x.dtype.type
     y = memory.empty_like(x)

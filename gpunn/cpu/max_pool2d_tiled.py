@@ -37,7 +37,7 @@ class Places(NamedTuple):
     won: np.ndarray
     numbers: np.ndarray  # the same memory, as 0 and 1
     mask: np.ndarray  # these, as wide as the gradient's numbers
-    target: np.ndarray  # of the gradient's bits, seen as integers
+    target: np.ndarray  # of the gradient's bits, viewed as integers
 
     def fill(self, bits: np.ndarray, offset: np.ndarray) -> None:
         """Fill each element's place with the gradient of the windows that it won, else 0."""

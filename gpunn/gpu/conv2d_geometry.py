@@ -18,7 +18,7 @@ def refuse_too_many(n: int, c: int, k: int, window: Window) -> None:
 
 
 def phases(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Per axis (step, reach): every step-th filter element reads pixels a stride apart, for outputs ``reach`` apart."""
+    """Per axis (step, reach): pixels of one phase are read by every step-th filter element, ``reach`` outputs apart."""
     step, reach = [], []
     for stride, dilation in zip(window.stride, window.dilation, strict=True):
         shared = math.gcd(stride, dilation)

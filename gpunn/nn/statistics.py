@@ -49,7 +49,7 @@ class _Moments:
 def recompute_batch_statistics(model: Module, loader: Iterable[Any], batches: int | None = None) -> None:
     """Replace the running estimates of every batch normalisation by the statistics of the training set.
 
-    This goes layer by layer in the order of the forward pass, in evaluation mode: a layer's statistics are
+    Layers are handled in the order of the forward pass, in evaluation mode: a layer's statistics are
     those of its inputs once the layers before it use their new ones. Mean and variance are exact over all
     batches, not an average that lags behind the weights.
 

@@ -215,7 +215,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: OutputSize) -> Tensor:
 
 
 def average_adaptively(op: str, x: Tensor, images: Any, size: tuple[int, int]) -> Tensor:
-    """The pooling of x, seen as physical ``images`` (M, H, W, C), recorded."""
+    """The pooling of x, viewed as physical ``images`` (M, H, W, C), recorded."""
     device, shape, (height, width) = x.device, x._physical.shape, images.shape[1:3]
     kernel = height // size[0], width // size[1]
     if size != (1, 1) and (kernel[0] * size[0], kernel[1] * size[1]) == (height, width):  # windows of one size

@@ -290,7 +290,7 @@ def check_divisor(op: str, divisor: Any) -> None:
 
 
 def pool_average(op: str, x: Tensor, images: Any, window: Window, count_include_pad: bool, divisor: int = 0) -> Tensor:
-    """The pooling of x, seen as physical ``images`` (M, H, W, C), recorded."""
+    """The pooling of x, viewed as physical ``images`` (M, H, W, C), recorded."""
     device, shape = x.device, x._physical.shape
     y = avg_pool2d_forward(device, images, window, count_include_pad, divisor)
     pooled = y.shape

@@ -58,7 +58,7 @@ def _pad(xp: Any, x: Any, window: Window) -> Any:
 
 
 def _tap(window: Window, r: int, s: int) -> tuple[slice, ...]:
-    """The elements of the padded image that filter element (r, s) meets."""
+    """The elements of the padded image that filter element (r, s) reads."""
     (dh, dw), (sh, sw) = window.dilation, window.stride
     rows = slice(r * dh, r * dh + (window.P - 1) * sh + 1, sh)
     return slice(None), rows, slice(s * dw, s * dw + (window.Q - 1) * sw + 1, sw)

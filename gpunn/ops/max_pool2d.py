@@ -259,7 +259,7 @@ def max_pool2d(
 def pool_maximum(
     op: str, x: Tensor, images: Any, window: Window, indices: bool = False, flat: bool = False, relu: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """The pooling of x, seen as physical ``images`` (M, H, W, C), recorded; with the indices if requested.
+    """The pooling of x, viewed as physical ``images`` (M, H, W, C), recorded; with the indices if requested.
 
     With ``flat`` the outputs (N, C, P, Q) of images are rows of C P Q.
     """

@@ -87,7 +87,7 @@ def _(device: Device, dy: Any, x: Any, y: Any, axes: tuple[int, ...], p: float) 
 def norm(
     x: Tensor, p: float | str | None = "fro", dim: int | Sequence[int] | None = None, keepdim: bool = False
 ) -> Tensor:
-    """(sum |x|^p)^(1/p) over ``dim``: the p-norm of x's elements, seen as a vector.
+    """(sum |x|^p)^(1/p) over ``dim``: the p-norm of x's elements, viewed as a vector.
 
     Parameters
     ----------

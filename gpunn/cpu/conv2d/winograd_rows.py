@@ -142,7 +142,7 @@ class _Strips(NamedTuple):
     """Strips of some images, transformed."""
 
     steps: tuple[int, ...]  # strides of the padded images' pixels viewed as strips
-    gathered: np.ndarray  # those pixels side by side: (T, n, strips, rows)
+    gathered: np.ndarray  # those pixels made adjacent: (T, n, strips, rows)
     columns: np.ndarray  # their numbers, a strip in each column
     transformed: np.ndarray  # Bt times that
     windows: np.ndarray  # (T, P, n * strips, R * C), overlapping: R rows follow each other in memory

@@ -29,7 +29,7 @@ class LambdaLR(LRScheduler):
     Raises
     ------
     UsageError
-        If one is not a function, or their number is not that of the groups.
+        If one is not a function, or there is not one for each group.
 
     References
     ----------
@@ -104,7 +104,7 @@ class MultiplicativeLR(LambdaLR):
     Raises
     ------
     UsageError
-        If one is not a function, or their number is not that of the groups.
+        If one is not a function, or there is not one for each group.
 
     References
     ----------
