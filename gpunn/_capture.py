@@ -2,10 +2,10 @@
 
 ``step = gpunn.capture(fn)`` runs ``fn`` on devices without kernels. On the others the first call
 with given shapes runs as it is (a real training step, which compiles kernels and creates optimiser
-buffers), the second is captured and from then on replayed. A replay repeats *launches*, and
+buffers), the second is captured, and later ones replay it. A replay repeats *launches*, and
 nothing else that ``fn`` did; so
 
-- numbers that change from step to step (learning rate, the place in the random stream) lie in
+- numbers that change from step to step (learning rate, the place in the random stream) are stored in
   :class:`StepScalars` on the device, rewritten before each replay;
 - array-library code inside a captured step raises (``primitive``), and so does reading a value back;
 - a graph belongs to shapes, dtypes, training flags, ``requires_grad`` and the storage of every
@@ -78,11 +78,11 @@ class CapturedStep:
         if device.loader is None:
             return self._fn(*inputs)
         shapes = (device, *((t.shape, t.dtype.str, t.requires_grad) for t in inputs))
-        # What is made once (kernels, constants, a layer's place in the random stream) depends on the modes too.
+        # What the first run makes (kernels, constants, a layer's place in the random stream) depends on the modes too.
         if (shapes, _modes_of(self._modules)) not in self._warm:
             with watched_by(StepWatch(device, self._modules, frozen=False)):
                 result = self._fn(*inputs)
-            self._warm.add((shapes, _modes_of(self._modules)))  # the first run has made the modules known
+            self._warm.add((shapes, _modes_of(self._modules)))  # the first run has registered the modules
             return result
         key = (shapes, *_state_of(self._modules))
         graph = self._graphs.get(key)
@@ -106,7 +106,7 @@ def _modes_of(modules: list[Any]) -> tuple[bool, ...]:
 
 
 def _state_of(modules: list[Any]) -> tuple[Any, ...]:
-    """What a graph depends on besides its inputs: flags, and where parameters and buffers lie."""
+    """What a graph depends on besides its inputs: flags, and where parameters and buffers are stored."""
     state: list[Any] = []
     for module in modules:
         state += [inner.training for inner in module.modules()]
@@ -123,7 +123,7 @@ class _Graph:
         from gpunn._tensor import Tensor
 
         self._device = device
-        # The step reads its batch from these for ever; every replay copies the new batch in.
+        # The step always reads its batch from these; every replay copies the new batch in.
         self._inputs = [
             Tensor(device.array(np.empty(t.shape, t.dtype)), device, requires_grad=t.requires_grad) for t in inputs
         ]
@@ -136,7 +136,7 @@ class _Graph:
         return self._graph.launches
 
     def still_accumulates_into_the_same_storage(self) -> bool:
-        """False once a gradient that the step adds to was replaced by another array."""
+        """False once another array has replaced a gradient that the step adds to."""
         return all(_same(leaf.grad, array) for leaf, array in self._step.accumulated)
 
     def replay(self, inputs: tuple[Any, ...]) -> Any:

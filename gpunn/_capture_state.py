@@ -1,6 +1,6 @@
-"""The step that this thread captures as a graph, or watches just before that: the one flag that all layers ask.
+"""The step that this thread is capturing, or watching just before that: the one flag that everything consults.
 
-This stands by itself, so that devices, tensors, primitives and launches can all look here.
+This module stands alone, so that devices, tensors, primitives and launches can all import it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gpunn.errors import CaptureError
 
 
 class StepWatch:
-    """What a step makes use of, noted while it runs for the first time and again while it is captured.
+    """What a step uses, noted while it runs for the first time and again while it is captured.
 
     Attributes
     ----------
@@ -22,18 +22,18 @@ class StepWatch:
     modules : list of Module
         The outermost modules called, in order.
     frozen : bool
-        Whether it is being captured: nothing runs now, and arguments are frozen. False in the first run, where
-        everything really happens.
+        Whether the step is being captured: nothing runs now, and arguments are frozen. False in the first run,
+        which executes everything.
     before_replay : dict
-        What has to be done before each replay, by its owner.
+        By owner: what has to be done before each replay.
     calls : dict
         Dropout masks drawn from each generator.
     gradients : dict
         By a leaf's id: the leaf, and the gradient array that the step leaves behind.
     accumulated : list
-        Leaves with the gradient array, from before the step, that it adds to.
+        Leaves, each with the gradient array from before the step that the step adds to.
     postponed : list
-        Launches that wait for the replay, where the loader has to keep them itself (the emulator's).
+        Launches that wait for the replay, where the loader has to keep them itself (on the emulator).
     """
 
     def __init__(self, device: Any, modules: list[Any], *, frozen: bool) -> None:
@@ -61,19 +61,19 @@ _state = _State()
 
 
 def watching() -> StepWatch | None:
-    """The step of this thread that is watched or captured, if any."""
+    """The step that this thread is watching or capturing, if any."""
     return _state.watch
 
 
 def capturing() -> StepWatch | None:
-    """The step of this thread that is being captured, if any: launches do not run now."""
+    """The step that this thread is capturing, if any: launches do not run now."""
     watch = _state.watch
     return watch if watch is not None and watch.frozen else None
 
 
 @contextlib.contextmanager
 def watched_by(watch: StepWatch) -> Iterator[None]:
-    """Let ``watch`` note what this thread's computation makes use of."""
+    """Let ``watch`` note what this thread's computation uses."""
     outer, _state.watch = _state.watch, watch
     try:
         yield

@@ -57,7 +57,7 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Device | str | None = None) -> Tensor:
-    """``data`` as a tensor, without a copy where it is one already or its memory can be shared.
+    """``data`` as a tensor, without a copy where it already is one or its memory can be shared.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Device | str | None = None) 
     dtype : dtype, optional
         Convert to it.
     device : Device or str, optional
-        Where to; where it is if None, and ``cpu`` for host data.
+        The target device; if None, the tensor's own, or ``cpu`` for host data.
     """
     made = (
         data if isinstance(data, Tensor) else from_numpy(data) if isinstance(data, np.ndarray) else tensor(data, dtype)
@@ -132,7 +132,7 @@ def full(
         The shape.
     fill_value : number
     dtype : dtype, optional
-        That of the number if None: float32, int64 or bool.
+        The number's own if None: float32, int64 or bool.
     device : Device or str
     requires_grad : bool
     """
@@ -178,7 +178,7 @@ def zeros_like(x: Tensor, dtype: Any = None, device: Device | str | None = None,
     Parameters
     ----------
     x : Tensor
-        Gives what ``dtype`` and ``device`` do not say.
+        Supplies ``dtype`` and ``device`` where they are None.
     dtype : dtype, optional
     device : Device or str, optional
     requires_grad : bool
@@ -192,7 +192,7 @@ def ones_like(x: Tensor, dtype: Any = None, device: Device | str | None = None, 
     Parameters
     ----------
     x : Tensor
-        Gives what ``dtype`` and ``device`` do not say.
+        Supplies ``dtype`` and ``device`` where they are None.
     dtype : dtype, optional
     device : Device or str, optional
     requires_grad : bool
@@ -208,7 +208,7 @@ def full_like(
     Parameters
     ----------
     x : Tensor
-        Gives what ``dtype`` and ``device`` do not say.
+        Supplies ``dtype`` and ``device`` where they are None.
     fill_value : number
     dtype : dtype, optional
     device : Device or str, optional
@@ -223,7 +223,7 @@ def empty_like(x: Tensor, dtype: Any = None, device: Device | str | None = None,
     Parameters
     ----------
     x : Tensor
-        Gives what ``dtype`` and ``device`` do not say.
+        Supplies ``dtype`` and ``device`` where they are None.
     dtype : dtype, optional
     device : Device or str, optional
     requires_grad : bool
@@ -248,7 +248,7 @@ def eye(n: int, m: int | None = None, dtype: Any = np.float32, device: Device | 
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = np.float32, device: Device | str = "cpu") -> Tensor:
-    """Numbers at equal distances, ``start`` and ``end`` among them.
+    """Evenly spaced numbers from ``start`` to ``end``, both included.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def linspace(start: float, end: float, steps: int, dtype: Any = np.float32, devi
 def arange(
     start: float, end: float | None = None, step: float = 1, dtype: Any = None, device: Device | str = "cpu"
 ) -> Tensor:
-    """Numbers from ``start`` up to but not ``end``; int64 for integers, else float32.
+    """Numbers from ``start`` up to but not including ``end``; int64 for integers, else float32.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Making tensors from random numbers, drawn on the host: the same for a seed on every device."""
+"""Making tensors of random numbers, drawn on the host: a seed gives the same numbers on every device."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def randn(
     requires_grad: bool = False,
     generator: Any = None,
 ) -> Tensor:
-    """Standard Gaussian numbers, drawn on the host: the same for a seed on every device.
+    """Standard Gaussian numbers, drawn on the host: a seed gives the same ones on every device.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def rand(
     requires_grad: bool = False,
     generator: Any = None,
 ) -> Tensor:
-    """Numbers uniform on [0, 1), drawn on the host: the same for a seed on every device.
+    """Numbers uniform on [0, 1), drawn on the host: a seed gives the same ones on every device.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def rand_like(x: Tensor, dtype: Any = None, device: Device | str | None = None, 
     Parameters
     ----------
     x : Tensor
-        Gives what ``dtype`` and ``device`` do not say.
+        Supplies ``dtype`` and ``device`` where they are None.
     dtype : dtype, optional
     device : Device or str, optional
     generator : Generator, optional
@@ -86,7 +86,7 @@ def randn_like(x: Tensor, dtype: Any = None, device: Device | str | None = None,
     Parameters
     ----------
     x : Tensor
-        Gives what ``dtype`` and ``device`` do not say.
+        Supplies ``dtype`` and ``device`` where they are None.
     dtype : dtype, optional
     device : Device or str, optional
     generator : Generator, optional
@@ -103,7 +103,7 @@ def randint(
     device: Device | str = "cpu",
     generator: Any = None,
 ) -> Tensor:
-    """Whole numbers from ``low`` up to but not ``high``, all equally likely.
+    """Integers from ``low`` up to but not including ``high``, all equally likely.
 
     Parameters
     ----------

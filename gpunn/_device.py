@@ -9,7 +9,7 @@ name           xp      loader     what it is
 ``cuda``       cupy    NVRTC      CuPy memory and the kernels in ``kernels/``
 ``cuda-plain`` cupy    none       the plain bodies on CuPy: the baseline for every kernel
 ``emulator``   numpy   g++        the kernels of ``kernels/``, run on the CPU and checked
-``auto``                          ``cuda`` if this machine has one that works, else ``cpu``
+``auto``                          ``cuda`` if it works on this machine, else ``cpu``
 =============  ======  =========  ==========================================================
 
 ``cuda:1`` is the second GPU. Nothing here imports CuPy until a cuda device is asked for.
@@ -32,7 +32,7 @@ from gpunn.errors import DeviceError, GpunnError, KernelError, LabelError, Range
 # Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
 _ERROR_WORDS = 4  # kind, layer id, element index, value
 
-# What CuPy and the systems' loaders say of a shared library that is not there.
+# How CuPy and the systems' loaders report a missing shared library.
 _NOT_LOADED = re.compile(r"failed to load|cannot open shared object|DLL load failed|Could not find module")
 
 
@@ -62,7 +62,7 @@ class Device:
         return self.name
 
     def __reduce__(self) -> tuple[Callable[..., Device], tuple[str]]:
-        return device, (self.name,)  # pickle and deepcopy give the one registered object back
+        return device, (self.name,)  # pickle and deepcopy return the one registered object
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Device:
         return self
@@ -74,7 +74,7 @@ class Device:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Make this GPU CuPy's current one for the block; nothing to do on the CPU.
+        """Make this GPU CuPy's current one for the block; does nothing on the CPU.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class Device:
         Raises
         ------
         LabelError
-            If a kernel reported bad data since the last look; see :meth:`check`.
+            If a kernel reported bad data since the last check; see :meth:`check`.
         """
         host = array if isinstance(array, np.ndarray) else self.xp.asnumpy(array)
         self.check()
@@ -128,7 +128,7 @@ class Device:
         self.check()
 
     def cached(self, name: str, make: Callable[[], Any]) -> Any:
-        """One thing of this name for the device's lifetime, made when first asked for."""
+        """The object cached under this name for the device's lifetime, made on first use."""
         if name not in self._cache:
             refuse_in_capture(f"making this device's {name!r} for the first time")
             self._cache[name] = make()
@@ -147,7 +147,7 @@ class Device:
         return places.index(place)
 
     def check(self) -> None:
-        """Raise what a kernel wrote to the error buffer, and clear it: the device lives on."""
+        """Raise what a kernel wrote to the error buffer, and clear it: the device stays usable."""
         if "errors" not in self._cache:
             return
         buffer = self._cache["errors"]
@@ -158,7 +158,7 @@ class Device:
         place = self._cache["places"][layer]
         kept = "parameters were not changed from that step on, running statistics not since then"
         if kind == 2:
-            number = np.int32(value).view(np.float32)  # which it was
+            number = np.int32(value).view(np.float32)  # the word holds a float32's bits
             raise UsageError(
                 f"{place}: input: expected probabilities from 0 to 1; got {number!s}; {kept}. "
                 "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."
@@ -173,7 +173,7 @@ class Device:
 
 @contextlib.contextmanager
 def _missing_libraries(name: str) -> Iterator[None]:
-    """Say how to get a CUDA library that the loader of shared libraries does not find."""
+    """Say how to get a CUDA library that the system's loader does not find."""
     try:
         yield
     except (ImportError, OSError, RuntimeError) as error:
@@ -186,7 +186,7 @@ def _missing_libraries(name: str) -> Iterator[None]:
 
 
 def _aligned_nan(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """All bits set, at a multiple of 64 bytes; CuPy aligns to 512, NumPy promises nothing."""
+    """An array with all bits set, aligned to 64 bytes; CuPy aligns to 512, NumPy guarantees nothing."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     raw = np.full(size + 64, 0xFF, np.uint8)
     start = -raw.ctypes.data % 64
@@ -204,7 +204,7 @@ def _emulator(ordinal: int | None) -> Device:
 
 
 def _cupy(name: str, ordinal: int | None) -> tuple[Any, int]:
-    """Import CuPy and prove that the asked-for GPU works, or say what is missing."""
+    """Import CuPy and prove that the requested GPU works, or say what is missing."""
     install = "pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver, or use device='cpu'."
     try:
         import cupy
@@ -216,7 +216,7 @@ def _cupy(name: str, ordinal: int | None) -> tuple[Any, int]:
         raise DeviceError(
             f"device '{name}': CuPy is installed but cannot be imported ({error}). Install it anew with {install}"
         ) from error
-    # CuPy imports without a driver; the first allocation would be what fails. Some of its versions say so here.
+    # CuPy imports without a driver and would fail at the first allocation. Some versions already raise here.
     reason = ""
     try:
         usable = cupy.cuda.is_available()
@@ -270,7 +270,7 @@ def device(name: str | Device = "auto") -> Device:
     Raises
     ------
     DeviceError
-        If the name is unknown, or this machine cannot give the device: the message says why
+        If the name is unknown, or this machine does not have the device: the message says why
         and what to do.
     """
     if isinstance(name, Device):
@@ -296,7 +296,7 @@ def cuda_is_available() -> bool:
 
 
 def same_device(op: str, *devices: Device) -> Device:
-    """The one device of an op's inputs; raise DeviceError naming the op and both if they differ."""
+    """The one device of an op's inputs; a DeviceError naming the op and both devices if they differ."""
     first = devices[0]
     for other in devices[1:]:
         if other is not first:

@@ -13,14 +13,14 @@ from gpunn.errors import DTypeError, GraphError, ShapeError, UsageError, here
 
 
 class Context:
-    """What a :class:`Function`'s forward leaves for its backward; other attributes may be set freely.
+    """What a :class:`Function`'s forward saves for its backward; other attributes may be set freely.
 
     Attributes
     ----------
     needs_input_grad : tuple of bool
         For each argument of forward, whether its gradient is wanted.
     saved_tensors : tuple of Tensor
-        What :meth:`save_for_backward` was given, off the tape.
+        The tensors given to :meth:`save_for_backward`, off the tape.
     """
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
@@ -30,7 +30,7 @@ class Context:
         self._materialize = True
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Keep inputs or outputs for backward, which fails if one is changed in place before.
+        """Keep inputs or outputs for backward, which raises if one has been changed in place by then.
 
         Parameters
         ----------
@@ -41,7 +41,7 @@ class Context:
                 raise UsageError(
                     f"save_for_backward: expected tensors; got {type(t).__name__}. Set an attribute of ctx."
                 )
-        # Off the tape, as backward is; a twin shares storage and version.
+        # Off the tape, as backward is; a detached tensor shares storage and version.
         self._saved = tuple(None if t is None else t.detach() for t in tensors)
 
     @property
@@ -58,7 +58,7 @@ class Context:
         self._constant.update(map(id, outputs))
 
     def set_materialize_grads(self, value: bool) -> None:
-        """Whether backward is given zeros where no gradient came, or None.
+        """Whether backward is given zeros or None where no gradient arrived.
 
         Parameters
         ----------
@@ -77,16 +77,16 @@ class Context:
 
 
 class Function:
-    """An operation with a gradient of its own. Derive a class, write two static methods, call its :meth:`apply`.
+    """An operation with a gradient of its own. Subclass it, write two static methods, call :meth:`apply`.
 
     ``forward(ctx, *args)`` returns a Tensor or a tuple of them; nothing in it is recorded. ``backward(ctx, *grads)`` is
-    given one gradient per output and returns one per argument of forward, None for what is no Tensor or needs none.
-    As in PyTorch, ``forward`` may leave out ``ctx`` where the class has ``setup_context(ctx, inputs, output)``.
+    given one gradient per output and returns one per argument of forward, None for one that is no Tensor or needs none.
+    As in PyTorch, ``forward`` omits ``ctx`` if the class has ``setup_context(ctx, inputs, output)``.
 
     Notes
     -----
-    Several outputs: a node for each, all pointing at one node of the whole, which runs when the gradients of all have
-    come. An output that is an argument returned unchanged shares its memory.
+    With several outputs there is a node for each, all pointing at one common node, which runs once the gradients of all
+    have arrived. An output that is an argument returned unchanged shares its memory.
 
     Examples
     --------
@@ -113,12 +113,12 @@ class Function:
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
-        """Compute the outputs; to be written by the derived class."""
+        """Compute the outputs; the subclass overrides this."""
         raise NotImplementedError("a Function needs a static method forward(ctx, *args)")
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        """Compute the arguments' gradients; to be written by the derived class."""
+        """Compute the arguments' gradients; the subclass overrides this."""
         raise NotImplementedError("a Function needs a static method backward(ctx, *grad_outputs)")
 
     @classmethod
@@ -133,9 +133,9 @@ class Function:
         Raises
         ------
         UsageError
-            If forward returns something else than tensors; a tuple may hold other things too.
+            If forward returns anything but tensors; a tuple may hold other things too.
         GraphError, ShapeError, DTypeError
-            Later, if backward returns a wrong number of gradients, or gradients that do not fit.
+            Later, if backward returns the wrong number of gradients, or gradients that do not fit.
         """
         recorded = tape.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
         ctx = Context(tuple(recorded and isinstance(a, Tensor) and a.requires_grad for a in args))
@@ -187,7 +187,7 @@ def _unchanged(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
 
 
 class _Backward:
-    """What a Function's node calls: arrays to tensors, the user's backward, and its answer checked."""
+    """What a Function's node calls: wraps arrays as tensors, runs the user's backward and checks its result."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from gpunn.tape import no_grad
 
 
 class _Snapshots(StepWatch):
-    """Remembers buffers and generators of every outermost module, just before it runs for the first time."""
+    """Saves the buffers and generators of every outermost module just before it first runs."""
 
     def __init__(self, device: Any) -> None:
         super().__init__(device, [], frozen=False)
@@ -81,7 +81,7 @@ def gradcheck(
     GraphError
         If an element is off; the message names the worst one.
     DTypeError
-        If an input that is to be checked is not float64: differences need the digits.
+        If an input that is to be checked is not float64: differences need its precision.
     """
     given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     checked = [i for i, t in enumerate(given) if t.requires_grad]
@@ -115,7 +115,7 @@ def gradcheck(
             numerical = (above - projected(i, values)) / (2 * eps)
             values[at] = centre
             excess = abs(found[at] - numerical) - (atol + rtol * abs(numerical))
-            if not excess <= worst:  # also when it is NaN
+            if not excess <= worst:  # also true for NaN
                 worst = excess
                 message = f"input {i} at {at}: tape {found[at]:.8g}, central difference {numerical:.8g}"
     if message:

@@ -1,9 +1,9 @@
 """Logical and physical layout of arrays.
 
 Users see images as (N, C, H, W) and convolution weights as (K, C, R, S), PyTorch's order. In
-memory both are channels last: (N, H, W, C) and (K, R, S, C), because a channel run is what
-the kernels load 16 bytes at a time and what the CPU copies whole. A tensor's array is the
-logical *view* of that memory; primitives get the physical array, always C-contiguous.
+memory both are channels last: (N, H, W, C) and (K, R, S, C), because kernels load a run of
+channels 16 bytes at a time and the CPU copies it whole. A tensor's array is the logical
+*view* of that memory; primitives get the physical array, always C-contiguous.
 
 The array libraries do not keep this order by themselves (CuPy's ufuncs always allocate C
 order; NumPy's ``copy`` and mixed operands lose it), so these two functions own it.
@@ -22,7 +22,7 @@ _TO_LOGICAL = (0, 3, 1, 2)
 
 
 def physical(array: Any) -> Any:
-    """The C-contiguous array in memory order behind a logical one: (N, H, W, C) for 4-d, else as it is.
+    """The C-contiguous array in memory order behind a logical one: (N, H, W, C) for 4-d, else unchanged.
 
     A view where the layout is already right, a copy where it is not.
     """
@@ -32,12 +32,12 @@ def physical(array: Any) -> Any:
 
 
 def logical(array: Any) -> Any:
-    """The view in the user's order of a physical array: (N, C, H, W) for 4-d, else as it is."""
+    """A physical array viewed in the user's order: (N, C, H, W) for 4-d, else unchanged."""
     return array.transpose(_TO_LOGICAL) if array.ndim == 4 else array
 
 
 def physical_axes(axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
-    """Where logical ``axes`` of an ``ndim``-d array lie in the physical one."""
+    """The physical axes that correspond to logical ``axes`` of an ``ndim``-d array."""
     return tuple(_TO_PHYSICAL.index(a) for a in axes) if ndim == 4 else axes
 
 
@@ -47,5 +47,5 @@ def physical_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def address_of(array: Any) -> int:
-    """Where an array's first element lies."""
+    """The address of an array's first element."""
     return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)

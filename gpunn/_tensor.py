@@ -20,7 +20,7 @@ from gpunn._tensor_reduce import ReductionMethods
 from gpunn._tensor_shape import ShapeMethods
 from gpunn.errors import DTypeError, UsageError
 
-_RETAIN = "retain_grad"  # the key of its hook on a node: once, however often it is asked for
+_RETAIN = "retain_grad"  # the key of its hook on a node: added once, however often it is requested
 
 
 class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, ConversionMethods):
@@ -30,9 +30,9 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
     ----------
     array : numpy.ndarray or cupy.ndarray
         In logical order: images (N, C, H, W). Four-dimensional arrays are stored channels last;
-        one that is not yet is copied, others are shared.
+        one that is not is copied, others are shared.
     device : Device or str
-        Where the array lives. A NumPy array cannot tell ``cpu`` from ``emulator``, so it is said.
+        Where the array lives. A NumPy array may belong to ``cpu`` or to ``emulator``.
     requires_grad : bool
         Whether :meth:`backward` should collect a gradient here. Floating dtypes only.
 
@@ -172,8 +172,8 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         Raises
         ------
         UsageError
-            If the tensor requires a gradient and ops are being recorded, as in PyTorch: ``.detach().numpy()`` says
-            that it is meant.
+            If the tensor requires a gradient and ops are being recorded, as in PyTorch; ``.detach().numpy()`` makes
+            the intent explicit.
         """
         if self.requires_grad and tape.is_grad_enabled():
             raise UsageError("numpy(): this tensor requires a gradient; use .detach().numpy().")
@@ -215,8 +215,8 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         gradient : Tensor, optional
             d loss / d self; of this tensor's shape and dtype. May be left out for a scalar.
         retain_graph : bool
-            Keep the graph so that backward can run through it again; otherwise it is freed as
-            the walk goes, and a second call raises GraphError.
+            Keep the graph so that backward can run through it again; otherwise it is freed during
+            the backward pass, and a second call raises GraphError.
         """
         tape.backward(self, gradient, retain_graph)
 
@@ -235,14 +235,14 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         return self._node
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> tape.HookHandle:
-        """Have ``hook(gradient)`` called in backward; a tensor it returns takes the gradient's place.
+        """Have ``hook(gradient)`` called in backward; a tensor it returns replaces the gradient.
 
         It is called once per backward, with the sum of what all users of this tensor contribute.
 
         Returns
         -------
         handle
-            ``handle.remove()`` takes the hook away.
+            ``handle.remove()`` removes the hook.
         """
         if not self.requires_grad:
             raise UsageError("register_hook(): this tensor does not require a gradient, so none will arrive.")
@@ -253,7 +253,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         return tape.HookHandle(self._hooks, hook)
 
     def retain_grad(self) -> None:
-        """Have backward leave a gradient in ``.grad`` here too, though this is no leaf."""
+        """Have backward store a gradient in ``.grad`` here too, though this is not a leaf."""
         if self._node is None:
             return
         me = weakref.ref(self)  # the node must not keep its own tensor alive
@@ -275,5 +275,5 @@ def _rebuild(kind: type[Tensor], values: Any, device: Device, requires_grad: boo
 
 
 def upload(values: np.ndarray, home: Device) -> Any:
-    """To the device in physical order, so that only the host rearranges."""
+    """Copy to the device in physical order, so that only the host rearranges."""
     return logical(home.array(physical(values)))

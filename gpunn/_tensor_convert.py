@@ -1,6 +1,6 @@
 """Moving a Tensor and converting its dtype.
 
-A mixin of its own because its methods are called like Python's types, which no annotation beside them could name.
+A separate mixin because its methods shadow Python's types, which no annotation beside them could name.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class ConversionMethods:
     def to(self: Any, *args: Any, device: Any = None, dtype: Any = None, non_blocking: Any = False) -> Tensor:
         """Move to a device, convert to a dtype, or both, on the tape; itself if nothing changes.
 
-        ``args`` are a device, a dtype, both, or a tensor whose device and dtype are taken. ``non_blocking`` is
-        accepted so that PyTorch code runs; copies wait.
+        ``args`` are a device, a dtype, both, or a tensor that supplies both. ``non_blocking`` is
+        accepted so that PyTorch code runs; copies are synchronous.
         """
         from gpunn.ops.cast import to_device, to_dtype
 
@@ -43,7 +43,7 @@ class ConversionMethods:
         return result if device is None else to_device(result, get_device(device))
 
     def type(self: Any, dtype: Any = None) -> Any:
-        """Convert to a dtype; without one, its name."""
+        """Convert to a dtype; without one, return the name of the current one."""
         return self.dtype.name if dtype is None else self.to(dtype=dtype)
 
     def type_as(self: Any, other: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class ConversionMethods:
         return self.to(np.int64)
 
     def bool(self: Any) -> Tensor:
-        """Convert to bool: whether elements are not 0."""
+        """Convert to bool: True where elements are not 0."""
         return self.to(np.bool_)
 
     def half(self: Any) -> Tensor:

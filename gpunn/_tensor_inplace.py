@@ -1,7 +1,7 @@
-"""What changes a Tensor in place. Only off the tape: backward would not see the change.
+"""Methods that change a Tensor in place. Only off the tape: backward would not see the change.
 
-On a leaf that requires a gradient only under ``no_grad()``, never while a step is captured, and counted, so that a
-backward that needs the old values says so.
+A leaf that requires a gradient may be changed only under ``no_grad()``. While a step is captured, only kernels may
+write. Changes are counted, so that a backward that needs the old values raises.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class InPlaceMethods:
     __slots__ = ()
 
     def _in_place(self: Any, op: str, launches: bool = False) -> Any:
-        """The physical array to write to, noting the change; leaves that need a gradient only under no_grad.
+        """The physical array to write to; counts the change. Leaves that need a gradient: only under no_grad.
 
-        ``launches``: a kernel writes to it, which a captured step repeats.
+        ``launches``: a kernel does the writing, which a captured step repeats.
         """
         if self._node is not None or (self.requires_grad and tape.is_grad_enabled()):
             raise UsageError(
@@ -96,7 +96,7 @@ class InPlaceMethods:
         return _draw(self, "uniform_", low, high, generator)
 
     # ``a += b`` writes to a's memory where a is off the tape, as in PyTorch. A result on the tape is a new tensor under
-    # the old name. A leaf that requires a gradient is refused outside of no_grad().
+    # the old name. A leaf that requires a gradient is refused outside no_grad().
 
     def __iadd__(self: Any, other: Any) -> Any:
         return _augmented(self, "add", other)

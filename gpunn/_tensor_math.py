@@ -1,6 +1,6 @@
-"""The arithmetic that a Tensor can do: operators and functions of its elements.
+"""A Tensor's arithmetic: operators and elementwise functions.
 
-Each method hands over to an op of ``gpunn/ops``; the imports are inside because ops are written
+Each method delegates to an op in ``gpunn/ops``, imported inside the method because ops are written
 with tensors. ``self`` is always a Tensor.
 """
 
@@ -21,7 +21,7 @@ def ops(name: str) -> Any:
 
 
 def _operator(module: str, name: str, a: Any, b: Any) -> Any:
-    """The op of two operands, or NotImplemented, by which Python asks the other operand's class."""
+    """The op of two operands, or NotImplemented, which makes Python try the other operand's class."""
     is_operand = ops("binary").is_operand
     if not (is_operand(a) and is_operand(b)):
         return NotImplemented
@@ -40,8 +40,8 @@ class MathMethods:
     """Mixed into :class:`gpunn.Tensor`."""
 
     __slots__ = ()
-    # Sets and dicts go by identity, though == compares elements. (`in` on a list asks for identity first and then for
-    # the truth of ==, so it works for the very same tensor and is ambiguous for another.)
+    # Sets and dicts go by identity, though == compares elements. (`in` on a list tests identity first and then the
+    # truth of ==, so it works for the very same tensor and is ambiguous for another.)
     __hash__ = object.__hash__
 
     # -- operators -------------------------------------------------------------------------
@@ -200,15 +200,15 @@ class MathMethods:
         return ops("unary").sign(self)
 
     def floor(self: Any) -> Tensor:
-        """Largest whole number not above each element."""
+        """Largest integer not above each element."""
         return ops("unary").floor(self)
 
     def ceil(self: Any) -> Tensor:
-        """Smallest whole number not below each element."""
+        """Smallest integer not below each element."""
         return ops("unary").ceil(self)
 
     def round(self: Any) -> Tensor:
-        """Nearest whole number, the even one of two."""
+        """Nearest integer; ties go to the even one."""
         return ops("unary").round_(self)
 
     def neg(self: Any) -> Tensor:
@@ -240,15 +240,15 @@ class MathMethods:
         return ops("log_softmax").log_softmax(self, dim)
 
     def isnan(self: Any) -> Tensor:
-        """Where NaN is."""
+        """Where elements are NaN."""
         return ops("compare").isnan(self)
 
     def isinf(self: Any) -> Tensor:
-        """Where infinities are."""
+        """Where elements are infinite."""
         return ops("compare").isinf(self)
 
     def isfinite(self: Any) -> Tensor:
-        """Where neither NaN nor infinities are."""
+        """Where elements are neither NaN nor infinite."""
         return ops("compare").isfinite(self)
 
     def logical_not(self: Any) -> Tensor:
@@ -334,5 +334,5 @@ class MathMethods:
         return ops("compare").compare("ge", self, other)
 
     def equal(self: Any, other: Tensor) -> bool:
-        """Whether both have one shape and the same elements."""
+        """Whether both have the same shape and elements."""
         return bool(ops("compare").equal(self, other))

@@ -1,6 +1,6 @@
-"""The reductions that a Tensor can do, over all axes or some.
+"""A Tensor's reductions, over all axes or some.
 
-Each method hands over to an op of ``gpunn/ops``. ``dim`` is an axis or several, all if None; ``keepdim`` keeps them
+Each method delegates to an op in ``gpunn/ops``. ``dim`` is an axis or several, all if None; ``keepdim`` keeps them
 with length 1. ``self`` is always a Tensor.
 """
 
@@ -23,7 +23,7 @@ class ReductionMethods:
     __slots__ = ()
 
     def sum(self: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-        """Sum; of integers and bools in int64."""
+        """Sum; integers and bools add up in int64."""
         return ops("sum").sum_(self, dim, keepdim, dtype=dtype)
 
     def mean(self: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -37,7 +37,7 @@ class ReductionMethods:
     def var(
         self: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
     ) -> Tensor:
-        """Variance; divided by the number of elements - correction, which is 1."""
+        """Variance; divides by the number of elements - correction, 1 by default."""
         return ops("var").var(self, dim, unbiased, keepdim, correction=correction)
 
     def std(
@@ -47,7 +47,7 @@ class ReductionMethods:
         return ops("var").std(self, dim, unbiased, keepdim, correction=correction)
 
     def norm(self: Any, p: Any = "fro", dim: Axes = None, keepdim: bool = False) -> Tensor:
-        """The p-norm of the elements, 2 if not given."""
+        """The p-norm of the elements; p is 2 if not given."""
         return ops("norm").norm(self, p, dim, keepdim)
 
     def max(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
@@ -59,19 +59,19 @@ class ReductionMethods:
         return ops("max").min_(self, dim, keepdim)
 
     def amax(self: Any, dim: Axes = None, keepdim: bool = False) -> Tensor:
-        """Largest element; equal ones share the gradient."""
+        """Largest element; ties share the gradient."""
         return ops("max").amax(self, dim, keepdim)
 
     def amin(self: Any, dim: Axes = None, keepdim: bool = False) -> Tensor:
-        """Smallest element; equal ones share the gradient."""
+        """Smallest element; ties share the gradient."""
         return ops("max").amin(self, dim, keepdim)
 
     def argmax(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        """Place of the first largest element, int64; of all elements if ``dim`` is None."""
+        """Index of the first largest element, int64; among all elements if ``dim`` is None."""
         return ops("max").argmax(self, dim, keepdim)
 
     def argmin(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        """Place of the first smallest element, int64; of all elements if ``dim`` is None."""
+        """Index of the first smallest element, int64; among all elements if ``dim`` is None."""
         return ops("max").argmin(self, dim, keepdim)
 
     def all(self: Any, dim: Axes = None, keepdim: bool = False) -> Tensor:
@@ -79,5 +79,5 @@ class ReductionMethods:
         return ops("compare").all_(self, dim, keepdim)
 
     def any(self: Any, dim: Axes = None, keepdim: bool = False) -> Tensor:
-        """Whether an element is not 0."""
+        """Whether any element is not 0."""
         return ops("compare").any_(self, dim, keepdim)

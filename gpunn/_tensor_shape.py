@@ -1,6 +1,6 @@
-"""What a Tensor can do to its axes and elements: reshaping, reordering, repeating, indexing, cutting.
+"""A Tensor's shape methods: reshaping, reordering, repeating, indexing, splitting.
 
-Each method hands over to an op of ``gpunn/ops``; the imports are inside because ops are written
+Each method delegates to an op in ``gpunn/ops``, imported inside the method because ops are written
 with tensors. ``self`` is always a Tensor.
 """
 
@@ -34,7 +34,7 @@ class ShapeMethods:
         return reshape(self, _lengths(shape))
 
     def view(self: Any, *shape: Any) -> Tensor:
-        """As :meth:`reshape`. Images are copied: they lie channels last."""
+        """Like :meth:`reshape`. Images are copied: they are stored channels last."""
         from gpunn.ops.reshape import reshape
 
         return reshape(self, _lengths(shape))
@@ -44,7 +44,7 @@ class ShapeMethods:
         return self.reshape(other.shape)
 
     def view_as(self: Any, other: Tensor) -> Tensor:
-        """As :meth:`reshape_as`."""
+        """Like :meth:`reshape_as`."""
         return self.reshape(other.shape)
 
     def flatten(self: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -60,13 +60,13 @@ class ShapeMethods:
         return unflatten(self, dim, sizes)
 
     def ravel(self: Any) -> Tensor:
-        """All elements as one axis."""
+        """All elements along one axis."""
         from gpunn.ops.reshape import ravel
 
         return ravel(self)
 
     def squeeze(self: Any, dim: int | Sequence[int] | None = None) -> Tensor:
-        """Leave out axes of length 1: all, or those of ``dim`` that are."""
+        """Remove axes of length 1: all, or only those in ``dim``."""
         from gpunn.ops.reshape import squeeze
 
         return squeeze(self, dim)
@@ -78,7 +78,7 @@ class ShapeMethods:
         return unsqueeze(self, dim)
 
     def contiguous(self: Any) -> Tensor:
-        """Itself: a tensor's memory has no gaps, whatever it was made by."""
+        """Itself: a tensor's memory has no gaps, however it was made."""
         return self
 
     def is_contiguous(self: Any) -> bool:
@@ -102,7 +102,7 @@ class ShapeMethods:
         return matrix_transpose(self)
 
     def t(self: Any) -> Tensor:
-        """Transpose of a matrix; vectors and numbers as they are."""
+        """Transpose of a matrix; vectors and scalars are unchanged."""
         from gpunn.ops.permute import t
 
         return t(self)
@@ -126,7 +126,7 @@ class ShapeMethods:
         return movedim(self, source, destination)
 
     def flip(self: Any, *dims: Any) -> Tensor:
-        """Read backwards along ``dims``."""
+        """Reverse the order along ``dims``."""
         from gpunn.ops.flip import flip
 
         return flip(self, _lengths(dims))
@@ -144,13 +144,13 @@ class ShapeMethods:
         return self.expand(other.shape)
 
     def broadcast_to(self: Any, shape: Sequence[int]) -> Tensor:
-        """As :meth:`expand`."""
+        """Like :meth:`expand`."""
         from gpunn.ops.expand import broadcast_to
 
         return broadcast_to(self, shape)
 
     def repeat(self: Any, *repeats: Any) -> Tensor:
-        """Laid side by side, so many times along each axis."""
+        """Tiled this many times along each axis."""
         from gpunn.ops.expand import repeat
 
         return repeat(self, _lengths(repeats))
@@ -203,19 +203,19 @@ class ShapeMethods:
         return narrow(self, dim, start, length)
 
     def select(self: Any, dim: int, index: int) -> Tensor:
-        """One place along ``dim``, without that axis."""
+        """The slice at one index along ``dim``, without that axis."""
         from gpunn.ops.getitem import select
 
         return select(self, dim, index)
 
     def index_select(self: Any, dim: int, index: Tensor) -> Tensor:
-        """The places ``index`` along ``dim``."""
+        """The slices at ``index`` along ``dim``."""
         from gpunn.ops.getitem import index_select
 
         return index_select(self, dim, index)
 
     def gather(self: Any, dim: int, index: Tensor) -> Tensor:
-        """Each element from the place along ``dim`` that ``index`` says."""
+        """Elements at the positions along ``dim`` that ``index`` gives."""
         from gpunn.ops.gather import gather
 
         return gather(self, dim, index)
@@ -239,19 +239,19 @@ class ShapeMethods:
         return nonzero(self, as_tuple=as_tuple)
 
     def split(self: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-        """Cut along an axis: into parts of one length, or of given ones."""
+        """Split along an axis into parts of one length, or of given lengths."""
         from gpunn.ops.split import split
 
         return split(self, split_size, dim)
 
     def chunk(self: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-        """Cut along an axis into at most so many parts."""
+        """Split along an axis into at most ``chunks`` parts."""
         from gpunn.ops.split import chunk
 
         return chunk(self, chunks, dim)
 
     def unbind(self: Any, dim: int = 0) -> tuple[Tensor, ...]:
-        """All places along an axis, without it."""
+        """All slices along an axis, without that axis."""
         from gpunn.ops.split import unbind
 
         return unbind(self, dim)

@@ -12,13 +12,13 @@ from gpunn.gpu.launcher import ceil_div
 
 
 def is_plain_product(window: Window, groups: int) -> bool:
-    """Whether the pixels as they lie are the windows: 1 x 1, stride 1, no border, one group."""
+    """Whether the pixels as stored are the windows: 1 x 1, stride 1, no padding, one group."""
     return groups == window.R == window.S == 1 and window.stride == (1, 1) and not any((*window.padding, *window.after))
 
 
 Taps = tuple[tuple[slice, slice], ...]  # (outputs, the inputs they read), one for each element of the window
 
-CLOSED = 255  # the offset, of a max pooling with a ReLU, that is no element's: nothing goes back there
+CLOSED = 255  # in a max pooling with a ReLU, the offset that stands for no element: no gradient flows back
 
 Segments = tuple[tuple[int, int], ...]  # (start, stop) of each output's inputs along an axis
 
@@ -26,7 +26,7 @@ Segments = tuple[tuple[int, int], ...]  # (start, stop) of each output's inputs 
 
 
 def taps(window: Window, axis: int) -> Taps:
-    """For each element of the window along an axis (0: rows), the outputs it lies in the image for, and where."""
+    """For each window element along an axis (0: rows), the outputs for which it is inside the image, and its inputs."""
     if axis == 0:
         n, outputs, k = window.H, window.P, window.R
     else:
@@ -52,7 +52,7 @@ def _axis_taps(n: int, outputs: int, k: int, stride: int, pad: int, dilation: in
 
 @functools.lru_cache(maxsize=1024)
 def segments(n: int, outputs: int) -> Segments:
-    """Which inputs of n each output of an adaptive pooling sees: floor(p n / outputs) to ceil((p + 1) n / outputs)."""
+    """Which inputs of n each output of an adaptive pooling reads: floor(p n / outputs) to ceil((p + 1) n / outputs)."""
     return tuple((p * n // outputs, ceil_div((p + 1) * n, outputs)) for p in range(outputs))
 
 
@@ -65,9 +65,9 @@ Sides = tuple[tuple[int, int], ...]
 
 
 def remembered(make: Callable[..., Window]) -> Callable[..., Window]:
-    """``make``, whose windows are kept by its arguments: each layer asks for the same one at every step.
+    """``make`` with its windows cached by argument: each layer asks for the same one at every step.
 
-    Errors are not kept. Lists cannot be keys, so with them it is made anew.
+    Errors are not cached. Lists cannot be keys, so with them the window is made each time.
     """
     kept = functools.lru_cache(maxsize=1024, typed=True)(make)
 
@@ -114,7 +114,7 @@ def sides(
     ----------
     padding : int, sequence, "same" or "valid"
         One number, or per axis a number or (before, after). "same" keeps the size, with the odd zero of an
-        even extent at the end, as in PyTorch; it needs stride 1. "valid" is none.
+        even extent at the end, as in PyTorch; it needs stride 1. "valid" means no padding.
     op : str
         Named in errors.
     kernel, stride, dilation : sequence of int
@@ -147,7 +147,7 @@ def sides(
 
 
 def unused_border(size: int, kernel: int, stride: int, padding_total: int, dilation: int = 1) -> int:
-    """How many rows at the end of an axis, with padding on both sides, are in no window.
+    """How many rows at the end of an axis, padded on both sides, are in no window.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ class Window:
 
     @functools.cached_property
     def _hash(self) -> int:
-        # A key of caches that are asked block by block.
+        # Windows are keys of caches that are queried for every block.
         return hash((self.H, self.W, self.R, self.S, self.stride, self.padding, self.dilation, self.ceil_mode))
 
     @property
@@ -213,7 +213,7 @@ class Window:
         room = n + pad + self.after[axis] - self.dilation[axis] * (k - 1) - 1
         length = (room + (stride - 1 if self.ceil_mode else 0)) // stride + 1
         if self.ceil_mode and (length - 1) * stride >= n + pad:
-            length -= 1  # a window that starts beyond the image sees nothing
+            length -= 1  # a window that starts beyond the image reads nothing
         return length
 
     @property
@@ -230,7 +230,7 @@ class Window:
 
     @property
     def taps_inside(self) -> int:
-        """Pairs of an output position and a window element that lies in the image, not in its padding."""
+        """Pairs of an output position and a window element that is inside the image, not in its padding."""
         rows = self._inside(self.H, self.R, self.P, 0)
         return rows * self._inside(self.W, self.S, self.Q, 1)
 

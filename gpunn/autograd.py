@@ -1,4 +1,4 @@
-"""Gradients by hand: ``grad``, and the names PyTorch keeps here."""
+"""Gradients on request: ``grad``, and the other names PyTorch has here."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def grad(
     grad_outputs : Tensor or sequence, optional
         Gradients that enter at the outputs; 1 for a scalar.
     retain_graph : bool, optional
-        Keep the graph for another walk.
+        Keep the graph for another backward pass.
     create_graph : bool
         Only False: gradients of gradients are not recorded.
     allow_unused : bool
-        Give None for an input that no output depends on, instead of raising.
+        Return None for an input that no output depends on, instead of raising.
 
     Returns
     -------

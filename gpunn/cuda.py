@@ -1,4 +1,4 @@
-"""What this machine has in GPUs, as in ``torch.cuda``."""
+"""The GPUs of this machine, as in ``torch.cuda``."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ __all__ = ["device_count", "is_available"]
 
 
 def device_count() -> int:
-    """How many GPUs ``device("cuda:0")``, ``device("cuda:1")``, ... can be had."""
+    """How many GPUs ``device("cuda:0")``, ``device("cuda:1")``, ... can be used."""
     return int(device("cuda").xp.cuda.runtime.getDeviceCount()) if is_available() else 0

@@ -34,7 +34,7 @@ class RangeError(GpunnError, IndexError):
 
 
 class DeviceError(GpunnError, RuntimeError):
-    """A device is unknown, cannot be had on this machine, or two devices were mixed."""
+    """A device is unknown or not available on this machine, or two devices were mixed."""
 
 
 class GraphError(GpunnError, RuntimeError):
@@ -58,11 +58,11 @@ class StateDictError(GpunnError, RuntimeError):
 
 
 class TrainingError(GpunnError, ArithmeticError):
-    """Training cannot go on: the loss is not a finite number."""
+    """Training cannot continue: the loss is not a finite number."""
 
 
 class UsageError(GpunnError, ValueError):
-    """An argument makes no sense: an unknown name, a number out of range."""
+    """An argument is invalid: an unknown name, a number out of range."""
 
 
 class _ModuleStack(threading.local):
@@ -77,7 +77,7 @@ module_stack = _ModuleStack()
 
 @contextlib.contextmanager
 def standing_in_for(module: Any) -> Iterator[None]:
-    """Errors and what is recorded in the block name ``module``, whose work the running one does."""
+    """Within the block, errors and recorded ops name ``module``, whose work the running module does."""
     modules = module_stack.modules
     running = modules[-1:]
     modules[-1:] = [module]

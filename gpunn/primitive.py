@@ -124,7 +124,7 @@ class Primitive:
             assert self.kernel_body is not None
             try:
                 return self.kernel_body(device, *args, **kwargs)
-            except OverflowError as error:  # from a number that a struct of 32-bit sizes was to hold
+            except OverflowError as error:  # a number does not fit into a struct of 32-bit sizes
                 raise UsageError(
                     f"{here(self.name)}: a length is too large for the 32 bits that its kernel counts in ({error}): "
                     "split the tensor."
@@ -135,7 +135,7 @@ class Primitive:
                 f"{self.name} has no kernel, so a captured step cannot repeat it on '{device}'. "
                 "Run this model without capture (Trainer(capture=False)), or move the op out of the step."
             )
-        # BLAS's own threads would change the last bits with their number, and keep spinning on a core after a product.
+        # With BLAS's own threads the last bits would depend on their number, and they keep spinning after a product.
         with single_threaded_blas:
             if body == "numpy":
                 assert self.numpy_body is not None
@@ -159,7 +159,7 @@ def primitive(
     ----------
     returns : tuple of str
         Names of the returned arrays, in order; a single name means a bare return. A value may
-        be None where it was not asked for.
+        be None where it was not requested.
     mutates : tuple of str
         The arguments that the primitive writes to.
     tolerance : float
@@ -167,7 +167,7 @@ def primitive(
         the array. The default, 1e-5, is about a hundred roundings: sums of a few thousand terms in
         another order stay below it.
     host_arguments : tuple of str
-        Arrays that stay on the host on every device: their numbers travel in the launch itself.
+        Arrays that stay on the host on every device: the launch itself carries their values.
     """
 
     def decorate(plain: Callable[..., Any]) -> Primitive:

@@ -61,7 +61,7 @@ class Generator:
         self._bases: dict[Device, StepScalars] = {}
 
     def spawn(self, label: str) -> Generator:
-        """A generator of its own, independent of this one, decided by seed, label and how often it was asked for."""
+        """A generator independent of this one, determined by seed, label and how often that label was spawned."""
         number = self._spawned.get(label, 0)
         self._spawned[label] = number + 1
         child = Generator.__new__(Generator)
@@ -113,7 +113,7 @@ class Generator:
         return self._calls
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that decides what comes next, as plain Python values."""
+        """Everything that determines what comes next, as plain Python values."""
         host = self._host.bit_generator.state
         return {
             "seed": self.seed,
@@ -128,7 +128,7 @@ class Generator:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue exactly where :meth:`get_state` was taken."""
+        """Continue exactly where :meth:`get_state` was called."""
         self._start(state["seed"], tuple(state["path"]))
         self._calls = state["calls"]
         self._spawned = dict(state["spawned"])

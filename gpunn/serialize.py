@@ -1,6 +1,6 @@
-"""Weight files in the safetensors format, and writing files so that a crash leaves no half of one.
+"""Weight files in the safetensors format, and writing files so that a crash leaves none half written.
 
-A file is: the header's length (8 bytes, little-endian), a JSON header (name -> dtype, shape, place),
+A file is: the header's length (8 bytes, little-endian), a JSON header (name -> dtype, shape, offsets),
 then the arrays' bytes, each in C order. https://github.com/huggingface/safetensors.
 """
 
@@ -61,7 +61,7 @@ def save_file(
     path : path-like
         The file; its folder must exist.
     metadata : mapping of str to str, optional
-        Kept in the header; :func:`read_metadata` gives it back.
+        Kept in the header; :func:`read_metadata` returns it.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def save_file(
     DataError
         If the file cannot be written (the message gives the system's reason); nothing is left behind.
     """
-    # The package itself writes a transposed view's memory as if it were in C order, without an error.
+    # The package itself would write a transposed view's memory as if it were in C order, without an error.
     from safetensors.numpy import save
 
     metadata = dict(metadata or {})
@@ -84,7 +84,7 @@ def save_file(
     arrays = {_checked_name(name): _host_array(name, tensor) for name, tensor in tensors.items()}
     blob = memoryview(save(arrays))
     # The package orders the arrays, but writes metadata in an order that changes from run to run; so
-    # it is put into the header here. Places are counted from the header's end and stay valid.
+    # it is put into the header here. Offsets count from the header's end and stay valid.
     end = 8 + int.from_bytes(blob[:8], "little")
     header: dict[str, Any] = json.loads(bytes(blob[8:end]))
     if metadata:
@@ -166,7 +166,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     Raises
     ------
     DataError
-        As :func:`load_file`.
+        As in :func:`load_file`.
     """
     with _opened(path) as file:
         return dict(sorted((file.metadata() or {}).items()))
@@ -194,7 +194,7 @@ def write_atomically(path: str | os.PathLike[str], *chunks: bytes | memoryview) 
     """Write a file whole or not at all, and onto the disk before returning.
 
     A temporary file beside it is written, synced and moved over ``path``. On any failure it is removed and
-    ``path`` is what it was.
+    ``path`` is unchanged.
 
     Raises
     ------

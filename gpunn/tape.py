@@ -1,4 +1,4 @@
-"""The tape: what was computed from what, and the walk back through it.
+"""The tape: what was computed from what, and the backward pass through it.
 
 An op that has an input requiring a gradient makes a :class:`Node`, which holds the nodes (or
 leaves) its inputs came from and a closure that turns the gradient of its output into those of
@@ -86,14 +86,14 @@ class set_grad_enabled(_GradMode):
         self._entered = True
 
     def __enter__(self) -> None:
-        if self._entered:  # by the constructor; the end of the block goes back to what was before it
+        if self._entered:  # by the constructor; the end of the block restores the mode from before it
             self._entered = False
         else:
             super().__enter__()
 
     def __call__(self, function: Any) -> Any:
         """Decorate ``function``: ops are recorded, or not, while it runs."""
-        if self._entered:  # decorating a function leaves the mode outside of it alone
+        if self._entered:  # decorating a function leaves the mode outside it alone
             self._entered = False
             self.__exit__()
         return super().__call__(function)
@@ -103,7 +103,7 @@ class set_grad_enabled(_GradMode):
 def observe_backward(observer: Observer) -> Iterator[None]:
     """Within this block, in this thread, each node is run by ``observer(node, run)``.
 
-    It returns what ``run()`` returns, which it has to call: for profilers.
+    For profilers. The observer has to call ``run()`` and return its result.
     """
     outer, _mode.observer = _mode.observer, observer
     try:
@@ -132,25 +132,25 @@ class Node:
     Attributes
     ----------
     op : str
-        Where it was recorded: the layer's name in the model, or the op. Looked up when asked for.
+        Where it was recorded: the layer's name in the model, or the op. Looked up on access.
     order : int
         Rises with every node, so that inputs always have smaller numbers than their users.
     parents : tuple
         For each input: the Node it came from, the leaf Tensor itself, or None if it needs no gradient.
     backward : callable or None
-        ``backward(dy, needs)`` gives the inputs' gradients, None where ``needs`` is False. None once used.
+        ``backward(dy, needs)`` returns the inputs' gradients, None where ``needs`` is False. None once used.
     adds : bool
-        Whether it is called ``backward(dy, needs, waiting)``: with the gradient that came to the first input by
-        another path, or None. The gradient of that input which it returns is the sum; it does not write to ``waiting``.
+        Whether it is called as ``backward(dy, needs, waiting)``, with the gradient that reached the first input by
+        another path, or None. It returns their sum as that input's gradient, and does not write to ``waiting``.
     passes_on : bool
         Whether a returned gradient may be dy itself, a view of it, or an array that the closure will need again.
     saved : tuple
-        (version, count then, description) of each tensor whose array the closure uses.
+        (version, count at recording, description) of each tensor whose array the closure uses.
     slot : (int, int) or None
-        For one of several outputs: which of how many. Its one parent, a node of all of them, gets a list of gradients
-        (None where none came) as its ``dy``.
+        For one of several outputs: which of how many. Its one parent, their common node, gets a list of gradients
+        (None where none arrived) as its ``dy``.
     hooks : dict
-        Called with the output's gradient as a Tensor; may return another.
+        Called with the output's gradient as a Tensor; may return a replacement.
     """
 
     __slots__ = ("adds", "backward", "hooks", "inside", "name", "order", "parents", "passes_on", "saved", "slot")
@@ -205,8 +205,8 @@ def record(
     passes_on : bool
         Whether ``backward`` may return dy itself, a view of it, or an array that it needs when called again.
     adds : bool
-        Whether ``backward`` adds to the gradient that came to the first input by another path, as :class:`Node` says:
-        one pass over memory where two paths meet, instead of two.
+        Whether ``backward`` adds to the gradient that reached the first input by another path; see :class:`Node`.
+        Where two paths meet this makes one pass over memory instead of two.
     """
     from gpunn._tensor import Tensor
 
@@ -218,7 +218,7 @@ def record(
 
 
 class HookHandle:
-    """Takes a gradient hook away again; usable as a context manager."""
+    """Removes a gradient hook; usable as a context manager."""
 
     def __init__(self, hooks: dict[object, Hook], hook: Hook) -> None:
         self._hooks = hooks
@@ -226,7 +226,7 @@ class HookHandle:
         hooks[self._key] = hook
 
     def remove(self) -> None:
-        """Take the hook away; nothing happens the second time."""
+        """Remove the hook; a second call does nothing."""
         self._hooks.pop(self._key, None)
 
     def __enter__(self) -> HookHandle:
@@ -242,7 +242,7 @@ def parents_of(inputs: Sequence[Tensor]) -> tuple[Any, ...]:
 
 
 def saved_of(saves: Sequence[Tensor]) -> tuple[Any, ...]:
-    """What a node notes of each tensor whose array its closure uses."""
+    """What a node notes about each tensor whose array its closure uses."""
     return tuple((t._version, t._version.count, t.shape) for t in saves)
 
 
@@ -254,14 +254,14 @@ def backward(root: Tensor, gradient: Tensor | None = None, retain_graph: bool = 
 def walk(roots: Sequence[tuple[Tensor, Any]], retain_graph: bool, deliver: Callable[[Tensor, Any, bool], None]) -> None:
     """Go from ``roots``, each with its physical gradient, back to the leaves.
 
-    ``deliver(leaf, dx, fresh)`` is called with each gradient that arrives at a leaf, and whether nobody else holds it.
+    ``deliver(leaf, dx, fresh)`` is called for each gradient that reaches a leaf; ``fresh``: nothing else holds it.
     """
     if roots:
         _Walk(roots[0][0].device, retain_graph, deliver).run(roots)
 
 
 class _Walk:
-    """One backward pass: the gradients on their way, and the nodes that wait for their turn."""
+    """One backward pass: the gradients in flight, and the nodes waiting for their turn."""
 
     def __init__(self, device: Device, retain_graph: bool, deliver: Callable[[Tensor, Any, bool], None]) -> None:
         self._device = device
@@ -290,8 +290,8 @@ class _Walk:
             self._deliver(leaf, _call_hooks(leaf._hooks or {}, dx, self._device, "leaf"), False)
 
     def _waiting(self, node: Node) -> Any:
-        """The gradient that came to the first input of a node that adds to it, if any did."""
-        first: Any = node.parents[0] if node.adds and node.parents else None  # no parents: freed, which it will say
+        """The gradient that has reached the first input of a node that adds to it, if any."""
+        first: Any = node.parents[0] if node.adds and node.parents else None  # no parents: freed, reported later
         return self._pending.get(first, (None, False))[0]
 
     def _arrive(self, target: Any, dx: Any, fresh: bool, slot: tuple[int, int] | None) -> None:
@@ -322,7 +322,7 @@ def _call_hooks(hooks: dict[object, Hook], dy: Any, device: Device, op: str) -> 
     from gpunn.ops.accumulate import copy
 
     refuse_in_capture("a gradient hook (Python code that no replay would run)")
-    dy = copy(device, dy)  # it may be somebody else's, and a hook may change or keep it
+    dy = copy(device, dy)  # others may hold it, and a hook may change or keep it
     for hook in tuple(hooks.values()):
         given = Tensor._of_physical(dy, device)
         with no_grad():
@@ -337,7 +337,7 @@ def _call_hooks(hooks: dict[object, Hook], dy: Any, device: Device, op: str) -> 
 
 
 def _step_back(node: Node, dy: Any, waiting: Any, retain_graph: bool) -> Iterator[tuple[int, Any, Any, bool]]:
-    """Run one node's backward; yields (input, parent, gradient, whether nobody else holds that array)."""
+    """Run one node's backward; yields (input, parent, gradient, whether nothing else holds that array)."""
     if node.backward is None:
         raise GraphError(
             f"{node.op}: backward ran through this graph before and freed it; "
@@ -362,7 +362,7 @@ def _step_back(node: Node, dy: Any, waiting: Any, retain_graph: bool) -> Iterato
 
 
 def seed(root: Tensor, gradient: Tensor | None) -> Any:
-    """The physical array that backward starts from: ones for a scalar, else what was given."""
+    """The physical array that backward starts from: the given one, or 1 for a scalar."""
     if not root.requires_grad:
         raise GraphError(
             "backward: this tensor does not require a gradient: no input of its computation had "
@@ -385,12 +385,12 @@ def seed(root: Tensor, gradient: Tensor | None) -> Any:
 
 
 def is_unit_seed(device: Device, dy: Any) -> bool:
-    """Whether a gradient is the very array from which a scalar's backward starts: 1, known without reading it."""
+    """Whether a gradient is the very array that a scalar's backward starts from: 1, known without reading it."""
     return dy.size == 1 and dy is _unit_seed(device, dy.dtype, dy.ndim)
 
 
 def _unit_seed(device: Device, dtype: Any, ndim: int) -> Any:
-    """The gradient of a scalar by itself. One array serves every backward on its device; nothing writes to it."""
+    """A scalar's gradient with respect to itself. One array serves every backward on its device; never written to."""
 
     def ones() -> Any:
         made = device.zeros((1,) * ndim, dtype)
@@ -401,7 +401,7 @@ def _unit_seed(device: Device, dtype: Any, ndim: int) -> Any:
 
 
 def _sum(device: Device, total: Any, owned: bool, extra: Any) -> Any:
-    """Add into ``total`` where it is ours alone; allocate where it is only borrowed."""
+    """Add into ``total`` where nothing else holds it; otherwise allocate."""
     from gpunn.ops.accumulate import accumulate, add_same_shape
 
     if not owned:

@@ -1,1 +1,1 @@
-"""What several ops share: checks of their arguments, and pieces of their formulas. One module for each family."""
+"""What several ops share: argument checks and pieces of formulas. One module for each family."""

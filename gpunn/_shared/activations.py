@@ -1,4 +1,4 @@
-"""Checks of arguments that the activations share."""
+"""Argument checks that the activations share."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from gpunn.errors import UsageError, here
 
 
 def axes_of(op: str, x: Tensor, dim: int | Sequence[int] | None) -> tuple[int, ...]:
-    """The axes meant by ``dim``, from 0 up; all for None or an empty sequence. A number's axes -1 and 0 are none."""
+    """The axes that ``dim`` names, none negative; all for None or an empty sequence. A scalar's -1 and 0 name none."""
     if dim is None or (not isinstance(dim, int) and not len(dim)):
         return tuple(range(x.ndim))
     axes = (dim,) if isinstance(dim, int) else tuple(dim)

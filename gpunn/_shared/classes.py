@@ -23,7 +23,7 @@ from gpunn.primitive import primitive
 
 
 def check_scores(op: str, input: Tensor, target: Tensor, weight: Tensor | None) -> None:
-    """Raise unless input is floating with classes, on the target's device, and weight goes with them."""
+    """Raise unless input is floating with classes, on the target's device, and weight matches them."""
     place = here(op)
     if input.dtype.kind != "f":
         raise DTypeError(f"{place}: input: expected a floating dtype; got {input.dtype}. Convert with .float().")
@@ -105,7 +105,7 @@ def elements_in_logical_order(xp: Any, x: Any) -> Any:
 
 @elements_in_logical_order.kernel
 def _(device: Device, x: Any) -> Any:
-    # Only copied: numbers of as many bytes will do, whatever their type.
+    # The elements are only copied, so any dtype of their size will do.
     bits = x.view({4: np.float32, 8: np.float64}[x.dtype.itemsize])
     return to_logical_order(device, bits).view(x.dtype).reshape(-1)
 

@@ -1,4 +1,4 @@
-"""What stands in the brackets of ``t[...]``, checked and taken apart into slices and index arrays."""
+"""The key of ``t[...]``, checked and taken apart into slices and index arrays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ALL = slice(None)
 
 @dataclass
 class Parts:
-    """A key in two steps: ``basic`` first, then ``indices`` on the ``axes`` of what came out of it.
+    """A key in two steps: ``basic`` first, then ``indices`` on the ``axes`` of its result.
 
     Attributes
     ----------
@@ -31,9 +31,9 @@ class Parts:
         int64, none negative, on the tensor's device.
     axes : tuple of int
     at : int
-        Which axis of the result the indices' common shape starts at.
+        The axis of the result at which the indices' broadcast shape starts.
     unique : bool
-        Whether no element comes twice.
+        Whether no element occurs twice.
     tensors : list of Tensor
         Those among ``indices`` that share a Tensor's memory.
     """
@@ -52,7 +52,7 @@ def parse(op: str, x: Tensor, key: Any) -> Parts:
     Raises
     ------
     RangeError
-        If an index is not one of its axis, or there are more than axes.
+        If an index lies outside its axis, or there are more indices than axes.
     ShapeError
         If a mask does not have the shape of its axes, or index arrays do not broadcast together.
     DTypeError, DeviceError, UsageError
@@ -177,7 +177,7 @@ def _out_of_range(op: str, index: int, axis: int, length: int) -> RangeError:
 
 
 def _arrays(op: str, item: Any, x: Tensor, axis: int, parts: Parts) -> list[Any]:
-    """The index arrays that a mask or an array of places stands for."""
+    """The index arrays that a mask or an array of indices stands for."""
     if _is_mask(item):
         expected = x.shape[axis : axis + len(item.shape)]
         if tuple(item.shape) != expected:
@@ -195,8 +195,8 @@ def _arrays(op: str, item: Any, x: Tensor, axis: int, parts: Parts) -> list[Any]
 def checked_index(op: str, device: Device, given: Any, axis: int, length: int, negative: bool = True) -> Any:
     """An index as an int64 array on the device, logical, with none out of range and none negative.
 
-    On devices that run kernels the numbers of a Tensor are not waited for: there one out of range is reported when the
-    host next reads something, and nothing is trained on it.
+    On devices that run kernels this does not wait for a Tensor's values. An index out of range is reported there when
+    the host next reads something, and nothing is trained on it.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def checked_index(op: str, device: Device, given: Any, axis: int, length: int, n
     axis, length : int
         What it indexes.
     negative : bool
-        Whether -1 is the last.
+        Whether -1 means the last element.
 
     Raises
     ------
@@ -224,7 +224,7 @@ def checked_index(op: str, device: Device, given: Any, axis: int, length: int, n
     refuse_in_capture(f"{op} with an index of the host (make it a Tensor on the device)")
     least = 0
     if index.size:
-        # A host array is looked at here, without waiting for the device.
+        # A host array is checked here, without waiting for the device.
         ends = (index.min(), index.max()) if isinstance(index, np.ndarray) else index_range(device, index).get()
         least, largest = int(ends[0]), int(ends[1])
         if largest >= length:

@@ -1,7 +1,7 @@
 """What losses between two arrays of one shape share: their checks, and how their terms are added up.
 
-Such a loss is a formula for the term of one element. Its forward is the terms themselves, or with a
-``divisor`` their sum over it: the number of elements for the mean, 1 for the sum.
+Such a loss is a formula for the term of one element. Its forward returns the terms themselves, or given a
+``divisor`` their sum divided by it: the number of elements for the mean, 1 for the sum.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def divisor_of(op: str, reduction: str, count: int) -> float | None:
 
 
 def check_constant(op: str, name: str, weight: Tensor, input: Tensor) -> None:
-    """Raise unless a weight has the input's dtype and device, and asks for no gradient."""
+    """Raise unless a weight has the input's dtype and device, and requires no gradient."""
     place = here(op)
     if weight.dtype != input.dtype:
         raise DTypeError(
@@ -67,9 +67,9 @@ def check_constant(op: str, name: str, weight: Tensor, input: Tensor) -> None:
 
 
 def total(xp: Any, terms: Any, divisor: float | None, dtype: Any) -> Any:
-    """The terms, or their sum in float64 over ``divisor`` (NaN for 0 / 0), as an array of ``dtype``.
+    """The terms, or their float64 sum divided by ``divisor`` (NaN for 0 / 0), as an array of ``dtype``.
 
-    NumPy makes a scalar of a result without axes, and some of its versions a float64 of that.
+    NumPy turns a 0-d result into a scalar, and some versions make that a float64.
     """
     if divisor is None:
         return xp.asarray(terms, dtype)
@@ -78,5 +78,5 @@ def total(xp: Any, terms: Any, divisor: float | None, dtype: Any) -> Any:
 
 
 def both(xp: Any, dx: Any, needs: Two, dtype: Any) -> tuple[Any, Any]:
-    """(dx, -dx) as wanted: the gradients of a loss that depends on the difference alone."""
+    """(dx, -dx) as needed: the gradients of a loss that depends on the difference alone."""
     return (xp.asarray(dx, dtype) if needs[0] else None), (xp.asarray(-dx, dtype) if needs[1] else None)

@@ -1,4 +1,4 @@
-"""Checks of arguments that the pooling ops share.
+"""Argument checks that the pooling ops share.
 
 Sequences (N, C, L) are pooled as images of L rows, one column and one channel: the same bytes, so
 every body and kernel for images serves them.
@@ -41,7 +41,7 @@ def image_window(
     strict: bool,
     names: tuple[str, str] = ("height", "width"),
 ) -> Window:
-    """How the window slides over an image of ``size`` (H, W), whose axes have these ``names``, all checked."""
+    """The checked window over an image of ``size`` (H, W); errors call the image's axes by these ``names``."""
     window = pair(kernel, op, "kernel_size", 1)
     steps = window if stride is None else pair(stride, op, "stride", 1)
     pads, spread = pair(padding, op, "padding", 0), pair(dilation, op, "dilation", 1)
@@ -85,6 +85,6 @@ def output_sizes(op: str, output_size: OutputSize, size: Sequence[int]) -> tuple
 
 
 def rows_of(x: Tensor) -> Any:
-    """Sequences (N, C, L) as physical images (N C, L, 1, 1), the same memory."""
+    """Sequences (N, C, L) as physical images (N C, L, 1, 1), in the same memory."""
     n, c, length = x.shape
     return x._physical.reshape(n * c, length, 1, 1)

@@ -1,7 +1,7 @@
 """A case: one op in one direction, one training step or one pass over data, for gpunn and for others.
 
 A case names its arrays (physical: images are (N, H, W, C), filters (K, R, S, C)) and builds from them a function
-without arguments for each side. Such a function returns physical arrays, so that the sides can be compared.
+without arguments for each side. These functions return physical arrays, so that the sides can be compared.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ class Case:
     shapes : dict
         Array name = physical shape. Filled with random numbers; "target" with labels below ``classes``.
     flop, traffic : float
-        Multiplications and additions of the matrix products; bytes that must move at least.
+        Multiplications and additions of the matrix products; the fewest bytes that must move.
     ours : callable
-        ``ours(device, arrays)`` gives the function for gpunn.
+        ``ours(device, arrays)`` returns the function for gpunn.
     theirs : callable
-        ``theirs(torch, arrays, channels_last)`` gives it for PyTorch, whose tensors share memory with the arrays.
+        ``theirs(torch, arrays, channels_last)`` returns it for PyTorch, whose tensors share memory with the arrays.
     dezero : callable or None
-        ``dezero(arrays)``, on NumPy arrays; None where DeZero has no such thing.
+        ``dezero(arrays)``, on NumPy arrays; None where DeZero has no counterpart.
     eager : callable or None
-        As ``ours``, launched kernel by kernel, where ``ours`` is a captured step.
+        Like ``ours``, launched kernel by kernel, where ``ours`` is a captured step.
     dtype : str
         Of all arrays but labels and bytes.
     items : int
-        Images that one call works on; 0 where that says nothing.
+        Images that one call works on; 0 where that is meaningless.
     classes : int
     layouts : bool
         Whether PyTorch's memory format matters.
     checked : int
-        How many calls are compared before timing: more than one where a call changes what the next one gives.
+        How many calls are compared before timing: more than one where a call changes what the next one returns.
     tolerance : float
         Largest difference allowed, relative to the largest element.
     reference : bool
         Whether plain bodies in float64 can stand in for the other side when the result is checked.
     draw : callable or None
-        ``draw(rng)`` gives the arrays on the host where random normal numbers will not do.
+        ``draw(rng)`` returns the arrays on the host where random normal numbers will not do.
     """
 
     key: str
@@ -77,7 +77,7 @@ class Case:
     classes: int = 0
     layouts: bool = False
     checked: int = 1
-    # Up to a million products summed in float32, in other orders or through Winograd; a mistake is off by far more.
+    # Up to a million products summed in float32, in another order or by Winograd; a mistake is off by far more.
     tolerance: float = 1e-3
     reference: bool = True
     draw: Callable[[np.random.Generator], Arrays] | None = field(default=None, repr=False)
@@ -158,7 +158,7 @@ def as_host(array: Any) -> np.ndarray:
 
 
 def import_dezero() -> tuple[Any, Any]:
-    """DeZero and its functions; its last release asks for a name that NumPy 2 no longer has, while it is imported."""
+    """DeZero and its functions; importing its last release needs a name that NumPy 2 no longer has."""
     missing = "int" not in vars(np)
     if missing:
         vars(np)["int"] = int
@@ -170,7 +170,7 @@ def import_dezero() -> tuple[Any, Any]:
 
 
 def tensors(device: Device, arrays: Arrays, *leaves: str) -> dict[str, Any]:
-    """gpunn tensors of physical arrays; those named require gradients."""
+    """gpunn tensors of physical arrays; the ``leaves`` require gradients."""
     from gpunn._tensor import Tensor
 
     made = {name: Tensor._of_physical(array, device) for name, array in arrays.items()}
@@ -192,5 +192,5 @@ def torch_tensors(torch: Any, arrays: Arrays, channels_last: bool, *leaves: str)
 
 
 def torch_physical(results: Any) -> list[Any]:
-    """PyTorch's results as physical tensors (not copied: this happens within the timed function)."""
+    """PyTorch's results as physical tensors (not copied: this happens inside the timed function)."""
     return [t.permute(0, 2, 3, 1) if t.ndim == 4 else t for t in results]

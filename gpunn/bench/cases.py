@@ -1,6 +1,6 @@
 """Every case by its name, once, in three sizes: ``full``, ``cpu`` (batches of images divided by 16), ``tiny``.
 
-Names say what does not change with the size: ``conv06.forward`` is b256 64→64 3×3 56² on a GPU and b16 on a CPU.
+Names hold only what does not change with the size: ``conv06.forward`` is b256 64→64 3×3 56² on a GPU and b16 on a CPU.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _layers(size: str, dtype: str) -> list[Case]:
     made += ops.cross_entropy("lenet-loss", n, 10, dtype)
     made += ops.sgd("lenet-sgd", "of LeNet", [5, 3] if tiny else LENET_PARAMETERS, dtype)
     made += ops.adam("lenet-adam", "of LeNet", [5, 3] if tiny else LENET_PARAMETERS, dtype)
-    made += ops.activation("lenet-relu", "relu", n, small(15_680, 7), dtype)  # what the first convolution gives
+    made += ops.activation("lenet-relu", "relu", n, small(15_680, 7), dtype)  # the first convolution's output
     made += ops.max_pooling("stem-pool", batch(256), small(64, 4), small(112, 9), 3, 2, 1, dtype)
     for key, n, c, h in (("bn256", 256, 256, 56), ("bn64", 64, 64, 112)):
         made += ops.batch_norm(f"{key}-relu", batch(n), small(c, 4), small(h, 5), False, dtype)

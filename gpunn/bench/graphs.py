@@ -1,6 +1,6 @@
 """GPU times from CUDA events, of CUDA graphs that repeat a call, in gpunn and in PyTorch.
 
-A graph replay has no Python in it, so an op of a few microseconds can be timed as what it costs a captured
+A graph replay runs no Python, so an op of a few microseconds is timed at what it costs in a captured
 step. Each call of the graph has its own inputs, enough of them that none is still in the L2 cache.
 """
 
@@ -24,10 +24,10 @@ _EAGER_CALLS = 20
 
 @dataclass
 class Timing:
-    """Microseconds a call, from several replays."""
+    """Microseconds per call, from several replays."""
 
     samples: list[float] = field(default_factory=list)
-    eager_us: float = math.nan  # wall time a call, launched one by one; NaN before it is measured
+    eager_us: float = math.nan  # wall time per call, launched one by one; NaN before it is measured
 
     @property
     def median(self) -> float:
@@ -36,7 +36,7 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """Half the distance of the quartiles, as a share of the median."""
+        """Half the interquartile range, as a fraction of the median."""
         if len(self.samples) < 2:  # time ran out
             return 0.0
         low, _, high = statistics.quantiles(self.samples, n=4)
@@ -51,11 +51,11 @@ class GpunnGraph:
         self.timing = Timing()
         with device.active():
             for run in runs:
-                run()  # compiles, and creates what is created once
+                run()  # compiles, and creates everything that is created once
             device.synchronize()
             self.timing.eager_us = _eager(runs, device.synchronize)
             self._calls = len(runs)
-            # Outputs that are kept do not share memory, as in a step; large ones are given back.
+            # Outputs that are kept do not share memory, as in a step; large ones are freed.
             step = StepWatch(device, [], frozen=True)
             self._graph, self._outputs = capture_graph(
                 step, lambda: [run() for run in runs] if keep else _discard(runs)
@@ -76,7 +76,7 @@ class GpunnGraph:
 
 
 class TorchGraph:
-    """Calls of PyTorch, as a graph. Everything happens on one side stream, which capture asks for."""
+    """Calls of PyTorch, as a graph. Everything happens on one side stream, as capture requires."""
 
     def __init__(self, torch: Any, stream: Any, runs: Sequence[Run], keep: bool) -> None:
         self._torch, self._stream = torch, stream
@@ -111,7 +111,7 @@ def _discard(runs: Sequence[Run]) -> list[Any]:
 
 
 def _eager(runs: Sequence[Run], wait: Callable[[], Any]) -> float:
-    """Wall microseconds a call without a graph."""
+    """Wall microseconds per call without a graph."""
     start = time.perf_counter()
     for number in range(_EAGER_CALLS):
         runs[number % len(runs)]()
@@ -135,7 +135,7 @@ def torch_or_none() -> Any:
 
 @contextlib.contextmanager
 def torch_stream(torch: Any) -> Iterator[Any]:
-    """A side stream, current within the block."""
+    """A side stream, current inside the block."""
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         yield stream

@@ -1,7 +1,7 @@
-"""Cases of data: batches out of a dataset, and an epoch of training with loading and evaluation.
+"""Data cases: batches from a dataset, and an epoch of training with loading and evaluation.
 
-The images are made up, of MNIST's and CIFAR-10's size, so that the cases need no files; what a batch costs does not
-depend on what is in it. PyTorch gets whole-batch indexing, which is much faster than its own loader.
+The images are synthetic, of MNIST's and CIFAR-10's size, so that the cases need no files; a batch's cost does not
+depend on its contents. PyTorch gets whole-batch indexing, which is much faster than its own loader.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LR = 0.02
 
 
 class _Images(ImageDataset):
-    """Made-up images of ten classes."""
+    """Synthetic images of ten classes."""
 
     classes = tuple("0123456789")
 
@@ -32,7 +32,7 @@ class _Images(ImageDataset):
 
 
 def _draw(shapes: dict[str, tuple[int, ...]], rng: np.random.Generator) -> Arrays:
-    """Bytes in which the label can be seen, labels, and an order to take them in."""
+    """Bytes that reveal the label, labels, and an order to take them in."""
     arrays: Arrays = {}
     patterns = None
     for name, shape in shapes.items():
@@ -118,7 +118,7 @@ def batches(key: str, title: str, n: int, image: tuple[int, int, int], batch: in
 
 
 def epoch(key: str, network: Network, train: int, test: int, batch: int) -> list[Case]:
-    """An epoch of training on ``train`` images, and the test of ``test``; gives the test's accuracy and loss."""
+    """An epoch of training on ``train`` images, and a test on ``test``; returns the test's accuracy and loss."""
     c, h, w = network.input_shape
 
     def ours(device: Device, arrays: Arrays) -> Run:
@@ -186,7 +186,7 @@ def epoch(key: str, network: Network, train: int, test: int, batch: int) -> list
             theirs,
             items=train,
             layouts=True,
-            # Hundreds of updates in float32 carry differences of rounding on.
+            # Hundreds of updates in float32 amplify rounding differences.
             tolerance=3e-2,
             reference=False,
             draw=functools.partial(_draw, shapes),

@@ -1,4 +1,4 @@
-"""The machine: what it is, what it can do at most, and whether others were using it meanwhile."""
+"""The machine: what it is, its peak performance, and whether others were using it meanwhile."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ import numpy as np
 from gpunn._device import Device
 from gpunn.bench.sides import Clock, CupyClock, HostClock
 
-# Other processes' share of the processors from which on times are not to be trusted: PyTorch's threads wait for each
-# other at the end of every loop, so one core that is taken away for a while stops them all.
+# Above this share of the processors taken by other processes, times are not to be trusted: PyTorch's threads wait for
+# each other at the end of every loop, so losing one core for a while stops them all.
 DISTURBED = 0.05
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The most that was seen in this run: a large float32 (or float64) product and a large copy.
+    """The peak rates seen in this run: a large float32 (or float64) product and a large copy.
 
     Attributes
     ----------
     gflops, gbs : float
-        10⁹ multiplications and additions, and bytes read and written, a second.
+        10⁹ multiplications and additions, and bytes read and written, per second.
     """
 
     gflops: float
     gbs: float
 
     def share(self, flop: float, traffic: float, ms: float) -> float:
-        """What part of ``ms`` the ceilings alone would take: 1 is as fast as the machine allows."""
+        """The fraction of ``ms`` that the work would take at the ceilings: 1 is as fast as the machine allows."""
         return max(flop / self.gflops, traffic / self.gbs) / 1e6 / ms
 
 
 def measure_ceilings(device: Device, dtype: str = "float32", quick: bool = False) -> Ceilings:
-    """Best of several products and copies on this device; on a CPU with the threads that are set now."""
+    """Best of several products and copies on this device; on a CPU with the current number of threads."""
     gpu = device.ordinal is not None
     clock: Clock = CupyClock(device) if gpu else HostClock()
     n = 512 if quick else 8192 if gpu else 2048
@@ -75,7 +75,7 @@ def _copy(device: Device, x: Any, y: Any) -> None:
 
 
 def processor_seconds() -> tuple[float, float, float] | None:
-    """(wall, all processes', this process's) seconds of processor time; None where Linux does not tell."""
+    """(wall, all processes', this process's) seconds of processor time; None where Linux does not report it."""
     stat = Path("/proc/stat")
     if not stat.exists():
         return None
@@ -85,11 +85,11 @@ def processor_seconds() -> tuple[float, float, float] | None:
 
 
 def share_of_others(before: tuple[float, ...] | None, after: tuple[float, ...] | None) -> float | None:
-    """What other processes took of the machine's processor time in between, from 0 to 1."""
+    """Other processes' share of the machine's processor time in between, from 0 to 1."""
     if before is None or after is None:
         return None
     wall, everybody, own = (b - a for a, b in zip(before, after, strict=True))
-    # The kernel counts in hundredths of a second, so nothing is known of a shorter time.
+    # The kernel counts in hundredths of a second, so shorter times are meaningless.
     return max(0.0, everybody - own) / (wall * (os.cpu_count() or 1)) if wall >= 0.1 else None
 
 
@@ -126,11 +126,11 @@ def _processor() -> str:
 
 def _commit() -> str | None:
     root = Path(__file__).parent.parent.parent
-    if not (root / ".git").exists():  # installed: whatever repository is around it is not ours
+    if not (root / ".git").exists():  # installed: a repository around it is not ours
         return None
     try:
         commit = _git(root, "describe", "--always")
-        # Records that are appended one after the other are no change of what is measured.
+        # Appending records does not change what is measured.
         changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -13,7 +13,7 @@ _CALLS = 5
 
 
 def peak_memory(case_id: str, side: str, size: str, dtype: str, device: str, threads: int) -> dict[str, float]:
-    """Ask a fresh process for ``{"peak_mb": of the process, "device_mb": of the GPU's memory, where there is one}``."""
+    """Measure in a fresh process: ``{"peak_mb": of the process, "device_mb": of the GPU's memory, if any}``."""
     words = [case_id, side, size, dtype, device, str(threads)]
     done = subprocess.run(
         [sys.executable, "-m", "gpunn.bench.memory", *words], stdout=subprocess.PIPE, text=True, check=True
@@ -57,7 +57,7 @@ def _measure(options: argparse.Namespace) -> dict[str, float]:
 
 
 def _peak_of_process() -> int:
-    """Bytes. Linux's ``ru_maxrss`` would be at least what the process that started this one had."""
+    """Bytes. Linux's ``ru_maxrss`` would be at least the peak of the parent process."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():

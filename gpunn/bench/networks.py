@@ -1,6 +1,6 @@
 """Cases of whole training steps: forward, mean cross-entropy, backward, SGD with momentum.
 
-A network is described once: how gpunn builds it, the same in PyTorch (and DeZero) with the same names of weights,
+A network is described once: how gpunn builds it, how PyTorch (and DeZero) build the same with the same weight names,
 and its layers' sizes, from which FLOP and bytes are counted.
 """
 
@@ -42,13 +42,13 @@ class Network:
         (C, H, W).
     classes : int
     build : callable
-        Gives the gpunn module.
+        Returns the gpunn module.
     twin : callable
-        ``twin(torch)`` gives the same as a PyTorch module, with the same ``state_dict`` keys.
+        ``twin(torch)`` returns the same as a PyTorch module, with the same ``state_dict`` keys.
     layers : tuple of Layer
         The first one needs no gradient of its input.
     dezero : callable or None
-        ``dezero(functions, x, weights)`` gives the scores.
+        ``dezero(functions, x, weights)`` returns the scores.
     """
 
     key: str
@@ -67,11 +67,11 @@ class Network:
 
     @property
     def convolutional(self) -> bool:
-        """Whether weights are shared between places, so that PyTorch's memory format matters."""
+        """Whether weights are shared between positions, so that PyTorch's memory format matters."""
         return any(layer.multiply_adds > layer.weights for layer in self.layers)
 
     def forward_flop(self, n: int) -> float:
-        """Multiplications and additions of the matrix products of n items."""
+        """Multiplications and additions of the matrix products for n items."""
         return 2.0 * n * sum(layer.multiply_adds for layer in self.layers)
 
     def step_flop(self, n: int) -> float:
@@ -79,10 +79,10 @@ class Network:
         return 3 * self.forward_flop(n) - 2.0 * n * self.layers[0].multiply_adds
 
     def step_bytes(self, n: int, itemsize: int = 4) -> float:
-        """What a step moves if every layer reads and writes each of its arrays once.
+        """Bytes a step moves if every layer reads and writes each of its arrays once.
 
         Forward: input, weights, output (batch norm reads its input twice). Backward: output's gradient, input, weights,
-        both results (batch norm reads three arrays twice). Update: five words for each weight.
+        both results (batch norm reads three arrays twice). Update: five words per weight.
         """
         passes = {"product": (1, 1, 2, 1), "norm": (2, 1, 3, 4), "pool": (1, 1, 1, 1), "add": (1, 0, 1, 0)}
         elements = 0
@@ -95,7 +95,7 @@ class Network:
 
 
 def initial_weights(network: Network, seed: int = 0) -> dict[str, np.ndarray]:
-    """A freshly initialised network's ``state_dict``, as NumPy arrays that nobody else holds."""
+    """A freshly initialised network's ``state_dict``, as NumPy arrays that nothing else holds."""
     with _seeded(seed):
         state = network.build().state_dict()
     return {name: np.array(value.numpy()) for name, value in state.items()}
@@ -103,7 +103,7 @@ def initial_weights(network: Network, seed: int = 0) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """The default generator from this seed, and afterwards as it was."""
+    """Seed the default generator for the block; its state is restored afterwards."""
     from gpunn.random import default_generator, manual_seed
 
     state = default_generator().get_state()

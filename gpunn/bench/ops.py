@@ -16,7 +16,7 @@ import numpy as np
 from gpunn._device import Device
 from gpunn.bench.case import Arrays, Case, Run, import_dezero, tensors, torch_physical, torch_tensors
 
-# direction: leaves whose gradients are wanted (none: forward), FLOP, elements moved
+# direction: leaves whose gradients are wanted (none for forward), FLOP, elements moved
 Directions = dict[str, tuple[tuple[str, ...], float, float]]
 
 
@@ -38,7 +38,7 @@ def _backward(op: Callable[[Any], Any], leaves: tuple[str, ...], device: Device,
 
     def run() -> list[Any]:
         for name in leaves:
-            given[name].grad = None  # else it would be added to
+            given[name].grad = None  # otherwise it would be added to
         y.backward(given["dy"], retain_graph=True)
         return [given[name].grad._physical for name in leaves]
 
@@ -93,7 +93,7 @@ def _dezero_backward(op: Callable[[Any, Any], Any], leaves: tuple[str, ...], arr
 
 
 def _dezero_variables(dezero: Any, arrays: Arrays) -> dict[str, Any]:
-    """Variables of physical arrays, images as contiguous NCHW; everything gets a gradient there."""
+    """DeZero variables of physical arrays, images as contiguous NCHW; everything gets a gradient there."""
     return {
         name: dezero.Variable(np.ascontiguousarray(a.transpose(0, 3, 1, 2)) if a.ndim == 4 else a)
         for name, a in arrays.items()
@@ -123,7 +123,7 @@ def _cases(
         if leaves:
             ours = functools.partial(_backward, op, leaves)
             theirs = functools.partial(_torch_backward, torch_op, leaves)
-            # DeZero always computes all gradients, so a side with one of them would be told as too slow.
+            # DeZero always computes all gradients, so timing it for one of them would make it look too slow.
             dezero = functools.partial(_dezero_backward, dezero_op, leaves) if dezero_op else None
         else:
             ours, theirs = functools.partial(_forward, op), functools.partial(_torch_forward, torch_op)
@@ -197,7 +197,7 @@ def convolution(
 def max_pooling(
     key: str, n: int, c: int, h: int, k: int, stride: int, pad: int = 0, dtype: str = "float32"
 ) -> list[Case]:
-    """Max pooling. Traffic: x, y and a byte for each winner's place, forward and backward."""
+    """Max pooling. Traffic: x, y and a byte for each winner's index, forward and backward."""
     from gpunn.nn import functional as F
 
     p = (h + 2 * pad - k) // stride + 1
@@ -217,7 +217,7 @@ def max_pooling(
 
 
 def average_pooling(key: str, n: int, c: int, h: int, k: int, dtype: str = "float32") -> list[Case]:
-    """Means of k x k windows side by side, or of whole images where k = h. Traffic: x and y."""
+    """Means of non-overlapping k x k windows, or of whole images where k = h. Traffic: x and y."""
     from gpunn.nn import functional as F
 
     p = h // k
@@ -273,9 +273,9 @@ def batch_norm(key: str, n: int, c: int, h: int, residual: bool = False, dtype: 
 
 
 def _away_from_the_bend(case: Case, rng: np.random.Generator) -> Arrays:
-    """The case's arrays, with no gradient where the ReLU's input is so near to 0 that roundings decide about it.
+    """The case's arrays, with no gradient where the ReLU's input is so near 0 that rounding decides the mask.
 
-    One side would pass such a gradient on and the other not, and a channel's sums would differ by all of it.
+    One side would pass such a gradient on and the other would not, and a channel's sums would differ by all of it.
     """
     arrays = case.random_arrays(rng)
     if "dy" in arrays:
@@ -335,7 +335,7 @@ def _norm(key: str, name: str, op: str, how: Any, shape: tuple[int, ...], dtype:
 
 
 def activation(key: str, op: str, n: int, d: int, dtype: str = "float32", **how: Any) -> list[Case]:
-    """A function of a matrix by its PyTorch name, called with ``how``. Traffic: x and y; dy, x or y, and dx."""
+    """A function of a matrix, by its PyTorch name, called with ``how``. Traffic: x and y; dy, x or y, and dx."""
     from gpunn.nn import functional as F
 
     size = float(n * d)
@@ -430,7 +430,7 @@ def _update(
 
 
 def copy(key: str, megabytes: int, dtype: str = "float32") -> list[Case]:
-    """What the memory can do: other rows' GB/s are to be seen against this one's."""
+    """Memory bandwidth: compare other rows' GB/s with this one's."""
     n = megabytes * 1_000_000 // np.dtype(dtype).itemsize
 
     def ours(device: Device, arrays: Arrays) -> Run:

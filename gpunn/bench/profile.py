@@ -1,8 +1,8 @@
 """Where a training step's time goes: forward and backward of every layer, beside its work and the machine's ceilings.
 
-Two seams, neither of which costs anything while nobody looks: the stack of running modules (``errors.module_stack``)
-tells when a layer begins and ends, and ``tape.observe_backward`` is given each node to run. So layers stay fused as in
-training, which hooks on them would undo.
+It uses two seams that cost nothing while not in use: the stack of running modules (``errors.module_stack``) shows when
+a layer begins and ends, and ``tape.observe_backward`` is given each node to run. So layers stay fused as in training,
+which hooks on them would prevent.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class LayerTimes:
     Attributes
     ----------
     name, kind : str
-        Dotted name and class; inside the loss, the optimiser and the like what it is called.
+        Dotted name and class; for the loss, the optimiser and the like, what it is called.
     forward_ms, backward_ms : float
-        Median over the steps, without the layers inside.
+        Median over the steps, excluding inner layers.
     flop, traffic : float
         Of forward and backward together.
     note : str
@@ -57,7 +57,7 @@ class LayerTimes:
 
 @dataclass(frozen=True)
 class Profile:
-    """All layers in the order they run, the loss, the optimiser's update and what is left: together ``step_ms``."""
+    """All layers in the order they run, the loss, the optimiser's update and the rest: together ``step_ms``."""
 
     layers: tuple[LayerTimes, ...]
     step_ms: float
@@ -65,13 +65,13 @@ class Profile:
     loss: float
 
     def share_of_ceiling(self, layer: LayerTimes, ceilings: Ceilings) -> float | None:
-        """What part of a layer's time the machine's ceilings alone would take; None where nothing was counted."""
+        """The fraction of a layer's time its work would take at the ceilings; None where nothing was counted."""
         counted = (layer.flop or layer.traffic) and layer.ms > 0
         return ceilings.share(layer.flop, layer.traffic, layer.ms) if counted else None
 
 
 class _Marks:
-    """Points in time, on the host or on a GPU's stream, and the milliseconds between them once a step is over."""
+    """Points in time, on the host or on a GPU's stream, and the milliseconds between them once a step has finished."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -92,7 +92,7 @@ class _Marks:
 
 @dataclass
 class _Step:
-    """What one step was seen to do: intervals (key, start, end), where intervals inside others are theirs alone."""
+    """What one step did: intervals (key, start, end); time in an inner interval belongs to that one alone."""
 
     forward: list[tuple[Any, Any, Any, int]] = field(default_factory=list)  # module, start, end, depth
     backward: list[tuple[str, Any, Any]] = field(default_factory=list)
@@ -101,7 +101,7 @@ class _Step:
 
 
 class _TimedStack(list[Any]):
-    """The stack of running modules, noting when each comes and goes."""
+    """The stack of running modules, noting when each is pushed and popped."""
 
     def __init__(self, marks: _Marks, step: _Step) -> None:
         super().__init__()
@@ -149,13 +149,13 @@ def profile(
     Parameters
     ----------
     model : Module
-        On the device of ``x``; it is trained, so give a copy if its weights matter.
+        On the device of ``x``; it is trained, so pass a copy if its weights matter.
     x : Tensor
         (N, ...), one batch.
     labels : Tensor, optional
         (N,) class indices for the mean cross-entropy. Without them the loss is the sum of all outputs.
     steps, warm_up : int
-        How many steps are timed, and how many before that are not.
+        How many steps are timed, and how many untimed ones come before.
     lr : float
         Of SGD with momentum 0.9.
 
@@ -198,7 +198,7 @@ def profile(
 
 
 def _summary(model: Any, x: Tensor, names: dict[int, str], marks: _Marks, seen: list[_Step], loss: float) -> Profile:
-    """Medians over the steps, a row for each layer that does something itself."""
+    """Medians over the steps, with a row for each layer that does work itself."""
     rows = _counted(model, x)
     counted = set(rows)
     totals: list[dict[str, list[float]]] = [_times(step, names, marks) for step in seen]
@@ -208,7 +208,7 @@ def _summary(model: Any, x: Tensor, names: dict[int, str], marks: _Marks, seen: 
         row.forward_ms = statistics.median(times.get(key, [0.0, 0.0])[0] for times in totals)
         row.backward_ms = statistics.median(times.get(key, [0.0, 0.0])[1] for times in totals)
     whole = statistics.median(marks.between(*step.whole) for step in seen if step.whole)
-    # What a container does itself is mostly calling; it has a row only where that is worth one.
+    # A container's own time is mostly calling; it gets a row only where that is worth one.
     inside = {name for name in names.values() if name not in counted} | {type(model).__name__}
     kept = [row for row in rows.values() if row.name not in inside or row.ms > _WORTH_A_ROW * whole]
     kept = [row for row in kept if row.ms or row.flop or row.note]
@@ -217,7 +217,7 @@ def _summary(model: Any, x: Tensor, names: dict[int, str], marks: _Marks, seen: 
 
 
 def _times(step: _Step, names: dict[int, str], marks: _Marks) -> dict[str, list[float]]:
-    """{name and kind: [forward, backward]} of one step; a module's time is without the modules inside."""
+    """{name and kind: [forward, backward]} of one step; a module's time excludes the modules inside."""
     found: dict[str, list[float]] = {}
     inner: dict[int, float] = {}  # depth: time of the modules that ended below it
     for module, start, end, depth in step.forward:
@@ -239,7 +239,7 @@ def _key(name: str | None, kind: str) -> str:
 
 
 def _counted(model: Any, x: Tensor) -> dict[str, LayerTimes]:
-    """A row for each layer with its work for the batch; bytes if each array is moved once."""
+    """A row for each layer with its work for the batch; bytes assume that each array is moved once."""
     from gpunn.nn.summary import summarize
 
     rows: dict[str, LayerTimes] = {}
@@ -254,7 +254,7 @@ def _counted(model: Any, x: Tensor) -> dict[str, LayerTimes]:
         inputs, outputs, weights = sizes.get(layer.name, (0, 0, 0))
         if row.note or not layer.activation_bytes:  # runs within another, or returns its input
             continue
-        # Batch norm's count is one for each element, no matrix product.
+        # Batch norm's count is one per element, with no matrix product.
         forward = 0.0 if "Norm" in layer.kind else 2.0 * batch * layer.multiply_adds
         row.flop += forward * (1 + bool(weights) + trained)
         row.traffic = float(inputs + outputs + weights)

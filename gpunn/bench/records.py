@@ -1,4 +1,4 @@
-"""Results as JSON lines, one for each case and run. Appended, never rewritten.
+"""Results as JSON lines, one for each case and run, appended and never rewritten.
 
 A record has: date, case, name, group, size, dtype, device, threads, shapes, items, flop, bytes, error (largest
 difference from another side), others_share_of_cpu, ceilings {gflops, gbs}, machine, processor, gpu, versions, commit,
@@ -22,7 +22,7 @@ _NEEDED = ("case", "name", "group", "device", "dtype", "date", "sides")
 
 
 def complete(found: Record, settings: Settings, ceilings: Ceilings, threads: int) -> Record:
-    """What ``runner.measure`` found, with where and how it was measured."""
+    """What ``runner.measure`` found, plus where and how it was measured."""
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "size": settings.size,
@@ -36,14 +36,14 @@ def complete(found: Record, settings: Settings, ceilings: Ceilings, threads: int
 
 
 def append(path: Path, records: list[Record]) -> None:
-    """Write records at the end of a file, which is made if it is not there."""
+    """Append records to a file, which is created if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
 def read(path: Path) -> list[Record]:
-    """All records of a file, none if it is not there.
+    """All records of a file, none if it is missing.
 
     Raises
     ------

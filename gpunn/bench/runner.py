@@ -25,8 +25,8 @@ from gpunn.errors import CaptureError, GpunnError, UsageError
 OURS = "gpunn"
 ONE_THREAD = f"{OURS} one thread"
 OTHERS = ("torch", "dezero", "one-thread")
-_SLOW = 2.0  # seconds from which on a call warms itself up
-_CALL_BYTES = 4e9  # as much memory as the sets of one case may take on a GPU
+_SLOW = 2.0  # a call of at least this many seconds warms itself up
+_CALL_BYTES = 4e9  # the most memory that the sets of one case may take on a GPU
 
 
 class WrongResult(GpunnError, ArithmeticError):
@@ -45,11 +45,11 @@ class Settings:
     size, dtype : str
         See ``cases.all_cases``.
     seconds : float
-        Of timing for each side of a case.
+        Time for each side of a case.
     least : int
-        Samples of each side at least.
+        Fewest samples of each side.
     most : int
-        And at most.
+        Most samples of each side.
     """
 
     device: Device
@@ -62,7 +62,7 @@ class Settings:
 
 
 def check_against(against: tuple[str, ...], device: Device) -> None:
-    """Refuse sides that are not there.
+    """Refuse sides that are not available.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def check_against(against: tuple[str, ...], device: Device) -> None:
         elif name in OTHERS:
             try:
                 torch = import_dezero()[0] if name == "dezero" else importlib.import_module(name)
-            except Exception as error:  # an old package may fail in any way with a new NumPy
+            except Exception as error:  # an old package may fail in any way under a new NumPy
                 raise UsageError(
                     f"against: {name} cannot be imported ({error}); install it with pip install {name}."
                 ) from error
@@ -114,7 +114,7 @@ def sides_of(case: Case, settings: Settings) -> list[str]:
 
 
 def prepare(case: Case, side: str, settings: Settings, seed: int = 0) -> Run:
-    """The function of one side; every call of this gives it arrays of its own with the same numbers."""
+    """The function of one side; every call makes it new arrays with the same numbers."""
     if side in (OURS, ONE_THREAD):
         return case.prepare(settings.device, seed)
     if side == f"{OURS} eager":
@@ -129,7 +129,7 @@ def prepare(case: Case, side: str, settings: Settings, seed: int = 0) -> Run:
 
 
 def reference(case: Case, size: str, seed: int = 0) -> Run:
-    """The plain bodies in float64 on the same numbers: what to compare with where nothing else is there."""
+    """The plain bodies in float64 on the same numbers: for comparison where there is no other side."""
     from gpunn.bench.cases import by_id
 
     plain = Device("reference", np)
@@ -172,7 +172,7 @@ def measure(case: Case, settings: Settings, ceilings: Ceilings) -> dict[str, Any
     Returns
     -------
     dict
-        What of a record belongs to the case: see ``records``.
+        The case's part of a record: see ``records``.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def measure(case: Case, settings: Settings, ceilings: Ceilings) -> dict[str, Any
     try:
         error = check(case, runs, settings.size)
     except CaptureError:
-        # Said in the record: a step with an op that has no kernel yet runs kernel by kernel.
+        # Noted in the record: a step with an op that has no kernel yet runs kernel by kernel.
         captured = False
         runs = {name: prepare(case, name, settings) for name in runs if name != f"{OURS} eager"}
         runs[OURS] = prepare(case, f"{OURS} eager", settings)
@@ -196,7 +196,7 @@ def measure(case: Case, settings: Settings, ceilings: Ceilings) -> dict[str, Any
         stack.callback(set_num_threads, threads)
         sides = {name: _side(case, name, runs, settings, stack, not slow, threads) for name in runs}
         before = processor_seconds()
-        # A call that takes seconds is taken a few times only.
+        # A call that takes seconds is timed only a few times.
         interleave(sides, settings.seconds, min(3, settings.least) if slow else settings.least, settings.most)
         others = share_of_others(before, processor_seconds())
     found = {name: _numbers(case, side, ceilings) for name, side in sides.items()}
@@ -226,7 +226,7 @@ def _side(
     warm: bool,
     threads: int,
 ) -> Side:
-    """One side with its clock: CUDA graphs of single ops, calls of everything else."""
+    """One side with its clock: CUDA graphs for single ops, calls for everything else."""
     run, theirs = runs[name], name.startswith("torch")
     device = settings.device if theirs or name.startswith(OURS) else None if name == "dezero" else get_device(name)
     if device is None or device.ordinal is None:
@@ -274,7 +274,7 @@ def _numbers(case: Case, side: Side, ceilings: Ceilings) -> dict[str, Any]:
 def measure_all(
     cases: list[Case], settings: Settings, ceilings: Ceilings
 ) -> Iterator[tuple[Case, dict[str, Any] | WrongResult]]:
-    """Each case with what :func:`measure` found, or why it was not timed; memory of a GPU is given back in between."""
+    """Each case with what :func:`measure` found, or why it was not timed; GPU memory is freed in between."""
     for case in cases:
         try:
             found: dict[str, Any] | WrongResult = measure(case, settings, ceilings)

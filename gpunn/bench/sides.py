@@ -1,4 +1,4 @@
-"""What is timed beside what, and how: one side is one library on one device, with its clock."""
+"""What is timed beside what, and how: a side is one library on one device, with its clock."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from gpunn._device import Device
 from gpunn.cpu.threads import set_num_threads
 
-_LEAST_MS = 1.0  # a sample shorter than that repeats the call: clocks and their own cost show below it
+_LEAST_MS = 1.0  # a shorter sample repeats the call: below this, clock resolution and overhead show
 _TURN = 3  # samples of one side before the next has its turn
 
 
 class Clock(Protocol):
-    """Starts, and stops with the milliseconds between."""
+    """Starts, and stops with the milliseconds elapsed."""
 
     def start(self) -> None:
         """Begin to measure."""
@@ -26,7 +26,7 @@ class Clock(Protocol):
 
 
 class HostClock:
-    """Wall time, for devices that work within the call."""
+    """Wall time, for devices that do their work inside the call."""
 
     def start(self) -> None:
         """Note the time."""
@@ -46,13 +46,13 @@ class CupyClock:
             self._events = device.xp.cuda.Event(), device.xp.cuda.Event()
 
     def start(self) -> None:
-        """Wait for what runs, and record the first event."""
+        """Wait for running work, and record the first event."""
         with self._device.active():
             self._device.synchronize()
             self._events[0].record()
 
     def stop(self) -> float:
-        """Record the second event and wait for it: milliseconds between the two."""
+        """Record the second event and wait for it; returns the milliseconds between the two."""
         with self._device.active():
             self._events[1].record()
             self._events[1].synchronize()
@@ -67,24 +67,24 @@ class TorchClock:
         self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
 
     def start(self) -> None:
-        """Wait for what runs, and record the first event."""
+        """Wait for running work, and record the first event."""
         self._torch.cuda.synchronize()
         self._events[0].record()
 
     def stop(self) -> float:
-        """Record the second event and wait for it: milliseconds between the two."""
+        """Record the second event and wait for it; returns the milliseconds between the two."""
         self._events[1].record()
         self._events[1].synchronize()
         return float(self._events[0].elapsed_time(self._events[1]))
 
 
 class CallSide:
-    """A function called again and again, on so many of gpunn's threads if that is said.
+    """A function called repeatedly, on ``threads`` of gpunn's threads if given.
 
     Attributes
     ----------
     samples : list of float
-        Milliseconds a call.
+        Milliseconds per call.
     """
 
     def __init__(self, run: Callable[[], Any], clock: Clock, warm: bool = True, threads: int | None = None) -> None:
@@ -98,7 +98,7 @@ class CallSide:
             self._calls = max(1, min(1000, int(_LEAST_MS / spent + 0.999)))
 
     def settle(self) -> None:
-        """Set gpunn's threads, and one call that is not timed: another library's threads spin before they sleep."""
+        """Set gpunn's threads and make one untimed call: another library's threads spin before they sleep."""
         if self._threads is not None:
             set_num_threads(self._threads)
         if self._warm:
@@ -131,7 +131,7 @@ class GraphSide:
 
     @property
     def samples(self) -> list[float]:
-        """Milliseconds a call, one number for each replay."""
+        """Milliseconds per call, one number for each replay."""
         return [us / 1e3 for us in self._graph.timing.samples]
 
 
@@ -139,7 +139,7 @@ Side = CallSide | GraphSide
 
 
 def interleave(sides: dict[str, Side], seconds: float, least: int, most: int = 200) -> None:
-    """Sample all sides in turns of three, so that what the machine does otherwise falls on all of them alike.
+    """Sample all sides in turns of three, so that other load on the machine affects them all alike.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def interleave(sides: dict[str, Side], seconds: float, least: int, most: int = 2
 
 @contextlib.contextmanager
 def limited_threads(count: int, torch: Any = None) -> Iterator[None]:
-    """So many threads for gpunn, BLAS and PyTorch within the block."""
+    """Use ``count`` threads for gpunn, BLAS and PyTorch inside the block."""
     from threadpoolctl import threadpool_limits
 
     from gpunn.cpu.threads import get_num_threads, set_num_threads

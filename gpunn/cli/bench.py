@@ -1,9 +1,9 @@
 """Time layers, training steps and data loading, alone or beside PyTorch, DeZero or another device.
 
 Sides are checked against each other before anything is timed (alone: against plain code in float64), and take turns.
-Shown for gpunn: milliseconds and half the distance of the quartiles, images a second, GFLOP/s, GB/s, and the share of
-what the machine can do at most (a large matrix product and a large copy, measured in the same run). A ratio is the
-other side's time over gpunn's: above 1 gpunn is faster.
+Shown for gpunn: milliseconds and half the interquartile range, images per second, GFLOP/s, GB/s, and the share of
+the machine's peak (a large matrix product and a large copy, measured in the same run). A ratio is the other side's
+time over gpunn's: above 1 gpunn is faster.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _add_memory(found: dict[str, Any], settings: Any, threads: int) -> None:
     for side, numbers in found["sides"].items():
         if side == ONE_THREAD:  # the same
             continue
-        # A device's name stands for gpunn on it.
+        # A device's name stands for gpunn on that device.
         where = side if side.split(":")[0] in ("cpu", "cuda", "cuda-plain", "emulator") else str(settings.device)
         asked = "gpunn" if where == side else side
         numbers.update(peak_memory(found["case"], asked, settings.size, settings.dtype, where, threads))

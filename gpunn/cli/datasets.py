@@ -1,4 +1,4 @@
-"""Which data the command line means, and the hyper-parameters that suit each."""
+"""Which data the command line names, and the hyper-parameters that suit each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Defaults:
 
 
 # Measured on the CPU: digits 98.3 to 98.9 % with seeds 0 to 2, mnist 99.4 % with seeds 0 and 1 (LeNet). Halving
-# the learning rate settles the last epochs, which at a constant one scatter by 0.3 %. The others are customary.
+# the learning rate settles the last epochs, which scatter by 0.3 % at a constant one. The others are customary.
 DATA = {
     "digits": Defaults(epochs=10, batch_size=32, lr=0.02, lr_decay=1.0),
     "mnist": Defaults(epochs=5, batch_size=64, lr=0.02, lr_decay=0.5),
@@ -62,14 +62,14 @@ def defaults_for(name: str) -> Defaults:
 
 
 def open_data(args: argparse.Namespace) -> tuple[Any, Any]:
-    """The training and the test part of the data that was asked for.
+    """The training and the test part of the requested data.
 
-    Images of one's own are standardised by what a sample of the training part shows.
+    The user's own images are standardised by statistics of a sample of the training part.
 
     Raises
     ------
     UsageError
-        If there is no such data, or options do not go together.
+        If there is no such data, or options are incompatible.
     DataError
         If its files are missing or damaged.
     """
@@ -81,7 +81,7 @@ def open_data(args: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def open_part(args: argparse.Namespace, train: bool, statistics: tuple[Any, Any] = (0.0, 1.0)) -> Any:
-    """One part of the data; ``statistics`` are mean and std for data of one's own."""
+    """One part of the data; ``statistics`` are mean and std for the user's own data."""
     from gpunn import data
 
     name = args.data
@@ -113,7 +113,7 @@ def _measure(dataset: Any) -> tuple[Any, Any]:
     from gpunn.data import NpzDataset
 
     if isinstance(dataset, NpzDataset) and dataset.x.dtype != np.uint8:
-        return 0.0, 1.0  # given as they are stored
+        return 0.0, 1.0  # returned as stored
     images = dataset.batch(np.unique(np.linspace(0, len(dataset) - 1, min(1000, len(dataset))).astype(int)))[0]
     std = images.std(axis=(0, 2, 3), dtype=np.float64)
     return images.mean(axis=(0, 2, 3), dtype=np.float64).tolist(), np.where(std > 0, std, 1.0).tolist()

@@ -24,7 +24,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build the network again, load its weights, and test it."""
+    """Rebuild the network, load its weights, and test it."""
     trained = Run(args.run_folder)
     if args.data is None:
         args.data = trained.data_name

@@ -1,6 +1,6 @@
 """Parsing, errors and exit status; what a command does is in the module of its name.
 
-Exit status: 0 done; 2 wrong use, or something that was asked for is not there (a model, a file,
+Exit status: 0 done; 2 wrong usage, or something requested is missing (a model, a file,
 a device, a writable folder); 1 anything else that went wrong, such as a loss that is no longer
 finite; 130 stopped by Ctrl-C. Errors are one line on standard error.
 """
@@ -21,7 +21,7 @@ _COMMANDS = {"train": train, "eval": eval, "predict": predict, "summary": summar
 
 
 class _Parser(argparse.ArgumentParser):
-    """Complains by an exception, which :func:`main` turns into one line."""
+    """Reports errors by an exception, which :func:`main` turns into one line."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("gpunn: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (head, less) has gone. Python flushes once more at exit, which must not complain either.
+        # The reader (head, less) has gone. Python flushes once more at exit, which must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 

@@ -1,4 +1,4 @@
-"""Which network the command line means: a name of the model zoo, or a class in one's own file."""
+"""Which network the command line names: one of the model zoo, or a class in the user's file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def resolve(text: str) -> ModelEntry:
 
     ``file.py:Net`` is a Module class, or a function that returns one, in a Python file. It is called
     with ``input_shape=(C, H, W)`` and ``classes=`` if it has parameters of these names, else without. Its
-    attribute ``input_shape``, if it has one, is the customary shape of an image.
+    attribute ``input_shape``, if any, is the customary shape of an image.
 
     Raises
     ------
@@ -43,12 +43,12 @@ def resolve(text: str) -> ModelEntry:
 
 
 def known_shape(entry: ModelEntry) -> tuple[int, int, int] | None:
-    """The customary (C, H, W) of an entry, None where one's own class does not say."""
+    """The customary (C, H, W) of an entry, None where a user's class does not define it."""
     return entry.input_shape if all(entry.input_shape) else None
 
 
 def absolute(text: str) -> str:
-    """The name of a model, with the whole path of a file: it must hold from every folder."""
+    """The name of a model, with a file's absolute path: it must work from any folder."""
     path, colon, name = text.rpartition(":")
     return f"{Path(path).resolve()}:{name}" if colon else text
 
@@ -62,7 +62,7 @@ def _run_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises, told in one line
+    except Exception as error:  # whatever a user's file raises, reported in one line
         raise UsageError(f"model: {path} could not be run: {type(error).__name__}: {error}") from error
     return module
 
@@ -76,7 +76,7 @@ def _attribute(module: ModuleType, path: str, name: str) -> Callable[..., Any]:
         raise UsageError(f"model: {path} has no {name!r}{nearest(name, classes) or '; it has ' + ', '.join(classes)}")
     if not callable(make):
         raise UsageError(f"model: {name!r} in {path} is {type(make).__name__}; expected a Module class or a function.")
-    return make  # type checked when it has been called
+    return make  # its type is checked after the call
 
 
 def _builder(make: Callable[..., Any], text: str) -> Callable[[tuple[int, int, int], int], Module]:

@@ -1,7 +1,7 @@
-"""Say what is on images: classes with probabilities, by a trained network.
+"""Classify images with a trained network: classes with probabilities.
 
-Images are turned to grey or RGB, resized to what the network takes, and standardised as its training
-images were. Digits and MNIST are bright on dark; --invert is for dark ink on paper.
+Images are converted to grey or RGB, resized to the network's input, and standardised like its training
+images. Digits and MNIST are bright on dark; --invert is for dark ink on paper.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Show where a training step's time goes: each layer's forward and backward, its work, its share of the ceilings.
 
 The network is trained for a few steps on random numbers: forward, mean cross-entropy, backward, SGD. FLOP and bytes are
-of forward and backward together, each array moved once; "of ceiling" is the time that a large matrix product or a large
-copy on this machine would need for as much, as a share of the layer's time. Steps run kernel by kernel, not captured.
+for forward and backward together, each array moved once. "Of ceiling" is the time that a large matrix product or copy
+on this machine would need for the same work, as a share of the layer's time. Steps run kernel by kernel, not captured.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         model.train()
         if not isinstance(scores, gpunn.Tensor):
             raise UsageError(f"{args.model}: expected a network that returns one tensor; got {type(scores).__name__}.")
-        # Scores of classes are trained as such; of anything else the sum is differentiated.
+        # Class scores are trained as such; for anything else the sum is differentiated.
         classes = scores.shape[1] if scores.ndim == 2 and scores.shape[1] > 1 else 0
         labels = random_batch((args.batch_size, 1), classes, device)[1] if classes else None
         ceilings = measure_ceilings(device, quick=device.name == "emulator")

@@ -38,7 +38,7 @@ _WITH_MOMENTUM = {"sgd": 0.9, "rmsprop": 0.0}
 
 
 def check_recipe(args: argparse.Namespace, defaults: Defaults) -> None:
-    """Fill in what the command line left open, and refuse what does not go together."""
+    """Fill in what the command line left open, and refuse incompatible options."""
     for field in ("epochs", "batch_size"):
         if getattr(args, field) is None:
             setattr(args, field, getattr(defaults, field))
@@ -58,7 +58,7 @@ def check_recipe(args: argparse.Namespace, defaults: Defaults) -> None:
 
 
 def make_optimizer(args: argparse.Namespace, model: Any) -> Any:
-    """The optimiser for a model's parameters; weight decay on weights only (lecture, T3)."""
+    """The optimiser for a model's parameters, with weight decay on weights only (lecture, T3)."""
     from gpunn import optim
 
     groups = optim.decay_groups(model, args.weight_decay)
@@ -75,7 +75,7 @@ def make_optimizer(args: argparse.Namespace, model: Any) -> Any:
 
 
 def make_schedule(args: argparse.Namespace, optimizer: Any, steps: int) -> tuple[Any, str]:
-    """The schedule, None for a constant rate, and when it steps: "epoch" or "step"; ``steps`` are in an epoch."""
+    """The schedule, None for a constant rate, and when it steps: "epoch" or "step"; an epoch has ``steps``."""
     from gpunn.optim import lr_scheduler as schedules
 
     name, total = args.schedule, args.epochs * steps
@@ -97,7 +97,7 @@ def make_schedule(args: argparse.Namespace, optimizer: Any, steps: int) -> tuple
 
 
 def schedule_text(args: argparse.Namespace) -> str:
-    """The schedule in words, for the line that says what is done."""
+    """The schedule in words, for the line that describes the run."""
     if args.schedule == "constant" or (args.schedule == "exponential" and args.lr_decay == 1):
         return ""
     if args.schedule == "exponential":

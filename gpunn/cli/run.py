@@ -1,4 +1,4 @@
-"""A finished run's folder, opened again: its network, its weights, and what they were trained on."""
+"""A finished run's folder, reopened: its network, its weights, and what they were trained on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUN_HELP = "a folder that gpunn train --out wrote"
 
 
 class Run:
-    """What ``config.json`` and ``model.safetensors`` in a folder say.
+    """What ``config.json`` and ``model.safetensors`` in a folder contain.
 
     Parameters
     ----------
@@ -68,11 +68,11 @@ class Run:
         return model
 
     def standardise(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 pixels (C, H, W) as the training images were: float32."""
+        """uint8 pixels (C, H, W) standardised like the training images: float32."""
         return (pixels.astype(np.float32) / np.float32(255) - self._mean) / self._std
 
     def check_fits(self, dataset: Any) -> None:
-        """Refuse data of other images or another number of classes."""
+        """Refuse data with images of another shape or another number of classes."""
         if tuple(dataset.input_shape) != self.input_shape or len(dataset.classes) != len(self.classes):
             raise UsageError(
                 f"{self.folder}: its network takes images {self.input_shape} and tells {len(self.classes)} classes; "

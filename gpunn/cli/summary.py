@@ -1,6 +1,6 @@
 """Show a network's layers: shapes, parameters, work, memory, receptive fields.
 
-For one item. "Fused" layers run within the one before them and store nothing of their own.
+For one item. "Fused" layers run inside the one before them and store nothing of their own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for heading in HEADINGS:
         justify: Any = "right" if heading in NUMBERS else "left"
-        table.add_column(heading, justify=justify, overflow="fold")  # on a narrow terminal no digit is lost
+        table.add_column(heading, justify=justify, overflow="fold")  # so that a narrow terminal loses no digit
     for layer in summary.layers:
         table.add_row(*layer.cells())
     table.add_section()
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def model_and_shape(text: str, given: tuple[int, ...] | None) -> tuple[Any, tuple[int, ...], str]:
-    """The module that ``text`` names, the shape of its input and what it is."""
+    """The module that ``text`` names, the shape of its input and a description."""
     entry = resolve(text)
     shape = known_shape(entry) if given is None else given
     if shape is None:
@@ -56,7 +56,7 @@ def model_and_shape(text: str, given: tuple[int, ...] | None) -> tuple[Any, tupl
     if len(shape) != 3 and ".py:" not in text:
         numbers = ",".join(map(str, shape))
         raise UsageError(f"--input: expected channels,height,width such as 1,28,28; got '{numbers}'")
-    build: Any = entry.build  # a network of one's own may take any shape
+    build: Any = entry.build  # a user's network may take any shape
     return build(shape, 10), shape, entry.description
 
 

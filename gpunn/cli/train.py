@@ -1,8 +1,8 @@
 """Train a network and test it after every epoch.
 
-Without --out nothing is saved. With it, the folder holds after every epoch: model.safetensors (the
+Without --out nothing is saved. With it, after every epoch the folder holds model.safetensors (the
 weights), metrics.jsonl (one line per epoch) and config.json (what is needed to run again, to evaluate
-and to predict). A seed decides weights, order, augmentation and dropout, on every device alike.
+and to predict). A seed determines weights, order, augmentation and dropout, the same on every device.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check everything that was asked for, then train."""
+    """Check everything that was requested, then train."""
     entry = resolve(args.model)
     check_recipe(args, defaults_for(args.data))
 
@@ -159,7 +159,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _outcome(trainer: Trainer, epochs: int) -> str:
-    """What was reached and where it is, in one line."""
+    """The result and where it was saved, in one line."""
     if not trainer.history:
         return "no epoch was complete, so nothing was saved."
     last = trainer.history[-1]
@@ -173,9 +173,9 @@ def _outcome(trainer: Trainer, epochs: int) -> str:
 
 
 def _config(args: argparse.Namespace, train_set: Any) -> dict[str, Any]:
-    """What ``config.json`` keeps of the command line: ``gpunn`` with ``command`` behind it runs again.
+    """What ``config.json`` keeps of the command line: ``gpunn`` followed by ``command`` runs it again.
 
-    Mean and deviation of the training images are kept with the model: predictions need the same.
+    Mean and deviation of the training images are kept with the model, because predictions need them.
     """
     folder = folder_of(args)
     data = args.data if args.data in DATA else str(Path(args.data).resolve())

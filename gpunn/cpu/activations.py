@@ -1,4 +1,4 @@
-"""Activations on the CPU: in place, one part that stays in cache at a time."""
+"""Activations on the CPU: in place, one cache-sized part at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpunn.cpu.masking import keep_where
 
 
 def part_by_part(work: Callable[..., None], *arrays: np.ndarray) -> np.ndarray:
-    """An array like the first of ``arrays``, filled by ``work(out, *parts)`` one part at a time, over the threads.
+    """An array like the first of ``arrays``, filled by ``work(out, *parts)`` one part at a time, on all threads.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def part_by_part(work: Callable[..., None], *arrays: np.ndarray) -> np.ndarray:
 
 
 def scratch(like: np.ndarray, name: str = "activation") -> np.ndarray:
-    """Working memory of this thread with ``like``'s shape and dtype; the next call with this name overwrites it."""
+    """Scratch memory of this thread with ``like``'s shape and dtype; the next call with this name overwrites it."""
     found: np.ndarray = threads.scratch.array(name, like.shape, like.dtype)
     return found
 
@@ -49,7 +49,7 @@ def open_or_slope(is_open: np.ndarray, slope: float, factor: np.ndarray) -> None
 
 
 def one_where_open(is_open: np.ndarray, factor: np.ndarray) -> None:
-    """factor = 1 where ``is_open``, in place, by its bits: NumPy's ``where`` goes element by element.
+    """factor = 1 where ``is_open``, in place, by bit operations: NumPy's ``where`` goes element by element.
 
     A unit whose input is NaN is not open: it keeps its factor.
     """
@@ -65,4 +65,4 @@ def logistic(out: np.ndarray, x: np.ndarray) -> None:
     np.negative(x, out=out)
     np.exp(out, out=out)
     out += 1
-    np.divide(row_of(1, out), out, out=out)  # half of the time that ``reciprocal`` takes
+    np.divide(row_of(1, out), out, out=out)  # takes half as long as ``reciprocal``

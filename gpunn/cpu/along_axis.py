@@ -1,4 +1,4 @@
-"""Formulas along one axis on the CPU: cut across the other axes, over the threads."""
+"""Formulas along one axis on the CPU: split along the other axes, on all threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.cpu import threads
 from gpunn.cpu.elementwise import PART, quiet
 
-_TERMS = 1 << 16  # that a product adds up in its own dtype
+_TERMS = 1 << 16  # the most terms that a product adds up in its own dtype
 
 
 def row_sums(u: np.ndarray, v: np.ndarray | None = None) -> np.ndarray:
@@ -27,12 +27,12 @@ def row_sums(u: np.ndarray, v: np.ndarray | None = None) -> np.ndarray:
 
 
 def on_rows(work: Callable[..., None], *arrays: np.ndarray) -> np.ndarray:
-    """An array like the first, filled by ``work(out, *parts)`` for runs of the last axis' rows, over the threads.
+    """An array like the first, filled by ``work(out, *parts)`` for runs of the last axis's rows, on all threads.
 
     Parameters
     ----------
     work : callable
-        Writes every element of its first argument; all are matrices of some rows.
+        Writes every element of its first argument; all its arguments are matrices of some rows.
     arrays : numpy.ndarray
         C-contiguous, all of one shape, not empty.
     """
@@ -73,7 +73,7 @@ def in_blocks_along(formula: Callable[..., Any], axis: int, *arrays: np.ndarray)
             target[part] = formula(*(a[part] for a in given), 1)
 
     rows = threads.spans(outer, -(-y.size // PART))
-    # Where one index of the outer axes is too much for a part, neighbouring lines are parted, whole cache lines each.
+    # Where one index of the outer axes is too much for a part, neighbouring lines are split, in whole cache lines.
     lines = threads.spans(inner, min(-(-length * inner // PART), max(1, inner // 64))) if inner > 1 else [slice(None)]
     parts = [(r, slice(None), c)[: len(folded)] for r in rows for c in lines]
     if len(parts) == 1:

@@ -1,8 +1,8 @@
-"""Batch normalisation in NumPy at the speed of memory: the fast bodies of ``batch_norm``.
+"""Batch normalisation in NumPy at memory speed: the fast bodies of ``batch_norm``.
 
-All three go through the tensor in parts that stay in a processor's cache, do one operation after
-another on a part, in place, and spread the parts over the threads. The cuts depend on the shape
-alone, and what the parts found is added up in order: the same bits for any number of threads.
+All three go through the tensor in parts that stay in a core's cache, do one operation after
+another on a part, in place, and spread the parts over the threads. The split depends on the shape
+alone, and the parts' results are added up in order: the same bits for any number of threads.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _INNER = 2048  # elements that NumPy's innermost loop should have
 
 
 class _Parts:
-    """A (rows, channels) matrix cut into parts of rows.
+    """A (rows, channels) matrix split into parts of rows.
 
-    A part is seen as (rows / fold, fold * channels): NumPy's inner loop is the last axis, and over
-    16 channels it would be all overhead. What is one number a channel is repeated to that width.
+    A part is viewed as (rows / fold, fold * channels): NumPy's inner loop is the last axis, and over
+    16 channels it would be all overhead. Per-channel numbers are repeated to that width.
     """
 
     def __init__(self, x: np.ndarray) -> None:
@@ -100,7 +100,7 @@ def statistics(
 def normalise(
     x: np.ndarray, mean: Any, var: Any, weight: Any, bias: Any, residual: Any, eps: float, relu: bool
 ) -> np.ndarray:
-    """Each part of y is written once and finished while it is in the cache."""
+    """Each part of y is written once and finished while it is in cache."""
     parts = _Parts(x)
     y = memory.empty_like(x)
     pieces, out = parts.of(x), parts.of(y)
@@ -133,7 +133,7 @@ def backward(
     training: bool,
     needs: tuple[bool, bool, bool, bool],
 ) -> tuple[Any, Any, Any, Any]:
-    """dz is kept where it will be returned, or overwritten by dx: nothing is computed twice."""
+    """dz is kept if it will be returned, or overwritten by dx: nothing is computed twice."""
     parts = _Parts(x)
     need_dx, need_dweight, need_dbias, need_dresidual = needs
     dx = memory.empty_like(x) if need_dx else None

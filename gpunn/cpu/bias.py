@@ -9,14 +9,14 @@ from gpunn.cpu.elementwise import column_sums
 from gpunn.cpu.masking import keep_where
 
 _BLOCK_BYTES = 1 << 20  # of a thread's block of rows
-_LEAST_MASKED, _LEAST_SUMMED = 1 << 19, 1 << 24  # bytes from which on there are two: a sum reads at memory's speed
+_LEAST_MASKED, _LEAST_SUMMED = 1 << 19, 1 << 24  # bytes worth a second block: a sum runs at memory speed
 
 
 def bias_backward(dy: np.ndarray, y: np.ndarray | None, wants_bias: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """The fast body of ``bias_backward``."""
     rows, columns = dy.shape
     dz = dy if y is None else memory.empty_like(dy)
-    # Blocks of rows that stay in cache between the mask and the sum. An even number: two threads then have the same
+    # Blocks of rows that stay in cache between the mask and the sum. An even number gives two threads the same
     # work.
     least, block = (_LEAST_SUMMED, _LEAST_SUMMED) if y is None else (_LEAST_MASKED, _BLOCK_BYTES)
     parts = threads.spans(rows, 1 if dy.nbytes < least else 2 * -(-dy.nbytes // (2 * block)))

@@ -1,8 +1,8 @@
 """NumPy's BLAS, called without NumPy: how many threads it has, and sums of two vectors in one pass.
 
 BLAS thread limits are process-wide state. Two overlapping "limit to one, then restore" in two
-threads would leave the process at one thread for ever; so a count decides, and only the first in
-and the last out touch it.
+threads would leave the process at one thread for ever. So users are counted, and only the first in
+and the last out touch the limit.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class _Library(NamedTuple):
     ----------
     path : str
     ask, change : callable
-        Its number of threads.
+        Get and set its number of threads.
     axpby : dict
-        By dtype the function y = alpha x + beta y, which not every BLAS has.
+        By dtype: the function y = alpha x + beta y, which not every BLAS has.
     """
 
     path: str
@@ -43,7 +43,7 @@ def _blas_libraries() -> list[_Library]:
     """Every BLAS in this process.
 
     OpenBLAS is called directly: threadpoolctl takes 3 us for what takes 0.2, and lets only one thread of the process
-    set anything, where here the last to leave may be another than the first who came.
+    set anything, whereas here the last to leave need not be the first to have come.
     """
     from threadpoolctl import ThreadpoolController
 
@@ -57,7 +57,7 @@ def _blas_libraries() -> list[_Library]:
 
 
 def _openblas(library: _Library) -> _Library:
-    # The first keeps Python's lock, which costs less than to give it back; the second does not.
+    # The first keeps the GIL, which costs less than releasing it; the second releases it.
     at_once, beside = ctypes.PyDLL(library.path), ctypes.CDLL(library.path)
     for prefix, suffix in _OPENBLAS_NAMES:
         threads = f"{prefix}openblas_{{}}_num_threads{suffix}"
@@ -111,7 +111,7 @@ class _Blas:
 
 
 single_threaded_blas = _Blas()
-# A forked child has the parent's lock as it happened to be.
+# A forked child inherits the parent's lock in whatever state it was.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=single_threaded_blas.start_over)
 
@@ -119,7 +119,7 @@ if hasattr(os, "register_at_fork"):
 def axpby(alpha: float, x: np.ndarray, beta: float, y: np.ndarray, room: np.ndarray) -> None:
     """y = alpha x + beta y, in place.
 
-    NumPy needs three passes over memory for it, BLAS one, and half the time.
+    NumPy needs three passes over memory for this; BLAS needs one, and half the time.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def axpby(alpha: float, x: np.ndarray, beta: float, y: np.ndarray, room: np.ndar
         Contiguous, of one dtype; ``room`` may be written to.
     """
     function = single_threaded_blas.axpby.get(y.dtype)
-    if function is None or not (alpha and beta):  # BLAS takes 0 times infinity for 0
+    if function is None or not (alpha and beta):  # BLAS treats 0 times infinity as 0
         np.multiply(y, beta, out=y)
         np.add(y, np.multiply(x, alpha, out=room), out=y)
     else:

@@ -1,4 +1,4 @@
-"""Element-by-element formulas on the CPU: cut into parts that stay in a core's cache, over the threads."""
+"""Elementwise formulas on the CPU: split into parts that stay in a core's cache, on all threads."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from gpunn.cpu import memory, threads
 
 _WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
-_WIDE = 2048  # numbers in a row that BLAS sums at the speed of memory
-PART = 1 << 18  # elements worked on at a time: fewer cost calls that wait for one another, more leave the cache
+_WIDE = 2048  # numbers in a row that BLAS sums at memory speed
+PART = 1 << 18  # elements worked on at a time: fewer cost calls that wait for one another, more do not stay in cache
 _LEAST = 1 << 16  # elements that are worth a second thread
 
 
 def parts(size: int) -> list[slice]:
-    """So many elements cut into parts; one where handing over to another thread costs more than it gains."""
+    """``size`` elements split into parts; one part where handing over to another thread costs more than it gains."""
     if size <= _LEAST:
         return [slice(0, size)]
-    return threads.spans(size, 2 * -(-size // (2 * PART)))  # an even number: two threads then have the same work
+    return threads.spans(size, 2 * -(-size // (2 * PART)))  # an even number gives two threads the same work
 
 
 @functools.lru_cache(maxsize=16)
@@ -31,26 +31,26 @@ def _row(value: float, dtype: np.dtype) -> np.ndarray:
 
 
 def row_of(value: float, like: np.ndarray) -> np.ndarray:
-    """A row of one number, for a part: ``maximum`` and ``minimum`` take three times as long with the number itself."""
+    """A row of one number, for a part: ``maximum`` and ``minimum`` take three times as long with a scalar."""
     return _row(value, like.dtype)[: like.size]
 
 
 def pixels(a: np.ndarray) -> np.ndarray:
-    """(..., C) as (...), each run of C numbers one item of its bytes, without copying; C numbers must be adjacent."""
+    """(..., C) as (...) without copying: each run of C numbers becomes one item; the C numbers must be adjacent."""
     nbytes = a.shape[-1] * a.itemsize
     return a.view(_WORDS.get(nbytes, f"V{nbytes}"))[..., 0]
 
 
 def copy_pixels(target: np.ndarray, source: np.ndarray) -> None:
-    """target = source, item by item: half the time of ``copyto`` on runs of a few numbers, for the same bytes."""
+    """target = source, item by item: on runs of a few numbers this takes half as long as ``copyto``."""
     np.copyto(pixels(target), pixels(source))
 
 
 def column_sums(a: np.ndarray) -> np.ndarray:
     """Sums over the rows of a C-contiguous matrix, in its dtype: a product with ones.
 
-    BLAS goes through a few long rows up to four times as fast as through many short ones, and through those in one
-    thread at a time.
+    BLAS goes through a few long rows up to four times as fast as through many short ones, and it handles short ones in
+    one thread at a time.
     """
     rows, columns = a.shape
     if not a.size:
@@ -67,7 +67,7 @@ def column_sums(a: np.ndarray) -> np.ndarray:
 
 
 def rectify(out: np.ndarray, axes: int) -> None:
-    """max(out, 0) in place, by zeros as an array of the last ``axes`` axes; see :func:`row_of`."""
+    """max(out, 0) in place, with an array of zeros over the last ``axes`` axes; see :func:`row_of`."""
     np.maximum(out, np.zeros(out.shape[-axes:], out.dtype), out=out)
 
 
@@ -77,7 +77,7 @@ def quiet() -> np.errstate:
 
 
 def over(task: Callable[[slice], object], size: int) -> None:
-    """Call ``task(part)`` for all :func:`parts`, on the threads."""
+    """Call ``task(part)`` for all :func:`parts`, on all threads."""
     found = parts(size)
     if len(found) == 1:
         task(found[0])
@@ -91,7 +91,7 @@ def in_blocks(formula: Callable[..., Any], dtype: Any, *arrays: np.ndarray) -> n
     Parameters
     ----------
     formula : callable
-        Works element by element on the arrays' flat parts.
+        Works elementwise on the arrays' flat parts.
     dtype : numpy dtype
         Of the result.
     arrays : numpy.ndarray

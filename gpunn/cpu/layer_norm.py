@@ -1,9 +1,9 @@
 """Layer normalisation in NumPy: the fast bodies of ``layer_norm``.
 
-Rows are taken in blocks that stay in a processor's cache. NumPy takes twice as long over a row times a column as
+Rows are processed in blocks that stay in a core's cache. NumPy takes twice as long over a row times a column as
 over two arrays of the same size, and BLAS half as long to write such an outer product: so y = x A + B, with A and B
 products of two columns and two rows. That costs digits where the mean is far from 0 compared with the deviation;
-then the mean is subtracted first. Blocks depend on the shape alone and what they found is added up in order: the
+then the mean is subtracted first. Blocks depend on the shape alone and their results are added up in order: the
 same bits for any number of threads.
 """
 
@@ -16,21 +16,21 @@ import numpy as np
 from gpunn.cpu import memory, threads
 from gpunn.cpu.elementwise import quiet
 
-_BLOCK = 1 << 20  # bytes: larger than a second-level cache likes, but a block costs 60 us besides its numbers
-_LONG = 1 << 14  # columns from which on backward cuts rows up
-_TILE = 1 << 13  # columns of such a cut
+_BLOCK = 1 << 20  # bytes: large for a second-level cache, but each block costs 60 us whatever its size
+_LONG = 1 << 14  # columns from which on backward splits rows
+_TILE = 1 << 13  # columns of such a part
 _PIECE = 1 << 16  # numbers added in their own dtype; such sums are added in float64
-_NEAR = 2  # deviations that a mean may be from 0: roundings grow by a factor of 5
+_NEAR = 2  # deviations by which a mean may differ from 0: rounding errors grow by a factor of 5
 Needs = tuple[bool, bool, bool]
 
 
 def _blocks(x: np.ndarray, nbytes: int = _BLOCK) -> list[slice]:
-    """Runs of rows; two at least where there is work for two threads."""
+    """Runs of rows; at least two where there is work for two threads."""
     return threads.spans(len(x), max(x.nbytes // nbytes, min(2, x.nbytes >> 17), 1))
 
 
 def _along(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Sums over rows of u times v: (rows); v is one row, or as u."""
+    """Sums over rows of u times v: (rows); v is one row, or shaped like u."""
     cols = u.shape[1]
     if cols > _PIECE:
         cuts = threads.spans(cols, -(-cols // _PIECE))
@@ -42,7 +42,7 @@ def _along(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _down(weights: list[np.ndarray], u: np.ndarray) -> np.ndarray:
-    """For each of the weights (rows) the sum of u's rows times them: (len(weights), cols)."""
+    """For each of the weights (rows), the sum of u's rows multiplied by it: (len(weights), cols)."""
     left = np.array(weights, u.dtype)
     return left * u if len(u) == 1 else np.matmul(left, u)  # products of one row with one column do not go to BLAS
 
@@ -59,7 +59,7 @@ def _pair(first: Any, second: Any, cols: int, dtype: Any) -> np.ndarray:
 
 
 def forward(x: np.ndarray, weight: Any, bias: Any, eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """y = x (rstd weight) + (bias - mean rstd weight), of x less a first estimate of the mean where that is far off."""
+    """y = x (rstd weight) + (bias - mean rstd weight); if the mean is large, an estimate of it is subtracted first."""
     rows, cols = x.shape
     real = x.dtype.type
     y = memory.empty_like(x)
@@ -68,7 +68,7 @@ def forward(x: np.ndarray, weight: Any, bias: Any, eps: float) -> tuple[np.ndarr
     with quiet():
         scale, shift = _pair(weight, None, cols, x.dtype), _pair(weight, bias, cols, x.dtype)
         ones = np.ones(cols, x.dtype)
-        exact = not np.isfinite(scale).all()  # infinity times what is left of the mean would be NaN
+        exact = not np.isfinite(scale).all()  # infinity times the rest of the mean would be NaN
 
         def moments(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             about = _along(u, ones) / real(cols)
@@ -105,9 +105,9 @@ def forward(x: np.ndarray, weight: Any, bias: Any, eps: float) -> tuple[np.ndarr
 def backward(
     dy: np.ndarray, x: np.ndarray, mean: np.ndarray, rstd: np.ndarray, weight: Any, needs: Needs
 ) -> tuple[Any, Any, Any] | None:
-    """dx = dy (rstd weight) - x slope + shift, the last two columns found from sums of dy weight and of that times x.
+    """dx = dy (rstd weight) - x slope + shift; slope and shift are columns from sums of dy weight and dy weight x.
 
-    None if anything is infinite or NaN: here inf - inf stands for what has a value.
+    None if anything is infinite or NaN: here inf - inf would replace values that exist.
     """
     with quiet():
         work = _Backward(dy, x, mean, rstd, weight, needs)
@@ -119,7 +119,7 @@ def backward(
 
 
 class _Backward:
-    """What the two ways through the matrix share: by blocks of rows, and by tiles where rows are long."""
+    """What the two ways through the matrix share: blocks of rows, and tiles where rows are long."""
 
     def __init__(self, dy: Any, x: Any, mean: Any, rstd: Any, weight: Any, needs: Needs) -> None:
         rows, self.cols = x.shape
@@ -135,7 +135,7 @@ class _Backward:
         self.strange = False
 
     def block(self, cut: slice, span: slice) -> np.ndarray:
-        """A part of x, less the mean where that is far from 0."""
+        """A part of x, minus the mean where that is far from 0."""
         u: np.ndarray = self.x[cut, span]
         if not self.far:
             return u
@@ -169,7 +169,7 @@ class _Backward:
         out -= room
 
     def whole_rows(self) -> np.ndarray:
-        """All of a block of rows while it is in cache."""
+        """All the work on a block of rows while it is in cache."""
         cuts, everything = _blocks(self.x), slice(0, self.cols)
         # Sums over columns are as long as a row: groups of at least four rows keep them smaller than x.
         groups = threads.spans(len(cuts), max(1, min(16, len(self.x) // 4)))
@@ -186,7 +186,7 @@ class _Backward:
         return np.asarray(sums.sum(axis=0))
 
     def long_rows(self) -> np.ndarray:
-        """Tiles of some columns, first for the sums, then for dx."""
+        """Tiles of columns, first for the sums, then for dx."""
         rows = len(self.x)
         tiles = threads.spans(self.cols, -(-self.cols // _TILE))
         cuts = threads.spans(rows, max(1, rows * _TILE * self.x.itemsize // _BLOCK))

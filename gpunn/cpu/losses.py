@@ -56,7 +56,7 @@ def gradient_in_blocks(
 def _without_none(
     formula: Callable[..., Any], arrays: tuple[np.ndarray | None, ...]
 ) -> tuple[Callable[..., Any], list[np.ndarray]]:
-    """A formula of the arrays that are there, and these."""
+    """A formula of the arrays that are not None, and those arrays."""
 
     def packed(*parts: Any) -> Any:
         waiting = iter(parts)

@@ -1,7 +1,7 @@
 """Zeroing elements by a mask at copy speed, on the CPU.
 
-NumPy's ``where`` and masked copies go element by element. The numbers' bits, seen as integers, times 0 or 1 is a
-vector instruction, and unlike a product of the numbers it turns infinities and NaN into zero as well.
+NumPy's ``where`` and masked copies go element by element. Multiplying the numbers' bits, viewed as integers, by 0 or 1
+is a vector instruction. Unlike a product of the numbers, it turns infinities and NaN into zero as well.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Matrix products on the CPU: cut into pieces by shape, over the threads."""
+"""Matrix products on the CPU: split into pieces by shape, on all threads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 from gpunn.cpu import memory, threads
 from gpunn.cpu.elementwise import rectify
 
-_FLAT = 128  # rows of C up to which turning it pays
+_FLAT = 128  # rows of C up to which transposing it pays
 _WIDTH = 192  # rows or columns of C in a piece: narrower ones cost BLAS more than other cores gain
 _NARROW = 64  # where neither is long
 _SMALL = 1 << 21  # multiply-adds that are not worth handing to other threads
-_FEW = 4  # products, that alone do not keep the threads busy
+_FEW = 4  # fewer products than this do not keep the threads busy by themselves
 
 
 def gemm(a: np.ndarray, b: np.ndarray, form: str, bias: np.ndarray | None = None, relu: bool = False) -> np.ndarray:
@@ -19,7 +19,7 @@ def gemm(a: np.ndarray, b: np.ndarray, form: str, bias: np.ndarray | None = None
     left, right = (a.T if form[0] == "t" else a), (b.T if form[1] == "t" else b)
     (m, k), n = left.shape, right.shape[1]
     c = memory.empty((m, n), a.dtype)
-    # With few rows BLAS takes up to 1.4 times as long to read the large b transposed as to read a so: then c is turned.
+    # With few rows BLAS takes up to 1.4 times as long with the large b transposed as with a: then c is transposed.
     turned = form == "nt" and 2 * m <= min(n, 2 * _FLAT) and m * n * k >= _SMALL
 
     def task(part: tuple[slice, slice]) -> None:
@@ -50,7 +50,7 @@ def matmul_batched(a: np.ndarray, b: np.ndarray, form: str) -> np.ndarray:
         of_left, of_right = (part if len(v) > 1 else slice(None) for v in (left, right))
         np.matmul(left[of_left, rows], right[of_right, :, columns], out=c[part, rows, columns])
 
-    # Whole matrices, several to a piece; few large ones are cut as in gemm.
+    # Whole matrices, several to a piece; few large ones are split as in gemm.
     pieces = threads.spans(n, max(1, min(16, n * m * k * c.shape[2] // _SMALL)))
     cuts = _cut(m, c.shape[2], k) if n < _FEW else [(slice(0, m), slice(0, c.shape[2]))]
     threads.run(task, [(part, cut) for part in pieces for cut in cuts])
@@ -58,9 +58,9 @@ def matmul_batched(a: np.ndarray, b: np.ndarray, form: str) -> np.ndarray:
 
 
 def _cut(m: int, n: int, k: int) -> list[tuple[slice, slice]]:
-    """Cut C (M, N) into pieces along its rows, or along its columns if only they are long.
+    """Split C (M, N) into pieces along its rows, or along its columns if only they are long.
 
-    By shape alone, never within the sum over K: the numbers do not depend on the threads.
+    The split depends on shape alone and never divides the sum over K: the numbers do not depend on the threads.
     """
     if m * k * n < _SMALL:
         return [(slice(0, m), slice(0, n))]
@@ -71,6 +71,6 @@ def _cut(m: int, n: int, k: int) -> list[tuple[slice, slice]]:
 
 
 def _pieces(length: int, width: int) -> int:
-    """How many pieces of at least ``width``; more than one are even in number, which is fair to two threads."""
+    """How many pieces of at least ``width``: one or an even number, which is fair to two threads."""
     pieces = min(16, length // width)
     return pieces - pieces % 2 if pieces > 1 else 1

@@ -1,9 +1,9 @@
 """Max pooling in NumPy: the fast bodies of ``max_pool2d``.
 
 NumPy's cost is its inner loops: over the 20 channels of one pixel in three it is all overhead. So every element (r, s)
-of the window is copied to where its outputs lie side by side, pixels as single items of that many bytes, and the
-arithmetic runs over whole rows. Forward goes along each row first, then from row to row; backward adds up what
-comes to every stride-th input before it writes there once. Blocks depend on the shape alone.
+of the window is copied to where its outputs are adjacent, pixels as single items of that many bytes, and the
+arithmetic runs over whole rows. Forward goes along each row first, then from row to row; backward adds up the
+gradients of every stride-th input before it writes there once. Blocks depend on the shape alone.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from gpunn.cpu.masking import keep_where
 from gpunn.cpu.max_pool2d_tiled import is_tiled
 from gpunn.cpu.pooling import Block, blocks
 
-_BLOCK = 1 << 21  # bytes of the larger side that are worked on at a time: NumPy's calls for it take 35 us by themselves
+_BLOCK = 1 << 21  # bytes of the larger side to work on at a time: the overhead of NumPy's calls for it is 35 us
 _LEAST = 6 << 20  # bytes that are worth a second thread: with less, 25 calls wait for the GIL longer than they take
 
 
 def _along_rows(window: Window, *arrays: np.ndarray) -> tuple[Window, list[np.ndarray]]:
-    """The same pooling; where images are one pixel wide (sequences) their rows are seen as one row of pixels."""
+    """The same pooling; where images are one pixel wide (sequences) their rows are viewed as one row of pixels."""
     if window.W > 1 or window.Q > 1 or window.S > 1:
         return window, list(arrays)
     w = window
@@ -43,7 +43,7 @@ def forward(x: np.ndarray, window: Window, flat: bool, relu: bool, y: np.ndarray
     Returns
     -------
     list of slice
-        Images whose outputs are wrong: they have NaN, or windows of minus infinities, which beat nothing.
+        Images whose outputs are wrong: they contain NaN, or windows of minus infinities, which beat nothing.
     """
     window, (x, offset) = _along_rows(window, x, offset)
     n, p, q, c = offset.shape
@@ -62,7 +62,7 @@ def forward(x: np.ndarray, window: Window, flat: bool, relu: bool, y: np.ndarray
 def pool_block(
     x: np.ndarray, rows: slice, window: Window, flat: bool, relu: bool, y: np.ndarray, offset: np.ndarray
 ) -> bool:
-    """Fill ``rows`` of some images' y and offset; False if they are wrong, as :func:`forward` says."""
+    """Fill ``rows`` of some images' y and offset; False if they are wrong, as in :func:`forward`."""
     out, codes = y.transpose(0, 2, 3, 1)[:, rows] if flat else y[:, rows], offset[:, rows]
     best = _room("y", out.shape, y.dtype) if flat else out
     _best_of_rows(x, rows, window, best, codes)
@@ -92,8 +92,8 @@ def _rectify(best: np.ndarray, offset: np.ndarray) -> None:
 class _Element(NamedTuple):
     """An element of the window in each row of the images."""
 
-    at: slice  # the columns that it is, for the outputs it lies in the image for
-    # Those side by side for all outputs, and the pixels that they go to; None if they lie so already.
+    at: slice  # the columns it reads, for the outputs for which it is inside the image
+    # A copy with these adjacent for all outputs, and the pixels they are copied to; None if they already are adjacent.
     copied: tuple[np.ndarray, np.ndarray] | None
     beyond: list[np.ndarray]  # the rest of the copy
 
@@ -102,13 +102,13 @@ class _Line(NamedTuple):
     """A row of the window."""
 
     source: slice  # of the rows pooled along their length
-    part: slice  # the outputs it lies in the image for
+    part: slice  # the outputs for which it is inside the image
     whole: bool  # whether these are all
     code: np.uint8
 
 
 class _Forward(NamedTuple):
-    """Pooling a block of images, for some rows of outputs: all that does not depend on the numbers."""
+    """Pooling a block of images, for some rows of outputs: everything that does not depend on the numbers."""
 
     rows: slice  # of the images
     elements: list[_Element]
@@ -155,7 +155,7 @@ def _forward_plan(window: Window, n: int, start: int, stop: int, c: int, dtype: 
 
 
 def _best_of_rows(x: np.ndarray, rows: slice, window: Window, y: np.ndarray, offset: np.ndarray) -> None:
-    """The outputs of ``rows``, from what is best in each row of a window. Ties stay with the first element."""
+    """The outputs of ``rows``, from the best of each row of a window. The first element wins ties."""
     plan = threads.scratch.plan(_forward_plan, window, len(x), rows.start, rows.stop, x.shape[3], x.dtype)
     best = _best_in_rows(x[:, plan.rows], plan)
     held: Any = None  # the best of the rows so far
@@ -174,7 +174,7 @@ def _best_of_rows(x: np.ndarray, rows: slice, window: Window, y: np.ndarray, off
         if held is not y and not line.whole:
             _copy_rest(held, y, line.part)
         held = y
-        # Codes rise, so the last row that beat all before it has the largest: a maximum keeps it, where a masked
+        # Codes ascend, so the last row that beat all before it has the largest. A maximum keeps it, whereas a masked
         # copy would go element by element.
         np.add(codes, line.code, out=share)
         np.multiply(share, won.view(np.uint8), out=share)
@@ -186,13 +186,13 @@ def _best_of_rows(x: np.ndarray, rows: slice, window: Window, y: np.ndarray, off
 
 
 def _copy_rest(source: np.ndarray, target: np.ndarray, done: slice) -> None:
-    """The rows of ``target`` before and after ``done``."""
+    """Copy the rows before and after ``done`` to ``target``."""
     for rest in (slice(0, done.start), slice(done.stop, None)):
         target[:, rest] = source[:, rest]
 
 
 def _best_in_rows(x: np.ndarray, plan: _Forward) -> np.ndarray:
-    """For each row of x (n, rows, W, C) the best of every output's elements there; plan.codes says which it was."""
+    """For each row of x (n, rows, W, C) the best of every output's elements there; plan.codes records which it was."""
     codes, source = plan.codes, pixels(x)
     if len(plan.elements) == 1:
         codes[...] = 0
@@ -221,17 +221,17 @@ def _best_in_rows(x: np.ndarray, plan: _Forward) -> np.ndarray:
 
 
 class _Way(NamedTuple):
-    """One element of the window, by which gradients come to inputs that lie a stride apart."""
+    """One element of the window, through which gradients reach inputs that are a stride apart."""
 
     code: np.uint8
     source: tuple[slice, ...]  # the outputs
     won: np.ndarray  # scratch memory for them
     share: np.ndarray
-    part: np.ndarray  # the inputs' sums that these are
+    part: np.ndarray  # the part of the inputs' sums that they add to
 
 
 class _Place(NamedTuple):
-    """Inputs that lie a stride apart: what comes to them, and where they are."""
+    """Inputs that are a stride apart: where they are, and the gradients that reach them."""
 
     inputs: tuple[slice, ...]
     total: np.ndarray
@@ -239,9 +239,9 @@ class _Place(NamedTuple):
 
 
 class _Backward(NamedTuple):
-    """The way back to some rows of a block of images, every stride-th of them: all that does not depend on the numbers.
+    """Backward for every stride-th of some rows of a block of images: everything that does not depend on the numbers.
 
-    ``rows`` are those of the outputs that it comes from.
+    ``rows`` are the rows of outputs that it reads.
     """
 
     rows: slice
@@ -266,7 +266,7 @@ def _backward_plan(window: Window, n: int, start: int, stop: int, c: int, dtype:
             for (r, k), (s, m) in itertools.product(from_rows, from_columns):
                 i, j = _shift(start, last, k, p), _shift(0, width, m, q)
                 if i.start < i.stop and j.start < j.stop:
-                    # Rows of dy begin with ``rows``.
+                    # dy starts at ``rows.start``.
                     source = np.s_[:, i.start - k - rows.start : i.stop - k - rows.start, j.start - m : j.stop - m]
                     shape = (n, i.stop - i.start, j.stop - j.start, c)
                     won, share = _room("won", shape, np.bool_), _room("share of dy", shape, dtype)
@@ -301,9 +301,9 @@ def backward(dy: np.ndarray, offset: np.ndarray, window: Window, flat: bool, dx:
 
 
 def _arrivals(window: Window, axis: int) -> list[list[tuple[int, int]]]:
-    """For each place a of the inputs i stride + a along an axis: pairs (r, k).
+    """For each remainder a of the inputs i stride + a along an axis: pairs (r, k).
 
-    Output i - k meets that input with its window's element r.
+    Output i - k reads that input with its window's element r.
     """
     step, spread, pad = window.stride[axis], window.dilation[axis], window.padding[axis]
     found: list[list[tuple[int, int]]] = [[] for _ in range(step)]
@@ -320,7 +320,7 @@ def _shift(first: int, last: int, k: int, outputs: int) -> slice:
 
 
 def _add_up(given: np.ndarray, offset: np.ndarray, place: _Place, target: np.ndarray) -> None:
-    """target = the sum of what comes there."""
+    """target = the sum of the gradients that reach it."""
     total = place.total
     started = False
     for way in place.ways:

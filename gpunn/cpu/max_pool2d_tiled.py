@@ -1,8 +1,8 @@
-"""Max pooling with windows that lie side by side, as most do: the way back, on the CPU.
+"""The backward pass of max pooling with non-overlapping windows, the usual case, on the CPU.
 
-Each input belongs to one window at most, so nothing is added up. For all elements of the windows together it is four
-calls of NumPy: which outputs each element won, that as a mask, the gradients under it, and a copy to the inputs, pixels
-as single items. ``_max_pool2d_numpy.py`` does all other windows, an element at a time.
+Each input belongs to at most one window, so nothing is added up. For all elements of the windows together it is four
+NumPy calls: which outputs each element won, that as a mask, the gradients under it, and a copy to the inputs, pixels
+as single items. ``max_pool2d.py`` handles all other windows, one element at a time.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from gpunn.cpu.pooling import Block, blocks
 
 _BLOCK = (
     1 << 20
-)  # bytes of inputs that are worked on at a time: half as many take a fifth longer, twice as many the same
+)  # bytes of inputs to work on at a time: with half as many it takes a fifth longer, with twice as many no less
 _LEAST = 1 << 22  # bytes that are worth a second thread
 
 
 def is_tiled(window: Window) -> bool:
-    """Whether the windows lie side by side, all of each in the image."""
+    """Whether the windows are adjacent without overlap, and entirely inside the image."""
     side_by_side = window.stride == (window.R, window.S) and window.dilation == (1, 1)
     inside = window.P * window.R <= window.H and window.Q * window.S <= window.W
     return side_by_side and inside and window.padding == (0, 0)
 
 
 class Places(NamedTuple):
-    """Some elements of the windows, and where their gradients are to be: ``_masking.keep_where``, for many at once."""
+    """Some elements of the windows, and where their gradients go: ``masking.keep_where`` for many at once."""
 
-    codes: np.ndarray  # of the elements, with an axis for each of the others, which are those of pooled images
+    codes: np.ndarray  # of the elements; the other axes, those of pooled images, have length 1
     won: np.ndarray
     numbers: np.ndarray  # the same memory, as 0 and 1
     mask: np.ndarray  # these, as wide as the gradient's numbers
-    target: np.ndarray  # of the gradient's bits, seen as integers
+    target: np.ndarray  # of the gradient's bits, viewed as integers
 
     def fill(self, bits: np.ndarray, offset: np.ndarray) -> None:
-        """Each element's place: the gradient of the windows that it won, else 0."""
+        """Fill each element's place with the gradient of the windows that it won, else 0."""
         np.equal(offset, self.codes, out=self.won)
         np.copyto(self.mask, self.numbers)
         np.multiply(bits, self.mask, out=self.target)
 
 
 def codes_of(window: Window) -> np.ndarray:
-    """(R, S): the code by which an offset names each element."""
+    """(R, S): the code of each element in an offset."""
     return np.arange(window.R * window.S, dtype=np.uint8).reshape(window.R, window.S)
 
 
 def places(codes: np.ndarray, target: np.ndarray) -> Places:
-    """For elements with ``codes``, of as many axes as come first in ``target``, which has their places."""
+    """Places for elements with ``codes``, whose axes are the first of ``target``, where their gradients go."""
     won = threads.scratch.array("won", target.shape, np.bool_)
     integer = INTEGERS[target.itemsize]
     mask = threads.scratch.array("mask", target.shape, integer)
@@ -78,10 +78,10 @@ def spread(bits: np.ndarray, offset: np.ndarray, window: Window, target: np.ndar
     Parameters
     ----------
     bits : numpy.ndarray (n, P, Q, C)
-        Of the outputs' gradients of ``dtype``, seen as integers.
+        Of the outputs' gradients of ``dtype``, viewed as integers.
     offset : numpy.ndarray (n, P, Q, C)
     target : numpy.ndarray (R, S, n, P, Q)
-        Pixels, as :func:`tiles` gives them.
+        Pixels, as from :func:`tiles`.
     """
     n, p, _, c = bits.shape
     plan = threads.scratch.plan(_elements, n, p, c, window, dtype)
@@ -90,7 +90,7 @@ def spread(bits: np.ndarray, offset: np.ndarray, window: Window, target: np.ndar
 
 
 def tiles(images: np.ndarray, window: Window, p: int) -> np.ndarray:
-    """The pixels (R, S, n, p, Q) of ``p`` rows of windows, which are the first ones in images; a view."""
+    """The pixels (R, S, n, p, Q) of the first ``p`` rows of windows in ``images``; a view."""
     q = window.Q
     found = pixels(images)[:, : p * window.R, : q * window.S]
     return found.reshape(len(images), p, window.R, q, window.S).transpose(2, 4, 0, 1, 3)

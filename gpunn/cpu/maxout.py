@@ -1,4 +1,4 @@
-"""Maxout on the CPU: the winner's code by ``maximum``, in parts that stay in cache, over the threads."""
+"""Maxout on the CPU: the winner's code by ``maximum``, in parts that stay in cache, on all threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def maxout_forward(x: np.ndarray, plain: Callable[..., tuple[np.ndarray, np.ndar
         code[...] = 0
         with quiet():
             for i in range(1, k):
-                # Codes rise, so the last piece that beat all before it has the largest; ties stay with the first.
+                # Codes ascend, so the last piece that beat all before it has the largest; the first wins ties.
                 beats = pieces[:, i] > best
                 np.maximum(code, beats.view(np.uint8) * np.uint8(i), out=code)
                 np.maximum(best, pieces[:, i], out=best)

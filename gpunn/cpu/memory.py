@@ -1,11 +1,11 @@
-"""Large arrays on the CPU, from memory that is used again.
+"""Large arrays on the CPU, from memory that is reused.
 
-A C library gives blocks of some hundred KB and more straight back to the operating system, which has to clear every
-page that is asked for the next time. A training step allocates and frees the same arrays each time: for CIFAR's
-ResNet-20 at batch 128 that was 25,000 page faults and a fifth of the step. So blocks that arrays leave behind are kept
-here, as CuPy's memory pool does on a GPU, and go to the next array of about that size. They begin at a cache line.
+The C library returns blocks of some hundred KB and more straight to the operating system, which has to clear every
+page that is requested the next time. A training step allocates and frees the same arrays each time: for CIFAR's
+ResNet-20 at batch 128 that was 25,000 page faults and a fifth of the step. So freed blocks are kept here, as CuPy's
+memory pool does on a GPU, and serve the next array of about that size. They begin at a cache line.
 
-The memory of an array goes back when the last view of it dies. Nothing else changes: these are ordinary NumPy arrays.
+An array's memory is returned when its last view dies. Nothing else changes: these are ordinary NumPy arrays.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 _LEAST = 1 << 17  # bytes: from here on glibc maps pages of their own
-_LINE = 64  # bytes of a cache line, and of the longest vector: a vector that lies across two lines takes twice as long
+_LINE = 64  # bytes of a cache line, and of the longest vector: a vector that crosses two lines takes twice as long
 _STEPS = 8  # sizes between two powers of two: at most an eighth of a block is unused
 
 
 def _limit() -> int:
-    """Bytes that may lie unused: a quarter of the machine's memory."""
+    """Bytes that may be kept unused: a quarter of the machine's memory."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
     except (AttributeError, ValueError, OSError):  # not on this system
@@ -49,7 +49,7 @@ class _Pool:
         self.start_over()
 
     def start_over(self) -> None:
-        # One thread may come twice: a garbage collection within the lock may run code that makes arrays.
+        # One thread may enter twice: a garbage collection inside the lock may run code that makes arrays.
         self._lock = threading.RLock()
 
     @property
@@ -60,7 +60,7 @@ class _Pool:
             return self._unused
 
     def array(self, nbytes: int) -> np.ndarray:
-        """An uninitialised array of bytes, whose memory comes back when it and its views are gone."""
+        """An uninitialised array of bytes, whose memory returns here when it and its views are gone."""
         size = _rounded(nbytes)
         with self._lock:
             self._take_back()
@@ -70,9 +70,9 @@ class _Pool:
                 self._unused -= size
         if block is None:
             block = self._fresh(size)
-        # A view's base is the first array that does not own its memory: this one, and not the block's.
+        # A view's base is the first array that does not own its memory: this one, not the block's.
         holder = np.frombuffer(block, np.uint8, nbytes)
-        # What is called when the array dies must not be Python code: a Ctrl-C in there would be lost.
+        # The callback when the array dies must not be Python code: a Ctrl-C in there would be lost.
         loan = _Loan(holder, self._returned.append)
         loan.block = block
         self._lent[id(loan)] = loan
@@ -94,14 +94,14 @@ class _Pool:
                 self._blocks.setdefault(block.nbytes, []).append(block)
 
     def clear(self) -> None:
-        """Give everything that is unused back to the operating system."""
+        """Return everything unused to the operating system."""
         with self._lock:
             self._take_back()
             self._blocks, self._unused = {}, 0
 
 
 def _aligned(size: int) -> memoryview:
-    """So many bytes of memory, from the beginning of a line of the cache on."""
+    """``size`` bytes of memory, aligned to a cache line."""
     block = np.empty(size + _LINE, np.uint8)
     start = -block.ctypes.data % _LINE
     return block.data[start : start + size]
@@ -113,12 +113,12 @@ def _rounded(nbytes: int) -> int:
 
 
 _pool = _Pool(_limit())
-if hasattr(os, "register_at_fork"):  # a forked child has the parent's lock as it happened to be
+if hasattr(os, "register_at_fork"):  # a forked child inherits the parent's lock in whatever state it was
     os.register_at_fork(after_in_child=_pool.start_over)
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """``numpy.empty``, from memory that other arrays left behind if it is large."""
+    """``numpy.empty``; a large array reuses memory that other arrays have freed."""
     kind = np.dtype(dtype)
     nbytes = math.prod(shape) * kind.itemsize
     if nbytes < _LEAST:

@@ -9,11 +9,11 @@ import numpy as np
 
 from gpunn.cpu import threads
 
-# Elements the CPU works on at a time: what it keeps stays in the last-level cache, and NumPy's calls, 1 us each, are
-# few beside it. Parts of 2^15 in the second-level cache took half as long again.
+# Elements the CPU works on at a time: they stay in the last-level cache, and the NumPy calls, 1 us each, are
+# few by comparison. Parts of 2^15 in the second-level cache took half as long again.
 _PART = 1 << 18
 
-_LEAST = 1 << 15  # elements of all tensors together from which on a second thread is worth waking
+_LEAST = 1 << 15  # elements of all tensors together: with more, a second thread is worth waking
 
 
 def on_blocks(update: Callable[..., Any], *columns: Sequence[Any]) -> list[list[Any]]:
@@ -23,7 +23,7 @@ def on_blocks(update: Callable[..., Any], *columns: Sequence[Any]) -> list[list[
     ----------
     update : callable
         Works in place on flat views of the tensor's arrays (None where there is none). What it computes may
-        depend on its block alone: then the bits are the same for any number of threads.
+        depend only on its block, so that the bits are the same for any number of threads.
     columns : sequences of numpy.ndarray or None
         C-contiguous; the first has an array for every tensor.
 
@@ -33,7 +33,7 @@ def on_blocks(update: Callable[..., Any], *columns: Sequence[Any]) -> list[list[
         For each tensor what ``update`` returned for its blocks, in their order.
     """
     flat: list[list[Any]] = [[None if a is None else a.reshape(-1) for a in column] for column in columns]
-    # An even number of parts: two threads then have the same work.
+    # An even number of parts gives two threads the same work.
     parts = [threads.spans(a.size, 2 * -(-a.size // (2 * _PART)) if a.size > _LEAST else 1) for a in flat[0]]
     results: list[list[Any]] = [[None] * len(found) for found in parts]
     pieces = [(i, block) for i, found in enumerate(parts) for block in range(len(found))]
@@ -43,9 +43,9 @@ def on_blocks(update: Callable[..., Any], *columns: Sequence[Any]) -> list[list[
         part = parts[i][block]
         results[i][block] = update(i, *(None if column[i] is None else column[i][part] for column in flat))
 
-    # Infinities and NaN are told of by the loss, not by NumPy's warnings.
+    # The loss reports infinities and NaN; NumPy's warnings are not needed.
     with np.errstate(all="ignore"):
-        if sum(a.size for a in flat[0]) <= _LEAST:  # less work than waking a thread is
+        if sum(a.size for a in flat[0]) <= _LEAST:  # less work than waking a thread
             for piece in pieces:
                 task(piece)
         else:
@@ -54,12 +54,12 @@ def on_blocks(update: Callable[..., Any], *columns: Sequence[Any]) -> list[list[
 
 
 def scratch(like: np.ndarray, count: int) -> np.ndarray:
-    """``count`` working arrays as ``like``, kept by this thread between calls."""
+    """``count`` scratch arrays like ``like``, kept by this thread between calls."""
     return threads.scratch.array("multi_tensor", (count, *like.shape), like.dtype)
 
 
 def working_gradient(p: np.ndarray, g: np.ndarray, decay: Any, sign: Any, room: np.ndarray) -> np.ndarray:
-    """sign * g + decay * p, in ``room`` where it is not g itself."""
+    """sign * g + decay * p, in ``room`` unless that is g itself."""
     if decay:  # 0 times an infinite parameter would be NaN
         d = np.multiply(p, decay, out=room)
         return (np.add if sign == 1 else np.subtract)(d, g, out=d)

@@ -1,4 +1,4 @@
-"""Average pooling on the CPU: blocks of images, averages of small images as a product, sums of large ones."""
+"""Average pooling on the CPU: blocks of images, averages of small images as a product, sums of large images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Block = tuple[slice, slice]  # images, and rows of each
 
 
 def blocks(images: int, rows: int, nbytes: int, most: int, least: int) -> list[Block]:
-    """Runs of images, or of one image's rows where an image is too much, of arrays of ``nbytes``.
+    """Runs of images of an array of ``nbytes``, or of one image's rows where an image is too large.
 
-    Each has about ``most`` bytes; fewer than ``least`` are not worth a second thread and stay together.
+    Each has about ``most`` bytes; less than ``least`` is not worth a second thread and stays together.
     """
     if not images:
         return []
@@ -26,7 +26,7 @@ def blocks(images: int, rows: int, nbytes: int, most: int, least: int) -> list[B
     if nbytes < least:
         return [(slice(0, images), slice(0, rows))]
     if each <= most:
-        # An even number: two threads then have the same work.
+        # An even number gives two threads the same work.
         return [(part, slice(0, rows)) for part in threads.spans(images, 2 * -(-nbytes // (2 * most)))]
     cuts = threads.spans(rows, 2 * -(-each // (2 * most)))
     return [(slice(n, n + 1), part) for n in range(images) for part in cuts]
@@ -41,14 +41,14 @@ def image_blocks(x: np.ndarray) -> list[slice]:
 
 _SMALL = 64  # pixels up to which an image's averages are a product with a matrix of its pixels' shares
 
-_RUN = 256  # rows that a product adds up one after the other
+_RUN = 256  # rows that a product adds up one by one
 
 _LONG = 4096  # numbers in the rows of a large image
 
 
 @functools.lru_cache(maxsize=256)
 def shares(rows: tuple[tuple[int, int], ...], columns: tuple[tuple[int, int], ...], height: int, width: int) -> Any:
-    """(P Q, H W) of ones where a pixel lies in a window, given the rows and columns that windows see."""
+    """(P Q, H W) with ones where a pixel is in a window, given the rows and columns that windows cover."""
     vertical, horizontal = np.zeros((len(rows), height)), np.zeros((len(columns), width))
     for matrix, parts in ((vertical, rows), (horizontal, columns)):
         for line, (start, stop) in zip(matrix, parts, strict=True):
@@ -57,7 +57,7 @@ def shares(rows: tuple[tuple[int, int], ...], columns: tuple[tuple[int, int], ..
 
 
 def is_small(pixels: int, outputs: int) -> bool:
-    """Whether :func:`average_small` is the faster way; products of one row with one column do not go to BLAS."""
+    """Whether :func:`average_small` is faster; products of one row with one column do not go to BLAS."""
     return 1 < pixels <= _SMALL and outputs > 1
 
 
@@ -90,7 +90,7 @@ def sum_images(x: np.ndarray, y: np.ndarray) -> None:
         if h * w <= _RUN:
             np.matmul(ones, flat[part], out=y[part, 0])
             return
-        # Of a large image BLAS sums long rows twice as fast as short ones: it is seen as fewer and longer ones.
+        # In a large image BLAS sums long rows twice as fast as short ones, so it is viewed as fewer, longer rows.
         for image, total in zip(flat[part], y[part, 0, 0], strict=True):
             sums = np.matmul(ones[0, : whole // fold], image[:whole].reshape(whole // fold, fold * c))
             np.add(sums.reshape(fold, c).sum(axis=0), image[whole:].sum(axis=0), out=total)

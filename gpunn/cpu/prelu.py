@@ -1,4 +1,4 @@
-"""Parametric rectified linear unit on the CPU: slopes are repeated once, rows go over the threads."""
+"""Parametric rectified linear unit on the CPU: slopes are repeated once, rows are spread over the threads."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _row_blocks(rows: int, columns: int) -> list[slice]:
 
 
 def _spread(weight: np.ndarray, shape: tuple[int, ...], parts: list[slice]) -> np.ndarray:
-    """The weights for as many rows as the longest part has: copying them is faster than repeating each time."""
+    """The weights repeated for as many rows as the longest part has: faster than repeating them each time."""
     rows = max((part.stop - part.start for part in parts), default=0)
     return np.ascontiguousarray(np.broadcast_to(weight[:, None], (rows, *shape[1:])))
 

@@ -8,14 +8,14 @@ from gpunn.cpu import threads
 from gpunn.cpu.elementwise import PART, column_sums, quiet
 
 _WIDE = 2048  # columns from which on NumPy's own sums in float64 cost less
-_LEAST = 1 << 23  # bytes that are worth a second thread: a sum reads at memory's speed
-_RUN = 512  # rows added in float32, one after the other; their sums are added in float64
+_LEAST = 1 << 23  # bytes that are worth a second thread: a sum runs at memory speed
+_RUN = 512  # rows added in float32, one by one; their sums are added in float64
 
 
 def sum_on_cpu(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """The sum over ``axes``, which are taken away; integers and bools in int64.
+    """The sum over ``axes``, which are removed; integers and bools are added in int64.
 
-    NumPy adds row after row in x's dtype where the last axis stays, and the error grows with their number.
+    Where the last axis stays, NumPy adds row after row in x's dtype, and the error grows with their number.
     """
     with quiet():
         if x.dtype.kind != "f":
@@ -64,7 +64,7 @@ def _all(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _over_rows(x: np.ndarray) -> np.ndarray:
     """Column sums of x (rows, columns)."""
     rows, columns = x.shape
-    # Of a part ``_RUN`` rows at most are added one after the other: column_sums adds several at a time.
+    # In a part at most ``_RUN`` rows are added one by one: column_sums adds several at a time.
     parts = list(enumerate(threads.spans(rows, 2 * -(-x.size // (2 * _RUN * max(columns, _WIDE))))))
     sums = np.empty((len(parts), columns), x.dtype)
 

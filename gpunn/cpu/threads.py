@@ -27,7 +27,7 @@ from gpunn.errors import UsageError
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 Result = TypeVar("Result")
-# What a function does that leaves it to its caller to run its task: yields (task, items) once, then returns its result.
+# A function that leaves running its task to its caller: yields (task, items) once, then returns its result.
 Work = Generator[tuple[Callable[[Any], object], Iterable[Any]], None, Result]
 
 
@@ -36,7 +36,7 @@ def _usable_cores() -> int:
 
 
 class _Job:
-    """One call of :func:`run`: items that the caller and those helpers that come in time take one by one."""
+    """One call of :func:`run`: items that the caller, and helpers that arrive in time, take one by one."""
 
     def __init__(self, task: Callable[[Any], object], items: Iterable[Any]) -> None:
         self.waiting = deque(items)
@@ -46,7 +46,7 @@ class _Job:
         self._helping = 0
         self._left = threading.Lock()  # held until the last helper leaves after the caller closed the job
         self._left.acquire()
-        # Helpers work in a copy of the caller's context, in which numpy.errstate lies.
+        # Helpers work in a copy of the caller's context, which holds numpy.errstate.
         self._context = contextvars.copy_context()
 
     def work(self, take: Callable[[], Any]) -> None:
@@ -61,7 +61,7 @@ class _Job:
             task(item)
 
     def help(self) -> None:
-        """Work in a pool's thread, unless the caller is through already."""
+        """Work in a pool's thread, unless the caller has already finished."""
         with self._lock:
             if self._task is None:
                 return
@@ -76,7 +76,7 @@ class _Job:
                 self._left.release()
 
     def close(self) -> None:
-        """Let no more helpers in, and wait for those at work: nobody may write to arrays of a caller who went on."""
+        """Admit no more helpers, and wait for those at work: none may write to arrays after the caller has moved on."""
         with self._lock:
             self._task = None
             if not self._helping:
@@ -85,7 +85,7 @@ class _Job:
 
 
 def _help(jobs: SimpleQueue[_Job | None]) -> None:
-    """A pool's thread."""
+    """The loop of a pool's thread."""
     while True:
         job = jobs.get()
         if job is None:
@@ -94,7 +94,7 @@ def _help(jobs: SimpleQueue[_Job | None]) -> None:
 
 
 def _core_teller() -> Callable[[], int] | None:
-    """What tells which core this thread is on; None where threads cannot be kept off one."""
+    """A function that returns the core this thread is on; None where threads cannot be kept off a core."""
     if not hasattr(os, "sched_setaffinity"):
         return None
     return getattr(ctypes.PyDLL(None), "sched_getcpu", None)
@@ -113,10 +113,10 @@ class _Pool:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._allowed: set[int] = set()  # cores
-        self._used: set[int] = set()  # those that the helpers may run on now
+        self._used: set[int] = set()  # those that helpers may run on now
 
     def call(self, job: _Job, helpers: int) -> None:
-        """Wake so many threads for a job."""
+        """Wake ``helpers`` threads for a job."""
         with self._lock:
             for number in range(len(self._threads), self.size - 1):
                 thread = threading.Thread(target=_help, args=(self._jobs,), name=f"gpunn_{number}", daemon=True)
@@ -131,7 +131,7 @@ class _Pool:
         """Let the helpers run anywhere but on the caller's core.
 
         A thread that has slept some milliseconds is often woken on the very core that its waker is busy on, and waits
-        there until the waker is through: with two cores (Linux 6.18) 83 of 100 times, and each took 1.3 ms for 0.03.
+        there until the waker finishes: with two cores (Linux 6.18) 83 of 100 times, each taking 1.3 ms instead of 0.03.
         """
         if _this_core is None or len(self._allowed) < 2:
             return
@@ -142,7 +142,7 @@ class _Pool:
         try:
             for thread in self._threads:
                 os.sched_setaffinity(thread.native_id or 0, self._used)
-        except OSError:  # a sandbox that forbids it, or cores taken from this process: slower, and as right
+        except OSError:  # a sandbox that forbids it, or cores taken from this process: slower, but correct
             self._allowed = set()
 
     def resize(self, size: int) -> None:
@@ -158,13 +158,13 @@ class _Pool:
 
 
 _pool = _Pool()
-# A forked child has none of the parent's threads, but its locks as they happened to be.
+# A forked child has none of the parent's threads, but inherits its locks in whatever state they were.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.start_over)
 
 
 def set_num_threads(n: int) -> None:
-    """How many threads CPU ops use; the numbers they compute do not depend on it.
+    """Set how many threads CPU ops use; the numbers they compute do not depend on it.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads CPU ops use: by default the cores this process may run on."""
+    """How many threads CPU ops use; by default as many as cores this process may run on."""
     return _pool.size
 
 
@@ -200,14 +200,14 @@ def run(task: Callable[[Item], object], items: Iterable[Item]) -> None:
         finally:
             job.close()
     if job.failures:
-        raise job.failures.pop(0)  # nothing but its own traceback holds it: no cycle
+        raise job.failures.pop(0)  # only its own traceback holds it: no cycle
 
 
 def run_all(*works: Work[Any]) -> list[Any]:
-    """Run the tasks of all these together, the first one's items first, and give each one's result.
+    """Run the tasks of all these together, the first one's items first, and return each one's result.
 
     One :func:`run` for two tasks: threads wait for one another once, and are less often at the same step, where they
-    would want Python's lock at the same time.
+    would compete for the GIL.
     """
     steps = [next(work) for work in works]
     run(_do, [(task, item) for task, items in steps for item in items])
@@ -226,46 +226,46 @@ def _do(step: tuple[Callable[[Any], object], Any]) -> None:
 
 
 def spans(length: int, parts: int) -> list[slice]:
-    """``length`` cut into at most ``parts`` nearly equal slices, none empty."""
+    """``length`` split into at most ``parts`` nearly equal slices, none empty."""
     parts = min(parts, length)
     edges = [length * i // parts for i in range(parts + 1)] if parts else [0]
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 _MOST_KEPT = 1000  # arrays and plans of one thread's scratch memory
-_MOST_ZEROS = 1 << 26  # bytes of zeros that plans keep: images of ever other sizes must not fill the memory
+_MOST_ZEROS = 1 << 26  # bytes of zeros that plans keep: images of ever new sizes must not fill the memory
 
 
 class Scratch(threading.local):
-    """Working memory of one thread, kept between calls: fresh pages cost more than the copies into them."""
+    """Scratch memory of one thread, kept between calls: fresh pages cost more than the copies into them."""
 
     def __init__(self) -> None:
         self._buffers: dict[str, Any] = {}
-        self._made: dict[Any, Any] = {}  # arrays and plans, asked for again and again, block by block
+        self._made: dict[Any, Any] = {}  # arrays and plans, requested again for every block
         self._zeros = 0  # bytes
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
-        """An uninitialised C-contiguous array; whoever asks for this name next may overwrite it."""
+        """An uninitialised C-contiguous array; the next caller to request this name may overwrite it."""
         made = self._made.get((name, shape, dtype))
         if made is not None:
             return made
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         buffer = self._buffers.get(name)
         if buffer is None or buffer.nbytes < nbytes:
-            self._forget()  # all that is made of the smaller buffer, which goes
+            self._forget()  # everything made of the smaller buffer, which is dropped
             buffer = self._buffers[name] = memory.empty((nbytes,), np.uint8)
         return self._keep((name, shape, dtype), np.ndarray(shape, dtype, buffer))
 
     def plan(self, make: Callable[..., Made], *key: Any) -> Made:
         """``make(*key)``, made once: views of scratch memory for one geometry.
 
-        Making views takes Python longer than short NumPy calls take, and all threads share its lock.
+        Making views takes longer than short NumPy calls, and holds the GIL that all threads share.
         """
         made: Made | None = self._made.get((make, key))
         return made if made is not None else self._keep((make, key), make(*key))
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """Zeros for a plan that is being made, in memory that nobody else writes to."""
+        """Zeros for a plan that is being made, in memory that nothing else writes to."""
         made = memory.empty(shape, dtype)
         made.fill(0)
         if self._zeros + made.nbytes > _MOST_ZEROS:

@@ -1,9 +1,9 @@
 """Fetching a published file: from one mirror or the next, verified before it gets its name.
 
-Imported when something is to be fetched: the network's modules take 20 ms.
+Imported only when something is to be fetched: importing the network modules takes 20 ms.
 
-A file is written under a temporary name in the folder it is meant for and renamed when its digests
-fit, so that under its own name it is whole or absent, whatever interrupts the download.
+A file is written under a temporary name in its destination folder and renamed when its digests
+match, so that under its own name it is whole or absent, whatever interrupts the download.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Opener = Callable[..., Any]
 
 
 class _MirrorFailed(Exception):
-    """A mirror does not give the file; the message says why."""
+    """A mirror does not deliver the file; the message says why."""
 
 
 def fetch_file(dataset: str, source: Source, name: str, folder: Path) -> Path:
@@ -52,7 +52,7 @@ def fetch_file(dataset: str, source: Source, name: str, folder: Path) -> Path:
     Raises
     ------
     DataError
-        If no mirror gives the published file, with every address and reason; or if the folder
+        If no mirror delivers the published file, with every address and reason; or if the folder
         cannot be written.
     """
     target = folder / name
@@ -62,19 +62,19 @@ def fetch_file(dataset: str, source: Source, name: str, folder: Path) -> Path:
 
 
 def fetch_members(dataset: str, source: Source, name: str, members: Collection[str], folder: Path) -> None:
-    """Download a tar archive and put the named members, and nothing else of it, into ``folder``.
+    """Download a tar archive and extract only the named members into ``folder``.
 
     Parameters
     ----------
     dataset, source, name, folder
-        As for :func:`fetch_file`.
+        As in :func:`fetch_file`.
     members : collection of str
         Paths in the archive; each is written under its last component.
 
     Raises
     ------
     DataError
-        As for :func:`fetch_file`, or if a member is missing.
+        As in :func:`fetch_file`, or if a member is missing.
     """
     missing = set(members)
     with _verified(dataset, source, name, folder) as archive, tarfile.open(archive, "r:gz") as tar:
@@ -94,7 +94,7 @@ def fetch_members(dataset: str, source: Source, name: str, members: Collection[s
 
 @contextlib.contextmanager
 def _verified(dataset: str, source: Source, name: str, folder: Path) -> Iterator[Path]:
-    """A temporary file in ``folder`` with the published bytes; it is gone afterwards unless it was renamed."""
+    """A temporary file in ``folder`` with the published bytes; it is deleted afterwards unless it was renamed."""
     remote = source.file(name)
     reasons = []
     with _writing(dataset, folder):
@@ -135,23 +135,23 @@ def _temporary(folder: Path, name: str) -> Iterator[tuple[Path, BinaryIO]]:
         with os.fdopen(handle, "wb") as file:
             yield Path(path), file
     finally:
-        # An interrupt ends here too. Renamed by now, if all went well.
+        # An interrupt ends here too. If all went well, the file has been renamed by now.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
 
 def _close(file: BinaryIO) -> None:
-    """Bring it to the disk, so that a crash after the rename finds contents under the name."""
+    """Sync it to disk, so that after a crash following the rename the name has its contents."""
     file.flush()
     os.fsync(file.fileno())
-    # mkstemp's files are the owner's alone; a shared data folder wants what any other file would have.
+    # mkstemp's files are private to the owner; in a shared data folder they need ordinary permissions.
     if hasattr(os, "fchmod"):
         os.fchmod(file.fileno(), 0o644)
     file.close()
 
 
 def _receive(dataset: str, url: str, remote: Remote, file: BinaryIO, opener: Opener = urllib.request.urlopen) -> None:
-    """Copy what ``url`` sends to ``file``, some at a time."""
+    """Copy what ``url`` sends to ``file``, in chunks."""
     request = urllib.request.Request(url, headers={"User-Agent": "gpunn"})
     received = 0
     with _Report(dataset, url, remote.size) as report, _network_failures(), opener(request, timeout=_TIMEOUT) as reply:
@@ -167,7 +167,7 @@ def _receive(dataset: str, url: str, remote: Remote, file: BinaryIO, opener: Ope
 
 
 class _DiskFailed(Exception):
-    """Writing failed, which no other mirror would change."""
+    """Writing failed, so another mirror would not help."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
@@ -183,7 +183,7 @@ def _write(file: BinaryIO, chunk: bytes) -> None:
 
 @contextlib.contextmanager
 def _network_failures() -> Iterator[None]:
-    """Turn what the network does wrong into the mirror's failure, and keep it apart from a full disk."""
+    """Turn network errors into the mirror's failure, and keep them apart from a full disk."""
     try:
         yield
     except _DiskFailed as failure:
@@ -217,7 +217,7 @@ def _check(path: Path, remote: Remote) -> None:
 
 
 class _Report:
-    """Says on standard error what is fetched, and on a terminal how far it is."""
+    """Prints to standard error what is being fetched, and on a terminal its progress."""
 
     def __init__(self, dataset: str, url: str, size: int) -> None:
         self._text = f"{dataset}: downloading {url}"

@@ -1,4 +1,4 @@
-"""Where data sets lie on this machine, and the error for one that is not there."""
+"""Where data sets are stored on this machine, and the error for a missing one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from gpunn.errors import DataError
 
 
 def data_folder() -> Path:
-    """Where data sets lie, a folder for each: ``$GPUNN_DATA``, else ``gpunn`` in the user's cache folder."""
+    """Where data sets are stored, a folder for each: ``$GPUNN_DATA``, else ``gpunn`` in the user's cache folder."""
     given = os.environ.get("GPUNN_DATA")
     if given:
         return Path(given)
     cache = os.environ.get("XDG_CACHE_HOME", "")
-    # A relative path there is invalid and to be ignored (XDG Base Directory Specification).
+    # A relative path there is invalid and must be ignored (XDG Base Directory Specification).
     return (Path(cache) if os.path.isabs(cache) else Path.home() / ".cache") / "gpunn"
 
 
@@ -26,7 +26,7 @@ def dataset_folder(name: str, root: str | os.PathLike[str] | None) -> Path:
 def files_missing(
     dataset: str, wanted: str, missing: str, folder: Path, root: str | os.PathLike[str] | None, name: str
 ) -> DataError:
-    """The error for files that are not there: what, where, and the ways out."""
+    """The error for missing files: what, where, and the ways out."""
     state = f"has no {missing}" if os.path.isdir(folder) else "does not exist"
     unset = "" if root is not None or os.environ.get("GPUNN_DATA") else " ($GPUNN_DATA is not set)"
     return DataError(

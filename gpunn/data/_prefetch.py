@@ -1,4 +1,4 @@
-"""Threads that load batches ahead of the loop that takes them, in the loop's order."""
+"""Threads that load batches ahead of the loop that consumes them, in the loop's order."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# Waiting with a limit lets Ctrl-C through on systems where waiting for a lock cannot be interrupted.
+# Waiting with a timeout lets Ctrl-C through on systems where waiting for a lock cannot be interrupted.
 _LOOK_UP = 0.5
 
 
 class Prefetcher:
-    """Calls ``load(number)`` for every number of a range in threads; gives the results in order.
+    """Calls ``load(number)`` for every number of a range in threads; yields the results in order.
 
-    A failure is kept and raised where its result would have come, so that the consumer sees what it
-    would see without threads: the batches before it, then the original exception.
+    A failure is kept and raised where its result would have come, so that the consumer sees the same
+    as without threads: the batches before it, then the original exception.
 
     Parameters
     ----------
@@ -25,18 +25,18 @@ class Prefetcher:
         With step 1.
     threads : int
     ahead : int
-        How many results may exist that the consumer has not taken, begun ones included.
+        How many results may exist that the consumer has not taken, started ones included.
     """
 
     def __init__(self, load: Callable[[int], Any], numbers: range, threads: int, ahead: int) -> None:
         self._load = load
-        self._begun = self._taken = numbers.start  # the next number to load, and to give
+        self._begun = self._taken = numbers.start  # the next number to load, and to yield
         self._end = numbers.stop
         self._ahead = ahead
         self._done: dict[int, tuple[Any, BaseException | None]] = {}
         self._stopped = False
         self._changed = threading.Condition()
-        # Each in a copy of the consumer's context, in which numpy.errstate lies.
+        # Each in a copy of the consumer's context, which holds numpy.errstate.
         self._threads = [
             threading.Thread(
                 target=contextvars.copy_context().run, args=(self._work,), name=f"gpunn-loader-{i}", daemon=True
@@ -45,7 +45,7 @@ class Prefetcher:
         ]
 
     def __iter__(self) -> Iterator[Any]:
-        """The results; however this is left, no thread runs afterwards."""
+        """Yield the results; however the loop ends, no thread runs afterwards."""
         try:
             for thread in self._threads:
                 thread.start()
@@ -73,7 +73,7 @@ class Prefetcher:
             self._stopped = True
             self._changed.notify_all()
         for thread in self._threads:
-            # Not yet started after a failing start; the current one if the collector closes us from a worker.
+            # Not started if a start failed; the current one if the garbage collector closes this from a worker.
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join()
         self._done.clear()
@@ -83,7 +83,7 @@ class Prefetcher:
             result, failure = None, None
             try:
                 result = self._load(number)
-            except BaseException as error:  # whatever it is belongs to the consumer
+            except BaseException as error:  # the consumer gets it, whatever it is
                 failure = error
             with self._changed:
                 self._done[number] = result, failure
@@ -91,7 +91,7 @@ class Prefetcher:
             del result, failure
 
     def _next(self) -> int | None:
-        """The number to load now, after waiting for room; None when there is nothing more to do."""
+        """The number to load now, after waiting for room; None when there is nothing left to do."""
         with self._changed:
             while not self._stopped and self._begun < self._end and self._begun >= self._taken + self._ahead:
                 self._changed.wait()

@@ -1,7 +1,7 @@
-"""Where the data sets are published, and the digests that say a download is the published file.
+"""Where the data sets are published, and the digests that identify the published files.
 
 A digest is of the file as it is sent, except MNIST's, which are of the decompressed bytes: those
-are the same from every mirror, whatever compressor it used. All of a file's digests must fit.
+are the same from every mirror, whatever compressor it used. All of a file's digests must match.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class Remote:
     name : str
         As every mirror calls it.
     size : int
-        Bytes as published; a mirror that sends more than twice as many is given up.
+        Bytes as published; a mirror that sends more than twice as many is abandoned.
     digests : dict
         Hexadecimal digest by algorithm, as ``hashlib`` names it.
     decompressed : bool
-        The digests are of what gzip unpacks it to.
+        Whether the digests are those of the gunzipped bytes.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class Source:
-    """Files and the folders on the web that hold them, tried in this order."""
+    """Files, and the web folders that hold them, tried in this order."""
 
     mirrors: tuple[str, ...]
     files: tuple[Remote, ...]

@@ -17,7 +17,7 @@ Indices = Sequence[int] | np.ndarray
 
 
 class Dataset:
-    """Base class: define ``__len__`` and ``__getitem__``; define ``batch`` too where it can be faster.
+    """Base class: define ``__len__`` and ``__getitem__``, and ``batch`` too where that can be faster.
 
     An item is a tuple of fields (an image and its label), or one field alone. A field is a NumPy
     array, a gpunn Tensor or a Python number: int becomes int64, float becomes float32.
@@ -52,7 +52,7 @@ class Dataset:
         return stack_items(self, indices)
 
     def __add__(self, other: Any) -> Dataset:
-        """The items of both, one after the other: ``ConcatDataset([self, other])``."""
+        """The items of both datasets in a row: ``ConcatDataset([self, other])``."""
         from gpunn.data.subsets import ConcatDataset
 
         return ConcatDataset([self, other])
@@ -114,7 +114,7 @@ class TensorDataset(Dataset):
     Attributes
     ----------
     arrays : tuple of numpy.ndarray
-        What was given, on the host.
+        The given arrays, on the host.
 
     Raises
     ------

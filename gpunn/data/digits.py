@@ -18,13 +18,13 @@ class Digits(ImageDataset):
     They are enlarged bilinearly (pixel centres aligned, edges repeated: PyTorch's
     ``interpolate(mode="bilinear", align_corners=False)``) in exact integer arithmetic and
     rounded to bytes, so they are the same on every machine. Everything else is as in
-    :class:`~gpunn.data.MNIST`: :meth:`batch` gives (n, 1, 28, 28) float32, standardised by the
+    :class:`~gpunn.data.MNIST`: :meth:`batch` returns (n, 1, 28, 28) float32, standardised by the
     training part, and (n,) int64.
 
     The split is fixed: item i is ranked by the i-th output of Philox 4x64-10 with key 1797 and
     counter 0; the 360 lowest are the test part, the other 1,437 the training part, both in
     their original order. It is not stratified, and the same writers occur in both parts, so
-    accuracies on it are higher than on writers never seen.
+    accuracies on it are higher than on unseen writers.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Digits(ImageDataset):
     def __init__(self, train: bool = True) -> None:
         small, labels = _load_small()
         images = _enlarge(small, 28)
-        # Raw Philox output, not Generator.permutation: NumPy promises never to change the former.
+        # Raw Philox output, not Generator.permutation: NumPy guarantees only the former never to change.
         rank = np.argsort(np.random.Philox(key=_SPLIT_KEY).random_raw(len(images)), kind="stable")
         is_test = np.zeros(len(images), bool)
         is_test[rank[:_TEST_ITEMS]] = True
@@ -116,7 +116,7 @@ def _enlarge(small: np.ndarray, size: int) -> np.ndarray:
 
 
 def _mean_and_std(images: np.ndarray) -> tuple[float, float]:
-    """Of pixel / 255, from exact integer sums, so that no summation order can change a bit."""
+    """Mean and deviation of pixel / 255, from exact integer sums, so that no summation order can change a bit."""
     pixels = images.astype(np.int64)
     n, total, squares = pixels.size, int(pixels.sum()), int((pixels * pixels).sum())
     # Python's integer division is correctly rounded.

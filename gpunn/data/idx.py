@@ -88,7 +88,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
             f"{path}: {fault}: expected {expected} bytes ({start} of header, then {shape} of {dtype.name}); "
             f"found {len(data)}. {_AGAIN}"
         )
-    # What NumPy cannot make can still have the right number of bytes if one length is zero.
+    # Even an array that NumPy cannot make has the right number of bytes if one length is zero.
     if ndim > 32 or math.prod(n or 1 for n in shape) * dtype.itemsize > sys.maxsize:
         raise DataError(f"{path}: expected an array NumPy can hold; got dimensions {shape}. {_AGAIN}")
     stored = np.frombuffer(data, dtype, offset=start).reshape(shape)
@@ -96,7 +96,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def _read_bytes(path: Path) -> bytes:
-    """The file's contents, decompressed if they are gzip."""
+    """The file's contents, decompressed if gzipped."""
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -9,14 +9,14 @@ import numpy as np
 
 from gpunn.errors import DataError
 
-# Those whose pixels do not fit into bytes: converting them cuts values off instead of scaling them.
+# Modes whose pixels do not fit into bytes: converting them clips values instead of scaling them.
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def read_image(path: str | os.PathLike[str], channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
     """An image file as (C, H, W) uint8.
 
-    Its orientation tag is not looked at, transparency is dropped.
+    Its orientation tag is ignored, and transparency is dropped.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def read_image(path: str | os.PathLike[str], channels: int, size: tuple[int, int
     Raises
     ------
     DataError
-        If Pillow is not installed, or the file cannot be decoded or has more than 8 bits a channel;
+        If Pillow is not installed, or the file cannot be decoded or has more than 8 bits per channel;
         the message names it.
     """
     module = pillow()
@@ -43,14 +43,14 @@ def read_image(path: str | os.PathLike[str], channels: int, size: tuple[int, int
                     "Convert it first."
                 )
             if "transparency" in image.info:
-                image = image.convert("RGBA")  # straight to RGB or grey, Pillow warns of what it drops
+                image = image.convert("RGBA")  # straight to RGB or grey, Pillow warns about what it drops
             image = image.convert("L" if channels == 1 else "RGB")
             if size is not None and image.size != size[::-1]:
                 image = image.resize(size[::-1], module.Resampling.BILINEAR)
             pixels = np.asarray(image, np.uint8).reshape(*image.size[::-1], channels)
     except DataError:
         raise
-    # What a damaged file sets off in a decoder is not limited to OSError: ValueError, SyntaxError, struct.error.
+    # A damaged file raises more than OSError in a decoder: ValueError, SyntaxError, struct.error.
     except Exception as error:
         raise unreadable(path, error) from error
     return pixels.transpose(2, 0, 1)
@@ -62,7 +62,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises
     ------
     DataError
-        As :func:`read_image`.
+        As in :func:`read_image`.
     """
     module = pillow()
     _check_there(path)
@@ -93,7 +93,7 @@ def pillow() -> Any:
 
 
 def unreadable(path: str | os.PathLike[str], error: Exception) -> DataError:
-    """The error for a file that a decoder could not take."""
+    """The error for a file that could not be decoded."""
     return DataError(
         f"{path}: could not be decoded as an image ({type(error).__name__}: {error}). Replace or remove the file."
     )

@@ -1,4 +1,4 @@
-"""ImageFolder: image files in one folder per class, decoded when they are asked for."""
+"""ImageFolder: image files in one folder per class, decoded on access."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class ImageFolder(Dataset):
     ``num_workers`` to decode ahead of the training.
 
     Items are (image, label): a (C, H, W) float32 image, y = (pixel / 255 - mean) / std, and an
-    int. :meth:`batch` gives (n, C, H, W) float32 and (n,) int64.
+    int. :meth:`batch` returns (n, C, H, W) float32 and (n,) int64.
 
-    Classes are the subfolders in sorted order; the files of a class, also those in folders below
-    it, are in the sorted order of their paths. Names that begin with a dot are passed over. An
-    image's orientation tag is not looked at, transparency is dropped.
+    Classes are the subfolders in sorted order; the files of a class, including those in nested
+    folders, are in the sorted order of their paths. Names that begin with a dot are skipped. An
+    image's orientation tag is ignored, and transparency is dropped.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class ImageFolder(Dataset):
     mean, std : float or sequence of C floats
         Of pixels divided by 255. Default 0 and 1: the images are from 0 to 1.
     extensions : sequence of str
-        Which files are images, by the end of their name in any case; others are passed over.
+        Which files are images, by the case-insensitive end of their name; others are skipped.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class ImageFolder(Dataset):
         If the folder does not exist, has no subfolder, or a class has no image; if Pillow is not
         installed; when an item is taken, if its file cannot be decoded or has another size.
     UsageError
-        If an argument makes no sense.
+        If an argument is invalid.
 
     References
     ----------

@@ -14,7 +14,7 @@ from gpunn.errors import DataError, UsageError
 class Standardiser:
     """y = (pixel / 255 - mean) / std, in float32 and in this order.
 
-    That is what torchvision's ``ToTensor`` and ``Normalize`` compute, bit for bit.
+    This is what torchvision's ``ToTensor`` and ``Normalize`` compute, bit for bit.
 
     Parameters
     ----------
@@ -45,17 +45,17 @@ class Standardiser:
             values = np.atleast_1d(np.asarray(given, np.float32))
             if values.shape not in ((1,), (C,)):
                 raise UsageError(f"{name}: expected {word} to be one number or {C}, one per channel; got {given!r}.")
-            # One whole image of them: broadcasting C numbers along the last axis would run loops of length C.
+            # Repeated to a whole image: broadcasting C numbers along the last axis would run loops of length C.
             tiled.append(np.tile(np.broadcast_to(values, C), H * W))
         self._mean, self._std = tiled
         if not (np.isfinite(self._mean).all() and np.isfinite(self._std).all() and (self._std > 0).all()):
             raise UsageError(f"{name}: expected a finite mean and a positive std; got mean {mean!r}, std {std!r}.")
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """From bytes (n, H, W, C) or (n, H*W*C) to a new (n, C, H, W) float32 array, channels last in memory.
+        """Convert bytes (n, H, W, C) or (n, H*W*C) to a new (n, C, H, W) float32 array, channels last in memory.
 
-        Three passes of vector instructions: a table of the 256 values, looked up by ``np.take``, took
-        twice as long at MNIST's and CIFAR-10's sizes (batch 128), and tables of pairs no less time.
+        It takes three passes of vector instructions. A table of the 256 values, looked up by ``np.take``, took
+        twice as long at MNIST's and CIFAR-10's sizes (batch 128), and tables of pairs were no faster.
         """
         C, H, W = self.shape
         x = np.divide(pixels.reshape(-1, H * W * C), np.float32(255), dtype=np.float32)
@@ -73,7 +73,7 @@ class ImageDataset(Dataset):
     Parameters
     ----------
     images : numpy.ndarray
-        (N, H, W) or (N, C, H, W) uint8. Kept channels last in memory: one that is not yet is copied.
+        (N, H, W) or (N, C, H, W) uint8. Kept channels last in memory; an array that is not is copied.
     labels : numpy.ndarray
         (N,), any integer dtype.
     mean, std : float or sequence of C floats
@@ -152,5 +152,5 @@ class ImageDataset(Dataset):
         return self._standardise(rows[indices]), self.labels[indices]
 
     def standardise(self, images: np.ndarray) -> np.ndarray:
-        """Turn uint8 images (n, H, W) or (n, C, H, W) into what a network takes: (n, C, H, W) float32."""
+        """Convert uint8 images (n, H, W) or (n, C, H, W) to a network's input: (n, C, H, W) float32."""
         return self._standardise(physical(images.reshape(-1, *self.input_shape)))

@@ -22,9 +22,9 @@ from gpunn.tape import no_grad
 class DataLoader:
     """Iterate over a dataset in batches; each iteration over the loader is one epoch.
 
-    Batches are gathered on the host, by threads if asked for, and uploaded whole by the loop that
-    takes them. Order is drawn on the host as well. So order and values are the same on every device
-    and for every ``num_workers``.
+    Batches are gathered on the host, by threads if requested, and uploaded whole by the loop that
+    consumes them. The order is drawn on the host as well. So order and values are the same on every
+    device and for every ``num_workers``.
 
     Parameters
     ----------
@@ -33,29 +33,29 @@ class DataLoader:
     batch_size : int
         Items in a batch; the last one may be smaller.
     shuffle : bool
-        Draw a new order for every epoch, else 0, 1, 2, ...
+        Whether to draw a new order for every epoch; otherwise it is 0, 1, 2, ...
     sampler : iterable of int with a length, optional
-        Gives the indices of each epoch, in their order, instead of ``shuffle``.
+        Yields the indices of each epoch, in their order, instead of ``shuffle``.
     num_workers : int
-        Threads that gather batches in the background; 0 gathers each when it is asked for. They
-        pay where gathering waits or releases the GIL: files, images to decode, large copies. The
-        dataset is then read from several threads at once, which all of gpunn's stand.
+        Threads that gather batches in the background; 0 gathers each on request. They pay where
+        gathering waits or releases the GIL: files, images to decode, large copies. The dataset is
+        then read from several threads at once, which all of gpunn's datasets support.
     collate_fn : callable, optional
         Makes a batch of a list of items, instead of the dataset's ``batch``. Arrays and tensors in
-        what it returns, also inside tuples, lists and dicts, go to the device; the rest stays.
+        its result, also inside tuples, lists and dicts, go to the device; the rest stays.
     pin_memory : bool
-        Accepted for PyTorch's sake, without effect: the loader itself puts batches on the device.
+        Accepted for compatibility with PyTorch, without effect: the loader itself puts batches on the device.
     drop_last : bool
-        Leave out a last batch smaller than ``batch_size``.
+        Drop a last batch smaller than ``batch_size``.
     generator : Generator, optional
         Where orders are drawn from. Default: one of its own, spawned from the default generator
-        when the loader is built, so that ``gpunn.manual_seed`` before that decides the order.
+        when the loader is built, so that ``gpunn.manual_seed`` before that determines the order.
     prefetch_factor : int
         How many batches each worker may be ahead: at most ``num_workers * prefetch_factor`` wait.
     transform : callable, optional
         ``transform(images, generator)``, called with the first field of each batch, a Tensor on the
-        device, and a :class:`~gpunn.Generator` of that batch's own; its result takes the field's
-        place. No gradients are recorded in it. See "Random transforms" below.
+        device, and that batch's own :class:`~gpunn.Generator`; its result replaces the field.
+        No gradients are recorded in it. See "Random transforms" below.
     device : str or Device
         Where batches go.
 
@@ -68,8 +68,8 @@ class DataLoader:
     Yields
     ------
     tuple of Tensor
-        One (n, ...) tensor per field of the dataset's items, with its dtype: labels stay int64. A
-        tuple also where items have one field only. With ``collate_fn``, what that returns.
+        One (n, ...) tensor per field of the dataset's items, with its dtype: labels stay int64. It is
+        a tuple even if items have only one field. With ``collate_fn``, whatever that returns.
 
     Raises
     ------
@@ -77,20 +77,20 @@ class DataLoader:
         If the dataset or the sampler is empty, or ``drop_last`` would leave no batch; raised when
         the loader is built.
     UsageError
-        If ``batch_size``, ``num_workers`` or ``prefetch_factor`` is not a whole number that makes
-        sense, the dataset has no length, or ``sampler`` and ``shuffle`` are both given.
+        If ``batch_size``, ``num_workers`` or ``prefetch_factor`` is not a valid whole number, the
+        dataset has no length, or ``sampler`` and ``shuffle`` are both given.
     DeviceError
         If this machine does not have the device.
 
     Notes
     -----
-    What the dataset raises comes out of the loop at the batch it belongs to, as it was raised, with
-    workers as without. However the loop is left, by its end, ``break``, an exception or Ctrl-C, the
-    workers finish the batch they are at and are gone before the program goes on.
+    Whatever the dataset raises is raised unchanged by the loop at the batch it belongs to, with or
+    without workers. However the loop ends, by exhaustion, ``break``, an exception or Ctrl-C, the
+    workers finish their current batch and exit before the program continues.
 
     **Resuming exactly.** ``iter(loader)`` draws from ``loader.generator`` once, right away, if
     ``shuffle`` is set; it spawns one stream from it, right away, if there is a ``transform``; nothing
-    else touches it. So the generator's state between two epochs decides all that follows::
+    else touches it. So the generator's state between two epochs determines all that follows::
 
         state = loader.generator.get_state()        # between epochs: save this
         loader.generator.set_state(state)           # later, in another process
@@ -103,12 +103,12 @@ class DataLoader:
             ...
 
     Batches before ``start`` are not read. A generator shared with other code breaks neither
-    recipe as long as its state is restored before the loader draws. A ``sampler`` is asked anew; it
-    must then give the same indices again.
+    recipe as long as its state is restored before the loader draws. A ``sampler`` is iterated again;
+    it must then yield the same indices.
 
     **Random transforms.** The generator that ``transform`` gets is spawned from the epoch's stream by
     the batch's number in the epoch. What is drawn from it depends on nothing else: not on the device,
-    on threads, or on the batches before, so that a resumed epoch repeats it.
+    on threads, or on earlier batches, so a resumed epoch repeats it.
 
     Examples
     --------
@@ -192,13 +192,12 @@ class DataLoader:
     def batches(self, start: int = 0) -> Iterator[Any]:
         """One epoch from batch ``start`` on, without reading those before it.
 
-        The order is drawn when this is called, not when the first batch is asked for; the workers
-        start then.
+        The order is drawn when this is called; the workers start when the first batch is requested.
 
         Raises
         ------
         UsageError
-            If ``start`` is not between 0 and ``len(self)``, or the sampler gives more or fewer
+            If ``start`` is not between 0 and ``len(self)``, or the sampler yields more or fewer
             indices than its length.
         """
         if not 0 <= start <= len(self):
@@ -230,10 +229,10 @@ class DataLoader:
             loaded = map(load, numbers)
         try:
             for number in numbers:
-                # No name for it here, which would keep its memory while the next one is made.
+                # Not bound to a name here, which would keep its memory while the next one is made.
                 yield self._finish(next(loaded), None if stream is None else stream.spawn(str(number)))
         finally:
-            # At once, and not when the collector comes: the threads end here.
+            # Now, not when the garbage collector runs: the threads end here.
             getattr(loaded, "close", bool)()
 
     def _load(self, order: np.ndarray, number: int) -> Any:
@@ -241,7 +240,7 @@ class DataLoader:
         indices = order[number * self.batch_size : (number + 1) * self.batch_size]
         if self.collate_fn is not None:
             return self.collate_fn([self.dataset[i] for i in indices.tolist()])
-        # Images into channels-last memory here, so that only the copy is left to the loop.
+        # Images become channels last here, so that only the copy is left to the loop.
         return tuple(logical(physical(f)) if isinstance(f, np.ndarray) else f for f in self._batch(indices))
 
     def _to_device(self, value: Any) -> Any:
@@ -256,7 +255,7 @@ class DataLoader:
         return value
 
     def _finish(self, host: Any, generator: Generator | None) -> Any:
-        """The batch on the device, and through the transform if there is one."""
+        """The batch on the device, transformed if there is a transform."""
         batch = self._to_device(host)
         if self.transform is None or generator is None:
             return batch
@@ -274,7 +273,7 @@ class DataLoader:
 
 
 def _like(sequence: Any, values: list[Any]) -> Any:
-    """A list, tuple or named tuple of other values."""
+    """A list, tuple or named tuple like ``sequence``, of other values."""
     kind = type(sequence)
     return kind(*values) if hasattr(sequence, "_fields") else kind(values)
 

@@ -17,7 +17,7 @@ class MNIST(ImageDataset):
     """Handwritten digits, 28x28 grey: 60,000 to train on and 10,000 to test on.
 
     Items are (image, label): a (1, 28, 28) float32 image, standardised with the mean and the
-    standard deviation of all training pixels, and an int. :meth:`batch` gives (n, 1, 28, 28)
+    standard deviation of all training pixels, and an int. :meth:`batch` returns (n, 1, 28, 28)
     float32 and (n,) int64.
 
     Parameters
@@ -39,7 +39,7 @@ class MNIST(ImageDataset):
         (N,) int64, 0 to 9.
     mean, std : float
         0.1307 and 0.3081, the customary figures. Computed from the published training file,
-        dividing by 255, they are 0.130660 and 0.308108; a test repeats that where the data is.
+        dividing by 255, they are 0.130660 and 0.308108; a test repeats that where the data is present.
     classes : tuple of str
     input_shape : tuple of int
 
@@ -90,12 +90,12 @@ class MNIST(ImageDataset):
 class FashionMNIST(MNIST):
     """Pictures of clothes, 28x28 grey: 60,000 to train on and 10,000 to test on, in 10 classes.
 
-    In files, shapes and dtypes it is as :class:`MNIST`; it is harder.
+    Files, shapes and dtypes are those of :class:`MNIST`, but the task is harder.
 
     Parameters
     ----------
     root : path-like, optional
-        As for :class:`MNIST`, with ``fashion-mnist`` in place of ``mnist``; the file names are the same.
+        As in :class:`MNIST`, with ``fashion-mnist`` in place of ``mnist``; the file names are the same.
     train : bool
         The training images, else the test images.
     download : bool
@@ -116,7 +116,7 @@ class FashionMNIST(MNIST):
     Raises
     ------
     DataError
-        As for :class:`MNIST`.
+        As in :class:`MNIST`.
 
     References
     ----------
@@ -142,5 +142,5 @@ class FashionMNIST(MNIST):
 
 
 def _find(folder: Path, name: str, suffixes: Sequence[str] = ("", ".gz")) -> Path | None:
-    """Where the named file is, as it is or with ``.gz``."""
+    """The path of the named file, plain or with ``.gz``."""
     return next((p for s in suffixes if os.path.isfile(p := folder / f"{name}{s}")), None)

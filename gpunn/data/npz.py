@@ -1,4 +1,4 @@
-"""NpzDataset: images or rows and their labels, out of one ``.npz`` file."""
+"""NpzDataset: images or rows and their labels, from one ``.npz`` file."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _PARTS = {True: (("x_train", "y_train"),), False: (("x_test", "y_test"),)}
 class NpzDataset(Dataset):
     """Inputs and targets from an ``.npz`` file: ``x`` and ``y``, or ``images`` and ``labels``, or Keras' names.
 
-    Items are (input, target). Bytes with 3 or 4 axes are images, given as
-    y = (pixel / 255 - mean) / std in float32; other inputs are given as they are stored. Inputs with
-    4 axes have their channels first or last, whichever axis has length 1 or 3, and are given with
-    the channels first.
+    Items are (input, target). Bytes with 3 or 4 axes are images, returned as
+    y = (pixel / 255 - mean) / std in float32; other inputs are returned as stored. Inputs with
+    4 axes have their channels first or last, whichever axis has length 1 or 3, and are returned
+    with the channels first.
 
     Parameters
     ----------
     path : path-like
-        The file, as ``numpy.savez`` or ``numpy.savez_compressed`` writes it. Pickled objects in it
+        The file, as written by ``numpy.savez`` or ``numpy.savez_compressed``. Pickled objects in it
         are refused, as loading them would run their code.
     train : bool, optional
         Take ``x_train`` and ``y_train``, or for False ``x_test`` and ``y_test``. Default: the file
         has one part, ``x`` and ``y`` or ``images`` and ``labels``.
     layout : "NCHW", "NHWC" or None
-        Which axis of 4-d inputs has the channels; None finds out.
+        Which axis of 4-d inputs has the channels; None infers it.
     mean, std : float or sequence of C floats
         Of bytes divided by 255. Default 0 and 1: the images are from 0 to 1.
     classes : sequence of str, optional
@@ -47,9 +47,9 @@ class NpzDataset(Dataset):
     Attributes
     ----------
     x : numpy.ndarray
-        (N, C, H, W) or (N, ...), as stored otherwise; grey images (N, H, W) of bytes become (N, 1, H, W).
+        (N, C, H, W) or (N, ...), otherwise as stored; grey images (N, H, W) of bytes become (N, 1, H, W).
     y : numpy.ndarray
-        Labels (N,) int64, of stored (N,) or (N, 1) integers; targets that are floats as stored.
+        Labels (N,) int64, from stored (N,) or (N, 1) integers; float targets as stored.
     classes : tuple of str
         Empty where the targets are floats.
     input_shape : tuple of int
@@ -61,7 +61,7 @@ class NpzDataset(Dataset):
         If the file cannot be read, does not hold the arrays, or they do not fit together; the
         message names what it holds.
     UsageError
-        If ``layout`` is unknown or cannot be found out, or there is no or more than one part to take.
+        If ``layout`` is unknown or cannot be inferred, or there is not exactly one part to take.
 
     References
     ----------
@@ -126,7 +126,7 @@ class NpzDataset(Dataset):
 
 def _read(name: str, path: Path, train: bool | None) -> tuple[np.ndarray, np.ndarray]:
     try:
-        # Opened here, since numpy.load leaves the file open when it fails.
+        # Opened here, because numpy.load leaves the file open when it fails.
         with open(path, "rb") as stream:
             return _choose(name, _load(name, stream), train)
     except FileNotFoundError as error:
@@ -136,7 +136,7 @@ def _read(name: str, path: Path, train: bool | None) -> tuple[np.ndarray, np.nda
 
 
 def _load(name: str, stream: BinaryIO) -> Mapping[str, np.ndarray]:
-    """The archive; its arrays are read when they are asked for."""
+    """The archive; its arrays are read on access."""
     try:
         file = np.load(stream, allow_pickle=False)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -147,7 +147,7 @@ def _load(name: str, stream: BinaryIO) -> Mapping[str, np.ndarray]:
 
 
 def _choose(name: str, file: Mapping[str, np.ndarray], train: bool | None) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets out of what the file holds."""
+    """Inputs and targets from the file's arrays."""
     held = ", ".join(file) or "nothing"
     pairs = [pair for pair in (_WHOLE if train is None else _PARTS[bool(train)]) if set(pair) <= set(file)]
     if train is None and len(pairs) != 1:
@@ -165,14 +165,14 @@ def _choose(name: str, file: Mapping[str, np.ndarray], train: bool | None) -> tu
 
 
 def _native(array: np.ndarray) -> np.ndarray:
-    """In this machine's byte order, the only one devices know."""
+    """The array in this machine's byte order, the only one devices support."""
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _channels_first(name: str, x: np.ndarray, layout: str | None) -> np.ndarray:
-    """Images as (N, C, H, W), channels last in memory; other inputs as they are."""
+    """Images as (N, C, H, W), channels last in memory; other inputs unchanged."""
     if x.ndim != 4:
-        x = np.ascontiguousarray(x)  # Fortran order would be turned around for every batch
+        x = np.ascontiguousarray(x)  # Fortran order would be reordered for every batch
         return x[:, None] if x.dtype == np.uint8 and x.ndim == 3 else x
     if layout is None:
         first, last = x.shape[1] in (1, 3), x.shape[3] in (1, 3)

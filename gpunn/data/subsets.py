@@ -1,4 +1,4 @@
-"""Datasets made of other datasets: a choice of items, a random split, several in a row."""
+"""Datasets made of other datasets: a selection of items, a random split, several in a row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _batch(dataset: Any, indices: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _inside(name: str, indices: Any, n: int) -> np.ndarray:
-    """Indices as an array, all from 0 on."""
+    """Indices as an array, none negative."""
     found = np.asarray(indices, dtype=None if len(indices) else np.intp)
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise UsageError(f"{name}: expected a sequence of whole numbers as indices; got {found.dtype} {found.shape}.")
@@ -46,7 +46,7 @@ class Subset(Dataset):
     indices : numpy.ndarray
         (n,) as given, counted from the front.
     classes, input_shape
-        The dataset's, where it has them.
+        The dataset's, if it has them.
 
     Raises
     ------
@@ -84,7 +84,7 @@ class Subset(Dataset):
 
 
 def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | None = None) -> list[Subset]:
-    """Deal a dataset's items out at random into parts of given sizes, each item once.
+    """Split a dataset's items at random into parts of given sizes, each item once.
 
     Parameters
     ----------
@@ -93,8 +93,8 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | 
         Sizes that add up to the dataset's, or fractions that add up to 1: each is rounded down,
         and what remains goes to the first parts, one each.
     generator : Generator, optional
-        What decides. Default: one of its own, spawned from the default generator, so that
-        ``gpunn.manual_seed`` before it decides the split.
+        The source of randomness. Default: one of its own, spawned from the default generator, so
+        that ``gpunn.manual_seed`` before it determines the split.
 
     Returns
     -------
@@ -184,7 +184,7 @@ class ConcatDataset(Dataset):
         return self.cumulative_sizes[part - 1] if part else 0
 
     def batch(self, indices: Indices) -> tuple[np.ndarray, ...]:
-        """Items ``indices``, taken from each dataset in one batch and put in the order asked for."""
+        """Items ``indices``, taken from each dataset in one batch and put in the requested order."""
         positions = _inside("ConcatDataset", indices, len(self))
         parts = np.searchsorted(self.cumulative_sizes, positions, side="right")
         used = np.unique(parts).tolist()

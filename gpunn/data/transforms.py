@@ -1,10 +1,10 @@
 """Random changes of training images, a batch at a time, on the device the batch is on.
 
 A transform is called with a batch (N, C, H, W) and a :class:`gpunn.Generator` and returns a batch; give it
-to a :class:`~gpunn.data.DataLoader` as ``transform=``. What it draws is drawn on the host, for each image
-on its own, so a seed gives the same images on every device and whatever the number of workers.
+to a :class:`~gpunn.data.DataLoader` as ``transform=``. Random numbers are drawn on the host, separately for
+each image, so a seed gives the same images on every device and for any number of workers.
 
-Batches of the datasets here are standardised already: 0 is the mean of the training images.
+Batches of the datasets here are already standardised: 0 is the mean of the training images.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ __all__ = [
 class Transform:
     """Base class: define ``__call__(images, generator)``.
 
-    Parameters of the call: ``images``, a Tensor (N, C, H, W), float32 or float64, and ``generator``, where all
-    that is random comes from. It returns a Tensor, off the tape, and does not write to ``images``.
+    Parameters of the call: ``images``, a Tensor (N, C, H, W), float32 or float64, and ``generator``, the source of
+    all randomness. It returns a Tensor, off the tape, and does not write to ``images``.
     """
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
@@ -89,7 +89,7 @@ class Compose(Transform):
 
 
 class RandomCrop(Transform):
-    """A part of each image, anywhere: pad, then cut out ``size``.
+    """A part of each image at a random position: pad, then crop to ``size``.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class RandomCrop(Transform):
         self.padding, self.fill = padding, fill
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """Cut a part out of each image, at a place of its own."""
+        """Crop each image at its own position."""
         n, _, h, w = self._check(images)
         spare = [length + 2 * self.padding - cut for length, cut in zip((h, w), self.size, strict=True)]
         if min(spare) < 0:
@@ -189,7 +189,7 @@ class RandomVerticalFlip(_RandomFlip):
 
 
 class Cutout(Transform):
-    """Set a square of each image to ``fill``; its centre lies anywhere, so edges may cut it.
+    """Set a square of each image to ``fill``; its centre is anywhere, so edges may clip it.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ class Cutout(Transform):
         self.size, self.fill = size, fill
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """Erase a square of each image, at a place of its own."""
+        """Erase a square of each image, at its own position."""
         n, _, h, w = self._check(images)
         corners = [_integers(generator, length, n) - self.size // 2 for length in (h, w)]
         top, left = self._upload(images, *corners)
@@ -223,7 +223,7 @@ class Cutout(Transform):
 class ColorJitter(Transform):
     """Change brightness, then contrast, then saturation of each image by random factors.
 
-    Factors are uniform on [1 - x, 1 + x], or between the two numbers given; results are cut to [0, 1].
+    Factors are uniform on [1 - x, 1 + x], or between the two numbers given; results are clipped to [0, 1].
     Formulas and weights of grey (ITU-R BT.601) are torchvision's; the order is fixed. Grey images have no saturation.
 
     Parameters
@@ -231,7 +231,7 @@ class ColorJitter(Transform):
     brightness, contrast, saturation : float or (float, float)
         0 changes nothing.
     mean, std : float or sequence of C floats
-        With which the images were standardised: pixel = x * std + mean. The defaults are for pixels themselves.
+        Those the images were standardised with: pixel = x * std + mean. The defaults are for unstandardised pixels.
 
     References
     ----------
@@ -252,7 +252,7 @@ class ColorJitter(Transform):
         self.mean, self.std = mean, std
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """Change the colours of each image by factors of its own."""
+        """Change the colours of each image by its own factors."""
         n, c, _, _ = self._check(images)
         if c not in (1, 3):
             raise ShapeError(f"ColorJitter: expected images of 1 or 3 channels; got {images.shape}.")
@@ -271,7 +271,7 @@ class Normalize(Transform):
     Parameters
     ----------
     mean, std : float or sequence of C floats
-        Of the training images. ``nn.Standardize`` finds them, and keeps them with the model.
+        Of the training images. ``nn.Standardize`` computes them, and keeps them with the model.
 
     References
     ----------
@@ -307,7 +307,7 @@ class Normalize(Transform):
 
 
 def _integers(generator: Generator, below: int, n: int) -> np.ndarray:
-    """n whole numbers, 0 <= i < below; of 53 random bits, so none is favoured by more than below / 2^53."""
+    """n integers, 0 <= i < below, from 53 random bits, so none is favoured by more than below / 2^53."""
     return (generator.uniform(0.0, 1.0, (n,), np.float64) * below).astype(np.int64)
 
 

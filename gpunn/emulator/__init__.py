@@ -1,18 +1,18 @@
-"""Runs CUDA kernels on the CPU, one fiber per thread, and finds what is wrong with them.
+"""Runs CUDA kernels on the CPU, one fiber per thread, and finds faults in them.
 
 `compile_module` compiles the text of a ``.cu`` file with g++; `Module.launch` runs one of its kernels on
 NumPy arrays. The first fault ends the launch with an `EmulatorFinding` that names the line, the block and
-the thread. Found are
+the thread. It finds
 
-- races on shared and global memory, between threads, warps and blocks, whatever the numbers come to;
+- races on shared and global memory, between threads, warps and blocks, whatever the resulting numbers;
 - barriers that some threads do not reach, and warp collectives that some lanes do not;
-- asynchronous copies (cp.async) whose memory is used before they are waited for: they arrive as late as they may;
-- accesses outside of the arrays, reads of memory that nobody has written, writes to inputs, misaligned
-  accesses, integer division by zero, shifts by more bits than there are.
+- asynchronous copies (cp.async) whose memory is used before they are waited for: they arrive as late as allowed;
+- accesses outside the arrays, reads of unwritten memory, writes to inputs, misaligned accesses,
+  integer division by zero, shifts by more bits than there are.
 
-Not found: an access that leaves one array and lands inside another (``__shared__`` arrays lie between
+Not found: an access that leaves one array and lands inside another (``__shared__`` arrays are between
 128-byte guard zones, and indices into them are checked against their declared bounds too; arguments
-lie wherever NumPy put them); reads of uninitialised registers; wrong use of memory ordering beyond
+are wherever NumPy put them); reads of uninitialised registers; wrong use of memory ordering beyond
 "fence, atomic, fence"; the order in which a GPU adds up within one matrix product; a shuffle that
 relies on lanes of a diverged warp running together. Blocks run one after another, so a kernel that
 waits for another block never ends. Registers, bank conflicts and speed need a GPU.

@@ -26,7 +26,7 @@ class EmulatorFinding(KernelError):
     file, line : str, int or None
         The place in the source; the line is None where addr2line (binutils) is missing.
     block, thread : (x, y, z)
-        Who did it.
+        Which block and thread did it.
     detail : str
         What happened, in words.
     """
@@ -48,7 +48,7 @@ class EmulatorFinding(KernelError):
 def source_places(library: str, offset: int) -> list[tuple[str, int]]:
     """Return (file, line) of an instruction, innermost inlined function first; [] if unknown.
 
-    ``offset`` is the return address of a hook, from the start of the library: one past the call.
+    ``offset`` is the return address of a hook, relative to the start of the library: one past the call.
     """
     addr2line = shutil.which("addr2line")
     if addr2line is None or not offset:
@@ -58,7 +58,7 @@ def source_places(library: str, offset: int) -> list[tuple[str, int]]:
     places = []
     for text in result.stdout.splitlines():
         file, _, line = text.partition(" ")[0].rpartition(":")
-        # The header that stands in for CUDA is never where the fault is.
+        # A fault is never in the header that stands in for CUDA.
         if line.isdigit() and os.path.basename(file) != "cuda.h":
             places.append((os.path.basename(file), int(line)))
     return places

@@ -38,8 +38,8 @@ class Argument:
         A C-contiguous array is passed as a pointer, a scalar (np.void for a struct) by its bytes,
         None as the null pointer.
     access : str
-        What the kernel may do with an array: "in" (read; it is initialised), "out" (it starts as
-        unwritten, and is filled with 0xFF bytes) or "inout" (read and write).
+        What the kernel may do with an array: "in" (read; it is initialised), "out" (it starts
+        unwritten, filled with 0xFF bytes) or "inout" (read and write).
     name : str
         The parameter's name, for messages.
     """
@@ -120,7 +120,7 @@ class Module:
         self._path = path
         self._library = ctypes.CDLL(str(path))
         self._info = _ModuleInfo.in_dll(self._library, "gpunn_emulator_module")
-        # Found through the module, which was linked against the runtime that it was compiled for.
+        # Found through the module, which was linked against the runtime it was compiled for.
         self._launch = self._library.gpunn_emulator_launch
         self._launch.argtypes = [ctypes.POINTER(_Request), ctypes.POINTER(_Finding)]
         self._library.gpunn_emulator_layout.restype = ctypes.c_uint64
@@ -161,7 +161,7 @@ class Module:
         Raises
         ------
         EmulatorFinding
-            If the kernel is at fault. Arrays it had already written stay as they were then.
+            If the kernel has a fault. Arrays it had already written stay as they were at that point.
         KernelError
             If the launch does not fit the kernel's signature or the limits of a GPU.
         """
@@ -210,7 +210,7 @@ class Module:
 
 
 def compile_module(source: str, label: str, defines: Mapping[str, str]) -> Module:
-    """Compile the text of one ``.cu`` file, or return the module made of it before.
+    """Compile the text of one ``.cu`` file, or return the module made from it earlier.
 
     Parameters
     ----------
@@ -238,9 +238,9 @@ def compile_module(source: str, label: str, defines: Mapping[str, str]) -> Modul
 
 @contextmanager
 def schedule(order: str = "forward", seed: int = 0) -> Iterator[None]:
-    """Choose the order of blocks, warps and lanes within the ``with`` block: forward, reverse, shuffled.
+    """Choose the order of blocks, warps and lanes inside the ``with`` block: forward, reverse, shuffled.
 
-    Outside of it the order is that of ``GPUNN_EMULATOR_SCHEDULE`` ("reverse", "shuffled:3"), else forward.
+    Outside it the order is that of ``GPUNN_EMULATOR_SCHEDULE`` ("reverse", "shuffled:3"), else forward.
     """
     global _schedule
     before = _schedule
@@ -280,7 +280,7 @@ def _check_shape(where: str, grid: Index, block: Index, shared_bytes: int) -> No
 
 
 def _pack(where: str, kernel: _Kernel, arguments: Sequence[Argument]) -> list[ctypes.Array[ctypes.c_char]]:
-    """Return the bytes of each argument, as the kernel's parameters want them."""
+    """Return the bytes of each argument, in the form the kernel's parameters need."""
     if len(arguments) != kernel.count:
         raise KernelError(f"{where}: expected {kernel.count} arguments; got {len(arguments)}")
     packed = []

@@ -10,7 +10,7 @@ from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
 
 _BLOCK = 512  # threads of a block at most, as in along_axis.cuh
 
-_HELD = {1: 8, 4: 4}  # vectors that a thread keeps, as there
+_HELD = {1: 8, 4: 4}  # vectors that a thread keeps, also as in along_axis.cuh
 
 
 def row_launch(rows: int, length: int, vec: int, most: int = _BLOCK) -> tuple[int, tuple[int, int, int], bool]:
@@ -18,13 +18,13 @@ def row_launch(rows: int, length: int, vec: int, most: int = _BLOCK) -> tuple[in
     held = vec * _HELD[vec]
     if length <= 32 * held:
         across, down = 32, max(1, min(8, rows))
-    else:  # two vectors a thread, as long as there are threads enough
+    else:  # two vectors per thread, as long as there are enough threads
         across, down = min(most, 32 * ceil_div(length, 32 * 2 * vec)), 1
     return ceil_div(rows, down), (across, down, 1), length <= across * held
 
 
 def column_launch(outer: int, length: int, inner: int) -> tuple[int, tuple[int, int, int], bool]:
-    """The same for lines whose elements lie ``inner`` apart: neighbouring threads have neighbouring lines."""
+    """The same for lines whose elements are ``inner`` apart: neighbouring threads have neighbouring lines."""
     across = min(32, 1 << (inner - 1).bit_length())
     down = min(_BLOCK // across, 1 << (ceil_div(length, _HELD[1]) - 1).bit_length())
     return outer * ceil_div(inner, across), (across, down, 1), length <= down * _HELD[1]

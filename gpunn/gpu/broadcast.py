@@ -1,6 +1,6 @@
-"""Launches of the kernels whose operands are repeated to one shape (``kernels/broadcast.cuh``).
+"""Launches of the kernels whose operands are broadcast to one shape (``kernels/broadcast.cuh``).
 
-Arrays here are physical and contiguous; a number takes an operand's place.
+Arrays here are physical and contiguous; a number may stand in for an operand.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _OPERATIONS = [
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _CODES = {name: code for code, name in enumerate(_OPERATIONS)}
 _CODES |= {name: 16 + code for code, name in enumerate(_COMPARISONS)}
-# What bytes 0 and 1 make of an operator of numbers, where that is a bool again.
+# The bool operator that an arithmetic one becomes on bytes 0 and 1, where the result is a bool again.
 _ON_BOOLS = {"add": "or", "mul": "and", "maximum": "or", "minimum": "and"}
 
 
@@ -59,7 +59,7 @@ def c_number(op: str, dtype: Any) -> str:
 
 
 def as_numbers(array: Any) -> Any:
-    """The same memory, bools as bytes."""
+    """The same memory, with bools as bytes."""
     return array.view(np.uint8) if array.dtype.kind == "b" else array
 
 
@@ -67,9 +67,9 @@ def as_numbers(array: Any) -> Any:
 
 
 def collapsed(shape: tuple[int, ...], *operands: tuple[int, ...]) -> tuple[list[int], list[tuple[bool, ...]]]:
-    """Lengths of the axes of ``shape`` that are left when neighbours are joined, and which operands have each.
+    """Lengths of the axes of ``shape`` that remain when neighbours are merged, and which operands have each.
 
-    Axes of 1 go; neighbours along which the same operands are repeated become one.
+    Axes of 1 are dropped; neighbours along which the same operands are repeated become one.
     """
     padded = [(1,) * (len(shape) - len(o)) + tuple(o) for o in operands]
     lengths: list[int] = []
@@ -92,9 +92,9 @@ def collapsed(shape: tuple[int, ...], *operands: tuple[int, ...]) -> tuple[list[
 def _geometry(
     shape: tuple[int, ...], operands: tuple[tuple[int, ...], ...], width: int
 ) -> tuple[np.ndarray, tuple[bool, ...], int]:
-    """``struct Broadcast``, which operands lie along the last axis, and the last axis' length.
+    """``struct Broadcast``, which operands run along the last axis, and the last axis's length.
 
-    The struct travels by value and is never written to.
+    The struct is passed by value and never written to.
     """
     lengths, present = collapsed(shape, *operands)
     if len(lengths) > _AXES:
@@ -134,7 +134,7 @@ def launch_broadcast(
     whole: tuple[Any, ...],
     repeated: tuple[Any, ...],
 ) -> None:
-    """Launch a kernel with one thread per piece of 4 elements, or of 1 where vectors do not fit.
+    """Launch a kernel with one thread per piece of 4 elements, or of 1 where vectors are not aligned.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def launch_broadcast(
     whole : tuple of array or None
         Which arrays are of the full shape.
     repeated : tuple of array or None
-        The operands whose places are in the struct; None for a number.
+        The operands whose strides are in the struct; None for a number.
     """
     n = math.prod(shape)
     if n == 0:
@@ -173,7 +173,7 @@ def split_number(operand: Any) -> tuple[Any, Any]:
 
 
 def launch_binary(device: Device, name: str, a: Any, b: Any, shape: tuple[int, ...] | None = None) -> Any:
-    """The operator ``name`` of a and b, one at least an array; "left" copies a. ``shape`` may be larger than both."""
+    """The operator ``name`` of a and b, at least one an array; "left" copies a. ``shape`` may be larger than both."""
     dtype = (b if isinstance(a, np.generic | bool | int | float) else a).dtype
     full = tuple(np.broadcast_shapes(getattr(a, "shape", ()), getattr(b, "shape", ()))) if shape is None else shape
     compares = name in _COMPARISONS
@@ -198,7 +198,7 @@ def launch_binary(device: Device, name: str, a: Any, b: Any, shape: tuple[int, .
 
 
 def _for_dtype(name: str, dtype: Any) -> str:
-    """The operator that bools have in place of ``name``; other dtypes have it itself."""
+    """The operator that bools use in place of ``name``; other dtypes use ``name`` itself."""
     if dtype.kind != "b" or name in ("and", "or", "xor", "left"):
         return name
     if name not in _ON_BOOLS:
@@ -207,11 +207,11 @@ def _for_dtype(name: str, dtype: Any) -> str:
 
 
 def launch_update(device: Device, name: str, target: Any, other: Any) -> None:
-    """target = target op other, which is repeated to its shape."""
+    """target = target op other, with ``other`` broadcast to target's shape."""
     name, target = _for_dtype(name, target.dtype), as_numbers(target)
     array, number = split_number(other)
     if array is not None and _overlap(target, array):
-        array = launch_binary(device, "left", array, 0)  # its old values, whoever writes first
+        array = launch_binary(device, "left", array, 0)  # a copy of the old values, whichever thread writes first
     launch_broadcast(
         SOURCE,
         "broadcast_update",
@@ -231,7 +231,7 @@ def _overlap(a: Any, b: Any) -> bool:
 
 
 def launch_repeat(device: Device, x: Any, shape: tuple[int, ...], factor: float = 1.0) -> Any:
-    """factor * x, repeated to ``shape``; a copy."""
+    """factor * x, broadcast to ``shape``; a copy."""
     if factor == 1.0:
         return launch_binary(device, "left", x, 0, shape)
     return launch_binary(device, "mul", x, x.dtype.type(factor), shape)
@@ -281,7 +281,7 @@ def launch_power_backward(
 
 
 def launch_spread(device: Device, kernel: str, x: Any, dy: Any, before: tuple[Any, ...]) -> Any:
-    """dx of x's shape from dy, which is repeated to it; ``before`` follows (dx, dy, x) in the kernel's arguments."""
+    """dx of x's shape from dy, broadcast to it; ``before`` follows (dx, dy, x) in the kernel's arguments."""
     dx = device.empty(x.shape, x.dtype)
     launch_broadcast(
         SPREAD,

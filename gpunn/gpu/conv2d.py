@@ -44,7 +44,7 @@ def _kernel_shape(n: int, c: int, k: int, window: Window, groups: int) -> np.nda
     w = window
     refuse_too_many(n, c, k, w)
     sizes = (n, w.H, w.W, c, k, w.R, w.S, w.P, w.Q, *w.stride, *w.padding, *w.dilation, c // groups, k // groups)
-    # Pixels a stride apart (a phase) meet the filter elements that lie a multiple of the stride apart.
+    # Pixels a stride apart (a phase) are read by the filter elements that are a multiple of the stride apart.
     phase = _phase_pixels(w)
     step, reach = phases(w)
     most = ceil_div(w.S, step[1])
@@ -53,7 +53,7 @@ def _kernel_shape(n: int, c: int, k: int, window: Window, groups: int) -> np.nda
 
 
 def _phase_pixels(window: Window) -> tuple[int, int]:
-    """Rows and columns of the input that lie a stride apart, at most."""
+    """The most rows and columns of the input in one phase."""
     return ceil_div(window.H, window.stride[0]), ceil_div(window.W, window.stride[1])
 
 
@@ -74,7 +74,7 @@ def _vector(length: int, *arrays: Any) -> int:
 
 
 def forward(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
-    """As the kernel body of ``conv2d_forward``."""
+    """Like the kernel body of ``conv2d_forward``."""
     n, _, _, c = x.shape
     k, _, _, depth = weight.shape
     y = device.empty((n, window.P, window.Q, k), x.dtype)
@@ -100,7 +100,7 @@ def backward_weight(
     slices = choose_slices(k // groups, columns, pixels, tile, groups)
     tiles = count_tiles(k // groups, columns, tile)
     buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
-    # Vectors lie along dy's channels, and along x's.
+    # Vectors run along dy's channels, and along x's.
     vec = min(_vector(k // groups, dy, y, dz), _vector(depth, x))
     args = (dweight, dbias, dz, *buffers, dy, y, x, _kernel_shape(n, c, k, window, groups), slices)
     _launch(device, "conv2d_backward_weight", args, (tiles, 1, groups * slices), vec, tile)
@@ -134,8 +134,8 @@ def backward(
     tile, tile_of_weight = choose_tile(rows, depth, groups * number), choose_tile(k // groups, columns, groups)
     data_tiles = number * count_tiles(rows, depth, tile)
     # With vectors, one kernel for both leaves an SM as many blocks as each alone (6 to 20 registers more). But a large
-    # product is best with the tile that suits it; and behind a ReLU it reads dy and y for every filter element, where a
-    # launch of its own reads the dz that the other left: one only pays while launching is what takes the time.
+    # product is best with the tile that suits it. Behind a ReLU it also reads dy and y for every filter element, where
+    # a launch of its own reads the dz that the other wrote. So one launch pays only while launching takes the time.
     if 128 in (tile, tile_of_weight) or (y is not None and not at_once(data_tiles * groups, tile)):
         return None
     dx, dweight = device.empty(x.shape, x.dtype), device.empty(weight.shape, x.dtype)

@@ -1,4 +1,4 @@
-"""Kernel launches of convolutions of images with few channels, those of first layers (``kernels/conv2d_first.cu``)."""
+"""Kernel launches for first layers: convolutions of images with few channels (``kernels/conv2d_first.cu``)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SHAPE = np.dtype(
 _TM, _PAD, _TICKETS = 8, 4, 32  # conv2d_first.cu
 _SUMS = _TM + 1  # of a filter
 _MOST_CHANNELS = 4
-_FEWEST, _BLOCK, _SHARED = 64, 256, 48 * 1024  # threads of a block; bytes that every card has
+_FEWEST, _BLOCK, _SHARED = 64, 256, 48 * 1024  # fewest and most threads of a block; bytes that every card has
 _WAVES = 2 * 132  # blocks of a weight gradient; a constant, so that every card computes the same bits
 _BLOCKS = 4 * 132  # blocks of a forward pass, before each takes more tiles
 _MOST_TILES = 8  # of a block: its filters then cost little
@@ -36,7 +36,7 @@ _MOST_TILES = 8  # of a block: its filters then cost little
 
 @dataclass(frozen=True)
 class Plan:
-    """How a layer is cut into blocks."""
+    """How a layer is split into blocks."""
 
     tn: int
     filter_tiles: int
@@ -53,14 +53,14 @@ class Plan:
 
     @property
     def filters(self) -> int:
-        """Of a filter tile."""
+        """Filters of a filter tile."""
         return self.filter_groups * self.tn
 
 
 def takes(weight_shape: tuple[int, ...], groups: int, window: Window, itemsize: int, back: bool) -> bool:
     """Whether the forward kernel, or the weight gradient's (``back``), computes a convolution.
 
-    It does for images of few channels, where the tiles of a block of some size fit into shared memory.
+    It does for images of few channels, where the tiles of some block size fit into shared memory.
     """
     if groups != 1 or weight_shape[3] > _MOST_CHANNELS:
         return False
@@ -69,7 +69,7 @@ def takes(weight_shape: tuple[int, ...], groups: int, window: Window, itemsize: 
 
 @functools.lru_cache(maxsize=1024)
 def plan(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: bool) -> Plan | None:
-    """The cheapest way to cut a forward pass, or ``back`` a weight gradient, or None if there is none."""
+    """The cheapest way to split a forward pass, or with ``back`` a weight gradient; None if there is none."""
     return min(_plans(weight_shape, window, itemsize, back), key=lambda p: p.cost, default=None)
 
 
@@ -94,8 +94,8 @@ def _plans(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: b
             shared = rows * columns + depth * (filters + _PAD)
         if not _FEWEST <= threads <= _BLOCK or shared * itemsize > _SHARED:
             continue
-        # About the cycles of an SM for all tiles of an image: products, at less than full speed with few threads;
-        # what goes to shared memory; waiting at barriers.
+        # Estimated cycles of an SM for all tiles of an image: products, at less than full speed with few threads;
+        # copies to shared memory; waiting at barriers.
         tiles = ceil_div(window.P, high) * ceil_div(window.Q, wide)
         products = high * wide * filters * (across * _TM if back else depth) / 128 * max(1.0, 128 / threads)
         brought = rows * columns + (high * wide * filters if back else 0)
@@ -122,7 +122,7 @@ def _tiles(n: int, window: Window, found: Plan) -> int:
 
 
 def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu: bool) -> Any:
-    """As the kernel body of ``conv2d_forward``."""
+    """Like the kernel body of ``conv2d_forward``."""
     n, k = x.shape[0], weight.shape[0]
     y = device.empty((n, window.P, window.Q, k), x.dtype)
     found = plan(weight.shape, window, x.itemsize, False)

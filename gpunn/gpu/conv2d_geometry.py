@@ -11,14 +11,14 @@ _MOST_ROWS = 2**31 - 1024  # a tile beyond the last row must not overflow
 
 
 def refuse_too_many(n: int, c: int, k: int, window: Window) -> None:
-    """Raise where the kernels, which count pixels as ints, cannot take a batch; nor can their Divisor."""
+    """Raise if a batch is too large for the kernels, which count pixels as ints, and for their Divisor."""
     w = window
     if max(n * w.P * w.Q, n * w.H * w.W, w.R * w.S * max(c, k)) > _MOST_ROWS:
         raise UsageError(f"conv2d: a batch of {n} images of {w.H} x {w.W} has more than 2^31 pixels: split the batch.")
 
 
 def phases(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Per axis (step, reach): pixels a stride apart meet every step-th filter element, ``reach`` outputs apart."""
+    """Per axis (step, reach): pixels of one phase are read by every step-th filter element, ``reach`` outputs apart."""
     step, reach = [], []
     for stride, dilation in zip(window.stride, window.dilation, strict=True):
         shared = math.gcd(stride, dilation)

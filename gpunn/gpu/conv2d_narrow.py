@@ -1,4 +1,4 @@
-"""Kernel launches of convolutions whose groups have few channels (``kernels/conv2d_depthwise.cu``)."""
+"""Kernel launches for convolutions whose groups have few channels (``kernels/conv2d_depthwise.cu``)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _MOST_CHANNELS = 8  # of a group: beyond, a tile of the matrix product is no lon
 _MOST_PARTS = 16  # of a filter: a block holds all of them
 _BLOCK, _SHARED = 256, 48 * 1024  # threads of a block; bytes that every card has
 _WAVES = 2 * 132  # blocks of a weight gradient; a constant, so that every card computes the same bits
-_LEAST_PIXELS = 16  # that a thread adds up: fewer are not worth another slice
+_LEAST_PIXELS = 16  # pixels that a thread adds up: fewer are not worth another slice
 
 
 def takes(weight_shape: tuple[int, ...], groups: int) -> bool:
-    """Whether these kernels compute a convolution: where its groups have few channels and its filters few elements."""
+    """Whether these kernels compute a convolution: if its groups have few channels and its filters few elements."""
     k, r, s, depth = weight_shape
     if groups == 1 or max(depth, k // groups) > _MOST_CHANNELS:
         return False
@@ -64,7 +64,7 @@ def _kernel_shape(
 
 
 def _lanes(channels: int, width: int) -> int:
-    """Threads side by side along the channels: no more than read 128 bytes."""
+    """Adjacent threads along the channels: no more than read 128 bytes."""
     return min(8 if width == 4 else 32, _at_least(ceil_div(channels, width)))
 
 
@@ -101,7 +101,7 @@ def _launch_gather(
 
 
 def forward(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
-    """As the kernel body of ``conv2d_forward``."""
+    """Like the kernel body of ``conv2d_forward``."""
     n, _, _, c = x.shape
     k = weight.shape[0]
     y = device.empty((n, window.P, window.Q, k), x.dtype)
@@ -134,7 +134,7 @@ def backward_weight(
     chunks = _chunks(c // groups, vec)
     parts = window.R * ceil_div(window.S, _TAPS) * chunks
     lanes = _lanes(k, width)
-    while lanes * parts > _BLOCK:  # many parts, as of arrays that are not aligned
+    while lanes * parts > _BLOCK:  # many parts, as with unaligned arrays
         lanes //= 2
     rows = n * window.P
     at_once = max(1, min(64, _at_least(rows), _BLOCK // (lanes * parts)))

@@ -15,6 +15,6 @@ def launch_elementwise(
 ) -> None:
     """Launch a kernel over same-size arrays, one thread per VEC elements; ``n`` is its last parameter."""
     n = arrays[0].size
-    vec = vector_width(4, *arrays)  # the tail is done element by element, so only alignment decides
+    vec = vector_width(4, *arrays)  # the tail is handled element by element, so only alignment decides
     grid = (ceil_div(n, vec * _BLOCK), 1, 1)
     source.launch(device, kernel, grid, _BLOCK, (*arrays, *scalars, n), REAL=c_type(arrays[0].dtype, kernel), VEC=vec)

@@ -18,7 +18,7 @@ SOURCE = KernelSource(
 
 _BLOCK = 256
 
-_EACH = 8  # vectors that a thread adds up at least, where there are several blocks
+_EACH = 8  # a thread adds up at least this many vectors, where there are several blocks
 
 _PARTS = 1024  # blocks at most
 
@@ -41,7 +41,7 @@ def launch_loss(
     form: Form = (0.0, 0.0, 0.0),
     layer: int | None = None,
 ) -> Any:
-    """The terms of the specialisation ``loss``, or with a divisor their sum over it.
+    """The terms of the specialisation ``loss``, or with a divisor their sum / divisor.
 
     Bad data is reported for ``layer``, if given.
     """

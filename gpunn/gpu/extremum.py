@@ -1,4 +1,4 @@
-"""Launches of ``kernels/extremum.cu`` and of what spreads the gradients of the largest and smallest."""
+"""Launches of ``kernels/extremum.cu`` and of the kernels that spread the gradients of extrema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLOCK = 256
 
 
 def launch_extremum(device: Device, x: Any, axis: int, largest: bool) -> tuple[Any, Any]:
-    """Values and places of a contiguous array's largest (smallest) elements along ``axis``, which is kept."""
+    """Values and indices of a contiguous array's largest (smallest) elements along ``axis``, which is kept."""
     shape = (math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
     kept = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
     if math.prod(kept) == 0:
@@ -28,7 +28,7 @@ def launch_extremum(device: Device, x: Any, axis: int, largest: bool) -> tuple[A
 
 
 def _extremum(device: Device, x: Any, found: Any, largest: bool) -> tuple[Any, Any]:
-    """(outer, length, inner) to (outer, inner), in one launch or two; ``found``: the places of x's elements."""
+    """(outer, length, inner) to (outer, inner), in one launch or two; ``found``: the indices of x's elements."""
     outer, length, inner = x.shape
     vec = vector_width(length if inner == 1 else inner, x)
     if inner == 1:
@@ -54,7 +54,7 @@ def _extremum(device: Device, x: Any, found: Any, largest: bool) -> tuple[Any, A
 
 
 def launch_place(device: Device, dy: Any, index: Any, axis: int, length: int) -> Any:
-    """dy at ``index`` along ``axis`` of a new array with ``length`` places there, else 0; contiguous arrays."""
+    """A new array of ``length`` along ``axis``: dy at ``index`` there, else 0; all arrays are contiguous."""
     dx = device.empty((*dy.shape[:axis], length, *dy.shape[axis + 1 :]), dy.dtype)
     if dx.size >= 2**31:
         raise ShapeError(f"place_along: {dx.size} elements are too many for 32-bit sizes: split the batch.")
@@ -67,6 +67,6 @@ def launch_place(device: Device, dy: Any, index: Any, axis: int, length: int) ->
 
 
 def launch_share(device: Device, dy: Any, x: Any, y: Any, axes: tuple[int, ...], finds_nan: bool) -> Any:
-    """dy in equal parts to the elements of x that are y; physical arrays, dy and y with the axes kept."""
+    """dy in equal parts for the elements of x that equal y; physical arrays, dy and y with the axes kept."""
     count = reduce_axes(device, x, axes, "equal_or_nan" if finds_nan else "equal", beside=y)
     return launch_spread(device, "share_backward", x, dy, (y, count, int(finds_nan)))

@@ -1,6 +1,6 @@
-"""Picking by an index, and adding gradients back: launches of ``places.cu``, ``gather.cu`` and ``scatter.cu``.
+"""Gathering by an index, and scattering gradients back: launches of ``places.cu``, ``gather.cu`` and ``scatter.cu``.
 
-However an index came about, there is one list of places in the end, and boxes of strides around it.
+Whatever the form of an index, it ends up as one list of places with boxes of strides around it.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _contiguous(device: Device, index: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _folded(device: Device, indices: Sequence[Any], x: Any, axes: tuple[int, ...]) -> tuple[Any, int]:
-    """Where in x several indices along ``axes`` point together, in C order: (places, bytes from one to the next)."""
+    """Where in x several indices along ``axes`` jointly point, in C order: (places, bytes from one to the next)."""
     common = np.broadcast_shapes(*(i.shape for i in indices))
     each = [_contiguous(device, i, common) for i in indices]
     if len(each) == 1:
@@ -105,7 +105,7 @@ def _folded(device: Device, indices: Sequence[Any], x: Any, axes: tuple[int, ...
 
 @dataclass
 class _Box:
-    """The axes of y: lengths, bytes from one to the next in x, elements in the places; and where all begin."""
+    """The axes of y: lengths, strides in x (bytes), strides in the places (elements); and where all begin."""
 
     lengths: list[int]
     source: list[int]
@@ -152,7 +152,7 @@ def _pick(device: Device, kernel: str, y: Any, x: Any, places: Any, box: _Box) -
 def _axes_of_y(
     shape: Sequence[int], strides: Sequence[int], axes: tuple[int, ...], common: tuple[int, ...], at: int
 ) -> list[tuple[int, int, int]]:
-    """(length, stride in x, stride in the places) of each logical axis of what :func:`take_at` makes."""
+    """(length, stride in x, stride in the places) of each logical axis of the result of :func:`take_at`."""
     rest = [(shape[a], strides[a], 0) for a in range(len(shape)) if a not in axes]
     inner = [(n, 0, math.prod(common[a + 1 :])) for a, n in enumerate(common)]
     return [*rest[:at], *inner, *rest[at:]]
@@ -163,7 +163,7 @@ def _in_memory(axes: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
 
 
 def take_at(device: Device, x: Any, indices: Sequence[Any], axes: tuple[int, ...], at: int) -> Any:
-    """As :func:`gpunn.ops._scatter.take_at`."""
+    """Like :func:`gpunn.ops.take_at.take_at`."""
     places, scale = _folded(device, indices, x, axes)
     found = _in_memory(_axes_of_y(x.shape, x.strides, axes, places.shape, at))
     lengths, source, place = ([axis[i] for axis in found] for i in range(3))
@@ -173,7 +173,7 @@ def take_at(device: Device, x: Any, indices: Sequence[Any], axes: tuple[int, ...
 
 
 def put_at(device: Device, dx: Any, dy: Any, indices: Sequence[Any], axes: tuple[int, ...], at: int) -> None:
-    """dx, of whole memory and logical axes, at the indices = dy, physical; no place comes twice."""
+    """Set dx (contiguous memory, logical axes) at the indices to dy, physical; no place occurs twice."""
     places, scale = _folded(device, indices, dx, axes)
     found = _in_memory(_axes_of_y(dx.shape, dx.strides, axes, places.shape, at))
     lengths, source, place = ([axis[i] for axis in found] for i in range(3))
@@ -181,7 +181,7 @@ def put_at(device: Device, dx: Any, dy: Any, indices: Sequence[Any], axes: tuple
 
 
 def add_at(device: Device, dx: Any, dy: Any, indices: Sequence[Any], axes: tuple[int, ...], at: int) -> None:
-    """dx, zero, of whole memory and logical axes, at the indices += dy, logical; in a fixed order."""
+    """Add dy, logical, to dx (zeros, contiguous memory, logical axes) at the indices, in a fixed order."""
     places, scale = _folded(device, indices, dx, axes)
     common, count, item = places.shape, places.size, dx.dtype.itemsize
     if count == 0 or dy.size == 0:
@@ -190,7 +190,7 @@ def add_at(device: Device, dx: Any, dy: Any, indices: Sequence[Any], axes: tuple
     among = range(at, at + len(common))
     around = [a for a in range(dy.ndim) if a not in among]
     rows, (steps,) = merged(common, [dy.strides[a] for a in among])
-    if len(rows) > 1:  # two axes of indices that lie apart in memory
+    if len(rows) > 1:  # two axes of indices that are apart in memory
         order = [*among, *around]
         dy = copied(device, dy, [dy.shape[a] for a in order], [dy.strides[a] for a in order])
         among, around = range(len(common)), list(range(len(common), dy.ndim))
@@ -235,7 +235,7 @@ def gather_along_backward(device: Device, dy: Any, index: Any, shape: tuple[int,
     if dx.size == 0 or index.size == 0:
         fill(device, dx)
         return dx
-    # (length, how many of them the index has, stride); an axis of which it has all is one with the axis before.
+    # (length, the index's length, stride); an axis that the index covers fully merges with the axis before it.
     axes: list[tuple[int, int, int]] = []
     indexed = 0
     for a, (n, limit, stride) in enumerate(zip(shape, index.shape, index.strides, strict=True)):

@@ -1,4 +1,4 @@
-"""Launches of the matrix products (``kernels/gemm.cu``, ``gemm_batched.cu``), cut into tiles and slices."""
+"""Launches of the matrix products (``kernels/gemm.cu``, ``gemm_batched.cu``), split into tiles and slices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TILES = {128: (128, 128, 256), 64: (64, 64, 256), 32: (64, 32, 128)}
 
 _WAVE = 132  # blocks that fill a large card once; a constant, so that every card computes the same bits
 
-_LEAST_SLICE = 128  # a shorter reduction is not worth adding up
+_LEAST_SLICE = 128  # a shorter slice of the reduction is not worth adding up
 
 _TICKETS = 16  # of each tile (gemm_tile.cuh)
 
@@ -41,13 +41,13 @@ def at_once(blocks: int, tile: int) -> bool:
 
 
 def choose_slices(rows: int, columns: int, depth: int, tile: int, groups: int = 1) -> int:
-    """How often to split the reduction so that about one wave of blocks is at work."""
+    """How many slices to split the reduction into so that about one wave of blocks is at work."""
     blocks = max(1, count_tiles(rows, columns, tile) * groups)
     return max(1, min(ceil_div(_WAVE, blocks), depth // _LEAST_SLICE))
 
 
 def split_buffers(device: Device, dtype: Any, tiles: int, slices: int, tile: int) -> tuple[Any, Any]:
-    """What the blocks of a split reduction leave to the last of them, and the tickets that tell which one it is."""
+    """Partial sums of a split reduction for its last block to add, and the tickets that identify that block."""
     if slices == 1:
         return None, None
     rows, columns, _ = TILES[tile]
@@ -63,7 +63,7 @@ def launch_gemm(
     inputs: tuple[Any, ...],
     scalars: tuple[int, ...] = (),
 ) -> None:
-    """Launch the kernel of a form of product with M, N and K; the arrays are those of its signature in ``gemm.cu``."""
+    """Launch a product of this form with M, N and K; the arrays are those of its signature in ``gemm.cu``."""
     m, n, k = sizes
     tile = choose_tile(m, n)
     slices = choose_slices(m, n, k, tile)
@@ -75,7 +75,7 @@ def launch_gemm(
 def _launch(
     device: Device, kernel: str, args: tuple[Any, ...], grid: tuple[int, int, int], tile: int, operands: tuple[Any, ...]
 ) -> None:
-    # A vector lies along the contiguous axis of each operand.
+    # A vector runs along the contiguous axis of each operand.
     matrices = [array for array in operands if array is not None and array.ndim == 2]
     vec = min(vector_width(array.shape[1], array, widths=(4, 2, 1)) for array in matrices)
     macros: dict[str, Any] = {"REAL": c_type(args[0].dtype, "gemm"), "VEC": vec, "TILE": tile}
@@ -93,7 +93,7 @@ def launch_gemm_backward(
     tile = min(choose_tile(m, n), choose_tile(k, n))
     tiles, dx_tiles = count_tiles(m, n, tile), count_tiles(k, n, tile)
     slices = choose_slices(m, n, k, tile)
-    # Their tickets lie behind those of dweight's tiles; where there are no more, those tiles fill the card.
+    # dx's tickets follow those of dweight's tiles; if none are left, those tiles fill the card.
     dx_slices = choose_slices(k, n, m, tile) if (tiles + dx_tiles) * _TICKETS <= COUNT else 1
     # A large product of dx alone has registers for another block on an SM, and reads dz instead of dy and y.
     if max(choose_tile(m, n), choose_tile(k, n)) == 128 or not at_once(dx_tiles * dx_slices, tile):

@@ -4,12 +4,12 @@ A kernel's parameters are declared once, in its ``.cu`` file: the launcher reads
 
     extern "C" __global__ void relu_forward(real* __restrict__ y, const real* __restrict__ x, int n)
 
-and holds every launch to it. CUDA itself checks nothing: a view's strides are ignored, a
+and checks every launch against it. CUDA itself checks nothing: a view's strides are ignored, a
 Python int arrives as 64 bits, and the result is a wrong answer or a dead context. ``const``
 pointers are read; others are outputs, which start out unwritten; ``INOUT`` marks those that
 are read and written.
 
-How a module is compiled and a launch reaches the device is the loader's business (``loaders``).
+Loaders (``loaders``) compile a module and bring a launch to the device.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gpunn._device import Device, require_loader
 from gpunn._layout import address_of
 from gpunn.errors import DTypeError, KernelError, ShapeError, UsageError, here
 
-# sm_120 needs NVRTC 12.8; sm_75 is the oldest that 13 still compiles for.
+# sm_120 needs NVRTC 12.8; sm_75 is the oldest that NVRTC 13 still compiles for.
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 NVRTC_OPTIONS = ("-std=c++17", "-lineinfo")
 
@@ -55,7 +55,7 @@ _KERNEL = re.compile(
 _INCLUDE = re.compile(r'^\s*#include\s+"([^"]+)"\s*$')
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _INT32_MAX = 2**31 - 1
-# The most that a kernel may count in an int: what it adds before it compares, a tile or a chunk of rows, still fits.
+# The most that a kernel may count in an int: adding a tile or a chunk of rows before comparing still fits.
 # Offsets of elements are 64 bits wide in all kernels.
 INT_MOST = 2**31 - 2**22
 
@@ -63,7 +63,7 @@ INT_MOST = 2**31 - 2**22
 def kernel_folder() -> Path:
     """Where the ``.cu`` files are: inside the installed package, or the checkout's ``kernels/``.
 
-    ``GPUNN_KERNELS`` names another folder: for trying changed kernels without touching these.
+    ``GPUNN_KERNELS`` names another folder, for trying changed kernels without touching these.
     """
     other = os.environ.get("GPUNN_KERNELS")
     if other:
@@ -73,7 +73,7 @@ def kernel_folder() -> Path:
 
 
 def read_source(file: str) -> str:
-    """The text of a kernel file with our own headers put in place of their ``#include`` lines.
+    """The text of a kernel file with our own headers inlined in place of their ``#include`` lines.
 
     One text means that a hash of it covers the headers (CuPy's cache key does not), and
     ``#line`` keeps messages pointing at the original file.
@@ -107,7 +107,7 @@ def c_type(dtype: Any, where: str) -> str:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One kernel parameter as its signature declares it. ``dtype`` None: a struct, any bytes."""
+    """One kernel parameter as its signature declares it. ``dtype`` None means a struct, any bytes."""
 
     name: str
     dtype: np.dtype | None
@@ -174,7 +174,7 @@ class KernelSource:
         return [dict(zip(self.choices, values, strict=True)) for values in itertools.product(*self.choices.values())]
 
     def content_hash(self, macros: Mapping[str, str]) -> str:
-        """Hash of everything that decides what the compiler makes of one specialisation."""
+        """Hash of everything that affects how one specialisation compiles."""
         parts = [self.text, *NVRTC_OPTIONS, *(f"{k}={v}" for k, v in sorted(macros.items()))]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -211,7 +211,7 @@ class KernelSource:
         Parameters
         ----------
         grid, block : tuple of int
-            Launch shape; an empty grid is no launch at all (CUDA would run one block).
+            Launch shape; an empty grid launches nothing (CUDA would run one block).
         args : sequence
             Arrays (C-contiguous, of the declared dtype) or None for pointers, numbers for
             scalars, a structured NumPy array of size one for a struct.
@@ -255,7 +255,7 @@ class KernelSource:
 
 
 def _bind(kernel: str, parameter: Parameter, arg: Any, array_type: Any, vector: int) -> Any:
-    """Turn one argument into exactly what the parameter takes, or raise."""
+    """Convert one argument to exactly what the parameter takes, or raise."""
     if parameter.pointer:
         if arg is None:
             return None
@@ -286,7 +286,7 @@ def _bind(kernel: str, parameter: Parameter, arg: Any, array_type: Any, vector: 
 
 
 def _refuse_large_images(kernel: str, struct: np.ndarray) -> None:
-    """Pixels of one image, or places of a window in it, are counted in ints wherever a struct has their lengths."""
+    """Raise if a struct's image is too large: kernels count its pixels, or its window positions, in ints."""
     for height, width in _lengths_of_images(struct.dtype):
         number = int(struct[height][0]) * int(struct[width][0])
         if number > INT_MOST:
@@ -321,7 +321,7 @@ class Launch:
 
 
 class _Trace(threading.local):
-    """The list that launches of this thread are noted in, if any."""
+    """The list that launches of this thread are added to, if any."""
 
     def __init__(self) -> None:
         self.launches: list[Launch] | None = None

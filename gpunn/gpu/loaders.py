@@ -30,7 +30,7 @@ class EmulatorLoader:
         self._emulator = emulator
 
     def load(self, source: str, label: str, macros: Mapping[str, str]) -> _EmulatorModule:
-        """Compile one specialisation, or take it from the cache."""
+        """Compile one specialisation, or load it from the cache."""
         try:
             module = self._emulator.compile_module(source, label, macros)
         except (DeviceError, KernelError) as error:
@@ -60,7 +60,7 @@ class _EmulatorModule:
 
     def run(self, launch: Launch) -> None:
         arguments = [
-            # A struct travels as an array of size one; by value it is that array's element.
+            # A struct arrives as an array of size one; by value it is that array's element.
             self._argument(arg if parameter.pointer or parameter.dtype else arg[0], parameter.access, parameter.name)
             for parameter, arg in zip(launch.parameters, launch.args, strict=True)
         ]
@@ -69,7 +69,7 @@ class _EmulatorModule:
 
 
 class _EmulatorGraph:
-    """The stand-in for a CUDA graph: what is not a launch does not happen on replay, as on a GPU.
+    """The stand-in for a CUDA graph: as on a GPU, a replay repeats launches and nothing else.
 
     The launches hold their arrays, so no address is handed out twice while the graph lives.
     """
@@ -98,7 +98,7 @@ class NvrtcLoader:
             raise KernelError(f"{_layer(label)}{label} does not compile with {dict(macros)}:\n{error}") from error
         except (RuntimeError, OSError, ImportError) as error:
             place = f"{_layer(label)}{label}"
-            # CuPy tells of a library that it cannot load by RuntimeError or ImportError, of files by OSError itself.
+            # CuPy reports a library that it cannot load by RuntimeError or ImportError, and files by OSError itself.
             if isinstance(error, OSError) and error.filename is not None:
                 cache = os.environ.get("CUPY_CACHE_DIR", "~/.cupy/kernel_cache")
                 raise KernelError(
@@ -116,18 +116,18 @@ class NvrtcLoader:
         cupy = self._cupy
         # The default stream cannot be captured.
         stream = cupy.cuda.Stream(non_blocking=True)
-        # Memory that the graph's kernels use must not be handed to anyone else between replays.
+        # Memory that the graph's kernels use must not be handed out between replays.
         pool = cupy.cuda.MemoryPool()
         ordinal = cupy.cuda.runtime.getDevice()
 
         def allocate(size: int) -> Any:
             # CuPy's memory refers to its pool weakly. The loss and the gradients may outlive the graph, so
-            # each array holds the pool itself; dropped, it still gives its block back.
+            # each array holds the pool itself; when dropped, it still returns its block.
             pointer = pool.malloc(size)
             owned = cupy.cuda.UnownedMemory(pointer.ptr, size, (pointer, pool), ordinal)
             return cupy.cuda.MemoryPointer(owned, 0)
 
-        # The first, eager step left its peak in the default pool, where the private pool could not have it.
+        # The first, eager step left its peak memory in the default pool, where the private pool cannot use it.
         cupy.get_default_memory_pool().free_all_blocks()
         _order(after=cupy.cuda.get_current_stream(), stream=stream)
         with cupy.cuda.using_allocator(allocate), stream:
@@ -147,7 +147,7 @@ class NvrtcLoader:
 
 
 class _NvrtcModule:
-    _DEFAULT_SHARED = 48 * 1024  # bytes of dynamic shared memory a kernel gets without asking
+    _DEFAULT_SHARED = 48 * 1024  # bytes of dynamic shared memory a kernel gets by default
 
     def __init__(self, module: Any) -> None:
         self._module = module
@@ -159,7 +159,7 @@ class _NvrtcModule:
             function = self._functions[launch.kernel] = self._module.get_function(launch.kernel)
         if launch.shared > self._DEFAULT_SHARED:
             function.max_dynamic_shared_size_bytes = launch.shared
-        # Some CuPy versions take None for "no argument address": eight zero bytes are a null pointer in all.
+        # Some CuPy versions take None for "no argument address"; eight zero bytes are a null pointer in all versions.
         args = tuple(np.uint64(0) if arg is None else arg for arg in launch.args)
         function(launch.grid, launch.block, args, shared_mem=launch.shared)
 
@@ -177,11 +177,11 @@ class _CudaGraph:
 
 
 def _layer(label: str) -> str:
-    """The layer that runs, to begin an error about the file ``label`` with; nothing outside of layers."""
+    """The running layer, as the start of an error about the file ``label``; nothing outside layers."""
     place = here(label)
     return "" if place == label else f"{place}: "
 
 
 def _order(*, after: Any, stream: Any) -> None:
-    """Let what comes next on ``stream`` wait for what is on ``after`` now."""
+    """Make later work on ``stream`` wait for what is on ``after`` now."""
     stream.wait_event(after.record())

@@ -22,7 +22,7 @@ _TABLE_BYTES = 3880
 
 @dataclass(frozen=True)
 class Table:
-    """As many tensors as one launch takes.
+    """The tensors of one launch.
 
     Attributes
     ----------
@@ -49,16 +49,16 @@ class Table:
 def tables(
     *columns: tuple[str, str, Sequence[Any]], flags: Sequence[bool] | None = None, form: int = 0
 ) -> Iterator[Table]:
-    """Cut lists of arrays into tables.
+    """Split lists of arrays into tables.
 
     Parameters
     ----------
     columns : (name, access, arrays)
-        ``arrays`` has one array for each tensor, or None; ``access`` is "in" or "inout". In the order of the rule.
+        ``arrays`` has one array for each tensor, or None; ``access`` is "in" or "inout". In the update rule's order.
     flags : sequence of bool, optional
-        What the rule wants to know of each tensor.
+        What the update rule needs to know about each tensor.
     form : int
-        What the rule wants to know of all tensors.
+        What the update rule needs to know about all tensors.
     """
     kind, capacity = _table_type(len(columns))
     tensors = list(zip(*(arrays for _, _, arrays in columns), strict=True))
@@ -83,7 +83,7 @@ def tables(
 
 @functools.cache
 def _table_type(arrays: int) -> tuple[np.dtype, int]:
-    """A TensorTable of rows of so many arrays, and how many rows it has."""
+    """A TensorTable with rows of ``arrays`` arrays, and how many rows it has."""
     row = np.dtype([("array", np.uint64, (arrays,)), ("n", np.int64), ("first_chunk", np.int32), ("flag", np.int32)])
     capacity = (_TABLE_BYTES - 8) // row.itemsize
     return np.dtype([("row", row, (capacity,)), ("count", np.int32), ("form", np.int32)]), capacity

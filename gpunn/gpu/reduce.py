@@ -1,7 +1,7 @@
 """Launches of ``kernels/reduce.cu``: any set of axes of a physical array, as steps over one axis each.
 
-An array is seen as (outer, length, inner) with the middle axis reduced. Several axes that are not neighbours take
-several steps, the longest first, so that what is written in between is small.
+An array is viewed as (outer, length, inner) with the middle axis reduced. Several axes that are not neighbours take
+several steps, the longest first, so that intermediate results are small.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor, vector_
 SOURCE = KernelSource("reduce.cu", REAL=("float", "double", "int64"), VEC=(1, 4))
 _BLOCK = 256
 _WAVES = 528  # blocks that fill a large card a few times; a constant, so that every card computes the same bits
-_CHAIN = 512  # elements that a thread adds one after the other, at most: float32 loses few digits
+_CHAIN = 512  # most elements that a thread adds one by one: float32 loses few digits
 
 # Name: (op and detail of reduce.cu, what reduces the results).
 _FUNCTIONS = ("abs", "square", "power", "nonzero", "away_squared", "equal", "equal_or_nan", "abs_equal")
@@ -58,7 +58,7 @@ def columns_shape(outer: int, length: int, inner: int, vec: int) -> tuple[tuple[
 
 
 def groups_of(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[tuple[int, list[int]]]:
-    """The reduced axes in runs of neighbours, as (length, axes); axes of 1 lie between anything."""
+    """The reduced axes in runs of neighbours, as (length, axes); axes of 1 never separate neighbours."""
     runs: list[tuple[int, list[int]]] = []
     open_run = False
     for a, n in enumerate(shape):
@@ -92,7 +92,7 @@ def reduce_axes(
     x : array
         float32, float64 or int64.
     operation : str
-        In ``OPERATIONS``; of whole numbers only "sum", "prod", "min" and "max".
+        In ``OPERATIONS``; for integers only "sum", "prod", "min" and "max".
     beside : array, optional
         Of the result's shape: what the function compares each element with.
     p : float
@@ -105,7 +105,7 @@ def reduce_axes(
     result = tuple(1 if a in axes else n for a, n in enumerate(shape))
     if math.prod(result) == 0:
         return device.empty(result, x.dtype)
-    if x.size == 0:  # one of the reduced axes is empty, whichever: columns of nothing
+    if x.size == 0:  # some axis is empty, whichever: columns of nothing
         return _reduce(device, x.reshape(1, 0, math.prod(result)), beside, operation, p, end, number).reshape(result)
     if not runs:  # nothing but axes of 1: each element is its own sum
         runs = [(1, [])]

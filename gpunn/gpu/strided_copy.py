@@ -1,8 +1,8 @@
 """Copies between arrays with any strides on devices with kernels (``kernels/strided_copy.cu``).
 
-Cutting, joining, turning, repeating and framing are all one thing to a GPU: a box of elements that is read with some
-strides and written with others. What the ops have in common is here; a box is made small first (neighbouring axes
-that run on are one) and its elements wide (16 bytes where runs are long enough on both sides).
+Splitting, joining, transposing, repeating and padding are all one thing to a GPU: a box of elements that is read with
+some strides and written with others. What the ops share is here. A box is first simplified (neighbouring axes that
+continue each other are merged) and its elements widened (16 bytes where runs are long enough on both sides).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WIDTHS = (16, 8, 4, 2)
 
 
 def memory(array: Any) -> Any:
-    """The bytes of an array whose axes are those of contiguous memory in any order, as it lies."""
+    """The bytes, as stored, of an array whose axes are those of contiguous memory in any order."""
     if array.size == 0:
         return array.reshape(-1).view(np.uint8)
     order = sorted(range(array.ndim), key=lambda a: -array.strides[a] if array.shape[a] > 1 else 0)
@@ -36,13 +36,13 @@ def memory(array: Any) -> Any:
 
 
 def bits_of(value: Any, dtype: Any) -> int:
-    """The eight bytes that a constant of this dtype makes when it is repeated."""
+    """A constant of this dtype, repeated to fill eight bytes."""
     one = np.array([value]).astype(dtype)
     return int(np.repeat(one, 8 // one.itemsize).view(np.uint64)[0])
 
 
 def merged(shape: Sequence[int], *strides: Sequence[int]) -> tuple[list[int], list[list[int]]]:
-    """The axes of a box, those of 1 left out, and neighbours in one where all ``strides`` allow; at least one axis."""
+    """The axes of a box without those of 1, with neighbours merged where all ``strides`` allow; at least one axis."""
     lengths: list[int] = []
     steps: list[list[int]] = [[] for _ in strides]
     for a, n in enumerate(shape):
@@ -67,7 +67,7 @@ def wide(item: int, *multiples: int) -> int:
 
 @dataclass
 class Box:
-    """Where a box begins, in bytes, on both sides; which of its axes and strides (bytes) these are."""
+    """A box: its axes, and on both sides its strides and where it begins (bytes)."""
 
     shape: list[int]
     target: list[int]
@@ -76,7 +76,7 @@ class Box:
     start: int = 0
 
     def halves(self, axis: int) -> Iterator[Box]:
-        """The box in two along an axis; in all its places, where the axis is to go."""
+        """The box split in two along an axis."""
         cut = self.shape[axis] // 2
         for first, count in ((0, cut), (cut, self.shape[axis] - cut)):
             shape = [*self.shape[:axis], count, *self.shape[axis + 1 :]]
@@ -89,7 +89,7 @@ _COPY_BOX = np.dtype([("rank", np.int32), ("axis", _COPY_AXIS, (MAX_RANK,))], al
 
 
 def copy_box(device: Device, to: Any, source: Any, box: Box) -> None:
-    """Launch the copy of a box of ``source`` into one of ``to``, both arrays of whole memory, of one item size."""
+    """Launch the copy of a box of ``source`` into one of ``to``, both in contiguous memory, of one item size."""
     if 0 in box.shape:
         return
     item = to.dtype.itemsize
@@ -118,7 +118,7 @@ def copy_box(device: Device, to: Any, source: Any, box: Box) -> None:
 
 
 def copied(device: Device, x: Any, shape: Sequence[int], strides: Sequence[int], start: int = 0) -> Any:
-    """A contiguous array of ``shape``, each element from x at ``start`` plus its place times ``strides`` (bytes)."""
+    """A contiguous array of ``shape``, each element from x at ``start`` plus its index times ``strides`` (bytes)."""
     y = device.empty(tuple(shape), x.dtype)
     copy_box(device, y, x, Box(list(shape), list(y.strides), list(strides), 0, start))
     return y
@@ -130,7 +130,7 @@ def view_box(x: Any, view: Any) -> tuple[tuple[int, ...], tuple[int, ...], int]:
 
 
 def copy_of_view(device: Device, x: Any, view: Any) -> Any:
-    """A contiguous copy of a view of x, which has whole memory."""
+    """A contiguous copy of a view of x, whose memory is contiguous."""
     return copied(device, x, *view_box(x, view))
 
 
@@ -139,7 +139,7 @@ def copy_of_view(device: Device, x: Any, view: Any) -> Any:
 
 @dataclass
 class Place:
-    """How an axis of the result sees the source: element ``first + j step`` is its j-th, of ``count``."""
+    """How an axis of the result maps to the source: element ``first + j step`` is the source's j-th, of ``count``."""
 
     length: int
     first: int
@@ -160,7 +160,7 @@ _PLACE_BOX = np.dtype([("rank", np.int32), ("axis", _PLACE_AXIS, (MAX_RANK,))], 
 
 
 def place_box(device: Device, source: Any, places: Sequence[Place], dtype: Any, outside: Any = 0) -> Any:
-    """A new contiguous array of axes ``places`` with ``source`` inside and a constant everywhere else."""
+    """A new contiguous array with axes ``places``: ``source`` inside and a constant everywhere else."""
     y = device.empty(tuple(p.length for p in places), dtype)
     if y.size == 0:
         return y
@@ -214,7 +214,7 @@ def _place(device: Device, y: Any, source: Any, places: Sequence[Place], bits: i
 
 
 def fill(device: Device, y: Any, bits: int = 0) -> None:
-    """Write a constant, by :func:`bits_of`, over all of an array of whole memory."""
+    """Fill an array in contiguous memory with a constant, given by :func:`bits_of`."""
     if y.size == 0:
         return
     width = wide(y.dtype.itemsize, y.size * y.dtype.itemsize, address_of(y))
@@ -230,12 +230,12 @@ _PARTS = np.dtype([("columns", DIVISOR), ("count", np.int32), ("part", _PART, (_
 
 
 def join_parts(device: Device, whole: Any, parts: Sequence[Any], lengths: Sequence[int], axis: int) -> None:
-    """Write contiguous arrays one after the other along ``axis`` of ``whole``."""
+    """Join contiguous arrays along ``axis`` of ``whole``."""
     _launch_parts(device, "join_parts", whole, parts, lengths, axis, "in")
 
 
 def cut_parts(device: Device, whole: Any, parts: Sequence[Any], lengths: Sequence[int], axis: int) -> None:
-    """Write what lies one after the other along ``axis`` of ``whole`` into arrays; not where there is None."""
+    """Split ``whole`` along ``axis`` into arrays, skipping those that are None."""
     _launch_parts(device, "cut_parts", whole, parts, lengths, axis, "inout")
 
 
@@ -275,7 +275,7 @@ def _launch_parts(
 
 
 def _one_by_one(device: Device, whole: Any, group: Sequence[Any], start: int, rows: int, access: str) -> None:
-    """Copy each part by itself, as a box: rows of more elements than a launch has threads."""
+    """Copy each part by itself, as a box: for rows of more elements than a launch has threads."""
     row, item = whole.nbytes // rows, whole.dtype.itemsize
     for part, n in group:
         shape, wide_rows, narrow_rows = [rows, n // item], [row, item], [n, item]

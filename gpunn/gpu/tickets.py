@@ -1,4 +1,4 @@
-"""The tickets by which the blocks of a launch find out which is the last of them (``last_block`` in ``common.cuh``)."""
+"""The tickets by which the blocks of a launch find out which is last (``last_block`` in ``common.cuh``)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def tickets(device: Device) -> Any:
     """The device's counters, uint32.
 
     They are zero before and after every launch, so all launches share them. Launches that run at the same time, on
-    streams of the caller's own that nothing orders, would disturb each other.
+    the caller's own unordered streams, would interfere with each other.
     """
     return device.cached("tickets", lambda: device.zeros((COUNT,), np.uint32))

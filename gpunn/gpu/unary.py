@@ -42,7 +42,7 @@ def launch_elements(device: Device, kernel: str, inputs: tuple[Any, ...], *rest:
     y = device.empty(first.shape, first.dtype if dtype is None else dtype)
     arrays = [as_numbers(a) for a in (y, *inputs)]
     n = y.size
-    # Vectors where all begin at a multiple of their size; the last elements go one by one.
+    # Vectors where all arrays are aligned to their size; the last elements go one by one.
     aligned = int(vector_width(4, *arrays) == 4)
     grid = (ceil_div(n, 4 * _BLOCK), 1, 1)
     SOURCE.launch(device, kernel, grid, _BLOCK, (*arrays, *rest, aligned, n), REAL=c_number(kernel, first.dtype))
@@ -50,14 +50,14 @@ def launch_elements(device: Device, kernel: str, inputs: tuple[Any, ...], *rest:
 
 
 def launch_clamp(device: Device, kernel: str, inputs: tuple[Any, ...], low: Any, high: Any) -> Any:
-    """clamp_forward or clamp_backward with numbers, or None, for limits."""
+    """Launch clamp_forward or clamp_backward; limits are numbers or None."""
     number = inputs[0].dtype.type
     limits = [number(0) if v is None else number(v) for v in (low, high)]
     return launch_elements(device, kernel, inputs, *limits, int(low is not None), int(high is not None))
 
 
 def launch_invert(device: Device, x: Any) -> Any:
-    """Not x for bools, the bits turned round for integers."""
+    """Not x for bools, inverted bits for integers."""
     if x.dtype.kind != "b":
         return launch_elements(device, "unary_forward", (x,), FUNCTION_CODES["invert"])
     return launch_binary(device, "eq", x, np.bool_(False))

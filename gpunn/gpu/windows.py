@@ -1,4 +1,4 @@
-"""Launches of the kernels whose threads each have a window of an image (``kernels/windows.cuh``)."""
+"""Launches of the kernels whose threads each handle a window of an image (``kernels/windows.cuh``)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _ADAPTIVE = np.dtype(
 
 _BLOCK = 256  # threads of a block, at most: BLOCK in windows.cuh
 
-_LARGE = 32  # elements from which on a window is shared by the threads of a block
+_LARGE = 32  # from this many elements on, the threads of a block share a window
 
-_ENOUGH = 1 << 18  # threads that fill the largest GPUs: then each can have an output of its own
+_ENOUGH = 1 << 18  # threads that fill the largest GPUs: from here on each can have an output of its own
 
 # A struct for threads or blocks spread over (N, height, width, channels), given (channels, width, height).
 Geometry = Callable[[tuple[int, int, int]], np.ndarray]
@@ -39,7 +39,7 @@ def spread(over: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
 def launch_windows(
     source: KernelSource, kernel: str, device: Device, outputs: tuple[Any, ...], x: Any, geometry: Geometry, most: int
 ) -> None:
-    """Launch a forward kernel; where windows have up to ``most`` elements, many, its form ``..._large``."""
+    """Launch a forward kernel, or its ``..._large`` form where ``most``, the size of the largest window, is large."""
     n, height, width, channels = outputs[0].shape
     vec = vector_width(channels, *outputs, x)
     vectors = channels // vec
@@ -49,7 +49,7 @@ def launch_windows(
         args = (*outputs, x, geometry((vectors, width, height)), threads)
         source.launch(device, kernel, (ceil_div(threads, _BLOCK), 1, 1), _BLOCK, args, **macros)
         return
-    tiles = ceil_div(vectors, 32)  # 32 threads side by side read whole lines of memory
+    tiles = ceil_div(vectors, 32)  # 32 adjacent threads read whole lines of memory
     across = ceil_div(vectors, tiles)
     block = (across, min(_BLOCK // across, most), 1)
     args = (*outputs, x, geometry((tiles, width, height)))

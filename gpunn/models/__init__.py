@@ -34,7 +34,7 @@ class ModelEntry:
     Attributes
     ----------
     build : callable
-        ``build(input_shape, classes)``, with the shape (C, H, W) of one image, gives the module.
+        ``build(input_shape, classes)``, with the shape (C, H, W) of one image, returns the module.
     input_shape : tuple of int
         The customary (C, H, W).
     description : str
@@ -52,7 +52,7 @@ def _lenet5(input_shape: tuple[int, int, int], classes: int) -> LeNet5:
 
 def _mlp(modern: bool, dropout: float) -> Callable[[tuple[int, int, int], int], MLP]:
     def build(input_shape: tuple[int, int, int], classes: int) -> MLP:
-        # The lecture pads MNIST to 32x32; other images are taken as they are.
+        # The lecture pads MNIST to 32x32; other images are used as they are.
         pad_to = 32 if input_shape == (1, 28, 28) else None
         return MLP(input_shape, classes, modern=modern, dropout=dropout, pad_to=pad_to)
 
@@ -93,7 +93,7 @@ def find(name: str) -> ModelEntry:
 def build(name: str, input_shape: tuple[int, int, int] | None = None, classes: int = 10) -> Module:
     """Make the network ``name`` for images of ``input_shape`` (C, H, W) and a number of ``classes``.
 
-    Without ``input_shape`` it is the network's customary one.
+    Without ``input_shape`` the network's customary one is used.
 
     Raises
     ------

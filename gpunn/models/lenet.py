@@ -1,4 +1,4 @@
-"""LeNet as in the lecture, and the pattern it is one case of."""
+"""LeNet as in the lecture, and the pattern it is an instance of."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def convolutional_layers(
     Raises
     ------
     UsageError
-        If the kernel is even, or the pools leave nothing of the image.
+        If the kernel is even, or the pools reduce the image to nothing.
 
     References
     ----------
@@ -110,7 +110,7 @@ class LeNet5(Sequential):
     Raises
     ------
     UsageError
-        If a size makes no sense, or the image is smaller than 4×4.
+        If a size is invalid, or the image is smaller than 4×4.
 
     References
     ----------

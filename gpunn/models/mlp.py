@@ -30,7 +30,7 @@ class MLP(Sequential):
     modern : bool
         Batch norm before each activation, and PReLU instead of ReLU.
     dropout : float
-        Proportion zeroed behind each hidden layer, in training; 0 adds no layer.
+        Proportion zeroed after each hidden layer, in training; 0 adds no layer.
     pad_to : int or None
         Pad the images with zeros to this height and width, centred: the lecture's 28×28 digits
         become 32×32 = 1024 features.

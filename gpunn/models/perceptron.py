@@ -22,7 +22,7 @@ class PerceptronFit:
     Attributes
     ----------
     converged : bool
-        Whether the last epoch was without mistakes. If not, the two classes may not be separable by a line.
+        Whether the last epoch had no mistakes. If not, the two classes may not be separable by a line.
     mistakes : list of int
         Misclassified points in each epoch, in order.
     """
@@ -32,7 +32,7 @@ class PerceptronFit:
 
     @property
     def epochs(self) -> int:
-        """Epochs made, the clean one included."""
+        """Epochs run, the clean one included."""
         return len(self.mistakes)
 
 
@@ -49,7 +49,7 @@ class Perceptron(Module):
     Attributes
     ----------
     weight : Parameter, (1, D)
-        As of ``nn.Linear(D, 1)``, so that a logistic neuron can take over the ``state_dict``. From 0.
+        As in ``nn.Linear(D, 1)``, so that a logistic neuron can load the ``state_dict``. Initially 0.
     bias : Parameter, (1,)
 
     Shape
@@ -85,7 +85,7 @@ class Perceptron(Module):
             return step((x @ self.weight.T + self.bias).reshape(-1))
 
     def fit(self, x: Tensor, labels: Tensor, epochs: int = 100) -> PerceptronFit:
-        """The perceptron rule, point by point in order, until an epoch without mistakes.
+        """Apply the perceptron rule, point by point in order, until an epoch has no mistakes.
 
         w <- w + x on a missed positive, w <- w - x on a missed negative, with x extended by a 1 for the bias.
         A point on the line counts as class 1, as in :meth:`forward`.
@@ -96,7 +96,7 @@ class Perceptron(Module):
         labels : Tensor, (N,)
             Classes 0 and 1.
         epochs : int
-            At most so many: for classes that no line separates, such as XOR's, the rule never ends.
+            The most epochs: for classes that no line separates, such as XOR's, the rule never ends.
 
         Returns
         -------
@@ -105,7 +105,7 @@ class Perceptron(Module):
         Raises
         ------
         ShapeError
-            If x and labels do not go together.
+            If x and labels are incompatible.
         UsageError
             If a label is neither 0 nor 1, or ``epochs`` is less than 1.
         """
@@ -119,7 +119,7 @@ class Perceptron(Module):
         if epochs < 1:
             raise UsageError(f"Perceptron.fit: epochs: expected at least 1; got {epochs}.")
         extended = np.concatenate([points, np.ones((len(points), 1))], axis=1)
-        # Point after point on the host: each update depends on the one before.
+        # Point by point on the host: each update depends on the one before.
         w = np.append(self.weight.detach().numpy()[0], self.bias.detach().numpy()).astype(np.float64)
         mistakes: list[int] = []
         while len(mistakes) < epochs and (not mistakes or mistakes[-1]):

@@ -19,14 +19,14 @@ class ResNetCifar(Module):
     """3×3 convolution, three stages of residual blocks with 16, 32 and 64 channels, mean over the image, linear.
 
     Each stage has n = (depth - 2) / 6 blocks of two 3×3 convolutions; the first block of the second and third
-    stage halves the image. ReLU and the residual addition run within the batch normalisations.
+    stage halves the image. ReLU and the residual addition run inside the batch normalisations.
 
     Parameters
     ----------
     depth : int
         Layers with weights, 6 n + 2: 20, 32, 44, 56, 110, ...
     shortcut : str
-        What takes the input past a block that changes its shape. "A": every second pixel, and zeros for the new
+        How the input bypasses a block that changes its shape. "A": every second pixel, and zeros for the new
         channels, no parameters (269,722 in all at depth 20). "B": a 1×1 convolution and batch norm (272,474).
     in_channels : int
         Channels of the images.

@@ -13,7 +13,7 @@ Hook = Callable[..., Any]
 
 
 class RemovableHandle:
-    """Takes a hook away again; usable as a context manager."""
+    """Removes a hook; usable as a context manager."""
 
     def __init__(self, hooks: dict[int, Hook], hook: Hook) -> None:
         if not callable(hook):
@@ -23,7 +23,7 @@ class RemovableHandle:
         hooks[self._key] = hook
 
     def remove(self) -> None:
-        """Take the hook away; nothing happens the second time."""
+        """Remove the hook; a second call does nothing."""
         self._hooks.pop(self._key, None)
 
     def __enter__(self) -> RemovableHandle:
@@ -43,7 +43,7 @@ def before_forward(module: Any, hooks: dict[int, Hook], args: tuple[Any, ...]) -
 
 
 class _Watch:
-    """One call of a module with backward hooks: gradients of the outputs first, then those of the inputs."""
+    """One call of a module with backward hooks: collects gradients of the outputs first, then those of the inputs."""
 
     def __init__(self, module: Any, hooks: Sequence[Hook], inputs: tuple[Any, ...]) -> None:
         self.module, self.hooks = module, hooks
@@ -53,7 +53,7 @@ class _Watch:
 
     def outputs_known(self, dy: tuple[Any, ...]) -> None:
         self.dy = dy
-        if not self.asks:  # nobody will ask for gradients of the inputs
+        if not self.asks:  # the inputs' gradients will never be computed
             self.call(self.nothing)
 
     def call(self, dx: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -71,7 +71,7 @@ class _Watch:
 
 
 class _Inputs(Function):
-    """The inputs as they are; their gradients go through the hooks."""
+    """Returns the inputs unchanged; their gradients go through the hooks."""
 
     @staticmethod
     def forward(ctx: Any, watch: _Watch, *inputs: Any) -> Any:
@@ -86,7 +86,7 @@ class _Inputs(Function):
 
 
 class _Outputs(Function):
-    """The outputs as they are; their gradients are noted."""
+    """Returns the outputs unchanged; notes their gradients."""
 
     @staticmethod
     def forward(ctx: Any, watch: _Watch, *outputs: Any) -> Any:

@@ -12,7 +12,7 @@ from gpunn.tape import no_grad
 
 
 def move(tensors: Iterable[Tensor], home: Device | None, dtype: np.dtype | None) -> None:
-    """Give tensors and their gradients another device, and floating ones another dtype; the objects stay."""
+    """Move tensors and their gradients to another device, and floating ones to another dtype, keeping the objects."""
     for tensor in tensors:
         _move_one(tensor, home, dtype)
         if tensor.grad is not None:
@@ -20,7 +20,7 @@ def move(tensors: Iterable[Tensor], home: Device | None, dtype: np.dtype | None)
 
 
 def _move_one(tensor: Tensor, home: Device | None, dtype: np.dtype | None) -> None:
-    """Give a tensor another device or dtype and keep the object."""
+    """Move a tensor to another device or dtype, keeping the object."""
     with no_grad():
         moved = tensor.detach()
         if dtype is not None and tensor.dtype.kind == "f":

@@ -1,8 +1,8 @@
-"""Which part of a model's input an element of each tensor depends on: followed from layer to layer.
+"""Which part of a model's input an element of each tensor depends on, tracked from layer to layer.
 
-A layer's inputs are recognised by their place on the tape. What a model computes between layers by calling
-functions (additions, concatenations, activations) is walked through there; it counts as elementwise if it
-keeps the axes behind the channels as they are, and is unknown otherwise.
+A layer's inputs are recognised by their place on the tape. Functions that a model calls between layers
+(additions, concatenations, activations) are followed there too; they count as elementwise if they
+keep the axes after the channels unchanged, and are unknown otherwise.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
 from gpunn.tape import Node
 
-# Layers defined here (or subclasses that keep their forward) see one position only; the rest of a norm's or
-# dropout's work is over the batch or not there in evaluation mode.
+# Layers defined here (or subclasses that keep their forward) read one position only; the rest of a norm's or
+# dropout's work is over the batch, or absent in evaluation mode.
 _POINTWISE = {"gpunn.nn.activation", "gpunn.nn.batchnorm", "gpunn.nn.dropout", "gpunn.nn.smooth_activation"}
 
 
 @dataclass(frozen=True)
 class Field:
-    """What one element sees.
+    """The part of the input that one element depends on.
 
     Attributes
     ----------
     size : tuple of int
-        Extent in the input, along each axis behind the channels, if the input went on for ever.
+        Extent in the input, along each axis after the channels, as if the input were infinite.
     jump : tuple of int
         By how much neighbours' fields are shifted in the input: the product of all strides.
     whole : bool
-        Whether it is all of the input; size and jump mean nothing then.
+        Whether it is all of the input; size and jump are then meaningless.
     """
 
     size: tuple[int, ...]
@@ -54,23 +54,23 @@ WHOLE = Field((), (), True)
 
 
 def window_of(layer: Module, x: Tensor) -> Window | None:
-    """How the layer's window slides over x, for a layer that has one: a method ``window`` giving a Window."""
+    """How the layer's window slides over x, for a layer with a method ``window`` that returns a Window."""
     method = getattr(layer, "window", None)
     if not callable(method) or x.ndim < 3:
         return None
     try:
         window = method(*x.shape[2:])
-    except TypeError:  # a user's method of the same name that takes something else
+    except TypeError:  # a user's method of the same name that takes other arguments
         return None
     return window if isinstance(window, Window) else None
 
 
 class Fields:
-    """The fields of all tensors met so far, of a model's run on the input ``x``."""
+    """The fields of all tensors met so far in a model's run on the input ``x``."""
 
     def __init__(self, x: Tensor) -> None:
         axes = max(0, x.ndim - 2)
-        # By the identity of a node, or of a leaf; the object is kept so that no other gets its number.
+        # By the identity of a node, or of a leaf; the object is kept so that its id is not reused.
         self._known: dict[int, tuple[Any, Field | None, tuple[int, ...]]] = {}
         self.put(x, Field((1,) * axes, (1,) * axes))
 
@@ -80,11 +80,11 @@ class Fields:
         self._known[id(place)] = place, field, tensor.shape
 
     def after(self, layer: Module, inputs: Sequence[Tensor], output: Tensor) -> Field | None:
-        """The field of a layer's output, which is remembered."""
+        """The field of a layer's output; it is remembered."""
         if layer._modules or not inputs or any(output is x for x in inputs):
-            return self._of([output])  # what is inside told already
+            return self._of([output])  # the inner layers have recorded it already
         if type(layer).forward.__module__ == "gpunn.nn.flatten":
-            return None  # no positions any more, and nothing lost: a linear layer behind it finds its way
+            return None  # positions are gone but nothing is lost: a linear layer after it can still trace them
         field = self._rule(layer, inputs, output)
         self.put(output, field)
         return field
@@ -99,7 +99,7 @@ class Fields:
             return before
         if window is not None:
             both = tuple(zip((window.R, window.S), window.dilation, window.stride, (window.H, window.W), strict=True))
-            # A sequence is an image with one axis of length 1 and nothing happening along it.
+            # A sequence is an image with one axis of length 1 along which nothing happens.
             axes = both if x.ndim == 4 else (both[0] if both[0] != (1, 1, 1, 1) else both[1],)
             size = tuple(n + d * (k - 1) * j for n, j, (k, d, _, _) in zip(before.size, before.jump, axes, strict=True))
             return Field(size, tuple(j * step for j, (_, _, step, _) in zip(before.jump, axes, strict=True)))
@@ -112,7 +112,7 @@ class Fields:
         return None
 
     def _of(self, tensors: Sequence[Tensor]) -> Field | None:
-        """What elements computed from all of these see: along each axis the most."""
+        """The field of elements computed from all of these: the largest along each axis."""
         fields = []
         for tensor in tensors:
             sources = self._sources(tensor)
@@ -131,7 +131,7 @@ class Fields:
         return Field(size, tuple(map(max, zip(*(field.jump for field in known), strict=True))))
 
     def _all_of(self, x: Tensor) -> bool:
-        """Whether a row of x holds all that an earlier layer made of one item."""
+        """Whether a row of x holds everything that an earlier layer computed from one item."""
         sources = self._sources(x)
         if x.ndim != 2 or not sources or any(field is None for field, _ in sources):
             return False

@@ -11,7 +11,7 @@ from gpunn._tensor import Tensor
 from gpunn.errors import StateDictError
 from gpunn.tape import no_grad
 
-_LISTED = 12  # keys named in a message before it says how many more there are
+_LISTED = 12  # keys that a message names before it counts the rest
 
 
 class LoadReport(NamedTuple):
@@ -63,7 +63,7 @@ def _host(name: str, key: str, value: Any) -> np.ndarray:
 
 
 def _floating(array: Tensor | np.ndarray) -> bool:
-    # To NumPy, bfloat16 (of ml_dtypes) is of no known kind.
+    # NumPy has no kind for bfloat16 (from ml_dtypes).
     return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 

@@ -31,7 +31,7 @@ class ReLU(Module):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     References
     ----------
@@ -54,7 +54,7 @@ class AbsoluteReLU(Module):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     References
     ----------
@@ -78,7 +78,7 @@ class LeakyReLU(Module):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     References
     ----------
@@ -105,9 +105,9 @@ class PReLU(Module):
     Parameters
     ----------
     num_parameters : int
-        1 slope for all, or C, one for each channel (axis 1).
+        1 for a shared slope, or C for one per channel (axis 1).
     init : float
-        The slope at first.
+        The initial slope.
     device : Device or str, optional
         ``cpu`` if not given.
     dtype : dtype, optional
@@ -119,12 +119,12 @@ class PReLU(Module):
 
     Shape
     -----
-    x : any, float32 or float64; with C slopes (N, C, ...);  y : as x
+    x : any, float32 or float64; with C slopes (N, C, ...);  y : like x
 
     Raises
     ------
     ShapeError
-        If x has another number of channels; the message names the layer.
+        If x has a different number of channels; the message names the layer.
 
     References
     ----------
@@ -143,7 +143,7 @@ class PReLU(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Every slope ``init``."""
+        """Set every slope to ``init``."""
         initial.constant_(self.weight, self.init)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ class ELU(Module):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     Raises
     ------
@@ -201,7 +201,7 @@ class Hardtanh(Module):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     Raises
     ------
@@ -236,7 +236,7 @@ class ReLU6(Hardtanh):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     References
     ----------
@@ -256,8 +256,8 @@ class ReLU6(Hardtanh):
 class Maxout(Module):
     """The largest of every ``k`` neighbours along an axis, which becomes k times shorter.
 
-    Together with the layer before it, which has k outputs for each unit, a maxout layer: each unit's
-    activation is the largest of k linear pieces.
+    Together with the layer before it, which has k outputs for each unit, it forms a maxout layer: each
+    unit's activation is the largest of k linear pieces.
 
     Parameters
     ----------
@@ -303,7 +303,7 @@ class Maxout(Module):
 class Step(Module):
     """1 where x >= 0, else 0: the perceptron's activation. It has no gradient.
 
-    Its output never requires a gradient, so nothing before it can be learned by ``backward``.
+    Its output never requires a gradient, so ``backward`` cannot train anything before it.
 
     Parameters
     ----------
@@ -312,7 +312,7 @@ class Step(Module):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     References
     ----------

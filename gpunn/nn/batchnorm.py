@@ -99,7 +99,7 @@ class _BatchNorm(Module):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Normalise each feature over the batch, then scale and shift; otherwise as :class:`BatchNorm2d`.
+    """Normalise each feature over the batch, then scale and shift; otherwise like :class:`BatchNorm2d`.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class BatchNorm1d(_BatchNorm):
 
     Shape
     -----
-    x : (N, C) or (N, C, L) float32 or float64;  y : as x
+    x : (N, C) or (N, C, L) float32 or float64;  y : like x
 
     Raises
     ------
@@ -142,7 +142,7 @@ class BatchNorm1d(_BatchNorm):
         """Apply the layer; add ``residual`` and apply ``activation`` ("relu") in the same pass."""
         if x.ndim != 3:
             return super().forward(x, residual=residual, activation=activation)
-        # A sequence is an image of one row, which is how the op takes it.
+        # The op takes a sequence as an image of one row.
         rows = x.reshape(x.shape[0], x.shape[1], 1, x.shape[2])
         extra = None if residual is None else residual.reshape(rows.shape)
         return self._normalise(rows, extra, activation).reshape(x.shape)
@@ -154,7 +154,7 @@ class BatchNorm2d(_BatchNorm):
     y = (x - mean) / sqrt(var + eps) * weight + bias
 
     In training, mean and variance are the batch's (variance dividing by the count), and the running
-    estimates move: running ← (1 - momentum) running + momentum · batch, with the unbiased variance.
+    estimates are updated: running ← (1 - momentum) running + momentum · batch, with the unbiased variance.
     In evaluation the running estimates are used; :func:`recompute_batch_statistics` replaces them by the
     statistics of the whole training set.
 
@@ -180,14 +180,14 @@ class BatchNorm2d(_BatchNorm):
     Attributes
     ----------
     weight, bias : Parameter, (C,), or None
-        1 and 0 at first.
+        Initially 1 and 0.
     running_mean, running_var : Tensor, (C,), or None
-        0 and 1 at first.
+        Initially 0 and 1.
     num_batches_tracked : Tensor, () int64, or None
 
     Shape
     -----
-    x : (N, C, H, W) float32 or float64;  y : as x
+    x : (N, C, H, W) float32 or float64;  y : like x
 
     Raises
     ------

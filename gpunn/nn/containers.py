@@ -22,7 +22,7 @@ class _Container(Module):
         return iter(self._modules.values())
 
     def _name_at(self, index: int) -> str:
-        """The name at a place, which may count from the end."""
+        """The name at an index, which may count from the end."""
         if not isinstance(index, int) or not -len(self) <= index < len(self):
             # IndexError ends a loop and is what PyTorch raises.
             raise IndexError(f"{type(self).__name__}: no module {index!r}; there are {len(self)}.")
@@ -56,7 +56,7 @@ class Sequential(_Container):
 
     Notes
     -----
-    A ReLU directly behind a Conv2d, Linear or batch normalisation, or a Flatten behind a MaxPool2d, is run within
+    A ReLU directly after a Conv2d, Linear or batch normalisation, or a Flatten after a MaxPool2d, runs inside
     it: see ``nn.fusion``.
     A slice is a Sequential that shares its modules and their names.
     """

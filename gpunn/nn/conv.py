@@ -90,7 +90,7 @@ class Conv1d(_Conv):
     padding : int, ((int, int),), "same" or "valid"
         Zeros on each side, or ((left, right),); "same" keeps the length at stride 1.
     groups : int
-        Parts of the channels that do not see each other.
+        Groups of channels, each convolved by itself.
     bias : bool
         Whether a number per output channel is added.
     padding_mode : str
@@ -105,7 +105,7 @@ class Conv1d(_Conv):
     Attributes
     ----------
     weight : Parameter, (K, C / groups, S)
-        Uniform on ±1 / sqrt(C / groups · S) at first, PyTorch's default, and so is the bias.
+        Initially uniform on ±1 / sqrt(C / groups · S), PyTorch's default, and so is the bias.
     bias : Parameter, (K,), or None
 
     Shape
@@ -178,7 +178,7 @@ class Conv2d(_Conv):
         Zeros on each side: for all, (vertical, horizontal), or ((top, bottom), (left, right)); "same" keeps
         the size at stride 1.
     groups : int
-        Parts of the channels that do not see each other.
+        Groups of channels, each convolved by itself.
     bias : bool
         Whether a number per output channel is added.
     padding_mode : str
@@ -193,7 +193,7 @@ class Conv2d(_Conv):
     Attributes
     ----------
     weight : Parameter, (K, C / groups, R, S)
-        Uniform on ±1 / sqrt(C / groups · R · S) at first, PyTorch's default, and so is the bias.
+        Initially uniform on ±1 / sqrt(C / groups · R · S), PyTorch's default, and so is the bias.
     bias : Parameter, (K,), or None
 
     Shape
@@ -243,7 +243,7 @@ class Conv2d(_Conv):
     def forward(
         self, x: Tensor, *, activation: str | None = None, pool: MaxPool2d | None = None, flatten: bool = False
     ) -> Tensor:
-        """Apply the layer, and ``activation`` ("relu"), ``pool`` and ``flatten`` behind that, in the same pass."""
+        """Apply the layer, then ``activation`` ("relu"), ``pool`` and ``flatten``, in the same pass."""
         geometry = (self.stride, self.padding, self.dilation, self.groups)
         if pool is None:
             return conv2d(x, self.weight, self.bias, *geometry, activation=activation, strict=self.strict)

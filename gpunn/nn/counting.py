@@ -1,6 +1,6 @@
-"""How many weights connect the inputs of a layer with its outputs, without making them (lecture topic L14).
+"""How many weights connect a layer's inputs to its outputs, without creating them (lecture topic L14).
 
-Where no weight is shared, it is also the number of multiply-adds for one item.
+Where no weight is shared, this is also the number of multiply-adds for one item.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from gpunn._window import Window
 
 
 def full_weights(inputs: int, outputs: int) -> int:
-    """Of a fully connected layer: one for each pair.
+    """Weights of a fully connected layer: one for each pair.
 
     Parameters
     ----------
@@ -25,16 +25,16 @@ def full_weights(inputs: int, outputs: int) -> int:
 
 
 def local_weights(window: Window, in_channels: int, out_channels: int, *, inside: bool = False) -> int:
-    """Of a locally connected layer: its own R x S window for each output.
+    """Weights of a locally connected layer: a separate R x S window for each output.
 
     Parameters
     ----------
     window : Window
-        How the windows lie over the image; a sequence is an image of height 1.
+        How the windows are placed over the image; a sequence is an image of height 1.
     in_channels, out_channels : int
         C and K.
     inside : bool
-        Leave out the weights that would meet only padding.
+        Leave out the weights that would read only padding.
 
     Examples
     --------
@@ -48,15 +48,15 @@ def local_weights(window: Window, in_channels: int, out_channels: int, *, inside
 
 
 def shared_weights(window: Window, in_channels: int, out_channels: int, groups: int = 1) -> int:
-    """Of a convolution: one R x S window for each pair of channels of a group, at every position the same.
+    """Weights of a convolution: one R x S window for each pair of channels of a group, shared by all positions.
 
     Parameters
     ----------
     window : Window
-        Of which only the size R x S counts.
+        Only its size R x S counts.
     in_channels, out_channels : int
         C and K.
     groups : int
-        Parts of the channels that do not see each other.
+        Groups of channels, each convolved by itself.
     """
     return window.R * window.S * (in_channels // groups) * out_channels

@@ -25,11 +25,11 @@ class Dropout(Module):
     ----------
     generator : Generator
         Where masks come from: the layer's own, derived from the default generator when the layer is
-        made, so that ``gpunn.manual_seed`` before that decides the masks, on every device alike.
+        made. So ``gpunn.manual_seed`` before that determines the masks, the same on every device.
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     References
     ----------

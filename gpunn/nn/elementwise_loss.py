@@ -26,7 +26,7 @@ class MSELoss(Loss):
 
     Shape
     -----
-    input : any, float32 or float64;  target : as input
+    input : any, float32 or float64;  target : like input
 
     Raises
     ------
@@ -64,7 +64,7 @@ class L1Loss(Loss):
 
     Shape
     -----
-    input : any, float32 or float64;  target : as input
+    input : any, float32 or float64;  target : like input
 
     Raises
     ------
@@ -97,14 +97,14 @@ class SmoothL1Loss(Loss):
 
     Shape
     -----
-    input : any, float32 or float64;  target : as input
+    input : any, float32 or float64;  target : like input
 
     Raises
     ------
     ShapeError, DTypeError
         If input and target differ; nothing is broadcast.
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------
@@ -133,14 +133,14 @@ class HuberLoss(Loss):
 
     Shape
     -----
-    input : any, float32 or float64;  target : as input
+    input : any, float32 or float64;  target : like input
 
     Raises
     ------
     ShapeError, DTypeError
         If input and target differ; nothing is broadcast.
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------
@@ -165,13 +165,13 @@ class BCELoss(Loss):
     Parameters
     ----------
     weight : Tensor, optional
-        Factor of each loss, of a shape that broadcasts to the input's; a buffer.
+        Factor on each loss, of a shape that broadcasts to the input's; a buffer.
     reduction : str
         ``"mean"`` over all elements, ``"sum"``, or ``"none"``: one loss for each.
 
     Shape
     -----
-    input : any, from 0 to 1, float32 or float64;  target : as input
+    input : any, from 0 to 1, float32 or float64;  target : like input
 
     Raises
     ------
@@ -201,15 +201,15 @@ class BCEWithLogitsLoss(Loss):
     Parameters
     ----------
     weight : Tensor, optional
-        Factor of each loss, of a shape that broadcasts to the input's; a buffer.
+        Factor on each loss, of a shape that broadcasts to the input's; a buffer.
     reduction : str
         ``"mean"`` over all elements, ``"sum"``, or ``"none"``: one loss for each.
     pos_weight : Tensor, optional
-        Factor of the part for yes, of a shape that broadcasts to the input's; a buffer.
+        Factor on the term for yes, of a shape that broadcasts to the input's; a buffer.
 
     Shape
     -----
-    input : any, float32 or float64;  target : as input
+    input : any, float32 or float64;  target : like input
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Embedding: a vector for each of a number of things."""
+"""Embedding: a vector for each index."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gpunn.tape import no_grad
 
 
 class Embedding(Module):
-    """A table of V vectors of length D, looked up by their numbers.
+    """A table of V vectors of length D, looked up by index.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Embedding(Module):
     embedding_dim : int
         D.
     padding_idx : int, optional
-        A row that is zero at first and gets no gradient. Negative counts from the end.
+        A row that is initially zero and gets no gradient. Negative counts from the end.
     device : Device or str, optional
         Where the table is made; ``cpu`` if not given.
     dtype : dtype, optional
@@ -33,7 +33,7 @@ class Embedding(Module):
     Attributes
     ----------
     weight : Parameter, (V, D)
-        Standard normal at first, PyTorch's default.
+        Initially standard normal, PyTorch's default.
 
     Shape
     -----
@@ -42,8 +42,8 @@ class Embedding(Module):
     Raises
     ------
     RangeError, DTypeError, DeviceError
-        If x does not hold numbers of rows; the message names the layer. Where kernels run, a number out of range is
-        found when something is read from the device next.
+        If x does not hold row indices; the message names the layer. Where kernels run, an index out of range is
+        reported at the next read from the device.
 
     References
     ----------
@@ -86,7 +86,7 @@ class Embedding(Module):
         embeddings : Tensor, (V, D)
             Copied.
         freeze : bool
-            Whether the table is not to be trained.
+            Whether to exclude the table from training.
         padding_idx : int, optional
             A row that gets no gradient; it keeps its values here.
 

@@ -1,11 +1,11 @@
 """The one pass that fuses layers: ReLU, MaxPool2d and Flatten into the layer before them, inside a Sequential.
 
 Convolutions, Linear and batch normalisation can apply a ReLU while they write their output, which saves reading and
-writing it once more in forward and in backward; a Conv2d can pool its output before it leaves the cache, and never has
-all of it. MaxPool2d can write in the order that Flatten gives. A ReLU between them is applied to what was pooled, which
-is smaller: the largest of rectified numbers is the largest of the numbers, rectified. :class:`Sequential` runs such
-neighbours as one call (``activation="relu"``, ``pool=...``, ``flatten=True``); the numbers are the same. Nothing is
-fused behind code that calls layers itself.
+writing it once more in forward and in backward. A Conv2d can pool its output before it leaves the cache, and never
+materialises all of it. MaxPool2d can write in the order of Flatten. A ReLU between them is applied to the smaller,
+pooled array: the largest of rectified numbers is the largest of the numbers, rectified. :class:`Sequential` runs such
+neighbours as one call (``activation="relu"``, ``pool=...``, ``flatten=True``); the numbers are the same. Code that
+calls layers itself fuses nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RECTIFYING = (Conv1d, Conv2d, Linear, BatchNorm1d, BatchNorm2d)
 
 
 def plan(modules: Sequence[Module]) -> Iterator[tuple[Module, dict[str, Any]]]:
-    """What to call in order: each module, with the keywords that make it do its neighbours' work too."""
+    """The calls to make in order: each module, with the keywords that make it do its neighbours' work too."""
     for module, keywords, _ in _calls(modules):
         yield module, keywords
 
@@ -39,7 +39,7 @@ def fused_pairs(sequential: Iterable[Module]) -> list[tuple[Module, Module]]:
 
 
 def _calls(modules: Sequence[Module]) -> Iterator[tuple[Module, dict[str, Any], list[Module]]]:
-    """Each module to call, with what keywords, and the neighbours whose work that is."""
+    """Each module to call, its keywords, and the neighbours whose work those do."""
     number = 0
     while number < len(modules):
         host, keywords, count = _call(modules[number : number + 4])
@@ -49,8 +49,8 @@ def _calls(modules: Sequence[Module]) -> Iterator[tuple[Module, dict[str, Any], 
 
 
 def _call(modules: Sequence[Module]) -> tuple[Module, dict[str, Any], int]:
-    """For the next modules: which one to call, with what keywords, and for how many of them."""
-    # Nothing but these very classes: a subclass may do anything.
+    """For the next modules: which one to call, its keywords, and how many modules the call covers."""
+    # Only exactly these classes: a subclass may do anything.
     kinds = [type(module) if _is_plain(module) else None for module in modules] + [None] * 3
     rectified = kinds.index(ReLU) if ReLU in kinds[:2] else None
     pooled = 1 if rectified is None else rectified + 1
@@ -78,6 +78,6 @@ def _flattens(module: Module) -> bool:
 
 
 def _is_plain(module: Module) -> bool:
-    # A replaced forward may do anything, and a hook wants to see what its layer alone takes and gives.
+    # A replaced forward may do anything, and a hook must see the inputs and outputs of its layer alone.
     hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
     return not hooked and "forward" not in module.__dict__

@@ -9,7 +9,7 @@ from gpunn.nn.module import Module
 
 
 class Identity(Module):
-    """y = x: stands where another layer may be, such as the shortcut of a residual block.
+    """y = x: stands in where another layer could be, such as the shortcut of a residual block.
 
     Parameters
     ----------

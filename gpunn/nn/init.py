@@ -49,7 +49,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     Raises
     ------
     UsageError
-        If the nonlinearity is none of these, or the slope no number.
+        If the nonlinearity is none of these, or the slope is not a number.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
-    """Of a weight (out, in, ...): how many inputs an output sums, and how many outputs an input reaches."""
+    """For a weight (out, in, ...): how many inputs an output sums, and how many outputs an input reaches."""
     if tensor.ndim < 2:
         raise ShapeError(f"init: fan in and fan out need a weight of two axes or more; got shape {tensor.shape}.")
     window = math.prod(tensor.shape[2:])
@@ -131,14 +131,14 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Gaussian, with what falls outside [a, b] drawn again.
+    """Gaussian, with values outside [a, b] drawn again.
 
     Parameters
     ----------
     tensor : Tensor
         Written in place, and returned.
     mean, std : float
-        Of the Gaussian before it is cut.
+        Of the Gaussian before it is truncated.
     a, b : float
         The bounds: values, not multiples of std.
     generator : Generator, optional
@@ -159,10 +159,10 @@ def trunc_normal_(
 
 
 def _truncated(source: Generator, count: int, low: float, high: float) -> list[np.ndarray]:
-    """``count`` standard Gaussian numbers within [low, high], by drawing until enough were inside."""
+    """``count`` standard Gaussian numbers within [low, high], drawing until enough are inside."""
     inside = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
     nearest = min(max(0.0, low), high)  # where the density within the bounds is highest
-    # A draw has 1e-16 of that density where z² = nearest² + 74; farther out there is nothing to be drawn.
+    # A draw has 1e-16 of that density where z² = nearest² + 74; farther out nothing would be drawn.
     reach = math.sqrt(nearest**2 + 74)
     low, high = max(low, -reach), min(high, reach)
     made: list[np.ndarray] = []
@@ -244,7 +244,7 @@ def kaiming_uniform_(
     mode : str
         ``"fan_in"`` keeps the size of the forward signal, ``"fan_out"`` that of the gradient.
     nonlinearity : str
-        What follows; decides the gain (:func:`calculate_gain`).
+        What follows; determines the gain (:func:`calculate_gain`).
     generator : Generator, optional
         The default one if not given.
 
@@ -324,7 +324,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     Parameters
     ----------
     tensor : Tensor, (out, ...)
-        Seen as a matrix of ``out`` rows. Written in place, and returned.
+        Viewed as a matrix of ``out`` rows. Written in place, and returned.
     gain : float
         For what follows; see :func:`calculate_gain`.
     generator : Generator, optional

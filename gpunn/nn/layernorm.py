@@ -19,7 +19,7 @@ class LayerNorm(Module):
 
     y = (x - mean) / sqrt(var + eps) * weight + bias
 
-    Mean and variance are each item's own: training and evaluation are the same, and a batch of one will do.
+    Mean and variance are each item's own: training and evaluation are the same, and a batch of one works.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ class LayerNorm(Module):
     Attributes
     ----------
     weight, bias : Parameter of ``normalized_shape``, or None
-        1 and 0 at first.
+        Initially 1 and 0.
 
     Shape
     -----
-    x : (..., *normalized_shape) float32 or float64;  y : as x
+    x : (..., *normalized_shape) float32 or float64;  y : like x
 
     Raises
     ------

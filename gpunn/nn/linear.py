@@ -30,7 +30,7 @@ class Linear(Module):
     Attributes
     ----------
     weight : Parameter, (M, D)
-        Uniform on ±1 / sqrt(D) at first, PyTorch's default, and so is the bias.
+        Initially uniform on ±1 / sqrt(D), PyTorch's default, and so is the bias.
     bias : Parameter, (M,), or None
 
     Shape

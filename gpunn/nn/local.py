@@ -1,4 +1,4 @@
-"""Locally connected layers: windows like a convolution's, with weights of their own at every position."""
+"""Locally connected layers: windows like a convolution's, with separate weights at every position."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Local(Module):
 
 
 class LocallyConnected1d(_Local):
-    """A convolution of (N, C, L) sequences with filters of its own at every output position.
+    """A convolution of (N, C, L) sequences with separate filters at every output position.
 
     y[q] = bias[q] + sum_j weight[q, j] x[q + j] at stride 1 and without padding: S weights per output.
 
@@ -68,11 +68,11 @@ class LocallyConnected1d(_Local):
     kernel_size : int
         S.
     input_size : int
-        L, which decides how many weights there are.
+        L, which determines how many weights there are.
     stride, dilation : int
         In elements.
     padding : int, ((int, int),), "same" or "valid"
-        Zeros on each side, or ((left, right),); "same" is the form centred on q. Weights that would meet
+        Zeros on each side, or ((left, right),); "same" is the form centred on q. Weights that would read
         only padding get no gradient and change nothing: the summary counts them.
     bias : bool
         Whether a number per output is added.
@@ -86,7 +86,7 @@ class LocallyConnected1d(_Local):
     Attributes
     ----------
     weight : Parameter, (Q, K, C, S)
-        ``weight[q]`` is shaped as Conv1d's. Uniform on ±1 / sqrt(C · S) at first, and so is the bias.
+        ``weight[q]`` is shaped like Conv1d's. Initially uniform on ±1 / sqrt(C · S), and so is the bias.
     bias : Parameter, (K, Q), or None
 
     Shape
@@ -135,7 +135,7 @@ class LocallyConnected1d(_Local):
         self._make((window.Q,), bias, device, dtype)
 
     def window(self, length: int) -> Window:
-        """How the windows lie over a sequence, an image of height 1; its Q is the output's length."""
+        """How the windows are placed over a sequence, an image of height 1; its Q is the output's length."""
         op = "LocallyConnected1d"
         return sequence_window(op, length, self.kernel_size[0], self.stride, self.padding, self.dilation)
 
@@ -144,7 +144,7 @@ class LocallyConnected1d(_Local):
 
 
 class LocallyConnected2d(_Local):
-    """A convolution of (N, C, H, W) images with filters of its own at every output position.
+    """A convolution of (N, C, H, W) images with separate filters at every output position.
 
     Parameters
     ----------
@@ -153,11 +153,11 @@ class LocallyConnected2d(_Local):
     kernel_size : int or (int, int)
         R, S.
     input_size : int or (int, int)
-        H, W, which decide how many weights there are.
+        H, W, which determine how many weights there are.
     stride, dilation : int or (int, int)
         Vertical, horizontal.
     padding : int, (int, int), ((int, int), (int, int)), "same" or "valid"
-        Zeros on each side, as Conv2d takes it. Weights that would meet only padding get no gradient and
+        Zeros on each side, as in Conv2d. Weights that would read only padding get no gradient and
         change nothing: the summary counts them.
     bias : bool
         Whether a number per output is added.
@@ -171,7 +171,7 @@ class LocallyConnected2d(_Local):
     Attributes
     ----------
     weight : Parameter, (P, Q, K, C, R, S)
-        ``weight[p, q]`` is shaped as Conv2d's. Uniform on ±1 / sqrt(C · R · S) at first, and so is the bias.
+        ``weight[p, q]`` is shaped like Conv2d's. Initially uniform on ±1 / sqrt(C · R · S), and so is the bias.
     bias : Parameter, (K, P, Q), or None
 
     Shape
@@ -222,7 +222,7 @@ class LocallyConnected2d(_Local):
         self._make((window.P, window.Q), bias, device, dtype)
 
     def window(self, height: int, width: int) -> Window:
-        """How the windows lie over an image of this size; its P and Q are the output's."""
+        """How the windows are placed over an image of this size; its P and Q are the output's."""
         kernel, stride, dilation = self.kernel_size, self.stride, self.dilation
         (top, bottom), (left, right) = sides(self.padding, "LocallyConnected2d", kernel, stride, dilation)
         return Window(height, width, *kernel, stride, (top, left), dilation, False, (bottom, right))

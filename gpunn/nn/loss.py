@@ -30,7 +30,7 @@ class CrossEntropyLoss(Loss):
     Parameters
     ----------
     weight : Tensor, (C,), optional
-        Factor of each class's losses; a buffer.
+        Factor on each class's losses; a buffer.
     ignore_index : int
         Labels of this value count neither in the loss nor in the mean.
     reduction : str
@@ -41,14 +41,14 @@ class CrossEntropyLoss(Loss):
     Shape
     -----
     input : (N, C), (C,) or (N, C, d1, ...) float32 or float64;  target : (N,), () or (N, d1, ...) int64 or int32,
-    0 to C - 1, or as input: probabilities of the classes
+    0 to C - 1, or like input: probabilities of the classes
 
     Raises
     ------
     ShapeError, DTypeError, LabelError
-        If input and target do not go together, or a label is not a class index.
+        If input and target are incompatible, or a label is not a class index.
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------
@@ -96,7 +96,7 @@ class NLLLoss(Loss):
     Parameters
     ----------
     weight : Tensor, (C,), optional
-        Factor of each class's losses; a buffer.
+        Factor on each class's losses; a buffer.
     ignore_index : int
         Labels of this value count neither in the loss nor in the mean.
     reduction : str
@@ -109,7 +109,7 @@ class NLLLoss(Loss):
     Raises
     ------
     ShapeError, DTypeError, LabelError
-        If input and target do not go together, or a label is not a class index.
+        If input and target are incompatible, or a label is not a class index.
     UsageError
         If the reduction is unknown.
 
@@ -130,13 +130,13 @@ class NLLLoss(Loss):
 class ProbabilityCrossEntropyLoss(Loss):
     """Cross-entropy on probabilities, as after a :class:`Softmax`: -log(input[target]).
 
-    The probability is taken as no less than the smallest normal number of its dtype, so that loss and gradient
+    The probability is clamped to at least the smallest normal number of its dtype, so that loss and gradient
     are finite. It is never fused with a softmax before it; :class:`CrossEntropyLoss` is both in one.
 
     Parameters
     ----------
     weight : Tensor, (C,), optional
-        Factor of each class's losses; a buffer.
+        Factor on each class's losses; a buffer.
     ignore_index : int
         Labels of this value count neither in the loss nor in the mean.
     reduction : str
@@ -149,7 +149,7 @@ class ProbabilityCrossEntropyLoss(Loss):
     Raises
     ------
     ShapeError, DTypeError, LabelError
-        If input and target do not go together, or a label is not a class index.
+        If input and target are incompatible, or a label is not a class index.
     UsageError
         If the reduction is unknown.
 

@@ -107,7 +107,7 @@ class Module:
     def register_forward_hook(self, hook: Hook) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after every forward.
 
-        What it returns, unless None, replaces the output. ``handle.remove()`` takes it away again.
+        What it returns, unless None, replaces the output. ``handle.remove()`` removes the hook.
         A captured step runs Python only while it is captured, and so does the hook.
         """
         return RemovableHandle(self._forward_hooks, hook)
@@ -207,7 +207,7 @@ class Module:
                 yield name, module
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
-        """As :meth:`named_modules`, a module that is in two places twice."""
+        """Like :meth:`named_modules`, but a module in two places appears twice."""
         yield prefix, self
         for name, inner in self._modules.items():
             if inner is not None:
@@ -254,7 +254,7 @@ class Module:
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def get_submodule(self, target: str) -> Module:
-        """The inner module of a dotted name; this one for "".
+        """The inner module with a dotted name; this one for "".
 
         Raises
         ------
@@ -264,11 +264,11 @@ class Module:
         return self._at(target, Module)
 
     def get_parameter(self, target: str) -> Parameter:
-        """The parameter of a dotted name; AttributeError if there is none."""
+        """The parameter with a dotted name; AttributeError if there is none."""
         return self._at(target, Parameter)
 
     def get_buffer(self, target: str) -> Tensor:
-        """The buffer of a dotted name; AttributeError if there is none."""
+        """The buffer with a dotted name; AttributeError if there is none."""
         return self._at(target, Tensor)
 
     def _at(self, target: str, kind: type) -> Any:
@@ -301,7 +301,7 @@ class Module:
         return self.train(False)
 
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
-        """Train all parameters, or freeze them; returns itself."""
+        """Make all parameters trainable, or freeze them; returns itself."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
@@ -404,7 +404,7 @@ class Module:
         ------
         StateDictError
             If it does not fit; the message lists missing, unexpected and misshapen keys. Everything is
-            checked first: after an error the module is as it was.
+            checked first: after an error the module is unchanged.
         """
         return load(type(self).__name__, self._persistent(), state_dict, strict)
 

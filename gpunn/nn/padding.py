@@ -1,4 +1,4 @@
-"""Padding layers: a frame of zeros, of a constant, of reflections or of copies of the border."""
+"""Padding layers: a border of zeros, of a constant, of reflections or of copies of the edge."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class _Padding(Module):
 
 
 class ZeroPad1d(_Padding):
-    """A frame of zeros around sequences.
+    """A border of zeros around sequences.
 
     Parameters
     ----------
     padding : int or (int, int)
-        All sides, or left, right; negative numbers cut off.
+        All sides, or left, right; negative numbers crop.
 
     Shape
     -----
@@ -52,7 +52,7 @@ class ZeroPad1d(_Padding):
     UsageError
         If ``padding`` is neither.
     ShapeError
-        If x has too few axes, or less than is to be cut off.
+        If x has too few axes, or is too small to crop.
 
     References
     ----------
@@ -63,12 +63,12 @@ class ZeroPad1d(_Padding):
 
 
 class ZeroPad2d(_Padding):
-    """A frame of zeros around images.
+    """A border of zeros around images.
 
     Parameters
     ----------
     padding : int or (int, int, int, int)
-        All sides, or left, right, top, bottom; negative numbers cut off.
+        All sides, or left, right, top, bottom; negative numbers crop.
 
     Shape
     -----
@@ -79,7 +79,7 @@ class ZeroPad2d(_Padding):
     UsageError
         If ``padding`` is neither.
     ShapeError
-        If x has too few axes, or less than is to be cut off.
+        If x has too few axes, or is too small to crop.
 
     References
     ----------
@@ -88,12 +88,12 @@ class ZeroPad2d(_Padding):
 
 
 class ConstantPad1d(_Padding):
-    """A frame of a constant around sequences.
+    """A border of a constant around sequences.
 
     Parameters
     ----------
     padding : int or (int, int)
-        All sides, or left, right; negative numbers cut off.
+        All sides, or left, right; negative numbers crop.
     value : float
         The constant.
 
@@ -106,7 +106,7 @@ class ConstantPad1d(_Padding):
     UsageError
         If ``padding`` is neither.
     ShapeError
-        If x has too few axes, or less than is to be cut off.
+        If x has too few axes, or is too small to crop.
 
     References
     ----------
@@ -127,12 +127,12 @@ class ConstantPad1d(_Padding):
 
 
 class ConstantPad2d(_Padding):
-    """A frame of a constant around images.
+    """A border of a constant around images.
 
     Parameters
     ----------
     padding : int or (int, int, int, int)
-        All sides, or left, right, top, bottom; negative numbers cut off.
+        All sides, or left, right, top, bottom; negative numbers crop.
     value : float
         The constant.
 
@@ -145,7 +145,7 @@ class ConstantPad2d(_Padding):
     UsageError
         If ``padding`` is neither.
     ShapeError
-        If x has too few axes, or less than is to be cut off.
+        If x has too few axes, or is too small to crop.
 
     References
     ----------
@@ -164,12 +164,12 @@ class ConstantPad2d(_Padding):
 
 
 class ReflectionPad2d(_Padding):
-    """A frame around images that mirrors them at their border, which is not repeated.
+    """A border around images that mirrors them at their edge, without repeating the edge.
 
     Parameters
     ----------
     padding : int or (int, int, int, int)
-        All sides, or left, right, top, bottom; negative numbers cut off.
+        All sides, or left, right, top, bottom; negative numbers crop.
 
     Shape
     -----
@@ -191,12 +191,12 @@ class ReflectionPad2d(_Padding):
 
 
 class ReplicationPad2d(_Padding):
-    """A frame around images that repeats their border.
+    """A border around images that repeats their edge.
 
     Parameters
     ----------
     padding : int or (int, int, int, int)
-        All sides, or left, right, top, bottom; negative numbers cut off.
+        All sides, or left, right, top, bottom; negative numbers crop.
 
     Shape
     -----

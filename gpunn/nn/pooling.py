@@ -18,7 +18,7 @@ from gpunn.ops.max_pool1d import max_pool1d
 from gpunn.ops.max_pool2d import max_pool2d
 
 Arguments = tuple[Pair, Pair, Pair, Pair, bool]  # kernel size, stride, padding, dilation, ceil_mode
-_ROOM = 1 << 30  # the size of an image that any window fits into: arguments are checked before there is one
+_ROOM = 1 << 30  # an image size that any window fits into: arguments are checked before there is an image
 
 
 class _MaxPool(Module):
@@ -60,7 +60,7 @@ class _MaxPool(Module):
 
 
 def _check(layer: Module, axes: int, arguments: Arguments) -> None:
-    """Wrong arguments are told of when the layer is made, not at the first batch."""
+    """Raise for wrong arguments when the layer is made, not at the first batch."""
     op = type(layer).__name__
     if axes == 1:
         sequence_window(op, _ROOM, *arguments, False)
@@ -77,7 +77,7 @@ class MaxPool1d(_MaxPool):
         The stride is the kernel size if not given; padding counts as minus infinity and is at
         most half the kernel.
     return_indices : bool
-        Return also where each maximum was: a pair.
+        Also return where each maximum was: a pair.
     ceil_mode : bool
         Round the output size up instead of down.
     strict : bool
@@ -119,7 +119,7 @@ class MaxPool2d(_MaxPool):
         Vertical, horizontal. The stride is the kernel size if not given; padding counts as minus
         infinity and is at most half the kernel.
     return_indices : bool
-        Return also where each maximum was, as h W + w: a pair.
+        Also return where each maximum was, as h W + w: a pair.
     ceil_mode : bool
         Round the output size up instead of down.
     strict : bool
@@ -343,7 +343,7 @@ class AdaptiveAvgPool1d(Module):
 
 
 class AdaptiveAvgPool2d(Module):
-    """The mean of each of P x Q windows that cover an image; of one window, the global mean.
+    """The mean of each of P x Q windows that cover an image; with one window, the global mean.
 
     Parameters
     ----------
@@ -386,13 +386,13 @@ class AdaptiveMaxPool2d(Module):
     output_size : int, None, or two of them
         P and Q, or one number for both; None keeps the input's size.
     return_indices : bool
-        Return also where each maximum was, as h W + w: a pair.
+        Also return where each maximum was, as h W + w: a pair.
 
     Shape
     -----
     x : (N, C, H, W) float32 or float64;  y : (N, C, P, Q)
 
-    Output p sees rows floor(p H / P) to ceil((p + 1) H / P), columns likewise.
+    Output p reads rows floor(p H / P) to ceil((p + 1) H / P), columns likewise.
 
     Raises
     ------

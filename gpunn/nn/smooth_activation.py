@@ -1,4 +1,4 @@
-"""Activation layers without kinks: sigmoid, tanh and what is made of them, GELU."""
+"""Activation layers without kinks: sigmoid, tanh and functions built from them, GELU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Sigmoid(Module):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     References
     ----------
@@ -33,7 +33,7 @@ class LogSigmoid(Module):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     References
     ----------
@@ -49,7 +49,7 @@ class Tanh(Module):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     References
     ----------
@@ -72,7 +72,7 @@ class Softplus(Module):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     Raises
     ------
@@ -107,7 +107,7 @@ class SiLU(Module):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     References
     ----------
@@ -131,11 +131,11 @@ class GELU(Module):
     Parameters
     ----------
     approximate : str
-        "none": by the error function. "tanh": by a formula with tanh, up to 5e-4 away.
+        "none": the error function. "tanh": a formula with tanh, up to 5e-4 off.
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     Raises
     ------

@@ -37,7 +37,7 @@ class Softmax(_AlongAxis):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     Raises
     ------
@@ -54,7 +54,7 @@ class Softmax(_AlongAxis):
 
 
 class LogSoftmax(_AlongAxis):
-    """x - log(sum(exp(x))) along one axis; with :class:`NLLLoss` it makes :class:`CrossEntropyLoss`.
+    """x - log(sum(exp(x))) along one axis; followed by :class:`NLLLoss` it equals :class:`CrossEntropyLoss`.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class LogSoftmax(_AlongAxis):
 
     Shape
     -----
-    x : any, float32 or float64;  y : as x
+    x : any, float32 or float64;  y : like x
 
     Raises
     ------

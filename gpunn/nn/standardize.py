@@ -21,7 +21,7 @@ class Standardize(Module):
     Parameters
     ----------
     mean, std : float or sequence of C floats
-        Of the training inputs; :meth:`fit` finds them.
+        Of the training inputs; :meth:`fit` computes them.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Standardize(Module):
 
     Shape
     -----
-    x : (N, C) or (N, C, ...) float32 or float64;  y : as x
+    x : (N, C) or (N, C, ...) float32 or float64;  y : like x
 
     Raises
     ------
@@ -68,7 +68,7 @@ class Standardize(Module):
         Parameters
         ----------
         inputs : Tensor (N, C, ...), or an iterable of batches
-            Of a loader's tuples the first field counts. Summed in float64.
+            The first field of a loader's tuples counts. Summed in float64.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class Standardize(Module):
             rows = np.moveaxis(x, 1, -1).reshape(-1, x.shape[1])
             if not len(rows):
                 continue
-            # Chan, Golub, LeVeque 1979: merge means and squared deviations, nothing cancels.
+            # Chan, Golub, LeVeque 1979: merge means and squared deviations, without cancellation.
             total, delta = count + len(rows), rows.mean(0) - mean
             spread = spread + rows.var(0) * len(rows) + delta**2 * count * len(rows) / total
             mean, count = mean + delta * len(rows) / total, total

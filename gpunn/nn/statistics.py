@@ -1,7 +1,7 @@
-"""The statistics that batch normalisation uses at test time, taken from the whole training set.
+"""The statistics that batch normalisation uses at test time, computed from the whole training set.
 
 At test time a batch normalisation has three choices: the test batch's own statistics (``track_running_stats=False``,
-or training mode), the running estimate (evaluation), or what :func:`recompute_batch_statistics` puts in its place.
+or training mode), the running estimate (evaluation), or what :func:`recompute_batch_statistics` replaces it by.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OP = "recompute_batch_statistics"
 
 
 class _Reached(Exception):
-    """The layer in question has seen the batch; what comes after it need not run."""
+    """The layer in question has seen the batch; the layers after it need not run."""
 
 
 class _Moments:
@@ -36,7 +36,7 @@ class _Moments:
         self.mean, self.m2 = np.zeros((2, channels))
 
     def merge(self, count: int, mean: np.ndarray, var: np.ndarray) -> None:
-        """Add a batch (Chan, Golub, LeVeque 1983): exact up to rounding, however far the means lie apart."""
+        """Add a batch (Chan, Golub, LeVeque 1983): exact up to rounding, however far apart the means are."""
         total = self.count + count
         if total == 0:
             return
@@ -49,16 +49,16 @@ class _Moments:
 def recompute_batch_statistics(model: Module, loader: Iterable[Any], batches: int | None = None) -> None:
     """Replace the running estimates of every batch normalisation by the statistics of the training set.
 
-    Layer by layer in the order of the forward pass, all in evaluation mode: a layer's statistics are those
-    of its inputs once the layers before it use their new ones. Mean and variance are exact over all
-    batches, not an average that follows the weights with delay.
+    Layers are handled in the order of the forward pass, in evaluation mode: a layer's statistics are
+    those of its inputs once the layers before it use their new ones. Mean and variance are exact over all
+    batches, not an average that lags behind the weights.
 
     Parameters
     ----------
     model : Module
-        In any mode; it is left in it. Its gradients and weights do not change.
+        In any mode, which is kept. Its gradients and weights do not change.
     loader : iterable of batches
-        A DataLoader, or a list; it is gone through once for each layer. A batch is the model's input, or
+        A DataLoader, or a list; it is iterated once for each layer. A batch is the model's input, or
         a tuple with the input first. A DataLoader's generator is left as it was, and every pass sees the
         same batches.
     batches : int, optional
@@ -67,7 +67,7 @@ def recompute_batch_statistics(model: Module, loader: Iterable[Any], batches: in
     Raises
     ------
     UsageError
-        If the loader can be gone through only once or gives no batch, or ``batches`` is not positive.
+        If the loader can be iterated only once or yields no batch, or ``batches`` is not positive.
 
     Notes
     -----
@@ -104,7 +104,7 @@ def recompute_batch_statistics(model: Module, loader: Iterable[Any], batches: in
 
 
 class _Inputs:
-    """The models' inputs, the same in every pass; a DataLoader's stream continues afterwards as if unused."""
+    """The model's inputs, the same in every pass; a DataLoader's stream continues afterwards as if unused."""
 
     def __init__(self, loader: Iterable[Any], batches: int | None) -> None:
         self.number = 0  # batches in the latest pass
@@ -134,7 +134,7 @@ class _Inputs:
 
 
 def _in_order(model: Module, inputs: _Inputs) -> list[tuple[Any, int]]:
-    """The batch normalisations with running estimates as the forward first reaches them, and how often it does."""
+    """The batch normalisations with running estimates, in the order the forward reaches them, with call counts."""
     order: list[Any] = []
 
     def note(layer: Module, args: tuple[Any, ...], output: Any) -> None:
@@ -157,7 +157,7 @@ def _in_order(model: Module, inputs: _Inputs) -> list[tuple[Any, int]]:
 
 
 def _moments(model: Module, layer: Module, calls: int, inputs: _Inputs) -> _Moments:
-    """Of everything the layer is given, over all batches."""
+    """The moments of all the layer's inputs, over all batches."""
     moments = _Moments(layer.num_features)
     done = 0
 

@@ -41,19 +41,19 @@ class LayerSummary:
     parameters : int
         0 where an earlier row counts them already (a layer called twice).
     multiply_adds : int
-        Of convolutions, linear and locally connected layers, one product per weight and output that it
-        reaches, padding included, biases not; of batch and group normalisation, one per element. 0 for all others.
+        For convolutions, linear and locally connected layers, one product per weight and output that it
+        reaches, padding included, biases not; for batch and group normalisation, one per element. 0 for all others.
     activation_bytes : int
         Of all outputs; 0 where the layer is fused into the one before or returns its input, and so stores nothing.
     receptive_field : tuple of int, or None
-        How many rows and columns of the model's input an output element depends on, not cut at the
-        input's border; the most over all branches. None where it is not known, or all of the input.
+        How many rows and columns of the model's input an output element depends on, not clipped at the
+        input's border; the most over all branches. None where it is unknown, or all of the input.
     jump : tuple of int, or None
         By how much the fields of neighbours are shifted.
     sees_all : bool
         Whether an output element depends on the whole input.
     notes : tuple of str
-        Fusion, border rows and columns that no window reaches, weights that meet only padding.
+        Fusion, border rows and columns that no window reaches, weights that read only padding.
     """
 
     name: str
@@ -68,7 +68,7 @@ class LayerSummary:
     notes: tuple[str, ...]
 
     def cells(self) -> tuple[str, ...]:
-        """The row as texts, one for each of ``HEADINGS``."""
+        """The row as strings, one for each of ``HEADINGS``."""
         field = Field(self.receptive_field or (), self.jump or (), self.sees_all)
         counts = _count(self.parameters), _count(self.multiply_adds), _bytes(self.activation_bytes)
         return self.name, self.kind, shape_text(self.output_shape), *counts, str(field), "; ".join(self.notes)
@@ -92,7 +92,7 @@ class Summary:
         return sum(layer.activation_bytes for layer in self.layers)
 
     def total(self) -> tuple[str, ...]:
-        """The last row as texts, one for each of ``HEADINGS``."""
+        """The last row as strings, one for each of ``HEADINGS``."""
         counts = _count(self.parameters), _count(self.multiply_adds), _bytes(self.activation_bytes)
         return "total", "", "", *counts, "", ""
 
@@ -114,7 +114,7 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
     Parameters
     ----------
     model : Module
-        In training or evaluation mode; it runs in the latter and is left as it was.
+        In training or evaluation mode; it runs in evaluation mode, and its own mode is kept.
     input_shape : sequence of int
         Of one item, without the batch axis.
     dtype : dtype, optional
@@ -140,7 +140,7 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
     --------------------------------------------------------------------------------------
     total                           760        768,000    40.0 KiB
     """
-    # Hooks end fusion, so it is looked up before they are there.
+    # Hooks disable fusion, so it is looked up before they are added.
     fused = {id(b): a for m in model.modules() if isinstance(m, Sequential) for a, b in fused_pairs(m)}
     names = {id(module): name for name, module in model.named_modules()}
     rows: list[LayerSummary] = []
@@ -148,7 +148,7 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
     first = next(model.parameters(), None)
     kind, home = (np.dtype(np.float32), "cpu") if first is None else (first.dtype, str(first.device))
     x = zeros(1, *input_shape, dtype=kind if dtype is None else dtype, device=home)
-    x.requires_grad = x.dtype.kind == "f"  # so that all that follows is on the tape
+    x.requires_grad = x.dtype.kind == "f"  # so that everything computed from it is on the tape
     fields = Fields(x)
 
     def note(layer: Module, args: tuple[Any, ...], output: Any) -> None:
@@ -161,7 +161,7 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
         host = fused.get(id(layer))
         notes = [f"fused into {names[id(host)]}"] if host is not None else []
         stored = sum(y.numel() * y.dtype.itemsize for y in outputs if not any(y is given for given in inputs))
-        if host is not None:  # which writes only what the last of those gives that it does the work of
+        if host is not None:  # the host writes only the output of the last layer fused into it
             rows[:] = [replace(row, activation_bytes=stored) if row.name == names[id(host)] else row for row in rows]
             stored = 0
         known = field is not None and not field.whole and field.size != ()
@@ -180,7 +180,7 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
             )
         )
 
-    # A module with modules inside is shown by them, unless it has parameters of its own too.
+    # A module with inner modules is represented by them, unless it also has parameters of its own.
     shown = [m for m in model.modules() if not m._modules or m._parameters]
     with enable_grad(), evaluating(model), contextlib.ExitStack() as hooks:
         for layer in shown:

@@ -1,4 +1,4 @@
-"""Limiting gradients, under PyTorch's names."""
+"""Clipping gradients, under PyTorch's names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def clip_grad_norm_(
     Parameters
     ----------
     parameters : Tensor, or iterable of Tensor
-        Whose ``.grad`` to scale in place; those without one are passed over.
+        Whose ``.grad`` to scale in place; those without one are skipped.
     max_norm : float
         The largest norm.
     norm_type : float
@@ -47,7 +47,7 @@ def clip_grad_norm_(
     Raises
     ------
     UsageError
-        If an option makes no sense, or gradients have several dtypes.
+        If an option is invalid, or gradients have several dtypes.
     DeviceError
         If gradients are on several devices.
     TrainingError
@@ -95,7 +95,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     Parameters
     ----------
     parameters : Tensor, or iterable of Tensor
-        Whose ``.grad`` to change in place; those without one are passed over.
+        Whose ``.grad`` to change in place; those without one are skipped.
     clip_value : float
         The largest magnitude.
 
@@ -138,7 +138,7 @@ def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
 
 
 def _together(op: str, gradients: list[Tensor]) -> tuple[Device, list[Any]]:
-    """Their device, and their arrays as primitives take them."""
+    """The gradients' device, and their arrays as primitives take them."""
     device = same_device(op, *(g.device for g in gradients))
     dtypes = sorted({str(g.dtype) for g in gradients})
     if len(dtypes) > 1:

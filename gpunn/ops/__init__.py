@@ -1,6 +1,6 @@
 """The ops: one file each, with the formula (plain body), its gradient, the launch of its kernel, the public function.
 
-A file has the name of the op. Ops that share another's primitive stand in that one's file (``sub`` in ``add.py``);
+A file has the name of its op. Ops that share another's primitive are in that one's file (``sub`` in ``add.py``);
 ``gpunn._LAZY`` and ``gpunn.nn.functional`` say where each public name comes from.
 """
 

@@ -69,7 +69,7 @@ def absolute_relu(x: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        As x. The gradient at 0 is 0.
+        Like x. The gradient at 0 is 0.
 
     Raises
     ------

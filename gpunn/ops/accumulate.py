@@ -1,4 +1,4 @@
-"""What the tape adds up gradients with: sums of two arrays, in place or not, copies, scaling (``arithmetic.cu``)."""
+"""What the tape accumulates gradients with: in-place and out-of-place sums, copies, scaling (``arithmetic.cu``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOURCE = KernelSource("arithmetic.cu", REAL=("float", "double"), VEC=(1, 4))
 
 @primitive(returns=("y",))
 def add_same_shape(xp: Any, a: Any, b: Any) -> Any:
-    """y = a + b, both of one shape."""
+    """y = a + b, both of the same shape."""
     with quiet():
         return a + b
 

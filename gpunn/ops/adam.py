@@ -86,7 +86,7 @@ def _(
 
 
 def moments(d: Any, m: Any, v: Any, take: Any, beta2: Any, take2: Any, room: Any) -> None:
-    """Move the running averages of d and of its square, in place."""
+    """Update the running averages of d and of its square, in place."""
     axpby(take, d, 1 - take, m, room)
     np.multiply(d, d, out=room)
     axpby(take2, room, beta2, v, room)

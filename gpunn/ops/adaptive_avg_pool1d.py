@@ -27,7 +27,7 @@ def adaptive_avg_pool1d(x: Tensor, output_size: OutputSize) -> Tensor:
     ShapeError
         If x is not 3-d.
     UsageError, DTypeError
-        If the size makes no sense, or x is not floating.
+        If the size is invalid, or x is not floating.
 
     Examples
     --------

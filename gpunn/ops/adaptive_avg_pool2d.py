@@ -1,7 +1,7 @@
 """Adaptive average pooling (``kernels/adaptive_avg_pool2d.cu``): windows chosen so that the output has a given size.
 
-Of size 1 it is the global mean. Output p of P averages rows floor(p H / P) to ceil((p + 1) H / P): windows
-differ by one in length and overlap where P does not divide H; where it does, they are ``avg_pool2d``'s.
+With size 1 it is the global mean. Output p of P averages rows floor(p H / P) to ceil((p + 1) H / P). Where P does
+not divide H, windows overlap and their lengths differ by one; where it does, they are ``avg_pool2d``'s.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gpunn.tape import record
 
 SOURCE = KernelSource("adaptive_avg_pool2d.cu", REAL=("float", "double"), VEC=(1, 4))
 _SCRATCH = "adaptive_avg_pool2d"
-_FEW, _WIDE = 32, 16  # rows or columns up to which, and numbers of each from which on, they are added one by one
+_FEW, _WIDE = 32, 16  # up to _FEW rows or columns, of at least _WIDE numbers each, are added one by one
 
 
 # -- forward --------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def _counts(xp: Any, height: int, width: int, size: tuple[int, int], dtype: Any)
 
 
 def _average(x: Any, counts: Any, tall: Any, y: Any) -> None:
-    """Write y; ``tall`` (N, P, W, C) is room for the sums over rows."""
+    """Write y; ``tall`` (N, P, W, C) is scratch for the sums over rows."""
     for p, rows in enumerate(segments(x.shape[1], y.shape[1])):
         _add_up(x, 1, rows, tall[:, p])
     for q, columns in enumerate(segments(x.shape[2], y.shape[2])):
@@ -61,7 +61,7 @@ def _average(x: Any, counts: Any, tall: Any, y: Any) -> None:
 
 
 def _add_up(x: Any, axis: int, part: tuple[int, int], out: Any) -> None:
-    """out = the sum of a part of x along an axis: a few large additions, where the reduction would be many small."""
+    """out = the sum of a part of x along an axis: a few large additions, where ``sum`` would make many small ones."""
     start, stop = part
     if stop - start > _FEW or math.prod(x.shape[axis + 1 :]) < _WIDE:
         x[_cut(axis, slice(start, stop))].sum(axis=axis, out=out)
@@ -96,7 +96,7 @@ def _(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _matrix(height: int, width: int, size: tuple[int, int]) -> np.ndarray:
-    """What pixel h W + w counts in output p Q + q."""
+    """The weight of pixel h W + w in output p Q + q."""
     seen = shares(segments(height, size[0]), segments(width, size[1]), height, width)
     return np.asarray(seen / seen.sum(axis=1, keepdims=True))
 
@@ -124,7 +124,7 @@ def adaptive_avg_pool2d_backward(xp: Any, dy: Any, height: int, width: int) -> A
 
 
 def _share(share: Any, tall: Any, dx: Any) -> None:
-    """Write dx from each output's ``share``; ``tall`` (N, P, W, C) is room for what rows are given."""
+    """Write dx from each output's ``share``; ``tall`` (N, P, W, C) is scratch for what rows are given."""
     for (start, stop), (first, last) in _runs(tall.shape[2], share.shape[2]):
         tall[:, :, start:stop] = share[:, :, first : first + 1]
         for q in range(first + 1, last):
@@ -137,8 +137,8 @@ def _share(share: Any, tall: Any, dx: Any) -> None:
 
 @functools.lru_cache(maxsize=256)
 def _runs(n: int, outputs: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Runs of inputs that the same outputs see: ((start, stop), (first output, after the last))."""
-    seen = segments(outputs, n)  # input i is in as many windows as if it were the output of n
+    """Runs of inputs that the same outputs read: ((start, stop), (first output, after the last))."""
+    seen = segments(outputs, n)  # input i's outputs: with the roles of inputs and outputs swapped
     edges = [0, *(i for i in range(1, n) if seen[i] != seen[i - 1]), n]
     return [((start, stop), seen[start]) for start, stop in itertools.pairwise(edges)]
 
@@ -174,7 +174,7 @@ def _(device: Device, dy: Any, height: int, width: int) -> Any:
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: OutputSize) -> Tensor:
-    """The mean of each of P x Q windows that cover the image; of one window, the global mean.
+    """The mean of each of P x Q windows that cover the image; with one window, the global mean.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: OutputSize) -> Tensor:
     ShapeError
         If x is not 4-d.
     UsageError, DTypeError
-        If the size makes no sense, or x is not floating.
+        If the size is invalid, or x is not floating.
 
     Examples
     --------
@@ -215,7 +215,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: OutputSize) -> Tensor:
 
 
 def average_adaptively(op: str, x: Tensor, images: Any, size: tuple[int, int]) -> Tensor:
-    """The pooling of x, seen as physical ``images`` (M, H, W, C), recorded."""
+    """The pooling of x, viewed as physical ``images`` (M, H, W, C), recorded."""
     device, shape, (height, width) = x.device, x._physical.shape, images.shape[1:3]
     kernel = height // size[0], width // size[1]
     if size != (1, 1) and (kernel[0] * size[0], kernel[1] * size[1]) == (height, width):  # windows of one size
@@ -226,6 +226,6 @@ def average_adaptively(op: str, x: Tensor, images: Any, size: tuple[int, int]) -
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return (adaptive_avg_pool2d_backward(device, dy.reshape(pooled), height, width).reshape(shape),)
 
-    # A sequence (N, C, L) came as N C images; its outputs are (N, C, P).
+    # A sequence (N, C, L) arrived as N C images; its outputs are (N, C, P).
     y = y if x.ndim == 4 else y.reshape(*shape[:2], size[0])
     return record(op, y, device, (x,), backward)

@@ -96,12 +96,12 @@ def adaptive_max_pool2d(
     output_size : int, None, or two of them
         P and Q, or one number for both; None keeps the input's size.
     return_indices : bool
-        Return also where each maximum was, as h W + w.
+        Also return where each maximum was, as h W + w.
 
     Returns
     -------
     Tensor, (N, C, P, Q), or two of them
-        Output p sees rows floor(p H / P) to ceil((p + 1) H / P), columns likewise. Of equal elements
+        Output p reads rows floor(p H / P) to ceil((p + 1) H / P), columns likewise. Of equal elements
         the first gets the gradient; NaN wins. The indices are int64.
 
     Raises
@@ -109,7 +109,7 @@ def adaptive_max_pool2d(
     ShapeError
         If x is not 4-d.
     UsageError, DTypeError
-        If the size makes no sense, or x is not floating.
+        If the size is invalid, or x is not floating.
 
     Examples
     --------

@@ -26,7 +26,7 @@ def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     Raises
     ------
     ShapeError, DTypeError, DeviceError
-        If they do not go together.
+        If they are incompatible.
     """
     if alpha != 1:
         b = mul(b, alpha) if isinstance(b, Tensor) else b * alpha

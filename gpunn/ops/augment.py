@@ -1,8 +1,8 @@
 """Changing images at random: shifts and mirrors, erased squares, colours (``kernels/augment.cu``).
 
 A batch is changed at a time, on its device.
-The random numbers are drawn on the host and small (a few for each image); the images never leave their
-device. These primitives are what ``gpunn.data.transforms`` is made of; nothing here is on the tape.
+The random numbers, a few for each image, are drawn on the host; the images never leave their device.
+These primitives are what ``gpunn.data.transforms`` is made of; nothing here is on the tape.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def resample(xp: Any, x: Any, rows: Any, columns: Any, fill: float) -> Any:
 
 
 def _launch(device: Device, kernel: str, y: Any, x: Any, more: tuple[Any, ...], *scalars: Any) -> None:
-    """A thread for each vector of channels of y."""
+    """Launch a thread for each vector of channels of y."""
     if y.size == 0:
         return
     (_, h, w, c), (_, p, q, _) = x.shape, y.shape
     vec = vector_width(c, y, x)
-    # Of more, indices of eight bytes, nothing is read as a vector, but the launcher looks at all pointers.
+    # ``more`` holds 8-byte indices, never read as vectors, but the launcher checks all pointers.
     vec = vector_width(vec, *more, widths=(vec, 1))
     images = np.array([(h, w, c, divisor(c // vec), divisor(q), divisor(p))], _IMAGES)
     threads = y.size // vec
@@ -58,7 +58,7 @@ def _(device: Device, x: Any, rows: Any, columns: Any, fill: float) -> Any:
 
 @primitive(returns=("y",), tolerance=0)
 def erase(xp: Any, x: Any, top: Any, left: Any, height: int, width: int, fill: float) -> Any:
-    """x (N, H, W, C) with a rectangle of each image set to ``fill``: its corner at top, left (N,), cut at the edges."""
+    """x (N, H, W, C) with a rectangle of each image set to ``fill``: corner at top, left (N,), clipped at the edges."""
     row, column = xp.arange(x.shape[1])[None, :], xp.arange(x.shape[2])[None, :]
     down = (row >= top[:, None]) & (row < top[:, None] + height)
     across = (column >= left[:, None]) & (column < left[:, None] + width)
@@ -77,7 +77,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 @primitive(returns=("y",))
 def jitter(xp: Any, x: Any, brightness: Any, contrast: Any, saturation: Any, mean: Any, std: Any) -> Any:
-    """Pixels p = x * std + mean in [0, 1] made brighter, with more contrast, with more colour; standardised again.
+    """Pixels p = x * std + mean in [0, 1] with changed brightness, contrast and saturation; standardised again.
 
     p <- clip(p * brightness);  p <- clip(g + (p - g) * contrast), g the mean grey of the image;
     p <- clip(grey + (p - grey) * saturation). x (N, H, W, C), the three factors (N,), mean and std (C,).

@@ -43,7 +43,7 @@ def avg_pool1d(
     ShapeError
         If x is not 3-d or the window does not fit.
     UsageError, DTypeError
-        If an argument makes no sense, or x is not floating.
+        If an argument is invalid, or x is not floating.
 
     Examples
     --------

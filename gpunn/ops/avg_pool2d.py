@@ -1,7 +1,7 @@
-"""Average pooling (``kernels/avg_pool2d.cu``): the mean of each window, and its way back.
+"""Average pooling (``kernels/avg_pool2d.cu``): the mean of each window, and its gradient.
 
-A window's sum is the sum over its columns of the sums over its rows: R + S additions an output
-instead of R S, and as many fewer roundings.
+A window's sum is the sum over its columns of the sums over its rows: R + S additions per output
+instead of R S, and correspondingly fewer roundings.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def avg_pool2d_forward(xp: Any, x: Any, window: Window, count_include_pad: bool,
     """y[n,p,q,c] = the sum of x over window (p, q) / its number of elements, or / divisor if that is not 0.
 
     x (N, H, W, C);  y (N, P, Q, C). Elements of the padding are 0, and are counted if
-    ``count_include_pad``; what ceil_mode lets hang over the padding is not.
+    ``count_include_pad``; those beyond the padding, which ceil_mode allows, are not.
     """
     y = xp.empty((len(x), window.P, window.Q, x.shape[3]), x.dtype)
     _forward(xp, x, window, _divisors(window, count_include_pad, divisor), xp.empty, y)
@@ -55,7 +55,7 @@ def _cut(axis: int, part: slice) -> tuple[slice, ...]:
 
 
 def _gather(xp: Any, x: Any, axis: int, elements: Taps, out: Any) -> None:
-    """out[p] = the sum over the window's elements of x, along an axis."""
+    """out[p] = the sum of x over the window's elements, along an axis."""
     parts = [(out[_cut(axis, to)], x[_cut(axis, at)]) for to, at in elements]
     rest = 0
     if all(target.shape == out.shape for target, _ in parts[:2]):  # no padding here: the first sum writes
@@ -83,7 +83,7 @@ def _scatter(dy: Any, axis: int, elements: Taps, tiles: bool, out: Any) -> None:
 
 
 def _passes(window: Window) -> list[int]:
-    """The axes (0: rows) along which a window does anything: one element at stride 1 does not."""
+    """The axes (0: rows) along which a window has any effect: one element at stride 1 has none."""
     axes = ((0, window.H, window.P), (1, window.W, window.Q))
     return [a for a, n, p in axes if (window.R, window.S)[a] > 1 or n != p or window.padding[a]]
 
@@ -137,12 +137,12 @@ def _backward(xp: Any, dy: Any, window: Window, counts: int | np.ndarray, empty:
 
 
 def _is_whole(window: Window) -> bool:
-    """Whether the one window is the image."""
+    """Whether there is one window, the whole image."""
     return (window.R, window.S, *window.padding) == (window.H, window.W, 0, 0)
 
 
 def _matrix(window: Window, counts: int | np.ndarray) -> np.ndarray:
-    """What pixel h W + w counts in output p Q + q."""
+    """The weight of pixel h W + w in output p Q + q."""
 
     def seen(axis: int, n: int, outputs: int, k: int) -> tuple[tuple[int, int], ...]:
         starts = [o * window.stride[axis] - window.padding[axis] for o in range(outputs)]
@@ -154,7 +154,7 @@ def _matrix(window: Window, counts: int | np.ndarray) -> np.ndarray:
 
 
 def _scratch() -> Empty:
-    """Working memory that this thread keeps, each array under its own name."""
+    """Scratch memory that this thread keeps, each array under its own name."""
     names = iter(("avg_pool2d 0", "avg_pool2d 1"))
     return lambda shape, dtype: threads.scratch.array(next(names), shape, dtype)
 
@@ -264,7 +264,7 @@ def avg_pool2d(
     ShapeError
         If x is not 4-d or the window does not fit.
     UsageError, DTypeError
-        If an argument makes no sense, or x is not floating.
+        If an argument is invalid, or x is not floating.
 
     Examples
     --------
@@ -290,7 +290,7 @@ def check_divisor(op: str, divisor: Any) -> None:
 
 
 def pool_average(op: str, x: Tensor, images: Any, window: Window, count_include_pad: bool, divisor: int = 0) -> Tensor:
-    """The pooling of x, seen as physical ``images`` (M, H, W, C), recorded."""
+    """The pooling of x, viewed as physical ``images`` (M, H, W, C), recorded."""
     device, shape = x.device, x._physical.shape
     y = avg_pool2d_forward(device, images, window, count_include_pad, divisor)
     pooled = y.shape
@@ -299,6 +299,6 @@ def pool_average(op: str, x: Tensor, images: Any, window: Window, count_include_
         dx = avg_pool2d_backward(device, dy.reshape(pooled), window, count_include_pad, divisor)
         return (dx.reshape(shape),)
 
-    # A sequence (N, C, L) came as N C images; its outputs are (N, C, P).
+    # A sequence (N, C, L) arrived as N C images; its outputs are (N, C, P).
     y = y if x.ndim == 4 else y.reshape(*shape[:2], window.P)
     return record(op, y, device, (x,), backward)

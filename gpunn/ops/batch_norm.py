@@ -1,7 +1,7 @@
 """Batch normalisation, with an addition and a ReLU after it in the same pass (``kernels/batch_norm.cu``).
 
-Training is two primitives: the statistics of the batch, which also move the running estimates, and the
-normalisation, which serves evaluation as well. Every array is seen as a matrix of rows and channels.
+Training is two primitives: the statistics of the batch, which also update the running estimates, and the
+normalisation, which serves evaluation as well. Every array is treated as a matrix of rows and channels.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from gpunn.tape import record
 SOURCE = KernelSource("batch_norm.cu", REAL=("float", "double"), VEC=(1, 4))
 _OP = "batch_norm"
 _BLOCK = 256  # threads of a block; BLOCK in batch_norm.cu is the most it may be
-_PARTS = 1024  # blocks of a reduction: enough for a full load of the largest GPUs
-_ROWS = 8  # rows that a thread does at least, so that loading the channels' numbers pays
+_PARTS = 1024  # blocks of a reduction: enough to fill the largest GPUs
+_ROWS = 8  # a thread takes at least this many rows, so that loading the channels' numbers pays
 Triple = tuple[int, int, int]
 Four = tuple[bool, bool, bool, bool]  # whether the gradients of x, weight, bias, residual are wanted
 
@@ -36,7 +36,7 @@ Four = tuple[bool, bool, bool, bool]  # whether the gradients of x, weight, bias
 def batch_norm_statistics(
     xp: Any, x: Any, running_mean: Any, running_var: Any, batches: Any, momentum: float | None
 ) -> tuple[Any, Any]:
-    """Mean and (biased) variance of each channel of x (…, C); moves the running estimates and counts the batch.
+    """Mean and (biased) variance of each channel of x (…, C); updates the running estimates and counts the batch.
 
     running = (1 - momentum) running + momentum estimate, with the unbiased variance; momentum None means
     1 / batches. Each of the three mutated arrays may be None. An empty batch changes nothing.
@@ -60,7 +60,7 @@ def batch_norm_statistics(
 def _grid(rows: int, channels: int, vec: int, threads: int, most: int) -> tuple[int, Triple, Triple]:
     """Rows of a chunk, grid and block for a kernel over a (rows, channels) matrix in at most ``most`` blocks."""
     vectors = ceil_div(channels, vec)
-    tiles = ceil_div(vectors, 32)  # 32 threads side by side read whole lines of memory
+    tiles = ceil_div(vectors, 32)  # 32 adjacent threads read whole lines of memory
     across = ceil_div(vectors, tiles)
     down = max(1, threads // across)
     per_chunk = max(down * _ROWS, ceil_div(rows, max(1, most // tiles)))
@@ -68,7 +68,7 @@ def _grid(rows: int, channels: int, vec: int, threads: int, most: int) -> tuple[
 
 
 def _merging(device: Device, dtype: Any, channels: int, grid: Triple, also: int = 0) -> tuple[Any, Any]:
-    """What the blocks leave to the last of their tile, and the tickets, ``also`` some more; None where not needed."""
+    """Partial results for the last block of each tile, and the tickets, plus ``also`` more; None where not needed."""
     chunks, tiles, _ = grid
     needed = also + (chunks * tiles if chunks > 1 else 0)
     assert needed <= COUNT, "only fewer tiles than blocks that fill a card are split"
@@ -113,7 +113,7 @@ def _(
 def batch_norm_normalise(
     xp: Any, x: Any, mean: Any, var: Any, weight: Any, bias: Any, residual: Any, eps: float, relu: bool
 ) -> Any:
-    """y = (x - mean) / sqrt(var + eps) * weight + bias + residual, then ReLU if asked; None leaves a step out."""
+    """y = (x - mean) / sqrt(var + eps) * weight + bias + residual, then a ReLU if ``relu``; None skips a step."""
     y = (x - mean) / xp.sqrt(var + eps)
     if weight is not None:
         y = y * weight
@@ -158,7 +158,7 @@ def _(
 def batch_norm_backward(
     xp: Any, dy: Any, x: Any, y: Any, mean: Any, var: Any, weight: Any, eps: float, training: bool, needs: Four
 ) -> tuple[Any, ...]:
-    """The gradients asked for in ``needs``; y is None without a ReLU (and dresidual then is dy: not returned).
+    """The gradients requested in ``needs``; y is None without a ReLU (dresidual is then dy, and not returned).
 
     In training mean and var depend on x: dx = weight rstd (dz - (dbias + xhat dweight) / rows).
     """
@@ -199,7 +199,7 @@ def _(
     dweight = dbias = None
     if (training and needs[0]) or needs[1] or needs[2]:
         per_chunk, grid, block = _grid(rows, channels, vec, threads, most)
-        grid = (max(1, grid[0]), grid[1], 1)  # of no rows: zeros
+        grid = (max(1, grid[0]), grid[1], 1)  # no rows: writes zeros
         dweight, dbias = (device.empty((channels,), x.dtype) for _ in range(2))
         merging = _merging(device, x.dtype, channels, grid)
         args: tuple[Any, ...] = (dweight, dbias, *merging, dy, x, y, mean, var, rows, channels, per_chunk, eps)
@@ -249,7 +249,7 @@ def batch_norm(
     eps : float
         Added to the variance.
     residual : Tensor, optional
-        As x; added before the activation.
+        Like x; added before the activation.
     activation : None or "relu"
     num_batches_tracked : Tensor, int64, one element, optional
         Counts the training batches, in place.
@@ -257,7 +257,7 @@ def batch_norm(
     Returns
     -------
     Tensor
-        As x.
+        Like x.
 
     Raises
     ------
@@ -318,7 +318,7 @@ def batch_norm(
 
 
 def _check(x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: Any, residual: Any, batches: Any) -> None:
-    """Shapes, dtypes and devices of everything that goes with x."""
+    """Check shapes, dtypes and devices of everything that goes with x."""
     if x.ndim not in (2, 4) or x.shape[1] == 0:
         raise ShapeError(
             f"{here(_OP)}: expected x of shape (N, C) or (N, C, H, W); got {x.shape}. A sequence (N, C, L) "

@@ -1,6 +1,6 @@
 """Backward of ``act(z + bias)``, shared by linear and convolution (``kernels/bias.cu``).
 
-With a kernel it runs only where a layer's weight is frozen: else the product for the weight's gradient does it.
+The kernel runs only where a layer's weight is frozen: otherwise the product for the weight's gradient does the work.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_CHUNKS = 128  # row chunks of the column sums: enough blocks for a large c
 def bias_backward(xp: Any, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any]:
     """dz = dy where y > 0 else 0 (dy itself if y is None), dbias = column sums of dz (None if not wanted).
 
-    dy, y (rows, columns); y is the output of a ReLU. What dz is then needs no memory where y is None.
+    dy, y (rows, columns); y is the output of a ReLU. Where y is None, dz needs no memory of its own.
     """
     dz = dy if y is None else xp.where(y > 0, dy, dy.dtype.type(0))
     return dz, dz.sum(axis=0) if wants_bias else None
@@ -36,9 +36,9 @@ def _(device: Device, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any]:
     if y is None and not wants_bias:
         return dy, None
     dz = dy if y is None else device.empty(dy.shape, dy.dtype)
-    # A block's eight row lanes get at least four rows each; at least one chunk, so that no row gives zeros.
+    # A block's eight row lanes get at least four rows each; at least one chunk, so that no rows give zeros.
     chunks = max(1, min(_MOST_CHUNKS, ceil_div(rows, 32)))
-    if ceil_div(columns, 32) > COUNT:  # enough blocks without
+    if ceil_div(columns, 32) > COUNT:  # enough blocks without chunks
         chunks = 1
     dbias = partial = drawn = None
     if wants_bias:

@@ -1,4 +1,4 @@
-"""What all operators of two operands share: dtypes, broadcasting, and gradients summed back to each operand's shape."""
+"""What all binary operators share: dtypes, broadcasting, and gradients summed back to each operand's shape."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _repeated(full: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def is_operand(value: Any) -> bool:
-    """Whether an operator can do something with it; Python asks the other operand where not."""
+    """Whether an operator supports ``value``; where not, Python tries the other operand."""
     return isinstance(value, Tensor | bool | int | float | np.generic | np.ndarray)
 
 
@@ -101,16 +101,16 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
     Parameters
     ----------
     op : str
-        The name errors give.
+        The name for errors.
     a, b : Tensor, number or numpy.ndarray
-        One at least a Tensor.
+        At least one a Tensor.
     divides : bool
         Whether integers become float32.
 
     Raises
     ------
     DTypeError, DeviceError, ShapeError
-        If they do not go together.
+        If they are incompatible.
     """
     home = (a if isinstance(a, Tensor) else b).device
     a, b = (tensor(v, device=home) if isinstance(v, np.ndarray) else v for v in (a, b))
@@ -146,7 +146,7 @@ def _kind(value: Any) -> str:
 
 
 def _common_dtype(op: str, tensors: list[Tensor], numbers: list[Any]) -> np.dtype:
-    """Floating beats integer beats bool; two floating dtypes are refused, for that is a mistake more often than not."""
+    """Floating beats integer beats bool; two floating dtypes are refused, as they are usually a mistake."""
     dtypes = {t.dtype for t in tensors}
     highest = max(_KINDS[d.kind] for d in dtypes)
     candidates = [d for d in dtypes if _KINDS[d.kind] == highest]
@@ -160,14 +160,14 @@ def _common_dtype(op: str, tensors: list[Tensor], numbers: list[Any]) -> np.dtyp
 
 
 def aligned(x: Any, ndim: int) -> Any:
-    """The physical array with leading axes of 1, so that the axes of operands correspond; a number as it is."""
+    """The physical array with leading axes of 1, so that the operands' axes line up; numbers are unchanged."""
     if not isinstance(x, Tensor) or x.ndim == ndim or x.ndim == 0:
         return x._physical if isinstance(x, Tensor) else x
     return in_shape(x.device, x._physical, (1,) * (ndim - x.ndim) + x.shape)
 
 
 def in_shape(device: Device, array: Any, shape: tuple[int, ...]) -> Any:
-    """The elements of a physical array in logical order in another shape; physical, and a view where it can be."""
+    """A physical array reshaped in logical order; the result is physical, and a view where possible."""
     return to_physical_order(device, to_logical_order(device, array).reshape(shape))
 
 
@@ -196,7 +196,7 @@ def binary(
         Its name in :func:`broadcast_binary`.
     a, b : Tensor, number or numpy.ndarray
     gradients : callable or None
-        ``gradients(device, dy, a, b, y, needs)`` gives both gradients, in the broadcast shape;
+        ``gradients(device, dy, a, b, y, needs)`` returns both gradients, in the broadcast shape;
         None where there is no gradient.
     saves : bool
         Whether ``gradients`` reads a, b and y; otherwise it is given None for them.

@@ -1,7 +1,7 @@
 """Cross-entropy of probabilities of yes (``kernels/elementwise_loss.cu``).
 
-An input that is no probability is bad data: where the values can be looked at, it raises at once; a kernel reports
-it to the device's error buffer, as cross_entropy does with a label.
+An input that is no probability is bad data. The plain and NumPy bodies raise at once; a kernel reports it to the
+device's error buffer, as cross_entropy does with a label.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _OP = "binary_cross_entropy"
 _LEAST_LOG = -100.0  # as in PyTorch: a loss stays finite, and 0 log 0 is 0
 
 
-_LEAST_VARIANCE = 1e-12  # p (1 - p) in the gradient is taken as no less, as in PyTorch
+_LEAST_VARIANCE = 1e-12  # p (1 - p) in the gradient is clamped to at least this, as in PyTorch
 
 
 @primitive(returns=("loss",))
 def binary_cross_entropy_forward(xp: Any, p: Any, target: Any, weight: Any, divisor: float | None) -> Any:
-    """-weight (target log p + (1 - target) log(1 - p)), logarithms at least -100; with a divisor their sum over it."""
+    """-weight (target log p + (1 - target) log(1 - p)), logarithms at least -100; or with a divisor, sum / divisor."""
     _require_probabilities(p)
     return total(xp, _terms(xp, p, target, weight), divisor, p.dtype)
 
@@ -45,7 +45,7 @@ def _logs(xp: Any, p: Any) -> tuple[Any, Any]:
 
 
 def _require_probabilities(p: Any) -> None:
-    """Raise unless all are from 0 to 1; NaN may be anything."""
+    """Raise unless all are from 0 to 1; NaN passes."""
     if ((p < 0) | (p > 1)).any():
         raise UsageError(
             f"{here(_OP)}: input: expected probabilities from 0 to 1; got some outside. "
@@ -115,7 +115,7 @@ def _(device: Device, dy: Any, p: Any, target: Any, weight: Any, divisor: float 
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
-    """Cross-entropy of probabilities against yes (1) or no (0), or anything between.
+    """Cross-entropy of probabilities against yes (1), no (0) or anything in between.
 
     -(target log(input) + (1 - target) log(1 - input)); a logarithm below -100 counts as -100, so that
     probabilities of 0 and 1 have a finite loss. For scores, :func:`binary_cross_entropy_with_logits` is exact.
@@ -125,25 +125,25 @@ def binary_cross_entropy(
     input : Tensor
         Probabilities of any shape, 0 to 1, float32 or float64.
     target : Tensor
-        As input. Gets a gradient too if it requires one.
+        Like input. Gets a gradient too if it requires one.
     weight : Tensor, optional
-        Factor of each loss; its shape broadcasts to the input's. A constant.
+        Factor on each loss; its shape broadcasts to the input's. A constant.
     reduction : "mean", "sum" or "none"
         The mean over all elements (whatever the weights), their sum, or one loss for each.
 
     Returns
     -------
     Tensor
-        A number, or for "none" as input. NaN in gives NaN.
+        A scalar, or for "none" a tensor like input. NaN in gives NaN.
 
     Raises
     ------
     UsageError
         If weight requires a gradient, or the reduction is unknown. If an input is below 0 or above 1: at once on
-        the CPU; a kernel notes it on the device, no parameter or statistic changes from then on, and it is raised
+        the CPU. A kernel records it on the device, no parameter or statistic changes from then on, and it is raised
         when the host next reads a value there or synchronises.
     ShapeError, DTypeError, DeviceError
-        If input, target and weight do not go together.
+        If input, target and weight are incompatible.
 
     References
     ----------
@@ -163,7 +163,7 @@ def binary_cross_entropy(
 
 
 def spread_weight(op: str, name: str, weight: Tensor | None, input: Tensor) -> Any:
-    """A constant factor of the terms, repeated to the input's shape, physical; None if there is none."""
+    """A constant factor on the terms, repeated to the input's shape, physical; None if there is none."""
     if weight is None:
         return None
     check_constant(op, name, weight, input)

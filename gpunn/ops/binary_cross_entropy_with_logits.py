@@ -22,7 +22,7 @@ _OP = "binary_cross_entropy_with_logits"
 def binary_cross_entropy_with_logits_forward(
     xp: Any, x: Any, target: Any, weight: Any, pos_weight: Any, divisor: float | None
 ) -> Any:
-    """weight ((1 - target) log(1 + exp(x)) + pos_weight target log(1 + exp(-x))); with a divisor their sum over it."""
+    """weight ((1 - target) log(1 + exp(x)) + pos_weight target log(1 + exp(-x))); or with a divisor, sum / divisor."""
     return total(xp, _terms(xp, x, target, weight, pos_weight), divisor, x.dtype)
 
 
@@ -109,7 +109,7 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """Binary cross-entropy of the sigmoid of scores against yes (1) or no (0), or anything between.
+    """Binary cross-entropy of the sigmoid of scores against yes (1), no (0) or anything in between.
 
     (1 - target) log(1 + exp(input)) + pos_weight · target log(1 + exp(-input))
 
@@ -118,23 +118,23 @@ def binary_cross_entropy_with_logits(
     input : Tensor
         Scores before the sigmoid, any shape, float32 or float64; ±1e4 is exact.
     target : Tensor
-        As input. Gets a gradient too if it requires one.
+        Like input. Gets a gradient too if it requires one.
     weight : Tensor, optional
-        Factor of each loss; its shape broadcasts to the input's. A constant.
+        Factor on each loss; its shape broadcasts to the input's. A constant.
     reduction : "mean", "sum" or "none"
         The mean over all elements (whatever the weights), their sum, or one loss for each.
     pos_weight : Tensor, optional
-        Factor of the part for yes: above 1 it favours recall. Its shape broadcasts to the input's. A constant.
+        Factor on the term for yes: above 1 it favours recall. Its shape broadcasts to the input's. A constant.
 
     Returns
     -------
     Tensor
-        A number, or for "none" as input.
+        A scalar, or for "none" a tensor like input.
 
     Raises
     ------
     ShapeError, DTypeError, DeviceError, UsageError
-        If the tensors do not go together, a weight requires a gradient, or the reduction is unknown.
+        If the tensors are incompatible, a weight requires a gradient, or the reduction is unknown.
 
     References
     ----------

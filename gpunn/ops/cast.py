@@ -39,7 +39,7 @@ def _(device: Device, x: Any, dtype: Any) -> Any:
 
 
 def to_dtype(x: Tensor, dtype: np.dtype) -> Tensor:
-    """x converted to ``dtype``; x itself if it has it. The gradient is converted back."""
+    """x converted to ``dtype``; x itself if it already has it. The gradient is converted back."""
     if x.dtype == dtype:
         return x
     device, old = x.device, x.dtype
@@ -50,7 +50,7 @@ def to_dtype(x: Tensor, dtype: np.dtype) -> Tensor:
 
 
 def to_device(x: Tensor, target: Device) -> Tensor:
-    """x on ``target``; x itself if it is there. A copy in memory order; the gradient moves back."""
+    """x on ``target``; x itself if it is already there. A copy in memory order; the gradient moves back."""
     source = x.device
     if source is target:
         return x

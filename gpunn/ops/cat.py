@@ -19,7 +19,7 @@ from gpunn.tape import record
 
 @primitive(returns=("y",))
 def join(xp: Any, arrays: list[Any], axis: int) -> Any:
-    """The arrays one after the other along ``axis``."""
+    """The arrays joined along ``axis``."""
     shape = list(arrays[0].shape)
     shape[axis] = sum(a.shape[axis] for a in arrays)
     return xp.concatenate(arrays, axis=axis, out=xp.empty(shape, arrays[0].dtype))
@@ -36,7 +36,7 @@ def _(device: Device, arrays: list[Any], axis: int) -> Any:
 
 @primitive(returns=(), mutates=("parts",))
 def cut(xp: Any, parts: list[Any], lengths: list[int], whole: Any, axis: int) -> None:
-    """Write what lies along ``axis`` of ``whole``, so many elements each, into the parts, but where one is None."""
+    """Split ``whole`` along ``axis`` into ``lengths`` and write each piece to its part, unless that is None."""
     for part, edge in zip(parts, pairwise(accumulate(lengths, initial=0)), strict=True):
         if part is not None:
             key = *(slice(None),) * axis, slice(*edge)
@@ -54,7 +54,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     Parameters
     ----------
     tensors : sequence of Tensor
-        One at least, of one dtype, on one device, of equal lengths but along ``dim``. Of shape (0,) they
+        At least one, of one dtype, on one device, of equal lengths except along ``dim``. Those of shape (0,)
         are left out, as in PyTorch.
     dim : int
         The axis.
@@ -62,14 +62,14 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     Returns
     -------
     Tensor
-        Its gradient is cut back into the parts.
+        Its gradient is split back into the parts.
 
     Raises
     ------
     UsageError
         If there are none, or the axis does not exist.
     ShapeError, DTypeError, DeviceError
-        If they do not go together.
+        If they are incompatible.
 
     Examples
     --------
@@ -143,16 +143,16 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     Parameters
     ----------
     tensors : sequence of Tensor
-        One at least, of one shape and dtype, on one device.
+        At least one, of one shape and dtype, on one device.
     dim : int
         Where the new axis will be.
 
     Raises
     ------
     UsageError
-        If there are none, or the axis cannot be.
+        If there are none, or ``dim`` is not an axis of the result.
     ShapeError, DTypeError, DeviceError
-        If they do not go together.
+        If they are incompatible.
 
     Examples
     --------

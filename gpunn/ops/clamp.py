@@ -18,7 +18,7 @@ from gpunn.tape import record
 
 @primitive(returns=("y",))
 def clamp_forward(xp: Any, x: Any, low: float | None, high: float | None) -> Any:
-    """y = min(max(x, low), high); NaN kept, None is no bound."""
+    """y = min(max(x, low), high); NaN is kept, None means no bound."""
     return _limited(xp, x, low, high)
 
 
@@ -68,20 +68,20 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     x : Tensor
         Floating or integer.
     min, max : number or Tensor, optional
-        Bounds; one at least. Where min is above max the result is max. A tensor is broadcast, and gets half of the
+        Bounds; at least one. Where min is above max the result is max. A tensor is broadcast, and gets half of the
         gradient where it equals x.
 
     Returns
     -------
     Tensor
-        As x. NaN stays NaN; the gradient at a bound is 1.
+        Like x. NaN stays NaN; the gradient at a bound is 1.
 
     Raises
     ------
     UsageError
         If there is no bound.
     DTypeError
-        If x is of bools, or integers are bounded by a floating number.
+        If x is bool, or integers are bounded by a floating number.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The norm of many arrays together, and limiting them by it or by value (``kernels/clip_grad.cu``)."""
+"""The joint norm of many arrays, and clipping them by norm or by value (``kernels/clip_grad.cu``)."""
 
 from __future__ import annotations
 

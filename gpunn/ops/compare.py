@@ -1,4 +1,4 @@
-"""Questions about elements, answered by bools: comparisons, NaN and infinity, and logic. No gradients."""
+"""Elementwise tests with bool results: comparisons, NaN and infinity, and logic. No gradients."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _(device: Device, x: Any) -> Any:
 
 
 def logical_not(x: Tensor) -> Tensor:
-    """not x for bools, the bits turned round for integers (``~x``).
+    """not x for bools, inverted bits for integers (``~x``).
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def all_axes(xp: Any, name: str, x: Any, axes: tuple[int, ...], keepdims: bool) 
 
 @all_axes.kernel
 def _(device: Device, name: str, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    """By counting: any are some that are not 0, all is none that is."""
+    """By counting: any: some are not 0; all: none is 0."""
     odd = launch_binary(device, "ne" if name == "any" else "eq", physical(x), x.dtype.type(0))
     count = reduce_axes(device, cast(device, odd, np.int64), physical_axes(axes, x.ndim), "sum")
     y = launch_binary(device, "ne" if name == "any" else "eq", count, np.int64(0))
@@ -150,7 +150,7 @@ def any_(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = Fals
 
 
 def equal(a: Tensor, b: Tensor) -> bool:
-    """Whether both have one shape and the same elements.
+    """Whether both have the same shape and elements.
 
     Parameters
     ----------

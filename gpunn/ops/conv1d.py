@@ -34,7 +34,7 @@ def conv1d(
         Zeros on each side, or ((left, right),). "same" keeps the length at stride 1: the form centred on
         i, with the odd zero of an even extent at the end.
     groups : int
-        Parts of the channels that do not see each other; groups = C is depthwise.
+        Groups of channels, each convolved by itself; groups = C is depthwise.
     activation : None or "relu"
         Applied in the same pass.
     strict : bool
@@ -51,7 +51,7 @@ def conv1d(
         If channels do not match, the kernel is larger than the padded input, or its end is unused and
         ``strict`` is set.
     UsageError, DTypeError, DeviceError
-        If an argument makes no sense, or dtypes or devices differ.
+        If an argument is invalid, or dtypes or devices differ.
 
     Notes
     -----
@@ -93,14 +93,14 @@ def conv1d(
 
 
 def sequence_window(op: str, length: int, kernel: int, stride: Pair, padding: Padding | str, dilation: Pair) -> Window:
-    """A window over an image of height 1; UsageError where an argument makes no sense on one axis."""
+    """A window over an image of height 1; UsageError where an argument is invalid on one axis."""
     step, spread = single(stride, op, "stride", 1), single(dilation, op, "dilation", 1)
     ((left, right),) = sides(padding, op, (kernel,), (step,), (spread,))
     return Window(1, length, 1, kernel, (1, step), (0, left), (1, spread), False, (0, right))
 
 
 def check_sequence(op: str, window: Window, strict: bool) -> None:
-    """Raise ShapeError if the window does not fit, or leaves elements unused and that is not wanted."""
+    """Raise ShapeError if the window does not fit or, with ``strict``, leaves elements unused."""
     window.check(op, ("height", "length"))
     unused = window.unused[1]
     if strict and unused:

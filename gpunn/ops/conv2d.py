@@ -35,8 +35,8 @@ _Three = tuple[bool, bool, bool]  # whether the gradients of x, weight, bias are
 def conv2d_forward(xp: Any, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
     """y[n,p,q,k] = act(bias[k] + sum_{r,s,c} x[n, p*stride - top + r*dilation, ..., c] weight[k,r,s,c]).
 
-    x (N, H, W, C), weight (K, R, S, C/groups), bias (K,) or None; y (N, P, Q, K). Channels are cut
-    into ``groups`` that do not see each other.
+    x (N, H, W, C), weight (K, R, S, C/groups), bias (K,) or None; y (N, P, Q, K). Channels are split
+    into ``groups``, each convolved by itself.
     """
     y = xp.zeros((x.shape[0], window.P, window.Q, weight.shape[0]), x.dtype)
     padded = _pad(xp, x, window)
@@ -58,7 +58,7 @@ def _pad(xp: Any, x: Any, window: Window) -> Any:
 
 
 def _tap(window: Window, r: int, s: int) -> tuple[slice, ...]:
-    """The elements of the padded image that filter element (r, s) meets."""
+    """The elements of the padded image that filter element (r, s) reads."""
     (dh, dw), (sh, sw) = window.dilation, window.stride
     rows = slice(r * dh, r * dh + (window.P - 1) * sh + 1, sh)
     return slice(None), rows, slice(s * dw, s * dw + (window.Q - 1) * sw + 1, sw)
@@ -161,7 +161,7 @@ def _(
         if all_three is not None:
             return all_three
     dx = dweight = dbias = None
-    # One launch for the gradients of weight and bias, which leaves dz for the next.
+    # One launch for the gradients of weight and bias, which also writes dz for the next.
     if not wants_weight:
         rows = dy.reshape(-1, k)
         dz, dbias = bias_backward(device, rows, None if y is None else y.reshape(rows.shape), wants_bias)
@@ -212,7 +212,7 @@ def conv2d(
         Zeros on each side: for all, (vertical, horizontal), or ((top, bottom), (left, right)). "same"
         keeps the size, with the odd zero of an even extent at the end; it needs stride 1.
     groups : int
-        Parts of the channels that do not see each other; groups = C is depthwise.
+        Groups of channels, each convolved by itself; groups = C is depthwise.
     activation : None or "relu"
         Applied in the same pass.
     strict : bool
@@ -229,7 +229,7 @@ def conv2d(
         If channels do not match, the kernel is larger than the padded input, or a border is unused
         and ``strict`` is set.
     UsageError, DTypeError, DeviceError
-        If an argument makes no sense, or dtypes or devices differ.
+        If an argument is invalid, or dtypes or devices differ.
 
     References
     ----------
@@ -265,7 +265,7 @@ def check_arguments(
     *,
     strict: bool,
 ) -> Window:
-    """Everything that can be wrong with the arguments, each with its own message."""
+    """Check everything that can be wrong with the arguments, each with its own message."""
     if x.ndim != 4 or weight.ndim != 4:
         raise ShapeError(
             f"{here(op)}: expected x (N, C, H, W) and weight (K, C/groups, R, S); got {x.shape} and {weight.shape}."
@@ -289,7 +289,7 @@ def _window(
 
 
 def check_operands(op: str, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
-    """Raise unless channels, groups, bias and dtypes of a convolution over any number of axes go together."""
+    """Raise unless channels, groups, bias and dtypes of a convolution over any number of axes match."""
     (k, depth), channels = weight.shape[:2], x.shape[1]
     if not isinstance(groups, int) or groups < 1 or k % groups:
         raise UsageError(f"{here(op)}: groups: expected a divisor of the {k} output channels; got {groups!r}.")

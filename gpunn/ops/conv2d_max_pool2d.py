@@ -1,8 +1,8 @@
-"""A convolution and the max pooling behind it in one op, which never has all of the convolution's output.
+"""A convolution and the max pooling after it in one op, which never materialises all of the convolution's output.
 
-On the CPU a task pools the images that it has just convolved, while they are in the core's cache, and on the way back
-the gradient between the two need not be written out either (``unpooled.py``). The numbers are those of the
-two ops, but for the order in which the gradients of weight and bias are added up. On a GPU it is the two kernels.
+On the CPU a task pools the images that it has just convolved, while they are in the core's cache. In the backward
+pass the gradient between the two need not be materialised either (``unpooled.py``). The numbers are those of the two
+ops, except for the order in which the gradients of weight and bias are added up. On a GPU it runs the two kernels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gpunn.tape import record
 def conv2d_max_pool2d_forward(
     xp: Any, x: Any, weight: Any, window: Window, groups: int, bias: Any, pool: Window, flat: bool, relu: bool
 ) -> tuple[Any, Any]:
-    """``max_pool2d_forward`` of ``conv2d_forward``, which see; ``relu`` is that of the pooling."""
+    """``max_pool2d_forward`` of ``conv2d_forward`` (see there); ``relu`` is that of the pooling."""
     z = conv2d_forward.plain(xp, x, weight, window, groups, bias, False)
     y, offset = max_pool2d_forward.plain(xp, z, pool, flat, relu)
     return y, offset
@@ -51,7 +51,7 @@ def conv2d_max_pool2d_backward(
     needs: Three,
     more: Any = None,
 ) -> tuple[Any, Any, Any]:
-    """``conv2d_backward`` of ``max_pool2d_backward``, which see."""
+    """``conv2d_backward`` of ``max_pool2d_backward`` (see there)."""
     dz = max_pool2d_backward.plain(xp, dy, offset, pool, flat)
     dx, dweight, dbias = conv2d_backward.plain(xp, dz, None, x, weight, window, groups, needs, more)
     return dx, dweight, dbias
@@ -103,15 +103,15 @@ def _(
 
 
 class Pooling(Protocol):
-    """A layer that pools."""
+    """A pooling layer."""
 
     def window(self, height: int, width: int) -> Window:
-        """How it slides over images of this size."""
+        """Return its window over images of this size."""
         ...
 
 
 class _Pooled(Output):
-    """Images go to scratch memory, and are pooled from there."""
+    """Writes images to scratch memory, and pools them from there."""
 
     whole = True
 
@@ -144,7 +144,7 @@ def _(
     flat: bool,
     relu: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    # Rows into which an image is cut may share windows of the pooling.
+    # An image too large for one task is split into rows, which may share windows of the pooling.
     if pool.H * pool.W * len(weight) * x.itemsize > sizes().whole_image:
         assert max_pool2d_forward.numpy_body is not None
         z = ways.forward(x, weight, window, groups, bias, False)
@@ -186,7 +186,7 @@ def conv2d_max_pool2d(
     x, weight, bias, stride, padding, dilation, groups, strict
         Of the convolution.
     pool : MaxPool2d
-        Or what else has its ``window``.
+        Or anything with its ``window`` method.
     activation : None or "relu"
         Between the two.
     flatten : bool
@@ -200,7 +200,7 @@ def conv2d_max_pool2d(
     Raises
     ------
     ShapeError, UsageError, DTypeError, DeviceError
-        As the two ops.
+        As in the two ops.
     """
     op = "conv2d_max_pool2d"
     inputs = (x, weight) if bias is None else (x, weight, bias)

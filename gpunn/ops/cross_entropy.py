@@ -1,9 +1,9 @@
 """Softmax and cross-entropy in one (``kernels/softmax_cross_entropy.cu``): the loss of classification.
 
-Losses, their sum or mean, and the gradients come out of one pass over the scores. Class weights and label smoothing
+One pass over the scores computes losses, their sum or mean, and the gradients. Class weights and label smoothing
 have a kernel of their own beside the plain one; targets that are probabilities are another primitive. A class index
-out of range is bad data: where the values can be looked at, it raises at once; a kernel reports it to
-the device's error buffer, which stops every later update until the host has raised it.
+out of range is bad data. The plain and NumPy bodies raise at once; a kernel reports it to the device's error buffer,
+which stops every later update until the host has raised it.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from gpunn.tape import is_grad_enabled, is_unit_seed, record
 
 SOURCE = KernelSource("softmax_cross_entropy.cu", REAL=("float", "double"), VEC=(1, 4), LABEL=("int32", "int64"))
 _OP = "cross_entropy"
-_WARP_COLUMNS = 1024  # the longest row that one warp does: 32 numbers a thread
-_SHARED = 46 * 1024  # bytes for a row: of the 48 KB that every GPU gives a block, the reductions take some
+_WARP_COLUMNS = 1024  # the longest row that one warp handles: 32 numbers per thread
+_SHARED = 46 * 1024  # bytes for a row: the reductions take some of the 48 KB that every GPU gives a block
 _BLOCK = 256
 _LONG_BLOCK = 512  # threads for a longer row, as THREADS in the .cu
-_BLOCKS = 1024  # that do several rows at a time: enough for a full load of the largest GPUs
-_LABELS = 1 << 20  # that all blocks together read to count them: a few microseconds at most
+_BLOCKS = 1024  # blocks of several rows at a time: enough to fill the largest GPUs
+_LABELS = 1 << 20  # labels that all blocks together read to count them: a few microseconds at most
 
 
 # -- forward --------------------------------------------------------------------------------------
@@ -58,12 +58,12 @@ def cross_entropy_forward(
     reduction: str,
     with_gradient: bool,
 ) -> tuple[Any, Any, Any]:
-    """losses[n] = -sum_c a[n, c] log softmax(logits)[n, c], their sum, or that over the targets' weights.
+    """losses[n] = -sum_c a[n, c] log softmax(logits)[n, c], their sum, or sum / targets' weights.
 
     a[n, c] = weight[c] ((1 - smoothing) [c = target[n]] + smoothing / C), with weight None for ones. Where the
     target is ``ignore_index``, loss and gradient are 0, and nothing is counted; the mean of nothing is NaN.
-    dlogits is the gradient of the loss, or has yet to be multiplied by factor, where that is not None; itself None if
-    not asked for.
+    dlogits is the gradient of the loss; if factor is not None, it has yet to be multiplied by factor. It is None
+    unless ``with_gradient``.
     """
     counts = target != ignore_index
     require_class_indices(_OP, target, counts, logits.shape[1])
@@ -76,21 +76,21 @@ def cross_entropy_forward(
 
 
 def _height(n: int, c: int, itemsize: int) -> int:
-    """How many rows a block of the kernel does at a time."""
+    """How many rows a block of the kernel handles at a time."""
     return max(1, min(_BLOCK // 32, n, _SHARED // (c * itemsize))) if c <= _WARP_COLUMNS else 1
 
 
 def _factor_apart(logits: Any, reduction: str) -> bool:
     """Whether the mean's factor is left for the backward pass.
 
-    It is in the gradients, which saves a pass over them, where each of the kernel's blocks can count all labels itself.
+    Where each of the kernel's blocks can count all labels itself, the gradients already include it: one pass less.
     """
     n, c = logits.shape
     return reduction == "mean" and n * ceil_div(n, _height(n, c, logits.dtype.itemsize)) > _LABELS
 
 
 def _mean(xp: Any, logits: Any, counts: Any, right: Any, weight: Any, reduction: str) -> tuple[Any, Any, Any]:
-    """What the sum of the losses is divided by; d loss / d losses[n] for the backward pass, and for now."""
+    """What the sum of the losses is divided by; d loss / d losses[n] left for backward, and applied now."""
     one = xp.asarray(1, logits.dtype)
     if reduction != "mean":
         return 1, None, one
@@ -103,7 +103,7 @@ def _mean(xp: Any, logits: Any, counts: Any, right: Any, weight: Any, reduction:
 
 
 def _total(xp: Any, losses: Any, divisor: Any, reduction: str) -> Any:
-    """The losses, or their sum over ``divisor``."""
+    """The losses, or their sum divided by ``divisor``."""
     if reduction == "none":
         return losses
     with quiet():
@@ -128,8 +128,8 @@ def _rows(
         total = p.sum(axis=1, keepdims=True)
         log_total = xp.log(total[:, 0])
         losses = log_total - shifted[at]
-        own = sum_a = logits.dtype.type(1)  # a[n, target[n]] without the part of the smoothing, and the sum of a[n]
-        spread = None  # the part of the smoothing in a[n]
+        own = sum_a = logits.dtype.type(1)  # a[n, target[n]] without the smoothing's part, and the sum of a[n]
+        spread = None  # the smoothing's part of a[n]
         if weight is not None or smoothing:
             weights = xp.ones(logits.shape[1], logits.dtype) if weight is None else weight
             own = sum_a = weights[right] * (1 - smoothing)
@@ -198,7 +198,7 @@ def _(
     if reduction == "none":
         losses = device.empty((n,), dtype)
     else:
-        blocks = max(1, min(blocks, _BLOCKS) if by_warp else blocks)  # of no rows: the sum of none
+        blocks = max(1, min(blocks, _BLOCKS) if by_warp else blocks)  # with no rows: the sum of none
         loss, parts, drawn = device.empty((), dtype), device.empty((blocks * height, 2), dtype), tickets(device)
     factor = device.empty((), dtype) if _factor_apart(logits, reduction) else None
     dlogits = device.empty(logits.shape, dtype) if with_gradient else None
@@ -245,7 +245,7 @@ def _(device: Device, dlogits: Any, dy: Any, factor: Any) -> Any:
     vec = vector_width(dlogits.shape[1], dx, dlogits, dy, factor)
     threads = dx.size // vec
     by_dy = np.array([divisor(max(1, threads // max(1, dy.size)))], DIVISOR)
-    # No labels in this kernel; one of the two compilations does for both.
+    # This kernel reads no labels; one of the two specialisations serves both.
     args = (dx, dlogits, dy, factor, by_dy, threads)
     _launch(device, "cross_entropy_backward", ceil_div(threads, _BLOCK), _BLOCK, args, dx, np.dtype(np.int64), vec)
     return dx
@@ -267,18 +267,18 @@ def cross_entropy(
 
     loss[n] = -sum_c weight[c] t[n, c] log(softmax(input)[n, c])
 
-    with t the target's probabilities, or for class indices 1 at the target's class and 0 elsewhere. So, for
-    indices without weights, log(sum_c exp(input[n, c])) - input[n, target[n]].
+    with t the target's probabilities, or for class indices 1 at the target's class and 0 elsewhere. For
+    indices without weights this is log(sum_c exp(input[n, c])) - input[n, target[n]].
 
     Parameters
     ----------
     input : Tensor, (N, C), (C,) or (N, C, d1, ...)
         Scores before the softmax, float32 or float64. Their size does not matter: ±1e4 is exact.
     target : Tensor, (N,), () or (N, d1, ...); or as input
-        Class indices from 0 to C - 1, int64 or int32; or, of the input's shape and dtype, probabilities. These
+        Class indices from 0 to C - 1, int64 or int32; or probabilities, of the input's shape and dtype, which
         get a gradient too if they require one.
     weight : Tensor, (C,), optional
-        Factor of each class's losses. A constant.
+        Factor on each class's losses. A constant.
     ignore_index : int
         Labels of this value count neither in the loss nor in the mean, and give no gradient.
     reduction : "mean", "sum" or "none"
@@ -290,16 +290,16 @@ def cross_entropy(
     Returns
     -------
     Tensor
-        A number, or for "none" one for each label.
+        A scalar, or for "none" one loss for each label.
 
     Raises
     ------
     LabelError
-        If a target is not a class index: at once on the CPU. A kernel notes it on the device, no
+        If a target is not a class index: at once on the CPU. A kernel records it on the device, no
         parameter or statistic changes from then on, and it is raised when the host next reads a
         value there or synchronises. The message names layer, position (in the flattened target) and value.
     ShapeError, DTypeError, DeviceError, UsageError
-        If the tensors do not go together, weight requires a gradient, or an option makes no sense.
+        If the tensors are incompatible, weight requires a gradient, or an option is invalid.
 
     References
     ----------
@@ -339,7 +339,7 @@ def _against_labels(
 
 
 def _passed_back(device: Device, gradient: Any, dy: Any, factor: Any, shape: tuple[int, ...]) -> Any:
-    """The rows' gradient, given the loss's: as it is where it starts at 1 and nothing is left to multiply by."""
+    """The rows' gradient, given the loss's: unchanged if that is 1 and there is no factor left to multiply by."""
     if factor is not None or not is_unit_seed(device, dy):
         each = flat_gradient(device, dy) if dy.ndim else dy
         gradient = cross_entropy_backward(device, gradient, each, factor)

@@ -24,8 +24,8 @@ def cross_entropy_of_probabilities(
 ) -> tuple[Any, Any, Any]:
     """losses[n] = -sum_c a[n, c] log softmax(logits)[n, c] with a = weight ((1 - smoothing) target + smoothing / C).
 
-    The losses themselves, or with a divisor their sum over it; and dlogits = softmax sum(a) - a and
-    dtarget = -(1 - smoothing) weight log softmax, over the divisor as well. None where not needed.
+    The losses themselves, or with a divisor their sum / divisor; and dlogits = softmax sum(a) - a and
+    dtarget = -(1 - smoothing) weight log softmax, also / divisor. None where not needed.
     """
     c = logits.shape[1]
     with quiet():  # infinite scores give NaN, as everywhere
@@ -60,7 +60,7 @@ def _(
     vec = vector_width(c, *arrays)
     blocks, block, held = row_launch(n, c, vec, _BLOCK)
     if divisor is not None:
-        blocks = max(1, blocks)  # of no rows: the sum of none
+        blocks = max(1, blocks)  # with no rows: the sum of none
     args = (*arrays, smoothing, n, c, int(held), divisor or 0.0)
     macros: dict[str, Any] = {"REAL": c_type(dtype, "cross_entropy"), "VEC": vec}
     SOURCE.launch(device, "cross_entropy_of_probabilities", (blocks, 1, 1), block, args, **macros)

@@ -24,7 +24,7 @@ def div(a: Any, b: Any) -> Tensor:
 
 
 def floor_divide(a: Any, b: Any) -> Tensor:
-    """The largest whole number not above a / b, with broadcasting; ``a`` and ``b`` as in :func:`add`. No gradient."""
+    """The largest integer not above a / b, with broadcasting; ``a`` and ``b`` as in :func:`add`. No gradient."""
     return binary("floordiv", a, b, None)
 
 

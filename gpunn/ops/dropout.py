@@ -1,8 +1,8 @@
 """Dropout with a mask that is never stored (``kernels/dropout.cu``).
 
-Whether an element is kept is decided by one word of a counter-based random stream, numbered by
-the element's place in *logical* order: the same mask on every device and in every layout, and
-backward draws it again.
+One word of a counter-based random stream, numbered by the element's index in *logical* order, decides
+whether an element is kept. The mask is the same on every device and in every layout, and backward draws
+it again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gpunn.tape import record
 
 SOURCE = KernelSource("dropout.cu", REAL=("float", "double"), VEC=(1, 4))
 _BLOCK = 256
-_WORDS = 8  # of 32 bits, in a block of the random stream
+_WORDS = 8  # 32-bit words in a block of the random stream
 _DRAW = np.dtype([(field, np.uint64) for field in ("key0", "key1", "index", "threshold")])
 
 
@@ -55,7 +55,7 @@ def _(device: Device, x: Any, p: float, key: tuple[int, int], index: int, base: 
         grid = (ceil_div(x.size, _WORDS * _BLOCK), 1, 1)
         SOURCE.launch(device, "dropout", grid, _BLOCK, (*args, x.size), **macros)
         return y
-    # Planes of whole blocks begin with one; others may begin with the last word of one.
+    # A plane of whole blocks starts at a block; any other may start at a block's last word.
     blocks = plane // _WORDS if plane % _WORDS == 0 else (plane + _WORDS - 2) // _WORDS + 1
     across = min(32, c)
     down = min(blocks, _BLOCK // across)
@@ -77,12 +77,12 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generat
         False returns x itself.
     generator : Generator, optional
         Where the mask comes from; the default generator if not given. Each call draws one mask,
-        also with p = 0, so that what comes after it does not depend on p.
+        even with p = 0, so that later draws do not depend on p.
 
     Returns
     -------
     Tensor
-        As x. The same seed gives the same mask on every device and for every memory layout.
+        Like x. The same seed gives the same mask on every device and for every memory layout.
 
     Raises
     ------

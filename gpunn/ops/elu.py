@@ -86,7 +86,7 @@ def elu(x: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Returns
     -------
     Tensor
-        As x. The gradient at 0 is alpha.
+        Like x. The gradient at 0 is alpha.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def elu(x: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     check_floating("elu", x)
     alpha = number("elu", "alpha", alpha)
-    if alpha < 0:  # the sign of y would no longer say which side of 0 its x was
+    if alpha < 0:  # the sign of y would no longer show the sign of x
         raise UsageError(f"{here('elu')}: alpha: expected a number of at least 0; got {alpha}.")
     device = x.device
     y = elu_forward(device, x._physical, alpha)

@@ -1,4 +1,4 @@
-"""Rows of a table by their numbers (``kernels/gather.cu``, ``scatter.cu``)."""
+"""Rows of a table by index (``kernels/gather.cu``, ``scatter.cu``)."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
     weight : Tensor, (V, D)
         The table, float32 or float64.
     padding_idx : int, optional
-        A row that gets no gradient: its vector stays as it is. Negative counts from the end.
+        A row that gets no gradient, so its vector never changes. Negative counts from the end.
 
     Returns
     -------
     Tensor, (..., D)
-        The gradient of a row is the sum over all places where it was used, always in the same order.
+        The gradient of a row is the sum over all its uses, always in the same order.
 
     Raises
     ------
     RangeError
-        If an index is out of range. On devices that run kernels this comes when something is read from the device
-        next; until then nothing is trained.
+        If an index is out of range. On devices that run kernels this is raised at the next read from the device;
+        until then nothing is trained.
     DTypeError, ShapeError, DeviceError, UsageError
-        If the arguments make no sense or do not go together.
+        If the arguments are invalid or incompatible.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The error function, from rational approximations: NumPy and CuPy's core have none."""
+"""The error function, from rational approximations: neither NumPy nor CuPy's core has one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FAR_BOTTOM = (
     *(1.0, 15.7449261107098347, 117.693950891312499, 537.181101862009858, 1621.38957456669019, 3290.79923573345963),
     *(4362.61909014324716, 3439.36767414372164, 1230.33935480374942),
 )
-_ONE_BEYOND = 6.0  # where the float64 nearest to erf is 1
+_ONE_BEYOND = 6.0  # beyond it the float64 nearest to erf is 1
 
 
 @primitive(returns=("y",))
@@ -76,7 +76,7 @@ def erf(x: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        As x.
+        Like x.
 
     Raises
     ------

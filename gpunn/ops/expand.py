@@ -50,12 +50,12 @@ def _expand(op: str, x: Tensor, sizes: Sequence[int]) -> Tensor:
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return (reduce_to(device, dy, old_shape),)
 
-    # Where new axes are all of length 1 the gradient is dy itself in another shape.
+    # Where all new axes have length 1 the gradient is dy itself in another shape.
     return record(op, y, device, (x,), backward, passes_on=y.size == x.numel())
 
 
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """As :func:`expand`.
+    """Like :func:`expand`.
 
     Parameters
     ----------
@@ -67,18 +67,18 @@ def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def repeat(x: Tensor, repeats: Sequence[int]) -> Tensor:
-    """x laid side by side, ``repeats[a]`` times along axis a.
+    """x tiled ``repeats[a]`` times along axis a.
 
     Parameters
     ----------
     x : Tensor
     repeats : sequence of int
-        One for each axis; more than x has axes make new ones in front.
+        One for each axis; extra ones make new axes in front.
 
     Raises
     ------
     ShapeError
-        If they are fewer than the axes, or negative.
+        If there are fewer than axes, or one is negative.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Axes backwards (``kernels/strided_copy.cu``)."""
+"""Reversing axes (``kernels/strided_copy.cu``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gpunn.tape import record
 
 @primitive(returns=("y",))
 def flip_axes(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
-    """y = x read backwards along ``axes``, as a copy."""
+    """y = x reversed along ``axes``, as a copy."""
     turned = tuple(slice(None, None, -1) if a in axes else slice(None) for a in range(x.ndim))
     return x[turned].copy(order="C")
 
@@ -28,7 +28,7 @@ def _(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def flip(x: Tensor, dims: int | Sequence[int]) -> Tensor:
-    """x read backwards along ``dims``; a copy.
+    """x reversed along ``dims``; a copy.
 
     Parameters
     ----------

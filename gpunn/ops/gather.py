@@ -24,7 +24,7 @@ from gpunn.tape import record
 
 @primitive(returns=("y",))
 def gather_along(xp: Any, x: Any, index: Any, axis: int) -> Any:
-    """y[i, j, k] = x[i, index[i, j, k], k] for axis 1, and so on; along the others the index may be shorter than x."""
+    """y[i, j, k] = x[i, index[i, j, k], k] for axis 1, and so on; along other axes the index may be shorter than x."""
     part = x[tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(index.shape))]
     return xp.ascontiguousarray(xp.take_along_axis(part, index, axis))
 
@@ -34,7 +34,7 @@ gather_along.kernel(kernels.gather_along)
 
 @primitive(returns=("dx",))
 def gather_along_backward(xp: Any, dy: Any, index: Any, shape: tuple[int, ...], axis: int) -> Any:
-    """The gradient of :func:`gather_along` for x of ``shape``: sums, in a fixed order, of all dy from each element."""
+    """The gradient of :func:`gather_along` for x of ``shape``: each element's sum of dy, in a fixed order."""
     places = [xp.arange(n).reshape([-1 if b == a else 1 for b in range(len(shape))]) for a, n in enumerate(index.shape)]
     places[axis] = index
     rows, flat = _grouped_sums(xp, dy.reshape(-1, 1), _flat_places(xp, places, list(shape)))
@@ -55,19 +55,19 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     dim : int
         The axis that is indexed.
     index : Tensor
-        int32 or int64, none negative; with as many axes as x, and along the others no longer.
+        int32 or int64, none negative; with as many axes as x, and no longer than x along the other axes.
 
     Returns
     -------
     Tensor
-        Of index's shape.
+        Of the shape of ``index``.
 
     Raises
     ------
     RangeError
         If an index is outside the axis.
     ShapeError
-        If the shapes do not go together.
+        If the shapes are incompatible.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def _gather(op: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
 
 
 def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """:func:`gather` with broadcasting along the other axes, as for what ``argmax`` and the like return.
+    """:func:`gather` with broadcasting along the other axes, for indices as ``argmax`` and the like return them.
 
     Parameters
     ----------

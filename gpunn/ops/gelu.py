@@ -26,7 +26,7 @@ _ROOT_HALF = math.sqrt(0.5)
 _DENSITY = 1 / math.sqrt(2 * math.pi)
 # For float32 on the CPU: P(-a) = exp(-a^2 / 2) (c1 t + c2 t^2 + ...) with t = 1 / (1 + 0.31 a), the form of Abramowitz
 # and Stegun's 7.1.26 with more terms. Fitted by reweighted least squares for 0 <= a <= 16 so that P(0) = 1/2 to the
-# last digit of float32; elsewhere off by 1.9e-7 of the value at most.
+# last digit of float32; elsewhere the relative error is at most 1.9e-7.
 _TAIL_POLE = 0.31
 _TAIL = (
     *(0.1236571642, 0.1240513739, 0.1078589138, 0.1097168634),
@@ -38,7 +38,7 @@ _TAIL = (
 def gelu_forward(xp: Any, x: Any, by_tanh: bool) -> Any:
     """y = x P(x), P the normal distribution: (1 + erf(x / sqrt 2)) / 2.
 
-    ``by_tanh`` puts tanh(sqrt(2 / pi) (x + 0.044715 x^3)) in place of that erf.
+    ``by_tanh`` replaces that erf by tanh(sqrt(2 / pi) (x + 0.044715 x^3)).
     """
     number = x.dtype.type
     with quiet():
@@ -78,7 +78,7 @@ def _normal(share: np.ndarray, bell: np.ndarray, x: np.ndarray) -> None:
     np.abs(x, out=t)
     t *= number(_TAIL_POLE)
     t += 1
-    np.divide(row_of(1, t), t, out=t)  # half of the time that ``reciprocal`` takes
+    np.divide(row_of(1, t), t, out=t)  # takes half as long as ``reciprocal``
     np.multiply(t, number(_TAIL[-1]), out=share)
     for c in reversed(_TAIL[:-1]):
         share += number(c)
@@ -163,12 +163,12 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     x : Tensor
         Any shape, float32 or float64.
     approximate : str
-        "none": by the error function. "tanh": x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), up to 5e-4 away.
+        "none": the error function. "tanh": x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), up to 5e-4 off.
 
     Returns
     -------
     Tensor
-        As x.
+        Like x.
 
     Raises
     ------

@@ -80,7 +80,7 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     Raises
     ------
     RangeError
-        If they are not all there.
+        If they are not all inside the axis.
     """
     if not x.ndim:
         raise UsageError(f"{here('narrow')}: expected an axis; a number has none.")
@@ -95,7 +95,7 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 
 def select(x: Tensor, dim: int, index: int) -> Tensor:
-    """One place along ``dim``, without that axis.
+    """The slice at one index along ``dim``, without that axis.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def select(x: Tensor, dim: int, index: int) -> Tensor:
     Raises
     ------
     RangeError
-        If there is no such place.
+        If the index is outside the axis.
     """
     axes = axes_of("select", x, dim)
     if not axes:
@@ -125,7 +125,7 @@ def _index_tensor(op: str, x: Tensor, index: Tensor, axis: int, length: int) -> 
 
 
 def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The places ``index`` along ``dim``, which may come several times.
+    """The slices at ``index`` along ``dim``; indices may repeat.
 
     Parameters
     ----------
@@ -138,14 +138,14 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        As x, with length K along ``dim``.
+        Like x, with length K along ``dim``.
 
     Raises
     ------
     RangeError
         If an index is outside the axis.
     ShapeError
-        If there are several axes of indices.
+        If ``index`` has several axes.
 
     Examples
     --------

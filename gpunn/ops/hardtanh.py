@@ -81,14 +81,14 @@ def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bo
     Returns
     -------
     Tensor
-        As x. The gradient at the limits and beyond is 0; NaN stays NaN.
+        Like x. The gradient at the limits and beyond is 0; NaN stays NaN.
 
     Raises
     ------
     DTypeError
         If x is not floating.
     UsageError
-        If the limits are not finite, or the lower one is above the other.
+        If the limits are not finite, or the lower one is above the upper.
 
     References
     ----------
@@ -110,7 +110,7 @@ def relu6(x: Tensor, inplace: bool = False) -> Tensor:
     Returns
     -------
     Tensor
-        As x. The gradient at 0 and at 6 is 0.
+        Like x. The gradient at 0 and at 6 is 0.
 
     Raises
     ------

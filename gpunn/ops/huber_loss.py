@@ -19,7 +19,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     input : Tensor
         Any shape, float32 or float64.
     target : Tensor
-        As input. Gets a gradient too if it requires one.
+        Like input. Gets a gradient too if it requires one.
     reduction : "mean", "sum" or "none"
         The mean over all elements, their sum, or one loss for each.
     delta : float
@@ -28,12 +28,12 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     Returns
     -------
     Tensor
-        A number, or for "none" as input.
+        A scalar, or for "none" a tensor like input.
 
     Raises
     ------
     ShapeError, DTypeError, DeviceError, UsageError
-        If input and target differ in shape, dtype or device (nothing is broadcast), or an option makes no sense.
+        If input and target differ in shape, dtype or device (nothing is broadcast), or an option is invalid.
 
     References
     ----------

@@ -19,7 +19,7 @@ _OP = "l1_loss"
 
 @primitive(returns=("loss",))
 def l1_loss_forward(xp: Any, x: Any, target: Any, divisor: float | None) -> Any:
-    """|x - target|, or with a divisor their sum over it."""
+    """|x - target|, or with a divisor their sum / divisor."""
     return total(xp, xp.abs(x - target), divisor, x.dtype)
 
 
@@ -62,14 +62,14 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
     input : Tensor
         Any shape, float32 or float64.
     target : Tensor
-        As input. Gets a gradient too if it requires one.
+        Like input. Gets a gradient too if it requires one.
     reduction : "mean", "sum" or "none"
         The mean over all elements, their sum, or one loss for each.
 
     Returns
     -------
     Tensor
-        A number, or for "none" as input. The gradient where they are equal is 0.
+        A scalar, or for "none" a tensor like input. The gradient where they are equal is 0.
 
     Raises
     ------

@@ -77,7 +77,7 @@ def _(params: list[Any], grads: list[Any], means: list[Any], squares: list[Any],
         ratio = length / step if length > 0 and step > 0 else 1
         steps.append(lr.dtype.type(lr * ratio))
 
-    # The direction once more, instead of memory for all of them.
+    # Computes the direction again, instead of keeping all of them in memory.
     def apply(i: int, p: Any, m: Any, v: Any) -> None:
         room, other = scratch(p, 2)
         u = direction(p, m, v, room, other)

@@ -1,6 +1,6 @@
 """Layer normalisation over trailing axes (``kernels/layer_norm.cu``).
 
-The primitives see a matrix: each row is normalised, each column has its weight and bias.
+The primitives get a matrix: each row is normalised, each column has its own weight and bias.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _OP = "layer_norm"
 _BLOCK = 512  # threads of a block, at most: BLOCK in layer_norm.cu
 _SHARED_BLOCK = 256  # threads of a block with several rows
 _CHUNK_BLOCK = 256  # threads of a block on a part of a long row
-_TURNS = 4  # rows that a thread of the backward does at least: as many fewer partial sums
-_SLICES = 512  # blocks of the backward, at most: a full load of the largest GPUs
+_TURNS = 4  # a thread of the backward takes at least this many rows: that many times fewer partial sums
+_SLICES = 512  # blocks of the backward, at most: they fill the largest GPUs
 Three = tuple[bool, bool, bool]  # whether the gradients of x, weight, bias are wanted
 
 
@@ -37,7 +37,7 @@ Three = tuple[bool, bool, bool]  # whether the gradients of x, weight, bias are 
 
 @primitive(returns=("y", "mean", "rstd"))
 def layer_norm_forward(xp: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
-    """y = (x - mean) * rstd * weight + bias by rows, with rstd = 1 / sqrt(var + eps); None leaves a step out.
+    """y = (x - mean) * rstd * weight + bias by rows, with rstd = 1 / sqrt(var + eps); None skips a step.
 
     x, y (rows, cols);  weight, bias (cols);  mean, rstd (rows).
     """
@@ -193,16 +193,16 @@ def layer_norm(
     x : Tensor, (..., *normalized_shape)
         float32 or float64. The axes are the logical ones: of images (N, C, H, W) the last is W.
     normalized_shape : int or sequence of int
-        Lengths of the trailing axes over which mean and variance are taken; an int is the last axis.
+        Lengths of the trailing axes over which mean and variance are taken; an int stands for the last axis.
     weight, bias : Tensor of ``normalized_shape``, optional
         1 and 0 if not given.
     eps : float
-        Added to the variance, which divides by the number of elements.
+        Added to the (biased) variance, which divides by the number of elements.
 
     Returns
     -------
     Tensor
-        As x.
+        Like x.
 
     Raises
     ------
@@ -258,9 +258,9 @@ def lengths(op: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _orders(device: Device, x: Tensor, axes: int) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """How x's physical array becomes one whose last elements are those to normalise, and how it goes back.
+    """Functions that reorder x's physical array so that the elements to normalise come last, and back.
 
-    Images are (N, H, W, C) in memory. Over all of C, H, W any order will do, over fewer it must be the logical one.
+    Images are (N, H, W, C) in memory. Over all of C, H, W any order will do; over fewer it must be the logical one.
     """
     if x.ndim != 4 or axes >= 3:
         return (lambda a: a), (lambda a: a)

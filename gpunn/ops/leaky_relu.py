@@ -28,7 +28,7 @@ def leaky_relu_forward(xp: Any, x: Any, slope: float) -> Any:
 
 @leaky_relu_forward.numpy
 def _(x: np.ndarray, slope: float) -> np.ndarray:
-    if slope <= 0:  # the line below 0 is not the smaller or larger one on both sides; 0 times infinity is not 0
+    if slope <= 0:  # y is then no max or min of x and slope x; 0 times infinity is not 0
         return part_by_part(lambda y, x: _scaled(y, x, x, slope), x)
     choose = np.maximum if slope <= 1 else np.minimum
 
@@ -55,7 +55,7 @@ def _(device: Device, x: Any, slope: float) -> Any:
 def leaky_relu_backward(xp: Any, dy: Any, signs: Any, slope: float) -> Any:
     """dx = dy where signs > 0, else slope dy (at 0 the gradient is the slope, as in PyTorch).
 
-    ``signs`` is x, or y where the slope is not negative: both are positive at the same places then.
+    ``signs`` is x, or y where the slope is not negative: then both are positive at the same positions.
     """
     return xp.where(signs > 0, dy, dy * dy.dtype.type(slope))
 
@@ -87,7 +87,7 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01, inplace: bool = False) -
     Returns
     -------
     Tensor
-        As x. The gradient at 0 is the slope.
+        Like x. The gradient at 0 is the slope.
 
     Raises
     ------

@@ -23,7 +23,7 @@ _Three = tuple[bool, bool, bool]  # whether the gradients of x, weight, bias are
 def linear_backward(
     xp: Any, dy: Any, y: Any, x: Any, weight: Any, needs: _Three, more: Any = None
 ) -> tuple[Any, Any, Any]:
-    """The gradients of y = act(x weight^T + bias) that ``needs`` asks for, else None; y is None without a ReLU.
+    """The gradients of y = act(x weight^T + bias) that ``needs`` requests, else None; y is None without a ReLU.
 
     dy, y (N, M), x (N, D), weight (M, D); dbias (M,). more (N, D), unless None, is added to dx.
     """
@@ -62,7 +62,7 @@ def _(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: _Three, more:
         dweight = device.empty(weight.shape, x.dtype)
         dbias = device.empty((m,), x.dtype) if needs[2] else None
         dz = device.empty(dy.shape, x.dtype) if y is not None and needs[0] else None
-        # One launch for the gradients of weight and bias, which leaves dz for the next.
+        # One launch for the gradients of weight and bias, which also writes dz for the next.
         launch_gemm(device, "tn", (m, weight.shape[1], n), (dweight, dbias, dz), (dy, y, x))
         dz = dy if dz is None else dz
     else:

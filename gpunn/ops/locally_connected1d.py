@@ -20,7 +20,7 @@ def locally_connected1d(
     *,
     strict: bool = False,
 ) -> Tensor:
-    """A convolution of sequences that has filters of its own at every output position.
+    """A convolution of sequences with separate filters at every output position.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def locally_connected1d(
     bias : Tensor, (K, Q), optional
     stride, dilation : int
     padding : int, ((int, int),), "same" or "valid"
-        Zeros on each side, as ``conv1d`` takes it.
+        Zeros on each side, as in ``conv1d``.
     strict : bool
         Raise if the stride leaves elements at the end in no window.
 
@@ -46,7 +46,7 @@ def locally_connected1d(
         If channels do not match, the sequence does not have Q positions, or its end is unused and
         ``strict`` is set.
     UsageError, DTypeError, DeviceError
-        If an argument makes no sense, or dtypes or devices differ.
+        If an argument is invalid, or dtypes or devices differ.
 
     References
     ----------

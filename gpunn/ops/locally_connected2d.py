@@ -1,10 +1,10 @@
-"""Locally connected images: a convolution whose filters differ from place to place.
+"""Locally connected images: a convolution whose filters differ from position to position.
 
 The kernels are in ``kernels/locally_connected2d.cu``; what follows is about the CPU.
 
 Nothing is shared, so every weight is read once for the whole batch, and that traffic is most of the work. The
-images are therefore unrolled with the batch as the last axis: each place is then one product of its own
-(K, CRS) filters, as they lie in memory, with (CRS, N).
+images are therefore unrolled with the batch as the last axis: each position is then one product of its own
+(K, CRS) filters, as stored, with (CRS, N).
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def _border(xp: Any, x: Any, window: Window) -> Any:
 
 
 def _padded(xp: Any, x: Any, window: Window) -> Any:
-    """Physical images as (C, H, W, N) within their border."""
+    """Physical images as (C, H, W, N) inside their border."""
     padded, (top, left), (_, h, w, _) = _border(xp, x, window), window.padding, x.shape
     padded[:, top : top + h, left : left + w] = x.transpose(3, 1, 2, 0)
     return padded
 
 
 def _windows(xp: Any, padded: Any, window: Window) -> Any:
-    """View (P, Q, C, R, S, N): what each filter element of each place meets."""
+    """View (P, Q, C, R, S, N): what each filter element reads at each position."""
     (sh, sw), (dh, dw) = window.stride, window.dilation
     c0, h0, w0, n0 = padded.strides
     shape = (window.P, window.Q, padded.shape[0], window.R, window.S, padded.shape[3])
@@ -123,7 +123,7 @@ def _launch(
     arrays: tuple[Any, ...],
     groups: bool = False,
 ) -> None:
-    """``threads`` threads, spread over (..., *reversed(over)); with ``groups`` so many for each group of images."""
+    """Launch ``threads`` threads over (..., *reversed(over)); with ``groups`` that many for each group of images."""
     (p, q, k, c, r, s), n, w = weight.shape, x.shape[0], window
     ints = (n, w.H, w.W, c, k, p, q, r, s, *w.stride, *w.padding, *w.dilation)
     shape = np.array([(*ints, *(divisor(d) for d in (*over, *w.stride, s, r, c, k, q)))], _SHAPE)
@@ -218,7 +218,7 @@ def locally_connected2d(
     *,
     strict: bool = False,
 ) -> Tensor:
-    """A convolution that has filters of its own at every output position.
+    """A convolution with separate filters at every output position.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def locally_connected2d(
     stride, dilation : int or (int, int)
         Vertical, horizontal.
     padding : int, (int, int), ((int, int), (int, int)), "same" or "valid"
-        Zeros on each side, as ``conv2d`` takes it.
+        Zeros on each side, as in ``conv2d``.
     strict : bool
         Raise if the stride leaves rows or columns at the bottom or right in no window.
 
@@ -245,7 +245,7 @@ def locally_connected2d(
         If channels do not match, the image does not have P x Q positions, or a border is unused and
         ``strict`` is set.
     UsageError, DTypeError, DeviceError
-        If an argument makes no sense, or dtypes or devices differ.
+        If an argument is invalid, or dtypes or devices differ.
 
     References
     ----------
@@ -298,7 +298,7 @@ def _check(
 def check_operands(
     op: str, x: Tensor, weight: Tensor, bias: Tensor | None, channels: int, bias_shape: tuple[int, ...]
 ) -> None:
-    """Raise unless channels, the bias and dtypes go together, over one axis or two."""
+    """Raise unless channels, the bias and dtypes match, over one axis or two."""
     if 0 in weight.shape:
         raise ShapeError(f"{here(op)}: expected no axis of length 0; got weight {weight.shape}.")
     if x.shape[1] != channels:

@@ -93,7 +93,7 @@ def log_softmax(x: Tensor, dim: int | None = None) -> Tensor:
     Returns
     -------
     Tensor
-        As x. A score of -inf gives -inf. A row with NaN or +inf, or of -inf alone, is NaN.
+        Like x. A score of -inf gives -inf. A row with NaN or +inf, or of -inf alone, is NaN.
 
     Raises
     ------

@@ -21,7 +21,7 @@ SOURCE = KernelSource("logsigmoid.cu", REAL=("float", "double"), VEC=(1, 4))
 
 @primitive(returns=("y",))
 def logsigmoid_forward(xp: Any, x: Any) -> Any:
-    """y = log(1 / (1 + exp(-x))) = min(x, 0) - log1p(exp(-|x|)), in which nothing overflows."""
+    """y = log(1 / (1 + exp(-x))) = min(x, 0) - log1p(exp(-|x|)), which cannot overflow."""
     return xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x)))
 
 
@@ -48,7 +48,7 @@ def _(device: Device, x: Any) -> Any:
 
 @primitive(returns=("dx",))
 def logsigmoid_backward(xp: Any, dy: Any, x: Any) -> Any:
-    """dx = dy / (1 + exp(x)), from x: near 0 the output's last digits no longer say where x was."""
+    """dx = dy / (1 + exp(x)), from x: an output near 0 has lost the digits that determine x."""
     with quiet():
         return dy / (1 + xp.exp(x))
 
@@ -81,7 +81,7 @@ def logsigmoid(x: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        As x.
+        Like x.
 
     Raises
     ------

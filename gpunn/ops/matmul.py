@@ -53,7 +53,7 @@ def _(device: Device, a: Any, b: Any, form: str, bias: Any = None, relu: bool = 
 
 @primitive(returns=("c",))
 def matmul_batched(xp: Any, a: Any, b: Any, form: str) -> Any:
-    """c[i] (M, N) = a[i] b[i] in the forms of :func:`gemm`; an operand with one matrix takes part in every product."""
+    """c[i] (M, N) = a[i] b[i] in the forms of :func:`gemm`; an operand with one matrix is shared by all products."""
     return xp.matmul(a.swapaxes(1, 2) if form[0] == "t" else a, b.swapaxes(1, 2) if form[1] == "t" else b)
 
 
@@ -69,7 +69,7 @@ def _(device: Device, a: Any, b: Any, form: str) -> Any:
     tile = choose_tile(m, n, count)
     rows, columns, block = TILES[tile]
     vec = min(vector_width(array.shape[2], array) for array in (a, b))
-    # A matrix that takes part in all products is not stepped over.
+    # A matrix shared by all products has step 0.
     steps = [array.shape[1] * array.shape[2] if len(array) > 1 else 0 for array in (a, b)]
     macros: dict[str, Any] = {"REAL": c_type(a.dtype, "matmul"), "VEC": vec, "TILE": tile}
     for start in range(0, count, 65532):  # CUDA's limit on grid.z, rounded down to keep parts aligned
@@ -82,14 +82,14 @@ def _(device: Device, a: Any, b: Any, form: str) -> Any:
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """The matrix product a @ b, as ``torch.matmul``.
+    """The matrix product a @ b, like ``torch.matmul``.
 
     Parameters
     ----------
     a : Tensor, (..., M, K) or (K,)
     b : Tensor, (..., K, N) or (K,)
         Floating, of a's dtype and device. Leading axes are broadcast; a vector is a row on the left and a column on
-        the right, and the axis of 1 is taken away again. Four-dimensional operands are copied to logical order.
+        the right, and the axis of 1 is removed again. Four-dimensional operands are copied to logical order.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     Raises
     ------
     ShapeError, DTypeError, DeviceError
-        If they do not fit, or do not go together.
+        If shapes do not match, or dtypes or devices differ.
     """
     device = same_device(here("matmul"), a.device, b.device)
     inner = b.shape[-2:][0] if b.ndim else None
@@ -156,7 +156,7 @@ def _last_two(physical: Any) -> tuple[int, int]:
 
 
 def _stacked(device: Device, x: Tensor, lead: tuple[int, ...]) -> Any:
-    """Matrices (B, rows, columns) in logical order: one, or as many as ``lead`` counts."""
+    """Matrices (B, rows, columns) in logical order: one, or as many as ``lead`` asks for."""
     own, matrix = x.shape[:-2], x.shape[-2:]
     array = to_logical_order(device, x._physical)
     if math.prod(own) == 1 or own == lead:
@@ -181,7 +181,7 @@ def mm(a: Tensor, b: Tensor) -> Tensor:
     Raises
     ------
     ShapeError
-        If they are not matrices that fit.
+        If they are not matrices of matching shapes.
     """
     if a.ndim != 2 or b.ndim != 2:
         raise ShapeError(f"{here('mm')}: expected two matrices; got {a.shape} and {b.shape}. matmul broadcasts.")
@@ -199,7 +199,7 @@ def bmm(a: Tensor, b: Tensor) -> Tensor:
     Raises
     ------
     ShapeError
-        If they are not batches of one length that fit.
+        If they are not batches of one length and matching shapes.
     """
     if a.ndim != 3 or b.ndim != 3 or a.shape[0] != b.shape[0]:
         raise ShapeError(f"{here('bmm')}: expected (N, M, K) and (N, K, P); got {a.shape} and {b.shape}.")

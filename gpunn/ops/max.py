@@ -1,4 +1,4 @@
-"""Largest and smallest along an axis with the place, or over several axes (``kernels/extremum.cu``)."""
+"""Largest and smallest along an axis with their indices, or over several axes (``kernels/extremum.cu``)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gpunn.tape import record
 
 
 class Extremum(NamedTuple):
-    """What ``max(dim)`` and ``min(dim)`` return: the winning elements and their places along the axis, int64."""
+    """What ``max(dim)`` and ``min(dim)`` return: the winning elements and their int64 indices along the axis."""
 
     values: Tensor
     indices: Tensor
@@ -34,7 +34,7 @@ class Extremum(NamedTuple):
 
 @primitive(returns=("values", "indices"))
 def extremum_axis(xp: Any, x: Any, axis: int, largest: bool) -> tuple[Any, Any]:
-    """The first largest (smallest) element along ``axis`` of a logical array and its place; NaN wins. Axis kept."""
+    """The first largest (smallest) element along ``axis`` of a logical array and its index; NaN wins. Axis kept."""
     index = xp.asarray((x.argmax if largest else x.argmin)(axis=axis)).astype(np.int64)
     kept = xp.expand_dims(index, axis)
     return physical(xp.take_along_axis(x, kept, axis)), physical(kept)
@@ -100,7 +100,7 @@ def _(device: Device, x: Any, axes: tuple[int, ...], largest: bool) -> Any:
 
 @primitive(returns=("dx",))
 def share_backward(xp: Any, dy: Any, x: Any, y: Any, axes: tuple[int, ...], finds_nan: bool) -> Any:
-    """dy in equal parts to the elements equal to y; of logical arrays, dy and y with the axes kept. Physical.
+    """dx: dy in equal parts for the elements equal to y. Arguments are logical, dy and y with axes kept; dx physical.
 
     ``finds_nan``: whether NaN equals NaN; otherwise all gradients of a NaN are NaN.
     """
@@ -132,7 +132,7 @@ def _over(op: str, x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) ->
 
 
 def amax(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
-    """The largest element over ``dim``; equal ones share the gradient.
+    """The largest element over ``dim``; ties share the gradient.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def amax(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = Fals
 
 
 def amin(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
-    """The smallest element over ``dim``; equal ones share the gradient.
+    """The smallest element over ``dim``; ties share the gradient.
 
     Parameters
     ----------
@@ -180,13 +180,13 @@ def _extremum(op: str, x: Tensor, dim: Any, keepdim: bool) -> Any:
 
 
 def max_(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
-    """The largest element: of all, along an axis with its place, or of two tensors.
+    """The largest element: of all, along an axis with its index, or of two tensors.
 
     Parameters
     ----------
     x : Tensor
     dim : int or Tensor, optional
-        An axis; another tensor, for :func:`maximum`; None for one element of all, where equal ones share the gradient.
+        An axis; another tensor, for :func:`maximum`; None for one of all elements, where ties share the gradient.
     keepdim : bool
         Keep the axis with length 1.
 
@@ -211,13 +211,13 @@ def max_(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 
 
 def min_(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
-    """The smallest element: of all, along an axis with its place, or of two tensors.
+    """The smallest element: of all, along an axis with its index, or of two tensors.
 
     Parameters
     ----------
     x : Tensor
     dim : int or Tensor, optional
-        An axis; another tensor, for :func:`minimum`; None for one element of all, where equal ones share the gradient.
+        An axis; another tensor, for :func:`minimum`; None for one of all elements, where ties share the gradient.
     keepdim : bool
         Keep the axis with length 1.
 
@@ -246,13 +246,13 @@ def _index_of(op: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
 
 
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The place of the first largest element, int64; no gradient.
+    """The index of the first largest element, int64; no gradient.
 
     Parameters
     ----------
     x : Tensor
     dim : int, optional
-        Axis; None gives the place in the flattened tensor.
+        Axis; None gives the index in the flattened tensor.
     keepdim : bool
         Keep the axis with length 1.
 
@@ -265,13 +265,13 @@ def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
 
 
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The place of the first smallest element, int64; no gradient.
+    """The index of the first smallest element, int64; no gradient.
 
     Parameters
     ----------
     x : Tensor
     dim : int, optional
-        Axis; None gives the place in the flattened tensor.
+        Axis; None gives the index in the flattened tensor.
     keepdim : bool
         Keep the axis with length 1.
 

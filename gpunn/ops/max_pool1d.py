@@ -57,7 +57,7 @@ def max_pool1d(
     ceil_mode : bool
         Round the output size up instead of down.
     return_indices : bool
-        Return also the place of each maximum.
+        Also return the index of each maximum.
     strict : bool
         Raise if elements at the end are in no window, instead of leaving them out.
 
@@ -72,7 +72,7 @@ def max_pool1d(
     ShapeError
         If x is not 3-d, the window does not fit, or has more than 256 elements.
     UsageError, DTypeError
-        If an argument makes no sense, or x is not floating.
+        If an argument is invalid, or x is not floating.
 
     Examples
     --------

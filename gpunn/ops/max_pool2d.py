@@ -1,4 +1,4 @@
-"""Max pooling (``kernels/max_pool2d.cu``): the largest element of each window, and its way back."""
+"""Max pooling (``kernels/max_pool2d.cu``): the largest element of each window, and its gradient."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _CHANNELS_FIRST, _CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 def max_pool2d_forward(xp: Any, x: Any, window: Window, flat: bool = False, relu: bool = False) -> tuple[Any, Any]:
     """y[n,p,q,c] = max over window (p, q) of x; offset = r * S + s of the first maximum, uint8.
 
-    x (N, H, W, C);  y, offset (N, P, Q, C); with ``flat`` y is (N, C, P, Q), the order of a flattened image. A NaN wins
-    over everything, the last NaN over earlier ones. With ``relu`` y = max(y, 0), and offset = CLOSED unless y > 0.
+    x (N, H, W, C);  y, offset (N, P, Q, C); with ``flat`` y is (N, C, P, Q), the order of a flattened image. NaN beats
+    everything, and the last NaN beats earlier ones. With ``relu`` y = max(y, 0), and offset = CLOSED unless y > 0.
     """
     n, _, _, c = x.shape
     y = xp.full((n, window.P, window.Q, c), -np.inf, x.dtype)
     offset = xp.zeros(y.shape, np.uint8)
-    seen = xp.zeros((1, window.P, window.Q, 1), bool)  # whether an element of the window lay in the image
+    seen = xp.zeros((1, window.P, window.Q, 1), bool)  # whether an element of the window was inside the image
     for r in range(window.R):
         for s in range(window.S):
             out, source = _tap(window, r, s)
@@ -61,7 +61,7 @@ def max_pool2d_forward(xp: Any, x: Any, window: Window, flat: bool = False, relu
 
 
 def _tap(window: Window, r: int, s: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """The outputs for which window element (r, s) lies in the image, and the inputs it then is."""
+    """The outputs for which window element (r, s) is inside the image, and the inputs it reads there."""
     rows_out, rows_in = taps(window, 0)[r]
     cols_out, cols_in = taps(window, 1)[s]
     return (slice(None), rows_out, cols_out), (slice(None), rows_in, cols_in)
@@ -206,9 +206,9 @@ def max_pool2d(
     ceil_mode : bool
         Round the output size up instead of down.
     return_indices : bool
-        Return also where each maximum was, as h W + w.
+        Also return where each maximum was, as h W + w.
     activation : None or "relu"
-        Applied in the same pass; the same as a ReLU of x, since both keep the order of numbers. Not together with
+        Applied in the same pass; the same as a ReLU of x, since the two commute. Not together with
         indices, and with at most 255 elements in a window.
     strict : bool
         Raise if rows or columns at the border are in no window, instead of leaving them out.
@@ -227,7 +227,7 @@ def max_pool2d(
     ShapeError
         If x is not 4-d, the window does not fit, or has more than 256 elements.
     UsageError, DTypeError
-        If an argument makes no sense, or x is not floating.
+        If an argument is invalid, or x is not floating.
 
     Examples
     --------
@@ -259,7 +259,7 @@ def max_pool2d(
 def pool_maximum(
     op: str, x: Tensor, images: Any, window: Window, indices: bool = False, flat: bool = False, relu: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """The pooling of x, seen as physical ``images`` (M, H, W, C), recorded; with the indices if asked for.
+    """The pooling of x, viewed as physical ``images`` (M, H, W, C), recorded; with the indices if requested.
 
     With ``flat`` the outputs (N, C, P, Q) of images are rows of C P Q.
     """
@@ -270,7 +270,7 @@ def pool_maximum(
         )
     device, shape = x.device, x._physical.shape
     y, offset = max_pool2d_forward(device, images, window, flat, relu)
-    # A sequence (N, C, L) came as N C images; its outputs are (N, C, P).
+    # A sequence (N, C, L) arrived as N C images; its outputs are (N, C, P).
     made = y.shape if x.ndim == 4 else (*shape[:2], window.P)
     if flat:
         made = (y.shape[0], math.prod(y.shape[1:]))

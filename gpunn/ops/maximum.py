@@ -15,7 +15,7 @@ from gpunn.primitive import primitive
 
 @primitive(returns=("da", "db"))
 def pair_backward(xp: Any, dy: Any, a: Any, b: Any, largest: bool) -> tuple[Any, Any]:
-    """dy to the one that won, half to each where they are equal, to both where one is NaN."""
+    """dy goes to the one that won, half to each where they are equal, and to both where one is NaN."""
     number = dy.dtype.type
     half = xp.where(a == b, dy * number(0.5), dy)
     lost = (a < b, b < a) if largest else (b < a, a < b)
@@ -36,7 +36,7 @@ def _of_two(op: str, a: Any, b: Any) -> Tensor:
 
 
 def maximum(a: Any, b: Any) -> Tensor:
-    """The larger of a and b, element by element; NaN if one is. Equal elements share the gradient.
+    """The larger of a and b, element by element; NaN if one is. Ties share the gradient.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def maximum(a: Any, b: Any) -> Tensor:
 
 
 def minimum(a: Any, b: Any) -> Tensor:
-    """The smaller of a and b, element by element; NaN if one is. Equal elements share the gradient.
+    """The smaller of a and b, element by element; NaN if one is. Ties share the gradient.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ _MOST_PIECES = 256  # the winner's number is kept in a byte
 
 @primitive(returns=("y", "winner"))
 def maxout_forward(xp: Any, x: Any) -> tuple[Any, Any]:
-    """y[o, j] = max over i of x[o, i, j]; winner, uint8, is the first such i. The first NaN wins over all.
+    """y[o, j] = max over i of x[o, i, j]; winner, uint8, is the first such i. The first NaN beats everything.
 
     x (outer, k, inner);  y, winner (outer, inner)
     """
@@ -102,7 +102,7 @@ def maxout(x: Tensor, k: int, dim: int = -1) -> Tensor:
     Returns
     -------
     Tensor
-        As x, but the axis ``dim`` has its length divided by k. Of equal pieces the first gets the gradient; NaN wins.
+        Like x, but with the length of axis ``dim`` divided by k. Of equal pieces the first gets the gradient; NaN wins.
 
     Raises
     ------

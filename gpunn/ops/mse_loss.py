@@ -19,7 +19,7 @@ _OP = "mse_loss"
 
 @primitive(returns=("loss",))
 def mse_loss_forward(xp: Any, x: Any, target: Any, divisor: float | None) -> Any:
-    """(x - target)^2, or with a divisor their sum over it."""
+    """(x - target)^2, or with a divisor their sum / divisor."""
     return total(xp, _terms(x, target), divisor, x.dtype)
 
 
@@ -66,7 +66,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
     input : Tensor
         Any shape, float32 or float64.
     target : Tensor
-        As input. Gets a gradient too if it requires one.
+        Like input. Gets a gradient too if it requires one.
     reduction : "mean", "sum", "none" or "half_mean"
         The mean over all elements; their sum; one loss for each; or, beyond PyTorch, half the squared
         distance averaged over the N samples of the first axis: 1/(2N) Σ‖input_n - target_n‖².
@@ -74,7 +74,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
     Returns
     -------
     Tensor
-        A number, or for "none" as input. The mean over no elements is NaN, their sum 0.
+        A scalar, or for "none" a tensor like input. The mean over no elements is NaN, their sum 0.
 
     Raises
     ------

@@ -27,7 +27,7 @@ from gpunn.tape import record
 
 SOURCE = KernelSource("nll_loss.cu", REAL=("float", "double"), VEC=(1, 4), LABEL=("int32", "int64"))
 _BLOCK = 256
-_EACH = 4  # rows that a thread adds up at least, where there are several blocks
+_EACH = 4  # a thread adds up at least this many rows, where there are several blocks
 _PARTS = 1024  # blocks at most
 
 
@@ -37,8 +37,8 @@ def nll_loss_forward(
 ) -> tuple[Any, Any]:
     """losses[n] = -weight[target[n]] x[n, target[n]] of x (rows, C), 0 where the target is ``ignore_index``.
 
-    With ``of_probabilities`` the logarithm is taken first, of no less than the smallest normal number. Gives their
-    sum, their mean weighted by the targets' weights, or themselves; and d loss / d losses[n], None for themselves.
+    With ``of_probabilities`` the logarithm is taken first, of no less than the smallest normal number. Returns the
+    losses, their sum, or their mean weighted by the targets' weights; and d loss / d losses[n], None for the losses.
     """
     op = "probability_cross_entropy" if of_probabilities else "nll_loss"
     require_class_indices(op, target, target != ignore_index, x.shape[1])
@@ -56,7 +56,7 @@ def nll_loss_forward(
 
 
 def _picked(xp: Any, x: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
-    """Which rows count; the index of each one's own element (the first class's where it does not); its weight or 1."""
+    """Which rows count; the index of each row's own element (the first class's if not counted); its weight or 1."""
     counts = target != ignore_index
     right = xp.where(counts, target, target.dtype.type(0))
     return counts, (xp.arange(len(target)), right), x.dtype.type(1) if weight is None else weight[right]
@@ -97,7 +97,7 @@ def nll_loss_backward(
 ) -> Any:
     """dx[n, target[n]] = -weight[target[n]] dy factor, else 0; with factor None dy is a number for each row.
 
-    With ``of_probabilities`` divided by x, taken as no less than the smallest normal number, and held within the
+    With ``of_probabilities`` it is divided by x, taken as no less than the smallest normal number, and clamped to
     finite numbers.
     """
     counts, at, w = _picked(xp, x, target, weight, ignore_index)
@@ -175,11 +175,11 @@ def nll_loss(
     Parameters
     ----------
     input : Tensor, (N, C), (C,) or (N, C, d1, ...)
-        Log-probabilities, as :func:`log_softmax` gives; float32 or float64.
+        Log-probabilities, as from :func:`log_softmax`; float32 or float64.
     target : Tensor, (N,), () or (N, d1, ...)
         Class indices from 0 to C - 1, int64 or int32.
     weight : Tensor, (C,), optional
-        Factor of each class's losses. A constant.
+        Factor on each class's losses. A constant.
     ignore_index : int
         Targets of this value count neither in the loss nor in the mean, and give no gradient.
     reduction : "mean", "sum" or "none"
@@ -188,15 +188,15 @@ def nll_loss(
     Returns
     -------
     Tensor
-        A number, or for "none" as target.
+        A scalar, or for "none" a tensor like target.
 
     Raises
     ------
     LabelError
-        If a target is not a class index: at once on the CPU, from a kernel when the host next looks, as in
-        :func:`cross_entropy`.
+        If a target is not a class index: at once on the CPU, from a kernel when the host next reads a value,
+        as in :func:`cross_entropy`.
     ShapeError, DTypeError, DeviceError, UsageError
-        If the tensors do not go together, weight requires a gradient, or the reduction is unknown.
+        If the tensors are incompatible, weight requires a gradient, or the reduction is unknown.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The places of what is not zero, and selection by a mask."""
+"""The indices of nonzero elements, and selection by a mask."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def nonzero(x: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, ...]
     ----------
     x : Tensor
     as_tuple : bool
-        Give one tensor of places for each axis, which is an index, instead of (K, axes).
+        Return one tensor of indices for each axis, usable as an index, instead of (K, axes).
 
     Returns
     -------
@@ -30,7 +30,7 @@ def nonzero(x: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, ...]
     places = nonzero_places(x.device, x.array if x.ndim else x.array.reshape(1))
     if as_tuple:
         return tuple(Tensor._of_physical(line, x.device) for line in places)
-    # The number of places, each of no axes, for a number.
+    # For a scalar: (K, 0), as many indices as places, each without axes.
     return Tensor._of_physical(places.T.copy()[:, : x.ndim].copy(), x.device)
 
 

@@ -24,7 +24,7 @@ from gpunn.tape import record
 
 @primitive(returns=("y",))
 def norm_axes(xp: Any, x: Any, axes: tuple[int, ...], p: float) -> Any:
-    """y = (sum |x|^p)^(1/p) of a logical array over ``axes``, which are kept; summed in float64. Physical."""
+    """y = (sum |x|^p)^(1/p) of a logical array over ``axes``, which are kept; summed in float64. y is physical."""
     with quiet():
         if p == 0:
             y = (x != 0).sum(axis=axes, keepdims=True, dtype=np.float64)
@@ -87,7 +87,7 @@ def _(device: Device, dy: Any, x: Any, y: Any, axes: tuple[int, ...], p: float) 
 def norm(
     x: Tensor, p: float | str | None = "fro", dim: int | Sequence[int] | None = None, keepdim: bool = False
 ) -> Tensor:
-    """(sum |x|^p)^(1/p) over ``dim``: the p-norm of x's elements, seen as a vector.
+    """(sum |x|^p)^(1/p) over ``dim``: the p-norm of x's elements, viewed as a vector.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def norm(
     Raises
     ------
     UsageError
-        If p is another name.
+        If p is any other string.
     DTypeError
         If x is not floating.
     """

@@ -1,4 +1,4 @@
-"""Padding: a frame of a constant, of reflections or of copies of the border around the last axes.
+"""Padding: a border of a constant, of reflections or of copies of the edge around the last axes.
 
 Kernels: ``kernels/strided_copy.cu`` and ``pad.cu``.
 """
@@ -31,7 +31,7 @@ _FRAME = np.dtype(
 
 @primitive(returns=("y",))
 def pad_constant(xp: Any, x: Any, sides: tuple[tuple[int, int], ...], value: float) -> Any:
-    """x with ``value`` before and after, as many elements along each axis as ``sides`` says."""
+    """x with ``value`` before and after: along each axis as many elements as ``sides`` gives."""
     shape = [n + before + after for n, (before, after) in zip(x.shape, sides, strict=True)]
     y = xp.full(shape, value, x.dtype)
     y[tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, sides, strict=True))] = x
@@ -47,7 +47,7 @@ def _(device: Device, x: Any, sides: tuple[tuple[int, int], ...], value: float) 
 
 @primitive(returns=("y",))
 def pad_axis(xp: Any, x: Any, axis: int, before: int, after: int, mode: str) -> Any:
-    """x with ``before`` and ``after`` more places along one axis, which repeat some of its own; negative cuts off."""
+    """x with ``before`` and ``after`` more elements along one axis, copies of its own; negative numbers crop."""
     places = xp.asarray(_places(mode, x.shape[axis], before, after))
     return xp.ascontiguousarray(xp.take(x, places, axis=axis))
 
@@ -56,7 +56,7 @@ def pad_axis(xp: Any, x: Any, axis: int, before: int, after: int, mode: str) -> 
 def _(device: Device, x: Any, axis: int, before: int, after: int, mode: str) -> Any:
     length = x.shape[axis]
     y = device.empty((*x.shape[:axis], before + length + after, *x.shape[axis + 1 :]), x.dtype)
-    bits = {4: np.float32, 8: np.float64}.get(y.itemsize, y.dtype)  # numbers that are only moved: integers too
+    bits = {4: np.float32, 8: np.float64}.get(y.itemsize, y.dtype)  # the numbers are only moved, so integers work too
     if y.size:
         _launch(device, "pad_axis", y.view(bits), x.view(bits), axis, (length, before, y.shape[axis]), mode)
     return y
@@ -75,13 +75,13 @@ def _launch(device: Device, kernel: str, out: Any, given: Any, axis: int, sizes:
 
 @primitive(returns=("dx",))
 def pad_axis_backward(xp: Any, dy: Any, length: int, axis: int, before: int, after: int, mode: str) -> Any:
-    """The gradient of :func:`pad_axis`: to each element of the axis, of ``length``, the sum over its copies."""
+    """The gradient of :func:`pad_axis`: each of the axis's ``length`` elements gets the sum over its copies."""
     dx = xp.zeros((*dy.shape[:axis], length, *dy.shape[axis + 1 :]), dy.dtype)
     to, source = xp.moveaxis(dx, axis, 0), xp.moveaxis(dy, axis, 0)
     kept = slice(max(0, -before), length + min(0, after))
     if kept.stop > kept.start:
         to[kept] = source[max(0, before) : max(0, before) + kept.stop - kept.start]
-    # Within one side of the frame no element comes twice, but that replication repeats the ends.
+    # Within one side of the border no element occurs twice, except that replication repeats the ends.
     sides = [slice(0, max(0, before)), slice(len(source) - max(0, after), len(source))]
     for side, end in zip(sides, (0, length - 1), strict=True):
         if side.stop == side.start:
@@ -104,18 +104,18 @@ def _(device: Device, dy: Any, length: int, axis: int, before: int, after: int, 
 
 
 def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """A frame around the last axes.
+    """A border around the last axes.
 
     Parameters
     ----------
     x : Tensor
-        Any shape for a constant frame; else one or two axes more than are padded: (N, C, H, W) or (C, H, W)
+        Any shape for a constant border; else one or two more axes than are padded: (N, C, H, W) or (C, H, W)
         for images.
     pad : sequence of int
         (before, after) for the last axis, then for the one before it, and so on: (left, right, top, bottom) for
-        images. Negative numbers cut off.
+        images. Negative numbers crop.
     mode : str
-        "constant", "reflect" (without the border itself), "replicate" (the border again) or "circular"
+        "constant", "reflect" (without the edge itself), "replicate" (the edge again) or "circular"
         (from the other end).
     value : float, optional
         The constant; 0 if None.
@@ -123,9 +123,9 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
     Raises
     ------
     UsageError
-        If an argument makes no sense.
+        If an argument is invalid.
     ShapeError
-        If x has too few axes, or is too small for what is asked.
+        If x has too few axes, or is too small for the padding.
 
     Examples
     --------
@@ -178,7 +178,7 @@ def _frame(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
 
 
 def _places(mode: str, length: int, before: int, after: int) -> np.ndarray:
-    """Which element of an axis each element of the padded one is."""
+    """Which element of an axis each element of the padded axis copies."""
     at = np.arange(-before, length + after)
     if mode == "replicate":
         return at.clip(0, length - 1)

@@ -16,7 +16,7 @@ from gpunn.gpu.strided_copy import copied
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-_MEMORY = (0, 2, 3, 1)  # the logical axis that each axis of an image's memory is
+_MEMORY = (0, 2, 3, 1)  # the logical axis behind each axis of an image's memory
 
 
 _USER = (0, 3, 1, 2)  # and the other way round
@@ -69,7 +69,7 @@ def _(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
 def reordered(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
     """A contiguous array with the axes of x in the order ``axes``: x's own memory where that is the same order."""
     shape = tuple(x.shape[a] for a in axes)
-    # Axes of 1 are anywhere; neighbours that stay neighbours are one axis.
+    # Axes of length 1 may go anywhere; neighbours that stay neighbours count as one axis.
     runs: list[list[int]] = []
     for a in axes:
         if x.shape[a] == 1:
@@ -90,7 +90,7 @@ def reordered(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def to_logical_order(device: Device, x: Any) -> Any:
-    """A contiguous array in logical order, (N, C, H, W), from a physical 4-d one; else as it is."""
+    """A contiguous array in logical order, (N, C, H, W), from a physical 4-d one; else unchanged."""
     return reordered(device, x, (0, 3, 1, 2)) if x.ndim == 4 else x
 
 
@@ -102,7 +102,7 @@ def to_physical_order(device: Device, x: Any) -> Any:
 def record_reordered(op: str, x: Tensor, turned: Callable[[Any], Any], back: Callable[[Any], Any]) -> Tensor:
     """Put ``turned(physical x)`` on the tape: the same elements in another order, ``back`` its inverse.
 
-    Where the memory stays as it is, so does its version: writing to one in place is seen by the other's backward.
+    If the result shares x's memory, it shares its version too: backward of either notices in-place writes to the other.
     """
     source = x._physical
     y = turned(source)
@@ -174,7 +174,7 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
 
 
 def t(x: Tensor) -> Tensor:
-    """The transpose of a matrix; vectors and numbers as they are.
+    """The transpose of a matrix; vectors and scalars are unchanged.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def matrix_transpose(x: Tensor) -> Tensor:
 
 
 def movedim(x: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """Move axes to other places; the others keep their order.
+    """Move axes to other positions; the others keep their order.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def movedim(x: Tensor, source: int | Sequence[int], destination: int | Sequence[
     Raises
     ------
     UsageError
-        If they are not equally many axes of x.
+        If they do not name equally many axes of x.
     """
     pair: list[Any] = [
         (axes_of("movedim", x, d) if isinstance(d, int) or len(d) else ()) for d in (source, destination)

@@ -52,19 +52,19 @@ def pow_(base: Any, exponent: Any) -> Tensor:
     Parameters
     ----------
     base, exponent : Tensor or number
-        One at least a Tensor. Integers stay integers if both are.
+        At least one a Tensor. Integers stay integers if both are.
 
     Returns
     -------
     Tensor
-        NaN where a negative base has a broken exponent.
+        NaN where a negative base has a fractional exponent.
 
     Raises
     ------
     UsageError
         If both are integers and an exponent is negative, which has no integer result.
     DTypeError, DeviceError, ShapeError
-        If they do not go together.
+        If they are incompatible.
     """
     if isinstance(base, Tensor) and isinstance(exponent, int | float) and base.dtype.kind == "f":
         shortcut = _SHORTCUTS.get(float(exponent))

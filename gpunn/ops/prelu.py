@@ -17,8 +17,8 @@ from gpunn.tape import record
 
 SOURCE = KernelSource("prelu.cu", REAL=("float", "double"), VEC=(1, 4))
 _BLOCK = 256  # threads of a block; BLOCK in prelu.cu
-_ROWS = 8  # rows that a thread does at least, so that loading its weights pays
-_PARTS = 1024  # blocks of the reduction: enough for a full load of the largest GPUs
+_ROWS = 8  # a thread takes at least this many rows, so that loading its weights pays
+_PARTS = 1024  # blocks of the reduction: enough to fill the largest GPUs
 
 
 @primitive(returns=("y",))
@@ -34,7 +34,7 @@ prelu_forward.numpy(fast.prelu_forward)
 def _grid(rows: int, columns: int, vec: int, most: int) -> tuple[int, tuple[int, int, int], tuple[int, int, int]]:
     """Rows of a chunk, grid and block for a kernel over a (rows, columns) matrix in at most ``most`` chunks."""
     vectors = ceil_div(max(columns, 1), vec)
-    across = min(vectors, 32)  # threads side by side that read whole lines of memory
+    across = min(vectors, 32)  # adjacent threads that read whole lines of memory
     down = _BLOCK // across
     per_chunk = max(1, down * _ROWS, ceil_div(rows, most))
     return per_chunk, (ceil_div(vectors, across), ceil_div(rows, per_chunk), 1), (across, down, 1)
@@ -58,7 +58,7 @@ def _(device: Device, x: Any, weight: Any) -> Any:
 def prelu_backward(xp: Any, dy: Any, x: Any, weight: Any, needs: tuple[bool, bool]) -> tuple[Any, Any]:
     """dx = dy where x > 0, else weight[c] dy;  dweight[c] = sum of x dy over the x of channel c that are not above 0.
 
-    Each is None if ``needs`` says it is not wanted. At 0 dx has the weight, as in PyTorch.
+    Each is None if ``needs`` does not request it. At 0 the slope is the weight, as in PyTorch.
     """
     with quiet():
         dx = xp.where(x > 0, dy, weight[:, None] * dy) if needs[0] else None
@@ -91,25 +91,25 @@ def _(device: Device, dy: Any, x: Any, weight: Any, needs: tuple[bool, bool]) ->
 
 
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
-    """x where x > 0, else weight times x; the weight is one number, or one for each channel.
+    """x where x > 0, else weight times x; there is one weight, or one for each channel.
 
     Parameters
     ----------
     x : Tensor
-        Any shape, float32 or float64; axis 1 is the channels.
+        Any shape, float32 or float64; axis 1 holds the channels.
     weight : Tensor, (1,) or (C,)
         The slopes below 0.
 
     Returns
     -------
     Tensor
-        As x. Its gradient at 0 is the weight; the weight's is the sum of x times the output's gradient over the
+        Like x. Its gradient at 0 is the weight; the weight's is the sum of x times the output's gradient over the
         x below 0.
 
     Raises
     ------
     ShapeError
-        If there are several weights and x has another number of channels.
+        If there are several weights and x has a different number of channels.
     DTypeError, DeviceError
         If x is not floating, or the weight is of another dtype or device.
 

@@ -14,7 +14,7 @@ def probability_cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
-    """Cross-entropy of probabilities, as a softmax gives: minus the logarithm of the true class's.
+    """Cross-entropy of probabilities, as from a softmax: minus the logarithm of the true class's.
 
     loss[n] = -log(input[n, target[n]]), with gradient -1 / input[n, target[n]]
 
@@ -31,7 +31,7 @@ def probability_cross_entropy(
     target : Tensor, (N,), () or (N, d1, ...)
         Class indices from 0 to C - 1, int64 or int32.
     weight : Tensor, (C,), optional
-        Factor of each class's losses. A constant.
+        Factor on each class's losses. A constant.
     ignore_index : int
         Targets of this value count neither in the loss nor in the mean, and give no gradient.
     reduction : "mean", "sum" or "none"
@@ -40,15 +40,15 @@ def probability_cross_entropy(
     Returns
     -------
     Tensor
-        A number, or for "none" as target.
+        A scalar, or for "none" a tensor like target.
 
     Raises
     ------
     LabelError
-        If a target is not a class index: at once on the CPU, from a kernel when the host next looks, as in
-        :func:`cross_entropy`.
+        If a target is not a class index: at once on the CPU, from a kernel when the host next reads a value,
+        as in :func:`cross_entropy`.
     ShapeError, DTypeError, DeviceError, UsageError
-        If the tensors do not go together, weight requires a gradient, or the reduction is unknown.
+        If the tensors are incompatible, weight requires a gradient, or the reduction is unknown.
 
     References
     ----------

@@ -34,7 +34,7 @@ def _(device: Device, x: Any, axis: int) -> Any:
 
 @primitive(returns=("dx",))
 def prod_backward(xp: Any, dy: Any, x: Any, axis: int) -> Any:
-    """dx[i] = dy times the product of all others, right also where elements are 0; logical in, physical out."""
+    """dx[i] = dy times the product of all others, correct also where elements are 0; logical in, physical out."""
     if x.shape[axis] == 0:
         return physical(xp.zeros_like(x))
     ends = [slice(None)] * x.ndim

@@ -67,7 +67,7 @@ def relu(x: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        As x. NaN stays NaN; the gradient at 0 is 0.
+        Like x. NaN stays NaN; the gradient at 0 is 0.
 
     Raises
     ------

@@ -23,8 +23,8 @@ from gpunn.ops.permute import record_reordered, to_logical_order, to_physical_or
 def reshape(x: Tensor, shape: int | Sequence[int]) -> Tensor:
     """The elements of x in logical order in another shape.
 
-    Shares x's memory where the order in memory stays the same, which is not so for most images (they lie
-    channels last).
+    Shares x's memory where the order in memory stays the same. For most images it does not: they are stored
+    channels last.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def reshape(x: Tensor, shape: int | Sequence[int]) -> Tensor:
     Raises
     ------
     ShapeError
-        If the sizes do not agree.
+        If the numbers of elements differ.
     """
     return _reshape("reshape", x, shape)
 
@@ -105,12 +105,12 @@ def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     dim : int
         The axis.
     sizes : sequence of int
-        Their product is its length; one may be -1.
+        Their product is the axis's length; one may be -1.
 
     Raises
     ------
     ShapeError
-        If it is not.
+        If the product is not that length.
     """
     sizes = tuple(int(n) for n in sizes)
     if not x.ndim:
@@ -127,13 +127,13 @@ def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Leave out axes of length 1.
+    """Remove axes of length 1.
 
     Parameters
     ----------
     x : Tensor
     dim : int or sequence of int, optional
-        Only these; those of another length stay. All if None.
+        Only these, if of length 1. All if None.
     """
     if dim is not None and not isinstance(dim, int) and not len(dim):
         axes: tuple[int, ...] = ()

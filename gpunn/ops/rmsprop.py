@@ -33,7 +33,7 @@ def rmsprop_step(
     params, grads, squares : lists of arrays
         One dtype, C-contiguous.
     means : list of arrays or None
-        Running averages of d, where the variance is wanted in place of the square (centered).
+        Running averages of d, to use the variance in place of the mean square (centered).
     momenta : list of arrays or None
         Without, p -= lr * d.
     scalars : array (7,)

@@ -24,7 +24,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     x : Tensor
         Not on the tape: a leaf that needs no gradient, or any leaf under ``no_grad``.
     key : as for :func:`getitem`
-        Where index arrays name an element more than once, the last value counts, on every device.
+        Where index arrays name an element more than once, the last value wins, on every device.
     value : Tensor, array or number
         Converted to x's dtype, broadcast to the shape of ``x[key]``.
 

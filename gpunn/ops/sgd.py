@@ -32,7 +32,7 @@ def sgd_step(
     Parameters
     ----------
     params, grads, momenta : lists of arrays
-        One dtype, C-contiguous; a momentum of None: plain descent.
+        One dtype, C-contiguous; a momentum of None means plain descent.
     first : list of bool
         Whether this is the tensor's first step with momentum.
     scalars : array (5,)

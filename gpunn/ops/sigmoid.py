@@ -72,7 +72,7 @@ def sigmoid(x: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        As x.
+        Like x.
 
     Raises
     ------

@@ -46,7 +46,7 @@ def _(device: Device, x: Any) -> Any:
 
 @primitive(returns=("dx",))
 def silu_backward(xp: Any, dy: Any, x: Any) -> Any:
-    """dx = dy s (1 + x (1 - s)) with s = 1 / (1 + exp(-x)); y says nothing of x on its falling side."""
+    """dx = dy s (1 + x (1 - s)) with s = 1 / (1 + exp(-x)); y alone does not determine x where it falls."""
     with quiet():
         s = 1 / (1 + xp.exp(-x))
         return dy * s * (1 + x * (1 - s))
@@ -86,7 +86,7 @@ def silu(x: Tensor, inplace: bool = False) -> Tensor:
     Returns
     -------
     Tensor
-        As x.
+        Like x.
 
     Raises
     ------

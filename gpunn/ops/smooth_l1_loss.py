@@ -20,7 +20,7 @@ from gpunn.tape import record
 def smooth_l1_loss_forward(xp: Any, x: Any, target: Any, divisor: float | None, edge: float, slope: float) -> Any:
     """With z = x - target: slope z^2 / (2 edge) where |z| < edge, else slope (|z| - edge / 2).
 
-    With a divisor their sum over it.
+    With a divisor, their sum / divisor.
     """
     return total(xp, _terms(xp, x, target, edge, slope), divisor, x.dtype)
 
@@ -100,7 +100,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
     input : Tensor
         Any shape, float32 or float64.
     target : Tensor
-        As input. Gets a gradient too if it requires one.
+        Like input. Gets a gradient too if it requires one.
     reduction : "mean", "sum" or "none"
         The mean over all elements, their sum, or one loss for each.
     beta : float
@@ -109,12 +109,12 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
     Returns
     -------
     Tensor
-        A number, or for "none" as input.
+        A scalar, or for "none" a tensor like input.
 
     Raises
     ------
     ShapeError, DTypeError, DeviceError, UsageError
-        If input and target differ in shape, dtype or device (nothing is broadcast), or an option makes no sense.
+        If input and target differ in shape, dtype or device (nothing is broadcast), or an option is invalid.
 
     References
     ----------

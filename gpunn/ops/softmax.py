@@ -27,14 +27,14 @@ def softmax_forward(xp: Any, x: Any, axis: int) -> Any:
 
 
 def softmax_axis(op: str, x: Tensor, dim: int | None) -> int:
-    """Where axis ``dim`` lies in x's physical array, after the checks that softmax and its logarithm share."""
+    """The physical axis of ``dim`` in x, after the checks that softmax and its logarithm share."""
     if x.dtype.kind != "f":
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if dim is None:
         raise UsageError(
             f"{here(op)}: dim: expected the axis whose elements are to sum to 1; got None. For scores (N, C) it is 1."
         )
-    ndim = max(x.ndim, 1)  # a number is a row of one
+    ndim = max(x.ndim, 1)  # a scalar is a row of one
     if not isinstance(dim, int | np.integer) or isinstance(dim, bool) or not -ndim <= dim < ndim:
         raise UsageError(f"{here(op)}: dim: axis {dim!r} does not exist in shape {x.shape}.")
     return physical_axes((int(dim) % ndim,), x.ndim)[0]
@@ -110,7 +110,7 @@ def softmax(x: Tensor, dim: int | None = None) -> Tensor:
     Returns
     -------
     Tensor
-        As x. A score of -inf gives 0. A row with NaN or +inf, or of -inf alone, is NaN.
+        Like x. A score of -inf gives 0. A row with NaN or +inf, or of -inf alone, is NaN.
 
     Raises
     ------
@@ -140,9 +140,9 @@ def softmax(x: Tensor, dim: int | None = None) -> Tensor:
 
 
 def sum_along(xp: Any, a: Any, axis: int) -> Any:
-    """Sums along ``axis``, which stays with length 1, as exact as pairwise ones in the array's own dtype.
+    """Sums along ``axis``, kept with length 1, as exact as pairwise sums in the array's own dtype.
 
-    Along the last axis the array libraries add pairwise; along others one after the other, hence float64.
+    The array libraries add pairwise along the last axis, but one by one along others, hence float64.
     """
     kind = a.dtype if axis == a.ndim - 1 else np.float64
     return a.sum(axis=axis, keepdims=True, dtype=kind).astype(a.dtype, copy=False)

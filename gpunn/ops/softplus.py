@@ -26,7 +26,7 @@ SOURCE = KernelSource("softplus.cu", REAL=("float", "double"), VEC=(1, 4))
 def softplus_forward(xp: Any, x: Any, beta: float, threshold: float) -> Any:
     """y = log(1 + exp(beta x)) / beta, and x itself where beta x > threshold.
 
-    Written as max(beta x, 0) + log1p(exp(-|beta x|)), in which nothing overflows.
+    Written as max(beta x, 0) + log1p(exp(-|beta x|)), which cannot overflow.
     """
     b = x.dtype.type(beta)
     with quiet():
@@ -35,13 +35,13 @@ def softplus_forward(xp: Any, x: Any, beta: float, threshold: float) -> Any:
 
 
 def _fades(dtype: np.dtype, threshold: float) -> bool:
-    """Whether exp(-threshold) beside 1 is rounded away, so that beyond it the curve is the line by itself."""
+    """Whether 1 + exp(-threshold) rounds to 1, so that beyond the threshold the formula gives x by itself."""
     return threshold > math.log(4 / np.finfo(dtype).eps)
 
 
 @softplus_forward.numpy
 def _(x: np.ndarray, beta: float, threshold: float) -> np.ndarray:
-    if threshold < 0:  # then the line also runs below 0, where the rectifier is not it
+    if threshold < 0:  # then y = x also below 0, where the rectifier differs
         return np.asarray(softplus_forward.plain(np, x, beta, threshold))
 
     def work(y: np.ndarray, x: np.ndarray) -> None:
@@ -112,7 +112,7 @@ def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     Returns
     -------
     Tensor
-        As x.
+        Like x.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Cutting a tensor into several along an axis: split, chunk, unbind (``kernels/strided_copy.cu``)."""
+"""Splitting a tensor along an axis: split, chunk, unbind (``kernels/strided_copy.cu``)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _(device: Device, parts: list[Any], shape: tuple[int, ...], keys: list[Key],
     view, start = logical(dx), address_of(dx)
     for key, part in zip(keys, parts, strict=True):
         if part is not None:
-            whole = *key, Ellipsis  # without it NumPy makes a number of one element
+            whole = *key, Ellipsis  # without Ellipsis NumPy turns one element into a scalar
             place = view[whole]
             to = address_of(place) - start if place.size else 0
             copy_box(device, dx, part, Box(list(place.shape), list(place.strides), list(part.strides), to))
@@ -44,13 +44,13 @@ def _(device: Device, parts: list[Any], shape: tuple[int, ...], keys: list[Key],
 
 
 def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """Cut x along an axis into copies.
+    """Split x along an axis into copies of its parts.
 
     Parameters
     ----------
     x : Tensor
     split_size_or_sections : int or sequence of int
-        The length of each part, of which the last may be shorter; or all lengths.
+        The length of each part (the last may be shorter), or a list of all lengths.
     dim : int
         The axis.
 
@@ -83,7 +83,7 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
 
 
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """Cut x along an axis into at most ``chunks`` parts of one length, the last maybe shorter.
+    """Split x along an axis into at most ``chunks`` parts of one length; the last may be shorter.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     Raises
     ------
     UsageError
-        If there would be none, or the axis does not exist.
+        If ``chunks`` is less than 1, or the axis does not exist.
     """
     axis, length = _axis("chunk", x, dim)
     if chunks < 1:
@@ -107,7 +107,7 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """All places along an axis, without that axis.
+    """All slices along an axis, without that axis.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def _apart(op: str, x: Tensor, axis: int, sections: list[int]) -> tuple[Tensor, 
 
 
 def _collected(op: str, x: Tensor, parts: list[Any], keys: list[Key]) -> tuple[Tensor, ...]:
-    """The physical ``parts``, x[key] for keys that cover x, each element once; one node collects all gradients."""
+    """Record the physical ``parts``, x[key] for keys that cover x once; one node collects all gradients."""
     device, shape, dtype = x.device, x.shape, x.dtype
     made = tuple(Tensor._of_physical(part, device) for part in parts)
     if not (tape.is_grad_enabled() and x.requires_grad):

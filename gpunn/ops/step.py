@@ -44,8 +44,8 @@ def _(device: Device, x: Any, strict: bool) -> Any:
 def step(x: Tensor, strict: bool = False) -> Tensor:
     """1 where x >= 0, else 0: the perceptron's activation. It has no gradient.
 
-    The slope is 0 on both sides of the step and does not exist on it, so nothing could be learned through it:
-    the output never requires a gradient, whatever x does, and ``backward`` from it raises GraphError.
+    The slope is 0 on both sides of the step and undefined at it, so nothing could be learned through it:
+    the output never requires a gradient, even if x does, and ``backward`` from it raises GraphError.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def step(x: Tensor, strict: bool = False) -> Tensor:
     Returns
     -------
     Tensor
-        As x, without a gradient. NaN stays NaN.
+        Like x, without a gradient. NaN stays NaN.
 
     Raises
     ------

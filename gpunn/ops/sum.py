@@ -44,7 +44,7 @@ def _(x: np.ndarray, axes: tuple[int, ...], keepdims: bool, factor: float) -> np
 
 
 def countable(device: Device, x: Any) -> Any:
-    """A contiguous array as reductions take it: floats as they are, all else as int64."""
+    """A contiguous array for a reduction: floats unchanged, all else converted to int64."""
     return x if x.dtype.kind == "f" or x.dtype == np.int64 else cast(device, x, np.int64)
 
 
@@ -116,7 +116,7 @@ def sum_(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = Fals
 
 
 def mean(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """Mean over ``dim``; NaN where there is nothing.
+    """Mean over ``dim``; NaN where there are no elements.
 
     Parameters
     ----------

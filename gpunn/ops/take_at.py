@@ -1,8 +1,8 @@
 """Reading and writing elements by index arrays: the primitives behind ``t[[2, 0]]``.
 
-Several elements of a result may be one element of the input. Their gradients are added in a fixed order,
-without atomics: sorted by place, and within a place added pairwise (kernels: in chunks). The kernels' sort compares
-each of n indices with each, which is quick for thousands and slow for millions (``kernels/places.cu``).
+Several elements of a result may come from one element of the input. Their gradients are added in a fixed order,
+without atomics: sorted by position, then added pairwise within a position (kernels: in chunks). The kernels' sort
+compares every pair of n indices, which is quick for thousands and slow for millions (``kernels/places.cu``).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from gpunn.primitive import primitive
 
 @primitive(returns=("y",))
 def take_at(xp: Any, x: Any, indices: list[Any], axes: tuple[int, ...], at: int) -> Any:
-    """The elements of x whose places along ``axes`` are ``indices``, which broadcast together and are not negative.
+    """The elements of x at ``indices`` along ``axes``; the indices broadcast together and are not negative.
 
-    Their common shape becomes the result's axes from ``at`` on; logical in, physical out.
+    Their broadcast shape becomes the result's axes from ``at`` on; logical in, physical out.
     """
     images = _are_images(x.shape, indices)
-    if images:  # the layout stays: no copy but the result
+    if images:  # the layout stays: the result is the only copy
         x, axes = x.transpose(0, 2, 3, 1), physical_axes(axes, 4)
         return xp.ascontiguousarray(xp.take(x, indices[0], axis=axes[0]))
     others = [a for a in range(x.ndim) if a not in axes]
@@ -41,7 +41,7 @@ take_at.kernel(kernels.take_at)
 
 
 def _are_images(shape: tuple[int, ...], indices: list[Any]) -> bool:
-    """Whether one axis of images is indexed, and images come out."""
+    """Whether one axis of images is indexed, and the result is images too."""
     return len(shape) == 4 and len(indices) == 1 and indices[0].ndim == 1
 
 
@@ -49,9 +49,9 @@ def _are_images(shape: tuple[int, ...], indices: list[Any]) -> bool:
 def add_at(
     xp: Any, dy: Any, indices: list[Any], axes: tuple[int, ...], at: int, shape: tuple[int, ...], unique: bool
 ) -> Any:
-    """The gradient of :func:`take_at`: dx of a logical ``shape``, to each element the sum of all dy that came from it.
+    """The gradient of :func:`take_at`: dx of a logical ``shape``; each element gets the sum of all dy taken from it.
 
-    ``unique`` promises that no place comes twice. Logical in, physical out.
+    ``unique`` promises that no position occurs twice. Logical in, physical out.
     """
     images = _are_images(shape, indices)
     if images:
@@ -84,12 +84,12 @@ def _(
 
 
 def _index_first(y: Any, at: int, count: int) -> Any:
-    """The axes that came from indices in front."""
+    """y with the axes that came from indices moved to the front."""
     return y.transpose(*range(at, at + count), *range(at), *range(at + count, y.ndim))
 
 
 def _flat_places(xp: Any, indices: list[Any], lengths: list[int]) -> Any:
-    """One number for each tuple of places, in C order."""
+    """One number for each tuple of indices, in C order."""
     flat = indices[0]
     for index, length in zip(indices[1:], lengths[1:], strict=True):
         flat = flat * length + index
@@ -97,8 +97,8 @@ def _flat_places(xp: Any, indices: list[Any], lengths: list[int]) -> Any:
 
 
 def _sorted_places(xp: Any, flat: Any) -> tuple[Any, Any]:
-    """The order that sorts ``flat``, equal ones as they come, and where in it each new value starts."""
-    order = xp.argsort(flat * flat.size + xp.arange(flat.size))  # no two equal: any sort gives this order
+    """The order that sorts ``flat`` stably, and where in it each new value starts."""
+    order = xp.argsort(flat * flat.size + xp.arange(flat.size))  # no ties, so any sort gives this order
     places = flat[order]
     first = xp.ones(flat.size, bool)
     first[1:] = places[1:] != places[:-1]
@@ -106,16 +106,16 @@ def _sorted_places(xp: Any, flat: Any) -> tuple[Any, Any]:
 
 
 def _grouped_sums(xp: Any, rows: Any, flat: Any) -> tuple[Any, Any]:
-    """The sum of all rows of one place, and the places, each once."""
+    """The sum of all rows of each position, and the positions, each once."""
     if flat.size < 2:
         return rows, flat
     order, first = _sorted_places(xp, flat)
     starts = xp.nonzero(first)[0]
     if len(starts) == len(flat):
         return rows, flat
-    rank = xp.arange(len(flat)) - starts[xp.cumsum(first.astype(np.int64)) - 1]  # its number within the place
+    rank = xp.arange(len(flat)) - starts[xp.cumsum(first.astype(np.int64)) - 1]  # its rank within the position
     rows, most = rows[order], int(rank.max())
-    while most:  # neighbours are added, which halves the rows of each place
+    while most:  # adds neighbours, which halves the rows of each position
         odd = xp.nonzero(rank % 2 == 1)[0]
         rows[odd - 1] += rows[odd]
         even = xp.nonzero(rank % 2 == 0)[0]
@@ -125,7 +125,7 @@ def _grouped_sums(xp: Any, rows: Any, flat: Any) -> tuple[Any, Any]:
 
 @primitive(returns=(), mutates=("target",))
 def set_at(xp: Any, target: Any, value: Any, key: Key, indices: list[Any], axes: tuple[int, ...], at: int) -> None:
-    """target[key] at ``indices`` along ``axes`` = value, in place, of a logical array; of several the last counts."""
+    """target[key] at ``indices`` along ``axes`` = value, in place, for a logical array; the last of several wins."""
     target = target[key]
     others = [a for a in range(target.ndim) if a not in axes]
     if value.ndim == 0:
@@ -155,10 +155,10 @@ def index_range(xp: Any, index: Any) -> Any:
 
 @primitive(returns=("index",))
 def valid_index(xp: Any, index: Any, length: int, negative: bool, place: str) -> Any:
-    """The index as int64, counted from the end where it is negative and may be.
+    """The index as int64; if ``negative``, negative ones count from the end.
 
-    Kernels report one that is out of range as bad data of ``place`` (``Device.check``), and make it 0; elsewhere it
-    has been looked at before.
+    Kernels report one that is out of range as bad data of ``place`` (``Device.check``), and make it 0; on other
+    devices it has already been checked.
     """
     return xp.where(index < 0, index + length, index).astype(np.int64)
 

@@ -17,21 +17,21 @@ Key = tuple[Any, ...]
 
 @primitive(returns=("y",))
 def take_slice(xp: Any, x: Any, key: Key) -> Any:
-    """y = x[key], of numbers, slices and None; logical in, physical out, always a copy."""
+    """y = x[key] for a key of numbers, slices and None; logical in, physical out, always a copy."""
     y = xp.asarray(x[key])
     return (y.transpose(0, 2, 3, 1) if y.ndim == 4 else y).copy(order="C")
 
 
 @take_slice.kernel
 def _(device: Device, x: Any, key: Key) -> Any:
-    whole = *key, Ellipsis  # without it NumPy makes a number of one element
+    whole = *key, Ellipsis  # without Ellipsis NumPy turns one element into a scalar
     view = x[whole]
     return copy_of_view(device, x, view.transpose(0, 2, 3, 1) if view.ndim == 4 else view)
 
 
 @primitive(returns=("dx",))
 def put_slice(xp: Any, dy: Any, shape: tuple[int, ...], key: Key) -> Any:
-    """dx = 0 of a logical ``shape`` but for dx[key] = dy; logical in, physical out."""
+    """dx of a logical ``shape``: 0 except for dx[key] = dy; logical in, physical out."""
     dx = xp.zeros(physical_shape(shape), dy.dtype)
     logical(dx)[key] = dy
     return dx
@@ -56,5 +56,5 @@ def _(device: Device, dy: Any, shape: tuple[int, ...], key: Key) -> Any:
 
 @primitive(returns=(), mutates=("target",))
 def set_slice(xp: Any, target: Any, value: Any, key: Key) -> None:
-    """target[key] = value, in place, of a logical array."""
+    """target[key] = value, in place, for a logical array."""
     target[key] = value

@@ -70,7 +70,7 @@ def tanh(x: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        As x.
+        Like x.
 
     Raises
     ------

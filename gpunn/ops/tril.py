@@ -35,7 +35,7 @@ def _(device: Device, x: Any, diagonal: int, upper: bool) -> Any:
         width = wide(item, inner * item, address_of(x), address_of(y))
         inner, threads = inner * item // width, y.size * item // width
         sizes = (np.array([divisor(n)], DIVISOR) for n in (inner, columns, rows))
-        limit = max(-rows, min(columns, diagonal))  # beyond, all is kept or nothing
+        limit = max(-rows, min(columns, diagonal))  # beyond these, everything is kept or nothing
         args = (memory(y), memory(x), *sizes, limit, int(upper), threads)
         SOURCE.launch(device, "triangle", (ceil_div(threads, BLOCK), 1, 1), BLOCK, args, BYTES=width)
     return y
@@ -48,7 +48,7 @@ def tril(x: Tensor, diagonal: int = 0) -> Tensor:
     ----------
     x : Tensor, (..., rows, columns)
     diagonal : int
-        The last diagonal that is kept: 0 the main one, 1 the next above.
+        The last diagonal kept: 0 is the main one, 1 the next above.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def triu(x: Tensor, diagonal: int = 0) -> Tensor:
     ----------
     x : Tensor, (..., rows, columns)
     diagonal : int
-        The first diagonal that is kept: 0 the main one, 1 the next above.
+        The first diagonal kept: 0 is the main one, 1 the next above.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Functions of one element: exp, log, roots, sine and cosine, absolute value, rounding.
+"""Elementwise functions: exp, log, roots, sine and cosine, absolute value, rounding.
 
 One pair of primitives serves all of them; a function is a row of a table: its formula, its gradient, and
-whether that is written with the input or the output.
+whether the gradient uses the input or the output.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gpunn.tape import record
 class _Function:
     """y = value(xp, x) and dx = gradient(xp, dy, saved), where ``saved`` is x or y, as ``saves`` says.
 
-    The gradient is None where it is 0 everywhere. ``floating``: whether x must be.
+    The gradient is None where it is 0 everywhere. ``floating``: whether x must be floating.
     """
 
     value: Callable[[Any, Any], Any]
@@ -250,7 +250,7 @@ def sign(x: Tensor) -> Tensor:
 
 
 def floor(x: Tensor) -> Tensor:
-    """The largest whole number not above x; the gradient is 0.
+    """The largest integer not above x; the gradient is 0.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ def floor(x: Tensor) -> Tensor:
 
 
 def ceil(x: Tensor) -> Tensor:
-    """The smallest whole number not below x; the gradient is 0.
+    """The smallest integer not below x; the gradient is 0.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ def ceil(x: Tensor) -> Tensor:
 
 
 def round_(x: Tensor) -> Tensor:
-    """The nearest whole number, the even one of two; the gradient is 0.
+    """The nearest integer, ties to even; the gradient is 0.
 
     Parameters
     ----------

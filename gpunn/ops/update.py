@@ -1,4 +1,4 @@
-"""Arithmetic in place: ``t += u`` and its relatives."""
+"""In-place arithmetic: ``t += u`` and its relatives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpunn.primitive import primitive
 
 @primitive(returns=(), mutates=("target",))
 def update(xp: Any, name: str, target: Any, other: Any) -> None:
-    """target (+ - * /)= other, which is broadcast to target's shape, or is a number."""
+    """target (+ - * /)= other, a number or an array that is broadcast to target's shape."""
     function = {"add": xp.add, "sub": xp.subtract, "mul": xp.multiply, "div": xp.divide}[name]
     with quiet():
         function(target, other, out=target)
@@ -29,7 +29,7 @@ def _(device: Device, name: str, target: Any, other: Any) -> None:
 
 
 def update_(x: Tensor, name: str, other: Any, alpha: float = 1.0) -> Tensor:
-    """x.add_(other) and its like: changes x, off the tape; returns it.
+    """x.add_(other) and the like: changes x, off the tape; returns x.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def update_(x: Tensor, name: str, other: Any, alpha: float = 1.0) -> Tensor:
     Raises
     ------
     UsageError
-        If x is on the tape, or the result has another shape or dtype than x.
+        If x is on the tape, or the result's shape or dtype differs from x's.
     """
     target, other = operands(f"{name}_", x, other, divides=name == "div")
     wide = np.broadcast_shapes(x.shape, other.shape)

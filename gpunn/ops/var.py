@@ -25,7 +25,7 @@ from gpunn.tape import record
 def variance_axes(xp: Any, x: Any, axes: tuple[int, ...], divisor: float, root: bool) -> tuple[Any, Any]:
     """y = sum((x - mean)^2) / divisor of a logical array, or its root; both physical, axes kept.
 
-    In float64: the mean is subtracted before squaring, and sums do not lose digits.
+    In float64, with the mean subtracted before squaring, so that sums do not lose digits.
     """
     with quiet():
         count = np.float64(math.prod(x.shape[a] for a in axes))
@@ -122,7 +122,7 @@ def std(
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """Standard deviation over ``dim``; the gradient is 0 where it is 0.
+    """Standard deviation over ``dim``; where it is 0, so is the gradient.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ _BOX = np.dtype(
 def choose(xp: Any, condition: Any, a: Any, b: Any, shape: tuple[int, ...]) -> Any:
     """y = a where the condition holds, else b; broadcast to ``shape``; a and b may be numbers."""
     y = xp.empty(shape, a.dtype)
-    y[...] = xp.where(condition, a, b)  # one order in memory, whatever that of the operands
+    y[...] = xp.where(condition, a, b)  # the same memory order, whatever the operands'
     return y
 
 
@@ -47,7 +47,7 @@ def _(device: Device, condition: Any, a: Any, b: Any, shape: tuple[int, ...]) ->
     if len(lengths) <= MAX_RANK and y.size <= _MOST:
         _launch(device, y, operands, lengths, steps)
         return y
-    # More than a launch takes: everything at full length, in parts.
+    # Too large for one launch: expand everything to full length and launch in parts.
     full = [
         v if _is_number(v) else copied(device, v, shape, s).reshape(-1) for v, s in zip(operands, strides, strict=True)
     ]
@@ -72,7 +72,7 @@ def _launch(device: Device, y: Any, operands: list[Any], lengths: list[int], ste
     item = y.dtype.itemsize
     vec = 4 if lengths[-1] % 4 == 0 and address_of(y) % min(16, 4 * item) == 0 else 1
     for v, step, unit in zip(operands, steps, (1, item, item), strict=True):
-        # A vector lies within a run of neighbours, or is one element four times.
+        # A vector is four neighbours in a run, or one element four times.
         runs = step[-1] == 0 or (step[-1] == unit and all(s % (4 * unit) == 0 for s in step[:-1]))
         if not _is_number(v) and not (runs and address_of(v) % min(16, 4 * unit) == 0):
             vec = 1
@@ -96,18 +96,18 @@ def where(condition: Tensor, a: Any = None, b: Any = None) -> Any:
     condition : Tensor
         bool.
     a, b : Tensor or number
-        Of one dtype; numbers take the tensor's. Without both, the places where the condition holds are
-        returned, as by ``nonzero(condition, as_tuple=True)``.
+        Of one dtype; numbers take the tensor's. Without both, returns the indices where the condition holds,
+        like ``nonzero(condition, as_tuple=True)``.
 
     Returns
     -------
     Tensor
-        Its gradient goes to the one that was chosen, and is exactly 0 at the other.
+        Its gradient goes to the operand that was chosen, and is exactly 0 for the other.
 
     Raises
     ------
     ShapeError, DTypeError, DeviceError
-        If they do not go together.
+        If they are incompatible.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def _where(op: str, condition: Tensor, a: Any, b: Any) -> Tensor:
     for v in (a, b):
         if not is_operand(v):
             raise DTypeError(f"{errors.here(op)}: expected tensors or numbers; got {type(v).__name__}.")
-    if not isinstance(a, Tensor) and not isinstance(b, Tensor):  # two numbers: the dtype of both together
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):  # two numbers: their common dtype
         floats = any(isinstance(v, float | np.floating) for v in (a, b))
         bools = all(isinstance(v, bool | np.bool_) for v in (a, b))
         kind = np.float32 if floats else np.bool_ if bools else np.int64
@@ -178,7 +178,7 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
     Raises
     ------
     DTypeError, ShapeError, DeviceError
-        If they do not go together.
+        If they are incompatible.
 
     Examples
     --------

@@ -49,7 +49,7 @@ class StepScalars:
         self._current: tuple[Any, ...] = (0,) * size
 
     def write(self, *values: Any) -> None:
-        """Set the numbers, by one launch that carries them by value; nothing if they are the same."""
+        """Set the numbers by one launch that carries them by value; does nothing if they are unchanged."""
         if values == self._current:
             return
         write_scalars(self.device, self.array, np.array(values, self.array.dtype))

@@ -2,8 +2,8 @@
 
 The numbers of a rule (learning rate, bias corrections, …) are computed on the host for every step and written to
 device words (:class:`gpunn.ops.write_scalars.StepScalars`), which the update kernel reads: a captured step follows a
-schedule, and its bias corrections go on. What decides which code runs (a buffer more, Nesterov's form) is frozen
-in the capture; a replay refuses to run when that has changed.
+schedule, and its bias corrections continue. Whatever selects the code that runs (an extra buffer, Nesterov's form) is
+frozen in the capture; a replay refuses to run if that has changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gpunn.optim.optimizer import Optimizer, like, step_count
 
 
 class FusedOptimizer(Optimizer):
-    """Base of all optimisers with a kernel; a subclass gives the numbers, the buffers and the launch."""
+    """Base of all optimisers with a kernel; a subclass provides the numbers, the buffers and the launch."""
 
     _buffers_are: ClassVar[str]  # what messages call the buffers
     _counts: ClassVar[bool] = True  # whether state holds "step"
@@ -36,7 +36,7 @@ class FusedOptimizer(Optimizer):
         super().__setstate__(state)
         self._scalars = {}
 
-    # -- what a subclass says ------------------------------------------------------------------
+    # -- what a subclass provides --------------------------------------------------------------
 
     @abc.abstractmethod
     def _numbers(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
@@ -44,7 +44,7 @@ class FusedOptimizer(Optimizer):
 
     @abc.abstractmethod
     def _buffers(self, group: dict[str, Any]) -> dict[str, bool]:
-        """The names of a parameter's buffers in the order of the launch, and whether the options want them."""
+        """The names of a parameter's buffers in the order of the launch, and whether the options need them."""
 
     @abc.abstractmethod
     def _launch(
@@ -57,10 +57,10 @@ class FusedOptimizer(Optimizer):
         new: list[bool],
         scalars: Any,
     ) -> None:
-        """Call the primitive on physical arrays; ``new`` says whose buffers were made just now."""
+        """Call the primitive on physical arrays; ``new`` marks parameters whose buffers were just made."""
 
     def _flags(self, group: dict[str, Any]) -> tuple[bool, ...]:
-        """Options, besides the buffers, that a captured launch cannot follow when they change."""
+        """Options, besides the buffers, whose changes a captured launch cannot follow."""
         return ()
 
     def _new_buffer(self, group: dict[str, Any], name: str, p: Tensor) -> Tensor:
@@ -77,11 +77,11 @@ class FusedOptimizer(Optimizer):
         Parameters
         ----------
         closure : callable, optional
-            Computes the loss and its gradients anew; called first, and what it returns is returned.
+            Recomputes the loss and its gradients; called first, and its result is returned.
         """
         loss = None if closure is None else closure()
         for index, group in enumerate(self.param_groups):
-            # Parameters that joined later have other bias corrections, so a launch of their own.
+            # Parameters that joined later have different bias corrections, so they need a launch of their own.
             together: dict[tuple[Device, np.dtype, int], list[Tensor]] = {}
             for p in group["params"]:
                 if p.grad is not None:
@@ -115,7 +115,7 @@ class FusedOptimizer(Optimizer):
             p._version.count += 1
 
     def _words(self, index: int, group: dict[str, Any], device: Device, dtype: np.dtype) -> StepScalars:
-        """Device words for one launch. The launches of a captured step need words of their own each."""
+        """Device words for one launch. Each launch of a captured step needs its own."""
         watched, number = watching(), 0
         while True:
             key = (index, device, dtype, number)
@@ -133,7 +133,7 @@ class FusedOptimizer(Optimizer):
     def _before_replay(
         self, group: dict[str, Any], members: list[Tensor], write: Callable[[], None]
     ) -> Callable[[], None]:
-        """What happens before each replay of the launch that is captured with these members."""
+        """What to do before each replay of the launch that is captured with these members."""
         form, buffers = self._form(group, members)
 
         def prepare() -> None:
@@ -153,7 +153,7 @@ class FusedOptimizer(Optimizer):
         return prepare
 
     def _form(self, group: dict[str, Any], members: list[Tensor]) -> tuple[tuple[Any, ...], list[Tensor | None]]:
-        """What a captured launch cannot follow when it changes: the rule's form, and the buffers."""
+        """What must not change under a captured launch: the rule's form, and the buffers."""
         used = self._buffers(group)
         buffers = [self.state.get(p, {}).get(name) for name, wanted in used.items() if wanted for p in members]
         return (*used.values(), *self._flags(group)), buffers
@@ -164,7 +164,7 @@ class FusedOptimizer(Optimizer):
         return 0 if step is None else int(step.array)
 
     def _advance(self, members: list[Tensor]) -> int:
-        """Count one more step of each; the number of steps now, which is the same for all."""
+        """Count one more step for each; returns the number of steps, which is the same for all."""
         if not self._counts:
             return 1
         for p in members:
@@ -172,7 +172,7 @@ class FusedOptimizer(Optimizer):
         return self._steps(members[0])
 
     def _prepare(self, group: dict[str, Any], members: list[Tensor]) -> list[bool]:
-        """Make the buffers that are missing, and bring along those of a parameter that was moved; whose were made."""
+        """Make missing buffers, and move those of a parameter that was moved; returns whose were made."""
         wanted = [name for name, used in self._buffers(group).items() if used]
         new = [False] * len(members)
         for i, p in enumerate(members):
@@ -197,7 +197,7 @@ class FusedOptimizer(Optimizer):
             )
 
     def _check_gradient(self, p: Tensor, gradient: Tensor) -> None:
-        """A gradient that a user put there must fit its parameter: the kernel cannot check."""
+        """Raise unless a gradient, which a user may have set, fits its parameter: the kernel cannot check."""
         if gradient.shape != p.shape or gradient.dtype != p.dtype or gradient.device is not p.device:
             raise UsageError(
                 f"{self._name}: expected a gradient of shape {p.shape}, {p.dtype} on {p.device} as its parameter; "
@@ -206,5 +206,5 @@ class FusedOptimizer(Optimizer):
 
 
 def sign_of(group: dict[str, Any]) -> float:
-    """-1 where the group climbs."""
+    """-1 if the group maximises, else 1."""
     return -1.0 if group["maximize"] else 1.0

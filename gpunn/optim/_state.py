@@ -10,11 +10,11 @@ from gpunn.errors import UsageError
 
 
 class ParameterState(MutableMapping[Tensor, dict[str, Any]]):
-    """A mapping from tensors, told apart by identity, to dicts of buffers.
+    """A mapping from tensors, compared by identity, to dicts of buffers.
 
     A dict would find a tensor by its hash, which is its identity, but then compare with ``==``, which for tensors
-    is element by element. So entries are looked up by ``id``, and hold their tensor: no id is used twice.
-    As in PyTorch, asking for a parameter that has no entry makes an empty one; ``in`` and ``get`` do not.
+    is elementwise. So entries are looked up by ``id``, and hold their tensor: no id is used twice.
+    As in PyTorch, indexing with a parameter that has no entry makes an empty one; ``in`` and ``get`` do not.
 
     Examples
     --------

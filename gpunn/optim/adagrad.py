@@ -13,7 +13,7 @@ from gpunn.optim.optimizer import positive, step_count
 
 
 class Adagrad(FusedOptimizer):
-    """Steps scaled by the sum of all squared gradients so far, as PyTorch's.
+    """Steps scaled by the sum of all squared gradients so far, as in PyTorch.
 
     d = gradient + weight_decay * parameter
     sum += d^2
@@ -34,12 +34,12 @@ class Adagrad(FusedOptimizer):
     eps : float
         Added to the square root.
     maximize : bool
-        Climb instead of descend.
+        Maximise instead of minimising.
 
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------
@@ -76,7 +76,7 @@ class Adagrad(FusedOptimizer):
         Parameters
         ----------
         group : dict
-            ``"params"`` and options; what it does not say comes from the defaults.
+            ``"params"`` and options; missing options take the defaults.
         """
         super().add_param_group(group)
         added = self.param_groups[-1]

@@ -13,7 +13,7 @@ from gpunn.optim.optimizer import positive, two_betas
 
 
 class Adam(FusedOptimizer):
-    """Steps scaled by running averages of the gradient and of its square, as PyTorch's.
+    """Steps scaled by running averages of the gradient and of its square, as in PyTorch.
 
     d = gradient + weight_decay * parameter
     exp_avg = beta1 * exp_avg + (1 - beta1) * d
@@ -33,16 +33,16 @@ class Adam(FusedOptimizer):
     weight_decay : float
         The L2 penalty (weight_decay / 2) |w|^2, on every parameter of the group.
     amsgrad : bool
-        Use the largest ``exp_avg_sq`` so far in place of the present one.
+        Use the largest ``exp_avg_sq`` so far in place of the current one.
     maximize : bool
-        Climb instead of descend.
+        Maximise instead of minimising.
     decoupled_weight_decay : bool
         Shrink the parameter by lr * weight_decay instead of adding to the gradient: AdamW.
 
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------
@@ -106,7 +106,7 @@ class Adam(FusedOptimizer):
 
 
 class AdamW(Adam):
-    """Adam with weight decay that is not part of the gradient, as PyTorch's.
+    """Adam with weight decay kept out of the gradient, as in PyTorch.
 
     parameter -= lr * weight_decay * parameter, then Adam's step without decay.
 
@@ -121,16 +121,16 @@ class AdamW(Adam):
     eps : float
         Added to the square root.
     weight_decay : float
-        Share of the parameter, times lr, that a step takes away.
+        Fraction of the parameter, times lr, that a step subtracts.
     amsgrad : bool
-        Use the largest ``exp_avg_sq`` so far in place of the present one.
+        Use the largest ``exp_avg_sq`` so far in place of the current one.
     maximize : bool
-        Climb instead of descend.
+        Maximise instead of minimising.
 
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------

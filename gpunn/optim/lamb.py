@@ -13,7 +13,7 @@ from gpunn.optim.optimizer import positive, two_betas
 
 
 class LAMB(FusedOptimizer):
-    """Adam's direction with a step as long, for each tensor, as the tensor itself times lr: for large batches.
+    """Adam's direction with, for each tensor, a step of lr times the tensor's norm: for large batches.
 
     exp_avg = beta1 * exp_avg + (1 - beta1) * gradient
     exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * gradient^2
@@ -36,12 +36,12 @@ class LAMB(FusedOptimizer):
     weight_decay : float
         Added to the direction, times the parameter, before its norm is taken.
     maximize : bool
-        Climb instead of descend.
+        Maximise instead of minimising.
 
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------

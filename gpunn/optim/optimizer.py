@@ -25,7 +25,7 @@ class Optimizer(abc.ABC):
     params : iterable of Tensor, or of dict
         Leaves that require gradients; or groups, dicts with ``"params"`` and options of their own.
     defaults : dict
-        Options of groups that do not say otherwise.
+        Options for groups that do not set their own.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Optimizer(abc.ABC):
             self.add_param_group(group)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What else there is (device words) is made anew by the first step.
+        # The first step rebuilds the rest (device words).
         return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ class Optimizer(abc.ABC):
         Parameters
         ----------
         group : dict
-            ``"params"`` and options; what it does not say comes from the defaults.
+            ``"params"`` and options; missing options take the defaults.
         """
         if not isinstance(group, dict) or "params" not in group:
             raise UsageError(f"{self._name}: a parameter group is a dict with 'params'; got {group!r}.")
@@ -97,11 +97,11 @@ class Optimizer(abc.ABC):
         self.param_groups.append({**options, "params": members})
 
     def _check(self, options: dict[str, Any]) -> None:
-        """Raise UsageError if a group's options make no sense."""
+        """Raise UsageError if a group's options are invalid."""
         positive(self._name, "lr", options.get("lr", 0.0))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients; with ``set_to_none=False`` fill them with zeros instead."""
+        """Drop all gradients; with ``set_to_none=False`` fill them with zeros instead."""
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none or p.grad is None:
@@ -110,7 +110,7 @@ class Optimizer(abc.ABC):
                     p.grad.zero_()
 
     def state_dict(self) -> dict[str, Any]:
-        """Options and buffers, with parameters numbered in order, as PyTorch has them."""
+        """Options and buffers, with parameters numbered in order, as in PyTorch."""
         numbers = {id(p): i for i, p in enumerate(self._all())}
         groups = [
             {**{k: v for k, v in group.items() if k != "params"}, "params": [numbers[id(p)] for p in group["params"]]}
@@ -122,9 +122,9 @@ class Optimizer(abc.ABC):
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over options and copies of the buffers; nothing changes if they do not fit.
+        """Load options and copies of the buffers; nothing changes if they do not fit.
 
-        Buffers that exist are overwritten where they lie: a captured step goes on using them.
+        Existing buffers are overwritten in place: a captured step keeps using them.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class Optimizer(abc.ABC):
                 f"{self._name}.load_state_dict: expected groups of {sizes} parameters; "
                 f"got {[len(g['params']) for g in saved]}. Was it saved from another model?"
             )
-        # PyTorch writes down buffers that do not exist yet as None.
+        # PyTorch saves buffers that do not exist yet as None.
         loaded = {
             number: {name: buffer for name, buffer in buffers.items() if buffer is not None}
             for number, buffers in state_dict["state"].items()
@@ -171,7 +171,7 @@ class Optimizer(abc.ABC):
         Parameters
         ----------
         closure : callable, optional
-            Computes the loss and its gradients anew; called first, and what it returns is returned.
+            Recomputes the loss and its gradients; called first, and its result is returned.
         """
 
 
@@ -182,7 +182,7 @@ def step_count(value: Any) -> Tensor:
 
 
 def like(parameter: Tensor, values: Any, into: Tensor | None) -> Tensor:
-    """A copy of ``values`` on the parameter's device, in its dtype; ``into`` the old buffer if that fits."""
+    """A copy of ``values`` on the parameter's device, in its dtype; ``into``, the old buffer, is reused if it fits."""
     host = values.detach().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if into is not None and into.device is parameter.device and into.dtype == parameter.dtype:
         return into.copy_(host)

@@ -12,7 +12,7 @@ from gpunn.optim.optimizer import positive
 
 
 class RMSprop(FusedOptimizer):
-    """Steps scaled by a running average of the squared gradient, as PyTorch's.
+    """Steps scaled by a running average of the squared gradient, as in PyTorch.
 
     d = gradient + weight_decay * parameter
     square_avg = alpha * square_avg + (1 - alpha) * d^2
@@ -36,12 +36,12 @@ class RMSprop(FusedOptimizer):
     centered : bool
         Divide by the gradient's standard deviation instead of its root mean square.
     maximize : bool
-        Climb instead of descend.
+        Maximise instead of minimising.
 
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------

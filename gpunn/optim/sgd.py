@@ -13,7 +13,7 @@ from gpunn.optim.optimizer import positive
 
 
 class SGD(FusedOptimizer):
-    """Stochastic gradient descent with momentum, as PyTorch's.
+    """Stochastic gradient descent with momentum, as in PyTorch.
 
     d = gradient + weight_decay * parameter
     momentum_buffer = d in the first step, then momentum * momentum_buffer + (1 - dampening) * d
@@ -30,12 +30,12 @@ class SGD(FusedOptimizer):
     nesterov : bool
         Needs momentum and no dampening.
     maximize : bool
-        Climb instead of descend.
+        Maximise instead of minimising.
 
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""L2 on weights and not on biases and norms: groups for an optimiser, and the penalty as a number."""
+"""L2 on weights but not on biases and norms: groups for an optimiser, and the penalty as a number."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 def decay_groups(
     model_or_named_parameters: Module | Iterable[tuple[str, Tensor]], weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Parameter groups with the decay on weights, and without on biases and parameters of norms.
+    """Parameter groups with decay on weights, and without it on biases and parameters of norms.
 
-    The loss then is (1/n) sum of the examples' + (weight_decay / 2) |W|^2 over the weights W: its gradient is
+    The loss is then (1/n) sum of the examples' losses + (weight_decay / 2) |W|^2 over the weights W: its gradient is
     (1/n) Delta + weight_decay W for weights, and (1/n) Delta for biases.
 
     Parameters
     ----------
     model_or_named_parameters : Module, or iterable of (str, Tensor)
-        Of a module the parameters of its norm layers (``Norm`` in the class's name) are known as such, whatever
-        their shape; otherwise a bias is what has ``bias`` in its own name, or a single axis at most.
+        In a module, parameters of norm layers (``Norm`` in the class's name) are recognised whatever their
+        shape; otherwise a bias is whatever has ``bias`` in its own name, or at most one axis.
     weight_decay : float
         Of the weights; 0 gives the same groups without any.
 
@@ -83,7 +83,7 @@ def decay_groups(
 def l2_penalty(optimizer_or_groups: Optimizer | Iterable[dict[str, Any]]) -> float:
     """What weight decay adds to the loss: the sum of (weight_decay / 2) |W|^2 over all groups.
 
-    Reads the parameters' norms from their devices: ask now and then, not in every step.
+    Reads the parameters' norms from their devices: call it now and then, not at every step.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Training: the loop, what it reports, and the files it leaves."""
+"""Training: the loop, its reports, and the files it writes."""
 
 from gpunn.train.callbacks import Callback, EpochRecord, Progress
 from gpunn.train.evaluation import Evaluation, evaluate

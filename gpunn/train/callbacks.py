@@ -1,4 +1,4 @@
-"""What a trainer tells those who watch it."""
+"""What a trainer reports to its callbacks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running epoch is.
+    """How far a running epoch has got.
 
     Attributes
     ----------
     epoch, epochs : int
         The running epoch, from 1, and the last one planned.
     step, steps : int
-        Steps done in this epoch, and planned in it.
+        Steps done and planned in this epoch.
     loss, accuracy_percent : float
-        Means over the epoch's images so far, each measured before the step that its batch made.
+        Means over the epoch's images so far, each measured before its batch's step.
     images_per_second : float
         Over the epoch so far.
     """
@@ -43,7 +43,7 @@ class EpochRecord:
     epoch, step : int
         Epochs and steps done by the trainer so far.
     train_loss, train_accuracy_percent : float
-        Means over the epoch's images, each measured before the step that its batch made.
+        Means over the epoch's images, each measured before its batch's step.
     test_loss, test_accuracy_percent : float or None
         Measured after the epoch; None without a test loader.
     images_per_second : float
@@ -70,17 +70,17 @@ class EpochRecord:
 
 
 class Callback:
-    """Base class of those who watch a :class:`Trainer`; override what is of interest.
+    """Base class of objects that watch a :class:`Trainer`; override the methods of interest.
 
-    They are called in the order given, after the trainer's own files are written, never inside
-    a step, and may read the model and change the optimiser's learning rate.
+    Callbacks are called in the order given, after the trainer's own files are written, never inside
+    a step. They may read the model and change the optimiser's learning rate.
     """
 
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps: int) -> None:
-        """Before the first step; ``epochs`` is the last epoch's number, ``steps`` how many an epoch has."""
+        """Before the first step; ``epochs`` is the last epoch's number, ``steps`` the number per epoch."""
 
     def on_progress(self, trainer: Trainer, progress: Progress) -> None:
-        """Every few steps, when the running totals were read."""
+        """Every few steps, when the running totals have been read."""
 
     def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
         """After each epoch and its test."""

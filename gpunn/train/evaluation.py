@@ -22,7 +22,7 @@ from gpunn.tape import no_grad
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean ``loss`` and ``accuracy_percent`` over a loader, and how many ``images`` it gave."""
+    """Mean ``loss`` and ``accuracy_percent`` over a loader, and how many ``images`` it yielded."""
 
     loss: float
     accuracy_percent: float
@@ -30,7 +30,7 @@ class Evaluation:
 
 
 class Totals:
-    """Running sums of loss and correct answers in device memory: adding to them waits for nothing.
+    """Running sums of loss and correct answers in device memory: adding to them never waits.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Totals:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        # sum of loss * rows, correct, rows: a captured step is bound to this array for good.
+        # sum of loss * rows, correct, rows: a captured step is bound to this array permanently.
         self.array = device.zeros((3,), np.float64)
 
     def clear(self) -> None:
@@ -59,17 +59,17 @@ class Totals:
 
 
 class Evaluator:
-    """Tests a model on a device, each batch one captured launch where the device can do that.
+    """Tests a model on a device, each batch one captured launch where the device supports that.
 
     Parameters
     ----------
     model : Module
-        On ``device``; gives scores (N, classes).
+        On ``device``; returns scores (N, classes).
     loss : callable
         ``loss(scores, labels)``, the mean over the batch.
     device : Device
     capture : bool
-        Record the step and replay it, where the device has kernels.
+        Capture the step and replay it, where the device has kernels.
     """
 
     def __init__(self, model: Module, loss: Callable[[Tensor, Tensor], Tensor], device: Device, capture: bool) -> None:
@@ -84,7 +84,7 @@ class Evaluator:
         self._totals.add(loss, scores, labels)
 
     def __call__(self, loader: Iterable[Any]) -> Evaluation:
-        """Mean loss and accuracy over ``loader`` in evaluation mode; modes are as before afterwards."""
+        """Mean loss and accuracy over ``loader`` in evaluation mode; modes are restored afterwards."""
         with running(self.device), evaluating(self.model):
             self._totals.clear()
             for batch in loader:
@@ -104,12 +104,12 @@ def evaluate(
     Parameters
     ----------
     model : Module
-        Gives scores (N, classes); run where its first parameter is, in evaluation mode.
+        Returns scores (N, classes); run where its first parameter is, in evaluation mode.
     loader : iterable of (images, labels)
     loss : callable, optional
         ``loss(scores, labels)``, the mean over the batch. :class:`~gpunn.nn.CrossEntropyLoss` if not given.
     capture : bool
-        Record the step and replay it, where the device has kernels.
+        Capture the step and replay it, where the device has kernels.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def evaluate(
     Raises
     ------
     UsageError
-        If the loader gives no batch, or something other than pairs of tensors; or the model has no parameters.
+        If the loader yields no batch, or anything but pairs of tensors; or the model has no parameters.
     """
     first = next(model.parameters(), None)
     if first is None:
@@ -128,7 +128,7 @@ def evaluate(
 
 @contextlib.contextmanager
 def running(device: Device) -> Iterator[None]:
-    """On this device, and without NumPy's warnings: a loss that is not finite is told of by name and step."""
+    """On this device, and without NumPy's warnings: a non-finite loss is reported by name and step."""
     with device.active(), np.errstate(all="ignore"):
         yield
 

@@ -1,4 +1,4 @@
-"""Showing how training goes: a live bar on a terminal, plain lines elsewhere."""
+"""Showing training progress: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -98,11 +98,11 @@ class Bar(Callback):
         )
 
     def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
-        """Print the epoch above the bar, which starts anew."""
+        """Print the epoch above the bar, and restart the bar."""
         self._bar.console.print(epoch_line(record, self._epochs), highlight=False, soft_wrap=True)
         self._bar.reset(self._task, description=self._title(min(record.epoch + 1, self._epochs)), figures="")
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()

@@ -20,10 +20,10 @@ from gpunn.train.callbacks import EpochRecord
 
 
 class RunFolder:
-    """Where a trainer keeps what is complete: after every epoch, its weights and its metrics.
+    """Where a trainer saves completed epochs: after each, its weights and its metrics.
 
     Nothing is written before the first epoch is done. Then files of an earlier run in the folder
-    are replaced. The weights are those of the last line of ``metrics.jsonl``; their metadata names epoch
+    are replaced. The weights belong to the last line of ``metrics.jsonl``; their metadata names epoch
     and step.
 
     Parameters
@@ -43,7 +43,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object per epoch and line."""
+        """One JSON object per line, one line per epoch."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -62,18 +62,18 @@ class RunFolder:
         Raises
         ------
         DataError
-            If the system refuses; the message names the file and its reason.
+            If the system refuses; the message names the file and the reason.
         """
         line = json.dumps({key: _finite(value) for key, value in record.as_dict().items()}) + "\n"
         try:
             if not self._begun:
-                # Never a new configuration beside an old run's weights, whenever this is cut short.
+                # Never a new configuration beside an old run's weights, even if this is interrupted.
                 self.weights.unlink(missing_ok=True)
                 self.metrics.unlink(missing_ok=True)
                 write_atomically(self.config, (json.dumps(config, indent=2, default=_plain) + "\n").encode())
                 self._begun = True
             save_file(model.state_dict(), self.weights, {"epoch": str(record.epoch), "step": str(record.step)})
-            # One write of one line: it is there whole or not at all, also after Ctrl-C.
+            # One write of one line: it is there whole or not at all, even after Ctrl-C.
             with open(self.metrics, "ab", buffering=0) as file:
                 file.write(line.encode())
         except OSError as error:
@@ -81,17 +81,17 @@ class RunFolder:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know: NumPy's numbers as numbers, a path or a dtype as its text."""
+    """Convert what JSON does not support: NumPy's numbers to numbers, a path or a dtype to its text."""
     return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no NaN or infinity."""
+    """Replace NaN and infinity, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def versions(device: Device) -> dict[str, str]:
-    """The programs a run depends on."""
+    """Versions of the software a run depends on."""
     from gpunn import __version__
 
     found = {"gpunn": __version__, "python": platform.python_version(), "numpy": np.__version__}
@@ -101,7 +101,7 @@ def versions(device: Device) -> dict[str, str]:
 
 
 def machine(device: Device) -> dict[str, str]:
-    """What a run ran on."""
+    """The machine a run ran on."""
     found = {"device": str(device), "platform": platform.platform()}
     if device.ordinal is not None:
         properties = device.xp.cuda.runtime.getDeviceProperties(device.ordinal)

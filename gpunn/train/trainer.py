@@ -1,4 +1,4 @@
-"""Trainer: epochs of steps, each step one captured launch where the device can do that."""
+"""Trainer: epochs of steps, each step one captured launch where the device supports that."""
 
 from __future__ import annotations
 
@@ -25,43 +25,43 @@ from gpunn.train.evaluation import Evaluation, Evaluator, Totals, labelled_batch
 from gpunn.train.progress import reporter
 from gpunn.train.run_folder import RunFolder, machine, versions
 
-_READ_EVERY = 50  # steps between looks at the totals on a GPU, where each look waits for the device
+_READ_EVERY = 50  # steps between reads of the totals on a GPU, where each read waits for the device
 
 
 class Trainer:
-    """Train a classifier, test it after every epoch, and keep what is complete.
+    """Train a classifier, test it after every epoch, and save completed epochs.
 
     A step is: zero the gradients, forward, loss, backward, update, and add to the running totals.
-    It is run through :func:`gpunn.capture`: on ``cuda`` one graph launch. Nothing in it waits for
+    It runs through :func:`gpunn.capture`: on ``cuda`` as one graph launch. Nothing in it waits for
     the device; the totals are read every 50 steps there (every step on the CPU) and at the end of an
     epoch.
 
     Parameters
     ----------
     model : Module
-        Gives scores (N, classes). It is moved to the device, in place.
+        Returns scores (N, classes). It is moved to the device, in place.
     optimizer : optimiser
         From ``gpunn.optim``, holding the model's parameters.
     loss : callable, optional
         ``loss(scores, labels)``, the mean over the batch. :class:`~gpunn.nn.CrossEntropyLoss` if not given.
     device : Device or str
-        Where it runs; "auto" is a GPU if there is one that works, else the CPU.
+        Where it runs; "auto" is a GPU if there is a working one, else the CPU.
     scheduler : learning-rate schedule, optional
         From ``gpunn.optim.lr_scheduler``, holding the optimiser. A ``ReduceLROnPlateau`` is given the test
         loss, or the training loss where nothing is tested.
     scheduler_every : "epoch" or "step"
         When ``scheduler.step()`` is called: after every epoch and its test, or after every step.
     capture : bool
-        Record the step and replay it, where the device has kernels. False runs it as it is written.
+        Capture the step and replay it, where the device has kernels. False runs it as written.
     out : path-like, optional
         A folder for ``metrics.jsonl``, ``config.json`` and ``model.safetensors``, written after every epoch
-        (:class:`~gpunn.train.run_folder.RunFolder`). It is checked here, before any work.
+        (:class:`~gpunn.train.run_folder.RunFolder`). The constructor checks it, before any work.
     log : "auto", "bar", "lines" or None
         What to show on standard output: see :func:`~gpunn.train.progress.reporter`.
     callbacks : iterable of Callback
-        Told about progress after ``log``.
+        Called after ``log``.
     config : mapping, optional
-        More for ``config.json``: whatever builds model and data again.
+        More for ``config.json``: whatever is needed to rebuild model and data.
 
     Attributes
     ----------
@@ -147,11 +147,11 @@ class Trainer:
         Parameters
         ----------
         train_loader : iterable of (images, labels)
-            A :class:`~gpunn.data.DataLoader`, or anything with a length that gives pairs of tensors.
+            A :class:`~gpunn.data.DataLoader`, or anything with a length that yields pairs of tensors.
         test_loader : iterable of (images, labels), optional
         epochs : int
         max_steps : int, optional
-            Stop after this many steps of this call; the epoch they end in is tested and kept as it is.
+            Stop after this many steps of this call; the epoch they end in is tested and saved as it is.
 
         Returns
         -------
@@ -177,7 +177,7 @@ class Trainer:
         last_epoch = self.epoch + epochs
         last_step = None if max_steps is None else self.step + max_steps
         config = self._describe(train_loader, epochs, max_steps)
-        if not self.model.training:  # else inner modules that were frozen by .eval() stay so
+        if not self.model.training:  # otherwise inner modules that were frozen by .eval() stay frozen
             self.model.train()
         with running(self.device), contextlib.ExitStack() as ending:
             for callback in self.callbacks:
@@ -242,12 +242,12 @@ class Trainer:
             self.scheduler.step()
 
     def evaluate(self, loader: Iterable[Any]) -> Evaluation:
-        """Mean loss and accuracy over ``loader``, in evaluation mode; modes are as before afterwards.
+        """Mean loss and accuracy over ``loader``, in evaluation mode; modes are restored afterwards.
 
         Raises
         ------
         UsageError
-            If the loader gives no batch.
+            If the loader yields no batch.
         """
         return self._evaluator(loader)
 
@@ -263,7 +263,7 @@ class Trainer:
         )
 
     def _where_not_finite(self, images: Tensor | None) -> str:
-        """In whose input or parameters numbers that are not finite can be seen first, as a part of a sentence."""
+        """The layer whose input or parameters first contain non-finite numbers, as part of a sentence."""
         layers = [(name, layer) for name, layer in self.model.named_modules() if not list(layer.children())]
         if images is not None and layers and not np.isfinite(images.numpy()).all():
             name, layer = layers[0]
@@ -275,7 +275,7 @@ class Trainer:
         return ""
 
     def _describe(self, loader: Any, epochs: int, max_steps: int | None) -> dict[str, Any]:
-        """What ``config.json`` holds: enough to run again."""
+        """The contents of ``config.json``: enough to run again."""
         groups = [
             {**{k: v for k, v in group.items() if k != "params"}, "tensors": len(group["params"])}
             for group in self.optimizer.param_groups

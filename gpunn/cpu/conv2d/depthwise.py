@@ -1,6 +1,6 @@
 """Depthwise convolution on the CPU: every channel has one filter of its own, so there is no matrix to multiply.
 
-Each element of the filters is a shifted image times a row of numbers, added up while all of it is in the core's cache.
+For each filter element a shifted image is multiplied by a row of numbers and added, all in the core's cache.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], windo
 
 
 def data_gradient(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, window: Window) -> np.ndarray:
-    """dx (N, H, W, C) for any stride: each output's gradient goes back to the inputs under its window."""
+    """dx (N, H, W, C) for any stride: each output's gradient is added to the inputs under its window."""
     dx = memory.empty(shape, dz.dtype)
     taps = _spread_taps(weight, window)
     (ph, pw), (eh, ew), (h, w) = window.padding, window.after, shape[1:3]
@@ -82,12 +82,12 @@ def data_gradient(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, wi
 
 
 def _tasks(x: np.ndarray, window: Window, *, whole: bool = False) -> list[Task]:
-    # A task's padded image, sums and products lie in the cache together.
+    # A task's padded image, sums and products fit into the cache together.
     return tasks(len(x), window.P, 4 * window.Q * x.shape[3] * x.itemsize * window.stride[0], whole=whole)
 
 
 def _spread_taps(weight: np.ndarray, window: Window) -> np.ndarray:
-    """The filters as (R, S, Q, C): repeated along a row, so that NumPy's inner loop is a row and not C long."""
+    """The filters as (R, S, Q, C), repeated along a row: NumPy's inner loop is then as long as a row, not just C."""
     c, r, s, _ = weight.shape
     rows = weight.reshape(c, r, s).transpose(1, 2, 0)[:, :, None]
     return np.ascontiguousarray(np.broadcast_to(rows, (r, s, window.Q, c)))
@@ -101,7 +101,7 @@ def _padded(image: np.ndarray, window: Window, rows: slice) -> np.ndarray:
 
 
 def _taps(padded: np.ndarray, window: Window, rows: slice) -> Iterator[tuple[int, int, np.ndarray]]:
-    """For each element (r, s) of the filters a view of what it meets, (P', Q, C)."""
+    """For each element (r, s) of the filters a view of what it reads, (P', Q, C)."""
     (sh, sw), (dh, dw) = window.stride, window.dilation
     height, width = (rows.stop - rows.start - 1) * sh + 1, (window.Q - 1) * sw + 1
     for r in range(window.R):

@@ -1,13 +1,13 @@
 """Convolution on the CPU without tricks: lowered rows, the unrolled image, and plain products.
 
-Lowered rows: for each column q of the output a copy of the strip of S columns that its windows cover, as
+Lowered rows: for each column q of the output, copy the strip of S columns that its windows cover, as
 (n, Q, H, S*C). The window of output (p, q) is then one run of R*S*C numbers that starts at row p * stride of
-strip q, so the strips of one output row *are* a matrix, of which rows overlap in memory. All of the convolution is one
-stacked matrix product over a view, straight into its place in y. Copies are S times the image, not the R*S times
+strip q, so the strips of one output row *are* a matrix whose rows overlap in memory. The whole convolution is one
+stacked matrix product over a view, written straight into y. Copies are S times the image, not the R*S times
 of im2col. Source: Cho and Brand 2017, arXiv:1706.06873.
 
-The unrolled image is im2col: each window copied out, and one matrix product for hundreds of rows at once. It is for
-large filters, and for rows that are dilated.
+The unrolled image is im2col: each window is copied, and one matrix product handles hundreds of rows at once. It is
+for large filters, and for rows that are dilated.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gpunn.cpu.conv2d.tasks import (
 from gpunn.cpu.elementwise import copy_pixels, rectify
 
 _LARGE_FILTERS = 1 << 18  # bytes: with more, a product of few rows spends its time fetching filters
-_HUGE_FILTERS = 1 << 20  # bytes: too large to have partial sums of
+_HUGE_FILTERS = 1 << 20  # bytes: too large for partial sums
 _LEAST_ROWS = 256  # of a product with large filters
 _DENSE_CHANNELS = 16  # groups of fewer channels are multiplied several at a time
 
@@ -43,7 +43,7 @@ _DENSE_CHANNELS = 16  # groups of fewer channels are multiplied several at a tim
 
 
 def is_product(problem: Problem) -> bool:
-    """Whether the image as it lies is the matrix of windows: a 1 x 1 convolution with stride 1 and no border."""
+    """Whether the image as stored is the matrix of windows: a 1 x 1 convolution with stride 1 and no padding."""
     return is_plain_product(problem.window, problem.groups // _merged(problem.groups, problem.shape[3]))
 
 
@@ -53,18 +53,18 @@ def has_lowered_rows(problem: Problem) -> bool:
 
 
 def has_large_filters(problem: Problem) -> bool:
-    """Whether the filters of one (dense) group do not stay in a core's cache beside the rows."""
+    """Whether the filters of one (dense) group are too large to stay in a core's cache beside the rows."""
     nbytes, count = _filter_bytes(problem)
     return nbytes // count > _LARGE_FILTERS
 
 
 def has_huge_filters(problem: Problem) -> bool:
-    """Whether the filters are too large to have several partial sums of their gradient."""
+    """Whether the filters are too large for several partial sums of their gradient."""
     return _filter_bytes(problem)[0] > _HUGE_FILTERS
 
 
 def _filter_bytes(problem: Problem) -> tuple[int, int]:
-    """Of all dense filters, and how many dense groups they are."""
+    """Bytes of all dense filters, and the number of dense groups."""
     k, r, s, depth = problem.shape
     merged = _merged(problem.groups, depth)
     return k * r * s * merged * depth * problem.dtype.itemsize, problem.groups // merged
@@ -79,7 +79,7 @@ def _merged(groups: int, channels: int) -> int:
 
 
 def dense_groups(weight: np.ndarray, groups: int) -> tuple[np.ndarray, int]:
-    """The same convolution with fewer groups: several at a time, with zeros where they do not see each other.
+    """The same convolution with fewer groups: several are merged, with zeros between them.
 
     A matrix product of a few channels takes as long as one of 16.
     """
@@ -94,7 +94,7 @@ def dense_groups(weight: np.ndarray, groups: int) -> tuple[np.ndarray, int]:
 
 
 def sparse_groups(dense: np.ndarray, dense_count: int, groups: int) -> np.ndarray:
-    """What of an array like the dense filters belongs to the true groups."""
+    """The part of an array like the dense filters that belongs to the true groups."""
     k, r, s, depth = dense.shape
     m = groups // dense_count
     if m == 1:
@@ -155,7 +155,7 @@ def correlate(
 def _tasks(
     n: int, window: Window, window_bytes: int, output_bytes: int, *, large: bool, whole: bool = False
 ) -> list[Task]:
-    # Unrolled, a row of outputs has all of its windows; lowered, only what the rows before it do not have.
+    # Unrolled, a row of outputs copies all of its windows; lowered, only what earlier rows have not copied.
     copies = window_bytes if large else window_bytes // window.R * min(window.R, window.stride[0])
     return tasks(
         n,
@@ -178,7 +178,7 @@ class _Lowered(NamedTuple):
     """The lowered rows (n, Q, H', S * C) of some images, in scratch memory; no dilation of rows."""
 
     runs: np.ndarray  # S * C numbers each, or C where the columns are dilated: (n, Q, H', S, C)
-    steps: tuple[int, ...]  # strides of the padded images seen so
+    steps: tuple[int, ...]  # strides of the padded images viewed like that
     by_image: np.ndarray  # overlapping matrices (n, P', Q, R*S*C)
     by_row: np.ndarray  # the windows of all images for each output row: (P', n * Q, R*S*C)
 
@@ -270,7 +270,7 @@ def _partial_sums(
 def _unrolled_together(
     dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], window: Window, groups: int
 ) -> np.ndarray:
-    """dweight of filters too large to have partial sums of: threads unroll a batch, then share out the product."""
+    """dweight of filters too large for partial sums: threads unroll a batch, then divide up the product."""
     k, c = shape[0] // groups, shape[3]
     length = window.R * window.S * c
     image_bytes = max(1, window.P * window.Q * length * x.itemsize)
@@ -302,7 +302,7 @@ def _unrolled_together(
 
 
 def spread(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, groups: int, window: Window) -> np.ndarray:
-    """dx for any stride: the gradient of each output, times the filters, added to the inputs it was made of."""
+    """dx for any stride: each output's gradient times the filters is added to the inputs under its window."""
     weight, groups = dense_groups(weight, groups)
     dx = memory.empty(shape, dz.dtype)
     h, w = shape[1:3]

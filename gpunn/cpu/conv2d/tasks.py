@@ -1,4 +1,4 @@
-"""How the CPU's convolutions cut up a batch, and the padded images they start from."""
+"""How the CPU's convolutions split a batch, and the padded images they start from."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ LANES = 8  # partial sums of a gradient, each of which some tasks add to in orde
 
 
 class Sizes(NamedTuple):
-    """Where work is cut, in bytes."""
+    """Where work is split, in bytes."""
 
-    # Of a task's copies and outputs. More of them leave the second-level cache (1 MB a core and more); fewer mean more
-    # calls of NumPy, each of which has to reacquire the GIL.
+    # Of a task's copies and outputs. More of them leave the second-level cache (1 MB per core and more); fewer mean
+    # more NumPy calls, each of which has to reacquire the GIL.
     block: int = 1 << 21
     least: int = 1 << 20  # of a convolution that is worth a second task: each holds the GIL for some 30 µs
-    whole_image: int = 1 << 20  # of an image that tasks take whole, if they must: larger ones are cut into rows
+    whole_image: int = 1 << 20  # of an image that tasks take whole, if they must: larger ones are split into rows
     batch: int = 1 << 24  # of an unrolled or transformed batch that all threads share
     sums: int = 3 << 17  # of products that are made together and then added up
     row_sums: int = 1 << 18  # the same for Winograd along the rows
-    depth: int = 128  # strips at a time for the gradient of the filters: the depth of its products (no bytes)
+    depth: int = 128  # strips at a time for the gradient of the filters: the depth of its products (not bytes)
 
 
 _sizes = Sizes()
 
 
 def sizes() -> Sizes:
-    """Where work is cut now."""
+    """The sizes in use now."""
     return _sizes
 
 
 @contextlib.contextmanager
 def cut_by(others: Sizes) -> Iterator[None]:
-    """Within this block, in the whole process, work is cut by other sizes: for tests, which have small images."""
+    """Within this block, split work by other sizes in the whole process: for tests, which have small images."""
     global _sizes
     outer, _sizes = _sizes, others
     try:
@@ -49,7 +49,7 @@ def cut_by(others: Sizes) -> Iterator[None]:
 
 
 class Problem(NamedTuple):
-    """What decides how a convolution is computed: its geometry, known before any number is read."""
+    """What determines how a convolution is computed: its geometry, known before any number is read."""
 
     n: int  # images
     window: Window
@@ -62,7 +62,7 @@ Task = tuple[slice, slice]  # images, output rows
 
 
 class Output:
-    """Where the tasks of a convolution write their images, and what else becomes of them there."""
+    """Where the tasks of a convolution write their images, and what else is done with them."""
 
     whole = False  # whether a task must have whole images
 
@@ -70,7 +70,7 @@ class Output:
         self._y = y
 
     def block(self, images: slice, rows: slice) -> np.ndarray:
-        """The array for some rows of some images, which a task is to fill."""
+        """The array that a task is to fill with some rows of some images."""
         return self._y[images, rows]
 
     def done(self, images: slice, block: np.ndarray) -> None:
@@ -78,9 +78,9 @@ class Output:
 
 
 def tasks(n: int, rows: int, row_bytes: int, most: int | None = None, *, whole: bool = False) -> list[Task]:
-    """Cut ``n`` images of ``rows`` output rows into tasks of about ``sizes().block`` bytes, at ``row_bytes`` a row.
+    """Split ``n`` images of ``rows`` output rows into tasks of about ``sizes().block`` bytes, at ``row_bytes`` a row.
 
-    By shape alone, never by the number of threads. ``most`` limits how many there are; ``whole``: no image is cut.
+    By shape alone, never by the number of threads. ``most`` limits their number; ``whole``: no image is split.
     """
     total = n * rows * row_bytes
     if not total:
@@ -93,7 +93,7 @@ def tasks(n: int, rows: int, row_bytes: int, most: int | None = None, *, whole: 
     return [(slice(i, i + 1), part) for i in range(n) for part in threads.spans(rows, -(-parts // n))]
 
 
-Products = tuple[slice, np.ndarray, np.ndarray]  # of the sum, which they belong to; (T, P, K, D) and (T, P, D, L)
+Products = tuple[slice, np.ndarray, np.ndarray]  # the part of the sum they belong to; (T, P, K, D) and (T, P, D, L)
 
 
 def sum_products(
@@ -103,10 +103,10 @@ def sum_products(
     dtype: Any,
     most: int = 0,
 ) -> threads.Work[np.ndarray]:
-    """The sum (T, K, L) = ``shape`` of all matrix products that the parts of a batch have to give.
+    """The sum (T, K, L) = ``shape`` of all matrix products from the parts of a batch.
 
-    Each lane owns every lanes-th part and one partial sum, to which it adds in order. About ``most`` bytes of products
-    are made together and then added up, at least one of the P.
+    Each lane owns every lanes-th part and one partial sum, to which it adds in order. About ``most`` bytes of products,
+    at least one of the P, are computed together and then added up.
     """
     lanes = max(1, min(len(parts), LANES))
     partial = np.zeros((lanes, *shape), dtype)
@@ -127,7 +127,7 @@ def sum_products(
 
 
 class Images:
-    """Where the tasks of a convolution have their images from."""
+    """Where the tasks of a convolution get their images from."""
 
     whole = False  # whether a task must take whole images
 
@@ -138,14 +138,14 @@ class Images:
         return len(self._x)
 
     def padded(self, images: slice, top: int, left: int, count: int, width: int) -> np.ndarray:
-        """:func:`padded_rows` of some of them."""
+        """:func:`padded_rows` of some images."""
         return padded_rows(self._x[images], top, left, count, width)
 
 
 def padded_rows(x: np.ndarray, top: int, left: int, count: int, width: int) -> np.ndarray:
-    """``count`` rows of ``width`` columns of some images, from (top, left) on, with zeros where there is no image.
+    """``count`` rows of ``width`` columns of some images, from (top, left) on, with zeros outside the image.
 
-    In this thread's scratch memory, or a view of x where no zeros are needed.
+    The result is in this thread's scratch memory, or a view of x where no zeros are needed.
     """
     if top >= 0 and left >= 0 and top + count <= x.shape[1] and left + width <= x.shape[2]:
         return x[:, top : top + count, left : left + width]
@@ -155,7 +155,7 @@ def padded_rows(x: np.ndarray, top: int, left: int, count: int, width: int) -> n
 
 
 class _Frame(NamedTuple):
-    """Where a part of some images lies among zeros, which stay when the next images of this shape come."""
+    """A part of some images inside a border of zeros, which stays for the next images of this shape."""
 
     array: np.ndarray
     inside: np.ndarray

@@ -1,13 +1,13 @@
-"""Back through a max pooling and the convolution before it, on the CPU, without the gradient between the two.
+"""Backward through a max pooling and the convolution before it, on the CPU, without the gradient between the two.
 
-Where the pooling's windows lie side by side, that gradient is the pooled one in one place of R * S, and zeros. What a
-convolution does with it begins by copying it to another order, which suits its products. So the pooled gradient goes
-there at once, for all elements of the windows, by masks over long runs of numbers; an image would be written in runs of
-one pixel, and then be read again. Only the ways of convolving that large poolings mostly stand behind are done so; for
-the others :func:`backward` gives None.
+For non-overlapping windows that gradient is the pooled one at one of R * S positions, and zeros elsewhere. A
+convolution would first copy it to another order that suits its products. So the pooled gradient is written in that
+order directly, for all elements of the windows, by masks over long runs of numbers. An image would be written in runs
+of one pixel, and then read again. This covers only the ways of convolving that mostly precede large poolings; for the
+others :func:`backward` returns None.
 
-The steps are few and large, with all that does not depend on the numbers in plans: two threads that both make calls of
-some 10 us wait for Python's lock longer than they compute.
+The steps are few and large, and plans hold all that does not depend on the numbers: two threads that both make calls
+of some 10 us wait for the GIL longer than they compute.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def backward(
     pool: Window,
     needs: Three,
 ) -> Gradients | None:
-    """The gradients of x, weight and bias from that of the pooled output, or None where this is not the way.
+    """The gradients of x, weight and bias from that of the pooled output, or None where this way does not apply.
 
     dy (N, P, Q, K) of any strides, and offset (N, P, Q, K), of the pooling.
     """
@@ -59,7 +59,7 @@ def backward(
             dx = memory.empty(x.shape, x.dtype)
             _, back = ways.backwards(window)
             works.append(winograd_rows.forward(Output(dx), dz, ways.turned(weight, 1), back, None, False))
-    # Larger items before smaller ones: then no thread begins a large one when the others are through.
+    # Larger items before smaller ones, so that no thread starts a large one when the others have finished.
     if needs[2]:
         works.append(_bias_gradient(dy, offset))
     dweight, *others = threads.run_all(*works)
@@ -67,7 +67,7 @@ def backward(
 
 
 def _bias_gradient(dy: np.ndarray, offset: np.ndarray) -> threads.Work[np.ndarray]:
-    """The sums of the gradient between the two: of the pooled one, but for windows that a ReLU closed."""
+    """The sums of the gradient between the two: those of the pooled one, except for windows that a ReLU closed."""
     n, p, q, k = offset.shape
     parts = tasks(n, p, 2 * q * k * dy.itemsize)
     sums = np.zeros((len(parts), k), dy.dtype)
@@ -93,7 +93,7 @@ def _weight_gradient(
 ) -> threads.Work[np.ndarray]:
     """dweight by lowered rows.
 
-    The columns of an output are taken in ``pool.S`` turns: every S-th column is a convolution with S times the stride.
+    The columns of an output take ``pool.S`` turns: every S-th column is a convolution with S times the stride.
     """
     k, r, s, c = shape
     turns = [_every(window, pool, b) for b in range(pool.S)]
@@ -108,7 +108,7 @@ def _weight_gradient(
             elements.fill(plan.bits, plan.offset)
             yield slice(None), plan.gradient, lower(x[images], turn, of_image).by_row[None]
 
-    # The lowered rows of a turn and its part of the gradient, which are as large as a row's of the pooled.
+    # The lowered rows of a turn and its part of the gradient, for one row of the pooled images.
     row_bytes = pool.R * pool.Q * (s * c + k) * x.itemsize
     parts = tasks(len(x), pool.P, row_bytes * pool.S)
     dweight = yield from sum_products(parts, products_of, (1, k, r * s * c), x.dtype, sizes().sums)
@@ -132,7 +132,7 @@ class _Pooled(NamedTuple):
     bits: np.ndarray  # of dy, as integers
     offset: np.ndarray
     turns: list[Places]  # for each column of the windows; (R, P, n, Q, K)
-    gradient: np.ndarray  # of a turn's columns, as a stack of matrices (1, R P, K, n Q)
+    gradient: np.ndarray  # of one turn's columns, as a stack of matrices (1, R P, K, n Q)
 
 
 def _pooled(n: int, p: int, pool: Window, k: int, dtype: np.dtype) -> _Pooled:
@@ -147,7 +147,7 @@ def _pooled(n: int, p: int, pool: Window, k: int, dtype: np.dtype) -> _Pooled:
 
 
 class _Unpooled(winograd_rows.Gradient):
-    """The gradient between the two, of which there are only those images that a task is at."""
+    """The gradient between the two, materialised only for the images that a task is working on."""
 
     whole = True
 
@@ -179,7 +179,7 @@ class _Unpooled(winograd_rows.Gradient):
 class _Frame(NamedTuple):
     """Some images of the gradient among zeros."""
 
-    inside: np.ndarray  # pixels of the elements of the pooling's windows
+    inside: np.ndarray  # pixels of the pooling windows' elements
     array: np.ndarray
 
 
@@ -205,7 +205,7 @@ def _unpooled_strips(points: int, n: int, pool: Window, k: int, dtype: np.dtype)
     strips = winograd_rows.gradient_strips(points, n, pool.H, pool.W, k, dtype)
     every, reached = winograd_rows.STRIP // pool.S, pool.P * pool.R
     count = strips.gathered.shape[3]
-    # Windows that the last strip has beyond the image have a gradient of zero, here for good.
+    # Windows of the last strip that are beyond the image have a gradient of zero, written here once for all.
     dy = threads.scratch.zeros((every, pool.P, n, count, k), dtype)
     offset = threads.scratch.zeros(dy.shape, np.uint8)
     gathered = strips.gathered[:, :reached].reshape(every, pool.S, pool.P, pool.R, n, count, k)

@@ -1,7 +1,7 @@
 """Convolution on the CPU: which way computes which convolution, and the bodies of the primitives.
 
-There is one table of ways for each thing to compute. :func:`choose` takes the first way of it that fits (computes
-such a convolution at all) and pays (is faster there than those below it). What decides is the shape alone, and partial
+There is one table of ways for each thing to compute. :func:`choose` takes its first way that fits (computes
+such a convolution at all) and pays (is faster there than those below it). The shape alone decides, and partial
 sums are added in a fixed order: the bits do not depend on the number of threads. Each task works on a few images,
 or rows of one, whose copies stay in the core's own cache.
 """
@@ -24,13 +24,13 @@ from gpunn.cpu.max_pool2d_tiled import is_tiled
 
 
 class Way(NamedTuple):
-    """One way to compute something of a convolution.
+    """One way to compute an output or a gradient of a convolution.
 
     Attributes
     ----------
     name : str
     fits : callable
-        Whether it computes such a convolution at all.
+        Whether it can compute such a convolution at all.
     pays : callable
         Whether it is faster there than the ways below it in the table.
     """
@@ -58,7 +58,7 @@ WAYS = {
         Way("lowered", direct.has_lowered_rows, _any),
         Way("unrolled", _any, _any),
     ),
-    # The gradient of the image. Turned: a convolution of dy with filters turned by 180 degrees, chosen as "forward".
+    # The gradient of the image. Turned: a convolution of dy with filters rotated by 180 degrees, chosen as "forward".
     "data": (
         Way("turned", _stride_of_one, _any),
         Way("depthwise", depthwise.fits, _any),
@@ -95,7 +95,7 @@ def _choose(what: str, problem: Problem, winograd: bool, forced: str | None) -> 
 
 @contextlib.contextmanager
 def forced(name: str) -> Iterator[None]:
-    """Let this way compute what it fits, whether it pays or not: for tests and measurements; for the whole process."""
+    """Use this way wherever it fits, whether it pays or not, in the whole process: for tests and measurements."""
     global _forced
     outer, _forced = _forced, name
     try:
@@ -105,9 +105,9 @@ def forced(name: str) -> Iterator[None]:
 
 
 def choose_unpooled(problem: Problem, pool: Window, needs: tuple[bool, bool, bool]) -> str | None:
-    """How the gradients of a convolution come from those behind its pooling, or None: by the gradient between the two.
+    """The way from a pooling's gradient straight to its convolution's, or None: by the gradient between the two.
 
-    The way is that of the filters' gradient, where it can take up the pooled gradient in its own order.
+    It is the way of the filters' gradient, where that can take the pooled gradient in its own order.
     """
     if not (problem.n and needs[1] and problem.groups == 1 and is_tiled(pool)):
         return None
@@ -118,7 +118,7 @@ def choose_unpooled(problem: Problem, pool: Window, needs: tuple[bool, bool, boo
 
 
 def _has_whole_strips(problem: Problem, pool: Window, data: bool) -> bool:
-    """Whether strips hold whole windows of the pooling, and tasks whole images; and dx, if wanted, comes by strips."""
+    """Whether strips hold whole pooling windows, and tasks whole images; and dx, if wanted, is computed by strips."""
     k, r, s, c = problem.shape
     if winograd_rows.STRIP % pool.S or pool.H * pool.W * k * problem.dtype.itemsize > sizes().whole_image:
         return False
@@ -199,10 +199,10 @@ def _data_gradient(dz: np.ndarray, x: np.ndarray, weight: np.ndarray, problem: P
 
 @functools.lru_cache(maxsize=1024)
 def backwards(window: Window) -> tuple[tuple[slice, slice], Window]:
-    """Of what rows and columns of dz, and with what window, dx is the convolution with turned filters; for stride 1."""
+    """The rows and columns of dz, and the window, whose convolution with turned filters is dx; for stride 1."""
     reach = window.dilation[0] * (window.R - 1), window.dilation[1] * (window.S - 1)
     before, after = (tuple(e - p for e, p in zip(reach, pads, strict=True)) for pads in (window.padding, window.after))
-    # Negative: padded beyond what the filter reaches; those outputs see only zeros.
+    # Negative: padded beyond the filter's reach; those outputs read only zeros.
     rows, columns = (
         slice(max(0, -b), length - max(0, -a)) for b, a, length in zip(before, after, (window.P, window.Q), strict=True)
     )
@@ -212,7 +212,7 @@ def backwards(window: Window) -> tuple[tuple[slice, slice], Window]:
 
 
 def turned(weight: np.ndarray, groups: int) -> np.ndarray:
-    """Filters (K, R, S, C / groups) turned by 180 degrees, as (C, R, S, K / groups)."""
+    """Filters (K, R, S, C / groups) rotated by 180 degrees, as (C, R, S, K / groups)."""
     k, r, s, c = weight.shape
     swapped = weight.reshape(groups, k // groups, r, s, c)[:, :, ::-1, ::-1].transpose(0, 4, 2, 3, 1)
     return swapped[0] if groups == 1 else swapped.reshape(groups * c, r, s, k // groups)

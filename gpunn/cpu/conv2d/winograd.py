@@ -1,6 +1,6 @@
 """What both of the CPU's Winograd convolutions share: the switch, the transforms, stacks of arrays.
 
-A filter of r taps over m + r - 1 inputs gives m outputs with m + r - 1 multiplications instead of m r:
+A filter of r taps over m + r - 1 inputs yields m outputs with m + r - 1 multiplications instead of m r:
 y = At [(G w) * (Bt x)]. The matrices come from evaluating polynomials at m + r - 2 points and infinity.
 
 Source: Winograd 1980; Lavin and Gray 2015, arXiv:1509.09308; on the choice of points Barabasz et al. 2018,
@@ -19,7 +19,7 @@ from gpunn.cpu.conv2d.tasks import view
 from gpunn.cpu.elementwise import copy_pixels, rectify
 from gpunn.errors import UsageError
 
-_LINE = 16  # floats of a line of the cache
+_LINE = 16  # floats in a cache line
 
 _enabled = True
 
@@ -27,7 +27,7 @@ _enabled = True
 def set_winograd_enabled(mode: bool) -> None:
     """Choose whether float32 convolutions on the CPU may use Winograd's algorithm where it is faster.
 
-    It is on to begin with, and is used for filters of 3 or 5 columns with stride 1 and enough channels. Its error
+    It is on by default, and is used for filters of 3 or 5 columns with stride 1 and enough channels. Its error
     relative to the largest output is up to 6e-6, that of direct convolution up to 7e-7.
 
     Parameters
@@ -73,8 +73,8 @@ def transforms(points: tuple[float, ...], outputs: int) -> tuple[np.ndarray, np.
 def stack(name: str, count: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Scratch memory for ``count`` arrays of one shape.
 
-    A line of the cache apart from being adjacent: at distances of a power of two they would fall into few sets of the
-    cache (a precaution; its gain was not measured by itself).
+    They are one cache line away from being adjacent: at power-of-two distances they would fall into few cache sets
+    (a precaution; its gain was not measured by itself).
     """
     size = math.prod(shape)
     rows = threads.scratch.array(name, (count, size + _LINE), dtype)

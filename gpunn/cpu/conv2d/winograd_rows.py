@@ -1,13 +1,13 @@
 """R x 3 and R x 5 convolution on the CPU by Winograd's minimal filtering along the rows: F(4, 3) and F(4, 5).
 
-For 5 taps, strips of 8 neighbouring columns give 4 columns of outputs: 8 multiplications where a direct convolution
+For 5 taps, strips of 8 neighbouring columns yield 4 columns of outputs: 8 multiplications where a direct convolution
 has 20. Along the columns the convolution stays direct, as the depth of the matrix products: in a transformed strip, R
-rows of C channels are one run of R*C numbers (the *lowered rows* of ``_conv2d_numpy.py``). So the products stay large
+rows of C channels are one run of R*C numbers (the *lowered rows* of ``direct.py``). So the products stay large
 where there are few channels, and the transforms are products with an 8 x 8 matrix, which cost next to nothing. In both
 directions 5 x 5 filters would need 64 x 64 transforms, more work than they save at such depths.
 
 The price is rounding: relative to the largest output the error in float32 is up to 5e-6, where a direct convolution has
-7e-7 (measured against float64). float64 always takes the direct way.
+7e-7 (measured against float64). float64 always takes a direct way.
 
 Source: Lavin and Gray 2015, arXiv:1509.09308, in one direction only.
 """
@@ -25,11 +25,11 @@ from gpunn.cpu.conv2d.tasks import Images, Output, Problem, Products, Task, size
 from gpunn.cpu.conv2d.winograd import flat, stack, transforms
 from gpunn.cpu.elementwise import pixels, rectify
 
-STRIP = 4  # columns of outputs that a strip gives
+STRIP = 4  # columns of outputs that a strip yields
 _POINTS = {3: (0.0, 1.0, -1.0, 0.5, -2.0), 5: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)}  # by taps; and infinity
 _LEAST_DEPTH, _LEAST_GRADIENT_DEPTH = 96, 48  # R*C: for less the products are too small
 _LEAST_FILTERS = 16
-_LEAST_STRIPS = 512  # of a batch, a row of output each: fewer do not pay for transforming the filters
+_LEAST_STRIPS = 512  # of a batch, one output row each: fewer do not pay for transforming the filters
 _LEAST_GRADIENT_STRIPS = {3: 512, 5: 64}  # ... of all rows together: the depth of the products for a gradient
 _MOST_WASTE = 1.4  # columns of output computed for each that is wanted
 _MOST_BYTES = 1 << 20  # of transformed filters: they stay in a core's cache
@@ -77,7 +77,7 @@ def forward(
     """output = act(x correlated with weight + bias)."""
     k, r, _, c = weight.shape
     _, g, at = _TRANSFORMS[window.S]
-    # Copied in order first: out of order it would be fetched from memory a number at a time.
+    # Copied in memory order first: out of order it would be fetched one number at a time.
     taps = np.ascontiguousarray(weight.copy(order="K").transpose(2, 1, 3, 0)).reshape(window.S, -1)
     filters = (g @ taps).reshape(len(g), 1, r * c, k)
 
@@ -135,14 +135,14 @@ def weight_gradient(dz: Gradient, x: Images, shape: tuple[int, ...], window: Win
     return np.ascontiguousarray((g.T @ total).reshape(s, k, r, c).transpose(1, 2, 0, 3))
 
 
-# -- the steps, and where in scratch memory their results lie ------------------------------------
+# -- the steps, and where in scratch memory their results are ------------------------------------
 
 
 class _Strips(NamedTuple):
     """Strips of some images, transformed."""
 
-    steps: tuple[int, ...]  # strides of the padded images' pixels seen as strips
-    gathered: np.ndarray  # those pixels side by side: (T, n, strips, rows)
+    steps: tuple[int, ...]  # strides of the padded images' pixels viewed as strips
+    gathered: np.ndarray  # those pixels made adjacent: (T, n, strips, rows)
     columns: np.ndarray  # their numbers, a strip in each column
     transformed: np.ndarray  # Bt times that
     windows: np.ndarray  # (T, P, n * strips, R * C), overlapping: R rows follow each other in memory
@@ -170,13 +170,13 @@ def _transformed(x: Images, images: slice, window: Window, rows: slice) -> np.nd
 
 
 class _Products(NamedTuple):
-    """Products of transformed strips and filters, and the outputs they are turned into."""
+    """Products of transformed strips and filters, and the outputs they become."""
 
     stacked: np.ndarray  # (T, P, n * strips, K)
     one: np.ndarray  # those at point 1, in which every output counts once: what is added here is added to all of them
     columns: np.ndarray  # the products of a strip in each column
     outputs: np.ndarray  # At times that
-    whole: np.ndarray  # pixels (n, P, strips, 4) of the strips that lie in the image
+    whole: np.ndarray  # pixels (n, P, strips, 4) of the strips inside the image
     rest: np.ndarray  # pixels (n, P, fewer than 4) of the last strip, if it reaches beyond the image
 
 
@@ -195,14 +195,14 @@ class GradientStrips(NamedTuple):
     gathered: np.ndarray  # (4, P, n, strips, K)
     whole: np.ndarray  # pixels, as in _Products
     rest: np.ndarray
-    beyond: np.ndarray  # what of the last strip is not in the image
+    beyond: np.ndarray  # the part of the last strip that is outside the image
     columns: np.ndarray  # a strip in each column
     transformed: np.ndarray  # A times that
     stacked: np.ndarray  # (T, P, K, n * strips)
 
 
 def gradient_strips(t: int, n: int, p: int, q: int, k: int, dtype: np.dtype) -> GradientStrips:
-    """Room for the strips of so many images, which has to be filled."""
+    """Scratch for the strips of n images, to be filled."""
     strips, whole = -(-q // STRIP), q // STRIP
     gathered = stack("copies", STRIP, (p, n, strips, k), dtype)
     turned = pixels(gathered).transpose(2, 1, 3, 0)

@@ -1,6 +1,6 @@
 """3 x 3 convolution on the CPU by Winograd's minimal filtering, F(4 x 4, 3 x 3).
 
-Tiles of 6 x 6 inputs give 4 x 4 outputs. In the transformed space the convolution is a product element by element,
+Tiles of 6 x 6 inputs yield 4 x 4 outputs. In the transformed space the convolution is an elementwise product,
 which over all channels is 36 independent matrix products: 36 multiplications where a direct convolution has 144.
 The transforms are matrix products too: that of a tile is Bt d B, so with the tile as a column of 36 numbers it is
 one product with the Kronecker square of Bt.
@@ -10,7 +10,7 @@ one product with the Kronecker square of Bt.
 
 The price is rounding: relative to the largest output the error in float32 is up to 6e-6, where a direct convolution has
 7e-7 (measured against float64, 64 to 512 channels; the points 0, 1, -1, 1/2, -2 give half the error of 0, 1, -1, 2,
--2). float64 always takes the direct way, and :func:`gpunn.set_winograd_enabled` switches this one off.
+-2). float64 always takes a direct way, and :func:`gpunn.set_winograd_enabled` switches this one off.
 
 Source: Lavin and Gray 2015, arXiv:1509.09308; the choice of points: Barabasz et al. 2018, arXiv:1803.10986.
 """
@@ -29,7 +29,7 @@ from gpunn.cpu.elementwise import copy_pixels
 
 _M, _T = 4, 6  # a tile's outputs and inputs, each way
 _POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # and infinity
-_ONE = _T + 1  # the place of point (1, 1), at which every output counts once: what is added there is added to all
+_ONE = _T + 1  # the index of point (1, 1), at which every output counts once: what is added there is added to all
 # Fewer channels are faster along the rows only, or directly. The gradient of the filters has less to transform back.
 _LEAST_CHANNELS, _LEAST_GRADIENT_CHANNELS = 128, 32
 _LEAST_TILES = 64  # of a batch: fewer do not pay for transforming the filters
@@ -45,7 +45,7 @@ def fits(problem: Problem) -> bool:
 
 
 def pays(problem: Problem) -> bool:
-    """Whether there are enough channels, and tiles that lie in the image."""
+    """Whether there are enough channels, and enough tiles that waste little beyond the image."""
     return _is_worth(problem, _LEAST_CHANNELS)
 
 
@@ -55,7 +55,7 @@ def pays_for_gradient(problem: Problem) -> bool:
 
 
 def pays_together(problem: Problem) -> bool:
-    """The same for filters that are too large for partial sums of them."""
+    """The same for filters that are too large for partial sums."""
     k, _, _, c = problem.shape
     return pays_for_gradient(problem) and _T * _T * k * c * problem.dtype.itemsize > _LARGE_FILTERS
 
@@ -108,7 +108,7 @@ def forward(
 
 
 def _shares(n: int, tiles: int, channels: int, itemsize: int) -> list[slice]:
-    """Images of which the transformed tiles, so many channels of them, have about ``sizes().batch`` bytes."""
+    """Runs of images whose transformed tiles of ``channels`` channels have about ``sizes().batch`` bytes."""
     return threads.spans(n, -(-n * tiles * _T * _T * channels * itemsize // sizes().batch))
 
 
@@ -156,7 +156,7 @@ def _transformed(x: np.ndarray, window: Window, rows: slice, out: np.ndarray | N
 
 
 def weight_gradient(dz: np.ndarray, x: np.ndarray, window: Window, *, together: bool) -> np.ndarray:
-    """dweight (K, 3, 3, C); ``together``: all threads share each of the 36 products, instead of having partial sums."""
+    """dweight (K, 3, 3, C); ``together``: all threads share each of the 36 products, instead of using partial sums."""
     k, c = dz.shape[3], x.shape[3]
     total = (_sum_product_by_product if together else _sum_tile_by_tile)(dz, x, window)
     dweight = (_G.T @ total.reshape(_T * _T, -1)).reshape(3, 3, k, c)
@@ -181,7 +181,7 @@ def _sum_tile_by_tile(dz: np.ndarray, x: np.ndarray, window: Window) -> np.ndarr
 
 
 def _sum_product_by_product(dz: np.ndarray, x: np.ndarray, window: Window) -> np.ndarray:
-    """The same for filters too large to have partial sums of: threads transform tiles, then share out the products."""
+    """The same for filters too large for partial sums: threads transform tiles, then divide up the products."""
     k, c = dz.shape[3], x.shape[3]
     down, across = _tiles(window)
     per_image, everything = down * across, slice(0, down)
@@ -218,7 +218,7 @@ def _transformed_gradient(dz: np.ndarray, out: np.ndarray) -> None:
 
 
 def _gather(tiles: np.ndarray, padded: np.ndarray, size: int) -> None:
-    """Copy the tiles of ``size`` x ``size`` pixels, ``_M`` pixels apart, into a stack (size^2, n, rows, columns, C)."""
+    """Copy tiles of ``size`` x ``size`` pixels, ``_M`` pixels apart, into a stack (size^2, n, rows, columns, C)."""
     target = _by_place(tiles, size)
     s0, s1, s2, s3 = padded.strides
     copy_pixels(target, view(padded, target.shape, (s1, s2, s0, s1 * _M, s2 * _M, s3)))

@@ -13,17 +13,17 @@ from gpunn.optim.optimizer import Optimizer
 
 
 class LRScheduler(abc.ABC):
-    """Base class of schedules that go by the number of their steps.
+    """Base class of schedules that depend on the number of their steps.
 
-    A subclass gives :meth:`get_lr`. It may compute a rate from ``base_lrs``, or change the present one, which then
+    A subclass defines :meth:`get_lr`. It may compute a rate from ``base_lrs``, or change the current one, which then
     composes with other schedules of the same optimiser.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Whose learning rates to change. Each group's present rate is kept as its ``initial_lr``.
+        Whose learning rates to change. Each group's current rate is kept as its ``initial_lr``.
     last_epoch : int
-        -1 to begin; else the number of steps after which to go on, with groups that have an ``initial_lr``.
+        -1 to begin; else the number of steps after which to resume, with groups that have an ``initial_lr``.
 
     Attributes
     ----------
@@ -35,14 +35,14 @@ class LRScheduler(abc.ABC):
     Raises
     ------
     UsageError
-        If ``optimizer`` is none, or has no ``initial_lr`` to go on from.
+        If ``optimizer`` is not one, or has no ``initial_lr`` to resume from.
 
     References
     ----------
     Lecture topic T5.
     """
 
-    # What is not in state_dict: objects, and what a constructor makes anew.
+    # What is not in state_dict: objects, and what a constructor rebuilds.
     _not_saved: tuple[str, ...] = ("optimizer",)
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
@@ -96,7 +96,7 @@ class LRScheduler(abc.ABC):
         self._last_lr = [group["lr"] for group in self._groups]
 
     def _present(self, factor: float = 1.0) -> list[float]:
-        """The groups' present rates times ``factor``."""
+        """The groups' current rates times ``factor``."""
         return [group["lr"] * factor for group in self._groups]
 
     # -- beginning, also in the middle of a sequence -------------------------------------------
@@ -118,18 +118,18 @@ class LRScheduler(abc.ABC):
         self._begin()
 
     def _undo_beginning(self) -> None:
-        """Forget the first step, which a sequence does in its own time."""
+        """Undo the first step, which a sequence takes when it is due."""
         self.last_epoch -= 1
 
     # -- saving --------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Numbers and lists of numbers that :meth:`load_state_dict` takes, after JSON as well."""
+        """Numbers and lists of numbers that :meth:`load_state_dict` takes, also after a round trip through JSON."""
         saved = {k: v for k, v in vars(self).items() if k not in self._not_saved and k != "_is_initial"}
         return {k: list(v) if isinstance(v, list) else v for k, v in saved.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what was saved; the optimiser's own state_dict holds the present rates.
+        """Resume from a saved state; the optimiser's own state_dict holds the current rates.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ def whole(schedule: str, name: str, value: Any, least: int = 1) -> int:
 
 
 def by_group(schedule: str, name: str, value: Any, groups: int) -> list[Any]:
-    """One number for each group, given as such or as a single one for all; UsageError otherwise."""
+    """One number for each group, given as a list or as one number for all; UsageError otherwise."""
     if not isinstance(value, list | tuple):
         return [value] * groups
     if len(value) != groups:

@@ -13,7 +13,7 @@ from gpunn.optim.optimizer import Optimizer
 
 
 class _Combined(LRScheduler):
-    """What both have: schedules of one optimiser, saved together."""
+    """What both share: schedules of one optimiser, saved together."""
 
     _not_saved = ("optimizer", "_schedulers")
 
@@ -30,7 +30,7 @@ class _Combined(LRScheduler):
         self._schedulers = list(schedulers)
 
     def get_lr(self) -> list[float]:
-        """The groups' present rates."""
+        """The groups' current rates."""
         return self._present()
 
     def _undo_beginning(self) -> None:
@@ -38,11 +38,11 @@ class _Combined(LRScheduler):
             schedule._undo_beginning()
 
     def state_dict(self) -> dict[str, Any]:
-        """As :meth:`LRScheduler.state_dict`, with those of the inner schedules."""
+        """Like :meth:`LRScheduler.state_dict`, with those of the inner schedules."""
         return {**super().state_dict(), "_schedulers": [s.state_dict() for s in self._schedulers]}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what was saved.
+        """Resume from a saved state.
 
         Parameters
         ----------
@@ -71,8 +71,8 @@ class SequentialLR(_Combined):
     Raises
     ------
     UsageError
-        If there are not one milestone fewer than schedules, one is a combination itself or goes by a measure, or
-        belongs to another optimiser.
+        If there is not exactly one milestone fewer than schedules, or a schedule is itself a combination, goes by
+        a measure, or belongs to another optimiser.
 
     References
     ----------
@@ -100,7 +100,7 @@ class SequentialLR(_Combined):
             )
         self._milestones = [whole(self._name, "milestones", m, least=0) for m in milestones]
         self.last_epoch = last_epoch + 1
-        # Each schedule has set its first rates when it was made: only the first one's count.
+        # Each schedule set its first rates when it was made: only those of the first one count.
         for group in self._groups:
             group["lr"] = group["initial_lr"]
         self._undo_beginning()
@@ -108,7 +108,7 @@ class SequentialLR(_Combined):
         self._remember()
 
     def step(self) -> None:
-        """Let the schedule that is on set the rates of the next step."""
+        """Let the active schedule set the rates of the next step."""
         self.last_epoch += 1
         now = bisect_right(self._milestones, self.last_epoch)
         if now > 0 and self._milestones[now - 1] == self.last_epoch:
@@ -131,7 +131,7 @@ class ChainedScheduler(_Combined):
     Raises
     ------
     UsageError
-        If there is no schedule, one goes by a measure, or belongs to another optimiser.
+        If there is no schedule, or one goes by a measure or belongs to another optimiser.
 
     References
     ----------

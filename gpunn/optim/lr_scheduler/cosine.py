@@ -9,11 +9,11 @@ from gpunn.optim.optimizer import Optimizer
 
 
 class CosineAnnealingLR(LRScheduler):
-    """The rate goes along a cosine from the first one to ``eta_min`` in ``T_max`` steps, then up again.
+    """The rate follows a cosine from the first one to ``eta_min`` in ``T_max`` steps, then back up.
 
     lr = eta_min + (base_lr - eta_min) * (1 + cos(pi * step / T_max)) / 2
 
-    It is computed from the present rate, so that it composes with other schedules.
+    It is computed from the current rate, so that it composes with other schedules.
 
     Parameters
     ----------
@@ -22,14 +22,14 @@ class CosineAnnealingLR(LRScheduler):
     T_max : int
         Steps of half a wave.
     eta_min : float
-        The least rate.
+        The lowest rate.
     last_epoch : int
         See :class:`LRScheduler`.
 
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------
@@ -49,7 +49,7 @@ class CosineAnnealingLR(LRScheduler):
         if self._is_initial:
             return self._present()
         least, before = self.eta_min, self.last_epoch - 1
-        if before % (2 * self.T_max) == self.T_max:  # at the bottom there is no present rate to go by
+        if before % (2 * self.T_max) == self.T_max:  # at the bottom there is no ratio to multiply by
             rise = (2 - self._wave(1)) / 2
             return [
                 group["lr"] + (base - least) * rise for group, base in zip(self._groups, self.base_lrs, strict=True)
@@ -59,7 +59,7 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """The rate goes along a cosine from the first one to ``eta_min``, and starts over.
+    """The rate follows a cosine from the first one to ``eta_min``, and starts over.
 
     lr = eta_min + (base_lr - eta_min) * (1 + cos(pi * T_cur / T_i)) / 2
 
@@ -72,14 +72,14 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     T_mult : int
         How many times longer each run is than the one before.
     eta_min : float
-        The least rate.
+        The lowest rate.
     last_epoch : int
         See :class:`LRScheduler`.
 
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------
@@ -101,7 +101,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         Parameters
         ----------
         epoch : float, optional
-            Where to be, such as epoch + batch / batches; by default one further.
+            The position, such as epoch + batch / batches; by default one further.
         """
         self._step_count += 1
         if epoch is None and self.last_epoch < 0:
@@ -124,6 +124,6 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self._set(self.get_lr())
 
     def get_lr(self) -> list[float]:
-        """The groups' rates for the present place."""
+        """The groups' rates for the current position."""
         height = (1 + math.cos(math.pi * self.T_cur / self.T_i)) / 2
         return [self.eta_min + (base - self.eta_min) * height for base in self.base_lrs]

@@ -11,7 +11,7 @@ from gpunn.optim.optimizer import Optimizer
 
 
 class CyclicLR(LRScheduler):
-    """The rate goes in straight lines between two bounds, while momentum goes the other way.
+    """The rate moves linearly between two bounds, while momentum moves the other way.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class CyclicLR(LRScheduler):
     step_size_up : int
         Steps of the rise.
     step_size_down : int, optional
-        Steps of the fall; as many as of the rise by default.
+        Steps of the fall; by default as many as of the rise.
     mode : {"triangular", "triangular2", "exp_range"}
         All triangles of one height, each half as high as the one before, or heights times gamma^step.
     gamma : float
@@ -34,14 +34,14 @@ class CyclicLR(LRScheduler):
     cycle_momentum : bool
         Whether momentum moves against the rate.
     base_momentum, max_momentum : float, or list of float
-        Between which momentum moves; the first where the rate is highest.
+        The bounds of momentum; the first holds where the rate is highest.
     last_epoch : int
         See :class:`LRScheduler`.
 
     Raises
     ------
     UsageError
-        If an option makes no sense, or the optimiser has no momentum to move.
+        If an option is invalid, or the optimiser has no momentum to move.
 
     References
     ----------

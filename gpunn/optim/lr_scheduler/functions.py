@@ -29,7 +29,7 @@ class LambdaLR(LRScheduler):
     Raises
     ------
     UsageError
-        If a function is none, or their number is not that of the groups.
+        If one is not a function, or there is not one for each group.
 
     References
     ----------
@@ -65,12 +65,12 @@ class LambdaLR(LRScheduler):
         return [base * rate(self.last_epoch) for base, rate in zip(self.base_lrs, self.lr_lambdas, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
-        """As :meth:`LRScheduler.state_dict`; of an object used as the function, its attributes."""
+        """Like :meth:`LRScheduler.state_dict`; for an object used as the function, its attributes."""
         attributes = [dict(vars(f)) if not _is_function(f) else None for f in self.lr_lambdas]
         return {**super().state_dict(), "lr_lambdas": attributes}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what was saved; functions must be given to the constructor again.
+        """Resume from a saved state; functions must be given to the constructor again.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ def _is_function(f: Any) -> bool:
 
 
 class MultiplicativeLR(LambdaLR):
-    """The present rate times a function of the step.
+    """The current rate times a function of the step.
 
     lr = lr * lr_lambda(step), from the first step on
 
@@ -104,7 +104,7 @@ class MultiplicativeLR(LambdaLR):
     Raises
     ------
     UsageError
-        If a function is none, or their number is not that of the groups.
+        If one is not a function, or there is not one for each group.
 
     References
     ----------
@@ -118,6 +118,6 @@ class MultiplicativeLR(LambdaLR):
         return [group["lr"] * rate(self.last_epoch) for group, rate in zip(self._groups, self.lr_lambdas, strict=True)]
 
     def _begin_anew(self) -> None:
-        # In a sequence it goes on from the rate it finds, as PyTorch's does.
+        # In a sequence it continues from the rate it finds, as in PyTorch.
         self.last_epoch = 0
         self._set(self.get_lr())

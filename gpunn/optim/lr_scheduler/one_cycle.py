@@ -26,17 +26,17 @@ class OneCycleLR(LRScheduler):
     epochs, steps_per_epoch : int, optional
         Their product, where ``total_steps`` is not given.
     pct_start : float
-        Share of the steps in which the rate rises.
+        Fraction of the steps in which the rate rises.
     anneal_strategy : {"cos", "linear"}
         Along half a cosine or a straight line.
     cycle_momentum : bool
         Whether momentum moves against the rate.
     base_momentum, max_momentum : float, or list of float
-        Between which momentum moves; the first where the rate is highest.
+        The bounds of momentum; the first holds where the rate is highest.
     div_factor : float
-        ``max_lr`` by the first rate.
+        ``max_lr`` divided by the first rate.
     final_div_factor : float
-        The first rate by the last.
+        The first rate divided by the last.
     three_phase : bool
         Fall as fast as it rose, then to the last rate.
     last_epoch : int
@@ -45,7 +45,7 @@ class OneCycleLR(LRScheduler):
     Raises
     ------
     UsageError
-        If an option makes no sense, the optimiser has no momentum to move, or there are more steps than said.
+        If an option is invalid, the optimiser has no momentum to move, or there are more steps than stated.
 
     References
     ----------

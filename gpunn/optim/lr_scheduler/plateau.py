@@ -1,4 +1,4 @@
-"""Falling where a measure no longer improves."""
+"""Lowering the rate where a measure no longer improves."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class ReduceLROnPlateau(LRScheduler):
     factor : float
         In [0, 1).
     patience : int
-        Steps without improvement that are let pass.
+        Steps without improvement that are tolerated.
     threshold : float
-        What an improvement is: better than the best by this share of it, or by this much.
+        What counts as an improvement: better than the best by this fraction of it, or by this amount.
     threshold_mode : {"rel", "abs"}
         Which of the two.
     cooldown : int
         Steps after a fall in which nothing is counted.
     min_lr : float, or list of float
-        The least rate; one for all groups, or one for each.
+        The lowest rate; one for all groups, or one for each.
     eps : float
-        A fall by less than this is left out.
+        A fall by less than this is skipped.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class ReduceLROnPlateau(LRScheduler):
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------
@@ -93,11 +93,11 @@ class ReduceLROnPlateau(LRScheduler):
         self._remember()
 
     def get_lr(self) -> list[float]:
-        """The groups' present rates."""
+        """The groups' current rates."""
         return self._present()
 
     def step(self, metrics: Any = None) -> None:
-        """Note a measure; lower the rates if that is due.
+        """Take in a measure; lower the rates if that is due.
 
         Parameters
         ----------

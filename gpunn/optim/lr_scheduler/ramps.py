@@ -7,7 +7,7 @@ from gpunn.optim.optimizer import Optimizer
 
 
 class LinearLR(LRScheduler):
-    """The rate times a factor that goes in a straight line from one number to another: a warm-up.
+    """The rate times a factor that moves linearly from one number to another: a warm-up.
 
     lr = base_lr * (start_factor + (end_factor - start_factor) * min(step, total_iters) / total_iters)
 
@@ -27,7 +27,7 @@ class LinearLR(LRScheduler):
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------
@@ -89,14 +89,14 @@ class ConstantLR(LRScheduler):
     factor : float
         In (0, 1].
     total_iters : int
-        Steps after which the rate is the first one again.
+        Steps after which the rate returns to the first one.
     last_epoch : int
         See :class:`LRScheduler`.
 
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------
@@ -136,7 +136,7 @@ class PolynomialLR(LRScheduler):
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------

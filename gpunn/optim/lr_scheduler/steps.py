@@ -1,4 +1,4 @@
-"""Schedules that multiply the rate now and then, or always."""
+"""Schedules that multiply the rate at certain steps, or at every step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StepLR(LRScheduler):
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------
@@ -52,7 +52,7 @@ class MultiStepLR(LRScheduler):
     optimizer : Optimizer
         Whose learning rates to change.
     milestones : iterable of int
-        The steps; one that is there twice counts twice.
+        The steps; one that occurs twice counts twice.
     gamma : float
         The factor.
     last_epoch : int
@@ -61,7 +61,7 @@ class MultiStepLR(LRScheduler):
     Raises
     ------
     UsageError
-        If an option makes no sense.
+        If an option is invalid.
 
     References
     ----------
@@ -80,7 +80,7 @@ class MultiStepLR(LRScheduler):
         return self._present(self.gamma ** self.milestones.count(self.last_epoch))
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what was saved, by PyTorch as well, which counts the milestones.
+        """Resume from a saved state, also one of PyTorch's, which counts the milestones.
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class MultiStepLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """The rate falls by a factor in every step.
+    """The rate falls by a factor at every step.
 
     lr = base_lr * gamma^step
 
