@@ -7,6 +7,7 @@ runtime, which is compiled once from the files next to this one.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -15,7 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from gpunn.errors import DeviceError, KernelError
@@ -48,6 +50,7 @@ _LINK_FLAGS = (
 )  # fmt: skip
 
 _GUARD_BYTES = 128
+_PATIENCE = 120.0  # seconds for another process to build a file; what is built twice for all that does no harm
 _MESSAGE_LENGTH = 4000  # of g++'s output: what comes later mostly follows from what came first
 _KERNEL_NAME = re.compile(r'extern\s+"C"\s+(?:static\s+)?__global__\s+(?:static\s+)?void\s+(\w+)\s*\(')
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<[^>]*>", re.MULTILINE)
@@ -199,19 +202,60 @@ def _cached(name: str, build: Callable[[Path, Path], None]) -> Path:
     path = cache / name
     if path.exists():
         return path
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix="build-", dir=cache)
-    except OSError as error:
-        raise KernelError(
-            f"cannot write the emulator's build cache {cache}: {error.strerror}; "
-            "set GPUNN_CACHE to a folder that can be written"
-        ) from error
-    with folder as work:
-        target = Path(work) / name
-        build(target, Path(work))
-        os.replace(target, path)  # whole or not at all, whoever else builds it meanwhile
+    with contextlib.ExitStack() as held:
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            held.enter_context(_alone(path))
+            if path.exists():  # whoever was waited for has built it
+                return path
+            work = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="build-", dir=cache)))
+        except OSError as error:
+            raise KernelError(
+                f"cannot write the emulator's build cache {cache}: {error.strerror}; "
+                "set GPUNN_CACHE to a folder that can be written"
+            ) from error
+        build(work / name, work)
+        os.replace(work / name, path)  # whole or not at all
     return path
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep others from building ``path`` meanwhile: threads and processes wait here until one of them has.
+
+    The lock belongs to an open file, and ends with the process that holds it, however that ends.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    held = _claim(path, lock)
+    try:
+        yield
+    finally:
+        if held is not None:
+            lock.unlink(missing_ok=True)  # first: whoever opened it already sees that it is gone, and opens another
+            os.close(held)
+
+
+def _claim(path: Path, lock: Path) -> int | None:
+    """Return the open lock file, locked; None where ``path`` has come meanwhile, or there is no waiting for it."""
+    import fcntl  # which only systems have that kernels can be compiled on
+
+    until = time.monotonic() + _PATIENCE
+    while not path.exists() and time.monotonic() < until:
+        with contextlib.ExitStack() as opened:
+            file = os.open(lock, os.O_RDONLY | os.O_CREAT, 0o644)
+            opened.callback(os.close, file)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.02)
+                continue
+            except OSError:
+                return None  # a file system that knows no locks
+            with contextlib.suppress(FileNotFoundError):  # whoever held it before has removed it: once more
+                if os.path.samestat(os.fstat(file), lock.stat()):
+                    opened.pop_all()
+                    return file
+    return None
 
 
 def _run(arguments: list[str], folder: Path, what: str) -> None:

@@ -34,12 +34,12 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     halves: tuple[Any, ...] = (2, 2, (2, 2), (0, 0), (1, 1))
     made = [
         case(18, 1, (9, 8), 20, 5, halves),  # several tasks
-        case(10, 20, (14, 14), 51, 5, halves),  # Winograd along the rows
-        case(3, 128, (9, 10), 128, 3, halves),  # and in tiles
+        case(10, 20, (14, 14), 21, 5, halves),  # Winograd along the rows, no larger than it must be
+        case(2, 80, (9, 10), 96, 3, halves),  # filters of more than 256 KB
         case(2, 6, (7, 7), 6, 3, (3, 3, (2, 2), (1, 1), (1, 1)), groups=6),  # windows that overlap; depthwise
         case(2, 4, (9, 9), 5, 3, halves, stride=(2, 1), dtype=np.float64),
         case(0, 3, (5, 5), 2, 3, halves),
-        case(1, 2, (300, 300), 5, 3, halves),  # an image that is cut into rows
+        case(1, 2, (230, 230), 5, 3, halves),  # an image of more than 1 MB, that is cut into rows
     ]
     made[0]["x"][3, 2, 2] = np.nan
     return [{**e, "flat": number % 2 == 1, "relu": relu} for number, e in enumerate(made) for relu in (True, False)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -239,6 +240,7 @@ def mutants_of(path: Path, operators: list[str] | None = None) -> list[Mutant]:
     return sorted(made.values(), key=lambda m: (m.start, m.end, m.replacement))
 
 
+@functools.lru_cache(maxsize=1 << 16)  # a line is compared with each other edit of its file
 def _squeezed(lines: str) -> str:
     """Without indentation, line ends and comments, which may change without the edit changing."""
     return " ".join(re.sub(r"\s*//.*", "", line).strip() for line in lines.splitlines()).strip()

@@ -19,6 +19,7 @@ from typing import Any
 from gpunn.emulator import available
 from gpunn.emulator.build import cache_folder
 from gpunn.gpu.launcher import kernel_folder
+from gpunn.primitive import REGISTRY
 from tests.mutants import checks, explained
 from tests.mutants.forked import Ending, Say, run_forked
 from tests.mutants.operators import OPERATORS, Mutant, mutants_of
@@ -76,10 +77,10 @@ class Run:
         Mutant = {"how": one of HOWS, "survived" or "invalid", "where": ..., "message": ...}.
     """
 
-    def __init__(self, folder: Path, work: Path, jobs: int) -> None:
+    def __init__(self, folder: Path, work: Path, jobs: int, primitives: Sequence[str]) -> None:
         self._kernels, self._work, self._jobs = work / "kernels", work, jobs
         shutil.copytree(folder, self._kernels)  # whoever edits them meanwhile
-        self._examples = checks.Examples()
+        self._examples = checks.Examples(primitives)
         self._users = Users(self._kernels, checks.KERNELS_OF_TESTS)
         self.found: dict[Mutant, dict[str, Any]] = {}
         self.failures: list[str] = []
@@ -186,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=8, metavar="N", help="mutants of each file (default 8)")
     parser.add_argument("--all", action="store_true", help="all mutants of each file")
     parser.add_argument("--battery", action="store_true", help="try them on the battery alone, not on the tests")
+    parser.add_argument("--primitive", nargs="+", metavar="NAME", help="of the battery only these (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at once (default 2)")
     parser.add_argument("--explained", type=Path, default=explained.FILE, metavar="TSV", help="reasons of survivors")
@@ -194,6 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if reason := available():
         parser.error(reason)
     _import_what_tests_use()
+    with_kernel = sorted(name for name, primitive in REGISTRY.items() if primitive.kernel_body is not None)
+    if unknown := set(options.primitive or ()) - set(with_kernel):
+        parser.error(f"--primitive: no primitive with a kernel is called {', '.join(sorted(unknown))}")
 
     started = time.monotonic()
     reasons = explained.read(options.explained)
@@ -202,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = {f: [m for m in every[f] if options.only is None or m.operator in options.only] for f in options.kernel}
 
     with tempfile.TemporaryDirectory(prefix="gpunn-mutants-") as work, _ended_by_signal():
-        run = Run(folder, Path(work), options.jobs)
+        run = Run(folder, Path(work), options.jobs, options.primitive or with_kernel)
         report = Report(run, reasons, options.verbose)
 
         def choose() -> list[Mutant]:

@@ -19,7 +19,7 @@ HALVES = nn.MaxPool2d(2)
 CASES: dict[str, tuple[tuple[int, int, tuple[int, int]], tuple[int, int, int, int, int], nn.MaxPool2d]] = {
     "first layer": ((18, 1, (12, 11)), (20, 5, 1, 2, 1), HALVES),
     "Winograd along the rows": ((40, 20, (14, 14)), (50, 5, 1, 2, 1), HALVES),
-    "Winograd in tiles": ((3, 128, (9, 10)), (128, 3, 1, 1, 1), HALVES),
+    "Winograd in tiles": ((8, 64, (12, 12)), (64, 3, 1, 1, 1), HALVES),
     "product by product": ((6, 160, (14, 14)), (192, 3, 1, 1, 1), HALVES),
     "large filters": ((9, 64, (10, 10)), (160, 7, 1, 3, 1), HALVES),
     "a plain product": ((4, 12, (7, 9)), (9, 1, 1, 0, 1), HALVES),
@@ -29,11 +29,13 @@ CASES: dict[str, tuple[tuple[int, int, tuple[int, int]], tuple[int, int, int, in
     "no images": ((0, 3, (6, 6)), (2, 3, 1, 1, 1), HALVES),
 }
 # A matter of the CPU's ways through a convolution, and long on the emulator.
-CPU_ONLY = ("product by product", "large filters", "an image that is cut into rows")
+CPU_ONLY = ("Winograd in tiles", "product by product", "large filters", "an image that is cut into rows")
 
 
 def _made(name: str, where: str) -> tuple[list[gpunn.Tensor], dict[str, Any], nn.MaxPool2d]:
     (n, c, size), (k, r, stride, padding, groups), pool = CASES[name]
+    if where == "emulator" and name == "Winograd along the rows":
+        n = 3  # as many as the CPU wants would take the emulator ten seconds; its kernels go through images alike
     rng = np.random.Generator(np.random.Philox(4))
     arrays = [rng.standard_normal(s).astype(np.float32) for s in ((n, c, *size), (k, c // groups, r, r), (k,))]
     if arrays[0].size:
