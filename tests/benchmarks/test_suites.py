@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.tools
 def test_suites_run_on_tiny_cases() -> None:
     words = ["benchmarks", "--benchmark-only", "--bench-size", "tiny", "-q", "-p", "no:cacheprovider"]
     words += [
