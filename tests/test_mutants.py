@@ -195,6 +195,7 @@ def _command(folder: Path, reasons: Path, *options: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.tools
 @pytest.mark.emulator
 @pytest.mark.tools
 def test_caught_survived_explained_stale_and_not_to_be_compiled(tmp_path: Path) -> None:

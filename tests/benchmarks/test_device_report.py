@@ -35,6 +35,7 @@ def _make(folder: Path, *extra: str, sections: Any = device_report.SECTIONS) -> 
     return status, report, (folder / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.tools
 @pytest.mark.emulator
 def test_the_emulators_quick_run_is_whole(emulator: Device, tmp_path: Path) -> None:
     status, report, text = _make(tmp_path, "--device", "emulator")
@@ -200,6 +201,7 @@ def hang(section: Section, options: Namespace) -> None:
     time.sleep(60)
 
 
+@pytest.mark.tools
 def test_a_section_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_report, "_GRACE", 1.0)
     status, report, _ = _make(tmp_path, "--device", "cpu", "--minutes", "0.15", sections=[("slow", 1, f"{THIS}:hang")])
@@ -217,6 +219,7 @@ def hang_at_two(section: Section, options: Namespace) -> None:
             section.row("done", item=item)
 
 
+@pytest.mark.tools
 def test_behind_a_kernel_that_hangs_another_process_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_report, "_STALL", 4.0)
     sections = [("stuck", 1, f"{THIS}:hang_at_two")]

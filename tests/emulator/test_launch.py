@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -203,22 +206,88 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     build._runtime.cache_clear()
 
 
+@pytest.fixture
+def ready_cache(request: pytest.FixtureRequest) -> Path:
+    """One that has all but the kernels."""
+    made = build._runtime(), build._header()
+    cache: Path = request.getfixturevalue("fresh_cache")
+    cache.mkdir()
+    for path in made:
+        shutil.copy(path, cache)
+    return cache
+
+
 def test_cache_is_used_again_and_left_tidy(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = build.compile_kernels(AXPY, "axpy.cu", {"OFFSET": "0"})
-    assert sorted(p.name.split("-")[0] for p in fresh_cache.iterdir()) == ["axpy", "runtime"]
+    assert sorted(p.name.split("-")[0] for p in fresh_cache.iterdir()) == ["axpy", "cuda", "runtime"]
     monkeypatch.setattr(build, "_run", None)  # nothing may be compiled now
     assert build.compile_kernels(AXPY, "axpy.cu", {"OFFSET": "0"}) == path
 
 
-def test_two_processes_may_build_at_once(tmp_path: Path) -> None:
-    program = (
-        "from gpunn.emulator import *; import numpy as np;"
-        f"m = compile_module({AXPY!r}, 'axpy.cu', {{'OFFSET': '0'}}); y = np.zeros(64, np.float32);"
-        "m.launch('on_its_own_line', (1, 1, 1), (64, 1, 1), [Argument(y, 'out')]); assert (y == 1).all()"
-    )
-    environment = {**os.environ, "GPUNN_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-    running = [subprocess.Popen([sys.executable, "-c", program], env=environment) for _ in range(3)]
+LAUNCH = (
+    "from gpunn.emulator import *; import numpy as np;"
+    f"m = compile_module({AXPY!r}, 'axpy.cu', {{'OFFSET': '0'}}); y = np.zeros(64, np.float32);"
+    "m.launch('on_its_own_line', (1, 1, 1), (64, 1, 1), [Argument(y, 'out')]); assert (y == 1).all()"
+)
+
+
+def other_process(folder: Path, compiler: str) -> subprocess.Popen[bytes]:
+    """One that builds in ``folder``/cache by a g++ that is this shell script; ``$REAL`` is the usual one."""
+    script = folder / "bin" / "g++"
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f"#!/bin/sh\n{compiler}\n")
+    script.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{script.parent}{os.pathsep}{os.environ['PATH']}",
+        "REAL": str(shutil.which("g++")),
+        "GPUNN_CACHE": str(folder / "cache"),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    return subprocess.Popen([sys.executable, "-c", LAUNCH], env=environment, start_new_session=True)
+
+
+def test_what_three_processes_want_is_built_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    running = [other_process(tmp_path, f'echo "$*" >> {log}; exec "$REAL" "$@"') for _ in range(3)]
     assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
+    calls = log.read_text().splitlines()
+    for step in ("switch.cpp", "c++-header", "-E ", "-S ", "kernels.s"):  # the last names no other step's files
+        assert sum(step in call for call in calls) == 1, step
+    assert sorted(p.name.split("-")[0] for p in (tmp_path / "cache").iterdir()) == ["axpy", "cuda", "runtime"]
+
+
+def test_whoever_is_killed_while_building_keeps_nobody_waiting(ready_cache: Path, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    slow = f'[ "$1" = --version ] && exec "$REAL" "$@"; touch {begun}; sleep 600'
+    stuck = other_process(tmp_path, slow)
+    try:
+        while not begun.exists():
+            assert stuck.poll() is None
+            time.sleep(0.01)
+        (lock,) = ready_cache.glob("*.lock")
+        stuck.kill()  # its compiler lives on
+        stuck.wait()
+        build.compile_kernels(AXPY, "axpy.cu", {"OFFSET": "0"})
+        assert not lock.exists()
+    finally:
+        os.killpg(stuck.pid, signal.SIGKILL)
+
+
+def test_nobody_waits_for_ever(ready_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = build.compile_kernels(AXPY, "axpy.cu", {"OFFSET": "0"})
+    path.unlink()
+    monkeypatch.setattr(build, "_PATIENCE", 0.1)
+    with build._alone(path):  # as if another built it and did not end
+        assert build.compile_kernels(AXPY, "axpy.cu", {"OFFSET": "0"}) == path
+        assert path.exists()
+        assert len([*ready_cache.glob("*.lock")]) == 1  # which belongs to the other
+
+
+def test_a_compiled_header_that_cannot_be_used_is_not(ready_cache: Path) -> None:
+    (header,) = ready_cache.glob("cuda-*.gch")
+    os.truncate(header, header.stat().st_size // 2)
+    assert build.compile_kernels(AXPY, "axpy.cu", {"OFFSET": "1"}).exists()
 
 
 def test_cache_that_cannot_be_written(fresh_cache: Path) -> None:

@@ -139,8 +139,9 @@ class Run:
             path = kernels / mutant.file
             path.write_text(mutant.apply(path.read_text(encoding="utf-8")), encoding="utf-8")
             cache.mkdir()
-            for made in cache_folder().glob("*.so"):  # of what the mutant does not change
-                os.symlink(made, cache / made.name)
+            for made in cache_folder().glob("*-*.*"):  # of what the mutant does not change
+                if made.suffix in (".so", ".gch"):
+                    os.symlink(made, cache / made.name)
             work(say, kernels, cache, mutant)
 
         folders = [self._work / f"mutant-{i}" for i in range(len(mutants))]
