@@ -197,7 +197,6 @@ def _command(folder: Path, reasons: Path, *options: str) -> tuple[int, str]:
 
 @pytest.mark.tools
 @pytest.mark.emulator
-@pytest.mark.tools
 def test_caught_survived_explained_stale_and_not_to_be_compiled(tmp_path: Path) -> None:
     """scalars.cu: one planted line that a test notices, one that none can, one that does not compile without it."""
     folder, reasons = tmp_path / "kernels", tmp_path / "explained.tsv"

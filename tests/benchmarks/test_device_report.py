@@ -22,9 +22,6 @@ from benchmarks._report.book import Section
 from gpunn._device import Device, device
 from gpunn.bench.case import difference
 
-# Each starts processes of its own, for up to half a minute.
-pytestmark = pytest.mark.tools
-
 THIS = "tests.benchmarks.test_device_report"
 
 
