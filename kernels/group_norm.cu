@@ -119,25 +119,21 @@ struct Moments {
     }
 };
 
-// Of AT_ONCE rows, fewer at the end: about their own mean.
-__device__ __forceinline__ Moments moments_of(const real* from, size_t stride, int count) {
-    Numbers u[AT_ONCE];
+// Of N rows: about their own mean.
+template <int N>
+__device__ __forceinline__ Moments moments_of(const real* from, size_t stride) {
+    Numbers u[N];
 #pragma unroll
-    for (int j = 0; j < AT_ONCE; ++j) {
-        if (j < count) u[j] = load<VEC>(from + j * stride);
-    }
-    Moments found = {count};
+    for (int j = 0; j < N; ++j) u[j] = load<VEC>(from + j * stride);
+    Moments found = {N};
 #pragma unroll
     for (int v = 0; v < VEC; ++v) {
         real mean = 0, m2 = 0;
 #pragma unroll
-        for (int j = 0; j < AT_ONCE; ++j) mean += j < count ? u[j].v[v] : real(0);
-        mean /= count;
+        for (int j = 0; j < N; ++j) mean += u[j].v[v];
+        mean /= N;
 #pragma unroll
-        for (int j = 0; j < AT_ONCE; ++j) {
-            const real apart = j < count ? u[j].v[v] - mean : real(0);
-            m2 += apart * apart;
-        }
+        for (int j = 0; j < N; ++j) m2 += (u[j].v[v] - mean) * (u[j].v[v] - mean);
         found.first.v[v] = mean, found.second.v[v] = m2;
     }
     return found;
@@ -147,12 +143,13 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
     group_norm_moments(real* __restrict__ part_mean, real* __restrict__ part_m2, const real* __restrict__ x, int planes,
                        int rows, int lanes, int rows_per_chunk, int chunks, Layout layout) {
     const Place at = my_place(planes, rows, lanes, rows_per_chunk, chunks);
+    const real* from = x + (size_t)at.plane * rows * lanes + at.lane;
+    const size_t stride = (size_t)at.step * lanes;
     Moments found = {};
-    for (int row = at.row; row < at.last; row += AT_ONCE * at.step) {
-        const int count = min(AT_ONCE, (at.last - row + at.step - 1) / at.step);
-        const real* from = x + ((size_t)at.plane * rows + row) * lanes + at.lane;
-        found.merge(moments_of(from, (size_t)at.step * lanes, count));
-    }
+    int row = at.row;
+    for (; row + (AT_ONCE - 1) * at.step < at.last; row += AT_ONCE * at.step)
+        found.merge(moments_of<AT_ONCE>(from + (size_t)row * lanes, stride));
+    for (; row < at.last; row += at.step) found.merge(moments_of<1>(from + (size_t)row * lanes, stride));
     leave(found, part_mean, part_m2, at, planes, lanes, layout);
 }
 
