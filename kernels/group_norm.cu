@@ -1,15 +1,15 @@
-// group_norm.cu: y = (x - mean) rstd weight + bias, mean and rstd = 1 / sqrt(var + eps) of each group of channels of an
-// item over all its positions, and the gradients: with g = dy weight and xhat = (x - mean) rstd, and means over the
-// group, dx = rstd (g - mean(g) - xhat mean(g xhat)); dweight = the sum over items and positions of dy xhat, dbias of dy.
-//   x, y, dy, dx (planes, rows, lanes): images, channels last, are (N, H W, C), a lane is a channel; all else, channels
-//   first, is (N C, length / VEC, VEC), a plane is one channel of one item
-//   mean, rstd, g_mean, slope (N G)   weight, bias, dweight, dbias (C)   parts, two arrays (chunks, N C): of each
-//   channel of each item what one block found in its chunk of the rows
+// group_norm.cu: y = (x - mean) rstd weight + bias, with mean and rstd = 1 / sqrt(var + eps) of each group of channels
+// of an item over all positions, and its gradients: with g = dy weight, xhat = (x - mean) rstd, means over the group,
+// dx = rstd (g - mean(g) - xhat mean(g xhat)); dweight = the sum over items and positions of dy xhat, dbias of dy.
+//   x, y, dy, dx (planes, rows, lanes): of images and features, channels last, (N, H W or 1, C): a lane is a channel;
+//   of all else, channels first, (N C, length / VEC, VEC): a plane is one channel of one item
+//   mean, rstd, g_mean, slope (N G)   weight, bias, dweight, dbias (C)
+//   parts (chunks, N C), two arrays: what one block found in its chunk of the rows, for each channel of each item
 // Launch: block = (vectors of lanes, rows, planes), at most BLOCK threads; grid = (chunks of planes, tiles of lanes).
-// Forward: moments, then statistics (a warp or a block for each group), then normalise. Backward: backward_sums; for dx
-// backward_means (as statistics), then backward; for dweight and dbias parameters (block = (channels, items)).
-// Traffic: forward x twice, y once; backward dy, x twice, dx once. Parts are small beside them.
-// Moments are merged by Chan's formula, each taken about its own mean, and dy (x - mean) is what is added up: a mean far
+// Forward: moments; statistics, a warp or a block for each group; normalise. Backward: backward_sums; for dx
+// backward_means, as statistics, and backward; for dweight and dbias parameters, block = (channels, items).
+// Traffic: forward x twice, y once; backward dy, x twice, dx once; and parts, which are small where positions are many.
+// Moments are merged by Chan's formula, each taken about its own mean, and backward adds up dy (x - mean): a mean far
 // from 0 costs no digits but those lost in storing it. All sums are in a fixed order: the same bits every time.
 // Source: Wu, He 2018, arXiv:1803.08494; Chan, Golub, LeVeque 1979, Stanford STAN-CS-79-773.
 #include "common.cuh"

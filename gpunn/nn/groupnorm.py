@@ -54,7 +54,8 @@ class GroupNorm(Module):
     UsageError
         If ``num_channels`` is not a multiple of ``num_groups``, or one of them is not a positive integer.
     ShapeError, DTypeError, DeviceError
-        If x has other channels, or is one item with one value in each group; the message names the layer.
+        If x has other channels than the weight, or is one item with one value in each group; the message names the
+        layer.
 
     Examples
     --------
