@@ -66,7 +66,7 @@ class _Items:
         """By item and group the mean, and 1 / sqrt(variance + eps)."""
         mean = self.means(self.sums(u))
         var = self.means(self.sums(u, u)) - mean * mean
-        return mean, 1 / np.sqrt(np.maximum(var, 0) + eps)
+        return mean, 1 / np.sqrt(var + eps)
 
     def by_channel(self, by_group: np.ndarray) -> np.ndarray:
         """A group's number for each of its channels: in float64."""

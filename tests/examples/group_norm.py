@@ -67,4 +67,8 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         dy = rng.standard_normal(x.shape).astype(x.dtype)
         needs = wanted[number % len(wanted)]
         made.append({"dy": dy, "x": x, "mean": mean, "rstd": rstd, "weight": weight, "needs": needs})
-    return made
+    # Infinity must come out where the formula has it, and NaN nowhere else.
+    usual = made[0]
+    infinite = usual["dy"].copy()
+    infinite[0, 3, 1, 2] = np.inf
+    return [*made, {**usual, "dy": infinite, "needs": (True, True, True)}]

@@ -117,6 +117,24 @@ def test_float32_is_accurate_wherever_the_mean_is(mean: float, shape: tuple[int,
         assert np.abs(a - b).max() <= tolerance[name] * np.abs(b).max(), name
 
 
+@pytest.mark.parametrize("mean", [0.5, 1000])
+@pytest.mark.parametrize(
+    ("shape", "groups"),
+    [((1, 4, 1 << 18), 1), ((1, 4, 512, 512), 1), ((1, 512, 128, 64), 512), ((1, 512, 16, 32), 512)],
+)
+def test_long_sums_lose_no_digits(shape: tuple[int, ...], groups: int, mean: float) -> None:
+    x = (mean + _rng().standard_normal(shape)).astype(np.float32)
+    rows = gpunn.tensor(x)._physical.reshape(module._grouped_shape(shape, groups))
+    _, about, rstd = module.group_norm_forward(device("cpu"), rows, None, None, 0.0)
+    wide = x.reshape(groups, -1).astype(np.float64)
+    # One rounding of the mean, as the sums of parts are added in float64, and a mean far from 0 is taken twice. Of
+    # a single channel there is one sum of 512 numbers with some roundings of its own.
+    once = groups == 1 or mean == 1000
+    np.testing.assert_allclose(about[0], wide.mean(axis=1), rtol=1e-7 if once else 1e-6)
+    # The squares of such a channel are added one after the other: up to some dozen roundings of 6e-8.
+    np.testing.assert_allclose(rstd[0], 1 / wide.std(axis=1), rtol=2e-6)
+
+
 @EVERYWHERE
 def test_known_answers(where: str) -> None:
     def of(values: Any) -> gpunn.Tensor:
@@ -213,14 +231,16 @@ def test_an_infinite_weight_or_gradient(where: str) -> None:
 
 @pytest.mark.parametrize(("shape", "groups"), [((30, 16, 40, 40), 4), ((9, 6, 9000), 3), ((50, 48), 4)])
 @pytest.mark.parametrize("mean", [0, 50])
-def test_threads_do_not_change_a_bit(shape: tuple[int, ...], groups: int, mean: float) -> None:
-    x, dy = (mean + _rng(seed).standard_normal(shape).astype(np.float32) for seed in range(2))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_threads_do_not_change_a_bit(shape: tuple[int, ...], groups: int, mean: float, dtype: Any) -> None:
+    x, dy = (_rng(seed).standard_normal(shape).astype(dtype) for seed in range(2))
+    x += mean
     before = threads.get_num_threads()
     made = []
     try:
         for count in (1, 3):
             threads.set_num_threads(count)
-            leaf, weight = gpunn.tensor(x, requires_grad=True), gpunn.ones(shape[1], requires_grad=True)
+            leaf, weight = (gpunn.tensor(a, requires_grad=True) for a in (x, np.ones(shape[1], dtype)))
             y = group_norm(leaf, groups, weight)
             y.backward(gpunn.tensor(dy))
             made.append([a.numpy().tobytes() for a in (y.detach(), leaf.grad, weight.grad)])
