@@ -81,17 +81,16 @@ class Draw:
         """One of the primitive's own examples: in float32, with elements and without infinities."""
         usual = [e for e in examples_of(self.primitive, self.rng) if _is_usual(e)]
         # Where all elements are one, and its result comes from a cancellation, nothing is large to compare it with.
-        found = [e for e in usual if max(a.size for a in arrays_of(e)) > 1] or usual
+        found = [e for e in usual if max(a.size for a in _arrays(e)) > 1] or usual
         return dict(found[self._draw(st.integers(0, len(found) - 1))])
 
 
-def arrays_of(example: dict[str, Any]) -> list[np.ndarray]:
-    """Its arguments that are arrays, and those of its lists."""
+def _arrays(example: dict[str, Any]) -> list[np.ndarray]:
     return [a for v in example.values() for a in (v if isinstance(v, list) else [v]) if isinstance(a, np.ndarray)]
 
 
 def _is_usual(example: dict[str, Any]) -> bool:
-    arrays = arrays_of(example)
+    arrays = _arrays(example)
     floats = [a for a in arrays if a.dtype.kind == "f"]
     whole = all(a.size and np.isfinite(a).all() for a in floats)
     return whole and (not floats or any(a.dtype == np.float32 for a in floats)) and all(a.size for a in arrays)
