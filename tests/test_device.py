@@ -234,6 +234,7 @@ def test_an_unwritable_cache_of_the_emulator_is_named_and_the_device_goes_on(
 
     monkeypatch.setattr(launch, "_modules", {})
     monkeypatch.setattr(KernelSource.registry["relu.cu"], "_entries", {})
+    monkeypatch.setattr(REGISTRY["relu_forward"], "_plans", None)
     usual = build.cache_folder()
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GPUNN_CACHE", str(tmp_path / "file" / "below"))
