@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,9 +30,6 @@ from gpunn.errors import DeviceError, GpunnError, KernelError, LabelError, Range
 
 # Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
 _ERROR_WORDS = 4  # kind, layer id, element index, value
-
-# How CuPy and the systems' loaders report a missing shared library.
-_NOT_LOADED = re.compile(r"failed to load|cannot open shared object|DLL load failed|Could not find module")
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,13 +172,15 @@ def _missing_libraries(name: str) -> Iterator[None]:
     """Say how to get a CUDA library that the system's loader does not find."""
     try:
         yield
-    except (ImportError, OSError, RuntimeError) as error:
-        if isinstance(error, GpunnError) or not _NOT_LOADED.search(str(error)):
+    except GpunnError:
+        raise
+    except Exception as error:  # CuPy has several kinds, and some of its own
+        from gpunn.gpu.diagnosis import explain
+
+        reason = explain(error)
+        if reason is None:
             raise
-        raise DeviceError(
-            f"{here('CuPy')}: a CUDA library that device '{name}' needs is missing ({error}). "
-            "Install the CUDA components with pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver."
-        ) from error
+        raise DeviceError(f"{here('CuPy')}: device '{name}': {reason}") from error
 
 
 def _aligned_nan(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -205,28 +203,19 @@ def _emulator(ordinal: int | None) -> Device:
 
 def _cupy(name: str, ordinal: int | None) -> tuple[Any, int]:
     """Import CuPy and prove that the requested GPU works, or say what is missing."""
-    install = "pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver, or use device='cpu'."
+    from gpunn.gpu import diagnosis
+
     try:
         import cupy
-    except ModuleNotFoundError as error:
-        raise DeviceError(
-            f"device '{name}' needs CuPy, which is not installed ({error}). Install it with {install}"
-        ) from error
     except (ImportError, OSError, RuntimeError) as error:
-        raise DeviceError(
-            f"device '{name}': CuPy is installed but cannot be imported ({error}). Install it anew with {install}"
-        ) from error
+        raise DeviceError(diagnosis.no_import(name, error)) from error
     # CuPy imports without a driver and would fail at the first allocation. Some versions already raise here.
-    reason = ""
     try:
         usable = cupy.cuda.is_available()
-    except RuntimeError as error:
-        usable, reason = False, f" ({error})"
+    except RuntimeError:
+        usable = False
     if not usable:
-        raise DeviceError(
-            f"device '{name}': CuPy {cupy.__version__} is installed but finds no usable NVIDIA GPU or driver{reason}. "
-            "Check nvidia-smi, or use device='cpu' (device='emulator' runs the kernels without a GPU)."
-        )
+        raise DeviceError(diagnosis.no_gpu(name, cupy))
     count = cupy.cuda.runtime.getDeviceCount()
     ordinal = ordinal or 0
     if ordinal >= count:
