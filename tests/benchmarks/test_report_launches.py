@@ -13,8 +13,8 @@ from benchmarks._report import launches, networks, sweep, work
 from benchmarks._report.book import Section
 from benchmarks._report.networks import Step
 from benchmarks._report.sweep_ops import SMALL, Op, Sizes, ops
-from benchmarks.compile_gate import sources
 from gpunn._device import Device, device
+from gpunn._warmup import sources
 from gpunn.bench import networks as bench_networks
 from gpunn.bench import ops as bench_ops
 from gpunn.bench.case import tensors, torch_tensors
