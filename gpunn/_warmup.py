@@ -330,7 +330,8 @@ def cache_folder(name: str) -> Path:
 def cached_files(name: str) -> set[str]:
     """The compiled modules in that folder, whoever made them."""
     folder, ending = cache_folder(name), ".cubin" if name.startswith("cuda") else ".so"
-    return {path.name for path in folder.glob(f"*{ending}")} if folder.is_dir() else set()
+    found = {path.name for path in folder.glob(f"*{ending}")} if folder.is_dir() else set()
+    return {file for file in found if not file.startswith("runtime-")}  # the emulator's own library
 
 
 def cache_bytes(name: str) -> int:

@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         for flag in ("input", "batch_size", "optimizer"):
             if getattr(args, flag) is not None:
                 raise UsageError(f"--{flag.replace('_', '-')}: it is about a model; got none. Name one, as lenet5.")
+    asked = None if args.model is None else model_and_shape(args.model, args.input)
     from gpunn import _warmup as warmup
     from gpunn._device import device
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     in_memory = os.environ.get("CUPY_CACHE_IN_MEMORY", "0")
     if home.ordinal is not None and in_memory not in ("", "0"):
         raise UsageError(f"warmup: CUPY_CACHE_IN_MEMORY={in_memory} keeps CuPy's cache in each process. Unset it.")
-    jobs = warmup.every_job() if args.model is None else _jobs_of(args, warmup)
+    jobs = warmup.every_job() if asked is None else _jobs_of(args, *asked[:2])
     processes = min(args.processes or warmup.usual_processes(), len(jobs))
     what = "" if args.model is None else f" that training {args.model} uses"
     print(
@@ -79,9 +80,10 @@ def run(args: argparse.Namespace) -> int:
     return _complain(outcome)
 
 
-def _jobs_of(args: argparse.Namespace, warmup: Any) -> Any:
+def _jobs_of(args: argparse.Namespace, model: Any, shape: tuple[int, ...]) -> Any:
     """What training the model uses."""
     from gpunn import optim
+    from gpunn._warmup import jobs_of_training
 
     classes: dict[str, Any] = {
         "sgd": lambda parameters: optim.SGD(parameters, lr=0.01, momentum=0.9),
@@ -91,8 +93,7 @@ def _jobs_of(args: argparse.Namespace, warmup: Any) -> Any:
         "rmsprop": optim.RMSprop,
         "lamb": optim.LAMB,
     }
-    model, shape, _ = model_and_shape(args.model, args.input)
-    return warmup.jobs_of_training(model, shape, args.batch_size or 128, classes[args.optimizer or "sgd"])
+    return jobs_of_training(model, shape, args.batch_size or 128, classes[args.optimizer or "sgd"])
 
 
 def _describe(home: Any) -> str:

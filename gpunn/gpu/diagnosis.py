@@ -64,6 +64,11 @@ def no_import(name: str, error: BaseException) -> str:
     if not installed and isinstance(error, ModuleNotFoundError):
         return f"device '{name}' needs CuPy, which is not installed ({error}). {_install()[:-1]}, {_ELSE}"
     found = _listed(installed) or "CuPy"
+    if isinstance(error, OSError) and error.filename is not None:  # which CuPy makes when it is imported
+        return (
+            f"device '{name}': {found} cannot make {error.filename} for its kernel cache ({error.strerror}). "
+            f"Set CUPY_CACHE_DIR to a folder that can be written, {_ELSE}"
+        )
     lacks = getattr(error, "name", None)
     if isinstance(error, ModuleNotFoundError) and lacks not in (None, "cupy"):
         why = f"is installed without the package {lacks!r} that it needs"

@@ -160,6 +160,13 @@ def test_cupys_framed_message_becomes_one_line(installed: dict[str, str]) -> Non
     assert "\n" not in said
 
 
+def test_a_cache_that_cannot_be_made_is_no_broken_installation(installed: dict[str, str]) -> None:
+    installed["cupy-cuda12x"] = "14.2.0"
+    said = diagnosis.no_import("cuda", PermissionError(13, "Permission denied", "/x/cache"))
+    assert "cupy-cuda12x 14.2.0 cannot make /x/cache for its kernel cache (Permission denied). Set" in said
+    assert "Set CUPY_CACHE_DIR to a folder that can be written, or use" in said
+
+
 # -- drivers and GPUs -----------------------------------------------------------------------------
 
 
