@@ -43,6 +43,15 @@ def test_everything_is_every_specialisation_once() -> None:
     assert str(Job("sgd.cu", (("REAL", "float"), ("VEC", "4")))) == "sgd.cu [REAL=float VEC=4]"
 
 
+def test_every_launch_of_the_battery_is_among_them_macros_in_order() -> None:
+    """Caches go by text: -DA -DB is not -DB -DA."""
+    from benchmarks._report.battery import _launch_all
+
+    needed = warmup.jobs_used_by(_launch_all)
+    assert len(needed) > 150
+    assert set(needed) <= set(warmup.every_job())
+
+
 @pytest.mark.emulator
 @pytest.mark.parametrize("make", [_sgd, optim.Adam])
 def test_what_training_uses_is_what_training_loads(

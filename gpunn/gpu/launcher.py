@@ -189,6 +189,7 @@ class KernelSource:
                         f"{self.file}: {name}={text.get(name)} is not declared; "
                         f"declared: {self.choices.get(name, 'no such macro')}"
                     )
+            text = {name: text[name] for name in self.choices}  # caches tell orders apart
             module = require_loader(device).load(self.text, self.file, text)
             entry = module, parse_signatures(self.text, text)[kernel]
             self._entries[key] = entry
