@@ -17,6 +17,7 @@ from gpunn import _warmup as warmup
 from tests.examples import examples_of
 
 _COMPILING = 0.6  # of the section's time, at most; what is not compiled by then is compiled when it is launched
+_WHOLE = 3  # failures of a primitive that are told with their tracebacks; the others in a line
 
 
 def run(section: Section, options: argparse.Namespace) -> None:
@@ -92,7 +93,12 @@ def _try_primitive(section: Section, primitive: Any, target: Any, home: Any) -> 
                 worst = max(worst, compare(primitive, target, home, example))
             except Exception as error:
                 failed += 1
-                section.survive(f"{primitive.name}, example {number} ({describe(example)})", error)
+                what = f"{primitive.name}, example {number} ({describe(example)})"
+                if failed <= _WHOLE:
+                    section.survive(what, error)
+                else:
+                    section.fail(f"{what}: {type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
+                    section.probe(what)
     except BrokenContext:
         if done < len(examples):
             section.cut(
@@ -116,6 +122,8 @@ def describe(example: dict[str, Any]) -> str:
     """An example in a line: arrays by dtype and shape."""
 
     def show(value: Any) -> str:
+        if isinstance(value, list | tuple) and any(isinstance(item, np.ndarray) for item in value):
+            return f"({', '.join(map(show, value))})"
         return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)[:80]
 
     return ", ".join(f"{key}={show(value)}" for key, value in example.items())

@@ -310,6 +310,22 @@ def test_the_battery_goes_on_behind_an_example_that_failed(
     assert again.data["tables"]["primitives"] == [row]
 
 
+def test_a_primitive_that_fails_throughout_is_told_briefly(section: Section, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(battery, "_WHOLE", 1)
+    _primitive(lambda number: 1 / 0, monkeypatch)
+    battery.run(section, Namespace(device="cpu"))
+    first, *others = section.data["failures"]
+    assert "ZeroDivisionError" in first["traceback"]
+    assert [other["traceback"] for other in others] == ["", "", ""]
+    assert others[2]["what"] == "made, example 3 (x=3): ZeroDivisionError: division by zero"
+
+
+def test_an_example_is_described_in_a_line() -> None:
+    arrays = [np.zeros((2, 3), np.float32), np.zeros(0)]
+    said = battery.describe({"params": arrays, "x": arrays[1], "lr": 0.5, "axes": (1, 2)})
+    assert said == "params=(float32[2, 3], float64[0]), x=float64[0], lr=0.5, axes=(1, 2)"
+
+
 def test_behind_a_primitive_that_broke_the_context_comes_the_next_primitive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
