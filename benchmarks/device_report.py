@@ -69,6 +69,7 @@ _GRACE = 10.0  # seconds over its time before a section is stopped
 _STALL = 60.0  # seconds without a word from a section on a GPU, after which a kernel is taken to hang
 _LEAST = 4.0  # seconds: a process that gets less has hardly started when they are over
 _RESTARTS = 5  # of a section whose processes end badly, before it is given up
+_SHOWN = 40  # failures on the terminal
 _MINUTES, _QUICK_MINUTES = 6.0, 0.8
 
 
@@ -125,8 +126,10 @@ def main(arguments: list[str] | None = None, sections: Sequence[tuple[str, float
         heading["finished"] = True
         report = _write(options.out, parts, heading)
     print(f"{len(report['failures'])} failures, {len(report['cut'])} left out: {options.out / 'report.md'}")
-    for failure in report["failures"]:
+    for failure in report["failures"][:_SHOWN]:
         print(f"FAILED: {failure['section']}: {failure['what']}")
+    if len(report["failures"]) > _SHOWN:
+        print(f"and {len(report['failures']) - _SHOWN} more failures, all in the report")
     return int(bool(report["failures"]))
 
 

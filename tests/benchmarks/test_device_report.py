@@ -86,6 +86,19 @@ def test_a_failing_section_comes_first_and_the_others_still_run(tmp_path: Path) 
     assert text.index("ValueError: injected") < text.index("## before")
 
 
+def fail_often(section: Section, options: Namespace) -> None:
+    for number in range(45):
+        section.fail(f"item {number}")
+
+
+def test_the_terminal_shows_the_first_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, report, _ = _make(tmp_path, "--device", "cpu", sections=[("bad", 1, f"{THIS}:fail_often")])
+    assert len(report["failures"]) == 45
+    *_, last, more = capsys.readouterr().out.splitlines()
+    assert last == "FAILED: bad: item 39"
+    assert more == "and 5 more failures, all in the report"
+
+
 def test_a_process_that_dies_is_reported_and_its_section_goes_on(tmp_path: Path) -> None:
     status, report, _ = _make(tmp_path, "--device", "cpu", sections=[("deadly", 1, f"{THIS}:die")])
     assert status == 1
