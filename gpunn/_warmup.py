@@ -25,6 +25,7 @@ import numpy as np
 
 from gpunn._device import Device, device, require_loader
 from gpunn.errors import UsageError
+from gpunn.gpu.emulated import EmulatorLoader
 from gpunn.gpu.launcher import KernelSource, kernel_folder
 from gpunn.ops import import_all
 
@@ -179,12 +180,20 @@ class _Noting:
     def __init__(self) -> None:
         self.seen: set[Job] = set()
 
+    facts = EmulatorLoader.facts
+
     def load(self, source: str, label: str, macros: Mapping[str, str]) -> _Noting:
         self.seen.add(Job(label, tuple(macros.items())))
         return self
 
-    def launch(self, launch: Any) -> None:
+    def function(self, kernel: str, parameters: Any) -> _Noting:
+        return self
+
+    def run(self, *launch: Any) -> None:
         """Nothing."""
+
+    def prepare(self, *launch: Any) -> Callable[..., None]:
+        return self.run
 
     def capture(self, body: Callable[[], Any]) -> tuple[_Noting, Any]:
         return self, body()

@@ -17,6 +17,7 @@ from typing import Any
 from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device, device
 from gpunn._device import cuda_is_available as is_available
+from gpunn.gpu.graph_memory import GraphMemory
 from gpunn.gpu.streams import (
     AnyDevice,
     Event,
@@ -124,9 +125,9 @@ def _properties(which: AnyDevice, where: str) -> Any:
 def memory_allocated(device: AnyDevice = None) -> int:
     """The bytes that arrays occupy on a GPU; 0 on a machine without one.
 
-    Counted are the blocks that CuPy's pools have given out, in steps of 512 bytes. Not counted are the context
-    and the kernels, which ``nvidia-smi`` shows as well, and arrays that a foreign allocator made
-    (``cupy.cuda.set_allocator``).
+    Counted are the blocks that CuPy's pool has given out, in steps of 512 bytes, and all that captured graphs hold,
+    for as long as they live. Not counted are the context and the kernels, which ``nvidia-smi`` shows as well, and
+    arrays that a foreign allocator made (``cupy.cuda.set_allocator``).
 
     Parameters
     ----------
@@ -158,7 +159,7 @@ def memory_reserved(device: AnyDevice = None) -> int:
         return 0
     gpu = which_gpu(device, "memory_reserved")
     with gpu.active():
-        return sum(int(pool.total_bytes()) for pool in _pools(gpu))
+        return int(gpu.xp.get_default_memory_pool().total_bytes()) + _held_by_graphs()
 
 
 def max_memory_allocated(device: AnyDevice = None) -> int:
@@ -226,8 +227,8 @@ def empty_cache(device: AnyDevice = None) -> None:
     refuse_in_capture("giving memory back")
     gpu = which_gpu(device, "empty_cache")
     with gpu.active():
-        for pool in _pools(gpu):
-            pool.free_all_blocks()
+        # Not of graphs: what looks free in their pools is where their kernels write.
+        gpu.xp.get_default_memory_pool().free_all_blocks()
 
 
 def _started() -> bool:
@@ -235,14 +236,14 @@ def _started() -> bool:
     return "cupy" in sys.modules and is_available()
 
 
-def _pools(gpu: Device) -> list[Any]:
-    """The memory pools whose blocks lie on this GPU. To be called while it is current."""
-    return [gpu.xp.get_default_memory_pool()]
+def _held_by_graphs() -> int:
+    """The bytes of captured graphs on the current GPU."""
+    return sum(int(pool.total_bytes()) for pool in tuple(GraphMemory.pools))
 
 
 def _used(gpu: Device) -> int:
     with gpu.active():
-        return sum(int(pool.used_bytes()) for pool in _pools(gpu))
+        return int(gpu.xp.get_default_memory_pool().used_bytes()) + _held_by_graphs()
 
 
 class _Peaks:

@@ -37,6 +37,10 @@ class DeviceError(GpunnError, RuntimeError):
     """A device is unknown or not available on this machine, or two devices were mixed."""
 
 
+class OutOfMemoryError(GpunnError, MemoryError):
+    """A GPU's memory does not suffice."""
+
+
 class GraphError(GpunnError, RuntimeError):
     """The tape was asked for something it cannot do, such as a second backward."""
 

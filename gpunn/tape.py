@@ -33,6 +33,11 @@ Observer = Callable[["Node", Callable[[], Sequence[Any]]], Sequence[Any]]
 _order = itertools.count()
 
 
+def as_tensor(array: Any, device: Device) -> Tensor:
+    """Wrap a physical array. ``_tensor``, which imports this module, puts its own function here."""
+    raise NotImplementedError
+
+
 class _Mode(threading.local):
     def __init__(self) -> None:
         self.enabled = True
@@ -208,12 +213,14 @@ def record(
         Whether ``backward`` adds to the gradient that reached the first input by another path; see :class:`Node`.
         Where two paths meet this makes one pass over memory instead of two.
     """
-    from gpunn._tensor import Tensor
-
-    result = Tensor._of_physical(output, device)
-    if _mode.enabled and any(t.requires_grad for t in inputs):
-        result._node = Node(op, parents_of(inputs), backward, passes_on, saved_of(saves), adds=adds)
-        result.requires_grad = True
+    result = as_tensor(output, device)
+    if not _mode.enabled:
+        return result
+    for t in inputs:
+        if t.requires_grad:
+            result._node = Node(op, parents_of(inputs), backward, passes_on, saved_of(saves), None, adds)
+            result.requires_grad = True
+            break
     return result
 
 
@@ -238,12 +245,12 @@ class HookHandle:
 
 def parents_of(inputs: Sequence[Tensor]) -> tuple[Any, ...]:
     """What a node points at for each input: its node, the leaf itself, or None."""
-    return tuple((t._node or t) if t.requires_grad else None for t in inputs)
+    return tuple([(t._node or t) if t.requires_grad else None for t in inputs])
 
 
 def saved_of(saves: Sequence[Tensor]) -> tuple[Any, ...]:
     """What a node notes about each tensor whose array its closure uses."""
-    return tuple((t._version, t._version.count, t.shape) for t in saves)
+    return tuple([(t._version, t._version.count, t.shape) for t in saves])
 
 
 def backward(root: Tensor, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
@@ -394,7 +401,7 @@ def _unit_seed(device: Device, dtype: Any, ndim: int) -> Any:
 
     def ones() -> Any:
         made = device.zeros((1,) * ndim, dtype)
-        made.fill(1)
+        device.fill(made, 1)
         return made
 
     return device.cached(f"one {dtype.char} {ndim}", ones)

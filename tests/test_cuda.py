@@ -17,6 +17,7 @@ from gpunn import cuda
 from gpunn._device import Device, cuda_is_available, device
 from gpunn.errors import CaptureError, DeviceError, UsageError
 from gpunn.gpu import streams
+from gpunn.gpu.graph_memory import GraphMemory
 
 without_gpu = pytest.mark.skipif(cuda_is_available(), reason="this machine has a GPU")
 on_gpu = pytest.mark.skipif(not cuda_is_available(), reason="this machine has no GPU")
@@ -193,11 +194,20 @@ def test_memory_is_counted_by_gpu(two: _Two) -> None:
     assert two.freed == [0, 1]
 
 
-def test_every_pool_of_a_gpu_counts(two: _Two, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_graphs_hold_counts_and_stays(two: _Two, monkeypatch: pytest.MonkeyPatch) -> None:
     two.allocate(1000)
-    private = types.SimpleNamespace(used_bytes=lambda: 30, total_bytes=lambda: 40, free_all_blocks=lambda: None)
-    monkeypatch.setattr(cuda, "_pools", lambda gpu: [gpu.xp.get_default_memory_pool(), private])
-    assert (cuda.memory_allocated(), cuda.memory_reserved(), cuda.max_memory_allocated()) == (1030, 1040, 1030)
+    two.held[0] = 1200
+
+    class Pool:
+        """Of a graph on the first GPU. To free its blocks would be an error: it has no such method."""
+
+        def total_bytes(self) -> int:
+            return 40 if two.now == 0 else 0
+
+    monkeypatch.setattr(GraphMemory, "pools", {Pool()})
+    assert (cuda.memory_allocated(), cuda.memory_reserved(), cuda.max_memory_allocated()) == (1040, 1240, 1040)
+    assert (cuda.memory_allocated(1), cuda.memory_reserved(1)) == (0, 0)
+    cuda.empty_cache()
 
 
 def test_the_peak_is_the_most_since_it_was_watched(two: _Two) -> None:

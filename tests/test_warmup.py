@@ -65,7 +65,7 @@ def test_what_training_uses_is_what_training_loads(
             loaded.add(Job(label, tuple(macros.items())))
             return emulator.loader.load(source, label, macros)
 
-        capture = emulator.loader.capture
+        capture, facts = emulator.loader.capture, emulator.loader.facts
 
     home = Device("emulator", np, Noting())
 

@@ -118,20 +118,13 @@ def test_a_device_says_it_whatever_kind_of_error_cupy_makes_of_it(installed: dic
     class CompileException(Exception):
         pass
 
-    cupy: Any = types.SimpleNamespace(cuda=types.SimpleNamespace(Device=lambda ordinal: _Nothing()))
+    runtime = types.SimpleNamespace(getDevice=lambda: 0)
+    cupy: Any = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
     gpu = Device("cuda-plain:0", cupy, None, 0)
     with pytest.raises(DeviceError, match=r"^CuPy: device 'cuda-plain:0': the header cuda_fp16.h"), gpu.active():
         raise CompileException('cannot open source file "cuda_fp16.h"')
     with pytest.raises(CompileException, match=r"^expected a ;"), gpu.active():
         raise CompileException("expected a ;")
-
-
-class _Nothing:
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: Any) -> None:
-        pass
 
 
 # -- importing ------------------------------------------------------------------------------------
