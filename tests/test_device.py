@@ -143,6 +143,7 @@ def _fails(error: Exception) -> Callable[..., Any]:
 
 def test_without_cupy_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr("gpunn.gpu.diagnosis._installed", lambda name: None)
     with pytest.raises(DeviceError, match=r"'cuda' needs CuPy, which is not installed .*gpunn\[cuda12\]"):
         device("cuda:7")
 
