@@ -17,6 +17,7 @@ tested without a GPU.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -141,8 +142,10 @@ class _Graph:
 
     def __init__(self, fn: Callable[..., Any], inputs: tuple[Any, ...], modules: list[Any], device: Device) -> None:
         from gpunn._tensor import Tensor
+        from gpunn.ops.copy_arrays import copy_arrays
 
         self._device = device
+        self._copy = functools.partial(copy_arrays, device)
         # The step always reads its batch from these; every replay copies the new batch in.
         self._inputs = [
             Tensor._of_physical(device.zeros(t._physical.shape, t.dtype), device).requires_grad_(t.requires_grad)
@@ -176,8 +179,7 @@ class _Graph:
         if not device.is_current:
             with device.active():
                 return self.replay(inputs)
-        for buffer, given in zip(self._buffers, inputs, strict=True):
-            device.copy(buffer, given._physical)
+        self._copy(self._buffers, [given._physical for given in inputs])
         for prepare in self._prepare:
             prepare()
         self._graph.replay()

@@ -21,7 +21,7 @@ import contextlib
 import functools
 import re
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,11 @@ class Device:
     loader: Any = None
     ordinal: int | None = None
     _cache: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    _get_current: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.ordinal is not None:  # asked before each launch
+            object.__setattr__(self, "_get_current", self.xp.cuda.runtime.getDevice)
 
     @property
     def origin(self) -> Device:
@@ -100,7 +105,7 @@ class Device:
     @property
     def is_current(self) -> bool:
         """Whether what CuPy does now happens on this GPU; always true on the CPU."""
-        return self.ordinal is None or self.xp.cuda.runtime.getDevice() == self.ordinal
+        return self.ordinal is None or self._get_current() == self.ordinal
 
     @property
     def stream(self) -> int:
@@ -108,7 +113,7 @@ class Device:
         if self.ordinal is None:
             return 0
         if self.is_current:
-            return self.xp.cuda.get_current_stream().ptr  # type: ignore[no-any-return]
+            return self.xp.cuda.get_current_stream().ptr
         with self.active():
             return self.stream
 
@@ -135,8 +140,8 @@ class Device:
             return self.xp.ndarray(shape, dtype)
 
     def allocate(self, wanted: Sequence[tuple[tuple[int, ...], Any]], to: list[Any]) -> None:
-        """Append an array as of :meth:`empty` to ``to`` for each shape and dtype."""
-        if self.ordinal is None or not self.is_current:
+        """Append an array as of :meth:`empty` to ``to`` for each shape and dtype; this GPU must be the current one."""
+        if self.ordinal is None:
             to.extend([self.empty(shape, dtype) for shape, dtype in wanted])
             return
         try:
@@ -151,14 +156,6 @@ class Device:
         """Set every element of an array of this device."""
         with self.active():
             array[...] = value
-
-    def copy(self, target: Any, source: Any) -> None:
-        """Copy between two C-contiguous arrays of this device, of one shape and dtype."""
-        if self.ordinal is None:
-            target[...] = source
-        elif target.nbytes:
-            with self.active():
-                target.data.copy_from_device_async(source.data, target.nbytes)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """Allocate a C-contiguous array of zeros."""
@@ -403,6 +400,16 @@ def cuda_is_available() -> bool:
     except DeviceError:
         return False
     return True
+
+
+def device_of(op: str, tensors: Iterable[Any]) -> Device:
+    """The one device of tensors; a DeviceError naming the op and both devices if they differ."""
+    first: Device | None = None
+    for tensor in tensors:
+        if tensor.device is not first:
+            first = tensor.device if first is None else same_device(op, first, tensor.device)
+    assert first is not None, "an op has at least one tensor"
+    return first
 
 
 def same_device(op: str, *devices: Device) -> Device:

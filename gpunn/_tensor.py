@@ -93,10 +93,6 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         """The data, a view in logical order."""
         return logical(self._physical)
 
-    def _set_grad_array(self, dx: Any) -> None:
-        """Take over a physical array as the gradient."""
-        self.grad = Tensor._of_physical(dx, self.device)
-
     # -- what it is ------------------------------------------------------------------------
 
     @property
@@ -114,7 +110,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
     @property
     def dtype(self) -> np.dtype:
         """NumPy dtype of the elements."""
-        return self._physical.dtype  # type: ignore[no-any-return]
+        return self._physical.dtype
 
     @property
     def ndim(self) -> int:

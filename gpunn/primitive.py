@@ -126,7 +126,7 @@ class Primitive:
             body = "plain"
         if body == "kernel":
             assert self.kernel_body is not None
-            if not device.is_current:
+            if device.ordinal is not None and device._get_current() != device.ordinal:
                 with device.active():
                     return self(device, *args, **kwargs)
             if _counts.active is not None:

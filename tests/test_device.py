@@ -105,7 +105,7 @@ class _RawModule:
 class _Array(np.ndarray):
     """NumPy's, with what CuPy's has."""
 
-    data = property(lambda self: types.SimpleNamespace(ptr=self.ctypes.data))  # type: ignore[assignment]
+    data = property(lambda self: types.SimpleNamespace(ptr=self.ctypes.data))
     _c_contiguous = property(lambda self: self.flags.c_contiguous)
 
 
@@ -260,4 +260,4 @@ def test_every_primitive_tells_of_a_length_that_its_structs_cannot_hold() -> Non
     stuck = type(short)(short.plain, ("y",), (), 0, ())
     stuck.kernel(_fails(OverflowError("Python integer 2147483648 out of bounds for int32")))
     with pytest.raises(gpunn.errors.UsageError, match=r"^relu_forward: a length .* 32 bits .*2147483648.*split"):
-        stuck(Device("stand-in", np, types.SimpleNamespace(facts=lambda args, arrays: args)), np.ones(3))
+        stuck(Device("stand-in", np, types.SimpleNamespace(facts=lambda args: args)), np.ones(3))

@@ -38,17 +38,14 @@ class EmulatorLoader:
             raise type(error)(f"{running_layer(label)}{error}") from error
         return _EmulatorModule(self._emulator, module)
 
-    def facts(self, args: Sequence[Any], arrays: list[Any]) -> list[Any]:
-        """What launches depend on: geometry and alignment of arrays, which go to ``arrays``; other arguments."""
-        found: list[Any] = []
-        for arg in args:
-            if isinstance(arg, np.ndarray):
-                strides = None if arg.flags.c_contiguous else arg.strides
-                found.append((arg.shape, arg.dtype, address_of(arg) & 15, strides))
-                arrays.append(arg)
-            else:
-                found.append(arg)
-        return found
+    def facts(self, args: Sequence[Any]) -> list[Any]:
+        """What launches depend on: geometry and alignment of arrays, and all other arguments."""
+        return [
+            (arg.shape, arg.dtype, address_of(arg) & 15, None if arg.flags.c_contiguous else arg.strides)
+            if arg.__class__ is np.ndarray
+            else arg
+            for arg in args
+        ]
 
     def capture(self, body: Callable[[], Any]) -> tuple[_EmulatorGraph, Any]:
         """Run ``body`` with every launch kept and none executed, as CUDA's stream capture does."""

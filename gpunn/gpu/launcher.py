@@ -182,7 +182,7 @@ class KernelSource:
         if compiled is None:
             compiled = self._entries[key] = self._compiled(device, kernel, macros)
         bound = compiled.bind(args)
-        if block.__class__ is int:
+        if isinstance(block, int):
             block = (block, 1, 1)
         if 0 in grid:
             return
@@ -193,11 +193,11 @@ class KernelSource:
             )
         if not 0 < block[0] * block[1] * block[2] <= 1024:
             raise KernelError(f"{kernel}: block {block} must have 1 to 1024 threads")
-        if _trace.launches is not None or device.origin is not device:
+        if tracing.launches is not None or device.origin is not device:
             launch = Launch(compiled, grid, block, bound, shared, tuple(pointees()))
             device.launched(launch)
-            if _trace.launches is not None:
-                _trace.launches.append(launch)
+            if tracing.launches is not None:
+                tracing.launches.append(launch)
         compiled.function.run(grid, block, bound, shared, pointees)
 
 
@@ -258,7 +258,8 @@ class _Compiled:
                 raise KernelError(f"{self.kernel}: {parameter.name}: expected a structured array of size one")
             arg = Struct(arg)
         if not arg.checked:
-            _refuse_large_images(self.kernel, arg.array)
+            if arg.has_images:
+                _refuse_large_images(self.kernel, arg.array)
             arg.checked = True
         return arg
 
@@ -326,23 +327,18 @@ class _Trace(threading.local):
         self.launches: list[Launch] | None = None
 
 
-_trace = _Trace()
-
-
-def tracing() -> bool:
-    """Whether somebody collects the launches of this thread."""
-    return _trace.launches is not None
+tracing = _Trace()
 
 
 @contextlib.contextmanager
 def trace_launches() -> Iterator[list[Launch]]:
     """Collect every :class:`Launch` made in this thread."""
-    outer, launches = _trace.launches, list[Launch]()
-    _trace.launches = launches
+    outer, launches = tracing.launches, list[Launch]()
+    tracing.launches = launches
     try:
         yield launches
     finally:
-        _trace.launches = outer
+        tracing.launches = outer
         if outer is not None:
             outer.extend(launches)
 

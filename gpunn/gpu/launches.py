@@ -28,12 +28,30 @@ class Struct:
         A structured array of size one. It must not change afterwards.
     """
 
-    __slots__ = ("array", "checked", "data")
+    __slots__ = ("_dtype", "checked", "data")
 
     def __init__(self, array: np.ndarray) -> None:
-        self.array = array
+        self._dtype = array.dtype
         self.data = array.tobytes()
         self.checked = False
+
+    @classmethod
+    def of_bytes(cls, data: bytes, dtype: np.dtype) -> Struct:
+        """The struct of these bytes, for those made anew at each launch."""
+        self = cls.__new__(cls)
+        self._dtype, self.data, self.checked = dtype, data, False
+        return self
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there are lengths of images in it."""
+        names = self._dtype.names or ()
+        return "W" in names or "Q" in names
+
+    @property
+    def array(self) -> np.ndarray:
+        """A structured array of size one."""
+        return np.frombuffer(self.data, self._dtype)
 
     def __getitem__(self, name: str) -> Any:
         """The value of a field."""

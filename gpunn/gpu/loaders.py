@@ -56,18 +56,15 @@ class NvrtcLoader:
             raise KernelError(f"{place}: {reason}") from error
         return _NvrtcModule(self._cupy, module)
 
-    def facts(self, args: Sequence[Any], arrays: list[Any]) -> list[Any]:
+    def facts(self, args: Sequence[Any]) -> list[Any]:
         """As :meth:`EmulatorLoader.facts`."""
-        found: list[Any] = []
         kind = self._array_type
-        for arg in args:
-            if arg.__class__ is kind:
-                strides = None if arg._c_contiguous else arg.strides
-                found.append((arg.shape, arg.dtype, arg.data.ptr & 15, strides))
-                arrays.append(arg)
-            else:
-                found.append(arg)
-        return found
+        return [
+            (arg.shape, arg.dtype, arg.data.ptr & 15, None if arg._c_contiguous else arg.strides)
+            if arg.__class__ is kind
+            else arg
+            for arg in args
+        ]
 
     def capture(self, body: Callable[[], Any]) -> tuple[_CudaGraph, Any]:
         """Capture the launches of ``body`` into a CUDA graph, on a stream and in a memory pool of its own."""
@@ -157,20 +154,33 @@ class _CudaFunction:
             for kind, arg in zip(self._kinds, rest, strict=True)
         ]
         places = [(p.argument, p.source, p.offset) for p in pointers]
+        self._allow(shared)
+        launch, get_stream, local = self._driver_launch, self._get_stream, self._local
+        shape = (*grid, *block, shared)
+        address = self._address
 
         def again(device: Any, sources: list[Any]) -> None:
             now = values.copy()
-            for argument, find in numbers:
-                now[argument] = find(device)
             for argument, source, offset in places:
                 now[argument] = sources[source].data.ptr + offset
-            self._launch(grid, block, shared, now)
+            for argument, find in numbers:
+                now[argument] = find(device)
+            try:
+                arguments = local.arguments
+                arguments.pack(arguments.memory, 0, *now)
+                launch(address, *shape, get_stream().ptr, arguments.table, 0)
+            except (AttributeError, OverflowError, self._driver_error):
+                self._launch(grid, block, shared, now)  # this thread's first, or one that needs care, or is refused
 
         return again
 
-    def _launch(self, grid: Index, block: Index, shared: int, values: list[Any]) -> None:
+    def _allow(self, shared: int) -> None:
+        """Ask for as much dynamic shared memory; CUDA wants that where it is more than the default."""
         if shared > self._shared:
             self._function.max_dynamic_shared_size_bytes = self._shared = shared
+
+    def _launch(self, grid: Index, block: Index, shared: int, values: list[Any]) -> None:
+        self._allow(shared)
         try:
             arguments = self._local.arguments
         except AttributeError:

@@ -24,7 +24,7 @@ from gpunn.gpu.launcher import Launch, tracing
 from gpunn.gpu.launches import Later, Pointer
 
 _MOST = 1024  # plans that a primitive keeps; then it starts again: shapes that change all the time are never repeated
-_UNKNOWN = object()
+_UNKNOWN: Any = object()
 
 
 class Plans:
@@ -42,17 +42,25 @@ class Plans:
 
     def call(self, device: Device, args: tuple[Any, ...]) -> Any:
         """What the body returns."""
-        if isinstance(device, Recorder) or tracing():  # a body within a body; somebody who wants to see each launch
+        # A body within a body; somebody who wants to see each launch.
+        if device.__class__ is Recorder or tracing.launches is not None:
             return self._body(device, *args)
-        arrays: list[Any] = []
-        key = (device, *device.loader.facts(args, arrays))
+        key = (device, *device.loader.facts(args))
         try:
             plan = self._plans.get(key, _UNKNOWN)
-        except TypeError:  # lists of arrays
+        except TypeError:
+            try:
+                key = tuple(map(_hashable, key))
+                plan = self._plans.get(key, _UNKNOWN)
+            except TypeError:  # lists of arrays
+                return self._body(device, *args)
+        if plan is None:
             return self._body(device, *args)
+        kind = device.xp.ndarray
+        arrays = [arg for arg in args if arg.__class__ is kind]
         if plan is _UNKNOWN:
             return self._record(device, args, arrays, key)
-        return self._body(device, *args) if plan is None else plan.run(device, arrays)
+        return plan.run(device, arrays)
 
     def _record(self, device: Device, args: tuple[Any, ...], arrays: list[Any], key: tuple[Any, ...]) -> Any:
         if _overlap(arrays):  # no telling which of them a pointer belongs to; other arrays may not overlap
@@ -63,6 +71,13 @@ class Plans:
             self._plans.clear()
         self._plans[key] = _Plan.of(recorder, arrays, result)
         return result
+
+
+def _hashable(value: Any) -> Any:
+    """The same for equal values: slices have a hash only from Python 3.12 on."""
+    if isinstance(value, slice):
+        return slice, value.start, value.stop, value.step
+    return tuple(map(_hashable, value)) if isinstance(value, tuple) else value
 
 
 class Recorder(Device):
@@ -81,7 +96,7 @@ class Recorder(Device):
     @property
     def origin(self) -> Device:
         """The device whose notes these are."""
-        return self.__dict__["_origin"]  # type: ignore[no-any-return]
+        return self.__dict__["_origin"]
 
     def launched(self, launch: Launch) -> None:
         """Note a launch."""

@@ -25,7 +25,9 @@ def _find(device: Device) -> Any:
     step = capturing()
     if step is not None:
         return step.tickets
-    return device.cached(("tickets", device.stream), lambda: new_tickets(device))
+    key = "tickets", device.stream
+    made = device._cache.get(key)
+    return device.cached(key, lambda: new_tickets(device)) if made is None else made
 
 
 def new_tickets(device: Device) -> Any:

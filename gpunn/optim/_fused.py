@@ -222,7 +222,8 @@ class FusedOptimizer(Optimizer):
 
     def _check_gradient(self, p: Tensor, gradient: Tensor) -> None:
         """Raise unless a gradient, which a user may have set, fits its parameter: the kernel cannot check."""
-        if gradient.shape != p.shape or gradient.dtype != p.dtype or gradient.device is not p.device:
+        own, given = p._physical, gradient._physical
+        if given.shape != own.shape or given.dtype != own.dtype or gradient.device is not p.device:
             raise UsageError(
                 f"{self._name}: expected a gradient of shape {p.shape}, {p.dtype} on {p.device} as its parameter; "
                 f"got shape {gradient.shape}, {gradient.dtype} on {gradient.device}."
