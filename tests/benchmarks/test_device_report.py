@@ -373,9 +373,7 @@ def _cupy() -> types.ModuleType:
         Event=_Event,
         get_current_stream=_Stream,
         get_elapsed_time=lambda start, end: start.elapsed_time(end),
-        runtime=types.SimpleNamespace(
-            getDevice=lambda: 0, getDeviceProperties=lambda ordinal: {"l2CacheSize": 1000}
-        ),
+        runtime=types.SimpleNamespace(getDevice=lambda: 0, getDeviceProperties=lambda ordinal: {"l2CacheSize": 1000}),
     )
     module.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: None)
     return module
