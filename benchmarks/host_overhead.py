@@ -67,8 +67,8 @@ def cupy_launch(device: Device, seconds: float) -> float:
     """L: microseconds of a launch by CuPy."""
     xp = device.xp
     with device.active():
-        text = 'extern "C" __global__ void empty(float* a, float* b, float* c, float* x, float* y, float* z, int n, int m, '
-        empty = xp.RawModule(code=text + "float s) {}").get_function("empty")
+        text = 'extern "C" __global__ void empty(float* a, float* b, float* c, float* x, float* y, float* z, '
+        empty = xp.RawModule(code=text + "int n, int m, float s) {}").get_function("empty")
         x, n, s = xp.zeros(4, np.float32), np.int32(4), np.float32(1)
         args = (x, x, x, x, x, x, n, n, s)
         return best(device, lambda: empty((1,), (32,), args), seconds)
