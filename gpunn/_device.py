@@ -44,9 +44,6 @@ from gpunn.errors import (
 # Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
 _ERROR_WORDS = 4  # kind, layer id, element index, value
 
-# How CuPy and the systems' loaders report a missing shared library.
-_NOT_LOADED = re.compile(r"failed to load|cannot open shared object|DLL load failed|Could not find module")
-
 
 @dataclass(frozen=True, eq=False)
 class Device:
@@ -305,11 +302,11 @@ def _explain(device: Device, error: Exception, asked: int | None = None) -> None
             "are free. Reduce the batch size, drop tensors and captured steps that are not needed any more, compute "
             "under no_grad() where no gradient is wanted, or see who else uses this GPU (nvidia-smi)."
         ) from error
-    if isinstance(error, ImportError | OSError | RuntimeError) and _NOT_LOADED.search(str(error)):
-        raise DeviceError(
-            f"{here('CuPy')}: a CUDA library that device '{device.name}' needs is missing ({error}). "
-            "Install the CUDA components with pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver."
-        ) from error
+    from gpunn.gpu.diagnosis import explain
+
+    reason = explain(error)
+    if reason is not None:
+        raise DeviceError(f"{here('CuPy')}: device '{device.name}': {reason}") from error
 
 
 def _bytes(number: int) -> str:
@@ -336,28 +333,19 @@ def _emulator(ordinal: int | None) -> Device:
 
 def _cupy(name: str, ordinal: int | None) -> tuple[Any, int]:
     """Import CuPy and prove that the requested GPU works, or say what is missing."""
-    install = "pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver, or use device='cpu'."
+    from gpunn.gpu import diagnosis
+
     try:
         import cupy
-    except ModuleNotFoundError as error:
-        raise DeviceError(
-            f"device '{name}' needs CuPy, which is not installed ({error}). Install it with {install}"
-        ) from error
     except (ImportError, OSError, RuntimeError) as error:
-        raise DeviceError(
-            f"device '{name}': CuPy is installed but cannot be imported ({error}). Install it anew with {install}"
-        ) from error
+        raise DeviceError(diagnosis.no_import(name, error)) from error
     # CuPy imports without a driver and would fail at the first allocation. Some versions already raise here.
-    reason = ""
     try:
         usable = cupy.cuda.is_available()
-    except RuntimeError as error:
-        usable, reason = False, f" ({error})"
+    except RuntimeError:
+        usable = False
     if not usable:
-        raise DeviceError(
-            f"device '{name}': CuPy {cupy.__version__} is installed but finds no usable NVIDIA GPU or driver{reason}. "
-            "Check nvidia-smi, or use device='cpu' (device='emulator' runs the kernels without a GPU)."
-        )
+        raise DeviceError(diagnosis.no_gpu(name, cupy))
     count = cupy.cuda.runtime.getDeviceCount()
     ordinal = ordinal or 0
     if ordinal >= count:
