@@ -60,6 +60,8 @@ class Plans:
         arrays = [arg for arg in args if arg.__class__ is kind]
         if plan is _UNKNOWN:
             return self._record(device, args, arrays, key)
+        if plan.apart and _overlap(arrays):
+            return self._body(device, *args)
         return plan.run(device, arrays)
 
     def _record(self, device: Device, args: tuple[Any, ...], arrays: list[Any], key: tuple[Any, ...]) -> Any:
@@ -87,10 +89,11 @@ class Recorder(Device):
     launches: list[Launch]
     shared: list[tuple[Any, Callable[[Device], Any]]]  # arrays of the device, and how to find each
     repeatable: bool
+    apart: bool  # whether it matters that arrays do not overlap
 
     def __init__(self, origin: Device) -> None:
         super().__init__(origin.name, origin.xp, origin.loader, origin.ordinal, origin._cache)
-        notes = {"_origin": origin, "allocated": [], "launches": [], "shared": [], "repeatable": True}
+        notes = {"_origin": origin, "allocated": [], "launches": [], "shared": [], "repeatable": True, "apart": False}
         self.__dict__.update(notes)  # the class is frozen
 
     @property
@@ -133,6 +136,11 @@ class Recorder(Device):
         self._refuse()
         return self.origin.array(host, dtype)
 
+    def overlap(self, a: Any, b: Any) -> bool:
+        """As of the device."""
+        self.__dict__["apart"] = True
+        return self.origin.overlap(a, b)
+
     def layer_id(self, op: str) -> int:
         """As of the device; the next call may be another layer's."""
         return Later(self.origin.layer_id(op), lambda device: device.layer_id(op))
@@ -152,8 +160,10 @@ class _Plan:
         shared: list[Callable[[Device], Any]],
         launches: list[Callable[[Device, list[Any]], None]],
         result: Any,
+        apart: bool,
     ) -> None:
         self._allocations, self._shared, self._launches, self._result = allocations, shared, launches, result
+        self.apart = apart  # for arrays that do not overlap
 
     @staticmethod
     def of(recorder: Recorder, inputs: list[Any], result: Any) -> _Plan | None:
@@ -177,9 +187,8 @@ class _Plan:
         places = [found[0] for found in returned if found is not None]
         if len({place for place in places if place >= 0}) < len([place for place in places if place >= 0]):
             return None  # one array returned twice, perhaps in two shapes
-        return _Plan(
-            allocations, [again for _, again in recorder.shared], steps or [], places if several else places[0]
-        )
+        shared = [again for _, again in recorder.shared]
+        return _Plan(allocations, shared, steps or [], places if several else places[0], recorder.apart)
 
     def run(self, device: Device, inputs: list[Any]) -> Any:
         """Allocate, launch, return."""
