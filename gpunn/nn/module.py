@@ -7,6 +7,7 @@ registers it, under the same rules and in the same order as PyTorch's, so that n
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ import numpy as np
 from gpunn._capture_state import refuse_in_capture, watching
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._interop import constants, is_array
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError, module_stack
 from gpunn.nn._hooks import Hook, RemovableHandle, before_forward, watched_forward
@@ -67,7 +69,11 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run :meth:`forward` and then the forward hooks; errors inside name this module."""
+        """Run :meth:`forward` and then the forward hooks; errors inside name this module.
+
+        NumPy and CuPy arrays among the arguments become tensors first, in the same memory where
+        :func:`gpunn.as_tensor` shares it: leave them unchanged until backward has run.
+        """
         running = module_stack.modules
         if not running:
             step = watching()
@@ -75,6 +81,10 @@ class Module:
                 step.note_module(self)
         running.append(self)
         try:
+            for value in (*args, *kwargs.values()):
+                if type(value) is not Tensor and is_array(value):
+                    args, kwargs = constants("forward", args, kwargs, _home(self))
+                    break
             if self._forward_pre_hooks:
                 args = before_forward(self, self._forward_pre_hooks, args)
             if self._backward_hooks:
@@ -421,6 +431,11 @@ class Module:
             return f"{type(self).__name__}({arguments})"
         body = "\n  ".join([arguments, *lines] if arguments else lines)
         return f"{type(self).__name__}(\n  {body}\n)"
+
+
+def _home(module: Module) -> Device | None:
+    """Where a module's tensors are, if it has any."""
+    return next((tensor.device for tensor in itertools.chain(module.parameters(), module.buffers())), None)
 
 
 def _indent(text: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from gpunn._interop import is_cupy, tensor_of
 from gpunn._tensor import Tensor
 
 
@@ -12,8 +15,8 @@ class Parameter(Tensor):
 
     Parameters
     ----------
-    data : Tensor or numpy.ndarray
-        The values; a tensor's storage is shared. A NumPy array lives on the ``cpu`` device.
+    data : Tensor, numpy.ndarray or cupy.ndarray
+        The values; a tensor's storage is shared, and an array's as by :func:`gpunn.as_tensor`.
     requires_grad : bool
         Whether :meth:`backward` collects a gradient here.
 
@@ -25,7 +28,9 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: Tensor | np.ndarray, requires_grad: bool = True) -> None:
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        if is_cupy(data):
+            data = tensor_of("Parameter", data)
         if isinstance(data, Tensor):
             super().__init__(data.array, data.device, requires_grad)
             self._version = data._version

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._creation import tensor
 from gpunn._device import Device, same_device
+from gpunn._interop import constant, is_cupy, tensor_of
 from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
@@ -92,7 +92,7 @@ def _repeated(full: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def is_operand(value: Any) -> bool:
     """Whether an operator supports ``value``; where not, Python tries the other operand."""
-    return isinstance(value, Tensor | bool | int | float | np.generic | np.ndarray)
+    return isinstance(value, Tensor | bool | int | float | np.generic | np.ndarray) or is_cupy(value)
 
 
 def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, Any]:
@@ -102,8 +102,8 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
     ----------
     op : str
         The name for errors.
-    a, b : Tensor, number or numpy.ndarray
-        At least one a Tensor.
+    a, b : Tensor, number, numpy.ndarray or cupy.ndarray
+        At least one a Tensor. A NumPy array is copied, to that one's device; a CuPy array belongs to it already.
     divides : bool
         Whether integers become float32.
 
@@ -113,7 +113,7 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
         If they are incompatible.
     """
     home = (a if isinstance(a, Tensor) else b).device
-    a, b = (tensor(v, device=home) if isinstance(v, np.ndarray) else v for v in (a, b))
+    a, b = (_from_array(op, v, home) for v in (a, b))
     for v in (a, b):
         if not is_operand(v) or _kind(v) not in _KINDS:
             raise DTypeError(f"{here(op)}: expected tensors or real numbers; got {type(v).__name__}.")
@@ -129,6 +129,12 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
         raise ShapeError(f"{here(op)}: shapes {shapes} do not broadcast together.") from None
     first, second = (v.to(dtype) if isinstance(v, Tensor) else _number(op, v, dtype) for v in (a, b))
     return first, second
+
+
+def _from_array(op: str, value: Any, home: Device) -> Any:
+    if isinstance(value, np.ndarray):
+        return tensor_of(op, value, home, copy=True)
+    return constant(op, value, home) if is_cupy(value) else value
 
 
 def _number(op: str, value: Any, dtype: np.dtype) -> Any:
