@@ -37,17 +37,19 @@ def tensor(data: Any, dtype: Any = None, device: Device | str | None = None, req
     DeviceError, UsageError
         If another library's array is on no device of ours, or does not hand out its memory.
     """
+    return _copied("tensor", data, dtype, device, requires_grad)
+
+
+def _copied(op: str, data: Any, dtype: Any, device: Device | str | None, requires_grad: bool) -> Tensor:
     if isinstance(data, Tensor):
         device = data.device if device is None else device
         data = data._numpy_without_tape()
     elif is_foreign(data) and not is_array(data):
-        data = imported("tensor", data)
+        data = imported(op, data)
     if is_array(data):
-        made = tensor_of("tensor", data, device, dtype, copy=True)
-        made.requires_grad_(requires_grad)
-        return made
+        return tensor_of(op, data, device, dtype, copy=True).requires_grad_(requires_grad)
     values = _of_python(data, dtype)
-    check_dtype("tensor", values.dtype)
+    check_dtype(op, values.dtype)
     home = get_device("cpu" if device is None else device)
     return Tensor(upload(values, home), home, requires_grad)
 
@@ -154,21 +156,24 @@ def asarray(
     DTypeError, DeviceError
         As by :func:`tensor`.
     """
+    return _as_array("asarray", data, dtype, device, copy, requires_grad)
+
+
+def _as_array(
+    op: str, data: Any, dtype: Any, device: Device | str | None, copy: bool | None, requires_grad: bool
+) -> Tensor:
+    if copy:
+        return _copied(op, data, dtype, device, requires_grad)
     if isinstance(data, Tensor):
         data = data.detach()
     elif is_foreign(data) and not is_array(data):
-        data = imported("asarray", data)
-    if copy:
-        made = tensor(data, dtype, device)
-    else:
-        made = _shared("asarray", data, dtype, device)
-        if copy is False and not _in_memory_of(data, made):
-            raise UsageError(
-                "asarray(): copy=False: this needs a copy. Memory is shared with arrays of the wanted dtype and device "
-                "that can be written to, C-contiguous or, with 4 axes, stored channels last."
-            )
-    if made is data:
-        made = made.detach()
+        data = imported(op, data)
+    made = _shared(op, data, dtype, device)
+    if copy is False and not _in_memory_of(data, made):
+        raise UsageError(
+            f"{op}(): copy=False: this needs a copy. Memory is shared with arrays of the wanted dtype and device that "
+            "can be written to, C-contiguous or, with 4 axes, stored channels last."
+        )
     return made.requires_grad_(requires_grad)
 
 
@@ -203,7 +208,7 @@ def from_dlpack(data: Any, *, device: Device | str | None = None, copy: bool | N
             f"from_dlpack(): expected an array with __dlpack__ or __cuda_array_interface__; got {type(data).__name__}. "
             "Use gpunn.tensor(data) for lists and numbers."
         )
-    return asarray(data, device=device, copy=copy)
+    return _as_array("from_dlpack", data, None, device, copy, False)
 
 
 def is_tensor(thing: Any) -> bool:
