@@ -179,7 +179,8 @@ def test_other_gpus(cupy: Any, shape: tuple[int, ...]) -> None:
     for maker in (gpunn.as_tensor, gpunn.tensor):
         moved = maker(x, device="cuda:0")
         assert (moved.device.name, moved.array.device.id) == ("cuda:0", 0)
-        x += 1  # ordered after the copy
+        with cupy.cuda.Device(1):
+            x += 1  # ordered after the copy
         np.testing.assert_array_equal(moved.numpy(), expected)
         expected = expected + 1
     layer = nn.Linear(5, 2)
