@@ -141,7 +141,7 @@ def test_refused_byte_order_and_addresses(cupy: Any) -> None:
 
 
 def test_subclasses_and_foreign_memory(cupy: Any) -> None:
-    class Array(cupy.ndarray):  # type: ignore[misc, name-defined]
+    class Array(cupy.ndarray):
         pass
 
     x = numbers(cupy, 2, 3)

@@ -17,6 +17,7 @@ from gpunn.arrays._activation import (
     softmax_backward,
 )
 from gpunn.arrays._batch_norm import batch_norm, batch_norm_backward, batch_norm_training
+from gpunn.arrays._calling import on_own_gpu
 from gpunn.arrays._conv import conv1d, conv1d_backward, conv2d, conv2d_backward
 from gpunn.arrays._linear import linear, linear_backward
 from gpunn.arrays._loss import cross_entropy, cross_entropy_backward
@@ -52,3 +53,6 @@ __all__ = [
     "softmax",
     "softmax_backward",
 ]
+
+for _name in __all__:
+    globals()[_name] = on_own_gpu(globals()[_name])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._interop import home_of, is_array, tensor_of
+from gpunn._interop import home_of, is_array, is_cupy, tensor_of
 from gpunn._tensor import Tensor
 from gpunn.errors import DeviceError, DTypeError, ShapeError, here
 
@@ -33,6 +35,23 @@ def device_of(op: str, arrays: dict[str, Any]) -> Device:
                 "one with cupy.asarray or cupy.asnumpy."
             )
     return home
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def on_own_gpu(function: _Function) -> _Function:
+    """``function`` with the GPU of its first CuPy array as CuPy's current one, which may be another."""
+
+    @functools.wraps(function)
+    def switching(*args: Any, **named: Any) -> Any:
+        first = next((v for v in (*args, *named.values()) if is_cupy(v)), None)
+        if first is None:
+            return function(*args, **named)
+        with home_of(first).active():
+            return function(*args, **named)
+
+    return switching  # type: ignore[return-value]
 
 
 def enter(op: str, *, complexes: bool = False, **arrays: Any) -> Device:
