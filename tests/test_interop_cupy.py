@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -255,6 +256,65 @@ def test_capture_reads_a_shared_array_and_refuses_a_copy(cupy: Any) -> None:
     refused(x)
     with pytest.raises(CaptureError, match="mul: copying a CuPy array inside a captured step"):
         refused(x)
+
+
+def test_the_readmes_example(cupy: Any) -> None:
+    code = (Path(__file__).parent.parent / "README.md").read_text().split("```python\nimport cupy\n")[1].split("```")[0]
+    names: dict[str, Any] = {"cupy": cupy}
+    with allocations(cupy) as sizes:
+        exec(code, names)
+    assert names["features"].shape == (8, 16, 30, 30)
+    assert names["dx"].shape == names["images"].shape
+    # A layer's result is allocated once, and nothing as large as the images but themselves and dx.
+    assert sizes.count(names["features"].nbytes) == 3, "features, y, ones_like(y)"
+    assert sizes.count(names["images"].nbytes) == 2, "pixels, dx"
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8])
+def test_every_kernel_reads_shared_arrays_at_any_element(cupy: Any, channels: int) -> None:
+    """A view may start at any element of its buffer, where 16 bytes cannot be read at once."""
+
+    def placed(x: Any, at: int) -> Any:
+        buffer = cupy.zeros(x.size + at, x.dtype)
+        buffer[at:] = x.reshape(-1)
+        return buffer[at:].reshape(x.shape)
+
+    layers = [
+        nn.Conv2d(channels, 8, 3),
+        nn.Conv2d(channels, 8, 1),
+        nn.Conv2d(channels, channels, 3, groups=channels),
+        nn.MaxPool2d(2),
+        nn.AvgPool2d(2),
+        nn.BatchNorm2d(channels),
+        nn.GroupNorm(1, channels),
+        nn.LayerNorm((channels, 6, 8)),
+        nn.LeakyReLU(),
+        nn.Softmax(1),
+        nn.ZeroPad2d(1),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Sequential(nn.Flatten(), nn.Linear(channels * 48, 4)),
+    ]
+    x = numbers(cupy, 2, 6, 8, channels) % 11
+    for layer in layers:
+        name = repr(layer)
+        layer.to("cuda")
+        made = []
+        for at in (0, 1):
+            leaf = gpunn.as_tensor(placed(x, at).transpose(0, 3, 1, 2)).requires_grad_()
+            assert at == 0 or leaf.array.data.ptr % 16
+            y = layer(leaf)
+            dy = placed(numbers(cupy, *_physical(y.shape)) % 7, at)
+            y.backward(gpunn.as_tensor(dy.transpose(0, 3, 1, 2) if dy.ndim == 4 else dy))
+            made.append((y.detach().numpy(), leaf.grad.numpy()))
+        for aligned, shifted in zip(*made, strict=True):
+            # Another width of loads adds in another order: some roundings of sums of a few hundred terms.
+            np.testing.assert_allclose(
+                shifted, aligned, rtol=1e-5, atol=1e-5 * np.abs(aligned).max(), err_msg=repr(layer)
+            )
+
+
+def _physical(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[0], *shape[2:], shape[1]) if len(shape) == 4 else shape
 
 
 # -- out ------------------------------------------------------------------------------------------
