@@ -296,7 +296,6 @@ def test_every_kernel_reads_shared_arrays_at_any_element(cupy: Any, channels: in
     ]
     x = numbers(cupy, 2, 6, 8, channels) % 11
     for layer in layers:
-        name = repr(layer)
         layer.to("cuda")
         made = []
         for at in (0, 1):
