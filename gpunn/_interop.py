@@ -135,6 +135,8 @@ def tensor_of(op: str, array: Any, device: Device | str | None = None, dtype: An
         return Tensor(upload(_packed(op, values, goal) if values.dtype != goal else values, home), home)
     # A tensor may be written to in place, and kernels read whole elements at multiples of their size.
     own = copy or values.dtype != goal or not (values.flags.writeable and values.flags.aligned)
+    if home.loader is not None and (own or not _fits(values)):
+        refuse_in_capture(f"{op}: copying an array")
     return Tensor(_packed(op, values, goal) if own else values, home)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import gpunn
 from gpunn import nn
-from gpunn.errors import DeviceError, DTypeError, ExportError, UsageError
+from gpunn.errors import CaptureError, DeviceError, DTypeError, ExportError, UsageError
 from gpunn.nn import functional
 
 F: Any = functional  # annotated for tensors alone, as the next
@@ -301,6 +301,21 @@ def test_arrays_go_to_the_layers_device() -> None:
     assert layer(numbers(2, 3)).device.name == "emulator"
     assert nn.MSELoss()(layer(numbers(2, 3)), numbers(2, 2)).device.name == "emulator"
     assert F.relu(numbers(3)).device.name == "cpu"
+
+
+@pytest.mark.emulator
+def test_captured_steps_share_arrays_and_refuse_copies() -> None:
+    bias, x = numbers(3), gpunn.ones(2, 3, device="emulator")
+    layer = nn.Linear(3, 3).to("emulator")
+    shared = gpunn.capture(lambda x: F.linear(x, layer.weight.detach(), bias))
+    for first in (0.0, 0.0, 5.0):
+        bias[0] = first
+        np.testing.assert_array_equal(shared(x).numpy(), F.linear(x, layer.weight.detach(), bias).numpy())
+    for copies in (lambda x: x * bias, lambda x: F.linear(x, layer.weight.detach(), bias[::-1])):
+        step = gpunn.capture(copies)
+        step(x)
+        with pytest.raises(CaptureError, match="copying an array inside a captured step: its result would be frozen"):
+            step(x)
 
 
 def test_functionals_take_arrays() -> None:
