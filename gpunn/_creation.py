@@ -188,6 +188,7 @@ def from_dlpack(data: Any, *, device: Device | str | None = None, copy: bool | N
     """A tensor in another library's memory, by DLPack or ``__cuda_array_interface__``; like ``torch.from_dlpack``.
 
     On a GPU it is ordered after what the other library has queued, as far as that library says on which stream.
+    Memory that may not be written to is copied; NumPy before 2.1 says that of all host memory that comes this way.
 
     Parameters
     ----------
