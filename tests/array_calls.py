@@ -121,6 +121,10 @@ CALLS = {
     "gelu tanh": Call("gelu", (draw(3, 4), "tanh")),
     "gelu_backward": Call("gelu_backward", (draw(3, 4, seed=1), draw(3, 4))),
     "gelu_backward tanh": Call("gelu_backward", (draw(2, 4, 7, 6, seed=1), channels_last(_X), "tanh")),
+    "sigmoid": Call("sigmoid", (_X,)),
+    "tanh": Call("tanh", (draw(3, 4),)),
+    "sigmoid_backward": Call("sigmoid_backward", (draw(3, 4, seed=1), 1 / (1 + np.exp(-draw(3, 4))))),
+    "tanh_backward": Call("tanh_backward", (draw(2, 4, 7, 6, seed=1), np.tanh(channels_last(_X)))),
     "cross_entropy": Call("cross_entropy", (draw(3, 4), np.array([0, 3, 2]), np.abs(draw(4)))),
     "cross_entropy images": Call(
         "cross_entropy", (draw(2, 4, 3, 3), np.arange(18).reshape(2, 3, 3) % 4), {"reduction": "none"}

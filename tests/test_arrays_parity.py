@@ -64,9 +64,14 @@ FORWARD: dict[str, Any] = {
     "softmax": lambda x, axis=-1: T.softmax(x, axis),
     "log_softmax": lambda x, axis=-1: T.log_softmax(x, axis),
     "relu": T.relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
     "gelu": lambda x, approximate="none": T.gelu(x, approximate=approximate),
     "cross_entropy": lambda x, t, w=None, **how: T.cross_entropy(x, t, w, **how),
 }
+
+
+BACK = {f"{name}_backward" for name in ("softmax", "log_softmax", "relu", "sigmoid", "tanh", "gelu")}
 
 
 def up(value: Any, leaf: bool = False) -> Any:
@@ -126,13 +131,17 @@ def test_backward_of_what_has_weights(name: str) -> None:
             close(f"{name}: {part}", mine, its.grad.numpy(), tolerance(mine), 1)
 
 
-@pytest.mark.parametrize("name", [n for n in CALLS if n.startswith(("softmax_b", "log_softmax_b", "relu_b", "gelu_b"))])
+@pytest.mark.parametrize("name", [n for n in CALLS if CALLS[n].function in BACK])
 def test_backward_of_activations(name: str) -> None:
     call = CALLS[name]
     dy, given, *rest = call.args
     function = call.function.removesuffix("_backward")
-    # softmax and log_softmax get y, from which an x is known; relu and gelu get x or what has the same gradient.
+    # Those of softmax, sigmoid and tanh get y, from which an x follows; gelu's gets x, and relu's y has the same signs.
     x = np.log(np.exp(given).sum(1, keepdims=True) ** -1 * np.exp(given)) if "softmax" in function else given
+    if function == "sigmoid":
+        x = np.log(given / (1 - given))
+    if function == "tanh":
+        x = np.arctanh(given)
     if function == "softmax":
         given = np.exp(x)
     if function == "log_softmax":

@@ -9,12 +9,12 @@ channels-last memory.
 from gpunn.arrays._activation import (
     gelu,
     gelu_backward,
-    log_softmax,
-    log_softmax_backward,
     relu,
     relu_backward,
-    softmax,
-    softmax_backward,
+    sigmoid,
+    sigmoid_backward,
+    tanh,
+    tanh_backward,
 )
 from gpunn.arrays._batch_norm import batch_norm, batch_norm_backward, batch_norm_training
 from gpunn.arrays._calling import on_own_gpu
@@ -23,6 +23,7 @@ from gpunn.arrays._linear import linear, linear_backward
 from gpunn.arrays._loss import cross_entropy, cross_entropy_backward
 from gpunn.arrays._norm import group_norm, group_norm_backward, layer_norm, layer_norm_backward
 from gpunn.arrays._pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from gpunn.arrays._softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 
 __all__ = [
     "avg_pool2d",
@@ -50,8 +51,12 @@ __all__ = [
     "max_pool2d_backward",
     "relu",
     "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
     "softmax",
     "softmax_backward",
+    "tanh",
+    "tanh_backward",
 ]
 
 for _name in __all__:
