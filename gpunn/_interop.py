@@ -176,12 +176,14 @@ def _addressable(op: str, array: Any, cupy: Any) -> Any:
         )
     if type(array) is not cupy.ndarray:
         array = array.view(cupy.ndarray)
-    if address_of(array) % array.dtype.itemsize and array.size:
+    size = array.dtype.itemsize
+    if array.size and any(n % size for n in (address_of(array), *array.strides)):
         if not array.flags.c_contiguous:
             raise UsageError(
-                f"{here(op)}: the array starts at an address that is no multiple of {array.dtype.itemsize}, and is "
-                "strided. Copy the buffer that it is a view of to an aligned one."
+                f"{here(op)}: the elements lie at addresses that are no multiples of their size, {size}, and are "
+                "strided. Copy the buffer that the array is a view of to an aligned one."
             )
+        refuse_in_capture(f"{op}: copying a CuPy array")
         array = array.reshape(-1).view(np.uint8).copy().view(array.dtype).reshape(array.shape)
     return array
 
@@ -208,7 +210,7 @@ def _across(array: Any, source: Device, home: Device) -> Any:
 # -- arrays where tensors are expected ------------------------------------------------------------
 
 
-def constant(op: str, array: Any, home: Device | None) -> Tensor:
+def constant(op: str, array: Any, home: Device | None, copy: bool = False) -> Tensor:
     """An array given for a tensor: on ``home``, which its memory has to belong to; its own device if that is None."""
     if home is not None and not belongs(array, home):
         own = home_of(array)
@@ -216,7 +218,7 @@ def constant(op: str, array: Any, home: Device | None) -> Tensor:
             f"{here(op)}: inputs are on different devices, {home} and {own}; move the array with "
             f"gpunn.as_tensor(array, device='{home}')."
         )
-    return tensor_of(op, array, home)
+    return tensor_of(op, array, home, copy=copy)
 
 
 _Op = TypeVar("_Op", bound=Callable[..., Any])

@@ -131,8 +131,10 @@ def test_refused(cupy: Any, dtype: Any, maker: str) -> None:
 def test_refused_byte_order_and_addresses(cupy: Any) -> None:
     with pytest.raises(DTypeError, match="as_tensor: CuPy cannot convert a byte-swapped dtype, >f4; convert"):
         gpunn.as_tensor(numbers(cupy, 3).view(">f4"))
-    with pytest.raises(UsageError, match="starts at an address that is no multiple of 4, and is strided"):
-        gpunn.as_tensor(_on_an_odd_address(cupy)[:, ::2])
+    records = cupy.lib.stride_tricks.as_strided(numbers(cupy, 9), (5,), (6,))
+    for apart in (_on_an_odd_address(cupy)[:, ::2], records):
+        with pytest.raises(UsageError, match="addresses that are no multiples of their size, 4, and are strided"):
+            gpunn.as_tensor(apart)
     with pytest.raises(DTypeError, match=r"from_numpy\(\): .* got cupy.ndarray. Use gpunn.as_tensor\(array\)"):
         gpunn.from_numpy(numbers(cupy, 3))
     with pytest.raises(DTypeError, match=r"from list .*Join CuPy arrays with cupy.stack first"):
@@ -225,8 +227,14 @@ def test_operators(cupy: Any) -> None:
     ):
         assert isinstance(made, gpunn.Tensor)
         assert made.tolist() == expected
-    (t * y).sum().backward()
+    constant = y.copy()
+    loss = (t * constant).sum()
+    constant.fill(0)  # a recorded operator has copied it
+    loss.backward()
     assert t.grad.tolist() == [[3.0, 5.0]]
+    with allocations(cupy) as sizes:
+        t.detach() + y
+    assert sizes == [y.nbytes], "the result; nothing is recorded, and so nothing copied"
     x = t.detach()
     x += y
     x[0, 0] = y[0, 1]
