@@ -7,7 +7,6 @@ registers it, under the same rules and in the same order as PyTorch's, so that n
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -20,7 +19,7 @@ from gpunn._interop import constants, is_array
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError, module_stack
 from gpunn.nn._hooks import Hook, RemovableHandle, before_forward, watched_forward
-from gpunn.nn._moving import move
+from gpunn.nn._moving import home_of, move
 from gpunn.nn._state import LoadReport, load
 from gpunn.nn.parameter import Parameter
 
@@ -71,8 +70,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run :meth:`forward` and then the forward hooks; errors inside name this module.
 
-        NumPy and CuPy arrays among the arguments become tensors first, in the same memory where
-        :func:`gpunn.as_tensor` shares it: leave them unchanged until backward has run.
+        NumPy and CuPy arrays become tensors first, as by :func:`gpunn.as_tensor`: leave them unchanged until backward.
         """
         running = module_stack.modules
         if not running:
@@ -83,7 +81,7 @@ class Module:
         try:
             for value in (*args, *kwargs.values()):
                 if type(value) is not Tensor and is_array(value):
-                    args, kwargs = constants("forward", args, kwargs, _home(self))
+                    args, kwargs = constants("forward", args, kwargs, home_of(self.parameters(), self.buffers()))
                     break
             if self._forward_pre_hooks:
                 args = before_forward(self, self._forward_pre_hooks, args)
@@ -431,11 +429,6 @@ class Module:
             return f"{type(self).__name__}({arguments})"
         body = "\n  ".join([arguments, *lines] if arguments else lines)
         return f"{type(self).__name__}(\n  {body}\n)"
-
-
-def _home(module: Module) -> Device | None:
-    """Where a module's tensors are, if it has any."""
-    return next((tensor.device for tensor in itertools.chain(module.parameters(), module.buffers())), None)
 
 
 def _indent(text: str) -> str:
