@@ -1,9 +1,9 @@
 """Layers' arithmetic on NumPy and CuPy arrays: arrays in, arrays out, no tensors and no tape.
 
-For programs that had convolutions and the like from ``cupy.cudnn`` and compute their gradients themselves. Each
-function checks its arguments and runs the same primitives as the layers: NumPy arrays on ``cpu``, CuPy arrays on the
-kernels of their GPU. It returns arrays of the kind that it was given, on the same device. A result may be a view of
-channels-last memory.
+For programs that had convolutions and the like from CuPy's cuDNN module, which CuPy 14 dropped, and for those that
+compute their gradients themselves. Each function checks its arguments and runs the same primitives as the layers: NumPy
+arrays on ``cpu``, CuPy arrays on the kernels of their GPU. It returns arrays of the kind that it was given, on the same
+device. A result may be a view of channels-last memory.
 """
 
 from gpunn.arrays._activation import (
