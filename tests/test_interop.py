@@ -164,9 +164,10 @@ def test_asarray_says_whether_it_copies() -> None:
     assert gpunn.from_dlpack(array, copy=True).tolist() == array.tolist()
 
 
+@pytest.mark.emulator
 def test_tensor_keeps_a_tensors_device() -> None:
-    x = gpunn.ones(2)
-    assert gpunn.tensor(x).device is x.device
+    x = gpunn.ones(2, device="emulator")
+    assert gpunn.tensor(x).device is gpunn.asarray(x, copy=True).device is x.device
     assert not np.shares_memory(gpunn.tensor(x).array, x.array)
 
 
@@ -364,6 +365,9 @@ def test_operators_take_arrays() -> None:
     loss.backward()
     assert x.grad.tolist() == y.tolist()
     assert (x == y).tolist() == [[False, False]]
+    assert ((x > 1) & np.array([True])).tolist() == [[False, True]]
+    with pytest.raises(DTypeError, match="and: expected bools or integers; got a floating operand"):
+        (x > 1) & y
     assert x.detach()[:, np.array([1, 0])].tolist() == [[2.0, 1.0]]
 
 

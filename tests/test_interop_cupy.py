@@ -260,10 +260,11 @@ def test_capture_reads_a_shared_array_and_refuses_a_copy(cupy: Any) -> None:
     for n in (2.0, 2.0, 5.0):
         scale.fill(n)
         assert step(x).tolist() == [n] * 3
-    refused = gpunn.capture(lambda x: x * wrong[:, 0])
-    refused(x)
-    with pytest.raises(CaptureError, match="mul: copying a CuPy array inside a captured step"):
+    for other, what in ((wrong[:, 0], "a CuPy array"), (np.ones(3, np.float32), "an array to 'cuda:0'")):
+        refused = gpunn.capture(lambda x, other=other: x * other)
         refused(x)
+        with pytest.raises(CaptureError, match=f"mul: copying {what} inside a captured step"):
+            refused(x)
 
 
 def test_the_readmes_example(cupy: Any) -> None:
