@@ -204,6 +204,7 @@ def _across(array: Any, source: Device, home: Device) -> Any:
         after = stream.record(cupy.cuda.Event(disable_timing=True))
     with source.active():
         cupy.cuda.get_current_stream().wait_event(after)  # its memory may be used again there
+        del packed  # freed on the stream that has used it
     return logical(made)
 
 

@@ -186,6 +186,7 @@ def test_other_gpus(cupy: Any, shape: tuple[int, ...]) -> None:
             x += 1  # ordered after the copy
         np.testing.assert_array_equal(moved.numpy(), expected)
         expected = expected + 1
+    cupy.cuda.Device(1).synchronize()  # CuPy frees x on the current GPU's stream, which does not wait for this one's
     layer = nn.Linear(5, 2)
     if shape == (6, 5):
         assert layer.to("cuda:1")(x).array.device.id == 1
