@@ -53,7 +53,7 @@ def test_auto_without_a_gpu_is_cpu() -> None:
 
 def test_emulator_without_a_compiler_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     from gpunn import emulator
-    from gpunn.gpu.loaders import EmulatorLoader
+    from gpunn.gpu.emulated import EmulatorLoader
 
     monkeypatch.setattr(emulator, "available", lambda: "needs g++: apt install g++")
     with pytest.raises(DeviceError, match="apt install g"):
@@ -78,6 +78,7 @@ def test_reported_bad_data_is_raised_once_and_cleared() -> None:
 
 _NO_CUBLAS = "CuPy failed to load libcublas.so.12: OSError: libcublas.so.12: cannot open shared object file"
 _NO_NVRTC = "CuPy failed to load libnvrtc.so.12: OSError: libnvrtc.so.12: cannot open shared object file"
+_NO_HEADER = 'catastrophic error: cannot open source file "cuda_fp16.h"'
 
 
 class _CompileException(Exception):
@@ -97,8 +98,15 @@ class _RawModule:
         if self.problem is not None:
             raise self.problem
 
-    def get_function(self, name: str) -> Callable[..., None]:
-        return lambda *args, **how: self.ran.append(name)
+    def get_function(self, name: str) -> Any:
+        return types.SimpleNamespace(kernel=types.SimpleNamespace(ptr=name))
+
+
+class _Array(np.ndarray):
+    """NumPy's, with what CuPy's has."""
+
+    data = property(lambda self: types.SimpleNamespace(ptr=self.ctypes.data))
+    _c_contiguous = property(lambda self: self.flags.c_contiguous)
 
 
 def _cupy(available: Callable[[], bool] = lambda: True) -> Any:
@@ -106,12 +114,22 @@ def _cupy(available: Callable[[], bool] = lambda: True) -> Any:
     module: Any = types.ModuleType("cupy")
     module.__dict__.update({k: v for k, v in np.__dict__.items() if not k.startswith("__")})
     module.__version__ = "14.2"
+    module.ndarray = _Array
     module.RawModule = type("RawModule", (_RawModule,), {"ran": []})
     module.cuda = types.SimpleNamespace(
         is_available=available,
         Device=lambda ordinal: contextlib.nullcontext(),
         compiler=types.SimpleNamespace(CompileException=_CompileException),
-        runtime=types.SimpleNamespace(getDeviceCount=lambda: 1),
+        runtime=types.SimpleNamespace(
+            getDeviceCount=lambda: 1,
+            getDevice=lambda: 0,
+            driverGetVersion=lambda: 12020,
+            runtimeGetVersion=lambda: 13000,
+        ),
+        driver=types.SimpleNamespace(
+            CUDADriverError=RuntimeError, launchKernel=lambda function, *how: module.RawModule.ran.append(function)
+        ),
+        get_current_stream=lambda: types.SimpleNamespace(ptr=0),
     )
     return module
 
@@ -125,6 +143,7 @@ def _fails(error: Exception) -> Callable[..., Any]:
 
 def test_without_cupy_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr("gpunn.gpu.diagnosis._installed", lambda name: None)
     with pytest.raises(DeviceError, match=r"'cuda' needs CuPy, which is not installed .*gpunn\[cuda12\]"):
         device("cuda:7")
 
@@ -136,15 +155,15 @@ def test_a_cupy_that_cannot_be_imported_is_not_called_missing(
     (tmp_path / "cupy.py").write_text(f"raise {error}('libcudart.so.12: cannot open shared object file')")
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(DeviceError, match=r"installed but cannot be imported \(libcudart.*Install it anew"):
+    with pytest.raises(DeviceError, match=r"installed but cannot be imported \(libcudart.*pip install"):
         device("cuda:7")
 
 
 @pytest.mark.parametrize(
     ("available", "said"),
     [
-        (lambda: False, "driver. Check nvidia-smi"),
-        (_fails(RuntimeError("cudaErrorInsufficientDriver")), "Insufficient"),
+        (lambda: False, "the driver (CUDA 12.2) sees none. Check nvidia-smi"),
+        (_fails(RuntimeError("cudaErrorInsufficientDriver")), "knows CUDA 12.2, and CuPy was built for CUDA 13.0"),
     ],
 )
 def test_without_a_driver_says_so(available: Callable[[], bool], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +187,10 @@ def _unwritable() -> list[Exception]:
 @pytest.mark.parametrize(
     ("problem", "message"),
     [
-        (RuntimeError(_NO_NVRTC), r"NVRTC, .*could not be used \(CuPy failed to load libnvrtc.*gpunn\[cuda12\]"),
-        (ImportError(_NO_NVRTC), r"NVRTC, .*could not be used .*gpunn\[cuda12\]"),
+        (RuntimeError(_NO_NVRTC), r"NVRTC, .*could not be loaded \(CuPy failed to load libnvrtc.*pip install"),
+        (ImportError(_NO_NVRTC), r"NVRTC, .*could not be loaded .*pip install"),
+        (RuntimeError("odd"), r"NVRTC, which compiles the kernels, could not be used \(odd\)"),
+        (_CompileException(_NO_HEADER), r"the header cuda_fp16.h was not found; expected in .*nvidia-cuda-runtime"),
         (_CompileException("relu.cu(3): error: expected a ;"), r"does not compile with .*'REAL'.*\n.*expected a ;"),
         *((error, "kernel cache /x/cache .*Set CUPY_CACHE_DIR to a folder") for error in _unwritable()),
     ],
@@ -182,7 +203,7 @@ def test_what_keeps_kernels_from_compiling_is_named_with_the_layer(
     cupy.RawModule.problem = problem
     gpu = Device("cuda:0", cupy, NvrtcLoader(cupy), 0)
     model = gpunn.nn.Sequential(gpunn.nn.Identity(), gpunn.nn.ReLU())
-    x = gpunn.Tensor(np.ones(4, np.float32), gpu)
+    x = gpunn.Tensor(np.ones(4, np.float32).view(_Array), gpu)
     with pytest.raises(KernelError, match=message) as caught:
         model(x)
     assert str(caught.value).startswith("1 (ReLU): relu.cu")
@@ -195,10 +216,10 @@ def test_a_missing_cublas_is_named_and_the_device_goes_on() -> None:
     cupy = _cupy()
     plain = Device("cuda-plain:0", cupy, None, 0)
     layer = gpunn.nn.Linear(3, 2, bias=False)
-    layer.weight = gpunn.nn.Parameter(gpunn.Tensor(np.ones((2, 3), np.float32), plain))
-    x = gpunn.Tensor(np.ones((1, 3), np.float32), plain)
+    layer.weight = gpunn.nn.Parameter(gpunn.Tensor(np.ones((2, 3), np.float32).view(_Array), plain))
+    x = gpunn.Tensor(np.ones((1, 3), np.float32).view(_Array), plain)
     cupy.matmul = _fails(RuntimeError(_NO_CUBLAS))
-    with pytest.raises(DeviceError, match=r"^Linear: a CUDA library .*'cuda-plain:0' .*libcublas.*gpunn\[cuda12\]"):
+    with pytest.raises(DeviceError, match=r"^Linear: device 'cuda-plain:0': cuBLAS, .*libcublas.*pip install"):
         layer(x)
     assert gpunn.relu(x).tolist() == [[1, 1, 1]]
     cupy.matmul = _fails(RuntimeError("an illegal memory access was encountered"))
@@ -222,6 +243,7 @@ def test_an_unwritable_cache_of_the_emulator_is_named_and_the_device_goes_on(
 
     monkeypatch.setattr(launch, "_modules", {})
     monkeypatch.setattr(KernelSource.registry["relu.cu"], "_entries", {})
+    monkeypatch.setattr(REGISTRY["relu_forward"], "_plans", None)
     usual = build.cache_folder()
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GPUNN_CACHE", str(tmp_path / "file" / "below"))
@@ -239,4 +261,4 @@ def test_every_primitive_tells_of_a_length_that_its_structs_cannot_hold() -> Non
     stuck = type(short)(short.plain, ("y",), (), 0, ())
     stuck.kernel(_fails(OverflowError("Python integer 2147483648 out of bounds for int32")))
     with pytest.raises(gpunn.errors.UsageError, match=r"^relu_forward: a length .* 32 bits .*2147483648.*split"):
-        stuck(Device("stand-in", np, object()), np.ones(3))
+        stuck(Device("stand-in", np, types.SimpleNamespace(facts=lambda args: args)), np.ones(3))

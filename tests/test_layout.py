@@ -27,6 +27,7 @@ TESTED_IN = {
     "bias": "tests/ops/test_linear.py",
     "cast": "tests/test_tensor.py",
     "clone": "tests/test_tensor.py",
+    "copy_arrays": "tests/test_capture.py",
     "cross_entropy_probabilities": "tests/ops/test_cross_entropy_options.py",
     "mul": "tests/ops/test_binary.py",
     "take_at": "tests/ops/test_getitem.py",
@@ -122,7 +123,7 @@ def test_the_cpu_wing_knows_nothing_above_it(module: str) -> None:
 def test_the_wing_of_kernels_knows_no_ops(module: str) -> None:
     allowed = {"gpunn.errors", "gpunn._window", "gpunn._device", "gpunn._layout", "gpunn._capture_state"}
     others = {name for name, _ in imports(MODULES[module]) if not name.startswith("gpunn.gpu")}
-    assert others <= allowed | ({"gpunn.emulator"} if module == "gpunn.gpu.loaders" else set())
+    assert others <= allowed | ({"gpunn.emulator"} if module == "gpunn.gpu.emulated" else set())
 
 
 def test_the_flag_of_capture_looks_up_to_nobody() -> None:

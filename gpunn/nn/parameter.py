@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._capture_state import changes
 from gpunn._interop import is_cupy, tensor_of
 from gpunn._tensor import Tensor
 
@@ -27,6 +28,13 @@ class Parameter(Tensor):
     """
 
     __slots__ = ()
+
+    _counts_changes = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name in ("grad", "requires_grad"):  # on which a captured step depends (``_capture``)
+            changes.count += 1
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         if is_cupy(data):
