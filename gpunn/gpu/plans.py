@@ -104,7 +104,7 @@ class Recorder(Device):
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """As of the device."""
-        made = super().empty(shape, dtype)
+        made = self.origin.empty(shape, dtype)
         self.allocated.append(made)
         return made
 
@@ -116,7 +116,7 @@ class Recorder(Device):
     def cached(self, name: Hashable, make: Callable[[], Any]) -> Any:
         """As of the device."""
         before = self.repeatable
-        made = super().cached(name, make)
+        made = self.origin.cached(name, make)
         self.__dict__["repeatable"] = before  # made once, however: not again by the plan
         return self.found(made, lambda _: made) if isinstance(made, self.xp.ndarray) else made
 
@@ -126,21 +126,21 @@ class Recorder(Device):
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """As of the device; a plan has no means to fill memory."""
         self._refuse()
-        return super().zeros(shape, dtype)
+        return self.origin.zeros(shape, dtype)
 
     def array(self, host: Any, dtype: Any = None) -> Any:
         """As of the device; a plan has no host arrays."""
         self._refuse()
-        return super().array(host, dtype)
+        return self.origin.array(host, dtype)
 
     def layer_id(self, op: str) -> int:
         """As of the device; the next call may be another layer's."""
-        return Later(super().layer_id(op), lambda device: device.layer_id(op))
+        return Later(self.origin.layer_id(op), lambda device: device.layer_id(op))
 
     def check(self) -> None:
         """As of the device; a plan waits for nothing."""
         self._refuse()
-        super().check()
+        self.origin.check()
 
 
 class _Plan:
