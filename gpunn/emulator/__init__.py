@@ -20,6 +20,6 @@ waits for another block never ends. Registers, bank conflicts and speed need a G
 
 from gpunn.emulator.build import available
 from gpunn.emulator.findings import EmulatorFinding
-from gpunn.emulator.launch import Argument, Module, compile_module, schedule
+from gpunn.emulator.launch import Argument, Module, compile_module, only_blocks, schedule
 
-__all__ = ["Argument", "EmulatorFinding", "Module", "available", "compile_module", "schedule"]
+__all__ = ["Argument", "EmulatorFinding", "Module", "available", "compile_module", "only_blocks", "schedule"]
