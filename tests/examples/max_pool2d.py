@@ -27,12 +27,15 @@ def _windows(rng: np.random.Generator) -> list[tuple[np.ndarray, Window]]:
         case(2, 1, 3, 4, 2, 2, (1, 1), (1, 1), (2, 2)),  # windows that touch nothing
         case(4, 17, 19, 3, 3, 2, (2, 2), (1, 0), (1, 1)),  # several blocks
     ]
-    # The largest window that a ReLU leaves a code for, and one element more than a signed byte counts: all win somewhere.
-    large = ((17, 26, 4, 15, 17, (1, 1), (7, 8), (1, 1)), (1, 140, 1, 1, 129, (1, 1), (0, 0), (1, 1)))
-    for (h, w, c, *rest), n in zip(large, (1, 12), strict=True):
-        x = rng.permutation(n * h * w * c).reshape(n, h, w, c).astype(np.float32) + 1
-        x[..., -1, :] += np.float32(n * h * w * c)  # in the last column of the image, and of some windows
-        cases.append((x, Window(h, w, *rest)))
+    # The largest window that a ReLU leaves a code for, and one element more than a signed byte counts.
+    large = [
+        case(1, 17, 26, 4, 15, 17, (1, 1), (7, 8), (1, 1)),
+        case(12, 1, 140, 1, 1, 129, (1, 1), (0, 0), (1, 1)),
+    ]
+    for x, _ in large:
+        x[...] = 1 + rng.permutation(x.size).reshape(x.shape)
+        x[:, :, -1] += x.size  # what lies last in an image wins where it is seen
+    cases += large
     cases[1][0].flat[::7] = np.nan
     cases[1][0].flat[1::5] = -np.inf
     return cases
