@@ -271,8 +271,8 @@ def only_blocks(choose: Callable[[Index], Iterable[int]]) -> Iterator[None]:
     """Run no blocks inside the ``with`` block but those whose linear numbers ``choose(grid)`` returns.
 
     A block's linear number is x + (y + z * grid y) * grid x. What the other blocks would write stays as it was, in
-    outputs too. Memory that nobody touches costs nothing, so this shows what a launch does at the end of arrays that
-    are larger than the machine's memory. It is for tests.
+    outputs too, and may be read. Memory that nobody touches costs nothing, so this shows what a launch does at the end
+    of arrays that are larger than the machine's memory. It is for tests.
     """
     global _choose
     before, _choose = _choose, choose

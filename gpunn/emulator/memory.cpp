@@ -58,7 +58,7 @@ void add_region(u64 low, u64 size, Kind kind, u32 item_bytes, const char* name) 
     region.kind = kind;
     region.item_bytes = item_bytes;
     region.name = name;
-    region.floor = kind == Kind::output ? state.launch_first : 0;
+    region.floor = kind == Kind::output && !state.request->blocks ? state.launch_first : 0;
     region.older = u64(state.launch_first) << 32;
     if (kind == Kind::output || kind == Kind::inout || kind == Kind::shared) {
         region.words = arena.words + arena.used;

@@ -92,7 +92,7 @@ struct gpunn_emulator_request {
     uint32_t shared_bytes;
     uint32_t order;
     uint64_t seed;
-    const uint32_t* blocks;  // those to run, by their linear numbers; null: all. Outputs then start as they are
+    const uint32_t* blocks;  // those to run, by their linear numbers, on outputs as they are; null: all
     uint64_t block_count;
 };
 struct gpunn_emulator_finding {
