@@ -31,10 +31,11 @@ _SHAPE = np.dtype(
     [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
     + [(f"{name}_{axis}", np.int32) for name in ("stride", "pad", "dilation") for axis in "hw"]
     + [("group_C", np.int32), ("group_K", np.int32)]
-    + [(f"{name}_{axis}", np.int32) for name in ("step", "reach") for axis in "hw"]
+    + [(f"reach_{axis}", np.int32) for axis in "hw"]
     + [("parts", np.int32)]
     + [(f"by_{name}", DIVISOR) for name in ("P", "S", "group_C", "group_K", "chunks", "parts_S")]
     + [(f"by_{name}", DIVISOR) for name in ("channel_tiles", "column_tiles", "row_tiles", "phases")]
+    + [(f"by_{name}_{axis}", DIVISOR) for name in ("stride", "step") for axis in "hw"]
 )
 _MOST_CHANNELS = 8  # of a group: beyond, a tile of the matrix product is no longer mostly padding
 _MOST_PARTS = 16  # of a filter: a block holds all of them
@@ -69,8 +70,8 @@ def _kernel_shape(
     step, reach = phases(w)
     parts_s = ceil_div(w.S, _TAPS)
     sizes = (n, w.H, w.W, c, k, w.R, w.S, w.P, w.Q, *w.stride, *w.padding, *w.dilation, c // groups, k // groups)
-    divisors = (w.P, w.S, c // groups, k // groups, chunks, parts_s, *tiles, starts)
-    return np.array([(*sizes, *step, *reach, parts_s * w.R * chunks, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
+    divisors = (w.P, w.S, c // groups, k // groups, chunks, parts_s, *tiles, starts, *w.stride, *step)
+    return np.array([(*sizes, *reach, parts_s * w.R * chunks, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
 
 
 def _lanes(channels: int, width: int) -> int:
