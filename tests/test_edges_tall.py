@@ -1,6 +1,7 @@
 """The last rows of one image of more than 2^32 elements, on the emulator, as ``test_edges_far`` has the last images.
 
-Without padding the last rows of what is computed are those of a low image with the same last rows.
+Without padding the last rows of what is computed are those of a low image with the same last rows. Likewise the last
+columns of wide matrices, where columns are summed.
 """
 
 from __future__ import annotations
@@ -127,3 +128,50 @@ def test_the_last_rows_are_those_of_a_low_image(case: str, far: _Far) -> None:
     rows = expected.shape[1] - cut
     assert_same(case, result[:, -rows:], expected[:, cut:], primitive.tolerance)
     assert max(a.size for a in (result, *tall.values()) if isinstance(a, np.ndarray)) > 2**32
+
+
+_NARROW, _WIDE, _ROWS = 128, 65534 * 128, 516  # columns of a matrix, and more of them: as many as are taken
+_SUMS: dict[str, Callable[[Callable[..., np.ndarray]], dict[str, Any]]] = {
+    "bias_backward": lambda f: {"dy": f(_ROWS), "y": f(_ROWS), "wants_bias": True},
+    "batch_norm_statistics": lambda f: {
+        "x": f(_ROWS),
+        "running_mean": f(),
+        "running_var": f(),
+        "batches": None,
+        "momentum": 0.1,
+    },
+    "batch_norm_backward": lambda f: {
+        "dy": f(_ROWS),
+        "x": f(_ROWS),
+        "y": f(_ROWS),
+        "mean": f(),
+        "var": np.abs(f()),
+        "weight": f(),
+        "eps": 1e-3,
+        "training": True,
+        "needs": (True, True, True, True),
+    },
+}
+
+
+@pytest.mark.parametrize("name", sorted(_SUMS))
+def test_the_last_columns_are_those_of_a_narrow_matrix(name: str, far: _Far) -> None:
+    from gpunn.emulator import only_blocks
+
+    rng = np.random.Generator(np.random.Philox(5))
+    narrow = _SUMS[name](lambda *rows: rng.standard_normal((*rows, _NARROW)).astype(np.float32))
+    far.clear()
+    wide: dict[str, Any] = {}
+    for key, value in narrow.items():
+        wide[key] = value
+        if isinstance(value, np.ndarray):
+            wide[key] = far.empty((*value.shape[:-1], _WIDE + _NARROW), value.dtype)
+            wide[key][..., -_NARROW:] = value
+    primitive = REGISTRY[name]
+    expected = primitive.plain(np, **narrow)
+    with only_blocks(lambda grid: _end_of(grid, 4, 1)):
+        result = primitive(far, **wide)
+    pairs = [*zip(result, expected, strict=True), *((wide[m], narrow[m]) for m in primitive.mutates)]
+    for number, (got, want) in enumerate(pairs):
+        assert_same(f"{name} {number}", None if got is None else got[..., -_NARROW:], want, primitive.tolerance)
+    assert max(a.size for a in wide.values() if isinstance(a, np.ndarray)) > 2**32
