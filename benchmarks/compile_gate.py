@@ -7,6 +7,9 @@ log what the kernel costs: registers, static shared memory, stack and spills. Th
 
 A spill, or any stack frame (local memory), fails: the kernels keep their tiles in registers, and an
 array that slipped into local memory is slow without being wrong, which no other test would notice.
+
+So does a kernel whose own shared memory and the dynamic one that its launches declare are together more than a block
+may have: the GPU would refuse the launch.
 """
 
 from __future__ import annotations
@@ -24,11 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from gpunn._warmup import sources
-from gpunn.gpu.launcher import NVRTC_OPTIONS, KernelSource
+from gpunn.gpu.launcher import NVRTC_OPTIONS, SHARED_MOST, KernelSource
 
 TABLE = Path(__file__).parent / "results" / "kernel_resources.tsv"
 # CuPy adds -ftz=true to whatever it is given (and an include path, which our flattened sources do not use).
 OPTIONS = (*NVRTC_OPTIONS, "-ftz=true", "--ptxas-options=-v")
+# Shared memory of a block where a kernel asks for more than SHARED_MOST, in KB, by compute capability
+# (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability").
+_SHARED_ASKED = {75: 64, 80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
 INSTALL = "NVRTC is not installed: pip install 'gpunn[dev]' (Linux, x86-64; needs no GPU, driver or toolkit)"
 _TITLE = (
     "# What ptxas makes of every kernel: registers a thread; static shared memory, stack, spills in bytes.",
@@ -93,6 +99,14 @@ class Row:
                 f"{self.spill_stores} bytes of spill stores, {self.spill_loads} of spill loads"
             )
         return None
+
+
+def over_limit(row: Row, dynamic: int) -> str | None:
+    """Why a launch of this kernel with so many bytes of dynamic shared memory is refused, or None."""
+    most = _SHARED_ASKED[row.arch] * 1024 if dynamic > SHARED_MOST else SHARED_MOST  # as gpu.loaders asks
+    if row.shared + dynamic <= most:
+        return None
+    return f"{row.place}: {row.shared} bytes of static and {dynamic} of dynamic shared memory; a block has {most}"
 
 
 def jobs_of(source: KernelSource) -> Iterator[Job]:
@@ -320,6 +334,7 @@ def _run(everything: bool, check: bool, processes: int) -> int:
     kept = set(wanted) - set(missing)
     result = [row for row in table if row.job in kept] + rows
     faults = [row.fault for row in result if row.fault]
+    over = list(filter(None, (over_limit(row, declared[row.file].dynamic_shared.get(row.kernel, 0)) for row in result)))
     stale = sorted({row.place for row in set(table) ^ set(result)})
     if not check and stale:
         write_table(result, made_with, TABLE)
@@ -328,6 +343,8 @@ def _run(everything: bool, check: bool, processes: int) -> int:
         print(f"FAILED: {message}")
     for fault in faults:
         print(f"SPILL: {fault}")
+    for fault in over:
+        print(f"SHARED: {fault}")
     if check and stale:
         shown = stale[:20] + [f"and {len(stale) - 20} more"] * (len(stale) > 20)
         print("STALE: the table differs from the kernels; run python -m benchmarks.compile_gate")
@@ -335,9 +352,10 @@ def _run(everything: bool, check: bool, processes: int) -> int:
     print(_describe(result))
     print(
         f"{len(missing)} compilations in {time.monotonic() - started:.1f} s; {len(gone)} old rows dropped; "
-        f"{len(failures)} failed to compile; {len(faults)} spill or use local memory"
+        f"{len(failures)} failed to compile; {len(faults)} spill or use local memory; "
+        f"{len(over)} want more shared memory than there is"
     )
-    return int(bool(failures or faults or (check and stale)))
+    return int(bool(failures or faults or over or (check and stale)))
 
 
 if __name__ == "__main__":

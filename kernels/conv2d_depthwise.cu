@@ -20,11 +20,12 @@ struct NarrowShape {
     int N, H, W, C, K, R, S, P, Q;
     int stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
     int group_C, group_K;
-    int step_h, step_w, reach_h, reach_w;  // as in conv2d.cu
+    int reach_h, reach_w;  // as in conv2d.cu
     int parts;  // of a filter, TAPS elements of a row and VEC channels each
     Divisor by_P, by_S, by_group_C, by_group_K, by_chunks, by_parts_S;  // chunks: vectors of a sum over channels
     // Where a block lies: tiles of channels, columns and rows; columns that a thread begins with (backward data).
     Divisor by_channel_tiles, by_column_tiles, by_row_tiles, by_phases;
+    Divisor by_stride_h, by_stride_w, by_step_h, by_step_w;  // a pixel meets every step-th filter element
 };
 
 typedef Vector<real, VEC> In;
@@ -54,12 +55,20 @@ __device__ __forceinline__ Walk walk_forward(int o, int pad, int stride, int dil
     return {o * stride - pad, dilation, 0, 1, length};
 }
 // A pixel meets every step-th filter element from some one on, through outputs `reach` apart.
-__device__ __forceinline__ Walk walk_back(int o, int pad, int stride, int dilation, int length, int step, int reach) {
+__device__ __forceinline__ Walk walk_back(int o, int pad, int dilation, int length, int reach, const Divisor& by_stride,
+                                          const Divisor& by_step) {
+    const int stride = by_stride.value, step = by_step.value;
+    // How far the tap's output is from the first: whole strides where there is one, negative before the first.
+    const auto distance = [=](int tap) { return o + pad - tap * dilation; };
+    const auto strides = [&](int tap) {
+        const int found = by_stride.quotient(abs(distance(tap)));
+        return distance(tap) < 0 ? -found : found;
+    };
     int tap = 0;
-    while (tap < length && (o + pad - tap * dilation) % stride != 0) ++tap;
-    const int taps = (length - tap + step - 1) / step;
+    while (tap < length && strides(tap) * stride != distance(tap)) ++tap;
+    const int taps = by_step.quotient(length - tap + step - 1);
     const int last = tap + (taps - 1) * step;
-    return {(o + pad - last * dilation) / stride, reach, last, -step, taps};
+    return {strides(last), reach, last, -step, taps};
 }
 
 // Where a thread is at work: its image, row, first column and channel.
@@ -203,8 +212,8 @@ conv2d_narrow_backward_data(real* __restrict__ dx, const real* __restrict__ dz, 
 #pragma unroll
     for (int t = 0; t < T; ++t) clear(sum[t]);
     gather(sum, dz + (size_t)at.n * g.P * g.Q * g.K + from, g.P, g.Q, g.K,
-           walk_back(at.row, g.pad_h, g.stride_h, g.dilation_h, g.R, g.step_h, g.reach_h),
-           walk_back(first, g.pad_w, g.stride_w, g.dilation_w, g.S, g.step_w, g.reach_w), 1, filters + threadIdx.x, g.S,
+           walk_back(at.row, g.pad_h, g.dilation_h, g.R, g.reach_h, g.by_stride_h, g.by_step_h),
+           walk_back(first, g.pad_w, g.dilation_w, g.S, g.reach_w, g.by_stride_w, g.by_step_w), 1, filters + threadIdx.x, g.S,
            chunks);
     real* out = dx + (((size_t)at.n * g.H + at.row) * g.W + first) * g.C + at.channel;
 #pragma unroll

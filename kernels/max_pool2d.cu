@@ -15,6 +15,7 @@ struct Pool2dShape {
     int stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
     int flat, relu;
     Divisor by_channels, by_width, by_height;  // of the array the threads are spread over, C in vectors
+    Divisor by_stride_h, by_stride_w;
 };
 
 constexpr unsigned char CLOSED = 255;
@@ -95,12 +96,15 @@ extern "C" __global__ void max_pool2d_backward(real* __restrict__ dx, const real
 #pragma unroll
     for (int j = 0; j < VEC; ++j) sum.v[j] = 0;
     for (int r = 0; r < g.R; ++r) {
-        const int above = h + g.pad_h - r * g.dilation_h;  // p * stride, if window row r covers this pixel
-        if (above < 0 || above % g.stride_h != 0 || above / g.stride_h >= g.P) continue;
+        int above = h + g.pad_h - r * g.dilation_h;  // p * stride, if window row r covers this pixel
+        if (above < 0) break;
+        const int p = g.by_stride_h.split(above);
+        if (above != 0 || p >= g.P) continue;
         for (int s = 0; s < g.S; ++s) {
-            const int before = w + g.pad_w - s * g.dilation_w;
-            if (before < 0 || before % g.stride_w != 0 || before / g.stride_w >= g.Q) continue;
-            const int p = above / g.stride_h, q = before / g.stride_w;
+            int before = w + g.pad_w - s * g.dilation_w;
+            if (before < 0) break;
+            const int q = g.by_stride_w.split(before);
+            if (before != 0 || q >= g.Q) continue;
             const size_t from = image + (size_t)(p * g.Q + q) * g.C;
             Vector<real, VEC> d;
             if (g.flat) {

@@ -73,11 +73,15 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 1)
     prelu_weight_gradient(real* __restrict__ dweight, const real* __restrict__ partial, int chunks, int columns,
-                          int inner) {
+                          Divisor by_inner) {
+    const int inner = by_inner.value;
     const real* mine = partial + (size_t)blockIdx.x * inner;
     real sum = 0;
-    for (int k = threadIdx.x; k < chunks * inner; k += BLOCK)
-        sum += mine[(size_t)(k / inner) * columns + k % inner];
+    for (int k = threadIdx.x; k < chunks * inner; k += BLOCK) {
+        int place = k;
+        const int chunk = by_inner.split(place);
+        sum += mine[(size_t)chunk * columns + place];
+    }
     sum = block_sum<0>(sum);
     if (threadIdx.x == 0) dweight[blockIdx.x] = sum;
 }

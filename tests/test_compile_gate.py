@@ -9,6 +9,7 @@ import pytest
 from benchmarks import compile_gate
 from benchmarks.compile_gate import GateError, Job, Resources, Row, compare, parse_log
 from gpunn._warmup import sources
+from gpunn.emulator import compile_module
 from gpunn.gpu.launcher import KernelSource, kernel_folder
 from gpunn.gpu.signatures import parse_signatures
 
@@ -42,6 +43,17 @@ extern "C" __global__ void __launch_bounds__(1024) greedy(float* a, const float*
     for (int i = 0; i < 80; ++i) a[i * n + threadIdx.x] = s[i];
 }
 extern "C" __global__ void modest(float* a, int n) { a[n] = 1; }
+"""
+
+TWO_KINDS = """
+extern "C" __global__ void two_kinds(float* a) {
+    extern __shared__ __align__(16) float dynamic[];
+    __shared__ bool last;
+    if (threadIdx.x == 0) last = a[0] > 0;
+    dynamic[threadIdx.x] = a[threadIdx.x];
+    __syncthreads();
+    a[threadIdx.x] = last ? dynamic[31 - threadIdx.x] : 0;
+}
 """
 
 
@@ -134,11 +146,52 @@ def test_without_nvrtc_one_line_says_how_to_get_it(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def _pretend(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> Path:
+@pytest.mark.parametrize("flags", [[], ["--check"]])
+@pytest.mark.parametrize(("dynamic", "status"), [(48 * 1024 - 16, 0), (48 * 1024 - 12, 1)])
+def test_static_and_dynamic_shared_memory_must_fit_a_block_together(
+    nvrtc: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    dynamic: int,
+    status: int,
+) -> None:
+    _pretend(monkeypatch, tmp_path, TWO_KINDS, {"two_kinds": dynamic})
+    if flags:  # the table is then current
+        assert compile_gate.main([]) == status
+    assert compile_gate.main([*flags, "--jobs", "1"]) == status
+    fault = f"SHARED: test.cu two_kinds [no macros] sm_90: 16 bytes of static and {dynamic} of dynamic shared memory"
+    assert (fault in capsys.readouterr().out) == bool(status)
+
+
+@pytest.mark.parametrize(
+    ("arch", "static", "dynamic", "refused"),
+    [
+        (75, 0, 48 * 1024, False),
+        (75, 1, 48 * 1024, True),
+        (75, 48 * 1024, 0, False),
+        (75, 0, 64 * 1024, False),  # beyond 48 KB the launch asks for it
+        (75, 1, 64 * 1024, True),
+        (86, 0, 99 * 1024, False),
+        (86, 1, 99 * 1024, True),
+        (90, 16, 227 * 1024 - 16, False),
+        (90, 16, 227 * 1024, True),
+        (120, 0, 100 * 1024, True),
+    ],
+)
+def test_what_a_block_may_have_depends_on_the_architecture(arch: int, static: int, dynamic: int, refused: bool) -> None:
+    row = Row("a.cu", "", "a", arch, 10, static, 0, 0, 0, "hash")
+    assert (compile_gate.over_limit(row, dynamic) is not None) == refused
+
+
+def _pretend(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, text: str, dynamic_shared: dict[str, int] | None = None
+) -> Path:
     """Let the gate see one source, for one architecture, and a table of its own."""
     with monkeypatch.context() as patch:
         patch.setattr(KernelSource, "registry", {})
-        source = KernelSource("test.cu", architectures=(90,))
+        source = KernelSource("test.cu", architectures=(90,), dynamic_shared=dynamic_shared or {})
     source.__dict__["text"] = text
     monkeypatch.setattr(compile_gate, "sources", lambda: {"test.cu": source})
     table = folder / "table.tsv"
@@ -178,3 +231,30 @@ def test_the_table_has_every_kernel_of_every_specialisation() -> None:
 def test_nothing_in_the_table_spills() -> None:
     _, rows = compile_gate.read_table(compile_gate.TABLE)
     assert [row.fault for row in rows if row.fault] == []
+
+
+def test_everything_in_the_table_fits_into_shared_memory() -> None:
+    _, rows = compile_gate.read_table(compile_gate.TABLE)
+    declared = sources()
+    kernels = {(row.file, row.kernel) for row in rows}
+    assert {(file, name) for file, source in declared.items() for name in source.dynamic_shared} <= kernels
+    over = [compile_gate.over_limit(row, declared[row.file].dynamic_shared.get(row.kernel, 0)) for row in rows]
+    assert [fault for fault in over if fault] == []
+
+
+@pytest.mark.emulator
+def test_the_emulator_counts_static_shared_memory_as_ptxas_does() -> None:
+    """Of all kernels with dynamic shared memory, where every byte counts."""
+    _, rows = compile_gate.read_table(compile_gate.TABLE)
+    declared = sources()
+    counted = {
+        (row.file, row.macros, row.kernel): row.shared
+        for row in rows
+        if row.arch == 90 and row.kernel in declared[row.file].dynamic_shared
+    }
+    found = {}
+    for file, macros, kernel in counted:
+        module = compile_module(declared[file].text, file, dict(word.split("=") for word in macros.split()))
+        found[file, macros, kernel] = module.static_shared(kernel)
+    assert found == counted
+    assert set(found.values()) > {0, 16}

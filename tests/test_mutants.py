@@ -32,6 +32,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     real sum = 0;
+    const size_t at = (size_t)i;
     for (int k = i; k < n - 1; k += gridDim.x * w) sum += k % 2 && h != w ? x[k] : real(0);
     __syncthreads();
     for (int k = 0; k < n; ++k) sum -= x[h] / 0.5;
@@ -68,6 +69,7 @@ def toy(tmp_path: Path) -> Path:
         ("initial", ["sum = 1", "real(1)", "int k = 1"]),
         ("constant", ["n - 2", "k % 3", "(2 * 0.5)", "& 8", "real sum = 1", "real(1)", "int k = 1"]),
         ("sign", [", i)"]),
+        ("width", ["const int at", "= (int)i;"]),
     ],
 )  # fmt: skip
 def test_operators(toy: Path, operator: str, edits: list[str]) -> None:
@@ -106,8 +108,8 @@ def test_what_only_a_gpu_compiles_is_left_alone(toy: Path) -> None:
 
 def test_a_mutant_knows_its_place(toy: Path) -> None:
     first, second = mutants_of(toy, ["barrier"])
-    assert (first.place, first.function, first.before) == ("toy.cu:17", "toy", "__syncthreads();")
-    assert (second.place, second.before) == ("toy.cu:20", "__syncthreads();  #2")
+    assert (first.place, first.function, first.before) == ("toy.cu:18", "toy", "__syncthreads();")
+    assert (second.place, second.before) == ("toy.cu:21", "__syncthreads();  #2")
     assert {m.function for m in mutants_of(toy, ["terms"])} == {"Pair", "toy"}
     moved = toy.with_name("moved")
     moved.mkdir()

@@ -8,7 +8,8 @@ the thread. It finds
 - barriers that some threads do not reach, and warp collectives that some lanes do not;
 - asynchronous copies (cp.async) whose memory is used before they are waited for: they arrive as late as allowed;
 - accesses outside the arrays, reads of unwritten memory, writes to inputs, misaligned accesses,
-  integer division by zero, shifts by more bits than there are.
+  integer division by zero, shifts by more bits than there are;
+- launches that a GPU refuses: too many threads, more shared memory than a block has.
 
 Not found: an access that leaves one array and lands inside another (``__shared__`` arrays are between
 128-byte guard zones, and indices into them are checked against their declared bounds too; arguments
@@ -20,6 +21,6 @@ waits for another block never ends. Registers, bank conflicts and speed need a G
 
 from gpunn.emulator.build import available
 from gpunn.emulator.findings import EmulatorFinding
-from gpunn.emulator.launch import Argument, Module, compile_module, schedule
+from gpunn.emulator.launch import Argument, Module, compile_module, only_blocks, schedule
 
-__all__ = ["Argument", "EmulatorFinding", "Module", "available", "compile_module", "schedule"]
+__all__ = ["Argument", "EmulatorFinding", "Module", "available", "compile_module", "only_blocks", "schedule"]

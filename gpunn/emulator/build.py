@@ -56,6 +56,10 @@ _GUARD_BYTES = 128
 _DIRECTIVES = ("\t.section", "\t.text", "\t.data", "\t.bss", "\t.align", "\t.balign", "\t.comm", "\t.size")
 _PATIENCE = 120.0  # seconds for another process to build a file; what is built twice for all that does no harm
 _MESSAGE_LENGTH = 4000  # of g++'s output: what comes later mostly follows from what came first
+_DYNAMIC_ALIGNMENT = 16  # dynamic shared memory begins behind a kernel's variables, at a multiple of this (common.cuh)
+_CALLER = "_ZN21gpunn_emulator_caller"  # how the name of its instance for a kernel begins
+_STATIC = "gpunn_emulator_static_shared"
+_SYMBOL = re.compile(r"[A-Za-z_.$][\w.$]*")
 _KERNEL_NAME = re.compile(r'extern\s+"C"\s+(?:static\s+)?__global__\s+(?:static\s+)?void\s+(\w+)\s*\(')
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<[^>]*>", re.MULTILINE)
 
@@ -91,8 +95,8 @@ def compile_kernels(source: str, label: str, defines: Mapping[str, str]) -> Path
             # faults of the kernel are told in the words that belong to the whole text.
             compiled.unlink()
             compile_text(folder)
-        assembly = guard_shared_arrays((folder / "plain.s").read_text(encoding="utf-8"))
-        (folder / "kernels.s").write_text(assembly, encoding="utf-8")
+        plain = (folder / "plain.s").read_text(encoding="utf-8")
+        (folder / "kernels.s").write_text(guard_shared_arrays(plain) + _static_table(plain), encoding="utf-8")
         _run(["kernels.s", str(runtime), *_LINK_FLAGS, "-o", str(target)], folder, label)
 
     def compile_text(folder: Path) -> None:
@@ -154,6 +158,50 @@ def guard_shared_arrays(assembly: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def static_shared(assembly: str) -> list[int]:
+    """How many bytes of ``__shared__`` variables each kernel has, in the order of the table of kernels.
+
+    As on a GPU, these are the variables that the kernel, or a function that it calls, refers to.
+    """
+    sizes: dict[str, int] = {}
+    named: dict[str, set[str]] = {}  # what a function refers to
+    roots: list[str] = []
+    section = inside = ""
+    for line in assembly.splitlines():
+        words = line.replace(",", " ").split()
+        first = words[0] if words else ""
+        if first in (".section", ".text", ".data", ".bss"):
+            section = words[1] if first == ".section" else first
+        if first == ".type" and words[2] == "@function":
+            inside = words[1]
+            named[inside] = set()
+        elif first == ".size" and words[1] == inside:
+            inside = ""
+        elif (first == ".size" and section == "gpunn_shared") or (first == ".comm" and words[1].startswith("_ZZ")):
+            sizes[words[1]] = int(words[2])
+        elif first == ".quad" and words[1].startswith(_CALLER) and words[1].endswith("4callEPPv"):
+            roots.append(words[1])
+        elif inside:
+            named[inside].update(_SYMBOL.findall(line))
+
+    def bytes_of(root: str) -> int:
+        seen, left = set[str](), [root]
+        while left:
+            name = left.pop()
+            if name not in seen:
+                seen.add(name)
+                left += named.get(name, ())
+        total = sum(sizes[name] for name in seen if name in sizes)
+        return -(-total // _DYNAMIC_ALIGNMENT) * _DYNAMIC_ALIGNMENT
+
+    return [bytes_of(root) for root in roots]
+
+
+def _static_table(assembly: str) -> str:
+    rows = "".join(f"\t.quad\t{size}\n" for size in static_shared(assembly))
+    return f"\t.section\t.rodata\n\t.balign\t8\n\t.globl\t{_STATIC}\n\t.hidden\t{_STATIC}\n{_STATIC}:\n{rows}"
+
+
 def _registration(names: list[str]) -> str:
     """Return C++ that exports the table of kernels (``gpunn_emulator_module_info`` in runtime.h)."""
     rows = "".join(
@@ -168,10 +216,11 @@ extern char __start_gpunn_shared[] {weak}, __stop_gpunn_shared[] {weak};
 extern const gpunn_emulator_array __start_gpunn_arrays[] {weak}, __stop_gpunn_arrays[] {weak};
 static const gpunn_emulator_kernel gpunn_emulator_kernels[] = {{
 {rows}}};
+extern const uint64_t {_STATIC}[] __attribute__((visibility("hidden")));
 extern const gpunn_emulator_module_info gpunn_emulator_module;
 const gpunn_emulator_module_info gpunn_emulator_module = {{
     gpunn_emulator_kernels, {len(names)}, __start_gpunn_shared, __stop_gpunn_shared,
-    __start_gpunn_arrays, __stop_gpunn_arrays}};
+    __start_gpunn_arrays, __stop_gpunn_arrays, {_STATIC}}};
 }}
 """
 

@@ -277,11 +277,12 @@ EXPORTED int gpunn_emulator_launch(const gpunn_emulator_request* request, gpunn_
     state.stack.size = stack_bytes - page;
     start_shape();
     begin_launch();
-    const u32 blocks = request->grid[0] * request->grid[1] * request->grid[2];
+    const u32* chosen = request->blocks;
+    const u32 blocks = chosen ? u32(request->block_count) : request->grid[0] * request->grid[1] * request->grid[2];
     std::vector<u32> order(blocks);
     arrange(order.data(), blocks);
     for (u32 i = 0; i < blocks && !block.failed; ++i) {
-        run_block(order[i]);
+        run_block(chosen ? chosen[order[i]] : order[i]);
         for (u32 thread = 0; thread < block.threads; ++thread) release_exchange(block.fibers[thread]);
     }
     fflush(stdout);  // what the kernel printed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,14 @@ _ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
 _MAX_THREADS = 1024
 _MAX_GRID = (2**31 - 1, 65535, 65535)
 _MAX_BLOCK = (1024, 1024, 64)
-_MAX_SHARED = 227 * 1024
+# Shared memory of a block, static and dynamic together: without asking; and where a kernel asked for more, as
+# gpu.loaders does for one that wants more than that of dynamic memory alone.
+_MAX_SHARED, _MAX_SHARED_ASKED = 48 * 1024, 227 * 1024
 
 _lock = threading.Lock()  # the runtime has one set of fibers and one shadow
 _modules: dict[tuple[str, str, tuple[tuple[str, str], ...]], Module] = {}
 _schedule: tuple[str, int] | None = None
+_choose: Callable[[Index], Iterable[int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class _ModuleInfo(ctypes.Structure):
         ("shared_stop", ctypes.c_void_p),
         ("arrays_start", ctypes.c_void_p),
         ("arrays_stop", ctypes.c_void_p),
+        ("static_shared", ctypes.POINTER(ctypes.c_uint64)),
     ]
 
 
@@ -92,6 +96,8 @@ class _Request(ctypes.Structure):
         ("shared_bytes", ctypes.c_uint32),
         ("order", ctypes.c_uint32),
         ("seed", ctypes.c_uint64),
+        ("blocks", ctypes.POINTER(ctypes.c_uint32)),
+        ("block_count", ctypes.c_uint64),
     ]
 
 
@@ -128,11 +134,16 @@ class Module:
             raise KernelError("the emulator's runtime.h and launch.py disagree about a structure")
         kernels = [self._info.kernels[i] for i in range(self._info.kernel_count)]
         self._kernels = {kernel.name.decode(): kernel for kernel in kernels}
+        self._static_shared = {name: self._info.static_shared[i] for i, name in enumerate(self._kernels)}
 
     @property
     def kernels(self) -> tuple[str, ...]:
         """Names of the kernels in the module."""
         return tuple(self._kernels)
+
+    def static_shared(self, kernel: str) -> int:
+        """Bytes of the kernel's ``__shared__`` variables, up to where dynamic shared memory begins."""
+        return self._static_shared[kernel]
 
     def launch(
         self,
@@ -169,10 +180,12 @@ class Module:
         if entry is None:
             raise KernelError(f"{self.label} has no kernel {kernel}; it has {', '.join(self._kernels)}")
         where = f"{self.label}: {kernel}"
-        _check_shape(where, grid, block, shared_bytes)
+        _check_shape(where, grid, block)
+        _check_shared(where, self._static_shared[kernel], shared_bytes)
         values = _pack(where, entry, arguments)
         buffers = _buffers(where, [*arguments, *extra])
         order, seed = _current_schedule()
+        chosen = _chosen(grid)
         request = _Request(
             ctypes.pointer(self._info),
             ctypes.pointer(entry),
@@ -184,6 +197,8 @@ class Module:
             shared_bytes,
             _ORDERS[order],
             seed,
+            None if chosen is None else (ctypes.c_uint32 * max(1, len(chosen)))(*chosen),
+            0 if chosen is None else len(chosen),
         )
         finding = _Finding()
         with _lock:
@@ -251,6 +266,31 @@ def schedule(order: str = "forward", seed: int = 0) -> Iterator[None]:
         _schedule = before
 
 
+@contextmanager
+def only_blocks(choose: Callable[[Index], Iterable[int]]) -> Iterator[None]:
+    """Run no blocks inside the ``with`` block but those whose linear numbers ``choose(grid)`` returns.
+
+    A block's linear number is x + (y + z * grid y) * grid x. What the other blocks would write stays as it was, in
+    outputs too, and may be read. Memory that nobody touches costs nothing, so this shows what a launch does at the end
+    of arrays that are larger than the machine's memory. It is for tests.
+    """
+    global _choose
+    before, _choose = _choose, choose
+    try:
+        yield
+    finally:
+        _choose = before
+
+
+def _chosen(grid: Index) -> list[int] | None:
+    if _choose is None:
+        return None
+    blocks, chosen = grid[0] * grid[1] * grid[2], list(_choose(grid))
+    if not all(0 <= number < blocks for number in chosen):
+        raise KernelError(f"only_blocks(): expected numbers of blocks below {blocks}; got {chosen}")
+    return chosen
+
+
 def _current_schedule() -> tuple[str, int]:
     if _schedule is not None:
         return _schedule
@@ -267,7 +307,7 @@ def _checked_schedule(order: str, seed: int, where: str) -> tuple[str, int]:
     return order, seed
 
 
-def _check_shape(where: str, grid: Index, block: Index, shared_bytes: int) -> None:
+def _check_shape(where: str, grid: Index, block: Index) -> None:
     for name, shape, limits in (("grid", grid, _MAX_GRID), ("block", block, _MAX_BLOCK)):
         if len(shape) != 3 or any(not 1 <= n <= limit for n, limit in zip(shape, limits, strict=True)):
             raise KernelError(f"{where}: expected a {name} between (1, 1, 1) and {limits}; got {tuple(shape)}")
@@ -275,8 +315,15 @@ def _check_shape(where: str, grid: Index, block: Index, shared_bytes: int) -> No
         raise KernelError(f"{where}: expected at most {_MAX_THREADS} threads in a block; got {tuple(block)}")
     if grid[0] * grid[1] * grid[2] > _MAX_GRID[0]:
         raise KernelError(f"{where}: the grid {tuple(grid)} is too large to emulate")
-    if not 0 <= shared_bytes <= _MAX_SHARED:
-        raise KernelError(f"{where}: expected at most {_MAX_SHARED} bytes of dynamic shared memory; got {shared_bytes}")
+
+
+def _check_shared(where: str, static: int, dynamic: int) -> None:
+    most = _MAX_SHARED_ASKED if dynamic > _MAX_SHARED else _MAX_SHARED
+    if not 0 <= dynamic <= most - static:
+        raise KernelError(
+            f"{where}: expected at most {most} bytes of shared memory, static and dynamic; got {static} bytes of "
+            f"static and {dynamic} bytes of dynamic shared memory"
+        )
 
 
 def _pack(where: str, kernel: _Kernel, arguments: Sequence[Argument]) -> list[ctypes.Array[ctypes.c_char]]:

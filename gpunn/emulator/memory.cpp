@@ -2,6 +2,7 @@
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 
@@ -25,19 +26,28 @@ alignas(128) char dynamic_shared[256 << 10];
 
 u64 words_of(u64 low, u64 size) { return ((low + size + 3) >> 2) - (low >> 2); }
 
+// Pages of zeros, which take no memory until they are touched, and none is set aside: a launch on arrays of many
+// gigabytes that touches a few of their elements needs little.
+Cell* new_cells(u64 count) {
+    void* cells = mmap(nullptr, count * sizeof(Cell), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (cells == MAP_FAILED) abort();
+    return static_cast<Cell*>(cells);
+}
+
 void reserve_arena(u64 words) {
     arena.used = 0;
     // Epochs never wrap within a launch: a launch of a billion barriers would take hours.
     const bool wraps = state.now > 3u << 30;
     if (words <= arena.capacity && arena.capacity <= kept_words && !wraps) return;
-    free(arena.words);
-    free(arena.bytes);
+    if (arena.capacity) {
+        munmap(arena.words, arena.capacity * sizeof(Cell));
+        munmap(arena.bytes, arena.capacity * 4 * sizeof(Cell));
+    }
     if (wraps) state.now = 0;
     arena.capacity = std::max(words + words / 4, u64(1) << 16);
-    // Large callocs are fresh pages of zeros, which cost nothing until they are touched.
-    arena.words = static_cast<Cell*>(calloc(arena.capacity, sizeof(Cell)));
-    arena.bytes = static_cast<Cell*>(calloc(arena.capacity * 4, sizeof(Cell)));
-    if (!arena.words || !arena.bytes) abort();
+    arena.words = new_cells(arena.capacity);
+    arena.bytes = new_cells(arena.capacity * 4);
 }
 
 void add_region(u64 low, u64 size, Kind kind, u32 item_bytes, const char* name) {
@@ -48,7 +58,7 @@ void add_region(u64 low, u64 size, Kind kind, u32 item_bytes, const char* name) 
     region.kind = kind;
     region.item_bytes = item_bytes;
     region.name = name;
-    region.floor = kind == Kind::output ? state.launch_first : 0;
+    region.floor = kind == Kind::output && !state.request->blocks ? state.launch_first : 0;
     region.older = u64(state.launch_first) << 32;
     if (kind == Kind::output || kind == Kind::inout || kind == Kind::shared) {
         region.words = arena.words + arena.used;
@@ -200,7 +210,7 @@ void begin_launch() {
                                                                 : Kind::inout;
         add_region(buffer.address, buffer.bytes, kind, buffer.item_bytes, buffer.name);
         // NaN in every floating-point type, so that what a kernel forgets to write shows.
-        if (kind == Kind::output) memset(reinterpret_cast<void*>(buffer.address), 0xff, buffer.bytes);
+        if (kind == Kind::output && !request.blocks) memset(reinterpret_cast<void*>(buffer.address), 0xff, buffer.bytes);
     }
     const Range range = module_range();
     state.module_base = range.base;

@@ -68,6 +68,7 @@ struct gpunn_emulator_module_info {
     uint64_t kernel_count;
     char *shared_start, *shared_stop;  // the section with all __shared__ arrays and their guard zones
     const gpunn_emulator_array *arrays_start, *arrays_stop;
+    const uint64_t* static_shared;  // bytes of each kernel's __shared__ variables, counted by build.py
 };
 
 // ---- called by Python ---------------------------------------------------------------------------------
@@ -91,6 +92,8 @@ struct gpunn_emulator_request {
     uint32_t shared_bytes;
     uint32_t order;
     uint64_t seed;
+    const uint32_t* blocks;  // those to run, by their linear numbers, on outputs as they are; null: all
+    uint64_t block_count;
 };
 struct gpunn_emulator_finding {
     char kind[32];

@@ -13,11 +13,19 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._window import Window
 from gpunn.gpu.conv2d_geometry import refuse_too_many
-from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor
+from gpunn.gpu.launcher import DIVISOR, SHARED_MOST, KernelSource, c_type, ceil_div, divisor
 from gpunn.gpu.launches import Struct
 from gpunn.gpu.tickets import COUNT, tickets
 
-SOURCE = KernelSource("conv2d_first.cu", REAL=("float", "double"), TN=(4, 8))
+_STATIC = 16  # bytes of shared memory that a weight gradient's last_block() takes, up to the next vector
+# Dynamic shared memory: the most of a forward pass, and of a weight gradient.
+_SHARED = (SHARED_MOST, SHARED_MOST - _STATIC)
+SOURCE = KernelSource(
+    "conv2d_first.cu",
+    dynamic_shared={"conv2d_first_forward": _SHARED[False], "conv2d_first_backward_weight": _SHARED[True]},
+    REAL=("float", "double"),
+    TN=(4, 8),
+)
 _SHAPE = np.dtype(
     [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
     + [(f"{name}_{axis}", np.int32) for name in ("stride", "pad", "dilation") for axis in "hw"]
@@ -29,7 +37,7 @@ _SHAPE = np.dtype(
 _TM, _PAD, _TICKETS = 8, 4, 32  # conv2d_first.cu
 _SUMS = _TM + 1  # of a filter
 _MOST_CHANNELS = 4
-_FEWEST, _BLOCK, _SHARED = 64, 256, 48 * 1024  # fewest and most threads of a block; bytes that every card has
+_FEWEST, _BLOCK = 64, 256  # fewest and most threads of a block
 _WAVES = 2 * 132  # blocks of a weight gradient; a constant, so that every card computes the same bits
 _BLOCKS = 4 * 132  # blocks of a forward pass, before each takes more tiles
 _MOST_TILES = 8  # of a block: its filters then cost little
@@ -93,7 +101,7 @@ def _plans(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: b
             across, lanes = wide // _TM, 1
             threads = groups * across * high
             shared = rows * columns + depth * (filters + _PAD)
-        if not _FEWEST <= threads <= _BLOCK or shared * itemsize > _SHARED:
+        if not _FEWEST <= threads <= _BLOCK or shared * itemsize > _SHARED[back]:
             continue
         # Estimated cycles of an SM for all tiles of an image: products, at less than full speed with few threads;
         # copies to shared memory; waiting at barriers.

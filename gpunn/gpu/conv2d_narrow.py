@@ -10,25 +10,36 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._window import Window
 from gpunn.gpu.conv2d_geometry import phases, refuse_too_many
-from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu.launcher import DIVISOR, SHARED_MOST, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
 from gpunn.gpu.tickets import COUNT, tickets
 
-SOURCE = KernelSource("conv2d_depthwise.cu", REAL=("float", "double"), VEC=(1, 4), DEPTHWISE=(0, 1))
+_T, _TAPS = 4, 4  # conv2d_depthwise.cu: columns of a thread, filter elements of a part
+_SUMS = _TAPS + 1
+_BLOCK = 256  # threads of a block
+SOURCE = KernelSource(
+    "conv2d_depthwise.cu",
+    dynamic_shared={
+        "conv2d_narrow_forward": SHARED_MOST,
+        "conv2d_narrow_backward_data": SHARED_MOST,
+        "conv2d_narrow_backward_weight": _BLOCK * _SUMS * 4 * 8,  # vectors of doubles
+    },
+    REAL=("float", "double"),
+    VEC=(1, 4),
+    DEPTHWISE=(0, 1),
+)
 _SHAPE = np.dtype(
     [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
     + [(f"{name}_{axis}", np.int32) for name in ("stride", "pad", "dilation") for axis in "hw"]
     + [("group_C", np.int32), ("group_K", np.int32)]
-    + [(f"{name}_{axis}", np.int32) for name in ("step", "reach") for axis in "hw"]
+    + [(f"reach_{axis}", np.int32) for axis in "hw"]
     + [("parts", np.int32)]
     + [(f"by_{name}", DIVISOR) for name in ("P", "S", "group_C", "group_K", "chunks", "parts_S")]
     + [(f"by_{name}", DIVISOR) for name in ("channel_tiles", "column_tiles", "row_tiles", "phases")]
+    + [(f"by_{name}_{axis}", DIVISOR) for name in ("stride", "step") for axis in "hw"]
 )
-_T, _TAPS = 4, 4  # conv2d_depthwise.cu: columns of a thread, filter elements of a part
-_SUMS = _TAPS + 1
 _MOST_CHANNELS = 8  # of a group: beyond, a tile of the matrix product is no longer mostly padding
 _MOST_PARTS = 16  # of a filter: a block holds all of them
-_BLOCK, _SHARED = 256, 48 * 1024  # threads of a block; bytes that every card has
 _WAVES = 2 * 132  # blocks of a weight gradient; a constant, so that every card computes the same bits
 _LEAST_PIXELS = 16  # pixels that a thread adds up: fewer are not worth another slice
 
@@ -60,10 +71,8 @@ def _kernel_shape(
     step, reach = phases(w)
     parts_s = ceil_div(w.S, _TAPS)
     sizes = (n, w.H, w.W, c, k, w.R, w.S, w.P, w.Q, *w.stride, *w.padding, *w.dilation, c // groups, k // groups)
-    divisors = (w.P, w.S, c // groups, k // groups, chunks, parts_s, *tiles, starts)
-    return Struct(
-        np.array([(*sizes, *step, *reach, parts_s * w.R * chunks, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
-    )
+    divisors = (w.P, w.S, c // groups, k // groups, chunks, parts_s, *tiles, starts, *w.stride, *step)
+    return Struct(np.array([(*sizes, *reach, parts_s * w.R * chunks, *(divisor(max(1, d)) for d in divisors))], _SHAPE))
 
 
 def _lanes(channels: int, width: int) -> int:
@@ -90,7 +99,7 @@ def _launch_gather(
     chunks = 1 if depthwise else (k if back else c) // groups // vec
     starts, stride = (min(window.stride[1], columns), window.stride[1]) if back else (1, 1)
     lanes, per_lane = _lanes(channels, width), window.R * window.S * chunks * vec * out.itemsize
-    while lanes * per_lane > _SHARED:
+    while lanes * per_lane > SHARED_MOST:
         lanes //= 2
     across = starts * ceil_div(ceil_div(columns, stride), _T)
     positions = _BLOCK // lanes

@@ -24,6 +24,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -41,6 +42,7 @@ NVRTC_OPTIONS = ("-std=c++17", "-lineinfo")
 _C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 _INCLUDE = re.compile(r'^\s*#include\s+"([^"]+)"\s*$')
 _INT32_MAX = 2**31 - 1
+SHARED_MOST = 48 * 1024  # bytes of shared memory that a block has on every GPU: static, then dynamic
 
 
 def kernel_folder() -> Path:
@@ -100,6 +102,9 @@ class KernelSource:
         Name in the kernel folder.
     architectures : tuple of int
         Compute capabilities (major*10 + minor) that all specialisations compile for.
+    dynamic_shared : dict
+        Kernel = the most bytes of dynamic shared memory that a launch asks for, if any does. The compile gate knows
+        what the kernel's own variables add to that, and refuses what a GPU would refuse.
     choices
         Macro name = tuple of its legal values.
     """
@@ -107,10 +112,16 @@ class KernelSource:
     registry: ClassVar[dict[str, KernelSource]] = {}
 
     def __init__(
-        self, file: str, *, architectures: tuple[int, ...] = ARCHITECTURES, **choices: tuple[Any, ...]
+        self,
+        file: str,
+        *,
+        architectures: tuple[int, ...] = ARCHITECTURES,
+        dynamic_shared: Mapping[str, int] = MappingProxyType({}),
+        **choices: tuple[Any, ...],
     ) -> None:
         self.file = file
         self.architectures = architectures
+        self.dynamic_shared = dict(dynamic_shared)
         self.choices = {name: tuple(str(v) for v in values) for name, values in choices.items()}
         self._entries: dict[Any, _Compiled] = {}
         KernelSource.registry[file] = self
@@ -193,6 +204,11 @@ class KernelSource:
             )
         if not 0 < block[0] * block[1] * block[2] <= 1024:
             raise KernelError(f"{kernel}: block {block} must have 1 to 1024 threads")
+        if shared > self.dynamic_shared.get(kernel, 0):
+            raise KernelError(
+                f"{kernel}: {shared} bytes of dynamic shared memory; {self.file} declares "
+                f"{self.dynamic_shared.get(kernel, 0)} (KernelSource's dynamic_shared)"
+            )
         if tracing.launches is not None or device.origin is not device:
             launch = Launch(compiled, grid, block, bound, shared, tuple(pointees()))
             device.launched(launch)

@@ -43,8 +43,41 @@ def broadcast_binary(xp: Any, name: str, a: Any, b: Any) -> Any:
     """y = the operator called ``name`` of a and b with NumPy's broadcasting, C-contiguous; either may be a number."""
     y = xp.empty(np.broadcast_shapes(a.shape, b.shape), bool if name in _COMPARISONS else a.dtype)
     with quiet():
-        getattr(xp, _UFUNCS[name])(a, b, out=y)  # also C-contiguous where an operand is not
+        if name in _DIVISIONS and a.dtype.kind == "f":
+            y[...] = _DIVISIONS[name](xp, a, b)
+        else:
+            getattr(xp, _UFUNCS[name])(a, b, out=y)  # also C-contiguous where an operand is not
     return y
+
+
+@broadcast_binary.numpy
+def _(name: str, a: Any, b: Any) -> np.ndarray:
+    y = np.empty(np.broadcast_shapes(a.shape, b.shape), bool if name in _COMPARISONS else a.dtype)
+    with quiet():
+        getattr(np, _UFUNCS[name])(a, b, out=y)
+    return y
+
+
+def _remainder(xp: Any, a: Any, b: Any) -> Any:
+    """a - b floor(a / b), exact, with b's sign, as NumPy has it; CuPy's is NaN where b is infinite."""
+    rest = xp.fmod(a, b)
+    return xp.where(_below(rest, b), rest + b, rest)
+
+
+def _floor_quotient(xp: Any, a: Any, b: Any) -> Any:
+    """floor(a / b) of the exact quotient, as NumPy has it; CuPy rounds the quotient first."""
+    rest = xp.fmod(a, b)
+    quotient = (a - rest) / b - _below(rest, b)
+    whole = xp.floor(quotient)  # what the division above has rounded is a whole number nearby
+    return xp.where(b == 0, a / b, xp.where(quotient - whole > 0.5, whole + 1, whole))
+
+
+def _below(rest: Any, b: Any) -> Any:
+    """Whether the quotient, rounded towards zero by fmod, has to be rounded down."""
+    return (rest != 0) & ((rest < 0) != (b < 0))
+
+
+_DIVISIONS = {"floordiv": _floor_quotient, "remainder": _remainder}
 
 
 @broadcast_binary.kernel

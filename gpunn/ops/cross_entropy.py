@@ -34,10 +34,16 @@ from gpunn.ops.cross_entropy_probabilities import cross_entropy_of_probabilities
 from gpunn.primitive import primitive
 from gpunn.tape import is_grad_enabled, is_unit_seed, record
 
-SOURCE = KernelSource("softmax_cross_entropy.cu", REAL=("float", "double"), VEC=(1, 4), LABEL=("int32", "int64"))
+_SHARED = 46 * 1024  # bytes for a row: the reductions take some of the 48 KB that every GPU gives a block
+SOURCE = KernelSource(
+    "softmax_cross_entropy.cu",
+    dynamic_shared={"cross_entropy_forward": _SHARED, "cross_entropy_weighted_forward": _SHARED},
+    REAL=("float", "double"),
+    VEC=(1, 4),
+    LABEL=("int32", "int64"),
+)
 _OP = "cross_entropy"
 _WARP_COLUMNS = 1024  # the longest row that one warp handles: 32 numbers per thread
-_SHARED = 46 * 1024  # bytes for a row: the reductions take some of the 48 KB that every GPU gives a block
 _BLOCK = 256
 _LONG_BLOCK = 512  # threads for a longer row, as THREADS in the .cu
 _BLOCKS = 1024  # blocks of several rows at a time: enough to fill the largest GPUs

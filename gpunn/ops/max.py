@@ -35,8 +35,19 @@ class Extremum(NamedTuple):
 @primitive(returns=("values", "indices"))
 def extremum_axis(xp: Any, x: Any, axis: int, largest: bool) -> tuple[Any, Any]:
     """The first largest (smallest) element along ``axis`` of a logical array and its index; NaN wins. Axis kept."""
-    index = xp.asarray((x.argmax if largest else x.argmin)(axis=axis)).astype(np.int64)
-    kept = xp.expand_dims(index, axis)
+    best = (x.max if largest else x.min)(axis=axis, keepdims=True)
+    # Of several NaN CuPy's argmax takes any; of several True the first.
+    return _taken(xp, x, ((x == best) | (x != x)).argmax(axis=axis), axis)
+
+
+@extremum_axis.numpy
+def _(x: np.ndarray, axis: int, largest: bool) -> tuple[Any, Any]:
+    return _taken(np, x, (x.argmax if largest else x.argmin)(axis=axis), axis)
+
+
+def _taken(xp: Any, x: Any, index: Any, axis: int) -> tuple[Any, Any]:
+    """The elements of x at ``index`` along ``axis``, and the indices, with the axis kept."""
+    kept = xp.expand_dims(xp.asarray(index).astype(np.int64), axis)
     return physical(xp.take_along_axis(x, kept, axis)), physical(kept)
 
 

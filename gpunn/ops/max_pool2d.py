@@ -24,7 +24,7 @@ SOURCE = KernelSource("max_pool2d.cu", REAL=("float", "double"), VEC=(1, 4))
 _BLOCK = 256
 _INT_FIELDS = ("N", "H", "W", "C", "P", "Q", "R", "S")
 _PAIR_FIELDS = ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w")
-_DIVISORS = ("by_channels", "by_width", "by_height")
+_DIVISORS = ("by_channels", "by_width", "by_height", "by_stride_h", "by_stride_w")
 _SHAPE = np.dtype(
     [(f, np.int32) for f in (*_INT_FIELDS, *_PAIR_FIELDS, "flat", "relu")] + [(f, DIVISOR) for f in _DIVISORS]
 )
@@ -102,7 +102,7 @@ def _kernel_shape(
     """``struct Pool2dShape`` for threads spread over (N, height, width, channels)."""
     w = window
     sizes = (n, w.H, w.W, c, w.P, w.Q, w.R, w.S, *w.stride, *w.padding, *w.dilation, int(flat), int(relu))
-    return Struct(np.array([(*sizes, *(divisor(max(d, 1)) for d in (channels, width, height)))], _SHAPE))
+    return Struct(np.array([(*sizes, *(divisor(max(d, 1)) for d in (channels, width, height, *w.stride)))], _SHAPE))
 
 
 # -- backward -------------------------------------------------------------------------------------

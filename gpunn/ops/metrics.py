@@ -21,12 +21,22 @@ def update_metrics(xp: Any, totals: Any, loss: Any, logits: Any, labels: Any) ->
     totals (3,) float64; loss: one element, the batch's mean; logits (rows, columns); labels (rows,) int64 or
     int32. An empty batch changes nothing; nor does any once a kernel has reported bad data.
     """
-    rows = len(labels)
-    if rows == 0:
-        return
-    totals[0] += loss.reshape(()).astype(np.float64) * rows
-    totals[1] += (logits.argmax(axis=1) == labels).sum()
-    totals[2] += rows
+    if len(labels):
+        # Of several NaN CuPy's argmax takes any; of several True the first.
+        largest = (logits == logits.max(axis=1, keepdims=True)) | xp.isnan(logits)
+        _count(totals, loss, largest.argmax(axis=1) == labels)
+
+
+@update_metrics.numpy
+def _(totals: np.ndarray, loss: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> None:
+    if len(labels):
+        _count(totals, loss, logits.argmax(axis=1) == labels)
+
+
+def _count(totals: Any, loss: Any, right: Any) -> None:
+    totals[0] += loss.reshape(()).astype(np.float64) * len(right)
+    totals[1] += right.sum()
+    totals[2] += len(right)
 
 
 @update_metrics.kernel

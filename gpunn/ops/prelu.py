@@ -11,7 +11,7 @@ from gpunn._tensor import Tensor
 from gpunn.cpu import prelu as fast
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, ShapeError, here
-from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, divisor_struct, vector_width
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -85,7 +85,7 @@ def _(device: Device, dy: Any, x: Any, weight: Any, needs: tuple[bool, bool]) ->
         args = (dx, partial, dy, x, weight, rows, columns, inner, per_chunk)
         SOURCE.launch(device, "prelu_backward", grid, block, args, REAL=real, VEC=vec)
     if dweight is not None:
-        sums = (dweight, partial, chunks, columns, inner)
+        sums = (dweight, partial, chunks, columns, divisor_struct(max(1, inner)))
         SOURCE.launch(device, "prelu_weight_gradient", (channels, 1, 1), _BLOCK, sums, REAL=real, VEC=1)
     return dx, dweight
 

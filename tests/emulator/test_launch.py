@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 import gpunn.emulator
-from gpunn.emulator import Argument, EmulatorFinding, Module, available, build, compile_module, schedule
+from gpunn.emulator import Argument, EmulatorFinding, Module, available, build, compile_module, only_blocks, schedule
 from gpunn.errors import DeviceError, KernelError
 
 pytestmark = [
@@ -99,7 +100,7 @@ def test_read_only_array_cannot_be_an_output() -> None:
         ((1, 70000, 1), (32, 1, 1), 0, "expected a grid between"),
         ((1, 1, 1), (32, 64, 1), 0, "at most 1024 threads"),
         ((1, 1, 1), (1, 1, 65), 0, "expected a block between"),
-        ((1, 1, 1), (32, 1, 1), 1 << 20, "bytes of dynamic shared memory; got 1048576"),
+        ((1, 1, 1), (32, 1, 1), 1 << 20, "0 bytes of static and 1048576 bytes of dynamic shared memory"),
     ],
 )
 def test_launch_shape_must_fit_a_gpu(
@@ -109,9 +110,119 @@ def test_launch_shape_must_fit_a_gpu(
         axpy().launch("on_its_own_line", grid, block, [Argument(floats(64), "out")], shared)
 
 
+# `plain` has no variables of its own; `direct` has 1 byte, `called` the same by two calls and 100 in a template that is
+# not inlined, `much` 48 KB.
+SHARED = """\
+#define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(gpunn_emulator_dynamic_shared())
+__device__ __forceinline__ bool first(int* y) {
+    __shared__ bool is;
+    __syncthreads();
+    if (threadIdx.x == 0) is = *y > 0;
+    __syncthreads();
+    return is;
+}
+template <int N> __device__ __noinline__ void keep(int* y) {
+    __shared__ int kept[N];
+    kept[threadIdx.x] = *y;
+    __syncthreads();
+    *y = kept[24];
+}
+extern "C" __global__ void plain(int* y) {
+    DYNAMIC_SHARED(int, tile);
+    tile[threadIdx.x] = 1;
+    *y = tile[threadIdx.x];
+}
+extern "C" __global__ void direct(int* y) {
+    DYNAMIC_SHARED(int, tile);
+    tile[threadIdx.x] = first(y);
+    *y = tile[threadIdx.x];
+}
+extern "C" __global__ void called(int* y) {
+    if (first(y) && first(y + 1)) keep<25>(y);
+}
+extern "C" __global__ void much(int* y) {
+    __shared__ int all[48 * 256];
+    all[threadIdx.x] = 1;
+    *y = all[threadIdx.x];
+}
+"""
+
+
+def test_static_shared_memory_is_that_of_the_kernel_and_what_it_calls() -> None:
+    module = compile_module(SHARED, "shared.cu", {})
+    assert [(name, module.static_shared(name)) for name in module.kernels] == [
+        ("plain", 0),
+        ("direct", 16),  # dynamic shared memory begins at a multiple of 16
+        ("called", 112),
+        ("much", 48 * 1024),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dynamic", "most"),
+    [
+        ("plain", 48 * 1024, None),
+        ("direct", 48 * 1024 - 16, None),
+        ("direct", 48 * 1024 - 12, 48),
+        ("much", 0, None),
+        ("much", 4, 48),
+        # Who asks for more than 48 KB of dynamic shared memory gets it, as on the hardware.
+        ("plain", 227 * 1024, None),
+        ("plain", 227 * 1024 + 4, 227),
+        ("direct", 227 * 1024 - 16, None),
+        ("direct", 227 * 1024 - 12, 227),
+    ],
+)
+def test_static_and_dynamic_shared_memory_must_fit_a_block_together(
+    kernel: str, dynamic: int, most: int | None
+) -> None:
+    module, y = compile_module(SHARED, "shared.cu", {}), np.ones(2, np.int32)
+    expected = contextlib.nullcontext() if most is None else pytest.raises(
+        KernelError,
+        match=f"shared.cu: {kernel}: expected at most {most * 1024} bytes of shared memory, static and dynamic; got "
+        f"{module.static_shared(kernel)} bytes of static and {dynamic} bytes of dynamic shared memory",
+    )  # fmt: skip
+    with expected:
+        module.launch(kernel, (1, 1, 1), (1, 1, 1), [Argument(y, "inout", "y")], dynamic)
+
+
 def test_unknown_kernel_is_named_with_those_there_are() -> None:
     with pytest.raises(KernelError, match=r"axpy.cu has no kernel saxpy; it has axpy, on_its_own_line"):
         axpy().launch("saxpy", (1, 1, 1), (1, 1, 1), [])
+
+
+def test_only_chosen_blocks_run_and_the_rest_stays_as_it_was() -> None:
+    y, next_ = np.arange(12, dtype=np.int32) - 100, np.zeros(1, np.int32)
+    before = y.copy()
+    grids = []
+    module = compile_module(ORDER, "order.cu", {})
+
+    def choose(grid: tuple[int, int, int]) -> list[int]:
+        grids.append(grid)
+        return [2, 1]
+
+    with only_blocks(choose):
+        module.launch("order", (3, 1, 1), (4, 1, 1), [Argument(y, "out", "y"), Argument(next_, "inout")])
+    assert grids == [(3, 1, 1)]
+    np.testing.assert_array_equal(y, [8, 9, 10, 11, 4, 5, 6, 7, *before[8:]])
+    with only_blocks(lambda grid: [3]), pytest.raises(KernelError, match=r"numbers of blocks below 3; got \[3\]"):
+        module.launch("order", (3, 1, 1), (4, 1, 1), [Argument(y, "out", "y"), Argument(next_, "inout")])
+
+
+def test_memory_that_no_one_touches_costs_nothing(tmp_path: Path) -> None:
+    """The last block of a launch on 16 GB, twice: neither they nor what is remembered of them lie in memory."""
+    source = """extern "C" __global__ void negate(float* y, const float* x) {
+    const unsigned long long i = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x;
+    y[i] = -x[i];
+}
+"""
+    x, y = (np.memmap(tmp_path / name, np.float32, "w+", shape=2**32).view(np.ndarray) for name in "xy")
+    x[-32:] = range(32)
+    with only_blocks(lambda grid: [grid[0] - 1]):
+        compile_module(source, "negate.cu", {}).launch(
+            "negate", (2**27, 1, 1), (32, 1, 1), [Argument(y, "out", "y"), Argument(x, "in", "x")]
+        )
+    np.testing.assert_array_equal(y[-40:], [*[0] * 8, *-np.arange(32.0)])
 
 
 def test_output_starts_as_nan() -> None:

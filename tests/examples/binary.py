@@ -27,8 +27,13 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made += [{"name": n, "a": special, "b": special[::-1].copy()} for n in ("div", "maximum", "minimum", "ge", "ne")]
     # Signs and edges, for the operators that round and take remainders.
     edges = np.array([-7.5, -3.0, -0.5, 0.0, 0.5, 2.0, 3.0, 7.5, np.nan, np.inf, -np.inf], np.float32)
+    # A quotient that rounds up to a whole number, and remainders of very different numbers.
+    edges = np.append(edges, np.array([0.1, 0.3, 1e-30, 3e30], np.float32))
     names: tuple[str, ...] = ("floordiv", "remainder", "pow", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge")
     made += [{"name": n, "a": edges[:, None].copy(), "b": edges} for n in names]
+    for name in ("floordiv", "remainder"):
+        made += [{"name": name, "a": edges, "b": b} for b in (np.float32(-0.7), np.float32(np.inf))]
+        made += [{"name": name, "a": np.float32(2.5), "b": edges}]
     wholes = np.array([-7, -3, -1, 0, 1, 2, 8])
     names = ("add", "sub", "mul", "floordiv", "remainder", "maximum", "minimum", "and", "or", "xor", "lt", "eq")
     kinds = (np.int64, np.int32)
@@ -65,5 +70,5 @@ def _unbroadcast_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 def _repeat_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     column = rng.standard_normal((3, 1)).astype(np.float32)
     made = [{"x": column, "shape": (3, 8)}, {"x": column[:1, 0] > 0, "shape": (2, 5)}]
-    made += [{"x": column, "shape": (0, 3, 4)}, {"x": column[0, 0].reshape(()), "shape": (2, 3)}]
+    made += [{"x": column, "shape": (0, 3, 4)}, {"x": column[:1].reshape(()), "shape": (2, 3)}]
     return [*made, {"x": rng.standard_normal((1, 3)), "shape": (4, 3)}, {"x": np.arange(2), "shape": (3, 2, 2)}]

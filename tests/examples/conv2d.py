@@ -108,6 +108,9 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 46, 24, 5), (3, 2, 1, 5)))
     far: dict[str, Any] = {"x": x, "weight": weight, "window": Window(46, 24, 2, 1, (23, 23), (0, 0), (1, 1))}
     made.append(with_output({**far, "groups": 1}, True, (True, True, True)))
+    # The same where the weight's gradient has two columns of tiles, of which one writes dz.
+    x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 46, 24, 36), (3, 2, 1, 36)))
+    made.append(with_output({**far, "x": x, "weight": weight, "groups": 1}, True, (True, True, True)))
     # Both gradients in one launch, with a ReLU and without.
     many = [e for e in _cases(rng) if e["weight"].shape[3] > 4]
     made += [with_output(e, relu, (True, True, relu)) for e in many for relu in (True, False)]

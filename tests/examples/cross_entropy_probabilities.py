@@ -23,7 +23,10 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
             "needs": ((True, False), (False, True), (True, True))[n % 3],
         }
 
+    high = case(6, 8, np.float32, True, 0.1, 6.0)
+    high["logits"][np.arange(6), np.arange(1, 7)] = 300  # whose exponential is infinite: the largest must be taken away
     return [
+        high,
         case(5, 10, np.float32, False, 0.0, None),
         case(4, 10, np.float32, True, 0.1, 4.0),
         case(3, 1, np.float32, False, 0.3, 1.0),

@@ -27,25 +27,45 @@ def _windows(rng: np.random.Generator) -> list[tuple[np.ndarray, Window]]:
         case(2, 1, 3, 4, 2, 2, (1, 1), (1, 1), (2, 2)),  # windows that touch nothing
         case(4, 17, 19, 3, 3, 2, (2, 2), (1, 0), (1, 1)),  # several blocks
     ]
+    # The largest window that a ReLU leaves a code for, and one element more than a signed byte counts.
+    large = [
+        case(1, 17, 26, 4, 15, 17, (1, 1), (7, 8), (1, 1)),
+        case(12, 1, 140, 1, 1, 129, (1, 1), (0, 0), (1, 1)),
+    ]
+    for x, _ in large:
+        x[...] = 1 + rng.permutation(x.size).reshape(x.shape)
+        x[:, :, -1] += x.size  # what lies last in an image wins where it is seen
+    cases += large
     cases[1][0].flat[::7] = np.nan
     cases[1][0].flat[1::5] = -np.inf
     return cases
 
 
+def _largest(rng: np.random.Generator) -> tuple[np.ndarray, Window]:
+    """A window of 256 elements, too many for a ReLU; in the first channel its last one wins."""
+    x = rng.permutation(16 * 17 * 2).reshape(1, 16, 17, 2).astype(np.float32)
+    x[0, 15, 15, 0] = 1e6
+    return x, Window(16, 17, 16, 16, (1, 1), (0, 0), (1, 1))
+
+
 @examples_for(max_pool2d_forward)
 def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [
+    made = [
         {"x": x, "window": window, "flat": flat, "relu": relu}
         for flat, relu in ((False, False), (True, False), (False, True), (True, True))
         for x, window in _windows(rng)
     ]
+    x, window = _largest(rng)
+    return [*made, {"x": x, "window": window}]
 
 
 @examples_for(max_pool2d_backward)
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
-    for x, window in _windows(rng):
+    for x, window in [*_windows(rng), _largest(rng)]:
         for flat, relu in ((False, False), (True, False), (False, True)):
+            if relu and window.R * window.S == 256:
+                continue
             y, offset = max_pool2d_forward.plain(np, x, window, False, relu)
             shape = [y.shape[axis] for axis in _CHANNELS_FIRST] if flat else y.shape
             dy = rng.standard_normal(shape).astype(x.dtype)

@@ -1,14 +1,59 @@
-"""The weight gradient of first layers (``kernels/conv2d_first.cu``), whose blocks add up what they have in a tree."""
+"""First layers (``kernels/conv2d_first.cu``): what plans want of shared memory; how blocks add up, in a tree."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
 
 from gpunn._device import device
 from gpunn._window import Window
-from gpunn.gpu.launcher import trace_launches
+from gpunn.emulator import compile_module
+from gpunn.gpu import conv2d_first
+from gpunn.gpu.launcher import SHARED_MOST, trace_launches
 from gpunn.ops.conv2d import conv2d_backward
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("itemsize", [4, 8])
+@pytest.mark.parametrize("back", [False, True])
+def test_no_plan_wants_more_shared_memory_than_a_block_has(itemsize: int, back: bool) -> None:
+    """What the kernel's own variables take comes on top of what the plan counts."""
+    real, kernel = {4: "float", 8: "double"}[itemsize], f"conv2d_first_{'backward_weight' if back else 'forward'}"
+    source = conv2d_first.SOURCE
+    static = {
+        tn: compile_module(source.text, source.file, {"REAL": real, "TN": str(tn)}).static_shared(kernel)
+        for tn in (4, 8)
+    }
+    lengths = ((1, 2, 3, 4), (1, 3, 8, 20, 32, 33, 64, 96, 200), (1, 2, 3, 5, 7, 9, 11), (1, 2, 3, 4), (1, 2, 3))
+    largest = 0
+    for c, k, size, stride, dilation in itertools.product(*lengths):
+        window = Window(64, 64, size, size, (stride, stride), (size // 2, size // 2), (dilation, dilation))
+        if window.P < 1 or window.Q < 1:
+            continue
+        for plan in conv2d_first._plans((k, size, size, c), window, itemsize, back):
+            bytes_ = static[plan.tn] + plan.shared * itemsize
+            assert bytes_ <= SHARED_MOST, (c, k, size, stride, dilation, plan)
+            assert plan.shared * itemsize <= source.dynamic_shared[kernel]
+            largest = max(largest, bytes_)
+    assert largest > SHARED_MOST - 64  # else this was no test
+
+
+@pytest.mark.emulator
+def test_a_plan_that_just_fits_is_launched() -> None:
+    """The cheapest way to cut this layer has tiles that fill a block's shared memory, and leave no byte for more."""
+    window, sizes = Window(32, 32, 9, 9, (1, 1), (8, 8), (2, 2)), {"x": (2, 32, 32, 4), "weight": (64, 9, 9, 4)}
+    rng = np.random.Generator(np.random.Philox(6))
+    sizes["dy"] = (2, window.P, window.Q, 64)
+    arrays = {name: rng.integers(-4, 5, size).astype(np.float32) for name, size in sizes.items()}
+    arguments = {**arrays, "y": None, "window": window, "groups": 1, "needs": (False, True, True)}
+    with trace_launches() as launches:
+        _, dweight, dbias = conv2d_backward(device("emulator"), **arguments)
+    assert [launch.kernel for launch in launches] == ["conv2d_first_backward_weight"]
+    _, expected, expected_bias = conv2d_backward.plain(np, **arguments)
+    np.testing.assert_array_equal(dweight, expected)
+    np.testing.assert_array_equal(dbias, expected_bias)
 
 
 @pytest.mark.emulator

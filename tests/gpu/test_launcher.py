@@ -147,6 +147,7 @@ def test_numbers_beyond_float32_are_infinite() -> None:
         ({"TILE": 8}, KernelError, "TILE=8 is not declared"),
         ({"grid": (1, 65536, 1)}, UsageError, "exceeds CUDA's limits"),
         ({"block": 2048}, KernelError, "1 to 1024 threads"),
+        ({"shared": 4}, KernelError, "relu_forward: 4 bytes of dynamic shared memory; relu.cu declares 0"),
     ],
 )
 def test_refuses(relu, wrong: dict, error: type, message: str) -> None:

@@ -15,6 +15,7 @@ Edit = tuple[int, int, str]  # start, end, what stands there instead
 _BARRIER = re.compile(r"\b__(?:syncthreads|syncwarp|threadfence)\s*\([^()]*\)")
 _INTEGER = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)([uUlL]*)")
 _FLOAT = re.compile(r"\d+\.\d*(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+")
+_WIDE = re.compile(r"(?<!typedef )\b(?:unsigned long long|long long|size_t)\b(?=\s+\w|\)\s*[\w(-])")
 _BOUNDS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 _PAIRS = ("h w", "H W", "R S", "P Q", "r s", "p q", "top left", "height width", "rows columns", "row column")
 _TWINS = {a: b for pair in _PAIRS for a, b in (pair.split(), pair.split()[::-1])}
@@ -129,6 +130,12 @@ def _mask(code: Code) -> Iterator[Edit]:
             yield token.start, code.tokens[last].end, ""
 
 
+def _width(code: Code) -> Iterator[Edit]:
+    """Offsets and counts of elements in 32 bits: casts, variables and parameters."""
+    for match in _WIDE.finditer(code.bare):
+        yield *match.span(), "unsigned" if match[0].startswith("unsigned") else "int"
+
+
 def _initial(code: Code) -> Iterator[Edit]:
     """A sum that begins at 1, a product or a factor at 0."""
     other = {"0": "1", "1": "0", "false": "true", "true": "false"}
@@ -171,6 +178,7 @@ OPERATORS: dict[str, Callable[[Code], Iterator[Edit]]] = {
     "twin": _twin,
     "mask": _mask,
     "accumulate": _replacing({"+=": "=", "-=": "+=", "*=": "=", "/=": "=", "^=": "="}),
+    "width": _width,
     "initial": _initial,
     "constant": _constant,
     "sign": _sign,
