@@ -12,8 +12,6 @@ import gpunn
 from gpunn import nn, optim
 from gpunn.nn import functional as F
 
-pytestmark = pytest.mark.emulator
-
 Loss = Callable[[gpunn.Tensor, dict[str, gpunn.Tensor]], gpunn.Tensor]
 
 # Of scores (N, 4), with targets: `like`, as many numbers from 0 to 1; `labels`; and constants: `weights` (4).
@@ -44,20 +42,11 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _needs_emulator() -> None:
-    from gpunn import emulator
-
-    reason = emulator.available()
-    if reason is not None:
-        pytest.skip(reason)
-
-
-def batches(count: int, size: int = 6) -> list[tuple[gpunn.Tensor, dict[str, gpunn.Tensor]]]:
+def batches(kernels: str, count: int, size: int = 6) -> list[tuple[gpunn.Tensor, dict[str, gpunn.Tensor]]]:
     rng = np.random.Generator(np.random.Philox(4))
 
     def on_emulator(values: Any) -> gpunn.Tensor:
-        return gpunn.tensor(values.astype(np.float32) if values.dtype.kind == "f" else values, device="emulator")
+        return gpunn.tensor(values.astype(np.float32) if values.dtype.kind == "f" else values, device=kernels)
 
     made = []
     for _ in range(count):
@@ -70,11 +59,11 @@ def batches(count: int, size: int = 6) -> list[tuple[gpunn.Tensor, dict[str, gpu
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_captured_equals_eager_to_the_bit(name: str) -> None:
+def test_captured_equals_eager_to_the_bit(kernels: str, name: str) -> None:
     found = []
     for captured in (False, True):
         gpunn.manual_seed(1)
-        net = nn.Linear(5, 4).to("emulator")
+        net = nn.Linear(5, 4).to(kernels)
         optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
 
         def step(x: gpunn.Tensor, *given: gpunn.Tensor, net: Any = net, optimizer: Any = optimizer) -> gpunn.Tensor:
@@ -85,7 +74,7 @@ def test_captured_equals_eager_to_the_bit(name: str) -> None:
             return loss
 
         call: Any = gpunn.capture(step) if captured else step
-        losses = [call(x, *given.values()).item() for x, given in batches(5)]
+        losses = [call(x, *given.values()).item() for x, given in batches(kernels, 5)]
         if captured:
             assert call.graphs == 1
         found.append((losses, [p.detach().numpy().tobytes() for p in net.parameters()]))

@@ -12,6 +12,10 @@ from gpunn.gpu.launcher import Launch, trace_launches
 
 @contextlib.contextmanager
 def dry_launches() -> Iterator[list[Launch]]:
-    """Collect every launch on the emulator and run none: for sizes at which running them would take minutes."""
-    with mock.patch.object(loaders._EmulatorModule, "run"), trace_launches() as launches:
+    """Collect every launch and run none: for sizes at which running them on the emulator would take minutes."""
+    with (
+        mock.patch.object(loaders._EmulatorModule, "run"),
+        mock.patch.object(loaders._NvrtcModule, "launch"),
+        trace_launches() as launches,
+    ):
         yield launches

@@ -11,9 +11,8 @@ from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.conv2d import conv2d_backward
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("blocks", [1, 2, 15, 16, 17, 32, 33, 256, 264])
-def test_any_number_of_blocks_adds_up(blocks: int) -> None:
+def test_any_number_of_blocks_adds_up(kernels: str, blocks: int) -> None:
     """Sixteen are added at a time, so one less, as many and one more; an image is a tile, and a tile a block's work."""
     rng = np.random.Generator(np.random.Philox(5))
     window = Window(4, 4, 3, 3, (1, 1), (0, 0), (1, 1))
@@ -21,7 +20,7 @@ def test_any_number_of_blocks_adds_up(blocks: int) -> None:
     sizes = {"dy": (blocks, 2, 2, 5), "x": (blocks, 4, 4, 1), "weight": (5, 3, 3, 1)}
     arrays = {name: rng.integers(-4, 5, size).astype(np.float32) for name, size in sizes.items()}
     arguments = {**arrays, "y": None, "window": window, "groups": 1, "needs": (False, True, True)}
-    target = device("emulator")
+    target = device(kernels)
     for _ in range(2):  # the second finds the tickets as the first left them
         with trace_launches() as launches:
             _, dweight, dbias = conv2d_backward(target, **arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,11 +58,10 @@ def test_jitter_without_saturation_is_grey() -> None:
     np.testing.assert_allclose(y.ravel(), [0.299 * 0.9 + 0.587 * 0.5 + 0.114 * 0.1] * 3, rtol=1e-12)
 
 
-@pytest.mark.emulator
 @given(st.integers(0, 3), st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 3]), st.integers(0, 2**16))
 @settings(max_examples=30, deadline=None)
-def test_kernels_equal_the_plain_bodies(n: int, h: int, w: int, c: int, seed: int) -> None:
-    emulator = device("emulator")
+def test_kernels_equal_the_plain_bodies(kernels: str, n: int, h: int, w: int, c: int, seed: int) -> None:
+    emulator = device(kernels)
     rng = np.random.Generator(np.random.Philox(seed))
     dtype = (np.float32, np.float64)[seed % 2]
     x = rng.standard_normal((n, h, w, c)).astype(dtype)
