@@ -45,7 +45,7 @@ LOSSES: dict[str, Loss] = {
 def batches(kernels: str, count: int, size: int = 6) -> list[tuple[gpunn.Tensor, dict[str, gpunn.Tensor]]]:
     rng = np.random.Generator(np.random.Philox(4))
 
-    def on_emulator(values: Any) -> gpunn.Tensor:
+    def there(values: Any) -> gpunn.Tensor:
         return gpunn.tensor(values.astype(np.float32) if values.dtype.kind == "f" else values, device=kernels)
 
     made = []
@@ -53,8 +53,8 @@ def batches(kernels: str, count: int, size: int = 6) -> list[tuple[gpunn.Tensor,
         labels = rng.integers(0, 4, size)
         labels[1] = -100
         given = {"like": rng.random((size, 4)), "each": rng.random((size, 4)), "weights": rng.random(4) + 0.1}
-        named = {name: on_emulator(values) for name, values in {**given, "labels": labels}.items()}
-        made.append((on_emulator(rng.standard_normal((size, 5))), named))
+        named = {name: there(values) for name, values in {**given, "labels": labels}.items()}
+        made.append((there(rng.standard_normal((size, 5))), named))
     return made
 
 

@@ -1,4 +1,4 @@
-"""Every primitive that has a kernel, at the edges of the kernel's tiles, on the emulator.
+"""Every primitive that has a kernel, at the edges of the kernel's tiles.
 
 Hypothesis draws each length that a kernel tiles, vectorises or cuts up from one below, at and above a tile, two tiles
 and one, odd primes, 1, and for batches 0 (``tests/edges``). The kernel in float32 is compared with the plain body in

@@ -67,7 +67,7 @@ def test_matches_torch_with_kernels(kernels: str, configuration: dict[str, Any])
 
 @pytest.mark.parametrize("shape", [(2, 3, 16, 17), (1, 36, 9, 8), (2, 132, 6, 7)])
 def test_windows_shared_by_a_block_match_torch(kernels: str, shape: tuple[int, ...]) -> None:
-    """On the emulator, and windows of up to the whole image."""
+    """Windows of up to the whole image, too."""
     x = np.random.Generator(np.random.Philox(1)).standard_normal(shape).astype(np.float32)
     for how in ({"kernel_size": 6, "stride": 2, "padding": 3, "ceil_mode": True}, {"kernel_size": shape[2:]}):
         _check_against_torch(kernels, {"x": x, "how": how})

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from gpunn._device import device
 from gpunn._gradcheck import gradcheck
 from gpunn.cpu import threads
 from gpunn.errors import DeviceError, DTypeError, GraphError, LabelError, ShapeError, UsageError
@@ -131,27 +130,25 @@ def test_float32_is_accurate_when_the_mean_is_far_from_zero(where: str) -> None:
 def test_result_does_not_depend_on_how_the_work_is_cut(where: str) -> None:
     """To rounding on other cuts; to the bit when run again, whatever order threads and blocks run in."""
     x = (5 + _rng().standard_normal((570, 133))).astype(np.float32)
-    home = device(where)
-    mean, var = module.batch_norm_statistics(home, x, None, None, None, 0.1)
+    args = (x, None, None, None, 0.1)
+    mean, var = call(module.batch_norm_statistics, where, *args)
     assert np.abs(mean - x.mean(axis=0, dtype=np.float64)).max() < 1e-6 * 5  # one rounding of 5 is 2.4e-7
     if where == "cpu":
         before = threads.get_num_threads()
         try:
             for n in (1, 3):
                 threads.set_num_threads(n)
-                again = module.batch_norm_statistics(home, x, None, None, None, 0.1)
+                again = call(module.batch_norm_statistics, where, *args)
                 assert [a.tobytes() for a in again] == [mean.tobytes(), var.tobytes()]
         finally:
             threads.set_num_threads(before)
         return
-    from gpunn.emulator import schedule
-
     for order in ("reverse", "shuffled"):
-        with schedule(order):
-            again = module.batch_norm_statistics(home, x, None, None, None, 0.1)
+        with in_order(where, order):
+            again = call(module.batch_norm_statistics, where, *args)
         assert [a.tobytes() for a in again] == [mean.tobytes(), var.tobytes()]
     for most in (11, 300):  # chunks: two, and more than one block merges
-        small = module.batch_norm_statistics.kernel_body(home, x, None, None, None, 0.1, threads=32, most=most)
+        small = call(module.batch_norm_statistics, where, *args, kernel={"threads": 32, "most": most})
         np.testing.assert_allclose(small, [mean, var], rtol=1e-6)  # a few roundings
 
 
@@ -343,7 +340,7 @@ def test_refuses(call: Any, error: type, message: str) -> None:
 
 
 def test_refuses_two_devices(kernels: str) -> None:
-    with pytest.raises(DeviceError, match="cpu and emulator"):
+    with pytest.raises(DeviceError, match=f"cpu and {kernels}"):
         _call(2, 3, weight=gpunn.ones(3, device=kernels))
 
 

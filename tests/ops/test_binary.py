@@ -122,12 +122,16 @@ def test_sums_of_many_gradients_keep_their_digits() -> None:
         (lambda: gpunn.ones(4), ShapeError, r"add: shapes \(2, 3\) and \(4,\) do not broadcast"),
         (lambda: 1j, TypeError, "unsupported operand"),
         (lambda: "2", TypeError, "unsupported operand"),
-        (lambda: gpunn.ones(3, device="emulator"), DeviceError, "emulator"),
     ],
 )
 def test_refuses(other: Callable[[], Any], error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         gpunn.ones(2, 3) + other()
+
+
+def test_refuses_two_devices(kernels: str) -> None:
+    with pytest.raises(DeviceError, match=f"cpu and {kernels}"):
+        gpunn.ones(2, 3) + gpunn.ones(3, device=kernels)
 
 
 def test_numbers_that_do_not_fit() -> None:

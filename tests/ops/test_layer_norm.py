@@ -209,7 +209,7 @@ def test_refuses(call: Any, error: type[Exception], message: str) -> None:
         call()
 
 
-def test_emulator_and_mixed_devices(kernels: str) -> None:
+def test_kernels_and_mixed_devices(kernels: str) -> None:
     x = _rng().standard_normal((2, 3, 4, 5)).astype(np.float32)
     got = layer_norm(gpunn.tensor(x, device=kernels), (4, 5)).numpy()
     # A dozen roundings of values up to 3.

@@ -183,7 +183,7 @@ def test_refuses(make: Any, message: str) -> None:
 
 
 class _Run:
-    """A small network trained on the emulator, with a schedule that changes the rate in every step."""
+    """A small network trained with kernels and with a schedule that changes the rate in every step."""
 
     def __init__(self, kernels: str, kind: str, options: dict[str, Any], captured: bool, clip: bool = False) -> None:
         gpunn.manual_seed(0)
