@@ -124,6 +124,7 @@ def test_a_schedule_steps_after_every_step(where) -> None:
         callbacks=[Watch()],
         device=where,
     )
+    trainer._read_every = 1  # also on a GPU, where a look at the totals waits for the device
     trainer.fit(*loaders(), epochs=2)
     assert rates == pytest.approx([0.1 / (1 + step) for step in range(1, 9)])
 
