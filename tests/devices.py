@@ -69,7 +69,7 @@ def upload(value: Any, target: Device) -> Any:
     skipped = value.ctypes.data % 16 // value.itemsize if value.flags.c_contiguous else 0
     made = target.empty((value.size + skipped,), value.dtype)[skipped:].reshape(value.shape)
     with target.active():
-        made.set(np.asarray(value, order="C"))
+        made[...] = target.array(np.asarray(value, order="C"))
     return made
 
 
