@@ -29,6 +29,4 @@ print("\n".join(new[:40]))
 launches = sum(int(n) for line in lines for n in re.findall(r'"launches":(\d+)', line))
 print(f"{launches} launches, {sum(seen.values())} findings, {len(new)} of them unknown")
 if new:
-    sys.exit(
-        "a kernel or a call broke CUDA's rules (above); what is CuPy's own goes to .ci/known_findings.tsv, with its reason"
-    )
+    sys.exit("a kernel or a call broke CUDA's rules (above). What is CuPy's own goes to .ci/known_findings.tsv.")
