@@ -24,13 +24,13 @@ from gpunn.errors import DeviceError
 from gpunn.primitive import Primitive
 
 # Another GPU than the first: GPUNN_TEST_DEVICE=cuda:1 pytest -m gpu
-GPU = os.environ.get("GPUNN_TEST_DEVICE", "cuda")
+GPU = os.environ.get("GPUNN_TEST_DEVICE") or "cuda"
 HAS_GPU = cuda_is_available()
 
 
 def refuse_to_run_without(expression: str) -> None:
     """A usage error where the GPU's tests alone (``pytest -m gpu``) or a GPU by name are wanted and there is none."""
-    if not (_selects_only_gpu(expression) or "GPUNN_TEST_DEVICE" in os.environ):
+    if not (_selects_only_gpu(expression) or os.environ.get("GPUNN_TEST_DEVICE")):
         return
     if not re.fullmatch(r"cuda(:\d+)?", GPU):
         raise pytest.UsageError(f"GPUNN_TEST_DEVICE: expected 'cuda' or a numbered GPU such as 'cuda:1'; got {GPU!r}")
@@ -47,7 +47,10 @@ def _selects_only_gpu(expression: str) -> bool:
         return False
     others = sorted(words - {"gpu"})
     rows = [dict(zip(others, row, strict=True)) for row in itertools.product((False, True), repeat=len(others))]
-    return not any(eval(expression, {"__builtins__": {}}, {**row, "gpu": False}) for row in rows)
+    try:
+        return not any(eval(expression, {"__builtins__": {}}, {**row, "gpu": False}) for row in rows)
+    except SyntaxError:  # of which pytest tells
+        return False
 
 
 def on_gpu(*values: Any) -> list[Any]:

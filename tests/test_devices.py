@@ -31,6 +31,7 @@ from tests.devices import EVERYWHERE, HAS_GPU, call, upload
         ("gpu or emulator", False),
         ("not (gpu and parity)", False),
         ("emulator", False),
+        ("gpu and", False),
     ],
 )
 def test_which_expressions_select_the_gpus_tests_alone(expression: str, only: bool) -> None:
