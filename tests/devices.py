@@ -86,8 +86,9 @@ def host(value: Any) -> Any:
 def call(primitive: Primitive, where: str, *args: Any, kernel: dict[str, Any] | None = None, **kwargs: Any) -> Any:
     """Run a primitive on NumPy arrays, on any device.
 
-    What it returns are NumPy arrays, and what it ``mutates`` is changed in the arrays that were given. ``kernel`` has
-    arguments of its own for the body that launches kernels, such as a smaller block.
+    What it returns are NumPy arrays, and what it ``mutates`` is changed in the arrays that were given; what else it
+    was given must be as it was. ``kernel`` has arguments of its own for the body that launches kernels, such as a
+    smaller block.
     """
     target = device(where)
     run: Callable[..., Any] = primitive if kernel is None else functools.partial(_body(primitive), **kernel)
@@ -98,8 +99,11 @@ def call(primitive: Primitive, where: str, *args: Any, kernel: dict[str, Any] | 
     there = {k: v if k in primitive.host_arguments else upload(v, target) for k, v in given.items()}
     result = host(run(target, **there))
     target.synchronize()
-    for name in primitive.mutates:
-        _copy_back(given[name], there[name])
+    for name, here in given.items():
+        if name in primitive.mutates:
+            _copy_back(here, there[name])
+        else:
+            _assert_unchanged(f"{primitive.name}: {name}", here, there[name])
     return result
 
 
@@ -121,3 +125,11 @@ def _copy_back(here: Any, there: Any) -> None:
             _copy_back(a, b)
     elif here is not None:
         here[...] = there.get()
+
+
+def _assert_unchanged(where: str, here: Any, there: Any) -> None:
+    if isinstance(here, list | tuple):
+        for a, b in zip(here, there, strict=True):
+            _assert_unchanged(where, a, b)
+    elif isinstance(here, np.ndarray) and here is not there:
+        assert there.get().tobytes() == here.tobytes(), f"{where} was written to"

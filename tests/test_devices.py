@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,13 @@ def test_call_returns_and_changes_numpy_arrays(where: str) -> None:
     norm = call(total_norm, where, [np.array([3.0]), np.array([4.0])], 2.0)
     assert isinstance(norm, np.ndarray)
     assert norm == 5
+
+
+def test_call_notices_what_was_written_to_and_should_not_be() -> None:
+    there = SimpleNamespace(get=lambda: np.array([1.0, 0.0]))
+    devices._assert_unchanged("x", [np.array([1.0, 0.0]), None, 3], [there, None, 3])
+    with pytest.raises(AssertionError, match="dy was written to"):
+        devices._assert_unchanged("dy", [np.array([1.0, -0.0])], [there])
 
 
 def test_call_hands_options_to_the_body_of_kernels(kernels: str) -> None:
