@@ -11,21 +11,22 @@ nothing else that ``fn`` did; so
 - a graph belongs to shapes, dtypes, training flags, ``requires_grad`` and the storage of every
   parameter and buffer: change one of them and another graph is captured.
 
-On the emulator capture and replay work the same way (``gpu/loaders.py``), which is how all this is
+On the emulator capture and replay work the same way (``gpu/emulated.py``), which is how all this is
 tested without a GPU.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from gpunn._capture_state import StepWatch, watched_by
+from gpunn._capture_state import StepWatch, changes, watched_by
 from gpunn._device import Device
 from gpunn._layout import address_of
 from gpunn.errors import UsageError
+from gpunn.gpu.tickets import new_tickets
+from gpunn.tape import is_grad_enabled
 
 
 def capture(fn: Callable[..., Any]) -> CapturedStep:
@@ -60,6 +61,9 @@ class CapturedStep:
         self._modules: list[Any] = []
         self._warm: set[Any] = set()
         self._graphs: dict[Any, _Graph] = {}
+        # By shapes: the graph that the last call with them replayed, while nothing has changed since.
+        self._last: dict[Any, _Graph] = {}
+        self._unchanged_since = -1
 
     @property
     def graphs(self) -> int:
@@ -67,17 +71,15 @@ class CapturedStep:
         return len(self._graphs)
 
     def __call__(self, *inputs: Any) -> Any:
-        from gpunn._tensor import Tensor
-
-        if not inputs or not all(isinstance(t, Tensor) for t in inputs):
-            raise UsageError(
-                "capture: expected a step that is called with tensors, at least one (they say where it runs, and are "
-                f"what changes between replays); got {[type(t).__name__ for t in inputs]}."
-            )
+        called = [(t._physical.shape, t.dtype, t.requires_grad, t.device) for t in self._checked(inputs)]
+        shapes = (is_grad_enabled(), *called)
+        if changes.count == self._unchanged_since:
+            graph = self._last.get(shapes)
+            if graph is not None and graph.leaves_are_unchanged():
+                return graph.replay(inputs)
         device = inputs[0].device
         if device.loader is None:
             return self._fn(*inputs)
-        shapes = (device, *((t.shape, t.dtype.str, t.requires_grad) for t in inputs))
         # What the first run makes (kernels, constants, a layer's place in the random stream) depends on the modes too.
         if (shapes, _modes_of(self._modules)) not in self._warm:
             with watched_by(StepWatch(device, self._modules, frozen=False)):
@@ -88,7 +90,26 @@ class CapturedStep:
         graph = self._graphs.get(key)
         if graph is None or not graph.still_accumulates_into_the_same_storage():
             graph = self._graphs[key] = _Graph(self._fn, inputs, self._modules, device)
-        return graph.replay(inputs)
+        result = graph.replay(inputs)
+        graph.set_gradients()
+        if changes.count != self._unchanged_since:
+            self._last.clear()
+            self._unchanged_since = changes.count
+        # The next call is the same if this one left the modules in the state in which it found them.
+        if (shapes, *_state_of(self._modules)) == key:
+            self._last[shapes] = graph
+        return result
+
+    @staticmethod
+    def _checked(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        from gpunn._tensor import Tensor
+
+        if not inputs or not all(isinstance(t, Tensor) for t in inputs):
+            raise UsageError(
+                "capture: expected a step that is called with tensors, at least one (they say where it runs, and are "
+                f"what changes between replays); got {[type(t).__name__ for t in inputs]}."
+            )
+        return inputs
 
 
 def capture_graph(step: StepWatch, body: Callable[[], Any]) -> tuple[Any, Any]:
@@ -112,7 +133,7 @@ def _state_of(modules: list[Any]) -> tuple[Any, ...]:
         state += [inner.training for inner in module.modules()]
         for tensor in (*module.parameters(), *module.buffers()):
             wants = tensor.requires_grad
-            state.append((address_of(tensor.array), wants, wants and tensor.grad is None))
+            state.append((address_of(tensor._physical), wants, wants and tensor.grad is None))
     return tuple(state)
 
 
@@ -121,14 +142,23 @@ class _Graph:
 
     def __init__(self, fn: Callable[..., Any], inputs: tuple[Any, ...], modules: list[Any], device: Device) -> None:
         from gpunn._tensor import Tensor
+        from gpunn.ops.copy_arrays import copy_arrays
 
         self._device = device
+        self._copy = functools.partial(copy_arrays, device)
         # The step always reads its batch from these; every replay copies the new batch in.
         self._inputs = [
-            Tensor(device.array(np.empty(t.shape, t.dtype)), device, requires_grad=t.requires_grad) for t in inputs
+            Tensor._of_physical(device.zeros(t._physical.shape, t.dtype), device).requires_grad_(t.requires_grad)
+            for t in inputs
         ]
-        self._step = StepWatch(device, modules, frozen=True)
-        self._graph, self._result = capture_graph(self._step, lambda: fn(*self._inputs))
+        self._buffers = [t._physical for t in self._inputs]
+        step = self._step = StepWatch(device, modules, frozen=True)
+        step.tickets = new_tickets(device)
+        self._graph, self._result = capture_graph(step, lambda: fn(*self._inputs))
+        self._prepare = list(step.before_replay.values())
+        self._gradients = [(leaf, Tensor._of_physical(made, device)) for leaf, made in step.gradients.values()]
+        # Parameters count such changes themselves.
+        self._watched = [(leaf, gradient) for leaf, gradient in self._gradients if not leaf._counts_changes]
 
     @property
     def launches(self) -> Any:
@@ -139,17 +169,28 @@ class _Graph:
         """False once another array has replaced a gradient that the step adds to."""
         return all(_same(leaf.grad, array) for leaf, array in self._step.accumulated)
 
+    def leaves_are_unchanged(self) -> bool:
+        """Whether all leaves that do not count their changes hold the gradients of the last replay."""
+        return all(leaf.grad is gradient for leaf, gradient in self._watched)
+
     def replay(self, inputs: tuple[Any, ...]) -> Any:
-        with self._device.active():
-            for static, given in zip(self._inputs, inputs, strict=True):
-                static.array[...] = given.array
-            for prepare in self._step.before_replay.values():
-                prepare()
-            self._graph.replay()
-        for leaf, gradient in self._step.gradients.values():
-            leaf._set_grad_array(gradient)
+        """Run the step on these inputs; :meth:`set_gradients` has to follow unless the gradients are there."""
+        device = self._device
+        if not device.is_current:
+            with device.active():
+                return self.replay(inputs)
+        self._copy(self._buffers, [given._physical for given in inputs])
+        for prepare in self._prepare:
+            prepare()
+        self._graph.replay()
         return self._result
+
+    def set_gradients(self) -> None:
+        """Let the leaves have the gradients that the step leaves behind."""
+        for leaf, gradient in self._gradients:
+            if leaf.grad is not gradient:
+                leaf.grad = gradient
 
 
 def _same(grad: Any, array: Any) -> bool:
-    return grad is not None and address_of(grad.array) == address_of(array)
+    return grad is not None and address_of(grad._physical) == address_of(array)

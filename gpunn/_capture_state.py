@@ -34,6 +34,8 @@ class StepWatch:
         Leaves, each with the gradient array from before the step that the step adds to.
     postponed : list
         Launches that wait for the replay, where the loader has to keep them itself (on the emulator).
+    tickets : array or None
+        The counters of this graph's split sums (``gpu/tickets.py``): it may be replayed on any stream.
     """
 
     def __init__(self, device: Any, modules: list[Any], *, frozen: bool) -> None:
@@ -45,11 +47,35 @@ class StepWatch:
         self.gradients: dict[int, tuple[Any, Any]] = {}
         self.accumulated: list[tuple[Any, Any]] = []
         self.postponed: list[Any] = []
+        self.tickets: Any = None
 
     def note_module(self, module: Any) -> None:
         """Note an outermost module when it is called."""
         if not any(module is known for known in self.modules):
             self.modules.append(module)
+
+
+class _Changes:
+    """Counts what may make a captured graph wrong: changes of modules, of parameters, of what optimisers keep.
+
+    While the count stands still, a graph that was right is right, and nothing has to be looked through.
+
+    Attributes
+    ----------
+    count : int
+        Of all such changes.
+    layers : int
+        Of changes to the attributes and hooks of modules, on which the fusing of neighbours depends.
+    """
+
+    __slots__ = ("count", "layers")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.layers = 0
+
+
+changes = _Changes()
 
 
 class _State(threading.local):

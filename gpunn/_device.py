@@ -20,14 +20,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gpunn._capture_state import refuse_in_capture
-from gpunn.errors import DeviceError, GpunnError, KernelError, LabelError, RangeError, UsageError, here
+from gpunn.errors import (
+    DeviceError,
+    GpunnError,
+    KernelError,
+    LabelError,
+    OutOfMemoryError,
+    RangeError,
+    UsageError,
+    here,
+    module_stack,
+)
 
 # Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
 _ERROR_WORDS = 4  # kind, layer id, element index, value
@@ -56,7 +67,17 @@ class Device:
     xp: Any
     loader: Any = None
     ordinal: int | None = None
-    _cache: dict[str, Any] = field(default_factory=dict, repr=False)
+    _cache: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    _get_current: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.ordinal is not None:  # asked before each launch
+            object.__setattr__(self, "_get_current", self.xp.cuda.runtime.getDevice)
+
+    @property
+    def origin(self) -> Device:
+        """The registered device: this one, unless this notes what happens on another (``gpu/plans.py``)."""
+        return self
 
     def __str__(self) -> str:
         return self.name
@@ -72,20 +93,32 @@ class Device:
         """The registry name without a number: ``"cuda"`` for ``cuda:1``."""
         return self.name.split(":")[0]
 
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> contextlib.AbstractContextManager[None]:
         """Make this GPU CuPy's current one for the block; does nothing on the CPU.
 
         Raises
         ------
         DeviceError
             If a library that CuPy loads when it is first needed, such as cuBLAS, is missing.
+        OutOfMemoryError
+            If the GPU's memory does not suffice.
         """
+        return _NOTHING if self.ordinal is None else _Active(self)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what CuPy does now happens on this GPU; always true on the CPU."""
+        return self.ordinal is None or self._get_current() == self.ordinal
+
+    @property
+    def stream(self) -> int:
+        """The address of the current stream of this thread on this GPU; 0 on the CPU."""
         if self.ordinal is None:
-            yield
-        else:
-            with self.xp.cuda.Device(self.ordinal), _missing_libraries(self.name):
-                yield
+            return 0
+        if self.is_current:
+            return self.xp.cuda.get_current_stream().ptr
+        with self.active():
+            return self.stream
 
     def array(self, host: Any, dtype: Any = None) -> Any:
         """Put a host array on this device; a NumPy array on a CPU device is not copied."""
@@ -98,10 +131,34 @@ class Device:
         On the emulator it is filled with NaN (all bits set), so that an element which no
         kernel writes cannot pass for a number.
         """
-        if self.name == "emulator":
-            return _aligned_nan(shape, np.dtype(dtype))
+        if self.ordinal is None:
+            return _aligned_nan(shape, np.dtype(dtype)) if self.name == "emulator" else np.empty(shape, dtype)
+        if self.is_current:
+            try:
+                return self.xp.ndarray(shape, dtype)  # as cupy.empty, which takes longer
+            except Exception as error:
+                _explain(self, error)
+                raise
         with self.active():
-            return self.xp.empty(shape, dtype)
+            return self.xp.ndarray(shape, dtype)
+
+    def allocate(self, wanted: Sequence[tuple[tuple[int, ...], Any]], to: list[Any]) -> None:
+        """Append an array as of :meth:`empty` to ``to`` for each shape and dtype; this GPU must be the current one."""
+        if self.ordinal is None:
+            to.extend([self.empty(shape, dtype) for shape, dtype in wanted])
+            return
+        try:
+            make = self.xp.ndarray
+            for shape, dtype in wanted:
+                to.append(make(shape, dtype))
+        except Exception as error:
+            _explain(self, error)
+            raise
+
+    def fill(self, array: Any, value: Any) -> None:
+        """Set every element of an array of this device."""
+        with self.active():
+            array[...] = value
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """Allocate a C-contiguous array of zeros."""
@@ -127,24 +184,47 @@ class Device:
                 self.xp.cuda.get_current_stream().synchronize()
         self.check()
 
-    def cached(self, name: str, make: Callable[[], Any]) -> Any:
+    def cached(self, name: Hashable, make: Callable[[], Any]) -> Any:
         """The object cached under this name for the device's lifetime, made on first use."""
         if name not in self._cache:
             refuse_in_capture(f"making this device's {name!r} for the first time")
-            self._cache[name] = make()
+            made = make()
+            if self.ordinal is not None:
+                # The next to use it may be on another stream.
+                with self.active():
+                    self.xp.cuda.get_current_stream().synchronize()
+            self._cache[name] = made
         return self._cache[name]
+
+    def found(self, array: Any, again: Callable[[Device], Any]) -> Any:
+        """An array of the device's own, which ``again(device)`` finds anew; returns it."""
+        return array
+
+    def launched(self, launch: Any) -> None:
+        """Told of every launch; for those who note them."""
 
     @property
     def error_buffer(self) -> Any:
         """The int32 array (kind, layer id, index, value) that kernels report bad data to."""
         return self.cached("errors", lambda: self.zeros((_ERROR_WORDS,), np.int32))
 
-    def layer_id(self, place: str) -> int:
-        """A number by which a kernel can name ``place`` in the error buffer."""
+    def layer_id(self, op: str) -> int:
+        """A number by which a kernel can name ``op``, or the layer that is running, in the error buffer."""
         places: list[str] = self.cached("places", list)
-        if place not in places:
-            places.append(place)
-        return places.index(place)
+        numbers: dict[Hashable, tuple[int, Any]] = self.cached("layers", dict)
+        modules = module_stack.modules
+        innermost = modules[-1] if modules else None
+        key = (op, *map(id, modules))
+        # A name is put together once: that walks through the model.
+        number, known = numbers.get(key, (-1, None))
+        if number < 0 or (known is not None and known() is not innermost):  # another module at an old one's address
+            number, place = len(places), here(op)
+            if place in places:
+                number = places.index(place)
+            else:
+                places.append(place)
+            numbers[key] = number, None if innermost is None else weakref.ref(innermost)
+        return number
 
     def check(self) -> None:
         """Raise what a kernel wrote to the error buffer, and clear it: the device stays usable."""
@@ -154,7 +234,7 @@ class Device:
         kind, layer, index, value = (buffer if isinstance(buffer, np.ndarray) else buffer.get()).tolist()
         if kind == 0:
             return
-        buffer.fill(0)
+        self.fill(buffer, 0)
         place = self._cache["places"][layer]
         kept = "parameters were not changed from that step on, running statistics not since then"
         if kind == 2:
@@ -171,18 +251,57 @@ class Device:
         )
 
 
-@contextlib.contextmanager
-def _missing_libraries(name: str) -> Iterator[None]:
-    """Say how to get a CUDA library that the system's loader does not find."""
-    try:
-        yield
-    except (ImportError, OSError, RuntimeError) as error:
-        if isinstance(error, GpunnError) or not _NOT_LOADED.search(str(error)):
-            raise
+_NOTHING = contextlib.nullcontext()
+
+
+class _Active:
+    """Makes a GPU current for a block, if it is not, and explains CuPy's errors. Made by :meth:`Device.active`."""
+
+    __slots__ = ("_device", "_outer")
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._outer: Any = None
+
+    def __enter__(self) -> None:
+        cuda = self._device.xp.cuda
+        if cuda.runtime.getDevice() != self._device.ordinal:
+            self._outer = cuda.Device(self._device.ordinal)
+            self._outer.__enter__()
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        try:
+            if isinstance(error, Exception):
+                _explain(self._device, error)
+        finally:
+            if self._outer is not None:
+                self._outer.__exit__(kind, error, traceback)
+
+
+def _explain(device: Device, error: Exception) -> None:
+    """Raise in gpunn's words what CuPy says of missing libraries and memory; return if it is something else."""
+    if isinstance(error, GpunnError):
+        return
+    if type(error).__name__ == "OutOfMemoryError" or "cudaErrorMemoryAllocation" in str(error):
+        cuda = device.xp.cuda
+        free, total = cuda.runtime.memGetInfo()
+        kept = device.xp.get_default_memory_pool().free_bytes()
+        asked = re.search(r"allocating ([\d,]+) bytes", str(error))
+        raise OutOfMemoryError(
+            f"{here('gpunn')}: device '{device.name}' is out of memory: asked for "
+            f"{_bytes(int(asked[1].replace(',', ''))) if asked else 'more'}; {_bytes(free + kept)} of {_bytes(total)} "
+            "are free. Reduce the batch size, drop tensors and captured steps that are not needed any more, compute "
+            "under no_grad() where no gradient is wanted, or see who else uses this GPU (nvidia-smi)."
+        ) from error
+    if isinstance(error, ImportError | OSError | RuntimeError) and _NOT_LOADED.search(str(error)):
         raise DeviceError(
-            f"{here('CuPy')}: a CUDA library that device '{name}' needs is missing ({error}). "
+            f"{here('CuPy')}: a CUDA library that device '{device.name}' needs is missing ({error}). "
             "Install the CUDA components with pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver."
         ) from error
+
+
+def _bytes(number: int) -> str:
+    return f"{number:,} bytes ({number / 2**20:,.1f} MiB)"
 
 
 def _aligned_nan(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -198,7 +317,7 @@ def _cpu(ordinal: int | None) -> Device:
 
 
 def _emulator(ordinal: int | None) -> Device:
-    from gpunn.gpu.loaders import EmulatorLoader
+    from gpunn.gpu.emulated import EmulatorLoader
 
     return Device("emulator", np, EmulatorLoader())
 
@@ -293,6 +412,16 @@ def cuda_is_available() -> bool:
     except DeviceError:
         return False
     return True
+
+
+def device_of(op: str, tensors: Iterable[Any]) -> Device:
+    """The one device of tensors; a DeviceError naming the op and both devices if they differ."""
+    first: Device | None = None
+    for tensor in tensors:
+        if tensor.device is not first:
+            first = tensor.device if first is None else same_device(op, first, tensor.device)
+    assert first is not None, "an op has at least one tensor"
+    return first
 
 
 def same_device(op: str, *devices: Device) -> Device:

@@ -28,7 +28,7 @@ def physical(array: Any) -> Any:
     """
     if array.ndim == 4:
         array = array.transpose(_TO_PHYSICAL)
-    return array if array.flags.c_contiguous else array.copy(order="C")
+    return array if is_contiguous(array) else array.copy(order="C")
 
 
 def logical(array: Any) -> Any:
@@ -44,6 +44,12 @@ def physical_axes(axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
 def physical_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The physical shape behind a logical one."""
     return tuple(shape[a] for a in _TO_PHYSICAL) if len(shape) == 4 else shape
+
+
+def is_contiguous(array: Any) -> bool:
+    """Whether an array is C-contiguous."""
+    # CuPy makes a new object for each .flags; this is the flag itself.
+    return bool(array.flags.c_contiguous if isinstance(array, np.ndarray) else array._c_contiguous)
 
 
 def address_of(array: Any) -> int:

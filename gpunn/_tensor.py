@@ -38,15 +38,14 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 
     Attributes
     ----------
-    array : numpy.ndarray or cupy.ndarray
-        The data, a view in logical order.
     device : Device
     requires_grad : bool
     grad : Tensor or None
         Sum of the gradients that ``backward()`` calls have delivered since it was None.
     """
 
-    __slots__ = ("__weakref__", "_hooks", "_node", "_version", "array", "device", "grad", "requires_grad")
+    __slots__ = ("__weakref__", "_hooks", "_node", "_physical", "_shape", "_version", "device", "grad", "requires_grad")
+    _counts_changes = False  # whether setting requires_grad or grad is noted in _capture_state.changes
     __array_ufunc__ = None  # so that numpy.float32(2) * t reaches __rmul__, not NumPy's loop
 
     def __init__(self, array: Any, device: Device | str = "cpu", requires_grad: bool = False) -> None:
@@ -59,7 +58,8 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         if requires_grad and array.dtype.kind != "f":
             raise DTypeError(f"Tensor: only floating dtypes can require a gradient; got {array.dtype}.")
         with self.device.active():  # CuPy copies to its current GPU, whatever the source's
-            self.array = logical(physical(array))
+            self._physical = physical(array)  # C-contiguous, in memory order
+        self._shape: tuple[int, ...] | None = None  # until somebody asks
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
         self._node: tape.Node | None = None
@@ -79,7 +79,8 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         """Wrap an op's C-contiguous physical array without checks."""
         self = Tensor.__new__(Tensor)
         self.device = device
-        self.array = logical(array)
+        self._physical = array
+        self._shape = None
         self.requires_grad = False
         self.grad = None
         self._node = None
@@ -88,30 +89,33 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         return self
 
     @property
-    def _physical(self) -> Any:
-        """The C-contiguous array in memory order."""
-        return physical(self.array)
-
-    def _set_grad_array(self, dx: Any) -> None:
-        """Take over a physical array as the gradient."""
-        self.grad = Tensor._of_physical(dx, self.device)
+    def array(self) -> Any:
+        """The data, a view in logical order."""
+        return logical(self._physical)
 
     # -- what it is ------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Logical shape."""
-        return tuple(self.array.shape)
+        shape = self._shape
+        if shape is None:
+            shape = self._physical.shape
+            if len(shape) == 4:
+                n, height, width, channels = shape
+                shape = n, channels, height, width
+            self._shape = shape
+        return shape
 
     @property
     def dtype(self) -> np.dtype:
         """NumPy dtype of the elements."""
-        return np.dtype(self.array.dtype)
+        return self._physical.dtype
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return int(self.array.ndim)
+        return int(self._physical.ndim)
 
     @property
     def is_leaf(self) -> bool:
@@ -133,7 +137,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 
     def numel(self) -> int:
         """Number of elements."""
-        return int(self.array.size)
+        return int(self._physical.size)
 
     nelement = numel
     ndimension = dim
@@ -264,6 +268,9 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
                 tensor.grad = gradient.clone() if tensor.grad is None else tensor.grad + gradient
 
         self._node.hooks[_RETAIN] = keep
+
+
+tape.as_tensor = Tensor._of_physical
 
 
 def _rebuild(kind: type[Tensor], values: Any, device: Device, requires_grad: bool, grad: Any) -> Tensor:

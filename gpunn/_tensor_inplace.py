@@ -42,7 +42,7 @@ class InPlaceMethods:
 
     def fill_(self: Any, value: Any) -> Tensor:
         """Set every element; returns itself."""
-        self._in_place("fill_")[...] = value
+        self.device.fill(self._in_place("fill_"), value)
         return self
 
     def zero_(self: Any) -> Tensor:
@@ -56,7 +56,7 @@ class InPlaceMethods:
         if tuple(source.shape) != self.shape:
             raise ShapeError(f"copy_: expected shape {self.shape}; got {tuple(source.shape)}.")
         values = source._numpy_without_tape() if isinstance(source, Tensor) else source
-        self._in_place("copy_")[...] = self.device.array(physical(np.asarray(values, self.dtype)))
+        self.device.fill(self._in_place("copy_"), self.device.array(physical(np.asarray(values, self.dtype))))
         return self
 
     def add_(self: Any, other: Any, *, alpha: float = 1) -> Tensor:
@@ -82,7 +82,7 @@ class InPlaceMethods:
         limited = clamp(self.detach(), min, max)
         if (limited.shape, limited.dtype) != (self.shape, self.dtype):
             raise UsageError(f"clamp_: the result, {limited.shape} {limited.dtype}, does not fit in place.")
-        self._in_place("clamp_")[...] = limited._physical
+        self.device.fill(self._in_place("clamp_"), limited._physical)
         return self
 
     clip_ = clamp_
@@ -139,5 +139,5 @@ def _draw(x: Any, op: str, first: float, second: float, generator: Any) -> Any:
     target = x._in_place(op)
     source = generator or default_generator()
     values = (source.normal if op == "normal_" else source.uniform)(first, second, x.shape, x.dtype)
-    target[...] = x.device.array(physical(values))
+    x.device.fill(target, x.device.array(physical(values)))
     return x

@@ -6,10 +6,9 @@ what was expected, what came, and the likely fix.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -35,6 +34,10 @@ class RangeError(GpunnError, IndexError):
 
 class DeviceError(GpunnError, RuntimeError):
     """A device is unknown or not available on this machine, or two devices were mixed."""
+
+
+class OutOfMemoryError(GpunnError, MemoryError):
+    """A GPU's memory does not suffice."""
 
 
 class GraphError(GpunnError, RuntimeError):
@@ -75,16 +78,21 @@ class _ModuleStack(threading.local):
 module_stack = _ModuleStack()
 
 
-@contextlib.contextmanager
-def standing_in_for(module: Any) -> Iterator[None]:
+class standing_in_for:
     """Within the block, errors and recorded ops name ``module``, whose work the running module does."""
-    modules = module_stack.modules
-    running = modules[-1:]
-    modules[-1:] = [module]
-    try:
-        yield
-    finally:
-        modules[-1:] = running
+
+    __slots__ = ("_module", "_modules", "_running")
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __enter__(self) -> None:
+        self._modules = module_stack.modules
+        self._running = self._modules[-1:]
+        self._modules[-1:] = [self._module]
+
+    def __exit__(self, *exc: object) -> None:
+        self._modules[-1:] = self._running
 
 
 def here(op: str) -> str:

@@ -36,6 +36,7 @@ from gpunn._capture_state import capturing
 from gpunn._device import Device
 from gpunn.cpu.blas import single_threaded_blas
 from gpunn.errors import CaptureError, UsageError, here
+from gpunn.gpu.plans import Plans
 
 REGISTRY: dict[str, Primitive] = {}
 
@@ -76,6 +77,7 @@ class Primitive:
         mutates: tuple[str, ...],
         tolerance: float,
         host_arguments: tuple[str, ...],
+        plans: bool = True,
     ) -> None:
         self.plain = plain
         self.name = plain.__name__
@@ -84,6 +86,8 @@ class Primitive:
         self.mutates = mutates
         self.tolerance = tolerance
         self.host_arguments = host_arguments
+        self._planned = plans
+        self._plans: Plans | None = None
         self.numpy_body: Callable[..., Any] | None = None
         self.kernel_body: Callable[..., Any] | None = None
 
@@ -98,6 +102,8 @@ class Primitive:
     def kernel(self, body: Callable[..., Any]) -> Callable[..., Any]:
         """Register the function that launches the kernel: ``body(device, *args)``."""
         self.kernel_body = self._named(body, "kernel")
+        # Whose values a launch carries is no matter of shapes.
+        self._plans = Plans(body) if self._planned and not self.host_arguments else None
         return body
 
     def _named(self, body: Callable[..., Any], kind: str) -> Callable[..., Any]:
@@ -118,17 +124,24 @@ class Primitive:
             body = "numpy"
         else:
             body = "plain"
-        if _counts.active is not None:
-            _counts.active[self.name, body] += 1
         if body == "kernel":
             assert self.kernel_body is not None
+            if device.ordinal is not None and device._get_current() != device.ordinal:
+                with device.active():
+                    return self(device, *args, **kwargs)
+            if _counts.active is not None:
+                _counts.active[self.name, body] += 1
             try:
-                return self.kernel_body(device, *args, **kwargs)
+                if self._plans is None or kwargs or _counts.active is not None:
+                    return self.kernel_body(device, *args, **kwargs)
+                return self._plans.call(device, args)
             except OverflowError as error:  # a number does not fit into a struct of 32-bit sizes
                 raise UsageError(
                     f"{here(self.name)}: a length is too large for the 32 bits that its kernel counts in ({error}): "
                     "split the tensor."
                 ) from error
+        if _counts.active is not None:
+            _counts.active[self.name, body] += 1
         # A graph repeats launches. Array-library code would run once, at the capture, and never again.
         if capturing() is not None:
             raise CaptureError(
@@ -152,6 +165,7 @@ def primitive(
     mutates: tuple[str, ...] = (),
     tolerance: float = 1e-5,
     host_arguments: tuple[str, ...] = (),
+    plans: bool = True,
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Declare a primitive; decorates its plain body ``f(xp, *args)``.
 
@@ -168,10 +182,13 @@ def primitive(
         another order stay below it.
     host_arguments : tuple of str
         Arrays that stay on the host on every device: the launch itself carries their values.
+    plans : bool
+        Whether a call's launches may be repeated for other arrays of the same geometry (``gpu/plans.py``). False where
+        an argument is another number in each call, such as a place in the random stream.
     """
 
     def decorate(plain: Callable[..., Any]) -> Primitive:
-        made = Primitive(plain, returns, mutates, tolerance, host_arguments)
+        made = Primitive(plain, returns, mutates, tolerance, host_arguments, plans)
         if made.name in REGISTRY:
             raise ValueError(f"two primitives are called {made.name}")
         REGISTRY[made.name] = made

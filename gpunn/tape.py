@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpunn._capture_state import StepWatch, capturing, refuse_in_capture
 from gpunn._device import Device
-from gpunn._layout import address_of, logical, physical, physical_shape
+from gpunn._layout import address_of, logical, physical
 from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, module_stack, place
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ Hook = Callable[["Tensor"], Any]
 Observer = Callable[["Node", Callable[[], Sequence[Any]]], Sequence[Any]]
 
 _order = itertools.count()
+
+
+def as_tensor(array: Any, device: Device) -> Tensor:
+    """Wrap a physical array. ``_tensor``, which imports this module, puts its own function here."""
+    raise NotImplementedError
 
 
 class _Mode(threading.local):
@@ -208,12 +213,14 @@ def record(
         Whether ``backward`` adds to the gradient that reached the first input by another path; see :class:`Node`.
         Where two paths meet this makes one pass over memory instead of two.
     """
-    from gpunn._tensor import Tensor
-
-    result = Tensor._of_physical(output, device)
-    if _mode.enabled and any(t.requires_grad for t in inputs):
-        result._node = Node(op, parents_of(inputs), backward, passes_on, saved_of(saves), adds=adds)
-        result.requires_grad = True
+    result = as_tensor(output, device)
+    if not _mode.enabled:
+        return result
+    for t in inputs:
+        if t.requires_grad:
+            result._node = Node(op, parents_of(inputs), backward, passes_on, saved_of(saves), None, adds)
+            result.requires_grad = True
+            break
     return result
 
 
@@ -238,12 +245,12 @@ class HookHandle:
 
 def parents_of(inputs: Sequence[Tensor]) -> tuple[Any, ...]:
     """What a node points at for each input: its node, the leaf itself, or None."""
-    return tuple((t._node or t) if t.requires_grad else None for t in inputs)
+    return tuple([(t._node or t) if t.requires_grad else None for t in inputs])
 
 
 def saved_of(saves: Sequence[Tensor]) -> tuple[Any, ...]:
     """What a node notes about each tensor whose array its closure uses."""
-    return tuple((t._version, t._version.count, t.shape) for t in saves)
+    return tuple([(t._version, t._version.count, t.shape) for t in saves])
 
 
 def backward(root: Tensor, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
@@ -258,6 +265,9 @@ def walk(roots: Sequence[tuple[Tensor, Any]], retain_graph: bool, deliver: Calla
     """
     if roots:
         _Walk(roots[0][0].device, retain_graph, deliver).run(roots)
+
+
+_NOTHING = (None, False)  # no gradient has arrived
 
 
 class _Walk:
@@ -280,19 +290,20 @@ class _Walk:
             dy, _ = self._pending.pop(node)
             if node.hooks:
                 dy = _call_hooks(node.hooks, dy, self._device, node.op)
-            slot, waiting = node.slot, self._waiting(node)
-            for number, parent, dx, fresh in _step_back(node, dy, waiting, self._retain_graph):
+            slot, parents, waiting = node.slot, node.parents, None
+            if node.adds and parents:  # no parents: freed, reported by _gradients_of
+                waiting = self._pending.get(parents[0], _NOTHING)[0]
+            fresh = not node.passes_on
+            gradients = _gradients_of(node, dy, waiting, self._retain_graph)
+            for number, (parent, dx) in enumerate(zip(parents, gradients, strict=True)):
+                if parent is None or dx is None:
+                    continue
                 if number == 0 and waiting is not None:
                     self._pending[parent] = dx, fresh  # the sum
                 else:
                     self._arrive(parent, dx, fresh, slot)
         for leaf, dx, _ in self._hooked.values():
             self._deliver(leaf, _call_hooks(leaf._hooks or {}, dx, self._device, "leaf"), False)
-
-    def _waiting(self, node: Node) -> Any:
-        """The gradient that has reached the first input of a node that adds to it, if any."""
-        first: Any = node.parents[0] if node.adds and node.parents else None  # no parents: freed, reported later
-        return self._pending.get(first, (None, False))[0]
 
     def _arrive(self, target: Any, dx: Any, fresh: bool, slot: tuple[int, int] | None) -> None:
         if not isinstance(target, Node):
@@ -336,8 +347,8 @@ def _call_hooks(hooks: dict[object, Hook], dy: Any, device: Device, op: str) -> 
     return dy
 
 
-def _step_back(node: Node, dy: Any, waiting: Any, retain_graph: bool) -> Iterator[tuple[int, Any, Any, bool]]:
-    """Run one node's backward; yields (input, parent, gradient, whether nothing else holds that array)."""
+def _gradients_of(node: Node, dy: Any, waiting: Any, retain_graph: bool) -> Sequence[Any]:
+    """Run one node's backward: a gradient, or None, for each input."""
     if node.backward is None:
         raise GraphError(
             f"{node.op}: backward ran through this graph before and freed it; "
@@ -349,16 +360,15 @@ def _step_back(node: Node, dy: Any, waiting: Any, retain_graph: bool) -> Iterato
                 f"{node.op}: a tensor of shape {shape} that backward needs was changed in place "
                 f"{version.count - count} time(s) since the forward; change it after backward(), or clone it."
             )
-    parents = node.parents
-    needs = tuple(parent is not None for parent in parents)
-    run = functools.partial(node.backward, dy, needs, *((waiting,) if node.adds else ()))
-    gradients = run() if _mode.observer is None else _mode.observer(node, run)
-    fresh = not node.passes_on
+    needs = tuple([parent is not None for parent in node.parents])
+    more = (waiting,) if node.adds else ()
+    if _mode.observer is None:
+        gradients = node.backward(dy, needs, *more)
+    else:
+        gradients = _mode.observer(node, functools.partial(node.backward, dy, needs, *more))
     if not retain_graph:
         node.backward, node.parents, node.saved = None, (), ()
-    for number, (parent, dx) in enumerate(zip(parents, gradients, strict=True)):
-        if parent is not None and dx is not None:
-            yield number, parent, dx, fresh
+    return gradients
 
 
 def seed(root: Tensor, gradient: Tensor | None) -> Any:
@@ -394,7 +404,7 @@ def _unit_seed(device: Device, dtype: Any, ndim: int) -> Any:
 
     def ones() -> Any:
         made = device.zeros((1,) * ndim, dtype)
-        made.fill(1)
+        device.fill(made, 1)
         return made
 
     return device.cached(f"one {dtype.char} {ndim}", ones)
@@ -410,21 +420,25 @@ def _sum(device: Device, total: Any, owned: bool, extra: Any) -> Any:
     return total
 
 
+def _copied(device: Device, array: Any) -> Any:
+    from gpunn.ops.accumulate import copy
+
+    return copy(device, array)
+
+
 def _made_in(step: StepWatch, leaf: Tensor) -> bool:
     """Whether the gradient that ``leaf`` has now was made within the captured step."""
     known = step.gradients.get(id(leaf))
-    return known is not None and leaf.grad is not None and address_of(leaf.grad.array) == address_of(known[1])
+    return known is not None and leaf.grad is not None and address_of(leaf.grad._physical) == address_of(known[1])
 
 
 def _add_to_leaf(leaf: Tensor, dx: Any, fresh: bool) -> None:
     """``leaf.grad += dx``; the gradient array never aliases another one."""
-    from gpunn.ops.accumulate import copy
-
     step = capturing()
-    if physical_shape(leaf.shape) != dx.shape:
+    if leaf._physical.shape != dx.shape:
         raise ShapeError(f"backward: gradient of shape {logical(dx).shape} for a leaf of shape {leaf.shape}.")
     if leaf.grad is None:
-        leaf._set_grad_array(dx if fresh else copy(leaf.device, dx))
+        leaf.grad = as_tensor(dx if fresh else _copied(leaf.device, dx), leaf.device)
     else:
         if step is not None and not _made_in(step, leaf):
             step.accumulated.append((leaf, leaf.grad._physical))

@@ -94,10 +94,12 @@ def call(primitive: Primitive, where: str, *args: Any, kernel: dict[str, Any] | 
     run: Callable[..., Any] = primitive if kernel is None else functools.partial(_body(primitive), **kernel)
     if target.xp is np:
         return run(target, *args, **kwargs)  # shares the host's memory
-    given = inspect.signature(primitive.plain).bind(None, *args, **kwargs).arguments
-    given.pop(next(iter(given)))  # xp
-    there = {k: v if k in primitive.host_arguments else upload(v, target) for k, v in given.items()}
-    result = host(run(target, **there))
+    bound = inspect.signature(primitive.plain).bind(None, *args, **kwargs)
+    given = dict(bound.arguments)
+    there = bound.arguments
+    there.update((k, v if k in primitive.host_arguments else upload(v, target)) for k, v in given.items())
+    # By position, as the ops do: then launches of the same geometry are repeated from a plan.
+    result = host(run(target, *bound.args[1:], **bound.kwargs))
     target.synchronize()
     for name, here in given.items():
         if name in primitive.mutates:

@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks import compile_gate
 from benchmarks.compile_gate import GateError, Job, Resources, Row, compare, parse_log
-from gpunn.gpu.launcher import KernelSource, kernel_folder, parse_signatures
+from gpunn.gpu.launcher import KernelSource, kernel_folder
+from gpunn.gpu.signatures import parse_signatures
 
 # NVRTC 12.9's log: a kernel that spills, one that does not, one with a local array and a call.
 LOG = """\

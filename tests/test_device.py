@@ -53,7 +53,7 @@ def test_auto_without_a_gpu_is_cpu() -> None:
 
 def test_emulator_without_a_compiler_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     from gpunn import emulator
-    from gpunn.gpu.loaders import EmulatorLoader
+    from gpunn.gpu.emulated import EmulatorLoader
 
     monkeypatch.setattr(emulator, "available", lambda: "needs g++: apt install g++")
     with pytest.raises(DeviceError, match="apt install g"):
@@ -97,8 +97,15 @@ class _RawModule:
         if self.problem is not None:
             raise self.problem
 
-    def get_function(self, name: str) -> Callable[..., None]:
-        return lambda *args, **how: self.ran.append(name)
+    def get_function(self, name: str) -> Any:
+        return types.SimpleNamespace(kernel=types.SimpleNamespace(ptr=name))
+
+
+class _Array(np.ndarray):
+    """NumPy's, with what CuPy's has."""
+
+    data = property(lambda self: types.SimpleNamespace(ptr=self.ctypes.data))
+    _c_contiguous = property(lambda self: self.flags.c_contiguous)
 
 
 def _cupy(available: Callable[[], bool] = lambda: True) -> Any:
@@ -106,12 +113,17 @@ def _cupy(available: Callable[[], bool] = lambda: True) -> Any:
     module: Any = types.ModuleType("cupy")
     module.__dict__.update({k: v for k, v in np.__dict__.items() if not k.startswith("__")})
     module.__version__ = "14.2"
+    module.ndarray = _Array
     module.RawModule = type("RawModule", (_RawModule,), {"ran": []})
     module.cuda = types.SimpleNamespace(
         is_available=available,
         Device=lambda ordinal: contextlib.nullcontext(),
         compiler=types.SimpleNamespace(CompileException=_CompileException),
-        runtime=types.SimpleNamespace(getDeviceCount=lambda: 1),
+        runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, getDevice=lambda: 0),
+        driver=types.SimpleNamespace(
+            CUDADriverError=RuntimeError, launchKernel=lambda function, *how: module.RawModule.ran.append(function)
+        ),
+        get_current_stream=lambda: types.SimpleNamespace(ptr=0),
     )
     return module
 
@@ -182,7 +194,7 @@ def test_what_keeps_kernels_from_compiling_is_named_with_the_layer(
     cupy.RawModule.problem = problem
     gpu = Device("cuda:0", cupy, NvrtcLoader(cupy), 0)
     model = gpunn.nn.Sequential(gpunn.nn.Identity(), gpunn.nn.ReLU())
-    x = gpunn.Tensor(np.ones(4, np.float32), gpu)
+    x = gpunn.Tensor(np.ones(4, np.float32).view(_Array), gpu)
     with pytest.raises(KernelError, match=message) as caught:
         model(x)
     assert str(caught.value).startswith("1 (ReLU): relu.cu")
@@ -195,8 +207,8 @@ def test_a_missing_cublas_is_named_and_the_device_goes_on() -> None:
     cupy = _cupy()
     plain = Device("cuda-plain:0", cupy, None, 0)
     layer = gpunn.nn.Linear(3, 2, bias=False)
-    layer.weight = gpunn.nn.Parameter(gpunn.Tensor(np.ones((2, 3), np.float32), plain))
-    x = gpunn.Tensor(np.ones((1, 3), np.float32), plain)
+    layer.weight = gpunn.nn.Parameter(gpunn.Tensor(np.ones((2, 3), np.float32).view(_Array), plain))
+    x = gpunn.Tensor(np.ones((1, 3), np.float32).view(_Array), plain)
     cupy.matmul = _fails(RuntimeError(_NO_CUBLAS))
     with pytest.raises(DeviceError, match=r"^Linear: a CUDA library .*'cuda-plain:0' .*libcublas.*gpunn\[cuda12\]"):
         layer(x)
@@ -239,4 +251,4 @@ def test_every_primitive_tells_of_a_length_that_its_structs_cannot_hold() -> Non
     stuck = type(short)(short.plain, ("y",), (), 0, ())
     stuck.kernel(_fails(OverflowError("Python integer 2147483648 out of bounds for int32")))
     with pytest.raises(gpunn.errors.UsageError, match=r"^relu_forward: a length .* 32 bits .*2147483648.*split"):
-        stuck(Device("stand-in", np, object()), np.ones(3))
+        stuck(Device("stand-in", np, types.SimpleNamespace(facts=lambda args: args)), np.ones(3))

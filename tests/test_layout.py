@@ -27,6 +27,7 @@ TESTED_IN = {
     "bias": "tests/ops/test_linear.py",
     "cast": "tests/test_tensor.py",
     "clone": "tests/test_tensor.py",
+    "copy_arrays": "tests/test_capture.py",
     "cross_entropy_probabilities": "tests/ops/test_cross_entropy_options.py",
     "mul": "tests/ops/test_binary.py",
     "take_at": "tests/ops/test_getitem.py",

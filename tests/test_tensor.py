@@ -35,9 +35,9 @@ def test_updates_match_torch(name: str, x: np.ndarray, shape: tuple) -> None:
     shape = tuple(1 if n == 2 else n for n in shape)
     other = np.random.Generator(np.random.Philox(1)).uniform(1, 2, shape).astype(x.dtype)
     mine = gpunn.tensor(x)
-    storage = mine.array
+    storage = mine._physical
     assert getattr(mine, name)(gpunn.tensor(other)) is mine
-    assert mine.array is storage
+    assert mine._physical is storage
     expected = getattr(parity.torch.tensor(x), name)(parity.torch.tensor(other)).numpy()
     parity.close(name, mine.numpy(), expected, 0)
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from unittest import mock
 
-from gpunn.gpu import loaders
+from gpunn.gpu import emulated, loaders
 from gpunn.gpu.launcher import Launch, trace_launches
 
 
@@ -14,8 +14,8 @@ from gpunn.gpu.launcher import Launch, trace_launches
 def dry_launches() -> Iterator[list[Launch]]:
     """Collect every launch and run none: for sizes at which running them on the emulator would take minutes."""
     with (
-        mock.patch.object(loaders._EmulatorModule, "run"),
-        mock.patch.object(loaders._NvrtcModule, "launch"),
+        mock.patch.object(emulated.EmulatorLaunch, "run"),
+        mock.patch.object(loaders._CudaFunction, "run"),
         trace_launches() as launches,
     ):
         yield launches

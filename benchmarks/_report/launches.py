@@ -101,7 +101,7 @@ def grouped(launches: Sequence[Launch]) -> list[Group]:
 def time_launch(target: Any, launch: Launch) -> GpunnGraph:
     """The launch, repeated in a graph and sampled."""
     repeats = max(3, min(20, int(_BYTES / max(bytes_of(launch), 1.0))))
-    again: Callable[[], None] = functools.partial(launch.module.launch, launch)
+    again: Callable[[], None] = launch.run
     graph = GpunnGraph(target, [again] * repeats, keep=False)
     for _ in range(_SAMPLES):
         graph.sample()

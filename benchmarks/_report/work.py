@@ -15,6 +15,7 @@ from gpunn._layout import address_of
 from gpunn.bench.graphs import torch_or_none
 from gpunn.bench.sides import Clock, CupyClock, TorchClock
 from gpunn.gpu.launcher import Launch
+from gpunn.gpu.launches import Struct
 
 _PIXELS = ("N", "P", "Q", "K", "R", "S")  # of the structs that describe a convolution
 _TWO_PRODUCTS = ("gemm_backward", "conv2d_backward")  # both gradients by one launch
@@ -51,7 +52,7 @@ def flop_of(launch: Launch) -> float:
     if "M" in given:
         batch = launch.grid[2] if "batched" in kernel else 1
         return 2.0 * products * batch * int(given["M"]) * int(given["N"]) * int(given["K"])
-    shape = next(arg[0] for arg in launch.args if isinstance(arg, np.ndarray) and arg.dtype.names is not None)
+    shape = next(arg.array[0] for arg in launch.args if isinstance(arg, Struct))
     channels = "group_C" if "group_C" in shape.dtype.names else "C"
     return 2.0 * products * float(np.prod([float(shape[name]) for name in (*_PIXELS, channels)]))
 

@@ -24,33 +24,31 @@ from gpunn.primitive import primitive
 
 def check_scores(op: str, input: Tensor, target: Tensor, weight: Tensor | None) -> None:
     """Raise unless input is floating with classes, on the target's device, and weight matches them."""
-    place = here(op)
     if input.dtype.kind != "f":
-        raise DTypeError(f"{place}: input: expected a floating dtype; got {input.dtype}. Convert with .float().")
+        raise DTypeError(f"{here(op)}: input: expected a floating dtype; got {input.dtype}. Convert with .float().")
     if input.ndim == 0 or classes_of(input.shape) == 0:
-        raise ShapeError(f"{place}: expected input (N, C), (C,) or (N, C, d1, ...) with C > 0; got {input.shape}.")
-    same_device(place, input.device, target.device)
+        raise ShapeError(f"{here(op)}: expected input (N, C), (C,) or (N, C, d1, ...) with C > 0; got {input.shape}.")
+    same_device(op, input.device, target.device)
     if weight is not None:
         check_constant(op, "weight", weight, input)
         if weight.shape != (classes_of(input.shape),):
             raise ShapeError(
-                f"{place}: weight: expected one number for each of the {classes_of(input.shape)} classes; "
+                f"{here(op)}: weight: expected one number for each of the {classes_of(input.shape)} classes; "
                 f"got shape {weight.shape}."
             )
 
 
 def check_labels(op: str, input: Tensor, target: Tensor) -> None:
     """Raise unless the target has the shape and dtype of class indices for the input."""
-    place = here(op)
     expected = label_shape(input.shape)
     if target.shape != expected:
         raise ShapeError(
-            f"{place}: expected for input {input.shape} a target of shape {expected}; got {target.shape}. "
+            f"{here(op)}: expected for input {input.shape} a target of shape {expected}; got {target.shape}. "
             "The target holds one class index for each row, not a one-hot vector."
         )
     if target.dtype not in (np.int32, np.int64):
         raise DTypeError(
-            f"{place}: target: expected class indices of int64 or int32; got {target.dtype}. "
+            f"{here(op)}: target: expected class indices of int64 or int32; got {target.dtype}. "
             "Convert with target.to('int64')."
         )
 

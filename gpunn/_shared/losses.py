@@ -28,20 +28,19 @@ def check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = ("mean",
 
 def check_pair(op: str, input: Tensor, target: Tensor) -> None:
     """Raise unless input and target have one floating dtype, one shape and one device."""
-    place = here(op)
     if input.dtype.kind != "f":
-        raise DTypeError(f"{place}: input: expected a floating dtype; got {input.dtype}. Convert with .float().")
+        raise DTypeError(f"{here(op)}: input: expected a floating dtype; got {input.dtype}. Convert with .float().")
     if target.dtype != input.dtype:
         raise DTypeError(
-            f"{place}: target: expected the input's dtype, {input.dtype}; got {target.dtype}. "
+            f"{here(op)}: target: expected the input's dtype, {input.dtype}; got {target.dtype}. "
             f"Convert with target.to('{input.dtype}')."
         )
     if input.shape != target.shape:
         raise ShapeError(
-            f"{place}: expected a target of the input's shape {input.shape}; got {target.shape}. "
+            f"{here(op)}: expected a target of the input's shape {input.shape}; got {target.shape}. "
             "Nothing is broadcast, which would compare every element with every other: reshape one of them."
         )
-    same_device(place, input.device, target.device)
+    same_device(op, input.device, target.device)
 
 
 def divisor_of(op: str, reduction: str, count: int) -> float | None:
@@ -52,15 +51,14 @@ def divisor_of(op: str, reduction: str, count: int) -> float | None:
 
 def check_constant(op: str, name: str, weight: Tensor, input: Tensor) -> None:
     """Raise unless a weight has the input's dtype and device, and requires no gradient."""
-    place = here(op)
     if weight.dtype != input.dtype:
         raise DTypeError(
-            f"{place}: {name}: expected the input's dtype, {input.dtype}; got {weight.dtype}. "
+            f"{here(op)}: {name}: expected the input's dtype, {input.dtype}; got {weight.dtype}. "
             f"Convert with {name}.to('{input.dtype}')."
         )
     if weight.requires_grad:
-        raise UsageError(f"{place}: {name}: expected a constant; it requires a gradient. Pass {name}.detach().")
-    same_device(place, input.device, weight.device)
+        raise UsageError(f"{here(op)}: {name}: expected a constant; it requires a gradient. Pass {name}.detach().")
+    same_device(op, input.device, weight.device)
 
 
 # -- adding up ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from gpunn._device import Device
 from gpunn._layout import address_of
 from gpunn.errors import DTypeError, ShapeError
 from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor, vector_width
+from gpunn.gpu.launches import Struct
 
 C_TYPES = {"f4": "float", "f8": "double", "i8": "int64", "i4": "int", "u1": "uint8", "b1": "uint8"}
 NUMBERS = ("float", "double", "int64", "int", "uint8")
@@ -91,7 +92,7 @@ def collapsed(shape: tuple[int, ...], *operands: tuple[int, ...]) -> tuple[list[
 @functools.lru_cache(maxsize=1024)
 def _geometry(
     shape: tuple[int, ...], operands: tuple[tuple[int, ...], ...], width: int
-) -> tuple[np.ndarray, tuple[bool, ...], int]:
+) -> tuple[Struct, tuple[bool, ...], int]:
     """``struct Broadcast``, which operands run along the last axis, and the last axis's length.
 
     The struct is passed by value and never written to.
@@ -119,7 +120,7 @@ def _geometry(
     for d, length in enumerate(pieces):
         made["length"][0, _AXES - len(lengths) + d] = divisor(max(length, 1))
     made["stride"][0], made["axes"], made["wide"] = strides, len(lengths), int(width == 4)
-    return made, present[-1], lengths[-1]
+    return Struct(made), present[-1], lengths[-1]
 
 
 def launch_broadcast(
@@ -157,7 +158,7 @@ def launch_broadcast(
     width = vector_width(length, *whole, *(o for o, has in zip(repeated, along, strict=True) if has))
     geometry, _, _ = _geometry(shape, shapes, width)
     pieces = n // width
-    if geometry["axes"][0] > 1 and pieces >= 2**31:
+    if geometry["axes"] > 1 and pieces >= 2**31:
         raise ShapeError(f"{kernel}: {n} elements are too many for 32-bit sizes: split the batch.")
     args = (*before, geometry, *after, pieces)
     source.launch(device, kernel, (ceil_div(pieces, _BLOCK), 1, 1), _BLOCK, args, REAL=c_number(kernel, dtype))

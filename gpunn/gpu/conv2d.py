@@ -13,6 +13,7 @@ from gpunn.gpu import conv2d_first, conv2d_narrow
 from gpunn.gpu.conv2d_geometry import phases, refuse_too_many
 from gpunn.gpu.gemm import TILES, at_once, choose_slices, choose_tile, count_tiles, split_buffers
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu.launches import Struct
 
 SOURCE = KernelSource("conv2d.cu", REAL=("float", "double"), VEC=(1, 2, 4), TILE=(32, 64, 128))
 _SHAPE = np.dtype(
@@ -39,7 +40,7 @@ def choose(weight_shape: tuple[int, ...], groups: int, window: Window, itemsize:
 
 
 @functools.lru_cache(maxsize=1024)
-def _kernel_shape(n: int, c: int, k: int, window: Window, groups: int) -> np.ndarray:
+def _kernel_shape(n: int, c: int, k: int, window: Window, groups: int) -> Struct:
     """``struct Conv2dShape``."""
     w = window
     refuse_too_many(n, c, k, w)
@@ -49,7 +50,7 @@ def _kernel_shape(n: int, c: int, k: int, window: Window, groups: int) -> np.nda
     step, reach = phases(w)
     most = ceil_div(w.S, step[1])
     divisors = (w.P, w.Q, w.S, c // groups, k // groups, *phase, most, most - 1)
-    return np.array([(*sizes, *phase, *step, *reach, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
+    return Struct(np.array([(*sizes, *phase, *step, *reach, *(divisor(max(1, d)) for d in divisors))], _SHAPE))
 
 
 def _phase_pixels(window: Window) -> tuple[int, int]:

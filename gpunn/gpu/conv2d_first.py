@@ -14,6 +14,7 @@ from gpunn._device import Device
 from gpunn._window import Window
 from gpunn.gpu.conv2d_geometry import refuse_too_many
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor
+from gpunn.gpu.launches import Struct
 from gpunn.gpu.tickets import COUNT, tickets
 
 SOURCE = KernelSource("conv2d_first.cu", REAL=("float", "double"), TN=(4, 8))
@@ -104,7 +105,7 @@ def _plans(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: b
 
 
 @functools.lru_cache(maxsize=1024)
-def _kernel_shape(n: int, weight_shape: tuple[int, ...], window: Window, found: Plan, blocks: int) -> np.ndarray:
+def _kernel_shape(n: int, weight_shape: tuple[int, ...], window: Window, found: Plan, blocks: int) -> Struct:
     """``struct FirstShape``, for about that many blocks."""
     w, (k, r, s, c) = window, weight_shape
     refuse_too_many(n, c, k, w)
@@ -114,7 +115,7 @@ def _kernel_shape(n: int, weight_shape: tuple[int, ...], window: Window, found: 
     cut = (found.high, found.wide, found.rows, found.columns, tiles, ceil_div(tiles, max(1, blocks)))
     threads = (found.filter_groups, found.across)
     divisors = (tiles_p, tiles_q, found.wide, found.columns, *threads, s * c, c, r * s * c, found.filters)
-    return np.array([(*sizes, *cut, *threads, found.lanes, *map(divisor, divisors))], _SHAPE)
+    return Struct(np.array([(*sizes, *cut, *threads, found.lanes, *map(divisor, divisors))], _SHAPE))
 
 
 def _tiles(n: int, window: Window, found: Plan) -> int:
@@ -132,7 +133,7 @@ def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu
     blocks = ceil_div(tiles, each)
     shape = _kernel_shape(n, weight.shape, window, found, blocks)
     kernel = "conv2d_first_forward"
-    grid = (ceil_div(tiles, int(shape["tiles_per_block"][0])) if tiles else 0, found.filter_tiles, 1)
+    grid = (ceil_div(tiles, int(shape["tiles_per_block"])) if tiles else 0, found.filter_tiles, 1)
     args = (y, x, weight, bias, shape, int(relu))
     choice: dict[str, Any] = {"REAL": c_type(x.dtype, kernel), "TN": found.tn}
     SOURCE.launch(device, kernel, grid, found.threads, args, shared=found.shared * x.itemsize, **choice)
@@ -152,7 +153,7 @@ def backward_weight(
     tiles = _tiles(n, window, found)
     blocks = max(1, min(tiles, _WAVES // found.filter_tiles)) if found.filter_tiles * _TICKETS <= COUNT else 1
     shape = _kernel_shape(n, weight.shape, window, found, blocks)
-    blocks = max(1, ceil_div(tiles, max(1, int(shape["tiles_per_block"][0]))))
+    blocks = max(1, ceil_div(tiles, max(1, int(shape["tiles_per_block"]))))
     partial = drawn = None
     if blocks > 1:
         numbers = _SUMS * found.tn * found.filter_groups * found.across

@@ -11,6 +11,7 @@ from gpunn._device import Device
 from gpunn._window import Window
 from gpunn.gpu.conv2d_geometry import phases, refuse_too_many
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu.launches import Struct
 from gpunn.gpu.tickets import COUNT, tickets
 
 SOURCE = KernelSource("conv2d_depthwise.cu", REAL=("float", "double"), VEC=(1, 4), DEPTHWISE=(0, 1))
@@ -52,7 +53,7 @@ def _at_least(n: int) -> int:
 @functools.lru_cache(maxsize=1024)
 def _kernel_shape(
     n: int, c: int, k: int, window: Window, groups: int, chunks: int, tiles: tuple[int, int, int], starts: int
-) -> np.ndarray:
+) -> Struct:
     """``struct NarrowShape``."""
     w = window
     refuse_too_many(n, c, k, w)
@@ -60,7 +61,9 @@ def _kernel_shape(
     parts_s = ceil_div(w.S, _TAPS)
     sizes = (n, w.H, w.W, c, k, w.R, w.S, w.P, w.Q, *w.stride, *w.padding, *w.dilation, c // groups, k // groups)
     divisors = (w.P, w.S, c // groups, k // groups, chunks, parts_s, *tiles, starts)
-    return np.array([(*sizes, *step, *reach, parts_s * w.R * chunks, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
+    return Struct(
+        np.array([(*sizes, *step, *reach, parts_s * w.R * chunks, *(divisor(max(1, d)) for d in divisors))], _SHAPE)
+    )
 
 
 def _lanes(channels: int, width: int) -> int:

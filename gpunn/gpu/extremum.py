@@ -10,8 +10,8 @@ import numpy as np
 from gpunn._device import Device
 from gpunn.errors import ShapeError
 from gpunn.gpu.broadcast import c_number, launch_spread
-from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
-from gpunn.gpu.reduce import columns_shape, divisor_struct, reduce_axes, rows_shape
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, divisor_struct, vector_width
+from gpunn.gpu.reduce import columns_shape, reduce_axes, rows_shape
 
 SOURCE = KernelSource("extremum.cu", REAL=("float", "double", "int64"), VEC=(1, 4))
 _BLOCK = 256

@@ -21,43 +21,26 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
 from gpunn._device import Device, require_loader
-from gpunn._layout import address_of
+from gpunn._layout import address_of, is_contiguous
 from gpunn.errors import DTypeError, KernelError, ShapeError, UsageError, here
+from gpunn.gpu.launches import Struct
+from gpunn.gpu.signatures import INT_MOST, Parameter, parse_signatures
 
 # sm_120 needs NVRTC 12.8; sm_75 is the oldest that NVRTC 13 still compiles for.
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 NVRTC_OPTIONS = ("-std=c++17", "-lineinfo")
 
-_SCALARS = {
-    "float": np.dtype(np.float32),
-    "double": np.dtype(np.float64),
-    "int": np.dtype(np.int32),
-    "unsigned": np.dtype(np.uint32),
-    "unsigned int": np.dtype(np.uint32),
-    "unsigned char": np.dtype(np.uint8),
-    "long long": np.dtype(np.int64),
-    "unsigned long long": np.dtype(np.uint64),
-    "int64": np.dtype(np.int64),  # numbers.cuh: types that REAL may be
-    "uint8": np.dtype(np.uint8),
-}
 _C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-_KERNEL = re.compile(
-    r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)', re.DOTALL
-)
 _INCLUDE = re.compile(r'^\s*#include\s+"([^"]+)"\s*$')
-_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _INT32_MAX = 2**31 - 1
-# The most that a kernel may count in an int: adding a tile or a chunk of rows before comparing still fits.
-# Offsets of elements are 64 bits wide in all kernels.
-INT_MOST = 2**31 - 2**22
 
 
 def kernel_folder() -> Path:
@@ -105,38 +88,6 @@ def c_type(dtype: Any, where: str) -> str:
         ) from None
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One kernel parameter as its signature declares it. ``dtype`` None means a struct, any bytes."""
-
-    name: str
-    dtype: np.dtype | None
-    pointer: bool
-    access: str  # "in", "out" or "inout"
-
-
-def parse_signatures(source: str, macros: Mapping[str, str]) -> dict[str, tuple[Parameter, ...]]:
-    """Read the kernels' names and parameters out of a (flattened) source."""
-    types: dict[str, Any] = dict(_SCALARS)
-    if "REAL" in macros:
-        types["real"] = _SCALARS[macros["REAL"]]
-    if "LABEL" in macros:  # of class indices, by NumPy's name: int32 or int64
-        types["label"] = np.dtype(macros["LABEL"])
-    kernels = {}
-    for name, text in _KERNEL.findall(_COMMENT.sub(" ", source)):
-        parameters = []
-        for part in filter(None, (p.strip() for p in text.split(","))):
-            words = part.replace("__restrict__", " ").replace("*", " * ").split()
-            kind = " ".join(w for w in words[:-1] if w not in ("const", "*", "INOUT"))
-            pointer = "*" in words
-            if pointer and kind not in types:
-                raise KernelError(f"{name}: pointer parameter '{part}' has a type the launcher does not know")
-            access = "inout" if "INOUT" in words else "in" if "const" in words or not pointer else "out"
-            parameters.append(Parameter(words[-1], types.get(kind), pointer, access))
-        kernels[name] = tuple(parameters)
-    return kernels
-
-
 class KernelSource:
     """One ``.cu`` file with the macro values it may be compiled with.
 
@@ -161,7 +112,7 @@ class KernelSource:
         self.file = file
         self.architectures = architectures
         self.choices = {name: tuple(str(v) for v in values) for name, values in choices.items()}
-        self._entries: dict[Any, tuple[Any, tuple[Parameter, ...]]] = {}
+        self._entries: dict[Any, _Compiled] = {}
         KernelSource.registry[file] = self
 
     @functools.cached_property
@@ -178,21 +129,17 @@ class KernelSource:
         parts = [self.text, *NVRTC_OPTIONS, *(f"{k}={v}" for k, v in sorted(macros.items()))]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
-    def _entry(self, device: Device, kernel: str, macros: dict[str, Any]) -> tuple[Any, tuple[Parameter, ...]]:
-        key = (device, kernel, *macros.values())
-        entry = self._entries.get(key)
-        if entry is None:
-            text = {name: str(value) for name, value in macros.items()}
-            for name in {*self.choices, *text}:
-                if text.get(name) not in self.choices.get(name, ()):
-                    raise KernelError(
-                        f"{self.file}: {name}={text.get(name)} is not declared; "
-                        f"declared: {self.choices.get(name, 'no such macro')}"
-                    )
-            module = require_loader(device).load(self.text, self.file, text)
-            entry = module, parse_signatures(self.text, text)[kernel]
-            self._entries[key] = entry
-        return entry
+    def _compiled(self, device: Device, kernel: str, macros: dict[str, Any]) -> _Compiled:
+        text = {name: str(value) for name, value in macros.items()}
+        for name in {*self.choices, *text}:
+            if text.get(name) not in self.choices.get(name, ()):
+                raise KernelError(
+                    f"{self.file}: {name}={text.get(name)} is not declared; "
+                    f"declared: {self.choices.get(name, 'no such macro')}"
+                )
+        module = require_loader(device).load(self.text, self.file, text)
+        parameters = parse_signatures(self.text, text)[kernel]
+        return _Compiled(module, kernel, parameters, device.xp.ndarray, int(macros.get("VEC", 1)))
 
     def launch(
         self,
@@ -203,7 +150,7 @@ class KernelSource:
         args: Sequence[Any],
         *,
         shared: int = 0,
-        pointees: Sequence[tuple[Any, str, str]] = (),
+        pointees: Callable[[], Sequence[tuple[Any, str, str]]] = tuple,
         **macros: Any,
     ) -> None:
         """Check the arguments against the kernel's signature and launch it on the current stream.
@@ -214,13 +161,13 @@ class KernelSource:
             Launch shape; an empty grid launches nothing (CUDA would run one block).
         args : sequence
             Arrays (C-contiguous, of the declared dtype) or None for pointers, numbers for
-            scalars, a structured NumPy array of size one for a struct.
+            scalars; for a struct a :class:`Struct`, or a structured NumPy array of size one.
         shared : int
             Dynamic shared memory, bytes.
-        pointees : sequence of (array, access, name)
-            Arrays reached through pointers inside a struct argument.
+        pointees : callable
+            Gives (array, access, name) for each array reached through pointers inside a struct argument.
         macros
-            The specialisation; every declared macro must be given.
+            The specialisation; every declared macro must be given, always in the same order.
 
         Raises
         ------
@@ -229,95 +176,147 @@ class KernelSource:
         UsageError
             If a size is too large for the kernel's 32-bit counts.
         """
-        module, parameters = self._entry(device, kernel, macros)
-        if len(args) != len(parameters):
-            raise KernelError(f"{kernel}: expected {len(parameters)} arguments; got {len(args)}")
-        vector = int(macros.get("VEC", 1))
-        bound = [
-            _bind(kernel, parameter, arg, device.xp.ndarray, vector)
-            for parameter, arg in zip(parameters, args, strict=True)
-        ]
-        block = (block, 1, 1) if isinstance(block, int) else block
+        key = (device.origin, kernel, *macros.values())
+        compiled = self._entries.get(key)
+        if compiled is None:
+            compiled = self._entries[key] = self._compiled(device, kernel, macros)
+        bound = compiled.bind(args)
+        if isinstance(block, int):
+            block = (block, 1, 1)
         if 0 in grid:
             return
         if not (grid[0] <= _INT32_MAX and grid[1] <= 65535 and grid[2] <= 65535):
             raise UsageError(
                 f"{here(kernel)}: {kernel} would take a grid of {grid} blocks, which exceeds CUDA's limits (2^31-1, "
-                "65535, 65535). The tensor is too large: split the batch."
+                f"65535, 65535). {_TOO_LARGE}"
             )
         if not 0 < block[0] * block[1] * block[2] <= 1024:
             raise KernelError(f"{kernel}: block {block} must have 1 to 1024 threads")
-        launch = Launch(module, kernel, grid, block, parameters, bound, shared, tuple(pointees))
-        if _trace.launches is not None:
-            _trace.launches.append(launch)
-        with device.active():
-            module.launch(launch)
+        if tracing.launches is not None or device.origin is not device:
+            launch = Launch(compiled, grid, block, bound, shared, tuple(pointees()))
+            device.launched(launch)
+            if tracing.launches is not None:
+                tracing.launches.append(launch)
+        compiled.function.run(grid, block, bound, shared, pointees)
 
 
-def _bind(kernel: str, parameter: Parameter, arg: Any, array_type: Any, vector: int) -> Any:
-    """Convert one argument to exactly what the parameter takes, or raise."""
-    if parameter.pointer:
-        if arg is None:
-            return None
-        if not isinstance(arg, array_type):
-            raise KernelError(f"{kernel}: {parameter.name}: expected a {array_type.__module__} array; got {type(arg)}")
+class _Compiled:
+    """One kernel of one specialisation on one device: what its arguments must be, and the loader's function."""
+
+    __slots__ = ("array_type", "function", "kernel", "module", "parameters", "vector")
+
+    def __init__(
+        self, module: Any, kernel: str, parameters: tuple[Parameter, ...], array_type: Any, vector: int
+    ) -> None:
+        self.module, self.kernel, self.parameters = module, kernel, parameters
+        self.array_type, self.vector = array_type, vector
+        self.function = module.function(kernel, parameters)
+
+    def bind(self, args: Sequence[Any]) -> list[Any]:
+        """The arguments as the loaders take them: arrays or None, Python numbers, Structs; or raise."""
+        if len(args) != len(self.parameters):
+            raise KernelError(f"{self.kernel}: expected {len(self.parameters)} arguments; got {len(args)}")
+        bound = []
+        for parameter, arg in zip(self.parameters, args, strict=True):
+            if parameter.pointer:
+                if arg is not None:
+                    self._check_array(parameter, arg)
+            elif parameter.dtype is None:
+                arg = self._struct(parameter, arg)
+            elif parameter.limits is None:
+                arg = float(arg)
+            else:
+                if not isinstance(arg, int):
+                    arg = int(arg)
+                if not parameter.limits[0] <= arg <= parameter.limits[1]:
+                    self._refuse_number(parameter, arg)
+            bound.append(arg)
+        return bound
+
+    def _check_array(self, parameter: Parameter, arg: Any) -> None:
+        kernel = self.kernel
+        if not isinstance(arg, self.array_type):
+            raise KernelError(
+                f"{kernel}: {parameter.name}: expected a {self.array_type.__module__} array; got {type(arg)}"
+            )
         if arg.dtype != parameter.dtype:
             raise DTypeError(f"{kernel}: {parameter.name}: expected {parameter.dtype}; got {arg.dtype}")
-        if not arg.flags.c_contiguous:
+        if not is_contiguous(arg):
             raise ShapeError(f"{kernel}: {parameter.name}: expected a contiguous array; got strides {arg.strides}")
-        alignment = min(16, vector * arg.itemsize)
-        if vector > 1 and address_of(arg) % alignment:
-            raise KernelError(
-                f"{kernel}: {parameter.name}: VEC={vector} needs {alignment}-byte alignment; got {address_of(arg):#x}"
-            )
+        if self.vector > 1:
+            alignment = min(16, self.vector * arg.itemsize)
+            if address_of(arg) % alignment:
+                raise KernelError(
+                    f"{kernel}: {parameter.name}: VEC={self.vector} needs {alignment}-byte alignment; "
+                    f"got {address_of(arg):#x}"
+                )
+
+    def _struct(self, parameter: Parameter, arg: Any) -> Struct:
+        if not isinstance(arg, Struct):
+            if not isinstance(arg, np.ndarray) or arg.size != 1:
+                raise KernelError(f"{self.kernel}: {parameter.name}: expected a structured array of size one")
+            arg = Struct(arg)
+        if not arg.checked:
+            if arg.has_images:
+                _refuse_large_images(self.kernel, arg.array)
+            arg.checked = True
         return arg
-    if parameter.dtype is None:
-        if not isinstance(arg, np.ndarray) or arg.size != 1:
-            raise KernelError(f"{kernel}: {parameter.name}: expected a structured array of size one")
-        _refuse_large_images(kernel, arg)
-        return arg
-    if parameter.dtype.kind in "iu":
-        info = np.iinfo(parameter.dtype)
-        if parameter.dtype == np.int32 and int(arg) > INT_MOST:
-            raise _too_large(kernel, f"{parameter.name} = {arg}")
-        if not info.min <= int(arg) <= info.max:
-            raise UsageError(f"{here(kernel)}: {kernel}: {parameter.name} = {arg} does not fit {parameter.dtype}.")
-    return parameter.dtype.type(arg)
+
+    def _refuse_number(self, parameter: Parameter, arg: int) -> NoReturn:
+        if parameter.dtype == np.int32 and arg > INT_MOST:
+            raise _too_large(self.kernel, f"{parameter.name} = {arg}")
+        raise UsageError(
+            f"{here(self.kernel)}: {self.kernel}: {parameter.name} = {arg} does not fit {parameter.dtype}."
+        )
 
 
 def _refuse_large_images(kernel: str, struct: np.ndarray) -> None:
     """Raise if a struct's image is too large: kernels count its pixels, or its window positions, in ints."""
-    for height, width in _lengths_of_images(struct.dtype):
-        number = int(struct[height][0]) * int(struct[width][0])
-        if number > INT_MOST:
-            raise _too_large(kernel, f"{height} x {width} = {number}")
+    names = struct.dtype.names or ()
+    for height, width in (("H", "W"), ("P", "Q")):
+        if height in names and width in names:
+            number = int(struct[height][0]) * int(struct[width][0])
+            if number > INT_MOST:
+                raise _too_large(kernel, f"{height} x {width} = {number}")
 
 
-@functools.lru_cache(maxsize=256)
-def _lengths_of_images(struct: np.dtype) -> tuple[tuple[str, str], ...]:
-    names = struct.names or ()
-    return tuple(pair for pair in (("H", "W"), ("P", "Q")) if pair[0] in names and pair[1] in names)
+# A batch that is split helps only where its number of items is what is large.
+_TOO_LARGE = "The tensor is too large: split the batch, or where one item alone is too large, cut the item into parts."
 
 
 def _too_large(kernel: str, what: str) -> UsageError:
-    return UsageError(
-        f"{here(kernel)}: {kernel} counts in 32 bits, up to {INT_MOST}; got {what}. "
-        "The tensor is too large: split the batch, or cut it into parts."
-    )
+    return UsageError(f"{here(kernel)}: {kernel} counts in 32 bits, up to {INT_MOST}; got {what}. {_TOO_LARGE}")
 
 
 @dataclass
 class Launch:
     """One checked launch, ready to run (again)."""
 
-    module: Any
-    kernel: str
+    compiled: _Compiled
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
-    parameters: tuple[Parameter, ...]
     args: list[Any]
     shared: int
     pointees: tuple[tuple[Any, str, str], ...]
+
+    @property
+    def kernel(self) -> str:
+        """The kernel's name."""
+        return self.compiled.kernel
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What the kernel's signature declares."""
+        return self.compiled.parameters
+
+    @property
+    def module(self) -> Any:
+        """The loader's module that the kernel is in."""
+        return self.compiled.module
+
+    def run(self) -> None:
+        """Launch again."""
+        self.compiled.function.run(self.grid, self.block, self.args, self.shared, lambda: self.pointees)
 
 
 class _Trace(threading.local):
@@ -327,18 +326,18 @@ class _Trace(threading.local):
         self.launches: list[Launch] | None = None
 
 
-_trace = _Trace()
+tracing = _Trace()
 
 
 @contextlib.contextmanager
 def trace_launches() -> Iterator[list[Launch]]:
     """Collect every :class:`Launch` made in this thread."""
-    outer, launches = _trace.launches, list[Launch]()
-    _trace.launches = launches
+    outer, launches = tracing.launches, list[Launch]()
+    tracing.launches = launches
     try:
         yield launches
     finally:
-        _trace.launches = outer
+        tracing.launches = outer
         if outer is not None:
             outer.extend(launches)
 
@@ -364,6 +363,12 @@ def divisor(value: int) -> tuple[int, int, int]:
         raise UsageError(f"{here('a kernel')}: expected lengths below 2^32; got {value}. Split the tensor.")
     shift = (value - 1).bit_length()
     return value, ((1 << 32) * ((1 << shift) - value)) // value + 1, shift
+
+
+@functools.lru_cache(maxsize=4096)
+def divisor_struct(value: int) -> Struct:
+    """``struct Divisor`` as an argument of a launch; for 0, where nothing will be divided, that of 1."""
+    return Struct(np.array([divisor(max(value, 1))], DIVISOR))
 
 
 def vector_width(length: int, *arrays: Any, widths: tuple[int, ...] = (4, 1)) -> int:

@@ -1,85 +1,28 @@
-"""The two ways a kernel reaches hardware: NVRTC and a GPU, or g++ and the emulator.
+"""How kernels reach a GPU: compiled by NVRTC, launched on CuPy's current stream.
 
-A loader compiles a source (``load``), and captures a whole step as a graph (``capture``). This is
-the only module that knows CuPy's compile, launch and graph calls, and their traps.
+A loader compiles a source (``load``), and captures a whole step as a graph (``capture``). This is the only module that
+knows CuPy's compile, launch and graph calls, and their traps. The emulator's loader is in ``emulated``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import math
 import os
-from collections.abc import Callable, Mapping
+import struct
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gpunn._capture_state import capturing
-from gpunn.errors import CaptureError, DeviceError, KernelError, here
-from gpunn.gpu.launcher import NVRTC_OPTIONS, Launch
-
-
-class EmulatorLoader:
-    """Compiles kernels with g++ and runs them on NumPy arrays (``gpunn.emulator``)."""
-
-    def __init__(self) -> None:
-        from gpunn import emulator
-
-        reason = emulator.available()
-        if reason is not None:
-            raise DeviceError(f"device 'emulator': {reason}")
-        self._emulator = emulator
-
-    def load(self, source: str, label: str, macros: Mapping[str, str]) -> _EmulatorModule:
-        """Compile one specialisation, or load it from the cache."""
-        try:
-            module = self._emulator.compile_module(source, label, macros)
-        except (DeviceError, KernelError) as error:
-            raise type(error)(f"{_layer(label)}{error}") from error
-        return _EmulatorModule(self._emulator, module)
-
-    def capture(self, body: Callable[[], Any]) -> tuple[_EmulatorGraph, Any]:
-        """Run ``body`` with every launch kept and none executed, as CUDA's stream capture does."""
-        step = capturing()
-        assert step is not None, "captured by gpunn._capture.capture_graph"
-        result = body()
-        return _EmulatorGraph(step.postponed), result
-
-
-class _EmulatorModule:
-    def __init__(self, emulator: Any, module: Any) -> None:
-        self._argument = emulator.Argument
-        self._module = module
-
-    def launch(self, launch: Launch) -> None:
-        """Run a launch, or keep it for the replay of the step that is being captured."""
-        step = capturing()
-        if step is None:
-            self.run(launch)
-        else:
-            step.postponed.append(launch)
-
-    def run(self, launch: Launch) -> None:
-        arguments = [
-            # A struct arrives as an array of size one; by value it is that array's element.
-            self._argument(arg if parameter.pointer or parameter.dtype else arg[0], parameter.access, parameter.name)
-            for parameter, arg in zip(launch.parameters, launch.args, strict=True)
-        ]
-        pointees = [self._argument(array, access, name) for array, access, name in launch.pointees]
-        self._module.launch(launch.kernel, launch.grid, launch.block, arguments, launch.shared, pointees)
-
-
-class _EmulatorGraph:
-    """The stand-in for a CUDA graph: as on a GPU, a replay repeats launches and nothing else.
-
-    The launches hold their arrays, so no address is handed out twice while the graph lives.
-    """
-
-    def __init__(self, launches: list[Launch]) -> None:
-        self.launches = launches
-
-    def replay(self) -> None:
-        for launch in self.launches:
-            launch.module.run(launch)
+from gpunn.errors import CaptureError, KernelError, here
+from gpunn.gpu.graph_memory import GraphMemory
+from gpunn.gpu.launcher import NVRTC_OPTIONS
+from gpunn.gpu.launches import Again, Index, Numbers, Pointees, Pointer, running_layer, without_arrays
+from gpunn.gpu.signatures import Parameter
 
 
 class NvrtcLoader:
@@ -87,6 +30,7 @@ class NvrtcLoader:
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy
+        self._array_type = cupy.ndarray
 
     def load(self, source: str, label: str, macros: Mapping[str, str]) -> _NvrtcModule:
         """Compile one specialisation; CuPy keeps the result in its kernel cache, keyed by text and options."""
@@ -95,9 +39,11 @@ class NvrtcLoader:
             module = self._cupy.RawModule(code=source, options=options, backend="nvrtc")
             module.compile()
         except self._cupy.cuda.compiler.CompileException as error:
-            raise KernelError(f"{_layer(label)}{label} does not compile with {dict(macros)}:\n{error}") from error
+            raise KernelError(
+                f"{running_layer(label)}{label} does not compile with {dict(macros)}:\n{error}"
+            ) from error
         except (RuntimeError, OSError, ImportError) as error:
-            place = f"{_layer(label)}{label}"
+            place = f"{running_layer(label)}{label}"
             # CuPy reports a library that it cannot load by RuntimeError or ImportError, and files by OSError itself.
             if isinstance(error, OSError) and error.filename is not None:
                 cache = os.environ.get("CUPY_CACHE_DIR", "~/.cupy/kernel_cache")
@@ -109,79 +55,209 @@ class NvrtcLoader:
                 f"{place}: NVRTC, which compiles the kernels, could not be used ({error}). Install the CUDA "
                 "components with pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver."
             ) from error
-        return _NvrtcModule(module)
+        return _NvrtcModule(self._cupy, module)
+
+    def facts(self, args: Sequence[Any]) -> list[Any]:
+        """As :meth:`EmulatorLoader.facts`."""
+        kind = self._array_type
+        return [
+            (arg.shape, arg.dtype, arg.data.ptr & 15, None if arg._c_contiguous else arg.strides)
+            if arg.__class__ is kind
+            else arg
+            for arg in args
+        ]
 
     def capture(self, body: Callable[[], Any]) -> tuple[_CudaGraph, Any]:
         """Capture the launches of ``body`` into a CUDA graph, on a stream and in a memory pool of its own."""
         cupy = self._cupy
-        # The default stream cannot be captured.
+        # The default stream cannot be captured; the graph can be launched into any.
         stream = cupy.cuda.Stream(non_blocking=True)
-        # Memory that the graph's kernels use must not be handed out between replays.
-        pool = cupy.cuda.MemoryPool()
-        ordinal = cupy.cuda.runtime.getDevice()
-
-        def allocate(size: int) -> Any:
-            # CuPy's memory refers to its pool weakly. The loss and the gradients may outlive the graph, so
-            # each array holds the pool itself; when dropped, it still returns its block.
-            pointer = pool.malloc(size)
-            owned = cupy.cuda.UnownedMemory(pointer.ptr, size, (pointer, pool), ordinal)
-            return cupy.cuda.MemoryPointer(owned, 0)
-
+        memory = GraphMemory(cupy)
         # The first, eager step left its peak memory in the default pool, where the private pool cannot use it.
         cupy.get_default_memory_pool().free_all_blocks()
-        _order(after=cupy.cuda.get_current_stream(), stream=stream)
-        with cupy.cuda.using_allocator(allocate), stream:
-            stream.begin_capture()
-            try:
-                result = body()
-            except BaseException:
-                # Leave capture mode. CUDA's complaint that the capture is invalid would only hide the cause.
-                with contextlib.suppress(cupy.cuda.runtime.CUDARuntimeError):
-                    stream.end_capture()
-                raise
-            try:
-                graph = stream.end_capture()
-            except cupy.cuda.runtime.CUDARuntimeError as error:
-                raise CaptureError(f"the step cannot be captured as a CUDA graph: {error}") from error
-        return _CudaGraph(cupy, graph, stream, pool), result
+        before = cupy.cuda.get_current_stream().record()
+        stream.wait_event(before)
+        try:
+            with cupy.cuda.using_allocator(memory.allocate), stream:
+                stream.begin_capture()
+                try:
+                    result = body()
+                except BaseException:
+                    # Leave capture mode. CUDA's complaint that the capture is invalid would only hide the cause.
+                    with contextlib.suppress(cupy.cuda.runtime.CUDARuntimeError):
+                        stream.end_capture()
+                    raise
+                try:
+                    graph = stream.end_capture()
+                except cupy.cuda.runtime.CUDARuntimeError as error:
+                    raise CaptureError(f"the step cannot be captured as a CUDA graph: {error}") from error
+        except BaseException:
+            memory.close()
+            raise
+        return _CudaGraph(cupy, graph, memory, before), result
 
 
 class _NvrtcModule:
+    def __init__(self, cupy: Any, module: Any) -> None:
+        self._cupy, self._module = cupy, module
+
+    def function(self, kernel: str, parameters: tuple[Parameter, ...]) -> _CudaFunction:
+        """A kernel of the module, on the GPU that is current now."""
+        return _CudaFunction(self._cupy, self._module.get_function(kernel), kernel, parameters)
+
+
+class _CudaFunction:
+    """A kernel on one GPU, launched through the driver's own call.
+
+    CuPy's ``RawKernel`` finds out each argument's type at each launch, which takes as long as all the rest of it (and
+    38 us for a structured array). Here the signature has settled the types: one ``pack_into`` writes all arguments to
+    a block of memory whose layout was made once.
+    """
+
     _DEFAULT_SHARED = 48 * 1024  # bytes of dynamic shared memory a kernel gets by default
 
-    def __init__(self, module: Any) -> None:
-        self._module = module
-        self._functions: dict[str, Any] = {}
+    def __init__(self, cupy: Any, function: Any, kernel: str, parameters: tuple[Parameter, ...]) -> None:
+        self._kernel = kernel
+        self._parameters = parameters
+        self._kinds = tuple(_POINTER if p.pointer else _STRUCT if p.dtype is None else _NUMBER for p in parameters)
+        self._function = function
+        self._address = function.kernel.ptr
+        self._shared = self._DEFAULT_SHARED
+        self._get_device = cupy.cuda.runtime.getDevice
+        self._ordinal = self._get_device()
+        self._at = cupy.cuda.Device(self._ordinal)
+        self._get_stream = cupy.cuda.get_current_stream
+        self._driver_launch = cupy.cuda.driver.launchKernel
+        self._driver_error = cupy.cuda.driver.CUDADriverError
+        self._local = threading.local()  # another thread may write its arguments before the driver has read these
 
-    def launch(self, launch: Launch) -> None:
-        function = self._functions.get(launch.kernel)
-        if function is None:
-            function = self._functions[launch.kernel] = self._module.get_function(launch.kernel)
-        if launch.shared > self._DEFAULT_SHARED:
-            function.max_dynamic_shared_size_bytes = launch.shared
-        # Some CuPy versions take None for "no argument address"; eight zero bytes are a null pointer in all versions.
-        args = tuple(np.uint64(0) if arg is None else arg for arg in launch.args)
-        function(launch.grid, launch.block, args, shared_mem=launch.shared)
+    def run(self, grid: Index, block: Index, bound: list[Any], shared: int, pointees: Pointees) -> None:
+        """Launch it on the current stream; ``bound`` comes from the launcher, which has checked it."""
+        if self._get_device() != self._ordinal:
+            with self._at:
+                self.run(grid, block, bound, shared, pointees)
+            return
+        values = []
+        for kind, arg in zip(self._kinds, bound, strict=True):
+            if kind is _POINTER:
+                values.append(0 if arg is None else arg.data.ptr)
+            else:
+                values.append(arg if kind is _NUMBER else arg.data)
+        self._launch(grid, block, shared, values)
+
+    def prepare(
+        self, grid: Index, block: Index, bound: list[Any], shared: int, pointers: list[Pointer], numbers: Numbers
+    ) -> Again:
+        """A function that makes this launch on other arrays of the same GPU, which must be the current one."""
+        rest = without_arrays(self._parameters, bound)
+        values = [
+            0 if kind is _POINTER else arg if kind is _NUMBER else arg.data
+            for kind, arg in zip(self._kinds, rest, strict=True)
+        ]
+        places = [(p.argument, p.source, p.offset) for p in pointers]
+        self._allow(shared)
+        launch, get_stream, local = self._driver_launch, self._get_stream, self._local
+        shape = (*grid, *block, shared)
+        address = self._address
+
+        def again(device: Any, sources: list[Any]) -> None:
+            now = values.copy()
+            for argument, source, offset in places:
+                now[argument] = sources[source].data.ptr + offset
+            for argument, find in numbers:
+                now[argument] = find(device)
+            try:
+                arguments = local.arguments
+                arguments.pack(arguments.memory, 0, *now)
+                launch(address, *shape, get_stream().ptr, arguments.table, 0)
+            except (AttributeError, OverflowError, self._driver_error):
+                self._launch(grid, block, shared, now)  # this thread's first, or one that needs care, or is refused
+
+        return again
+
+    def _allow(self, shared: int) -> None:
+        """Ask for as much dynamic shared memory; CUDA wants that where it is more than the default."""
+        if shared > self._shared:
+            self._function.max_dynamic_shared_size_bytes = self._shared = shared
+
+    def _launch(self, grid: Index, block: Index, shared: int, values: list[Any]) -> None:
+        self._allow(shared)
+        try:
+            arguments = self._local.arguments
+        except AttributeError:
+            arguments = self._local.arguments = _ArgumentBlock(self._parameters, values)
+        try:
+            arguments.pack(arguments.memory, 0, *values)
+        except OverflowError:  # a number that rounds to infinity in float32
+            arguments.pack(arguments.memory, 0, *map(_in_float32, self._parameters, values))
+        try:
+            self._driver_launch(self._address, *grid, *block, shared, self._get_stream().ptr, arguments.table, 0)
+        except self._driver_error as error:
+            raise KernelError(
+                f"{here(self._kernel)}: {self._kernel} could not be launched with grid {grid}, block {block} and "
+                f"{shared} bytes of dynamic shared memory: {error}"
+            ) from error
+
+
+_POINTER, _NUMBER, _STRUCT = "pointer", "number", "struct"
+_CODES = {"f4": "f", "f8": "d", "i4": "i", "i8": "q", "u1": "B", "u4": "I", "u8": "Q"}  # of the module struct
+
+
+class _ArgumentBlock:
+    """Memory for the arguments of one kernel, and the table of their addresses that the driver wants.
+
+    Attributes
+    ----------
+    pack : callable
+        ``pack(memory, 0, *values)`` writes all arguments.
+    memory : ctypes array
+    table : int
+        The table's address.
+    """
+
+    def __init__(self, parameters: tuple[Parameter, ...], values: list[Any]) -> None:
+        layout, offsets, end = "=", [], 0
+        for parameter, value in zip(parameters, values, strict=True):
+            if parameter.pointer:
+                code, size, alignment = "Q", 8, 8
+            elif parameter.dtype is None:
+                size, alignment = len(value), 16
+                code = f"{size}s"
+            else:
+                code, size = _CODES[parameter.dtype.str[1:]], parameter.dtype.itemsize
+                alignment = size
+            start = -(-end // alignment) * alignment
+            layout += f"{start - end}x{code}"
+            offsets.append(start)
+            end = start + size
+        self.memory = ctypes.create_string_buffer(max(end, 1))
+        base = ctypes.addressof(self.memory)
+        self._table = (ctypes.c_void_p * max(len(offsets), 1))(*(base + offset for offset in offsets))
+        self.table = ctypes.addressof(self._table)
+        self.pack = struct.Struct(layout).pack_into
+
+
+def _in_float32(parameter: Parameter, value: Any) -> Any:
+    if not parameter.pointer and parameter.dtype == np.float32 and abs(value) > _LARGEST_FLOAT:
+        return math.copysign(math.inf, value)
+    return value
+
+
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
 class _CudaGraph:
-    def __init__(self, cupy: Any, graph: Any, stream: Any, pool: Any) -> None:
-        self._cupy, self._graph, self._stream = cupy, graph, stream
-        self._pool = pool  # lives as long as the graph that points into it
+    def __init__(self, cupy: Any, graph: Any, memory: GraphMemory, before: Any) -> None:
+        self._graph = graph
+        self._before = before  # what the graph's buffers were made by; a replay may be on another stream
+        self._get_stream = cupy.cuda.get_current_stream
+        # Not by __del__: the graph may die in a reference cycle, where CuPy's pool no longer finds its blocks.
+        weakref.finalize(self, memory.close).atexit = False
 
     def replay(self) -> None:
-        caller = self._cupy.cuda.get_current_stream()
-        _order(after=caller, stream=self._stream)
-        self._graph.launch(self._stream)
-        _order(after=self._stream, stream=caller)
-
-
-def _layer(label: str) -> str:
-    """The running layer, as the start of an error about the file ``label``; nothing outside layers."""
-    place = here(label)
-    return "" if place == label else f"{place}: "
-
-
-def _order(*, after: Any, stream: Any) -> None:
-    """Make later work on ``stream`` wait for what is on ``after`` now."""
-    stream.wait_event(after.record())
+        stream = self._get_stream()
+        if self._before is not None:
+            stream.wait_event(self._before)
+            if self._before.done:
+                self._before = None
+        self._graph.launch(stream)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gpunn._layout import address_of
-from gpunn.gpu.launcher import ceil_div, vector_width
+from gpunn.gpu.launcher import ceil_div
+from gpunn.gpu.launches import Struct
 
 # As in multi_tensor.cuh.
 BLOCK = 256
@@ -26,23 +27,23 @@ class Table:
 
     Attributes
     ----------
-    struct : numpy.ndarray
-        A TensorTable, of size one.
+    struct : Struct
+        A TensorTable.
     first, count : int
         Which of the tensors these are.
     chunks : int
         The grid's width.
-    pointees : list
-        The arrays behind the pointers, for the launcher.
+    pointees : callable
+        Gives the arrays behind the pointers, for the launcher.
     vec : int
         The vector width that all of them allow.
     """
 
-    struct: np.ndarray
+    struct: Struct
     first: int
     count: int
     chunks: int
-    pointees: list[tuple[Any, str, str]]
+    pointees: Callable[[], list[tuple[Any, str, str]]]
     vec: int
 
 
@@ -60,25 +61,45 @@ def tables(
     form : int
         What the update rule needs to know about all tensors.
     """
-    kind, capacity = _table_type(len(columns))
+    _, capacity = _table_type(len(columns))
     tensors = list(zip(*(arrays for _, _, arrays in columns), strict=True))
     for first in range(0, len(tensors), capacity):
         members = tensors[first : first + capacity]
-        struct = np.zeros(1, kind)
-        rows, chunks, pointees = struct["row"][0], 0, []
-        for i, arrays in enumerate(members):
-            flag = flags is not None and flags[first + i]
-            size = arrays[0].size
-            rows[i] = [0 if a is None else address_of(a) for a in arrays], size, chunks, flag
-            chunks += ceil_div(size, _CHUNK)
-            pointees += [
+        addresses = tuple([tuple([None if a is None else address_of(a) for a in arrays]) for arrays in members])
+        sizes = tuple([arrays[0].size for arrays in members])
+        marks = (False,) * len(members) if flags is None else tuple(map(bool, flags[first : first + capacity]))
+        struct, chunks, vec = _table(addresses, sizes, marks, form, members[0][0].itemsize)
+
+        def pointees(first: int = first, members: list[Any] = members) -> list[tuple[Any, str, str]]:
+            return [
                 (a, access, f"{name}[{first + i}]")
+                for i, arrays in enumerate(members)
                 for a, (name, access, _) in zip(arrays, columns, strict=True)
                 if a is not None
             ]
-        struct["count"], struct["form"] = len(members), form
-        vec = vector_width(4, *(a for a, _, _ in pointees if a.size))
+
         yield Table(struct, first, len(members), chunks, pointees, vec)
+
+
+@functools.lru_cache(maxsize=64)
+def _table(
+    addresses: tuple[tuple[int | None, ...], ...],
+    sizes: tuple[int, ...],
+    flags: tuple[bool, ...],
+    form: int,
+    itemsize: int,
+) -> tuple[Struct, int, int]:
+    """The struct, the number of chunks and the vector width; the same in most steps, as memory is reused."""
+    kind, _ = _table_type(len(addresses[0]))
+    struct = np.zeros(1, kind)
+    rows, chunks = struct["row"][0], 0
+    for i, (pointers, size, flag) in enumerate(zip(addresses, sizes, flags, strict=True)):
+        rows[i] = [pointer or 0 for pointer in pointers], size, chunks, flag
+        chunks += ceil_div(size, _CHUNK)
+    struct["count"], struct["form"] = len(sizes), form
+    used = [pointer for pointers, size in zip(addresses, sizes, strict=True) for pointer in pointers if size]
+    aligned = all(pointer % min(16, 4 * itemsize) == 0 for pointer in used if pointer is not None)
+    return Struct(struct), chunks, 4 if aligned else 1
 
 
 @functools.cache

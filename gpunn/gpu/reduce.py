@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from gpunn._device import Device
 from gpunn.gpu.broadcast import c_number, launch_repeat
-from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor, vector_width
+from gpunn.gpu.launcher import KernelSource, ceil_div, divisor_struct, vector_width
 
 SOURCE = KernelSource("reduce.cu", REAL=("float", "double", "int64"), VEC=(1, 4))
 _BLOCK = 256
@@ -152,8 +150,3 @@ def _reduce(device: Device, x: Any, beside: Any, operation: str, p: float, end: 
         return y.reshape(outer, inner)
     y = y if inner == 1 else y.reshape(1, slices, outer * inner)
     return _reduce(device, y, None, again, p, end, number).reshape(outer, inner)
-
-
-def divisor_struct(value: int) -> np.ndarray:
-    """``struct Divisor`` for ``value``."""
-    return np.array([divisor(value)], DIVISOR)

@@ -16,7 +16,8 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._layout import address_of
-from gpunn.gpu.launcher import DIVISOR, INT_MOST, KernelSource, ceil_div, divisor
+from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor
+from gpunn.gpu.signatures import INT_MOST
 
 SOURCE = KernelSource("strided_copy.cu", BYTES=(1, 2, 4, 8, 16))
 BLOCK = 256
@@ -267,7 +268,10 @@ def _launch_parts(
             for p, (part, n) in enumerate(group):
                 end += n // width
                 struct["part"][0][p] = 0 if part is None else address_of(part) + top * n, end
-            pointees = [(memory(p), access, f"part {first + i}") for i, (p, _) in enumerate(group) if p is not None]
+
+            def pointees(first: int = first, group: Any = group, access: str = access) -> list[tuple[Any, str, str]]:
+                return [(memory(p), access, f"part {first + i}") for i, (p, _) in enumerate(group) if p is not None]
+
             threads = count * columns
             args = (memory(whole), struct.copy(), start + top * row, row, threads)
             SOURCE.launch(device, kernel, (ceil_div(threads, BLOCK), 1, 1), BLOCK, args, pointees=pointees, BYTES=width)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu.launches import Struct
 
 # -- launches (kernels/windows.cuh) ---------------------------------------------------------------
 
@@ -28,7 +29,7 @@ _LARGE = 32  # from this many elements on, the threads of a block share a window
 _ENOUGH = 1 << 18  # threads that fill the largest GPUs: from here on each can have an output of its own
 
 # A struct for threads or blocks spread over (N, height, width, channels), given (channels, width, height).
-Geometry = Callable[[tuple[int, int, int]], np.ndarray]
+Geometry = Callable[[tuple[int, int, int]], Struct]
 
 
 def spread(over: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
@@ -69,9 +70,9 @@ def launch_backward(
 
 
 @functools.lru_cache(maxsize=256)
-def adaptive_windows(size: tuple[int, int, int], outputs: tuple[int, int], over: tuple[int, int, int]) -> np.ndarray:
+def adaptive_windows(size: tuple[int, int, int], outputs: tuple[int, int], over: tuple[int, int, int]) -> Struct:
     """``struct AdaptiveWindows`` for images of ``size`` (H, W, C)."""
     h, w, c = size
     p, q = outputs
     wide = max(h * p, w * q) >= 2**31
-    return np.array([(h, w, c, p, q, wide, spread(over), *(divisor(n) for n in (h, w, p, q)))], _ADAPTIVE)
+    return Struct(np.array([(h, w, c, p, q, wide, spread(over), *(divisor(n) for n in (h, w, p, q)))], _ADAPTIVE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gpunn._capture_state import changes
 from gpunn._function import Function
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError
@@ -21,10 +22,12 @@ class RemovableHandle:
         self._hooks = hooks
         self._key = max(hooks, default=-1) + 1
         hooks[self._key] = hook
+        changes.layers += 1
 
     def remove(self) -> None:
         """Remove the hook; a second call does nothing."""
         self._hooks.pop(self._key, None)
+        changes.layers += 1
 
     def __enter__(self) -> RemovableHandle:
         return self

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from gpunn._capture_state import changes
 from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.tape import no_grad
@@ -28,6 +29,7 @@ def _move_one(tensor: Tensor, home: Device | None, dtype: np.dtype | None) -> No
         if home is not None:
             moved = moved.to(home)
     if moved.device is not tensor.device or moved.dtype != tensor.dtype:
-        tensor.array, tensor.device = moved.array, moved.device
+        tensor._physical, tensor.device = moved._physical, moved.device
+        changes.count += 1
         # A backward of an earlier forward would mix the old storage with the new.
         tensor._version.count += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
+from gpunn._capture_state import changes
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn.fusion import plan
@@ -63,11 +64,16 @@ class Sequential(_Container):
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
         super().__init__()
+        # The calls that a forward makes, and the count of changes for which they are right.
+        self.__dict__["_calls"] = (-1, ())
         named: Iterable[tuple[str, Any]] = ((str(number), module) for number, module in enumerate(modules))
         if len(modules) == 1 and isinstance(modules[0], Mapping):
             named = modules[0].items()
         for name, module in named:
             self.add_module(name, _checked(type(self).__name__, name, module))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_calls": (-1, ())}  # another process counts for itself
 
     @overload
     def __getitem__(self, index: int) -> Module: ...
@@ -79,7 +85,11 @@ class Sequential(_Container):
         return self._modules[self._name_at(index)]
 
     def forward(self, x: Any) -> Any:
-        for module, keywords in plan(list(self)):
+        count, calls = self._calls
+        if count != changes.layers:
+            calls = tuple(plan(list(self)))
+            self.__dict__["_calls"] = changes.layers, calls  # setting an attribute would be a change
+        for module, keywords in calls:
             x = module(x, **keywords)
         return x
 
@@ -143,6 +153,8 @@ class ModuleDict(Module):
 
     def __delitem__(self, name: str) -> None:
         del self._modules[name]
+        changes.count += 1
+        changes.layers += 1
 
     def __contains__(self, name: object) -> bool:
         return name in self._modules

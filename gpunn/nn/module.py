@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gpunn._capture_state import refuse_in_capture, watching
+from gpunn._capture_state import changes, refuse_in_capture, watching
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
@@ -115,11 +115,14 @@ class Module:
     # -- registration ------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
+        changes.layers += 1
         kind = "_parameters" if isinstance(value, Parameter) else "_modules" if isinstance(value, Module) else None
         if kind is None:
             kind = next((r for r in _REGISTRIES if name in self.__dict__.get(r, ())), None)
             if kind is None:
                 super().__setattr__(name, value)
+                if name == "training":
+                    changes.count += 1
                 return
             if value is not None and not (kind == "_buffers" and isinstance(value, Tensor)):
                 wanted = {"_parameters": "nn.Parameter", "_buffers": "Tensor", "_modules": "nn.Module"}[kind]
@@ -134,6 +137,7 @@ class Module:
             if registry != kind:
                 self.__dict__[registry].pop(name, None)
         self.__dict__[kind][name] = value
+        changes.count += 1
 
     def __getattr__(self, name: str) -> Any:
         # Only reached when ordinary lookup fails.
@@ -145,10 +149,12 @@ class Module:
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'{missing_init}")
 
     def __delattr__(self, name: str) -> None:
+        changes.layers += 1
         for registry in _REGISTRIES:
             if name in self.__dict__.get(registry, ()):
                 del self.__dict__[registry][name]
                 self._transient.discard(name)
+                changes.count += 1
                 return
         super().__delattr__(name)
 
@@ -172,6 +178,7 @@ class Module:
                 f"{type(self).__name__}.{name}: expected nn.Parameter or None; got {type(parameter).__name__}."
             )
         self._parameters[name] = parameter
+        changes.count += 1
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that belongs to the module and is not trained.
@@ -185,6 +192,7 @@ class Module:
         if tensor is not None and not isinstance(tensor, Tensor):
             raise UsageError(f"{type(self).__name__}.{name}: expected Tensor or None; got {type(tensor).__name__}.")
         self._buffers[name] = tensor
+        changes.count += 1
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -193,6 +201,8 @@ class Module:
         if module is not None and not isinstance(module, Module):
             raise UsageError(f"{type(self).__name__}.{name}: expected nn.Module or None; got {type(module).__name__}.")
         self._modules[name] = module
+        changes.count += 1
+        changes.layers += 1
 
     register_module = add_module
 

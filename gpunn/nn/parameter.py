@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from gpunn._capture_state import changes
 from gpunn._tensor import Tensor
 
 
@@ -24,6 +27,13 @@ class Parameter(Tensor):
     """
 
     __slots__ = ()
+
+    _counts_changes = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name in ("grad", "requires_grad"):  # on which a captured step depends (``_capture``)
+            changes.count += 1
 
     def __init__(self, data: Tensor | np.ndarray, requires_grad: bool = True) -> None:
         if isinstance(data, Tensor):

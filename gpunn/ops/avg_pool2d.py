@@ -20,6 +20,7 @@ from gpunn.cpu import memory, threads
 from gpunn.cpu.pooling import average_small, fill_images, image_blocks, is_small, shares, sum_images
 from gpunn.errors import UsageError, here
 from gpunn.gpu.launcher import DIVISOR, KernelSource, divisor
+from gpunn.gpu.launches import Struct
 from gpunn.gpu.windows import SPREAD, launch_backward, launch_windows, spread
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -183,11 +184,11 @@ def _(device: Device, x: Any, window: Window, count_include_pad: bool, divisor: 
 
 
 @functools.lru_cache(maxsize=256)
-def _kernel_shape(c: int, window: Window, count_include_pad: bool, by: int, over: tuple[int, int, int]) -> np.ndarray:
+def _kernel_shape(c: int, window: Window, count_include_pad: bool, by: int, over: tuple[int, int, int]) -> Struct:
     """``struct AvgPool2dShape`` for threads or blocks spread over (N, height, width, channels)."""
     w = window
     numbers = (w.H, w.W, c, w.P, w.Q, w.R, w.S, *w.stride, *w.padding, count_include_pad, by)
-    return np.array([(*numbers, spread(over), *(divisor(step) for step in w.stride))], _SHAPE)
+    return Struct(np.array([(*numbers, spread(over), *(divisor(step) for step in w.stride))], _SHAPE))
 
 
 @primitive(returns=("dx",))

@@ -277,9 +277,9 @@ def batch_norm(
     if activation not in (None, "relu"):
         raise UsageError(f"{here(_OP)}: activation: expected None or 'relu'; got {activation!r}.")
     device, relu = x.device, activation == "relu"
-    px, mean, var, scale, shift, extra = (
+    px, mean, var, scale, shift, extra = [
         None if t is None else t._physical for t in (x, running_mean, running_var, weight, bias, residual)
-    )
+    ]
     if training:
         if x.numel() == x.shape[1]:
             raise ShapeError(
@@ -299,22 +299,21 @@ def batch_norm(
     elif mean is None or var is None:
         raise UsageError(f"{here(_OP)}: evaluation needs running_mean and running_var; pass them, or training=True.")
     y = batch_norm_normalise(device, px, mean, var, scale, shift, extra, eps, relu)
-    operands = {"x": x, "weight": weight, "bias": bias, "residual": residual}
-    inputs = {name: t for name, t in operands.items() if t is not None}
+    operands = (x, weight, bias, residual)
+    inputs = [t for t in operands if t is not None]
 
-    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        asked = dict(zip(inputs, needs, strict=True))
-        wanted = tuple(asked.get(name, False) for name in operands)
+    def backward(dy: Any, needs: tuple[bool, ...]) -> list[Any]:
+        asked = iter(needs)
+        wanted = tuple([t is not None and next(asked) for t in operands])
         gradients = batch_norm_backward(device, dy, px, y if relu else None, mean, var, scale, eps, training, wanted)
-        named = dict(zip(operands, gradients, strict=True))
-        if not relu and asked.get("residual"):
-            named["residual"] = dy
-        return tuple(named[name] for name in inputs)
+        if not relu and wanted[3]:
+            gradients = (*gradients[:3], dy)
+        return [gradient for gradient, t in zip(gradients, operands, strict=True) if t is not None]
 
     estimates = () if training else (running_mean, running_var)
     saves = [t for t in (x, weight, *estimates) if t is not None]
     passes_on = residual is not None and not relu
-    return record(_OP, y, device, tuple(inputs.values()), backward, saves=saves, passes_on=passes_on)
+    return record(_OP, y, device, inputs, backward, saves=saves, passes_on=passes_on)
 
 
 def _check(x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: Any, residual: Any, batches: Any) -> None:
@@ -324,21 +323,27 @@ def _check(x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: An
             f"{here(_OP)}: expected x of shape (N, C) or (N, C, H, W); got {x.shape}. A sequence (N, C, L) "
             "can be passed as x.reshape(N, C, 1, L)."
         )
-    if x.dtype.kind != "f":
-        raise DTypeError(f"{here(_OP)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
-    per_channel = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    for name, other in {**per_channel, "residual": residual}.items():
+    shape, dtype, device = x.shape, x.dtype, x.device
+    if dtype.kind != "f":
+        raise DTypeError(f"{here(_OP)}: expected a floating dtype; got {dtype}. Convert with .float().")
+    channel = shape[1:2]
+    for name, other, expected in (
+        ("running_mean", running_mean, channel),
+        ("running_var", running_var, channel),
+        ("weight", weight, channel),
+        ("bias", bias, channel),
+        ("residual", residual, shape),
+    ):
         if other is None:
             continue
-        if other.device is not x.device:
-            same_device(here(_OP), x.device, other.device)
-        expected = x.shape if name == "residual" else (x.shape[1],)
+        if other.device is not device:
+            same_device(here(_OP), device, other.device)
         if other.shape != expected:
             raise ShapeError(
-                f"{here(_OP)}: {name}: expected shape {expected} to match x of shape {x.shape}; got {other.shape}."
+                f"{here(_OP)}: {name}: expected shape {expected} to match x of shape {shape}; got {other.shape}."
             )
-        if other.dtype != x.dtype:
-            raise DTypeError(f"{here(_OP)}: {name}: expected {x.dtype} as x has; got {other.dtype}.")
+        if other.dtype != dtype:
+            raise DTypeError(f"{here(_OP)}: {name}: expected {dtype} as x has; got {other.dtype}.")
     if batches is not None:
         if batches.device is not x.device:
             same_device(here(_OP), x.device, batches.device)

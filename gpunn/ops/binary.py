@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._creation import tensor
-from gpunn._device import Device, same_device
+from gpunn._device import Device, device_of
 from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
@@ -118,7 +118,7 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
         if not is_operand(v) or _kind(v) not in _KINDS:
             raise DTypeError(f"{here(op)}: expected tensors or real numbers; got {type(v).__name__}.")
     tensors = [v for v in (a, b) if isinstance(v, Tensor)]
-    same_device(op, *(t.device for t in tensors))
+    device_of(op, tensors)
     dtype = _common_dtype(op, tensors, [v for v in (a, b) if not isinstance(v, Tensor)])
     if divides and dtype.kind != "f":
         dtype = np.dtype(np.float32)

@@ -67,7 +67,7 @@ def _(p: np.ndarray, target: np.ndarray, weight: np.ndarray | None, divisor: flo
 
 @binary_cross_entropy_forward.kernel
 def _(device: Device, p: Any, target: Any, weight: Any, divisor: float | None) -> Any:
-    return launch_loss(device, "BINARY", p, target, divisor, weight=weight, layer=device.layer_id(here(_OP)))
+    return launch_loss(device, "BINARY", p, target, divisor, weight=weight, layer=device.layer_id(_OP))
 
 
 def _dp(xp: Any, dy: Any, p: Any, target: Any, weight: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from gpunn._device import Device, same_device
+from gpunn._device import Device, device_of
 from gpunn._layout import physical_axes
 from gpunn._shared.axes import axes_of
 from gpunn._tensor import Tensor
@@ -133,7 +133,7 @@ def _check(op: str, tensors: Sequence[Tensor]) -> list[Tensor]:
                 f"{here(op)}: expected one dtype; got {found[0].dtype} and {t.dtype} (tensor {i}). "
                 "Convert with .to(dtype)."
             )
-    same_device(op, *(t.device for t in found))
+    device_of(op, found)
     return found
 
 

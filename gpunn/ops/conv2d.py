@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device, same_device
+from gpunn._device import Device, device_of
 from gpunn._tensor import Tensor
 from gpunn._window import Padding, Pair, Window, pair, remembered, sides
 from gpunn.cpu.conv2d import ways
@@ -237,7 +237,7 @@ def conv2d(
     """
     op = "conv2d"
     inputs = (x, weight) if bias is None else (x, weight, bias)
-    device = same_device(op, *(t.device for t in inputs))
+    device = device_of(op, inputs)
     window = check_arguments(op, x, weight, bias, stride, padding, dilation, groups, strict=strict)
     if activation not in (None, "relu"):
         raise UsageError(f"{here(op)}: activation: expected None or 'relu'; got {activation!r}.")

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gpunn._device import Device, same_device
+from gpunn._device import Device, device_of
 from gpunn._tensor import Tensor
 from gpunn._window import CLOSED, Padding, Pair, Window
 from gpunn.cpu import max_pool2d as pooling
@@ -204,7 +204,7 @@ def conv2d_max_pool2d(
     """
     op = "conv2d_max_pool2d"
     inputs = (x, weight) if bias is None else (x, weight, bias)
-    device = same_device(op, *(t.device for t in inputs))
+    device = device_of(op, inputs)
     window = check_arguments(op, x, weight, bias, stride, padding, dilation, groups, strict=strict)
     with standing_in_for(pool):
         pooling = pool.window(window.P, window.Q)

@@ -28,7 +28,7 @@ from gpunn._tensor import Tensor
 from gpunn.cpu import memory, threads
 from gpunn.cpu.elementwise import PART, quiet
 from gpunn.errors import DTypeError, UsageError, here
-from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, divisor_struct, vector_width
 from gpunn.gpu.tickets import tickets
 from gpunn.ops.cross_entropy_probabilities import cross_entropy_of_probabilities
 from gpunn.primitive import primitive
@@ -207,7 +207,7 @@ def _(
     block = 32 * height if by_warp else min(_LONG_BLOCK, 32 * ceil_div(c, 32 * 4 * vec))
     kept = c * dtype.itemsize <= _SHARED
     plain = weight is None and smoothing == 0
-    how = (n, c, ignore_index, device.layer_id(here(_OP)), int(kept), int(by_warp), int(reduction == "mean"))
+    how = (n, c, ignore_index, device.layer_id(_OP), int(kept), int(by_warp), int(reduction == "mean"))
     _launch(
         device,
         "cross_entropy_forward" if plain else "cross_entropy_weighted_forward",
@@ -244,7 +244,7 @@ def _(device: Device, dlogits: Any, dy: Any, factor: Any) -> Any:
     dx = device.empty(dlogits.shape, dlogits.dtype)
     vec = vector_width(dlogits.shape[1], dx, dlogits, dy, factor)
     threads = dx.size // vec
-    by_dy = np.array([divisor(max(1, threads // max(1, dy.size)))], DIVISOR)
+    by_dy = divisor_struct(max(1, threads // max(1, dy.size)))
     # This kernel reads no labels; one of the two specialisations serves both.
     args = (dx, dlogits, dy, factor, by_dy, threads)
     _launch(device, "cross_entropy_backward", ceil_div(threads, _BLOCK), _BLOCK, args, dx, np.dtype(np.int64), vec)

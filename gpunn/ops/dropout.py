@@ -26,7 +26,7 @@ _WORDS = 8  # 32-bit words in a block of the random stream
 _DRAW = np.dtype([(field, np.uint64) for field in ("key0", "key1", "index", "threshold")])
 
 
-@primitive(returns=("y",))
+@primitive(returns=("y",), plans=False)
 def dropout_apply(xp: Any, x: Any, p: float, key: tuple[int, int], index: int, base: Any) -> Any:
     """y = x / (1 - p) where the element's word of mask number index + base[0] is at least p 2^32, else 0."""
     words = philox_uint32(key, index + int(base[0]), x.size).reshape(logical(x).shape)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device, same_device
+from gpunn._device import Device, device_of
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu.gemm import launch_gemm, launch_gemm_backward
@@ -103,7 +103,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation:
     """
     op = "linear"
     inputs = (x, weight) if bias is None else (x, weight, bias)
-    device = same_device(op, *(t.device for t in inputs))
+    device = device_of(op, inputs)
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
             f"{here(op)}: expected {weight.shape[-1]} input features to match weight {weight.shape}; got x of "

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device, same_device
+from gpunn._device import Device, device_of
 from gpunn._tensor import Tensor
 from gpunn._window import Padding, Pair, Window, pair, sides
 from gpunn.cpu import threads
@@ -253,7 +253,7 @@ def locally_connected2d(
     """
     op = "locally_connected2d"
     inputs = (x, weight) if bias is None else (x, weight, bias)
-    device = same_device(op, *(t.device for t in inputs))
+    device = device_of(op, inputs)
     window = _check(op, x, weight, bias, stride, padding, dilation)
     if strict:
         window.refuse_unused(op)

@@ -16,6 +16,7 @@ from gpunn.cpu import max_pool2d as fast
 from gpunn.cpu import memory
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu.launches import Struct
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -97,11 +98,11 @@ def _launch(device: Device, kernel: str, threads: int, args: tuple[Any, ...], ve
 @functools.lru_cache(maxsize=256)
 def _kernel_shape(
     n: int, c: int, window: Window, flat: bool, relu: bool, channels: int, width: int, height: int
-) -> np.ndarray:
+) -> Struct:
     """``struct Pool2dShape`` for threads spread over (N, height, width, channels)."""
     w = window
     sizes = (n, w.H, w.W, c, w.P, w.Q, w.R, w.S, *w.stride, *w.padding, *w.dilation, int(flat), int(relu))
-    return np.array([(*sizes, *(divisor(max(d, 1)) for d in (channels, width, height)))], _SHAPE)
+    return Struct(np.array([(*sizes, *(divisor(max(d, 1)) for d in (channels, width, height)))], _SHAPE))
 
 
 # -- backward -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from gpunn._tensor import Tensor
 from gpunn.cpu import maxout as fast
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import ShapeError, UsageError, here
-from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, divisor_struct, vector_width
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -51,13 +51,9 @@ def _(device: Device, x: Any) -> tuple[Any, Any]:
     y, winner = device.empty((outer, inner), x.dtype), device.empty((outer, inner), np.uint8)
     vec = vector_width(inner, x, y, winner)
     count = y.size // vec
-    args = (y, winner, x, _divisor(inner // vec), k, inner, count)
+    args = (y, winner, x, divisor_struct(inner // vec), k, inner, count)
     _launch(device, "maxout_forward", count, args, vec, x.dtype)
     return y, winner
-
-
-def _divisor(value: int) -> np.ndarray:
-    return np.array([divisor(max(value, 1))], DIVISOR)
 
 
 def _launch(device: Device, kernel: str, count: int, args: tuple[Any, ...], vec: int, dtype: Any) -> None:
@@ -79,7 +75,7 @@ def _(device: Device, dy: Any, winner: Any, k: int) -> Any:
     outer, inner = dy.shape
     dx = device.empty((outer, k, inner), dy.dtype)
     vec = vector_width(dx.size, dx)
-    args = (dx, dy, winner, _divisor(inner), _divisor(k), inner, k, dx.size)
+    args = (dx, dy, winner, divisor_struct(inner), divisor_struct(k), inner, k, dx.size)
     _launch(device, "maxout_backward", dx.size // vec, args, vec, dy.dtype)
     return dx
 

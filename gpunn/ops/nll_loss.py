@@ -20,8 +20,7 @@ from gpunn._shared.classes import (
 from gpunn._shared.losses import check_reduction
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
-from gpunn.errors import here
-from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, divisor_struct, vector_width
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -68,7 +67,7 @@ def _(
 ) -> tuple[Any, Any]:
     (n, c), tiny = x.shape, float(np.finfo(x.dtype).tiny)
     op = "probability_cross_entropy" if of_probabilities else "nll_loss"
-    error, layer = device.error_buffer, device.layer_id(here(op))
+    error, layer = device.error_buffer, device.layer_id(op)
     inputs = (error, x, target, weight, n, c, int(of_probabilities), tiny, ignore_index, layer)
     if reduction == "none":
         losses = device.empty((n,), x.dtype)
@@ -125,7 +124,7 @@ def _(
     dx, c, limits = device.empty(x.shape, x.dtype), x.shape[1], np.finfo(x.dtype)
     vec = vector_width(c, dx, dy, factor, x, target, weight)
     threads = dx.size // vec
-    by_row = np.array([divisor(max(1, c // vec))], DIVISOR)
+    by_row = divisor_struct(max(1, c // vec))
     how = (int(of_probabilities), float(limits.tiny), float(limits.max), ignore_index, threads)
     args = (dx, dy, factor, x, target, weight, by_row, c, *how)
     _launch(device, "nll_backward", ceil_div(threads, _BLOCK), args, x, target, vec)

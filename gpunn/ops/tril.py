@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gpunn._device import Device
 from gpunn._layout import address_of, logical, physical
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, here
-from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor
+from gpunn.gpu.launcher import KernelSource, ceil_div, divisor_struct
 from gpunn.gpu.strided_copy import BLOCK, memory, wide
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -34,7 +32,7 @@ def _(device: Device, x: Any, diagonal: int, upper: bool) -> Any:
         item = y.dtype.itemsize
         width = wide(item, inner * item, address_of(x), address_of(y))
         inner, threads = inner * item // width, y.size * item // width
-        sizes = (np.array([divisor(n)], DIVISOR) for n in (inner, columns, rows))
+        sizes = (divisor_struct(n) for n in (inner, columns, rows))
         limit = max(-rows, min(columns, diagonal))  # beyond these, everything is kept or nothing
         args = (memory(y), memory(x), *sizes, limit, int(upper), threads)
         SOURCE.launch(device, "triangle", (ceil_div(threads, BLOCK), 1, 1), BLOCK, args, BYTES=width)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from gpunn._capture_state import capturing, watching
+from gpunn._capture_state import capturing, changes, watching
 from gpunn._device import Device
+from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
 from gpunn.errors import CaptureError, UsageError
 from gpunn.ops.write_scalars import StepScalars
@@ -94,17 +95,13 @@ class FusedOptimizer(Optimizer):
     def _update(
         self, index: int, group: dict[str, Any], device: Device, dtype: np.dtype, members: list[Tensor]
     ) -> None:
-        watched, frozen = watching(), capturing() is not None
+        watched = watching()
         scalars = self._words(index, group, device, dtype)
         new = self._prepare(group, members)
-
-        def write() -> None:
-            scalars.write(*self._numbers(group, self._advance(members)))
-
         if watched is not None:
-            watched.before_replay[scalars] = self._before_replay(group, members, write)
-        if not frozen:
-            write()
+            watched.before_replay[scalars] = self._before_replay(group, members, scalars)
+        if watched is None or not watched.frozen:
+            scalars.write(*self._numbers(group, self._advance(members)))
         used = self._buffers(group)
         buffers = [
             [self.state[p][name]._physical if wanted else None for p in members] for name, wanted in used.items()
@@ -130,33 +127,60 @@ class FusedOptimizer(Optimizer):
                 return scalars
             number += 1
 
-    def _before_replay(
-        self, group: dict[str, Any], members: list[Tensor], write: Callable[[], None]
-    ) -> Callable[[], None]:
-        """What to do before each replay of the launch that is captured with these members."""
-        form, buffers = self._form(group, members)
+    def _before_replay(self, group: dict[str, Any], members: list[Tensor], scalars: StepScalars) -> Callable[[], None]:
+        """What to do before each replay of the launch that is captured with these members.
+
+        In as many lines of Python for a hundred parameters as for one: while nobody has changed the state
+        (``_capture_state.changes``), only the numbers of steps and the options are looked at.
+        """
+        form, buffers = self._form(group), self._buffers_of(group, members)
+        seen, steps = -1, np.zeros(0, np.float32)
 
         def prepare() -> None:
-            form_now, buffers_now = self._form(group, members)
-            if form_now != form or any(a is not b for a, b in zip(buffers_now, buffers, strict=True)):
-                raise CaptureError(
-                    f"{self._name}: {self._buffers_are} were replaced, or an option that switches them on or off or "
-                    "changes the rule, since this step was captured; capture it again."
-                )
-            if len({self._steps(p) for p in members}) > 1:
-                raise CaptureError(
-                    f"{self._name}: parameters that had taken as many steps no longer have, since this step was "
-                    "captured; capture it again."
-                )
-            write()
+            nonlocal seen, steps
+            if self._form(group) != form:
+                self._refuse_replay()
+            if changes.count != seen:
+                if any(a is not b for a, b in zip(self._buffers_of(group, members), buffers, strict=True)):
+                    self._refuse_replay()
+                steps = self._shared_steps(members)
+                seen = changes.count
+            number = 1
+            if steps.size:
+                if (steps != steps[0]).any():
+                    raise CaptureError(
+                        f"{self._name}: parameters that had taken as many steps no longer have, since this step was "
+                        "captured; capture it again."
+                    )
+                steps += 1
+                number = int(steps[0])
+            scalars.write(*self._numbers(group, number))
 
         return prepare
 
-    def _form(self, group: dict[str, Any], members: list[Tensor]) -> tuple[tuple[Any, ...], list[Tensor | None]]:
-        """What must not change under a captured launch: the rule's form, and the buffers."""
-        used = self._buffers(group)
-        buffers = [self.state.get(p, {}).get(name) for name, wanted in used.items() if wanted for p in members]
-        return (*used.values(), *self._flags(group)), buffers
+    def _refuse_replay(self) -> NoReturn:
+        raise CaptureError(
+            f"{self._name}: {self._buffers_are} were replaced, or an option that switches them on or off or "
+            "changes the rule, since this step was captured; capture it again."
+        )
+
+    def _shared_steps(self, members: list[Tensor]) -> np.ndarray:
+        """The members' numbers of steps in one array, of which each member's ``step`` is an element."""
+        if not self._counts:
+            return np.zeros(0, np.float32)
+        steps = np.array([self._steps(p) for p in members], np.float32)
+        for i, p in enumerate(members):
+            self.state[p]["step"] = Tensor._of_physical(steps[i : i + 1].reshape(()), get_device("cpu"))
+        return steps
+
+    def _form(self, group: dict[str, Any]) -> tuple[Any, ...]:
+        """The rule's form, which must not change under a captured launch."""
+        return (*self._buffers(group).values(), *self._flags(group))
+
+    def _buffers_of(self, group: dict[str, Any], members: list[Tensor]) -> list[Tensor | None]:
+        """The members' buffers, which a captured launch points to."""
+        names = [name for name, wanted in self._buffers(group).items() if wanted]
+        return [self.state.get(p, {}).get(name) for name in names for p in members]
 
     def _steps(self, p: Tensor) -> int:
         """How many steps this parameter has taken."""
@@ -198,7 +222,8 @@ class FusedOptimizer(Optimizer):
 
     def _check_gradient(self, p: Tensor, gradient: Tensor) -> None:
         """Raise unless a gradient, which a user may have set, fits its parameter: the kernel cannot check."""
-        if gradient.shape != p.shape or gradient.dtype != p.dtype or gradient.device is not p.device:
+        own, given = p._physical, gradient._physical
+        if given.shape != own.shape or given.dtype != own.dtype or gradient.device is not p.device:
             raise UsageError(
                 f"{self._name}: expected a gradient of shape {p.shape}, {p.dtype} on {p.device} as its parameter; "
                 f"got shape {gradient.shape}, {gradient.dtype} on {gradient.device}."

@@ -5,8 +5,50 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
+from gpunn._capture_state import changes
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
+
+
+class Buffers(dict[str, Any]):
+    """One parameter's buffers by name; counts changes, which a captured step has to follow."""
+
+    def __setitem__(self, name: str, buffer: Any) -> None:
+        super().__setitem__(name, buffer)
+        changes.count += 1
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(name)
+        changes.count += 1
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """As of a dict."""
+        super().update(*args, **kwargs)
+        changes.count += 1
+
+    def __ior__(self, other: Any) -> Buffers:  # type: ignore[override, misc]
+        self.update(other)
+        return self
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """As of a dict."""
+        changes.count += 1
+        return super().setdefault(name, default)
+
+    def pop(self, *args: Any) -> Any:
+        """As of a dict."""
+        changes.count += 1
+        return super().pop(*args)
+
+    def popitem(self) -> tuple[str, Any]:
+        """As of a dict."""
+        changes.count += 1
+        return super().popitem()
+
+    def clear(self) -> None:
+        """As of a dict."""
+        changes.count += 1
+        super().clear()
 
 
 class ParameterState(MutableMapping[Tensor, dict[str, Any]]):
@@ -38,10 +80,12 @@ class ParameterState(MutableMapping[Tensor, dict[str, Any]]):
     def __setitem__(self, parameter: Tensor, buffers: dict[str, Any]) -> None:
         if not isinstance(parameter, Tensor):
             raise UsageError(f"optimiser state: expected a parameter as the key; got {type(parameter).__name__}.")
-        self._entries[id(parameter)] = parameter, buffers
+        self._entries[id(parameter)] = parameter, Buffers(buffers)
+        changes.count += 1
 
     def __delitem__(self, parameter: Tensor) -> None:
         del self._entries[id(parameter)]
+        changes.count += 1
 
     def __contains__(self, parameter: object) -> bool:
         return id(parameter) in self._entries

@@ -44,7 +44,7 @@ class Totals:
 
     def clear(self) -> None:
         """Start over."""
-        self.array.fill(0)
+        self.device.fill(self.array, 0)
 
     def add(self, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
         """Count a batch, whose mean loss is ``loss``."""

@@ -19,7 +19,8 @@ from gpunn.bench import networks as bench_networks
 from gpunn.bench import ops as bench_ops
 from gpunn.bench.case import tensors, torch_tensors
 from gpunn.bench.cases import all_cases
-from gpunn.gpu.launcher import Launch, parse_signatures, trace_launches
+from gpunn.gpu.launcher import Launch, trace_launches
+from gpunn.gpu.signatures import parse_signatures
 from tests.traces import dry_launches
 
 OPTIONS = Namespace(device="cuda", quick=False)

@@ -51,6 +51,12 @@ def tensors(d: Draw) -> dict[str, Any]:
     return {k: like(v) if isinstance(v, list) else v for k, v in example.items()}
 
 
+@row("copy_arrays")
+def arrays(d: Draw) -> dict[str, Any]:
+    sources = [d.numbers(d.pick(0, 1, 3, 4, 5, 1023, 1024, 1025)) for _ in range(d.pick(1, 2, 8, 9))]
+    return {"targets": [np.zeros_like(s) for s in sources], "sources": sources}
+
+
 @row("write_scalars")
 def words(d: Draw) -> dict[str, Any]:
     n = d.pick(*range(1, 9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,9 @@ from hypothesis import strategies as st
 
 from gpunn._device import Device
 from gpunn.errors import DTypeError, KernelError, ShapeError, UsageError
-from gpunn.gpu.launcher import (
-    DIVISOR,
-    INT_MOST,
-    KernelSource,
-    divisor,
-    parse_signatures,
-    read_source,
-    trace_launches,
-)
+from gpunn.gpu.launcher import DIVISOR, KernelSource, divisor, read_source, trace_launches
+from gpunn.gpu.loaders import _ArgumentBlock, _in_float32
+from gpunn.gpu.signatures import INT_MOST, parse_signatures
 from gpunn.ops import max_pool2d
 
 _TEXT = """
@@ -77,13 +72,16 @@ class _Loader:
     """Takes any launch, runs none."""
 
     def __init__(self) -> None:
-        self.launched: list = []
+        self.launched: list = []  # the arguments of each
 
     def load(self, source, label, macros):
         return self
 
-    def launch(self, launch) -> None:
-        self.launched.append(launch)
+    def function(self, kernel, parameters):
+        return self
+
+    def run(self, grid, block, bound, shared, pointees) -> None:
+        self.launched.append(bound)
 
 
 @pytest.fixture
@@ -107,9 +105,34 @@ def relu(monkeypatch: pytest.MonkeyPatch):
     return launch
 
 
-def test_scalars_take_the_declared_width(relu) -> None:
-    n = relu(n=4)[0].args[2]
-    assert type(n) is np.int64
+def test_numbers_become_python_numbers(relu) -> None:
+    n = relu(n=np.int64(4))[0][2]
+    assert type(n) is int
+
+
+def test_arguments_lie_where_cuda_wants_them() -> None:
+    """Each aligned to its size, structs to 16 bytes; the driver copies as many bytes as the kernel declares."""
+    kernel = 'extern "C" __global__ void k(unsigned char c, double d, float f, const float* p, Shape s, int i) {}'
+    parameters = parse_signatures(kernel, {})["k"]
+    values = [7, 0.1, 0.1, 0x1234567812345678, b"0123456789", -3]
+    block = _ArgumentBlock(parameters, values)
+    block.pack(block.memory, 0, *values)
+    addresses = (ctypes.c_void_p * 6).from_address(block.table)
+    start = ctypes.addressof(block.memory)
+    assert [address - start for address in addresses] == [0, 8, 16, 24, 32, 44]
+    raw = block.memory.raw
+    assert raw[0] == 7
+    assert np.frombuffer(raw[8:16], np.float64)[0] == 0.1
+    assert np.frombuffer(raw[16:20], np.float32)[0] == np.float32(0.1)
+    assert np.frombuffer(raw[24:32], np.uint64)[0] == 0x1234567812345678
+    assert raw[32:42] == b"0123456789"
+    assert np.frombuffer(raw[44:48], np.int32)[0] == -3
+
+
+def test_numbers_beyond_float32_are_infinite() -> None:
+    (parameter,) = parse_signatures('extern "C" __global__ void k(float f) {}', {})["k"]
+    assert [_in_float32(parameter, v) for v in (1e39, -1e39, 1e38, float("inf"))] == [np.inf, -np.inf, 1e38, np.inf]
+    assert np.isnan(_in_float32(parameter, np.nan))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import gpunn
 from gpunn._device import device
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, UsageError
-from gpunn.gpu.launcher import Launch, parse_signatures, read_source
+from gpunn.gpu.launcher import read_source
+from gpunn.gpu.signatures import parse_signatures
 from gpunn.ops.dropout import dropout, dropout_apply
 from gpunn.random import Generator, philox_uint32
 from tests.devices import EVERYWHERE, call, host
@@ -53,14 +54,14 @@ def test_kernels_philox_is_numpys(kernels: str) -> None:
         "}\n"
     )
     target = device(kernels)
-    module, parameters = target.loader.load(source, "test_philox.cu", {}), parse_signatures(source, {})["draw"]
+    parameters = parse_signatures(source, {})["draw"]
+    with target.active():
+        draw = target.loader.load(source, "test_philox.cu", {}).function("draw", parameters)
     rng = np.random.Generator(np.random.Philox(1))
     for key in (np.zeros(2, np.uint64), *rng.integers(0, 2**64, (5, 2), np.uint64)):
         for number in (0, 1, 2**33 + 5, 2**64 - 1):
             words = target.zeros((8 * 8,), np.uint32)
-            arguments = [words, target.array(key), np.uint64(number)]
-            with target.active():
-                module.launch(Launch(module, "draw", (1, 1, 1), (8, 1, 1), parameters, arguments, 0, ()))
+            draw.run((1, 1, 1), (8, 1, 1), [words, target.array(key), number], 0, tuple)
             np.testing.assert_array_equal(host(words), philox_uint32((int(key[0]), int(key[1])), number, 64))
 
 
