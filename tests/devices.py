@@ -98,8 +98,9 @@ def call(primitive: Primitive, where: str, *args: Any, kernel: dict[str, Any] | 
     given = dict(bound.arguments)
     there = bound.arguments
     there.update((k, v if k in primitive.host_arguments else upload(v, target)) for k, v in given.items())
-    # By position, as the ops do: then launches of the same geometry are repeated from a plan.
-    result = host(run(target, *bound.args[1:], **bound.kwargs))
+    with contextlib.nullcontext() if kernel is None else target.active():  # else the primitive sees to it
+        # By position, as the ops do: then launches of the same geometry are repeated from a plan.
+        result = host(run(target, *bound.args[1:], **bound.kwargs))
     target.synchronize()
     for name, here in given.items():
         if name in primitive.mutates:
