@@ -23,8 +23,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from gpunn.gpu.launcher import NVRTC_OPTIONS, KernelSource, kernel_folder
-from gpunn.ops import import_all
+from gpunn._warmup import sources
+from gpunn.gpu.launcher import NVRTC_OPTIONS, KernelSource
 
 TABLE = Path(__file__).parent / "results" / "kernel_resources.tsv"
 # CuPy adds -ftz=true to whatever it is given (and an include path, which our flattened sources do not use).
@@ -93,14 +93,6 @@ class Row:
                 f"{self.spill_stores} bytes of spill stores, {self.spill_loads} of spill loads"
             )
         return None
-
-
-def sources() -> dict[str, KernelSource]:
-    """Every kernel file that the package declares; a test compares this with the folder."""
-    import_all()
-    # Tests register sources of their own; only files of the kernel folder are the product's.
-    declared = sorted(KernelSource.registry.items())
-    return {name: source for name, source in declared if (kernel_folder() / name).exists()}
 
 
 def jobs_of(source: KernelSource) -> Iterator[Job]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import re
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -42,9 +43,6 @@ from gpunn.errors import (
 
 # Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
 _ERROR_WORDS = 4  # kind, layer id, element index, value
-
-# How CuPy and the systems' loaders report a missing shared library.
-_NOT_LOADED = re.compile(r"failed to load|cannot open shared object|DLL load failed|Could not find module")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +135,10 @@ class Device:
             try:
                 return self.xp.ndarray(shape, dtype)  # as cupy.empty, which takes longer
             except Exception as error:
-                _explain(self, error)
+                _explain(self, error, _size(shape, dtype))
                 raise
         with self.active():
-            return self.xp.ndarray(shape, dtype)
+            return self.empty(shape, dtype)
 
     def allocate(self, wanted: Sequence[tuple[tuple[int, ...], Any]], to: list[Any]) -> None:
         """Append an array as of :meth:`empty` to ``to`` for each shape and dtype; this GPU must be the current one."""
@@ -152,7 +150,7 @@ class Device:
             for shape, dtype in wanted:
                 to.append(make(shape, dtype))
         except Exception as error:
-            _explain(self, error)
+            _explain(self, error, _size(shape, dtype))
             raise
 
     def fill(self, array: Any, value: Any) -> None:
@@ -210,7 +208,6 @@ class Device:
 
     def layer_id(self, op: str) -> int:
         """A number by which a kernel can name ``op``, or the layer that is running, in the error buffer."""
-        places: list[str] = self.cached("places", list)
         numbers: dict[Hashable, tuple[int, Any]] = self.cached("layers", dict)
         modules = module_stack.modules
         innermost = modules[-1] if modules else None
@@ -218,13 +215,16 @@ class Device:
         # A name is put together once: that walks through the model.
         number, known = numbers.get(key, (-1, None))
         if number < 0 or (known is not None and known() is not innermost):  # another module at an old one's address
-            number, place = len(places), here(op)
-            if place in places:
-                number = places.index(place)
-            else:
-                places.append(place)
+            number = self.place_id(here(op))
             numbers[key] = number, None if innermost is None else weakref.ref(innermost)
         return number
+
+    def place_id(self, place: str) -> int:
+        """A number by which a kernel can name a place in the error buffer."""
+        places: list[str] = self.cached("places", list)
+        if place not in places:
+            places.append(place)
+        return places.index(place)
 
     def check(self) -> None:
         """Raise what a kernel wrote to the error buffer, and clear it: the device stays usable."""
@@ -278,26 +278,35 @@ class _Active:
                 self._outer.__exit__(kind, error, traceback)
 
 
-def _explain(device: Device, error: Exception) -> None:
-    """Raise in gpunn's words what CuPy says of missing libraries and memory; return if it is something else."""
+def _size(shape: tuple[int, ...], dtype: Any) -> int:
+    return math.prod(shape) * np.dtype(dtype).itemsize
+
+
+def _explain(device: Device, error: Exception, asked: int | None = None) -> None:
+    """Raise in gpunn's words what CuPy says of missing libraries and memory; return if it is something else.
+
+    ``asked`` is how many bytes were to be allocated; CuPy's pool tells it too, other allocators do not.
+    """
     if isinstance(error, GpunnError):
         return
     if type(error).__name__ == "OutOfMemoryError" or "cudaErrorMemoryAllocation" in str(error):
         cuda = device.xp.cuda
         free, total = cuda.runtime.memGetInfo()
         kept = device.xp.get_default_memory_pool().free_bytes()
-        asked = re.search(r"allocating ([\d,]+) bytes", str(error))
+        told = re.search(r"allocating ([\d,]+) bytes", str(error))
+        if asked is None and told is not None:
+            asked = int(told[1].replace(",", ""))
         raise OutOfMemoryError(
             f"{here('gpunn')}: device '{device.name}' is out of memory: asked for "
-            f"{_bytes(int(asked[1].replace(',', ''))) if asked else 'more'}; {_bytes(free + kept)} of {_bytes(total)} "
+            f"{'more' if asked is None else _bytes(asked)}; {_bytes(free + kept)} of {_bytes(total)} "
             "are free. Reduce the batch size, drop tensors and captured steps that are not needed any more, compute "
             "under no_grad() where no gradient is wanted, or see who else uses this GPU (nvidia-smi)."
         ) from error
-    if isinstance(error, ImportError | OSError | RuntimeError) and _NOT_LOADED.search(str(error)):
-        raise DeviceError(
-            f"{here('CuPy')}: a CUDA library that device '{device.name}' needs is missing ({error}). "
-            "Install the CUDA components with pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver."
-        ) from error
+    from gpunn.gpu.diagnosis import explain
+
+    reason = explain(error)
+    if reason is not None:
+        raise DeviceError(f"{here('CuPy')}: device '{device.name}': {reason}") from error
 
 
 def _bytes(number: int) -> str:
@@ -324,28 +333,19 @@ def _emulator(ordinal: int | None) -> Device:
 
 def _cupy(name: str, ordinal: int | None) -> tuple[Any, int]:
     """Import CuPy and prove that the requested GPU works, or say what is missing."""
-    install = "pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver, or use device='cpu'."
+    from gpunn.gpu import diagnosis
+
     try:
         import cupy
-    except ModuleNotFoundError as error:
-        raise DeviceError(
-            f"device '{name}' needs CuPy, which is not installed ({error}). Install it with {install}"
-        ) from error
     except (ImportError, OSError, RuntimeError) as error:
-        raise DeviceError(
-            f"device '{name}': CuPy is installed but cannot be imported ({error}). Install it anew with {install}"
-        ) from error
+        raise DeviceError(diagnosis.no_import(name, error)) from error
     # CuPy imports without a driver and would fail at the first allocation. Some versions already raise here.
-    reason = ""
     try:
         usable = cupy.cuda.is_available()
-    except RuntimeError as error:
-        usable, reason = False, f" ({error})"
+    except RuntimeError:
+        usable = False
     if not usable:
-        raise DeviceError(
-            f"device '{name}': CuPy {cupy.__version__} is installed but finds no usable NVIDIA GPU or driver{reason}. "
-            "Check nvidia-smi, or use device='cpu' (device='emulator' runs the kernels without a GPU)."
-        )
+        raise DeviceError(diagnosis.no_gpu(name, cupy))
     count = cupy.cuda.runtime.getDeviceCount()
     ordinal = ordinal or 0
     if ordinal >= count:

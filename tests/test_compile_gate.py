@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import compile_gate
 from benchmarks.compile_gate import GateError, Job, Resources, Row, compare, parse_log
+from gpunn._warmup import sources
 from gpunn.gpu.launcher import KernelSource, kernel_folder
 from gpunn.gpu.signatures import parse_signatures
 
@@ -149,13 +150,13 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> Path:
 
 
 def test_every_kernel_file_is_declared() -> None:
-    assert sorted(compile_gate.sources()) == sorted(path.name for path in kernel_folder().glob("*.cu"))
+    assert sorted(sources()) == sorted(path.name for path in kernel_folder().glob("*.cu"))
 
 
 def test_the_table_is_current() -> None:
     """By hash alone: nothing is compiled. If this fails, run python -m benchmarks.compile_gate."""
     _, rows = compile_gate.read_table(compile_gate.TABLE)
-    wanted = [job for source in compile_gate.sources().values() for job in compile_gate.jobs_of(source)]
+    wanted = [job for source in sources().values() for job in compile_gate.jobs_of(source)]
     missing, gone = compare(wanted, rows)
     assert sorted({job.file for job in missing}) == []
     assert sorted({row.file for row in gone}) == []
@@ -166,7 +167,7 @@ def test_the_table_has_every_kernel_of_every_specialisation() -> None:
     have: dict[tuple[str, str, int], set[str]] = {}
     for row in rows:
         have.setdefault((row.file, row.macros, row.arch), set()).add(row.kernel)
-    for source in compile_gate.sources().values():
+    for source in sources().values():
         signatures = [parse_signatures(source.text, macros) for macros in source.specialisations()]
         found = [have.get((job.file, job.macros, job.arch), set()) for job in compile_gate.jobs_of(source)]
         # A kernel may exist in some specialisations only, but each has one, and each kernel is in some.

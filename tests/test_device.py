@@ -78,6 +78,7 @@ def test_reported_bad_data_is_raised_once_and_cleared() -> None:
 
 _NO_CUBLAS = "CuPy failed to load libcublas.so.12: OSError: libcublas.so.12: cannot open shared object file"
 _NO_NVRTC = "CuPy failed to load libnvrtc.so.12: OSError: libnvrtc.so.12: cannot open shared object file"
+_NO_HEADER = 'catastrophic error: cannot open source file "cuda_fp16.h"'
 
 
 class _CompileException(Exception):
@@ -119,7 +120,12 @@ def _cupy(available: Callable[[], bool] = lambda: True) -> Any:
         is_available=available,
         Device=lambda ordinal: contextlib.nullcontext(),
         compiler=types.SimpleNamespace(CompileException=_CompileException),
-        runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, getDevice=lambda: 0),
+        runtime=types.SimpleNamespace(
+            getDeviceCount=lambda: 1,
+            getDevice=lambda: 0,
+            driverGetVersion=lambda: 12020,
+            runtimeGetVersion=lambda: 13000,
+        ),
         driver=types.SimpleNamespace(
             CUDADriverError=RuntimeError, launchKernel=lambda function, *how: module.RawModule.ran.append(function)
         ),
@@ -137,6 +143,7 @@ def _fails(error: Exception) -> Callable[..., Any]:
 
 def test_without_cupy_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr("gpunn.gpu.diagnosis._installed", lambda name: None)
     with pytest.raises(DeviceError, match=r"'cuda' needs CuPy, which is not installed .*gpunn\[cuda12\]"):
         device("cuda:7")
 
@@ -148,15 +155,15 @@ def test_a_cupy_that_cannot_be_imported_is_not_called_missing(
     (tmp_path / "cupy.py").write_text(f"raise {error}('libcudart.so.12: cannot open shared object file')")
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(DeviceError, match=r"installed but cannot be imported \(libcudart.*Install it anew"):
+    with pytest.raises(DeviceError, match=r"installed but cannot be imported \(libcudart.*pip install"):
         device("cuda:7")
 
 
 @pytest.mark.parametrize(
     ("available", "said"),
     [
-        (lambda: False, "driver. Check nvidia-smi"),
-        (_fails(RuntimeError("cudaErrorInsufficientDriver")), "Insufficient"),
+        (lambda: False, "the driver (CUDA 12.2) sees none. Check nvidia-smi"),
+        (_fails(RuntimeError("cudaErrorInsufficientDriver")), "knows CUDA 12.2, and CuPy was built for CUDA 13.0"),
     ],
 )
 def test_without_a_driver_says_so(available: Callable[[], bool], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,8 +187,10 @@ def _unwritable() -> list[Exception]:
 @pytest.mark.parametrize(
     ("problem", "message"),
     [
-        (RuntimeError(_NO_NVRTC), r"NVRTC, .*could not be used \(CuPy failed to load libnvrtc.*gpunn\[cuda12\]"),
-        (ImportError(_NO_NVRTC), r"NVRTC, .*could not be used .*gpunn\[cuda12\]"),
+        (RuntimeError(_NO_NVRTC), r"NVRTC, .*could not be loaded \(CuPy failed to load libnvrtc.*pip install"),
+        (ImportError(_NO_NVRTC), r"NVRTC, .*could not be loaded .*pip install"),
+        (RuntimeError("odd"), r"NVRTC, which compiles the kernels, could not be used \(odd\)"),
+        (_CompileException(_NO_HEADER), r"the header cuda_fp16.h was not found; expected in .*nvidia-cuda-runtime"),
         (_CompileException("relu.cu(3): error: expected a ;"), r"does not compile with .*'REAL'.*\n.*expected a ;"),
         *((error, "kernel cache /x/cache .*Set CUPY_CACHE_DIR to a folder") for error in _unwritable()),
     ],
@@ -210,7 +219,7 @@ def test_a_missing_cublas_is_named_and_the_device_goes_on() -> None:
     layer.weight = gpunn.nn.Parameter(gpunn.Tensor(np.ones((2, 3), np.float32).view(_Array), plain))
     x = gpunn.Tensor(np.ones((1, 3), np.float32).view(_Array), plain)
     cupy.matmul = _fails(RuntimeError(_NO_CUBLAS))
-    with pytest.raises(DeviceError, match=r"^Linear: a CUDA library .*'cuda-plain:0' .*libcublas.*gpunn\[cuda12\]"):
+    with pytest.raises(DeviceError, match=r"^Linear: device 'cuda-plain:0': cuBLAS, .*libcublas.*pip install"):
         layer(x)
     assert gpunn.relu(x).tolist() == [[1, 1, 1]]
     cupy.matmul = _fails(RuntimeError("an illegal memory access was encountered"))
@@ -234,6 +243,7 @@ def test_an_unwritable_cache_of_the_emulator_is_named_and_the_device_goes_on(
 
     monkeypatch.setattr(launch, "_modules", {})
     monkeypatch.setattr(KernelSource.registry["relu.cu"], "_entries", {})
+    monkeypatch.setattr(REGISTRY["relu_forward"], "_plans", None)
     usual = build.cache_folder()
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GPUNN_CACHE", str(tmp_path / "file" / "below"))

@@ -18,7 +18,14 @@ import gpunn
 from gpunn import nn
 
 _OPEN: tuple[str, ...] = ("gpunn", "gpunn.nn", "gpunn.nn.functional", "gpunn.nn.init", "gpunn.nn.utils", "gpunn.optim")
-_OPEN += ("gpunn.optim.lr_scheduler", "gpunn.data", "gpunn.data.transforms", "gpunn.models", "gpunn.train")
+_OPEN += (
+    "gpunn.cuda",
+    "gpunn.optim.lr_scheduler",
+    "gpunn.data",
+    "gpunn.data.transforms",
+    "gpunn.models",
+    "gpunn.train",
+)
 
 
 # They hold layers, and have no shapes of their own.

@@ -123,7 +123,7 @@ def test_the_cpu_wing_knows_nothing_above_it(module: str) -> None:
 def test_the_wing_of_kernels_knows_no_ops(module: str) -> None:
     allowed = {"gpunn.errors", "gpunn._window", "gpunn._device", "gpunn._layout", "gpunn._capture_state"}
     others = {name for name, _ in imports(MODULES[module]) if not name.startswith("gpunn.gpu")}
-    assert others <= allowed | ({"gpunn.emulator"} if module == "gpunn.gpu.loaders" else set())
+    assert others <= allowed | ({"gpunn.emulator"} if module == "gpunn.gpu.emulated" else set())
 
 
 def test_the_flag_of_capture_looks_up_to_nobody() -> None:

@@ -4,30 +4,62 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import time
 from typing import Any
 
 import numpy as np
 
 from benchmarks._report.book import Section
+from benchmarks._report.compiled import compile_jobs
+from benchmarks._report.health import BrokenContext
+from gpunn import _warmup as warmup
 from tests.examples import examples_of
+
+_COMPILING = 0.6  # of the section's time, at most; what is not compiled by then is compiled when it is launched
+_WHOLE = 3  # failures of a primitive that are told with their tracebacks; the others in a line
 
 
 def run(section: Section, options: argparse.Namespace) -> None:
-    """All primitives; a failure is recorded with the example it happened on, and stops nothing."""
+    """All primitives; a failure is recorded with the example it happened on, and stops nothing.
+
+    A primitive that breaks the GPU's context, or ends its process, is not tried again: the next process goes on with
+    the next one.
+    """
     from gpunn._device import device
 
+    if options.device.startswith("cuda"):
+        section.attempt("compiling", functools.partial(_compile, section, options.device))
     target, home = device(options.device), device("cpu")
     section.value("device", str(target))
     left_out: list[str] = []
     for name, primitive in primitives():
-        if section.expired:
+        if not section.start(name):
+            _say_what_became_of(section, name)
+        elif section.expired:
             left_out.append(name)
         else:
             _try_primitive(section, primitive, target, home)
     if left_out:
-        section.cut(f"no time for {', '.join(left_out)}")
+        section.cut(f"{', '.join(left_out)}: {section.why}")
     section.value("left out", len(left_out))
+
+
+def _compile(section: Section, device: str) -> None:
+    """What the examples launch, in many processes; here it would be one after the other."""
+    compile_jobs(section, device, warmup.jobs_used_by(_launch_all), _COMPILING * section.remaining)
+
+
+def _launch_all(target: Any) -> None:
+    for _, primitive in primitives():
+        for example in examples_of(primitive):
+            outputs(primitive, target, example, plain=False)
+
+
+def _say_what_became_of(section: Section, name: str) -> None:
+    """Of a primitive that a process before this one began: if it did not come to its end, that the rest is missing."""
+    if not section.has("primitives", primitive=name) and section.start(f"{name}, the rest"):
+        section.cut(f"{name}: left out behind the example at which its process ended")
 
 
 def primitives() -> list[tuple[str, Any]]:
@@ -49,21 +81,31 @@ def _try_primitive(section: Section, primitive: Any, target: Any, home: Any) -> 
     try:
         examples = examples_of(primitive)
     except Exception as error:
-        if section.start(primitive.name):
-            section.fail(f"{primitive.name}: making its examples", error)
+        section.fail(f"{primitive.name}: making its examples", error)
     try:
         for number, example in enumerate(examples):
             if section.expired and number:
-                section.cut(f"no time for {len(examples) - number} of {len(examples)} examples of {primitive.name}")
+                section.cut(f"{len(examples) - number} of {len(examples)} examples of {primitive.name}: {section.why}")
                 break
-            if not section.start(f"{primitive.name}, example {number}"):
-                continue  # a process before this one had it
+            section.start(f"{primitive.name}, example {number}")
             done += 1
             try:
                 worst = max(worst, compare(primitive, target, home, example))
             except Exception as error:
                 failed += 1
-                section.survive(f"{primitive.name}, example {number} ({describe(example)})", error)
+                what = f"{primitive.name}, example {number} ({describe(example)})"
+                if failed <= _WHOLE:
+                    section.survive(what, error)
+                else:
+                    section.fail(f"{what}: {type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
+                    section.probe(what)
+    except BrokenContext:
+        if done < len(examples):
+            section.cut(
+                f"{len(examples) - done} of {len(examples)} examples of {primitive.name}: left out behind the one that "
+                "broke the GPU's context"
+            )
+        raise
     finally:
         if done:
             section.row(
@@ -80,6 +122,8 @@ def describe(example: dict[str, Any]) -> str:
     """An example in a line: arrays by dtype and shape."""
 
     def show(value: Any) -> str:
+        if isinstance(value, list | tuple) and any(isinstance(item, np.ndarray) for item in value):
+            return f"({', '.join(map(show, value))})"
         return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)[:80]
 
     return ", ".join(f"{key}={show(value)}" for key, value in example.items())

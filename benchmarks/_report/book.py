@@ -18,6 +18,7 @@ from benchmarks._report.health import BrokenContext, broken
 from benchmarks._report.targets import TARGETS, cells, judge, worst_first
 
 NO_TIME = "left out for want of time"
+GIVEN_UP = "left out: too many processes before it ended badly"
 
 
 class Section:
@@ -32,10 +33,13 @@ class Section:
         How long the work may take; it asks :attr:`expired` between items.
     device : str
         What the work runs on, so that an item can be seen to have broken it.
+    why : str
+        What is said of an item that is not begun because :attr:`expired`.
     """
 
-    def __init__(self, name: str, path: Path, seconds: float, device: str = "cpu") -> None:
+    def __init__(self, name: str, path: Path, seconds: float, device: str = "cpu", why: str = NO_TIME) -> None:
         self.name = name
+        self.why = why
         self._path, self._log = path, started_log(path)
         self._device = device
         self._deadline = time.monotonic() + seconds

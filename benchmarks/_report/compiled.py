@@ -6,69 +6,37 @@ CuPy keeps what was compiled on disk, so the sections after this one need not wa
 from __future__ import annotations
 
 import argparse
-import functools
-import os
-import time
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures import TimeoutError as OutOfTime
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
-from typing import Any
 
-from benchmarks._report.book import NO_TIME, Section
-from benchmarks.compile_gate import sources
-from gpunn._device import require_loader
+from benchmarks._report.book import Section
+from gpunn import _warmup as warmup
 
-# Each process has a context of its own on the card, half a gigabyte.
-_MOST_PROCESSES = 12
-_pool: Callable[[int], Executor] = functools.partial(ProcessPoolExecutor, mp_context=get_context("spawn"))
+_LISTED = 20  # failures: where the compiler is missing, all of them are the same
 
 
 def run(section: Section, options: argparse.Namespace) -> None:
     """All of them, those with the longest source first."""
-    declared = sorted(sources().items(), key=lambda item: -len(item[1].text))
-    jobs = [(file, macros) for file, source in declared for macros in source.specialisations()]
-    processes = max(1, min(_MOST_PROCESSES, (os.cpu_count() or 2) - 1))
+    compile_jobs(section, options.device, warmup.every_job(), section.remaining)
+
+
+def compile_jobs(section: Section, device: str, jobs: list[warmup.Job], seconds: float) -> None:
+    """Compile ``jobs``, for so many seconds at most; what failed and what is left is told."""
     section.value("specialisations", len(jobs))
-    section.value("processes", processes)
-    start, done, slowest = time.monotonic(), 0, (0.0, "none")
-    pool = _pool(processes)
-    futures = {pool.submit(compile_one, options.device, file, macros): (file, macros) for file, macros in jobs}
-    try:
-        for future in as_completed(futures, timeout=max(0.0, section.remaining)):
-            file, macros = futures[future]
-            name = f"{file} [{' '.join(f'{key}={value}' for key, value in macros.items())}]"
-            try:
-                slowest = max(slowest, (future.result(), name))
-                done += 1
-            except BrokenProcessPool:
-                raise
-            except Exception as error:
-                section.fail(name, error)
-            section.value("compiled", done)
-    except OutOfTime:
-        section.cut(f"{len(jobs) - done} of {len(jobs)} specialisations {NO_TIME}")
-    except BrokenProcessPool as error:
-        section.fail(f"a process that compiled died, after {done} of {len(jobs)} specialisations", error)
-    finally:
-        _cancel(pool, futures)
-    section.value("seconds", time.monotonic() - start)
-    section.value("slowest", f"{slowest[1]}, {slowest[0]:.1f} s")
+    section.value("processes", min(warmup.usual_processes(), len(jobs)))
 
+    def told(outcome: warmup.Outcome) -> None:
+        section.value("ready", outcome.done)  # a sign of life
 
-def _cancel(pool: Executor, futures: dict[Future[float], Any]) -> None:
-    for future in futures:
-        future.cancel()
-    pool.shutdown(wait=False, cancel_futures=True)
-
-
-def compile_one(name: str, file: str, macros: dict[str, str]) -> float:
-    """Compile and load one specialisation as the product would; the seconds it took."""
-    from gpunn._device import device
-
-    target, source = device(name), sources()[file]
-    start = time.monotonic()
-    with target.active():
-        require_loader(target).load(source.text, source.file, macros)
-    return time.monotonic() - start
+    outcome = warmup.compile_all(device, jobs, seconds=seconds, told=told)
+    for job, error in outcome.failures[:_LISTED]:
+        section.fail(str(job), error)
+    if len(outcome.failures) > _LISTED:
+        section.fail(f"{len(outcome.failures) - _LISTED} more that do not compile")
+    section.value("ready", outcome.done)
+    section.value("compiled", outcome.compiled)
+    section.value("found in the cache", outcome.found)
+    section.value("compiling took", f"{outcome.seconds:.1f} s")
+    section.value("longest", f"{outcome.slowest[1]}, {outcome.slowest[0]:.1f} s")
+    if outcome.died is not None:
+        section.fail(f"a compiling process died, after {outcome.done} of {outcome.jobs} specialisations", outcome.died)
+    elif outcome.left:
+        section.cut(f"{outcome.left} of {outcome.jobs} specialisations {section.why}")

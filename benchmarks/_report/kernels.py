@@ -9,7 +9,7 @@ import math
 import time
 from typing import Any
 
-from benchmarks._report.book import NO_TIME, Section
+from benchmarks._report.book import Section
 from benchmarks._report.cases import all_cases, fill
 from benchmarks._report.targets import BANDWIDTH, CUDNN, MICROSECONDS, PYTORCH
 from benchmarks._report.work import Ceilings, ceilings, rates
@@ -44,14 +44,14 @@ def run(section: Section, options: argparse.Namespace) -> None:
         if section.expired:
             if section.start(name):
                 left_out.append(name)
-                section.line("times", case.id, {}, **line, note=NO_TIME)
+                section.line("times", case.id, {}, **line, note=section.why)
             continue
         section.attempt(name, functools.partial(_time, section, case, target, torch, ceiling), target.synchronize)
         if not section.has("times", line=case.id):  # in this process or one before it
             section.line("times", case.id, {}, **line, note="failed")
         target.xp.get_default_memory_pool().free_all_blocks()
     if left_out:
-        section.cut("no time for " + "; ".join(left_out))
+        section.cut(f"{'; '.join(left_out)}: {section.why}")
 
 
 def _time(section: Section, case: Case, target: Any, torch: Any, ceiling: Ceilings) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks._report.book import NO_TIME, Section
+from benchmarks._report.book import Section
 from benchmarks._report.networks import STEPS, Step, gpunn_batch, gpunn_step
 from benchmarks._report.work import Ceilings, bytes_of, ceilings, flop_of, rates
 from gpunn.bench.graphs import GpunnGraph
@@ -36,7 +36,7 @@ def run(section: Section, options: argparse.Namespace) -> None:
     ceiling = ceilings(section, target)
     for step in STEPS[:1] if options.quick else STEPS:
         if section.expired:
-            section.cut(f"{step.title}: {NO_TIME}")
+            section.cut(f"{step.title}: {section.why}")
         else:
             section.attempt(step.title, functools.partial(_step, section, step, target, ceiling), target.synchronize)
             target.xp.get_default_memory_pool().free_all_blocks()

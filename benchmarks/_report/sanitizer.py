@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks._report.book import NO_TIME, Section
+from benchmarks._report.book import Section
 
 _TOOLS = {
     # CuPy asks CUDA questions that may be answered by an error, and knows what to do then.
@@ -56,7 +56,7 @@ def run(section: Section, options: argparse.Namespace) -> None:
         if seconds >= _LEAST:
             section.attempt(tool, functools.partial(_use, section, options.device, program, tool, seconds))
         elif section.start(tool):
-            section.cut(f"{tool}: {NO_TIME}")
+            section.cut(f"{tool}: {section.why}")
 
 
 def _use(section: Section, device: str, program: str, tool: str, seconds: float) -> None:
@@ -85,7 +85,7 @@ def _use(section: Section, device: str, program: str, tool: str, seconds: float)
         elif finished is None and status is not None:
             section.fail(f"{tool}: the program ended with status {status} at example {reached[-1]}:\n{said[-2000:]}")
         if finished is not None and int(finished[1]) < int(finished[2]):
-            section.cut(f"{tool}: {int(finished[2]) - int(finished[1])} of {finished[2]} examples {NO_TIME}")
+            section.cut(f"{tool}: {int(finished[2]) - int(finished[1])} of {finished[2]} examples {section.why}")
         if finished is not None or not reached or time.monotonic() + _LEAST > until:
             return
         first = reached[-1] + 1

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks._report.book import NO_TIME, Section
+from benchmarks._report.book import Section
 from benchmarks._report.networks import STEPS, Step, gpunn_batch, gpunn_step, torch_batch, torch_step
 from benchmarks._report.targets import EAGER, GRAPH
 from benchmarks._report.work import Ceilings, ceilings, rates
@@ -52,8 +52,8 @@ def run(section: Section, options: argparse.Namespace) -> None:
     for step in STEPS[:1] if options.quick else STEPS:
         if section.expired:
             if section.start(step.title):
-                section.cut(f"{step.title}: {NO_TIME}")
-                section.line("steps", step.line, {}, step=step.title, side=_OURS, note=NO_TIME)
+                section.cut(f"{step.title}: {section.why}")
+                section.line("steps", step.line, {}, step=step.title, side=_OURS, note=section.why)
             continue
         work = functools.partial(_compare, section, step, target, torch, ceiling, captured)
         section.attempt(step.title, work, target.synchronize)
@@ -66,7 +66,7 @@ def run(section: Section, options: argparse.Namespace) -> None:
             item = f"{step.title}: {name}"
             if section.remaining < _COMPILE_SECONDS:
                 if section.start(item):
-                    section.cut(f"{item}: {NO_TIME}")
+                    section.cut(f"{item}: {section.why}")
             else:
                 work = functools.partial(_compare_compiled, section, step, torch, name, how, captured)
                 section.attempt(item, work, target.synchronize)

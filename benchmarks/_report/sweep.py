@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks._report.book import NO_TIME, Section
+from benchmarks._report.book import Section
 from benchmarks._report.launches import grouped, launch_row, time_launch
 from benchmarks._report.sweep_ops import Op, Sizes, ops
 from benchmarks._report.work import Ceilings, ceilings, random_array
@@ -37,12 +37,12 @@ def run(section: Section, options: argparse.Namespace) -> None:
         if section.expired:
             if section.start(op.name):
                 left_out.append(op.name)
-                section.row("ops", op=op.name, note=NO_TIME)
+                section.row("ops", op=op.name, note=section.why)
         else:
             section.attempt(op.name, functools.partial(_time, section, op, target, torch, ceiling), target.synchronize)
             target.xp.get_default_memory_pool().free_all_blocks()
     if left_out:
-        section.cut("no time for " + "; ".join(left_out))
+        section.cut(f"{'; '.join(left_out)}: {section.why}")
 
 
 def _time(section: Section, op: Op, target: Any, torch: Any, ceiling: Ceilings) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from gpunn._capture import capture_graph
 from gpunn._capture_state import StepWatch
+from gpunn.gpu.tickets import new_tickets
 
 Run = Callable[[], Any]
 _EAGER_CALLS = 20
@@ -56,7 +57,8 @@ class GpunnGraph:
             self.timing.eager_us = _eager(runs, device.synchronize)
             self._calls = len(runs)
             # Outputs that are kept do not share memory, as in a step; large ones are freed.
-            step = StepWatch(device, [], frozen=True)
+            step = self._step = StepWatch(device, [], frozen=True)
+            step.tickets = new_tickets(device)
             self._graph, self._outputs = capture_graph(
                 step, lambda: [run() for run in runs] if keep else _discard(runs)
             )

@@ -109,6 +109,12 @@ def run(args: argparse.Namespace) -> int:
                 from gpunn.bench import records
 
                 records.append(args.out, [records.complete(found, settings, ceilings, threads)])
+    if device.type == "cuda":
+        from gpunn.bench import host
+
+        print("The host's part, with captured steps and without; L is a launch by CuPy:")
+        for row in host.measure(device, 0.3):
+            print(host.line(row))
     if args.out is not None:
         left = f"; {disturbed} not kept: run them again when nothing else does" if disturbed else ""
         print(f"{len(cases) - disturbed - wrong} of {len(cases)} results appended to {args.out}{left}")

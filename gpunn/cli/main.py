@@ -14,10 +14,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from gpunn import __version__
-from gpunn.cli import bench, eval, predict, profile, summary, train
+from gpunn.cli import bench, eval, predict, profile, summary, train, warmup
 from gpunn.errors import DataError, DeviceError, GpunnError, UsageError, nearest
 
-_COMMANDS = {"train": train, "eval": eval, "predict": predict, "summary": summary, "bench": bench, "profile": profile}
+_COMMANDS = {
+    "train": train,
+    "eval": eval,
+    "predict": predict,
+    "summary": summary,
+    "bench": bench,
+    "profile": profile,
+    "warmup": warmup,
+}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -74,7 +74,7 @@ def _check_rank(op: str, x: Any, axes: Sequence[Any]) -> None:
 def check_index(device: Device, index: Any, length: int, negative: bool, place: str) -> Any:
     """A contiguous index as int64 from 0 to ``length`` - 1; one out of range is bad data of ``place``."""
     places = device.empty(index.shape, np.int64)
-    error, layer = device.error_buffer, device.layer_id(place)
+    error, layer = device.error_buffer, device.place_id(place)
     args = (places, error, index, length, int(negative), layer, index.size)
     _launch(PLACES, device, "check_index", index.size, args, LABEL=index.dtype.name)
     return places

@@ -137,6 +137,7 @@ class KernelSource:
                     f"{self.file}: {name}={text.get(name)} is not declared; "
                     f"declared: {self.choices.get(name, 'no such macro')}"
                 )
+        text = {name: text[name] for name in self.choices}  # caches tell orders apart
         module = require_loader(device).load(self.text, self.file, text)
         parameters = parse_signatures(self.text, text)[kernel]
         return _Compiled(module, kernel, parameters, device.xp.ndarray, int(macros.get("VEC", 1)))

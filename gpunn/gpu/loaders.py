@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import CaptureError, KernelError, here
+from gpunn.gpu.diagnosis import explain
 from gpunn.gpu.graph_memory import GraphMemory
 from gpunn.gpu.launcher import NVRTC_OPTIONS
 from gpunn.gpu.launches import Again, Index, Numbers, Pointees, Pointer, running_layer, without_arrays
@@ -39,9 +40,9 @@ class NvrtcLoader:
             module = self._cupy.RawModule(code=source, options=options, backend="nvrtc")
             module.compile()
         except self._cupy.cuda.compiler.CompileException as error:
-            raise KernelError(
-                f"{running_layer(label)}{label} does not compile with {dict(macros)}:\n{error}"
-            ) from error
+            reason = explain(error)
+            said = f":\n{error}" if reason is None else f": {reason}"
+            raise KernelError(f"{running_layer(label)}{label} does not compile with {dict(macros)}{said}") from error
         except (RuntimeError, OSError, ImportError) as error:
             place = f"{running_layer(label)}{label}"
             # CuPy reports a library that it cannot load by RuntimeError or ImportError, and files by OSError itself.
@@ -51,10 +52,8 @@ class NvrtcLoader:
                     f"{place}: cannot write CuPy's kernel cache {cache} ({error}). "
                     "Set CUPY_CACHE_DIR to a folder that can be written."
                 ) from error
-            raise KernelError(
-                f"{place}: NVRTC, which compiles the kernels, could not be used ({error}). Install the CUDA "
-                "components with pip install 'gpunn[cuda12]' or 'gpunn[cuda13]' to match your driver."
-            ) from error
+            reason = explain(error) or f"NVRTC, which compiles the kernels, could not be used ({error})"
+            raise KernelError(f"{place}: {reason}") from error
         return _NvrtcModule(self._cupy, module)
 
     def facts(self, args: Sequence[Any]) -> list[Any]:

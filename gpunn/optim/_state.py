@@ -71,6 +71,7 @@ class ParameterState(MutableMapping[Tensor, dict[str, Any]]):
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[Tensor, dict[str, Any]]] = {}
+        changes.count += 1  # it takes the place of another
 
     def __getitem__(self, parameter: Tensor) -> dict[str, Any]:
         if id(parameter) not in self._entries:

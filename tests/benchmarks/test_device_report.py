@@ -18,7 +18,7 @@ import pytest
 
 from benchmarks import device_report
 from benchmarks._report import cases
-from benchmarks._report.book import Section
+from benchmarks._report.book import GIVEN_UP, Section
 from gpunn._device import Device, device
 from gpunn.bench.case import difference
 
@@ -84,6 +84,19 @@ def test_a_failing_section_comes_first_and_the_others_still_run(tmp_path: Path) 
     assert report["sections"]["broken"]["values"] == {"reached": "the middle"}
     assert report["sections"]["after"]["values"] == {"ran": True}
     assert text.index("ValueError: injected") < text.index("## before")
+
+
+def fail_often(section: Section, options: Namespace) -> None:
+    for number in range(45):
+        section.fail(f"item {number}")
+
+
+def test_the_terminal_shows_the_first_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, report, _ = _make(tmp_path, "--device", "cpu", sections=[("bad", 1, f"{THIS}:fail_often")])
+    assert len(report["failures"]) == 45
+    *_, last, more = capsys.readouterr().out.splitlines()
+    assert last == "FAILED: bad: item 39"
+    assert more == "and 5 more failures, all in the report"
 
 
 def test_a_process_that_dies_is_reported_and_its_section_goes_on(tmp_path: Path) -> None:
@@ -178,6 +191,43 @@ def test_an_error_that_passes_costs_one_item_and_no_process(tmp_path: Path) -> N
     assert len({row["process"] for row in rows}) == 1
 
 
+def break_every_context(section: Section, options: Namespace) -> None:
+    """Each item breaks its context, for as long as there is time."""
+    errors: list[str] = []
+    _stand_in_gpu(errors)
+
+    def work() -> None:
+        errors.extend(["cudaErrorIllegalAddress"] * 1000)
+        raise _CudaError(errors[0])
+
+    left = []
+    for item in map(str, range(20)):
+        if not section.expired:
+            section.attempt(item, work)
+        elif section.start(item):
+            left.append(item)
+    section.cut(f"{', '.join(left)}: {section.why}")
+
+
+def test_a_section_that_keeps_breaking_is_given_up_and_the_next_one_runs(tmp_path: Path) -> None:
+    sections = [("broken", 1, f"{THIS}:break_every_context"), ("after", 1, f"{THIS}:pass_by")]
+    status, report, _ = _make(tmp_path, "--device", "cuda", "--minutes", "2", sections=sections)
+    assert status == 1
+    said = [failure["what"] for failure in report["failures"]]
+    assert said[::2] == [
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "given up after 6 processes that ended badly; see what is left out",
+    ]
+    (cut,) = report["cut"]
+    assert cut["what"] == f"{', '.join(map(str, range(6, 20)))}: {GIVEN_UP}"
+    assert report["sections"]["after"]["values"] == {"ran": True}
+
+
 def break_between_items(section: Section, options: Namespace) -> None:
     """The context breaks where nobody was looking: the section as a whole ends with an error."""
     _stand_in_gpu([] if section.start("one") is False else ["cudaErrorLaunchFailure"] * 1000)
@@ -248,9 +298,9 @@ def test_one_section_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_time_that_is_left_over_goes_to_those_that_follow() -> None:
     shares = [share for _, share, _ in device_report.SECTIONS]
     assert sum(shares) == pytest.approx(1)
-    assert device_report.allot(480, shares) == pytest.approx(480 * shares[0])
+    assert device_report.allot(360, shares) == pytest.approx(360 * shares[0])
     # Nobody has used any: the second gets its share of what the first left.
-    assert device_report.allot(480, shares[1:]) == pytest.approx(480 * shares[1] / (1 - shares[0]))
+    assert device_report.allot(360, shares[1:]) == pytest.approx(360 * shares[1] / (1 - shares[0]))
     # The last keeps back what a section may run over its time.
     assert device_report.allot(100, shares[-1:]) == 100 - device_report._GRACE
     assert device_report.allot(5, shares[-1:]) == 0
@@ -258,7 +308,7 @@ def test_time_that_is_left_over_goes_to_those_that_follow() -> None:
 
 
 def test_if_every_section_takes_all_it_may_the_whole_is_in_time() -> None:
-    left = 480.0
+    left = 60 * device_report._MINUTES
     for number in range(len(device_report.SECTIONS)):
         seconds = device_report.allot(left, [share for _, share, _ in device_report.SECTIONS[number:]])
         if seconds >= device_report._LEAST:
@@ -305,6 +355,8 @@ class _Event:
 
 
 class _Stream:
+    ptr = 0
+
     def synchronize(self) -> None:
         pass
 
@@ -321,7 +373,7 @@ def _cupy() -> types.ModuleType:
         Event=_Event,
         get_current_stream=_Stream,
         get_elapsed_time=lambda start, end: start.elapsed_time(end),
-        runtime=types.SimpleNamespace(getDeviceProperties=lambda ordinal: {"l2CacheSize": 1000}),
+        runtime=types.SimpleNamespace(getDevice=lambda: 0, getDeviceProperties=lambda ordinal: {"l2CacheSize": 1000}),
     )
     module.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: None)
     return module

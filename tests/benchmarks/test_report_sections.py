@@ -8,17 +8,19 @@ import types
 from argparse import Namespace
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks._report import battery, cases, compiled, kernels, launches, networks, steps, sweep, work
-from benchmarks._report.book import NO_TIME, Section
+from benchmarks._report import battery, cases, compiled, kernels, launches, networks, repeatable, steps, sweep, work
+from benchmarks._report.book import GIVEN_UP, NO_TIME, Section
+from benchmarks._report.health import BrokenContext
 from benchmarks._report.networks import Step
 from benchmarks._report.sweep_ops import Sizes, ops
-from benchmarks.compile_gate import sources
-from gpunn import _device
+from gpunn import _warmup as warmup
 from gpunn._device import Device
 from gpunn.bench import networks as bench_networks
 from gpunn.bench import ops as bench_ops
@@ -231,26 +233,30 @@ def test_every_specialisation_is_compiled_and_failures_are_told(
 ) -> None:
     seen = []
 
-    def compile_one(name: str, file: str, macros: dict[str, str]) -> float:
-        seen.append((file, tuple(macros.items())))
-        if file == "gemm.cu":
+    def compile_one(name: str, job: warmup.Job) -> float:
+        seen.append(job)
+        if job.file == "gemm.cu":
             raise RuntimeError("ptxas says no")
         return 0.5
 
-    monkeypatch.setattr(compiled, "_pool", ThreadPoolExecutor)
-    monkeypatch.setattr(compiled, "compile_one", compile_one)
+    monkeypatch.setattr(warmup, "_pool", ThreadPoolExecutor)
+    monkeypatch.setattr(warmup, "compile_one", compile_one)
+    monkeypatch.setattr(compiled, "_LISTED", 3)
     compiled.run(section, OPTIONS)
-    everything = [(f, tuple(m.items())) for f, source in sources().items() for m in source.specialisations()]
-    assert sorted(seen) == sorted(everything)
-    wrong = sum(file == "gemm.cu" for file, _ in everything)
-    assert len(section.data["failures"]) == wrong > 0
-    assert all("ptxas says no" in failure["traceback"] for failure in section.data["failures"])
-    assert section.data["values"]["compiled"] == len(everything) - wrong
+    assert sorted(map(str, seen)) == sorted(map(str, warmup.every_job()))
+    wrong = sum(job.file == "gemm.cu" for job in seen)
+    assert wrong > 4
+    *listed, more = section.data["failures"]
+    assert all("ptxas says no" in failure["traceback"] for failure in listed)
+    assert len(listed) == 3
+    assert more["what"] == f"{wrong - 3} more that do not compile"
+    assert section.data["values"]["ready"] == len(seen) - wrong
+    assert section.data["values"]["specialisations"] == len(seen)
 
 
 def test_compiling_stops_when_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     section = Section("compile", tmp_path / "part.json", 0.0)
-    monkeypatch.setattr(compiled, "_pool", _NothingGetsDone)
+    monkeypatch.setattr(warmup, "_pool", _NothingGetsDone)
     compiled.run(section, OPTIONS)
     assert section.data["failures"] == []
     assert NO_TIME in section.data["cut"][0]["what"]
@@ -263,14 +269,15 @@ class _NothingGetsDone(ThreadPoolExecutor):
         return Future()
 
 
-@pytest.mark.emulator
-def test_one_specialisation_goes_through_the_devices_loader(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = []
-    loader = types.SimpleNamespace(load=lambda *arguments: loaded.append(arguments))
-    monkeypatch.setattr(_device, "device", lambda name: Device(name, gpu.xp, loader, 0))
-    assert compiled.compile_one("cuda", "sgd.cu", {"REAL": "float"}) >= 0
-    ((text, file, macros),) = loaded
-    assert (text, file, macros) == (sources()["sgd.cu"].text, "sgd.cu", {"REAL": "float"})
+def test_a_compiling_process_that_dies_is_a_failure(section: Section, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compile_one(name: str, job: warmup.Job) -> float:
+        raise BrokenProcessPool("killed")
+
+    monkeypatch.setattr(warmup, "_pool", ThreadPoolExecutor)
+    monkeypatch.setattr(warmup, "compile_one", compile_one)
+    compiled.run(section, OPTIONS)
+    (failure,) = section.data["failures"]
+    assert failure["what"].startswith("a compiling process died, after 0 of ")
 
 
 # -- the battery ----------------------------------------------------------------------------------
@@ -297,7 +304,117 @@ def test_the_battery_goes_on_behind_an_example_that_failed(
     assert [failure["what"] for failure in section.data["failures"]] == ["made, example 1 (x=1)"]
     (row,) = section.data["tables"]["primitives"]
     assert (row["examples"], row["failed"], row["error / tolerance"]) == (4, 1, 0.3)
-    # Another process would do nothing again.
+    # Another process would do nothing again, and has nothing to say.
     again = Section("section", tmp_path / "part.json", 60)
     battery.run(again, Namespace(device="cpu"))
     assert again.data["tables"]["primitives"] == [row]
+
+
+def test_a_primitive_that_fails_throughout_is_told_briefly(section: Section, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(battery, "_WHOLE", 1)
+    _primitive(lambda number: 1 / 0, monkeypatch)
+    battery.run(section, Namespace(device="cpu"))
+    first, *others = section.data["failures"]
+    assert "ZeroDivisionError" in first["traceback"]
+    assert [other["traceback"] for other in others] == ["", "", ""]
+    assert others[2]["what"] == "made, example 3 (x=3): ZeroDivisionError: division by zero"
+
+
+def test_an_example_is_described_in_a_line() -> None:
+    arrays = [np.zeros((2, 3), np.float32), np.zeros(0)]
+    said = battery.describe({"params": arrays, "x": arrays[1], "lr": 0.5, "axes": (1, 2)})
+    assert said == "params=(float32[2, 3], float64[0]), x=float64[0], lr=0.5, axes=(1, 2)"
+
+
+def test_behind_a_primitive_that_broke_the_context_comes_the_next_primitive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compare(primitive: Any, example: int) -> float:
+        if (primitive.name, example) == ("b", 1):
+            raise RuntimeError("illegal address")
+        return 0.0
+
+    _primitives(compare, monkeypatch)
+    monkeypatch.setattr("benchmarks._report.book.broken", lambda device: "gone")
+    section = Section("section", tmp_path / "part.json", 60)
+    with pytest.raises(BrokenContext):
+        battery.run(section, Namespace(device="cpu"))
+    again = Section("section", tmp_path / "part.json", 60)
+    battery.run(again, Namespace(device="cpu"))
+    rows = [(row["primitive"], row["examples"], row["failed"]) for row in again.data["tables"]["primitives"]]
+    assert rows == [("a", 4, 0), ("b", 2, 1), ("c", 4, 0)]
+    (cut,) = again.data["cut"]
+    assert cut["what"] == "2 of 4 examples of b: left out behind the one that broke the GPU's context"
+
+
+def test_a_primitive_that_ended_its_process_is_left_behind_and_that_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    _primitives(lambda primitive, example: seen.append((primitive.name, example)) or 0.0, monkeypatch)
+    killed = Section("section", tmp_path / "part.json", 60)
+    for item in ("a", "a, example 0"):
+        killed.start(item)
+    for _ in range(2):
+        again = Section("section", tmp_path / "part.json", 60)
+        battery.run(again, Namespace(device="cpu"))
+    assert seen == [(name, example) for name in "bc" for example in range(4)]
+    assert [cut["what"] for cut in again.data["cut"]] == ["a: left out behind the example at which its process ended"]
+
+
+def test_a_battery_that_is_given_up_says_what_it_had_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _primitives(lambda primitive, example: 1 / 0, monkeypatch)
+    section = Section("section", tmp_path / "part.json", 0, why=GIVEN_UP)
+    section.start("a")
+    section.row("primitives", primitive="a")
+    battery.run(section, Namespace(device="cpu"))
+    assert [cut["what"] for cut in section.data["cut"]] == [f"b, c: {GIVEN_UP}"]
+    assert section.data["failures"] == []
+
+
+def _primitives(compare: Callable[[Any, int], float], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [types.SimpleNamespace(name=name, kernel_body=None, numpy_body=None) for name in "abc"]
+    monkeypatch.setattr(battery, "primitives", lambda: [(primitive.name, primitive) for primitive in made])
+    monkeypatch.setattr(battery, "examples_of", lambda primitive: [{"x": number} for number in range(4)])
+    monkeypatch.setattr(battery, "compare", lambda primitive, target, home, example: compare(primitive, example["x"]))
+
+
+@pytest.mark.emulator
+def test_what_the_battery_launches_is_compiled_first_and_once(
+    gpu: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    real = battery.primitives()
+    monkeypatch.setattr(battery, "primitives", lambda: [pair for pair in real if pair[0].startswith("sgd_step")])
+    monkeypatch.setattr(battery, "compile_jobs", lambda section, name, jobs, seconds: asked.append((jobs, seconds)))
+    monkeypatch.setattr(battery, "_try_primitive", lambda *arguments: None)
+    section = Section("section", tmp_path / "part.json", 100)
+    for _ in range(2):
+        battery.run(section, OPTIONS)
+    ((jobs, seconds),) = asked
+    assert {job.file for job in jobs} == {"sgd.cu"}
+    assert 50 < seconds <= 60
+
+
+# -- steps that are right -------------------------------------------------------------------------
+
+
+def test_losses_that_are_not_the_cpus_are_a_failure(
+    emulator: Device, section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = {"cpu": np.linspace(2, 1, 9), "emulator": np.linspace(2, 1, 9)}
+    losses["emulator"][7] *= 1 + 2e-4
+
+    def train(build: Any, target: Device, *arguments: Any, captured: bool) -> Any:
+        return {"losses": losses[target.name]}, 2
+
+    monkeypatch.setattr(repeatable, "_train", train)
+    repeatable._compare(section, "net", repeatable._lenet, emulator, True)
+    (failure,) = section.data["failures"]
+    assert failure["what"] == "net: the first 8 losses differ from the CPU's by 2.00e-04 (relative)"
+    (row,) = section.data["tables"]["losses compared with the CPU's"]
+    assert row["first"] == 2
+    losses["emulator"][7] = losses["cpu"][7]
+    losses["emulator"][8] = 9  # so far on, roundings may have grown
+    repeatable._compare(section, "net", repeatable._lenet, emulator, True)
+    assert len(section.data["failures"]) == 1

@@ -178,7 +178,7 @@ def test_a_folder_that_the_system_refuses_is_told(capsys) -> None:
     [
         (
             ["trian", "lenet5"],
-            "unknown command 'trian': expected one of train, eval, predict, summary, bench, profile; "
+            "unknown command 'trian': expected one of train, eval, predict, summary, bench, profile, warmup; "
             "did you mean 'train'",
         ),
         (["train"], "the following arguments are required: model (see gpunn train --help)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from tests.examples import examples_for
 
 @examples_for(copy_arrays)
 def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    def pair(shapes: list[tuple[int, ...]], dtypes: list[Any]) -> dict[str, Any]:
+    def pair(shapes: Sequence[tuple[int, ...]], dtypes: list[Any]) -> dict[str, Any]:
         sources = [rng.integers(0, 100, shape).astype(dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
         return {"targets": [np.zeros_like(s) for s in sources], "sources": sources}
 
-    nine = [(5,)] * 9  # one more than a launch takes
+    nine: list[tuple[int, ...]] = [(5,)] * 9  # one more than a launch takes
     return [
         pair([(3, 5, 5, 2), (3,)], [np.float32, np.int64]),
         pair(
