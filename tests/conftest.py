@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.devices import KERNELS, refuse_to_run_without
+from tests.devices import HAS_GPU, KERNELS, refuse_to_run_without
 
 _SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 if "GPUNN_DATA" not in os.environ and _SHARED.is_dir():
@@ -53,6 +53,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """``-m parity`` selects the files that use PyTorch somewhere, so that no test is skipped in both of CI's runs."""
     from gpunn import emulator
 
+    if not HAS_GPU:  # deselected, not skipped: they say nothing about this machine
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("gpu")])
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
     wanted = os.environ.get("CI") or "tools" in config.option.markexpr
     no_emulator = emulator.available()
     for item in items:
