@@ -15,9 +15,11 @@ from gpunn import errors
 from gpunn._creation import (
     arange,
     as_tensor,
+    asarray,
     empty,
     empty_like,
     eye,
+    from_dlpack,
     from_numpy,
     full,
     full_like,
@@ -31,13 +33,14 @@ from gpunn._creation import (
     zeros_like,
 )
 from gpunn._device import device
+from gpunn._interop import takes_arrays
 from gpunn._tensor import Tensor
 from gpunn._version import __version__
 from gpunn.cpu.threads import get_num_threads, set_num_threads
 from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
-    from gpunn import autograd, cuda, data, models, nn, optim, train
+    from gpunn import arrays, autograd, cuda, data, models, nn, optim, train
     from gpunn._capture import capture
     from gpunn._creation_random import rand, rand_like, randint, randn, randn_like, randperm
     from gpunn._function import Function
@@ -118,6 +121,7 @@ long = int64
 
 # name -> the module that has it, or is it
 _LAZY = {
+    "arrays": "gpunn.arrays",
     "cuda": "gpunn.cuda",
     "data": "gpunn.data",
     "models": "gpunn.models",
@@ -246,7 +250,9 @@ __all__ = [
     "arange",
     "argmax",
     "argmin",
+    "arrays",
     "as_tensor",
+    "asarray",
     "autograd",
     "bmm",
     "bool",
@@ -282,6 +288,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",
@@ -387,7 +394,8 @@ def __getattr__(name: str) -> Any:
     if module.__name__ == f"gpunn.{name}":
         return module
     # A function called like one of Python's own, such as max, ends in _ where it is defined.
-    return getattr(module, name if hasattr(module, name) else f"{name}_")
+    found = getattr(module, name if hasattr(module, name) else f"{name}_")
+    return takes_arrays(found) if module.__name__.startswith("gpunn.ops.") else found
 
 
 def __dir__() -> list[str]:

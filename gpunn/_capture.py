@@ -59,6 +59,7 @@ class CapturedStep:
     def __init__(self, fn: Callable[..., Any]) -> None:
         self._fn = fn
         self._modules: list[Any] = []
+        self._leaves: list[Any] = []
         self._warm: set[Any] = set()
         self._graphs: dict[Any, _Graph] = {}
         # By shapes: the graph that the last call with them replayed, while nothing has changed since.
@@ -82,21 +83,23 @@ class CapturedStep:
             return self._fn(*inputs)
         # What the first run makes (kernels, constants, a layer's place in the random stream) depends on the modes too.
         if (shapes, _modes_of(self._modules)) not in self._warm:
-            with watched_by(StepWatch(device, self._modules, frozen=False)):
+            with watched_by(StepWatch(device, self._modules, self._leaves, frozen=False)):
                 result = self._fn(*inputs)
             self._warm.add((shapes, _modes_of(self._modules)))  # the first run has registered the modules
             return result
-        key = (shapes, *_state_of(self._modules))
+        key = (shapes, *_state_of(self._modules, self._leaves))
         graph = self._graphs.get(key)
         if graph is None or not graph.still_accumulates_into_the_same_storage():
-            graph = self._graphs[key] = _Graph(self._fn, inputs, self._modules, device)
+            graph = self._graphs[key] = _Graph(
+                self._fn, inputs, StepWatch(device, self._modules, self._leaves, frozen=True)
+            )
         result = graph.replay(inputs)
         graph.set_gradients()
         if changes.count != self._unchanged_since:
             self._last.clear()
             self._unchanged_since = changes.count
         # The next call is the same if this one left the modules in the state in which it found them.
-        if (shapes, *_state_of(self._modules)) == key:
+        if (shapes, *_state_of(self._modules, self._leaves)) == key:
             self._last[shapes] = graph
         return result
 
@@ -126,25 +129,28 @@ def _modes_of(modules: list[Any]) -> tuple[bool, ...]:
     return (*(part.training for part in inner), *wanted)
 
 
-def _state_of(modules: list[Any]) -> tuple[Any, ...]:
-    """What a graph depends on besides its inputs: flags, and where parameters and buffers are stored."""
+def _state_of(modules: list[Any], leaves: list[Any]) -> tuple[Any, ...]:
+    """What a graph depends on besides its inputs: flags, and where parameters, buffers and leaves are stored."""
     state: list[Any] = []
+    tensors = list(leaves)
     for module in modules:
         state += [inner.training for inner in module.modules()]
-        for tensor in (*module.parameters(), *module.buffers()):
-            wants = tensor.requires_grad
-            state.append((address_of(tensor._physical), wants, wants and tensor.grad is None))
+        tensors += (*module.parameters(), *module.buffers())
+    for tensor in tensors:
+        wants = tensor.requires_grad
+        state.append((address_of(tensor._physical), wants, wants and tensor.grad is None))
     return tuple(state)
 
 
 class _Graph:
     """One captured step with its input buffers."""
 
-    def __init__(self, fn: Callable[..., Any], inputs: tuple[Any, ...], modules: list[Any], device: Device) -> None:
+    def __init__(self, fn: Callable[..., Any], inputs: tuple[Any, ...], step: StepWatch) -> None:
         from gpunn._tensor import Tensor
         from gpunn.ops.copy_arrays import copy_arrays
 
-        self._device = device
+        device: Device = step.device
+        self._device, self._step = device, step
         self._copy = functools.partial(copy_arrays, device)
         # The step always reads its batch from these; every replay copies the new batch in.
         self._inputs = [
@@ -152,7 +158,6 @@ class _Graph:
             for t in inputs
         ]
         self._buffers = [t._physical for t in self._inputs]
-        step = self._step = StepWatch(device, modules, frozen=True)
         step.tickets = new_tickets(device)
         self._graph, self._result = capture_graph(step, lambda: fn(*self._inputs))
         self._prepare = list(step.before_replay.values())

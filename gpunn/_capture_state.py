@@ -21,6 +21,8 @@ class StepWatch:
     device : Device
     modules : list of Module
         The outermost modules called, in order.
+    leaves : list of Tensor
+        Leaves that got a gradient and do not count changes themselves, as parameters do.
     frozen : bool
         Whether the step is being captured: nothing runs now, and arguments are frozen. False in the first run,
         which executes everything.
@@ -38,9 +40,10 @@ class StepWatch:
         The counters of this graph's split sums (``gpu/tickets.py``): it may be replayed on any stream.
     """
 
-    def __init__(self, device: Any, modules: list[Any], *, frozen: bool) -> None:
+    def __init__(self, device: Any, modules: list[Any], leaves: list[Any], *, frozen: bool) -> None:
         self.device = device
         self.modules = modules
+        self.leaves = leaves
         self.frozen = frozen
         self.before_replay: dict[Any, Callable[[], None]] = {}
         self.calls: dict[Any, int] = {}
@@ -53,6 +56,11 @@ class StepWatch:
         """Note an outermost module when it is called."""
         if not any(module is known for known in self.modules):
             self.modules.append(module)
+
+    def note_leaf(self, leaf: Any) -> None:
+        """Note a leaf when a gradient reaches it."""
+        if not leaf._counts_changes and not any(leaf is known for known in self.leaves):
+            self.leaves.append(leaf)
 
 
 class _Changes:

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._capture_state import refuse_in_capture
+from gpunn._layout import address_of
 from gpunn.errors import (
     DeviceError,
     GpunnError,
@@ -197,6 +198,11 @@ class Device:
     def found(self, array: Any, again: Callable[[Device], Any]) -> Any:
         """An array of the device's own, which ``again(device)`` finds anew; returns it."""
         return array
+
+    def overlap(self, a: Any, b: Any) -> bool:
+        """Whether two C-contiguous arrays share memory. For launches, which ask here so that it is noted."""
+        first, second = address_of(a), address_of(b)
+        return first < second + b.nbytes and second < first + a.nbytes
 
     def launched(self, launch: Any) -> None:
         """Told of every launch; for those who note them."""

@@ -20,7 +20,7 @@ class _Snapshots(StepWatch):
     """Saves the buffers and generators of every outermost module just before it first runs."""
 
     def __init__(self, device: Any) -> None:
-        super().__init__(device, [], frozen=False)
+        super().__init__(device, [], [], frozen=False)
         default = default_generator()
         self._saved: list[tuple[Callable[[Any], Any], Any]] = [(default.set_state, default.get_state())]
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from gpunn import tape
-from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._layout import logical, physical
 from gpunn._tensor_convert import ConversionMethods
+from gpunn._tensor_export import ExportMethods
 from gpunn._tensor_inplace import InPlaceMethods
 from gpunn._tensor_math import MathMethods
 from gpunn._tensor_reduce import ReductionMethods
@@ -23,7 +23,7 @@ from gpunn.errors import DTypeError, UsageError
 _RETAIN = "retain_grad"  # the key of its hook on a node: added once, however often it is requested
 
 
-class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, ConversionMethods):
+class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, ConversionMethods, ExportMethods):
     """A multi-dimensional array with gradients.
 
     Parameters
@@ -164,40 +164,6 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         twin = Tensor._of_physical(self._physical, self.device)
         twin._version = self._version
         return twin
-
-    def _numpy_without_tape(self) -> np.ndarray:
-        """A NumPy array in logical C order; a copy unless the memory already is that, on the CPU."""
-        refuse_in_capture("reading a tensor's values")
-        return np.ascontiguousarray(self.device.to_host(self.array)).reshape(self.shape)
-
-    def numpy(self) -> np.ndarray:
-        """The values as a NumPy array in logical C order, shared with the tensor where possible.
-
-        Raises
-        ------
-        UsageError
-            If the tensor requires a gradient and ops are being recorded, as in PyTorch; ``.detach().numpy()`` makes
-            the intent explicit.
-        """
-        if self.requires_grad and tape.is_grad_enabled():
-            raise UsageError("numpy(): this tensor requires a gradient; use .detach().numpy().")
-        return self._numpy_without_tape()
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        values = self.numpy()
-        if copy or (dtype is not None and values.dtype != dtype):
-            return values.astype(dtype or values.dtype)
-        return values
-
-    @property
-    def __cuda_array_interface__(self) -> Any:
-        return self.array.__cuda_array_interface__
-
-    def __dlpack__(self, **options: Any) -> Any:
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> Any:
-        return self.array.__dlpack_device__()
 
     def item(self) -> Any:
         """The only element, as a Python number."""

@@ -49,10 +49,12 @@ class InPlaceMethods:
         """Set every element to zero; returns itself."""
         return self.fill_(0)
 
-    def copy_(self: Any, source: Tensor | np.ndarray) -> Tensor:
-        """Copy values from a tensor (of any device) or host array of the same shape; returns itself."""
+    def copy_(self: Any, source: Any) -> Tensor:
+        """Copy values from a tensor (of any device), NumPy or CuPy array of the same shape; returns itself."""
+        from gpunn._interop import is_cupy, tensor_of
         from gpunn._tensor import Tensor
 
+        source = tensor_of("copy_", source) if is_cupy(source) else source
         if tuple(source.shape) != self.shape:
             raise ShapeError(f"copy_: expected shape {self.shape}; got {tuple(source.shape)}.")
         values = source._numpy_without_tape() if isinstance(source, Tensor) else source

@@ -88,8 +88,11 @@ class MathMethods:
     def __abs__(self: Any) -> Tensor:
         return ops("unary").abs_(self)
 
-    def __matmul__(self: Any, other: Tensor) -> Tensor:
-        return ops("matmul").matmul(self, other)
+    def __matmul__(self: Any, other: Any) -> Any:
+        return _operator("matmul", "matmul", self, other)
+
+    def __rmatmul__(self: Any, other: Any) -> Any:
+        return _operator("matmul", "matmul", other, self)
 
     def __eq__(self: Any, other: object) -> Any:
         return _compared("eq", self, other)

@@ -68,6 +68,10 @@ class UsageError(GpunnError, ValueError):
     """An argument is invalid: an unknown name, a number out of range."""
 
 
+class ExportError(UsageError, BufferError):
+    """A tensor's memory cannot be handed to another library as it asks for it."""
+
+
 class _ModuleStack(threading.local):
     """The modules whose forward is running in this thread, outermost first."""
 

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gpunn._capture_state import StepWatch, capturing, refuse_in_capture
+from gpunn._capture_state import StepWatch, refuse_in_capture, watching
 from gpunn._device import Device
 from gpunn._layout import address_of, logical, physical
 from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, module_stack, place
@@ -434,7 +434,10 @@ def _made_in(step: StepWatch, leaf: Tensor) -> bool:
 
 def _add_to_leaf(leaf: Tensor, dx: Any, fresh: bool) -> None:
     """``leaf.grad += dx``; the gradient array never aliases another one."""
-    step = capturing()
+    step = watching()
+    if step is not None:
+        step.note_leaf(leaf)
+        step = step if step.frozen else None
     if leaf._physical.shape != dx.shape:
         raise ShapeError(f"backward: gradient of shape {logical(dx).shape} for a leaf of shape {leaf.shape}.")
     if leaf.grad is None:

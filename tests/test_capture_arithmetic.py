@@ -91,7 +91,7 @@ def test_kernels_and_cpu_learn_the_same(kernels: str) -> None:
         np.testing.assert_allclose(p.detach().numpy(), nets[1].parameters[name].detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_a_replay_launches_what_was_captured_and_runs_no_body(kernels: str) -> None:
+def test_a_replay_copies_its_inputs_and_runs_no_other_body(kernels: str) -> None:
     net = Net(kernels)
     step = gpunn.capture(net.step)
     x = gpunn.tensor(drawn(1, 5, 3, 4, 6), device=kernels)
@@ -100,7 +100,7 @@ def test_a_replay_launches_what_was_captured_and_runs_no_body(kernels: str) -> N
     before = net.state()
     with count_bodies() as counts:
         step(x)
-    assert counts == {("copy_arrays", "kernel"): 1}  # of the inputs, to where the graph reads them
+    assert set(counts) == {("copy_arrays", "kernel")}  # the inputs
     assert net.state() != before
 
 

@@ -19,6 +19,7 @@ from gpunn import nn
 
 _OPEN: tuple[str, ...] = ("gpunn", "gpunn.nn", "gpunn.nn.functional", "gpunn.nn.init", "gpunn.nn.utils", "gpunn.optim")
 _OPEN += (
+    "gpunn.arrays",
     "gpunn.cuda",
     "gpunn.optim.lr_scheduler",
     "gpunn.data",

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device, same_device
+from gpunn._interop import constant, is_cupy
 from gpunn._layout import logical, physical
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, RangeError, ShapeError, UsageError, here
@@ -125,6 +126,8 @@ def _simple(op: str, x: Tensor, item: Any) -> Any:
     if isinstance(item, list | tuple | range):
         item = np.asarray([v.tolist() if isinstance(v, Tensor) else v for v in item])
         item = item.astype(np.int64) if item.size == 0 else item
+    if is_cupy(item):
+        item = constant(op, item, x.device)
     if isinstance(item, Tensor | np.ndarray):
         kind = item.dtype.kind
         if kind not in "bi":

@@ -57,7 +57,7 @@ class GpunnGraph:
             self.timing.eager_us = _eager(runs, device.synchronize)
             self._calls = len(runs)
             # Outputs that are kept do not share memory, as in a step; large ones are freed.
-            step = self._step = StepWatch(device, [], frozen=True)
+            step = self._step = StepWatch(device, [], [], frozen=True)
             step.tickets = new_tickets(device)
             self._graph, self._outputs = capture_graph(
                 step, lambda: [run() for run in runs] if keep else _discard(runs)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._layout import address_of
 from gpunn.errors import DTypeError, ShapeError
 from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
@@ -211,7 +210,7 @@ def launch_update(device: Device, name: str, target: Any, other: Any) -> None:
     """target = target op other, with ``other`` broadcast to target's shape."""
     name, target = _for_dtype(name, target.dtype), as_numbers(target)
     array, number = split_number(other)
-    if array is not None and _overlap(target, array):
+    if array is not None and device.overlap(target, array):
         array = launch_binary(device, "left", array, 0)  # a copy of the old values, whichever thread writes first
     launch_broadcast(
         SOURCE,
@@ -224,11 +223,6 @@ def launch_update(device: Device, name: str, target: Any, other: Any) -> None:
         whole=(target,),
         repeated=(array,),
     )
-
-
-def _overlap(a: Any, b: Any) -> bool:
-    first, second = address_of(a), address_of(b)
-    return first < second + b.nbytes and second < first + a.nbytes
 
 
 def launch_repeat(device: Device, x: Any, shape: tuple[int, ...], factor: float = 1.0) -> Any:

@@ -42,8 +42,8 @@ class Plans:
 
     def call(self, device: Device, args: tuple[Any, ...]) -> Any:
         """What the body returns."""
-        # A body within a body; somebody who wants to see each launch.
-        if device.__class__ is Recorder or tracing.launches is not None:
+        # A body within a body; somebody who wants to see each launch; lists of arrays.
+        if device.__class__ is Recorder or tracing.launches is not None or (args and args[0].__class__ is list):
             return self._body(device, *args)
         key = (device, *device.loader.facts(args))
         try:
@@ -52,7 +52,7 @@ class Plans:
             try:
                 key = tuple(map(_hashable, key))
                 plan = self._plans.get(key, _UNKNOWN)
-            except TypeError:  # lists of arrays
+            except TypeError:  # a list further on
                 return self._body(device, *args)
         if plan is None:
             return self._body(device, *args)
@@ -60,6 +60,8 @@ class Plans:
         arrays = [arg for arg in args if arg.__class__ is kind]
         if plan is _UNKNOWN:
             return self._record(device, args, arrays, key)
+        if plan.apart and _overlap(arrays):
+            return self._body(device, *args)
         return plan.run(device, arrays)
 
     def _record(self, device: Device, args: tuple[Any, ...], arrays: list[Any], key: tuple[Any, ...]) -> Any:
@@ -87,10 +89,11 @@ class Recorder(Device):
     launches: list[Launch]
     shared: list[tuple[Any, Callable[[Device], Any]]]  # arrays of the device, and how to find each
     repeatable: bool
+    apart: bool  # whether it matters that arrays do not overlap
 
     def __init__(self, origin: Device) -> None:
         super().__init__(origin.name, origin.xp, origin.loader, origin.ordinal, origin._cache)
-        notes = {"_origin": origin, "allocated": [], "launches": [], "shared": [], "repeatable": True}
+        notes = {"_origin": origin, "allocated": [], "launches": [], "shared": [], "repeatable": True, "apart": False}
         self.__dict__.update(notes)  # the class is frozen
 
     @property
@@ -104,7 +107,7 @@ class Recorder(Device):
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """As of the device."""
-        made = super().empty(shape, dtype)
+        made = self.origin.empty(shape, dtype)
         self.allocated.append(made)
         return made
 
@@ -116,7 +119,7 @@ class Recorder(Device):
     def cached(self, name: Hashable, make: Callable[[], Any]) -> Any:
         """As of the device."""
         before = self.repeatable
-        made = super().cached(name, make)
+        made = self.origin.cached(name, make)
         self.__dict__["repeatable"] = before  # made once, however: not again by the plan
         return self.found(made, lambda _: made) if isinstance(made, self.xp.ndarray) else made
 
@@ -126,21 +129,26 @@ class Recorder(Device):
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """As of the device; a plan has no means to fill memory."""
         self._refuse()
-        return super().zeros(shape, dtype)
+        return self.origin.zeros(shape, dtype)
 
     def array(self, host: Any, dtype: Any = None) -> Any:
         """As of the device; a plan has no host arrays."""
         self._refuse()
-        return super().array(host, dtype)
+        return self.origin.array(host, dtype)
+
+    def overlap(self, a: Any, b: Any) -> bool:
+        """As of the device."""
+        self.__dict__["apart"] = True
+        return self.origin.overlap(a, b)
 
     def layer_id(self, op: str) -> int:
         """As of the device; the next call may be another layer's."""
-        return Later(super().layer_id(op), lambda device: device.layer_id(op))
+        return Later(self.origin.layer_id(op), lambda device: device.layer_id(op))
 
     def check(self) -> None:
         """As of the device; a plan waits for nothing."""
         self._refuse()
-        super().check()
+        self.origin.check()
 
 
 class _Plan:
@@ -152,8 +160,10 @@ class _Plan:
         shared: list[Callable[[Device], Any]],
         launches: list[Callable[[Device, list[Any]], None]],
         result: Any,
+        apart: bool,
     ) -> None:
         self._allocations, self._shared, self._launches, self._result = allocations, shared, launches, result
+        self.apart = apart  # for arrays that do not overlap
 
     @staticmethod
     def of(recorder: Recorder, inputs: list[Any], result: Any) -> _Plan | None:
@@ -177,9 +187,8 @@ class _Plan:
         places = [found[0] for found in returned if found is not None]
         if len({place for place in places if place >= 0}) < len([place for place in places if place >= 0]):
             return None  # one array returned twice, perhaps in two shapes
-        return _Plan(
-            allocations, [again for _, again in recorder.shared], steps or [], places if several else places[0]
-        )
+        shared = [again for _, again in recorder.shared]
+        return _Plan(allocations, shared, steps or [], places if several else places[0], recorder.apart)
 
     def run(self, device: Device, inputs: list[Any]) -> Any:
         """Allocate, launch, return."""

@@ -1,4 +1,4 @@
-"""Moving a module's tensors in place."""
+"""Where a module's tensors are, and moving them in place."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def _move_one(tensor: Tensor, home: Device | None, dtype: np.dtype | None) -> No
         changes.count += 1
         # A backward of an earlier forward would mix the old storage with the new.
         tensor._version.count += 1
+
+
+def home_of(*kinds: Iterable[Tensor]) -> Device | None:
+    """Where the first of a module's tensors is, if it has any."""
+    return next((tensor.device for tensors in kinds for tensor in tensors), None)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn._interop import is_cupy, tensor_of
 from gpunn._tensor import Tensor
 from gpunn.errors import StateDictError
 from gpunn.tape import no_grad
@@ -54,10 +55,12 @@ def load(name: str, own: Mapping[str, Tensor], given: Mapping[str, Any], strict:
 def _host(name: str, key: str, value: Any) -> np.ndarray:
     if isinstance(value, Tensor):
         return value._numpy_without_tape()
+    if is_cupy(value):
+        return tensor_of("load_state_dict", value, "cpu").array
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
     raise StateDictError(
-        f"{name}: expected Tensors or NumPy arrays in the state_dict; '{key}' is {type(value).__name__}. "
+        f"{name}: expected Tensors, NumPy or CuPy arrays in the state_dict; '{key}' is {type(value).__name__}. "
         "Convert it with gpunn.tensor or numpy.asarray; nothing was loaded."
     )
 

@@ -1,5 +1,9 @@
-"""The ops under the names of ``torch.nn.functional``."""
+"""The ops under the names of ``torch.nn.functional``.
 
+Where they expect tensors they also take NumPy and CuPy arrays, as constants.
+"""
+
+from gpunn._interop import takes_arrays
 from gpunn.ops.absolute_relu import absolute_relu
 from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
 from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
@@ -92,3 +96,7 @@ __all__ = [
     "step",
     "tanh",
 ]
+
+# Here, and for the ops in ``gpunn`` itself, instead of in every op: layers and ops call one another with tensors.
+for _name in __all__:
+    globals()[_name] = takes_arrays(globals()[_name])

@@ -15,10 +15,11 @@ import numpy as np
 from gpunn._capture_state import changes, refuse_in_capture, watching
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._interop import constants, is_array
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError, module_stack
 from gpunn.nn._hooks import Hook, RemovableHandle, before_forward, watched_forward
-from gpunn.nn._moving import move
+from gpunn.nn._moving import home_of, move
 from gpunn.nn._state import LoadReport, load
 from gpunn.nn.parameter import Parameter
 
@@ -67,7 +68,10 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run :meth:`forward` and then the forward hooks; errors inside name this module."""
+        """Run :meth:`forward` and then the forward hooks; errors inside name this module.
+
+        NumPy and CuPy arrays become tensors first, as by :func:`gpunn.as_tensor`: leave them unchanged until backward.
+        """
         running = module_stack.modules
         if not running:
             step = watching()
@@ -75,6 +79,10 @@ class Module:
                 step.note_module(self)
         running.append(self)
         try:
+            for value in (*args, *kwargs.values()):
+                if type(value) is not Tensor and is_array(value):
+                    args, kwargs = constants("forward", args, kwargs, home_of(self.parameters(), self.buffers()))
+                    break
             if self._forward_pre_hooks:
                 args = before_forward(self, self._forward_pre_hooks, args)
             if self._backward_hooks:

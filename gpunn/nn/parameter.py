@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._capture_state import changes
+from gpunn._interop import is_cupy, tensor_of
 from gpunn._tensor import Tensor
 
 
@@ -15,8 +16,8 @@ class Parameter(Tensor):
 
     Parameters
     ----------
-    data : Tensor or numpy.ndarray
-        The values; a tensor's storage is shared. A NumPy array lives on the ``cpu`` device.
+    data : Tensor, numpy.ndarray or cupy.ndarray
+        The values; a tensor's storage is shared, and an array's as by :func:`gpunn.as_tensor`.
     requires_grad : bool
         Whether :meth:`backward` collects a gradient here.
 
@@ -35,7 +36,9 @@ class Parameter(Tensor):
         if name in ("grad", "requires_grad"):  # on which a captured step depends (``_capture``)
             changes.count += 1
 
-    def __init__(self, data: Tensor | np.ndarray, requires_grad: bool = True) -> None:
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        if is_cupy(data):
+            data = tensor_of("Parameter", data)
         if isinstance(data, Tensor):
             super().__init__(data.array, data.device, requires_grad)
             self._version = data._version

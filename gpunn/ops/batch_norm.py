@@ -273,7 +273,7 @@ def batch_norm(
     ----------
     Ioffe, Szegedy 2015, arXiv:1502.03167; lecture topic L7.
     """
-    _check(x, running_mean, running_var, weight, bias, residual, num_batches_tracked)
+    check_arguments(x, running_mean, running_var, weight, bias, residual, num_batches_tracked)
     if activation not in (None, "relu"):
         raise UsageError(f"{here(_OP)}: activation: expected None or 'relu'; got {activation!r}.")
     device, relu = x.device, activation == "relu"
@@ -316,7 +316,9 @@ def batch_norm(
     return record(_OP, y, device, inputs, backward, saves=saves, passes_on=passes_on)
 
 
-def _check(x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: Any, residual: Any, batches: Any) -> None:
+def check_arguments(
+    x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: Any, residual: Any, batches: Any
+) -> None:
     """Check shapes, dtypes and devices of everything that goes with x."""
     if x.ndim not in (2, 4) or x.shape[1] == 0:
         raise ShapeError(

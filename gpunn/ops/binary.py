@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._creation import tensor
 from gpunn._device import Device, device_of
+from gpunn._interop import constant, is_cupy, tensor_of
 from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
@@ -19,7 +19,7 @@ from gpunn.gpu.reduce import reduce_axes
 from gpunn.gpu.strided_copy import copied
 from gpunn.ops.permute import to_logical_order, to_physical_order
 from gpunn.primitive import primitive
-from gpunn.tape import record
+from gpunn.tape import is_grad_enabled, record
 
 _ARITHMETIC = {"add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power"}
 _COMPARISONS = {
@@ -92,7 +92,7 @@ def _repeated(full: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def is_operand(value: Any) -> bool:
     """Whether an operator supports ``value``; where not, Python tries the other operand."""
-    return isinstance(value, Tensor | bool | int | float | np.generic | np.ndarray)
+    return isinstance(value, Tensor | bool | int | float | np.generic | np.ndarray) or is_cupy(value)
 
 
 def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, Any]:
@@ -102,8 +102,9 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
     ----------
     op : str
         The name for errors.
-    a, b : Tensor, number or numpy.ndarray
-        At least one a Tensor.
+    a, b : Tensor, number, numpy.ndarray or cupy.ndarray
+        At least one a Tensor. A NumPy array is copied, to that one's device; a CuPy array belongs to it already, and is
+        copied only where the op is recorded.
     divides : bool
         Whether integers become float32.
 
@@ -112,8 +113,8 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
     DTypeError, DeviceError, ShapeError
         If they are incompatible.
     """
-    home = (a if isinstance(a, Tensor) else b).device
-    a, b = (tensor(v, device=home) if isinstance(v, np.ndarray) else v for v in (a, b))
+    first_tensor = a if isinstance(a, Tensor) else b
+    a, b = (_from_array(op, v, first_tensor) for v in (a, b))
     for v in (a, b):
         if not is_operand(v) or _kind(v) not in _KINDS:
             raise DTypeError(f"{here(op)}: expected tensors or real numbers; got {type(v).__name__}.")
@@ -129,6 +130,15 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
         raise ShapeError(f"{here(op)}: shapes {shapes} do not broadcast together.") from None
     first, second = (v.to(dtype) if isinstance(v, Tensor) else _number(op, v, dtype) for v in (a, b))
     return first, second
+
+
+def _from_array(op: str, value: Any, tensor: Tensor) -> Any:
+    """A number or tensor as it is; an array as a tensor, copied where a later change of it would spoil a gradient."""
+    if isinstance(value, np.ndarray):
+        return tensor_of(op, value, tensor.device, copy=True)
+    if not is_cupy(value):
+        return value
+    return constant(op, value, tensor.device, copy=tensor.requires_grad and is_grad_enabled())
 
 
 def _number(op: str, value: Any, dtype: np.dtype) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._interop import is_array
 from gpunn._layout import physical, physical_axes
 from gpunn._shared.axes import axes_of
 from gpunn._tensor import Tensor
@@ -76,7 +77,8 @@ def logic(name: str, a: Any, b: Any) -> Tensor:
         If an operand is floating.
     """
     for v in (a, b):
-        kind = v.dtype.kind if isinstance(v, Tensor | np.generic | np.ndarray) else "f" if isinstance(v, float) else "i"
+        typed = isinstance(v, Tensor | np.generic) or is_array(v)
+        kind = v.dtype.kind if typed else "f" if isinstance(v, float) else "i"
         if kind == "f":
             raise DTypeError(f"{here(name)}: expected bools or integers; got a floating operand. Compare it first.")
     return binary(name, a, b, None)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, same_device
+from gpunn._interop import constants
 from gpunn._tensor import Tensor
 from gpunn.cpu import matmul as fast
 from gpunn.errors import DTypeError, ShapeError, here
@@ -100,6 +101,8 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     ShapeError, DTypeError, DeviceError
         If shapes do not match, or dtypes or devices differ.
     """
+    if type(a) is not Tensor or type(b) is not Tensor:
+        (a, b), _ = constants("matmul", (a, b), {})
     device = same_device(here("matmul"), a.device, b.device)
     inner = b.shape[-2:][0] if b.ndim else None
     if not a.ndim or not b.ndim or a.shape[-1] != inner or not _broadcasts(a.shape[:-2], b.shape[:-2]):

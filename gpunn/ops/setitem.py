@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import same_device
+from gpunn._interop import constant, is_cupy
 from gpunn._layout import logical
 from gpunn._shared.index_keys import Parts, parse
 from gpunn._tensor import Tensor
@@ -37,6 +38,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     """
     op = "setitem"
     parts = parse(op, x, key)
+    value = constant(op, value, x.device) if is_cupy(value) else value
     if isinstance(value, Tensor):
         same_device(op, x.device, value.device)
         if value.requires_grad and is_grad_enabled():

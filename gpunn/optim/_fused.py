@@ -85,9 +85,14 @@ class FusedOptimizer(Optimizer):
             # Parameters that joined later have different bias corrections, so they need a launch of their own.
             together: dict[tuple[Device, np.dtype, int], list[Tensor]] = {}
             for p in group["params"]:
-                if p.grad is not None:
-                    self._check_gradient(p, p.grad)
-                    together.setdefault((p.device, p.dtype, self._steps(p)), []).append(p)
+                gradient = p.grad
+                if gradient is None:
+                    continue
+                own, given = p._physical, gradient._physical
+                # A user may have set it, and the kernel cannot check.
+                if given.shape != own.shape or given.dtype != own.dtype or gradient.device is not p.device:
+                    self._refuse_gradient(p, gradient)
+                together.setdefault((p.device, own.dtype, self._steps(p) if self._counts else 0), []).append(p)
             for (device, dtype, _), members in together.items():
                 self._update(index, group, device, dtype, members)
         return loss
@@ -97,15 +102,13 @@ class FusedOptimizer(Optimizer):
     ) -> None:
         watched = watching()
         scalars = self._words(index, group, device, dtype)
-        new = self._prepare(group, members)
+        new, columns = self._prepare(group, members)
         if watched is not None:
             watched.before_replay[scalars] = self._before_replay(group, members, scalars)
         if watched is None or not watched.frozen:
             scalars.write(*self._numbers(group, self._advance(members)))
-        used = self._buffers(group)
-        buffers = [
-            [self.state[p][name]._physical if wanted else None for p in members] for name, wanted in used.items()
-        ]
+        nothing = [None] * len(members)
+        buffers: list[list[Any]] = [columns.get(name, nothing) for name in self._buffers(group)]
         params, grads = [p._physical for p in members], [p.grad._physical for p in members if p.grad is not None]
         self._launch(device, group, params, grads, buffers, new, scalars.array)
         for p in members:
@@ -195,9 +198,10 @@ class FusedOptimizer(Optimizer):
             self.state[p]["step"].array[...] += 1
         return self._steps(members[0])
 
-    def _prepare(self, group: dict[str, Any], members: list[Tensor]) -> list[bool]:
-        """Make missing buffers, and move those of a parameter that was moved; returns whose were made."""
-        wanted = [name for name, used in self._buffers(group).items() if used]
+    def _prepare(self, group: dict[str, Any], members: list[Tensor]) -> tuple[list[bool], dict[str, list[Any]]]:
+        """Make missing buffers, and move those of a parameter that was moved: (whose were made, arrays by name)."""
+        columns: dict[str, list[Any]] = {name: [] for name, used in self._buffers(group).items() if used}
+        wanted = list(columns)
         new = [False] * len(members)
         for i, p in enumerate(members):
             state = self.state[p] if wanted or self._counts else {}
@@ -208,11 +212,13 @@ class FusedOptimizer(Optimizer):
                 buffer = state.get(name)
                 if buffer is None:
                     self._refuse_in_capture()
-                    state[name], new[i] = self._new_buffer(group, name, p), True
+                    buffer = state[name] = self._new_buffer(group, name, p)
+                    new[i] = True
                 elif buffer.device is not p.device or buffer.dtype != p.dtype:
                     self._refuse_in_capture()
-                    state[name] = like(p, buffer, None)
-        return new
+                    buffer = state[name] = like(p, buffer, None)
+                columns[name].append(buffer._physical)
+        return new, columns
 
     def _refuse_in_capture(self) -> None:
         if capturing() is not None:
@@ -220,14 +226,11 @@ class FusedOptimizer(Optimizer):
                 f"{self._name}: the first step creates {self._buffers_are} and cannot be captured; run one step first."
             )
 
-    def _check_gradient(self, p: Tensor, gradient: Tensor) -> None:
-        """Raise unless a gradient, which a user may have set, fits its parameter: the kernel cannot check."""
-        own, given = p._physical, gradient._physical
-        if given.shape != own.shape or given.dtype != own.dtype or gradient.device is not p.device:
-            raise UsageError(
-                f"{self._name}: expected a gradient of shape {p.shape}, {p.dtype} on {p.device} as its parameter; "
-                f"got shape {gradient.shape}, {gradient.dtype} on {gradient.device}."
-            )
+    def _refuse_gradient(self, p: Tensor, gradient: Tensor) -> NoReturn:
+        raise UsageError(
+            f"{self._name}: expected a gradient of shape {p.shape}, {p.dtype} on {p.device} as its parameter; "
+            f"got shape {gradient.shape}, {gradient.dtype} on {gradient.device}."
+        )
 
 
 def sign_of(group: dict[str, Any]) -> float:

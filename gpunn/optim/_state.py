@@ -74,9 +74,11 @@ class ParameterState(MutableMapping[Tensor, dict[str, Any]]):
         changes.count += 1  # it takes the place of another
 
     def __getitem__(self, parameter: Tensor) -> dict[str, Any]:
-        if id(parameter) not in self._entries:
+        found = self._entries.get(id(parameter))
+        if found is None:
             self[parameter] = {}
-        return self._entries[id(parameter)][1]
+            found = self._entries[id(parameter)]
+        return found[1]
 
     def __setitem__(self, parameter: Tensor, buffers: dict[str, Any]) -> None:
         if not isinstance(parameter, Tensor):

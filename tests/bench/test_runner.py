@@ -120,7 +120,7 @@ def test_sides_of_a_case() -> None:
     assert sides_of(by_id("conv12.forward", "tiny"), everything) == ["gpunn", *layouts, "emulator"]
     assert sides_of(by_id("linear1024.forward", "tiny"), everything) == ["gpunn", "torch", "dezero", "emulator"]
     assert sides_of(by_id("mlp-b3.step", "tiny"), everything) == ["gpunn", "torch", "dezero", "emulator"]
-    gpu = dataclasses.replace(QUICK, device=Device("cuda:0", np, None, 0), against=("torch",))
+    gpu = dataclasses.replace(QUICK, device=Device("cuda:0", _cupy(), None, 0), against=("torch",))
     assert sides_of(by_id("mlp-b3.step", "tiny"), gpu) == ["gpunn", "gpunn eager", "torch", "torch graph"]
 
 
@@ -174,7 +174,7 @@ def test_sides_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(UsageError, match=r"torch cannot be imported \(No module named 'torch'\); install it with pip"):
         check_against(("torch",), CPU)
-    gpu = Device("cuda:0", np, None, 0)
+    gpu = Device("cuda:0", _cupy(), None, 0)
     no_gpu = types.SimpleNamespace(__version__="0", cuda=types.SimpleNamespace(is_available=lambda: False))
     monkeypatch.setattr(importlib, "import_module", lambda name: no_gpu)
     with pytest.raises(UsageError, match="finds no GPU"):

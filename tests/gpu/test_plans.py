@@ -99,6 +99,16 @@ def test_arrays_that_overlap_are_not_taken_for_each_other() -> None:
     assert add(emulator, y, y).tolist() == [20] * 5
 
 
+def test_an_update_by_an_array_that_overlaps_its_target_uses_the_old_values() -> None:
+    add, emulator = REGISTRY["update"], device("emulator")
+    for shift in (9, 1, 9):  # apart, so that there is a plan; overlapping; apart
+        memory = np.arange(20, dtype=np.float32)
+        target, other = memory[:8], memory[shift : shift + 8]
+        expected = target + other
+        add(emulator, "add", target, other)
+        assert target.tolist() == expected.tolist()
+
+
 def test_a_layer_is_named_by_the_call_and_not_by_the_plan() -> None:
     scores, labels = gpunn.zeros(2, 3, device="emulator"), gpunn.tensor([0, 7], device="emulator")
     for name in ("first", "second"):

@@ -90,7 +90,7 @@ def test_strict_false_reports_what_it_skipped() -> None:
 
 
 def test_values_that_are_not_arrays_are_named() -> None:
-    with pytest.raises(StateDictError, match=r"Linear: expected Tensors or NumPy arrays .*; 'bias' is list"):
+    with pytest.raises(StateDictError, match=r"Linear: expected Tensors, NumPy or CuPy arrays .*; 'bias' is list"):
         nn.Linear(2, 1).load_state_dict({"weight": gpunn.zeros(1, 2), "bias": [1.0]})
 
 
