@@ -10,8 +10,6 @@ import pytest
 from hypothesis import strategies as st
 
 DTYPES = st.sampled_from([np.float32, np.float64])
-# The paths of NumPy, and the kernels.
-EVERYWHERE = pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
 
 
 def tolerance(dtype: type | np.dtype, roundings: float = 40) -> float:

@@ -1,4 +1,4 @@
-"""What all tests share: where real data lies, and that nothing is skipped unnoticed in CI."""
+"""What all tests share: the devices they run on, where real data lies, that nothing is skipped unnoticed in CI."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.devices import HAS_GPU, KERNELS, refuse_to_run_without
 
 _SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 if "GPUNN_DATA" not in os.environ and _SHARED.is_dir():
@@ -29,6 +31,17 @@ def pytest_configure(config: pytest.Config) -> None:
         reason = emulator.available()
         if reason is not None:
             raise pytest.UsageError(f"CI must run the kernels on the emulator: {reason}")
+    refuse_to_run_without(config.option.markexpr)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``kernels``: the name of a device that runs kernels (``tests/devices.py``).
+
+    Not a fixture with ``params``: hypothesis refuses one that lives for a function, and one that lives longer would
+    gather all tests of a device, away from the rest of their files.
+    """
+    if "kernels" in metafunc.fixturenames:
+        metafunc.parametrize("kernels", KERNELS)
 
 
 @functools.cache
@@ -38,8 +51,16 @@ def _mentions_torch(path: Path) -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """``-m parity`` selects the files that use PyTorch somewhere, so that no test is skipped in both of CI's runs."""
+    from gpunn import emulator
+
+    if not HAS_GPU:  # deselected, not skipped: they say nothing about this machine
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("gpu")])
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
     wanted = os.environ.get("CI") or "tools" in config.option.markexpr
+    no_emulator = emulator.available()
     for item in items:
+        if no_emulator is not None and item.get_closest_marker("emulator"):
+            item.add_marker(pytest.mark.skip(reason=no_emulator))
         if _mentions_torch(item.path):
             item.add_marker(pytest.mark.parity)
         if item.get_closest_marker("tools") and not wanted:

@@ -12,20 +12,8 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn._device import device
-from gpunn.errors import DeviceError
 
 torch = pytest.importorskip("torch", reason="parity tests compare with PyTorch; pip install torch==2.13.0")
-
-
-def devices() -> list[Any]:
-    """``cpu`` and ``emulator`` as pytest parameters; the second skips, visibly, where g++ is missing."""
-    try:
-        device("emulator")
-        marks: list[Any] = []
-    except DeviceError as error:
-        marks = [pytest.mark.skip(reason=str(error))]
-    return ["cpu", pytest.param("emulator", marks=marks)]
 
 
 def compare(

@@ -2,34 +2,39 @@
 
 The plain body on NumPy is the reference. It is compared with the fast NumPy path and with the
 kernels on the emulator, under three schedules of warps and blocks; on a machine with a GPU also with
-the plain body and the kernels on CuPy. Values, mutated arguments, dtypes, shapes and layouts must agree.
+the plain body and the kernels on CuPy (``pytest tests/test_battery.py -m gpu``). Values, mutated arguments,
+dtypes, shapes and layouts must agree.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gpunn._device import Device, cuda_is_available, device
-from gpunn.errors import DeviceError
+from gpunn._device import Device, device
 from gpunn.ops import import_all
 from gpunn.primitive import REGISTRY, Primitive
+from tests.devices import GPU, host, in_order, on_gpu
 from tests.examples import examples_of
 
 import_all()  # registers every primitive
 
 
-def _bodies() -> list[tuple[str, str, str]]:
-    made = []
+def _bodies() -> list[Any]:
+    made: list[Any] = []
     for name, primitive in sorted(REGISTRY.items()):
         made.append((name, "cpu", "forward"))  # also without a fast body: the layout of what is returned is checked
         if primitive.kernel_body is not None:
-            made += [(name, "emulator", order) for order in ("forward", "reverse", "shuffled")]
-            made.append((name, "cuda", "forward"))
-        made.append((name, "cuda-plain", "forward"))
+            made += [
+                pytest.param(name, "emulator", order, marks=pytest.mark.emulator)
+                for order in ("forward", "reverse", "shuffled")
+            ]
+            made += on_gpu(name, GPU, "forward")
+        made += on_gpu(name, GPU.replace("cuda", "cuda-plain"), "forward")
     return made
 
 
@@ -47,7 +52,11 @@ def run_body(primitive: Primitive, target: Device | None, example: dict) -> tupl
     home = target or device("cpu")
     args = {k: v if k in primitive.host_arguments else _upload(v, home) for k, v in example.items()}
     with np.errstate(all="ignore"):
-        result = primitive.plain(np, **args) if target is None else primitive(target, **args)
+        if target is None:
+            result = primitive.plain(np, **args)
+        else:
+            bound = inspect.signature(primitive.plain).bind(None, **args)
+            result = primitive(target, *bound.args[1:], **bound.kwargs)  # by position, as the ops do
     if len(primitive.returns) == 0:
         assert result is None
         result = ()
@@ -60,13 +69,7 @@ def run_body(primitive: Primitive, target: Device | None, example: dict) -> tupl
             assert isinstance(array, home.xp.ndarray), f"{name} is {type(array)}"
             assert array.flags.c_contiguous, f"{name} is not contiguous: strides {array.strides}"
     mutated = {name: args[name] for name in primitive.mutates}
-    return tuple(map(_host, result)), {k: _host(v) for k, v in mutated.items()}
-
-
-def _host(array: Any) -> Any:
-    if isinstance(array, tuple | list):
-        return [_host(a) for a in array]
-    return array.get() if hasattr(array, "get") and not isinstance(array, dict) else array
+    return host(tuple(result)), {k: host(v) for k, v in mutated.items()}
 
 
 def assert_same(name: str, got: Any, expected: Any, tolerance: float) -> None:
@@ -94,29 +97,20 @@ def assert_same(name: str, got: Any, expected: Any, tolerance: float) -> None:
 @pytest.mark.parametrize(("name", "where", "order"), _bodies())
 def test_bodies_agree(name: str, where: str, order: str) -> None:
     primitive = REGISTRY[name]
-    if where.startswith("cuda") and not cuda_is_available():
-        pytest.skip("no GPU on this machine")
-    try:
-        target = device(where)
-    except DeviceError as error:
-        pytest.skip(str(error))
+    target = device(where)
     examples = examples_of(primitive)
     assert examples, f"{name} declares no examples"
     for number, example in enumerate(examples):
         expected, expected_mutated = run_body(primitive, None, example)
-        if where == "emulator":
-            from gpunn.emulator import schedule
-
-            with schedule(order, seed=number):
+        for _ in range(2 if where == GPU else 1):  # the second time launches are repeated from a plan
+            with in_order(where, order, seed=number):
                 got, mutated = run_body(primitive, target, example)
-        else:
-            got, mutated = run_body(primitive, target, example)
-        for label, g, e in zip(primitive.returns, got, expected, strict=True):
-            assert_same(f"{name} example {number}: {label}", g, e, primitive.tolerance)
-        for label in primitive.mutates:
-            assert_same(
-                f"{name} example {number}: {label}", mutated[label], expected_mutated[label], primitive.tolerance
-            )
+            for label, g, e in zip(primitive.returns, got, expected, strict=True):
+                assert_same(f"{name} example {number}: {label}", g, e, primitive.tolerance)
+            for label in primitive.mutates:
+                assert_same(
+                    f"{name} example {number}: {label}", mutated[label], expected_mutated[label], primitive.tolerance
+                )
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))

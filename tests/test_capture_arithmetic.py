@@ -13,17 +13,6 @@ import gpunn
 from gpunn.errors import CaptureError
 from gpunn.primitive import count_bodies
 
-pytestmark = pytest.mark.emulator
-
-
-@pytest.fixture(autouse=True)
-def _needs_emulator() -> None:
-    from gpunn import emulator
-
-    reason = emulator.available()
-    if reason is not None:
-        pytest.skip(reason)
-
 
 def drawn(seed: int, *shape: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(seed)).standard_normal(shape).astype(np.float32)
@@ -32,7 +21,7 @@ def drawn(seed: int, *shape: int) -> np.ndarray:
 class Net:
     """Images (N, 3, 4, 6) to a loss, by hand: a scale per channel, attention between rows, sums, means, extremes."""
 
-    def __init__(self, device: str = "emulator") -> None:
+    def __init__(self, device: str) -> None:
         self.parameters = {
             name: gpunn.tensor(drawn(number, *shape), device=device, requires_grad=True)
             for number, (name, shape) in enumerate(
@@ -76,11 +65,11 @@ class Net:
         return {name: t.detach().numpy().tobytes() for name, t in everything.items()}
 
 
-def test_captured_arithmetic_equals_eager_to_the_bit() -> None:
-    eager, captured = Net(), Net()
+def test_captured_arithmetic_equals_eager_to_the_bit(kernels: str) -> None:
+    eager, captured = Net(kernels), Net(kernels)
     step = gpunn.capture(captured.step)
     for number in range(5):
-        x = gpunn.tensor(drawn(100 + number, 5, 3, 4, 6), device="emulator")
+        x = gpunn.tensor(drawn(100 + number, 5, 3, 4, 6), device=kernels)
         with count_bodies() as counts:
             expected = eager.step(x).item()
         assert {body for _, body in counts} == {"kernel"}, [name for name, body in counts if body != "kernel"]
@@ -90,22 +79,22 @@ def test_captured_arithmetic_equals_eager_to_the_bit() -> None:
     assert captured.state() == eager.state()
 
 
-def test_kernels_and_cpu_learn_the_same() -> None:
-    nets = Net("cpu"), Net("emulator")
+def test_kernels_and_cpu_learn_the_same(kernels: str) -> None:
+    nets = Net("cpu"), Net(kernels)
     for number in range(3):
         x = drawn(100 + number, 5, 3, 4, 6)
         mine, other = (
-            net.step(gpunn.tensor(x, device=where)).item() for net, where in zip(nets, ("cpu", "emulator"), strict=True)
+            net.step(gpunn.tensor(x, device=where)).item() for net, where in zip(nets, ("cpu", kernels), strict=True)
         )
         np.testing.assert_allclose(mine, other, rtol=1e-5)  # sums of some hundred terms in another order
     for name, p in nets[0].parameters.items():
         np.testing.assert_allclose(p.detach().numpy(), nets[1].parameters[name].detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_a_replay_copies_its_inputs_and_runs_no_other_body() -> None:
-    net = Net()
+def test_a_replay_copies_its_inputs_and_runs_no_other_body(kernels: str) -> None:
+    net = Net(kernels)
     step = gpunn.capture(net.step)
-    x = gpunn.tensor(drawn(1, 5, 3, 4, 6), device="emulator")
+    x = gpunn.tensor(drawn(1, 5, 3, 4, 6), device=kernels)
     step(x)
     step(x)
     before = net.state()
@@ -115,10 +104,10 @@ def test_a_replay_copies_its_inputs_and_runs_no_other_body() -> None:
     assert net.state() != before
 
 
-def test_writing_by_array_library_code_is_still_refused() -> None:
-    total = gpunn.zeros(3, device="emulator")
+def test_writing_by_array_library_code_is_still_refused(kernels: str) -> None:
+    total = gpunn.zeros(3, device=kernels)
     step = gpunn.capture(lambda x: total.fill_(1) + x)
-    x = gpunn.ones(3, device="emulator")
+    x = gpunn.ones(3, device=kernels)
     step(x)
     with pytest.raises(CaptureError, match="fill_ \\(array-library code\\) inside a captured step"):
         step(x)

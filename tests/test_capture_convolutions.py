@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 import gpunn
 from gpunn import nn, optim
 from tests.traces import dry_launches
-
-pytestmark = pytest.mark.emulator
-
-
-@pytest.fixture(autouse=True)
-def _needs_emulator() -> None:
-    from gpunn import emulator
-
-    reason = emulator.available()
-    if reason is not None:
-        pytest.skip(reason)
 
 
 class Net(nn.Module):
@@ -50,9 +38,9 @@ class Net(nn.Module):
 class Run:
     """Steps of SGD, captured or not, from the same seed."""
 
-    def __init__(self, captured: bool) -> None:
+    def __init__(self, kernels: str, captured: bool) -> None:
         gpunn.manual_seed(1)
-        self.net = Net().to("emulator")
+        self.net = Net().to(kernels)
         self.optimizer = optim.SGD(self.net.parameters(), lr=0.1, momentum=0.9)
         self.step = gpunn.capture(self.eager) if captured else self.eager
 
@@ -64,18 +52,18 @@ class Run:
         return loss
 
 
-def test_captured_equals_eager_to_the_bit() -> None:
+def test_captured_equals_eager_to_the_bit(kernels: str) -> None:
     rng = np.random.Generator(np.random.Philox(4))
     batches = [
         (
-            gpunn.tensor(rng.standard_normal((18, 3, 16, 16)).astype(np.float32), device="emulator"),
-            gpunn.tensor(rng.integers(0, 3, 18), device="emulator"),
+            gpunn.tensor(rng.standard_normal((18, 3, 16, 16)).astype(np.float32), device=kernels),
+            gpunn.tensor(rng.integers(0, 3, 18), device=kernels),
         )
         for _ in range(4)
     ]
     states = []
     for captured in (False, True):
-        run = Run(captured)
+        run = Run(kernels, captured)
         losses = [run.step(*batch).item() for batch in batches]
         states.append((losses, {k: v.detach().numpy().tobytes() for k, v in run.net.state_dict().items()}))
     assert states[0] == states[1]

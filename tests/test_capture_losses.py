@@ -12,8 +12,6 @@ import gpunn
 from gpunn import nn, optim
 from gpunn.nn import functional as F
 
-pytestmark = pytest.mark.emulator
-
 Loss = Callable[[gpunn.Tensor, dict[str, gpunn.Tensor]], gpunn.Tensor]
 
 # Of scores (N, 4), with targets: `like`, as many numbers from 0 to 1; `labels`; and constants: `weights` (4).
@@ -44,37 +42,28 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _needs_emulator() -> None:
-    from gpunn import emulator
-
-    reason = emulator.available()
-    if reason is not None:
-        pytest.skip(reason)
-
-
-def batches(count: int, size: int = 6) -> list[tuple[gpunn.Tensor, dict[str, gpunn.Tensor]]]:
+def batches(kernels: str, count: int, size: int = 6) -> list[tuple[gpunn.Tensor, dict[str, gpunn.Tensor]]]:
     rng = np.random.Generator(np.random.Philox(4))
 
-    def on_emulator(values: Any) -> gpunn.Tensor:
-        return gpunn.tensor(values.astype(np.float32) if values.dtype.kind == "f" else values, device="emulator")
+    def there(values: Any) -> gpunn.Tensor:
+        return gpunn.tensor(values.astype(np.float32) if values.dtype.kind == "f" else values, device=kernels)
 
     made = []
     for _ in range(count):
         labels = rng.integers(0, 4, size)
         labels[1] = -100
         given = {"like": rng.random((size, 4)), "each": rng.random((size, 4)), "weights": rng.random(4) + 0.1}
-        named = {name: on_emulator(values) for name, values in {**given, "labels": labels}.items()}
-        made.append((on_emulator(rng.standard_normal((size, 5))), named))
+        named = {name: there(values) for name, values in {**given, "labels": labels}.items()}
+        made.append((there(rng.standard_normal((size, 5))), named))
     return made
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_captured_equals_eager_to_the_bit(name: str) -> None:
+def test_captured_equals_eager_to_the_bit(kernels: str, name: str) -> None:
     found = []
     for captured in (False, True):
         gpunn.manual_seed(1)
-        net = nn.Linear(5, 4).to("emulator")
+        net = nn.Linear(5, 4).to(kernels)
         optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
 
         def step(x: gpunn.Tensor, *given: gpunn.Tensor, net: Any = net, optimizer: Any = optimizer) -> gpunn.Tensor:
@@ -85,7 +74,7 @@ def test_captured_equals_eager_to_the_bit(name: str) -> None:
             return loss
 
         call: Any = gpunn.capture(step) if captured else step
-        losses = [call(x, *given.values()).item() for x, given in batches(5)]
+        losses = [call(x, *given.values()).item() for x, given in batches(kernels, 5)]
         if captured:
             assert call.graphs == 1
         found.append((losses, [p.detach().numpy().tobytes() for p in net.parameters()]))

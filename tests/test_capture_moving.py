@@ -14,16 +14,6 @@ from gpunn.errors import CaptureError, RangeError
 from gpunn.primitive import count_bodies
 
 F = nn.functional
-pytestmark = pytest.mark.emulator
-
-
-@pytest.fixture(autouse=True)
-def _needs_emulator() -> None:
-    from gpunn import emulator
-
-    reason = emulator.available()
-    if reason is not None:
-        pytest.skip(reason)
 
 
 class DenseBlock(nn.Module):
@@ -102,9 +92,9 @@ class Everything(nn.Module):
 class Run:
     """One training run, captured or not, from the same seed."""
 
-    def __init__(self, make: Callable[[], Any], captured: bool) -> None:
+    def __init__(self, kernels: str, make: Callable[[], Any], captured: bool) -> None:
         gpunn.manual_seed(1)
-        self.net = make().to("emulator")
+        self.net = make().to(kernels)
         self.optimizer = optim.SGD(self.net.parameters(), lr=0.05)
         self.step: Any = gpunn.capture(self._step) if captured else self._step
 
@@ -116,19 +106,19 @@ class Run:
         return loss
 
 
-def batches(count: int) -> list[tuple[gpunn.Tensor, gpunn.Tensor]]:
+def batches(kernels: str, count: int) -> list[tuple[gpunn.Tensor, gpunn.Tensor]]:
     rng = np.random.Generator(np.random.Philox(4))
     made = []
     for _ in range(count):
         x, labels = rng.standard_normal((3, 3, 4, 4)).astype(np.float32), rng.integers(0, 3, 3)
-        made.append((gpunn.tensor(x, device="emulator"), gpunn.tensor(labels, device="emulator")))
+        made.append((gpunn.tensor(x, device=kernels), gpunn.tensor(labels, device=kernels)))
     return made
 
 
 @pytest.mark.parametrize("make", [DenseBlock, OptionA, Tokens, Everything], ids=lambda m: m.__name__)
-def test_captured_equals_eager_to_the_bit_and_runs_only_kernels(make: Callable[[], Any]) -> None:
-    eager, captured = Run(make, False), Run(make, True)
-    for x, labels in batches(5):
+def test_captured_equals_eager_to_the_bit_and_runs_only_kernels(kernels: str, make: Callable[[], Any]) -> None:
+    eager, captured = Run(kernels, make, False), Run(kernels, make, True)
+    for x, labels in batches(kernels, 5):
         with count_bodies() as bodies:
             expected = eager.step(x, labels)
         assert {body for _, body in bodies} == {"kernel"}, [name for name, body in bodies if body != "kernel"]
@@ -142,33 +132,33 @@ def test_captured_equals_eager_to_the_bit_and_runs_only_kernels(make: Callable[[
 
 
 @pytest.mark.parametrize("make", [DenseBlock, OptionA, Tokens, Everything], ids=lambda m: m.__name__)
-def test_kernels_agree_with_the_cpu(make: Callable[[], Any]) -> None:
+def test_kernels_agree_with_the_cpu(kernels: str, make: Callable[[], Any]) -> None:
     gpunn.manual_seed(1)
     net = make()
-    x, labels = batches(1)[0]
+    x, labels = batches(kernels, 1)[0]
     F.cross_entropy(net(x.to("cpu")), labels.to("cpu")).backward()
     expected = {name: p.grad.numpy() for name, p in net.named_parameters()}
-    run = Run(make, False)
+    run = Run(kernels, make, False)
     run.step(x, labels)
     for name, p in run.net.named_parameters():
         # Sums of at most a few hundred terms of order one in another order.
         np.testing.assert_allclose(p.grad.numpy(), expected[name], rtol=0, atol=1e-5, err_msg=name)
 
 
-def test_an_index_of_the_host_cannot_be_captured() -> None:
+def test_an_index_of_the_host_cannot_be_captured(kernels: str) -> None:
     step = gpunn.capture(lambda x: x[[0, 2]])
-    x = gpunn.ones(3, 2, device="emulator")
+    x = gpunn.ones(3, 2, device=kernels)
     step(x)
     with pytest.raises(CaptureError, match="index with an index of the host"):
         step(x)
 
 
-def test_a_captured_index_out_of_range_is_reported() -> None:
+def test_a_captured_index_out_of_range_is_reported(kernels: str) -> None:
     step = gpunn.capture(lambda x, i: x.index_select(0, i))
-    x = gpunn.tensor([1.0, 2.0, 3.0], device="emulator")
+    x = gpunn.tensor([1.0, 2.0, 3.0], device=kernels)
     for places in ([0, 1], [2, 1], [1, 2]):
-        y = step(x, gpunn.tensor(places, device="emulator"))
+        y = step(x, gpunn.tensor(places, device=kernels))
         assert y.tolist() == [p + 1.0 for p in places]
-    y = step(x, gpunn.tensor([0, -1], device="emulator"))
+    y = step(x, gpunn.tensor([0, -1], device=kernels))
     with pytest.raises(RangeError, match="index_select: axis 0, of length 3: index -1 at position 1"):
         y.tolist()

@@ -11,18 +11,8 @@ import pytest
 import gpunn
 from gpunn import nn, optim
 
-pytestmark = pytest.mark.emulator
 F = nn.functional
 Layer = Callable[[gpunn.Tensor], gpunn.Tensor]
-
-
-@pytest.fixture(autouse=True)
-def _needs_emulator() -> None:
-    from gpunn import emulator
-
-    reason = emulator.available()
-    if reason is not None:
-        pytest.skip(reason)
 
 
 def _as_sequence(x: gpunn.Tensor) -> gpunn.Tensor:
@@ -60,19 +50,19 @@ class Net(nn.Module):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_captured_equals_eager_to_the_bit(name: str) -> None:
+def test_captured_equals_eager_to_the_bit(kernels: str, name: str) -> None:
     rng = np.random.Generator(np.random.Philox(4))
     batches = [
         (
-            gpunn.tensor(rng.standard_normal((5, 1, 8, 8)).astype(np.float32), device="emulator"),
-            gpunn.tensor(rng.integers(0, 3, 5), device="emulator"),
+            gpunn.tensor(rng.standard_normal((5, 1, 8, 8)).astype(np.float32), device=kernels),
+            gpunn.tensor(rng.integers(0, 3, 5), device=kernels),
         )
         for _ in range(4)
     ]
     runs = []
     for captured in (False, True):
         gpunn.manual_seed(1)
-        net = Net(LAYERS[name]).to("emulator")
+        net = Net(LAYERS[name]).to(kernels)
         optimizer = optim.SGD(net.parameters(), lr=0.1)
 
         def step(

@@ -11,10 +11,7 @@ import gpunn
 from gpunn._device import Device
 from gpunn.errors import CaptureError, UsageError
 from gpunn.gpu.launcher import trace_launches
-from tests.test_capture import Run, _needs_emulator, batches
-
-pytestmark = pytest.mark.emulator
-assert _needs_emulator  # the fixture, used here too
+from tests.test_capture import Run, batches
 
 _WATCHED = ("empty", "zeros", "array", "to_host", "check")
 
@@ -38,9 +35,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter:
     return counted
 
 
-def test_a_replay_allocates_nothing_and_waits_for_nothing(calls: Counter) -> None:
-    run = Run(captured=True)
-    given = batches(4)
+def test_a_replay_allocates_nothing_and_waits_for_nothing(kernels: str, calls: Counter) -> None:
+    run = Run(kernels, captured=True)
+    given = batches(kernels, 4)
     for batch in given[:2]:  # run once, captured and replayed once
         run.step(*batch)
     assert calls["empty"] > 0  # what is counted does happen
@@ -50,18 +47,18 @@ def test_a_replay_allocates_nothing_and_waits_for_nothing(calls: Counter) -> Non
     assert not calls, dict(calls)
 
 
-def test_a_capture_waits_for_nothing(calls: Counter) -> None:
-    run = Run(captured=True)
-    given = batches(2)
+def test_a_capture_waits_for_nothing(kernels: str, calls: Counter) -> None:
+    run = Run(kernels, captured=True)
+    given = batches(kernels, 2)
     run.step(*given[0])
     calls.clear()
     run.step(*given[1])
     assert calls["to_host"] == calls["check"] == 0, dict(calls)
 
 
-def test_replays_make_the_captured_launches_and_a_new_rate_one_more() -> None:
-    run = Run(captured=True)
-    given = batches(5)
+def test_replays_make_the_captured_launches_and_a_new_rate_one_more(kernels: str) -> None:
+    run = Run(kernels, captured=True)
+    given = batches(kernels, 5)
     for batch in given[:2]:
         run.step(*batch)
 
@@ -77,12 +74,12 @@ def test_replays_make_the_captured_launches_and_a_new_rate_one_more() -> None:
     assert [name.partition("_")[0] for name in extra.elements()] == ["write"], extra
 
 
-def test_a_captured_step_keeps_what_it_returned_until_the_next() -> None:
-    run = Run(captured=True)
-    given = batches(4)
+def test_a_captured_step_keeps_what_it_returned_until_the_next(kernels: str) -> None:
+    run = Run(kernels, captured=True)
+    given = batches(kernels, 4)
     losses = [run.step(*batch) for batch in given]
     assert losses[2] is losses[3]  # one array, overwritten
-    expected = Run(captured=False)
+    expected = Run(kernels, captured=False)
     values = [expected.step(*batch).item() for batch in given]
     assert losses[3].item() == values[3]
 
@@ -94,12 +91,12 @@ def test_what_a_step_cannot_be_called_with() -> None:
             step(*inputs)
 
 
-def test_reading_and_allocating_words_are_refused_by_name() -> None:
+def test_reading_and_allocating_words_are_refused_by_name(kernels: str) -> None:
     def step(x: gpunn.Tensor) -> None:
         float(gpunn.relu(x).detach()[0])
 
     captured = gpunn.capture(step)
-    x = gpunn.ones(3, device="emulator")
+    x = gpunn.ones(3, device=kernels)
     captured(x)
     with pytest.raises(CaptureError):
         captured(x)

@@ -20,7 +20,7 @@ from gpunn.gpu import streams
 from gpunn.gpu.graph_memory import GraphMemory
 
 without_gpu = pytest.mark.skipif(cuda_is_available(), reason="this machine has a GPU")
-on_gpu = pytest.mark.skipif(not cuda_is_available(), reason="this machine has no GPU")
+on_gpu = pytest.mark.gpu
 
 
 # -- without a GPU --------------------------------------------------------------------------------

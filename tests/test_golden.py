@@ -8,20 +8,16 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.errors import DeviceError
 from gpunn.nn import functional as F
+from tests.devices import EVERYWHERE
 from tests.golden.cases import Case, cases, incoming
 
 ANSWERS = np.load(Path(__file__).parent / "golden" / "answers.npz")
 
 
-@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("case", cases(), ids=lambda c: c.name)
 def test_golden(case: Case, where: str) -> None:
-    try:
-        gpunn.device(where)
-    except DeviceError as error:
-        pytest.skip(str(error))
     given = {n: gpunn.tensor(a, device=where, requires_grad=a.dtype.kind == "f") for n, a in case.inputs.items()}
     y = case.call(F, **given)
     y.backward(gpunn.tensor(incoming(y.shape), device=where))

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
-from gpunn.errors import DataError, DeviceError, DTypeError, UsageError
+from gpunn.errors import DataError, DTypeError, UsageError
 from gpunn.serialize import check_writable_folder, load_file, read_metadata, save_file, write_atomically
+from tests.devices import EVERYWHERE
 
 DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64"]
 DTYPES += ["float16", "float32", "float64", "complex64"]
@@ -43,12 +44,9 @@ def files_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.fixture(params=["cpu", "emulator", "cuda"])
+@pytest.fixture(params=EVERYWHERE)
 def device(request):
-    try:
-        return get_device(request.param)
-    except DeviceError as error:
-        pytest.skip(str(error))
+    return get_device(request.param)
 
 
 @pytest.fixture

@@ -49,43 +49,40 @@ def weights(net: nn.Module) -> dict[str, bytes]:
     return {name: t.detach().numpy().tobytes() for name, t in net.state_dict().items()}
 
 
-@pytest.mark.emulator
-def test_emulator_follows_cpu_for_20_steps() -> None:
+def test_kernels_follow_cpu_for_20_steps(kernels: str) -> None:
     """Same seed: identical weights to begin with, losses within 1e-4."""
     runs = []
-    for where in ("cpu", "emulator"):
+    for where in ("cpu", kernels):
         gpunn.manual_seed(3)
         runs.append(Training(where, small_lenet()))
-    cpu, emulator = runs
-    assert weights(cpu.net) == weights(emulator.net)
+    cpu, there = runs
+    assert weights(cpu.net) == weights(there.net)
     for number, (x, labels) in enumerate(batches(20, 4)):
-        a, b = cpu.step(x, labels), emulator.step(x, labels)
+        a, b = cpu.step(x, labels), there.step(x, labels)
         # Sums in another order differ by 1e-6 or so, and 20 steps of training spread that a little.
-        assert abs(a - b) < 1e-4, f"step {number}: cpu {a}, emulator {b}"
+        assert abs(a - b) < 1e-4, f"step {number}: cpu {a}, {kernels} {b}"
 
 
-@pytest.mark.emulator
-def test_loaders_give_the_same_batches_on_both_devices() -> None:
+def test_loaders_give_the_same_batches_on_both_devices(kernels: str) -> None:
     from gpunn.data import DataLoader, TensorDataset
 
     data = TensorDataset(np.arange(20, dtype=np.float32)[:, None], np.arange(20))
     seen = []
-    for where in ("cpu", "emulator"):
+    for where in ("cpu", kernels):
         gpunn.manual_seed(3)
         loader = DataLoader(data, batch_size=6, shuffle=True, device=where)
         seen.append([labels.tolist() for _ in range(2) for _, labels in loader])
     assert seen[0] == seen[1]
 
 
-@pytest.mark.emulator
-def test_every_step_of_lenet_runs_in_kernels() -> None:
+def test_every_step_of_lenet_runs_in_kernels(kernels: str) -> None:
     """No convolution, pooling, linear, loss, norm, dropout or update slips onto a NumPy body."""
     with_everything = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.5), nn.Flatten(),
         nn.Linear(4 * 13 * 13, 10),
     )  # fmt: skip
     for net in (LeNet5(), with_everything):
-        training = Training("emulator", net)
+        training = Training(kernels, net)
         with count_bodies() as counts:
             training.step(*batches(1, 2)[0])
         assert {body for _, body in counts} == {"kernel"}, counts

@@ -15,6 +15,7 @@ from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, GraphError, ShapeError, UsageError
 from gpunn.nn import functional as F
 from gpunn.ops.relu import relu
+from tests.devices import EVERYWHERE
 
 
 def leaf(values: object, dtype: type = np.float64) -> gpunn.Tensor:
@@ -346,23 +347,19 @@ def _where_two_paths_meet(device: str, fused: bool, retain_graph: bool = False, 
 
 
 @pytest.mark.parametrize("how", [{}, {"retain_graph": True}, {"hooked": True}])
-@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("device", EVERYWHERE)
 def test_an_op_adds_to_the_gradient_that_came_by_another_path(device: str, how: dict) -> None:
-    if device == "emulator":
-        reason = pytest.importorskip("gpunn.emulator").available()
-        if reason is not None:
-            pytest.skip(reason)
     from gpunn.gpu.launcher import trace_launches
 
-    kernels = {}
+    launched = {}
     results = {}
     for fused in (False, True):
         with trace_launches() as launches:
             results[fused] = _where_two_paths_meet(device, fused, **how)
-        kernels[fused] = [launch.kernel for launch in launches]
+        launched[fused] = [launch.kernel for launch in launches]
     assert results[True] == results[False]
-    if device == "emulator" and not how:
-        apart, one = (sum(name in ("accumulate", "add_same_shape") for name in kernels[f]) for f in (False, True))
+    if device != "cpu" and not how:
+        apart, one = (sum(name in ("accumulate", "add_same_shape") for name in launched[f]) for f in (False, True))
         assert apart - one == 3
 
 

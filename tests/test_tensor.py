@@ -136,11 +136,14 @@ def test_conversions() -> None:
     )
     assert (x.type(), x.to("cpu", gpunn.int64).type()) == ("float32", "int64")
     assert x.to("cpu") is x
-    assert x.to("emulator", non_blocking=True).device.name == "emulator"
     with pytest.raises(DTypeError, match="float16 is not supported"):
         x.half()
     x.double().sum().backward()
     assert x.grad.dtype == np.float32
+
+
+def test_non_blocking_is_taken(kernels: str) -> None:
+    assert gpunn.ones(3).to(kernels, non_blocking=True).device is gpunn.device(kernels)
 
 
 def test_clone_is_on_the_tape_and_apart() -> None:

@@ -6,12 +6,16 @@ import contextlib
 from collections.abc import Iterator
 from unittest import mock
 
-from gpunn.gpu import emulated
+from gpunn.gpu import emulated, loaders
 from gpunn.gpu.launcher import Launch, trace_launches
 
 
 @contextlib.contextmanager
 def dry_launches() -> Iterator[list[Launch]]:
-    """Collect every launch on the emulator and run none: for sizes at which running them would take minutes."""
-    with mock.patch.object(emulated.EmulatorLaunch, "run"), trace_launches() as launches:
+    """Collect every launch and run none: for sizes at which running them on the emulator would take minutes."""
+    with (
+        mock.patch.object(emulated.EmulatorLaunch, "run"),
+        mock.patch.object(loaders._CudaFunction, "run"),
+        trace_launches() as launches,
+    ):
         yield launches

@@ -152,17 +152,10 @@ def test_a_case_agrees_with_the_plain_bodies_in_float64(name: str) -> None:
     assert reference(case, "tiny")()[0].dtype == np.float64
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("name", ["conv01.forward", "conv11b.dx", "stem-pool.backward", "sgd25m.update", "mlp-b3.step"])
-def test_cases_run_on_the_emulator(name: str) -> None:
-    from gpunn.errors import DeviceError
-
-    try:
-        target = device("emulator")
-    except DeviceError as error:
-        pytest.skip(str(error))
+def test_cases_run_in_kernels(kernels: str, name: str) -> None:
     case = by_id(name, "tiny")
-    assert check(case, {OURS: prepare(case, OURS, Settings(target, size="tiny"))}, "tiny") < 1e-4
+    assert check(case, {OURS: prepare(case, OURS, Settings(device(kernels), size="tiny"))}, "tiny") < 1e-4
 
 
 def test_arrays_are_random_and_the_same_again() -> None:

@@ -13,7 +13,7 @@ from gpunn._device import device
 from gpunn.bench import networks
 from gpunn.bench.machine import Ceilings
 from gpunn.bench.profile import REST, LayerTimes, Profile, profile, random_batch
-from gpunn.errors import DeviceError, module_stack
+from gpunn.errors import module_stack
 from gpunn.models import LeNet5, ResNetCifar
 from gpunn.tape import observe_backward
 
@@ -152,11 +152,7 @@ def test_share_of_ceiling() -> None:
     assert found.share_of_ceiling(LayerTimes("b", "ReLU", 1.0), Ceilings(1.0, 1.0)) is None
 
 
-@pytest.mark.emulator
-def test_layers_on_the_emulator() -> None:
-    try:
-        target = device("emulator")
-    except DeviceError as error:
-        pytest.skip(str(error))
-    _, rows = taken(LeNet5(channels=(2, 3), hidden=8, image=(8, 8)), (2, 1, 8, 8), target, steps=1, warm_up=0)
+def test_layers_in_kernels(kernels: str) -> None:
+    network = LeNet5(channels=(2, 3), hidden=8, image=(8, 8))
+    _, rows = taken(network, (2, 1, 8, 8), device(kernels), steps=1, warm_up=0)
     assert rows["conv2"].backward_ms > 0

@@ -16,9 +16,7 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn._device import device
 from gpunn.cli.main import main
-from gpunn.errors import DeviceError
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-m", "gpunn"]
@@ -111,11 +109,7 @@ def test_trains_on_mnist_from_a_folder_or_the_environment(tmp_path, capsys, monk
     assert float(figures[0][-2]) < float(figures[0][0]), "it learns"
 
 
-def test_trains_on_the_emulator_too(tmp_path, capsys, monkeypatch) -> None:
-    try:
-        device("emulator")
-    except DeviceError as error:
-        pytest.skip(str(error))
+def test_trains_with_kernels_too(kernels: str, tmp_path, capsys, monkeypatch) -> None:
     from gpunn import models
 
     # LeNet's shape with few filters: the emulator runs some hundred thousand CUDA threads a second.
@@ -137,7 +131,7 @@ def test_trains_on_the_emulator_too(tmp_path, capsys, monkeypatch) -> None:
         "2",
     ]
     losses = []
-    for options in (["emulator"], ["emulator", "--no-capture"], ["cpu"]):
+    for options in ([kernels], [kernels, "--no-capture"], ["cpu"]):
         assert main([*words, "--device", *options]) == 0
         losses.append([float(v) for v in re.findall(r"loss ([\d.]+)", capsys.readouterr().out)])
     # Six steps from the same weights, printed with four digits.

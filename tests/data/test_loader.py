@@ -14,6 +14,7 @@ from gpunn._tensor import Tensor
 from gpunn.data import DataLoader, Dataset, TensorDataset
 from gpunn.errors import DataError, DeviceError, DTypeError, ShapeError, UsageError
 from gpunn.random import Generator, default_generator
+from tests.devices import EVERYWHERE
 
 
 def numbered(n: int) -> TensorDataset:
@@ -26,12 +27,9 @@ def labels_of(batches) -> list[int]:
     return [int(v) for _, y in batches for v in y.numpy()]
 
 
-@pytest.fixture(params=["cpu", "emulator", "cuda"])
+@pytest.fixture(params=EVERYWHERE)
 def device(request):
-    try:
-        return get_device(request.param)
-    except DeviceError as error:
-        pytest.skip(str(error))
+    return get_device(request.param)
 
 
 @pytest.fixture

@@ -10,16 +10,14 @@ import pytest
 import gpunn
 from gpunn._device import device as get_device
 from gpunn.data import DataLoader, TensorDataset
-from gpunn.errors import DeviceError, UsageError
+from gpunn.errors import UsageError
 from gpunn.random import Generator
+from tests.devices import EVERYWHERE
 
 
-@pytest.fixture(params=["cpu", "emulator", "cuda"])
+@pytest.fixture(params=EVERYWHERE)
 def device(request):
-    try:
-        return get_device(request.param)
-    except DeviceError as error:
-        pytest.skip(str(error))
+    return get_device(request.param)
 
 
 def images(n: int = 20) -> TensorDataset:

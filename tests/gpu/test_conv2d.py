@@ -1,4 +1,4 @@
-"""The kernels for groups of few channels and for first layers, on the emulator, against the plain body."""
+"""The kernels for groups of few channels and for first layers against the plain body."""
 
 from __future__ import annotations
 
@@ -9,23 +9,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gpunn._device import device
 from gpunn._window import Window
 from gpunn.gpu import conv2d_first, conv2d_narrow
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
+from tests.devices import call, in_order
 from tests.traces import dry_launches
-
-pytestmark = pytest.mark.emulator
-
-
-@pytest.fixture(autouse=True)
-def _needs_emulator() -> None:
-    from gpunn import emulator
-
-    reason = emulator.available()
-    if reason is not None:
-        pytest.skip(reason)
 
 
 @st.composite
@@ -61,19 +50,20 @@ def layers(draw: st.DrawFn, narrow: bool) -> dict[str, Any]:
     return {"forward": forward, "backward": backward | {"groups": groups, "needs": needs}}
 
 
-def _run(layer: dict[str, Any], order: str) -> list[np.ndarray | None]:
-    from gpunn.emulator import schedule
+def _run(where: str, layer: dict[str, Any], order: str) -> list[np.ndarray | None]:
+    """What the layer gives; on the emulator with warps and blocks in this order."""
+    with in_order(where, order, seed=1):
+        return [
+            call(conv2d_forward, where, **layer["forward"]),
+            *call(conv2d_backward, where, **layer["backward"]),
+        ]
 
-    target = device("emulator")
-    with schedule(order, seed=1):
-        return [conv2d_forward(target, **layer["forward"]), *conv2d_backward(target, **layer["backward"])]
 
-
-def _check(layer: dict[str, Any], kernels: str) -> None:
+def _check(where: str, layer: dict[str, Any], name_begins: str) -> None:
     expected = [conv2d_forward.plain(np, **layer["forward"]), *conv2d_backward.plain(np, **layer["backward"])]
     with trace_launches() as launches:
-        got = _run(layer, "forward")
-    assert all(launch.kernel.startswith(kernels) or launch.kernel.endswith("data") for launch in launches)
+        got = _run(where, layer, "forward")
+    assert all(launch.kernel.startswith(name_begins) or launch.kernel.endswith("data") for launch in launches)
     assert all(launch.shared <= 48 * 1024 for launch in launches)  # what every card has
     for name, mine, theirs in zip(("y", "dx", "dweight", "dbias"), got, expected, strict=True):
         assert (mine is None) == (theirs is None), name
@@ -83,29 +73,29 @@ def _check(layer: dict[str, Any], kernels: str) -> None:
             # Sums of up to 1500 products of normal numbers, in another order.
             bound = 1e-5 if theirs.dtype == np.float32 else 1e-13
             assert np.abs(mine - theirs).max(initial=0) <= bound * scale, name
-    for mine, again in zip(got, _run(layer, "shuffled"), strict=True):
+    for mine, again in zip(got, _run(where, layer, "shuffled"), strict=True):
         assert (None if mine is None else mine.tobytes()) == (None if again is None else again.tobytes())
 
 
 @given(layers(narrow=True))
 @settings(max_examples=40, deadline=None)
-def test_narrow_groups_match_the_plain_body_in_any_order(layer: dict[str, Any]) -> None:
-    _check(layer, "conv2d_narrow")
+def test_narrow_groups_match_the_plain_body_in_any_order(kernels: str, layer: dict[str, Any]) -> None:
+    _check(kernels, layer, "conv2d_narrow")
 
 
 @given(layers(narrow=False))
 @settings(max_examples=40, deadline=None)
-def test_first_layers_match_the_plain_body_in_any_order(layer: dict[str, Any]) -> None:
-    _check(layer, "conv2d_first")
+def test_first_layers_match_the_plain_body_in_any_order(kernels: str, layer: dict[str, Any]) -> None:
+    _check(kernels, layer, "conv2d_first")
 
 
-def test_many_filters_of_many_elements_fit_into_shared_memory() -> None:
+def test_many_filters_of_many_elements_fit_into_shared_memory(kernels: str) -> None:
     rng = np.random.Generator(np.random.Philox(3))
     window = Window(7, 7, 7, 7, (1, 1), (3, 3), (1, 1))
     x, weight, dy = (rng.standard_normal(size) for size in ((1, 7, 7, 33), (33 * 8, 7, 7, 1), (1, 7, 7, 33 * 8)))
     forward = {"x": x, "weight": weight, "window": window, "groups": 33, "bias": None, "relu": False}
     backward = {"dy": dy, "y": None, "x": x, "weight": weight, "window": window, "groups": 33}
-    _check({"forward": forward, "backward": backward | {"needs": (True, True, True)}}, "conv2d_narrow")
+    _check(kernels, {"forward": forward, "backward": backward | {"needs": (True, True, True)}}, "conv2d_narrow")
 
 
 @pytest.mark.parametrize(
@@ -178,12 +168,11 @@ def _kernels(run: Any) -> list[str]:
     ],
 )
 def test_filters_of_one_pixel_are_matrix_products(
-    x: tuple[int, ...], k: int, r: int, how: dict[str, Any], product: bool, relu: bool
+    kernels: str, x: tuple[int, ...], k: int, r: int, how: dict[str, Any], product: bool, relu: bool
 ) -> None:
-    target = device("emulator")
     forward, backward = _layer(x, k, r, **how, relu=relu)
-    taken = _kernels(lambda: conv2d_forward(target, **forward))
-    taken += _kernels(lambda: conv2d_backward(target, **backward, needs=(True, True, True)))
+    taken = _kernels(lambda: call(conv2d_forward, kernels, **forward))
+    taken += _kernels(lambda: call(conv2d_backward, kernels, **backward, needs=(True, True, True)))
     assert taken == (["gemm_nt", "gemm_backward"] if product else ["conv2d_forward", "conv2d_backward"])
 
 
@@ -198,25 +187,24 @@ def test_filters_of_one_pixel_are_matrix_products(
         ((4, 7, 7, 512), 2048, False, False),  # of the weight gradient
     ],
 )
-def test_which_gradients_have_one_launch(x: tuple[int, ...], k: int, relu: bool, together: bool) -> None:
+def test_which_gradients_have_one_launch(kernels: str, x: tuple[int, ...], k: int, relu: bool, together: bool) -> None:
     _, backward = _layer((1, *x[1:]), k, 3, padding=1, relu=relu)
     for name in ("x", "dy", "y"):
         if backward[name] is not None:
             backward[name] = np.empty((x[0], *backward[name].shape[1:]), np.float32)
-    taken = _kernels(lambda: conv2d_backward(device("emulator"), **backward, needs=(True, True, False)))
+    taken = _kernels(lambda: call(conv2d_backward, kernels, **backward, needs=(True, True, False)))
     assert taken == (["conv2d_backward"] if together else ["conv2d_backward_weight", "conv2d_backward_data"])
 
 
 @pytest.mark.parametrize("how", [{}, {"relu": True}, {"stride": 2}, {"groups": 2, "relu": True}])
-def test_one_launch_gives_the_bits_of_two(how: dict[str, Any]) -> None:
-    target = device("emulator")
+def test_one_launch_gives_the_bits_of_two(kernels: str, how: dict[str, Any]) -> None:
     _, backward = _layer((3, 16, 15, 36), 40, 3, padding=1, **how)
     more = np.random.Generator(np.random.Philox(9)).standard_normal(backward["x"].shape).astype(np.float32)
     for extra in (None, more):
-        both = conv2d_backward(target, **backward, needs=(True, True, True), more=extra)
-        dx = conv2d_backward(target, **backward, needs=(True, False, False), more=extra)[0]
-        _, dweight, dbias = conv2d_backward(target, **backward, needs=(False, True, True))
+        both = call(conv2d_backward, kernels, **backward, needs=(True, True, True), more=extra)
+        dx = call(conv2d_backward, kernels, **backward, needs=(True, False, False), more=extra)[0]
+        _, dweight, dbias = call(conv2d_backward, kernels, **backward, needs=(False, True, True))
         assert [a.tobytes() for a in both] == [a.tobytes() for a in (dx, dweight, dbias)]
     # What is added is added last, and stays as it was.
-    alone = conv2d_backward(target, **backward, needs=(True, True, True))[0]
+    alone = call(conv2d_backward, kernels, **backward, needs=(True, True, True))[0]
     assert both[0].tobytes() == (more + alone).tobytes()

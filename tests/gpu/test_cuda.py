@@ -12,11 +12,10 @@ import pytest
 
 import gpunn
 from gpunn import nn, optim
-from gpunn._device import cuda_is_available
 from gpunn.errors import OutOfMemoryError
 from gpunn.gpu.graph_memory import GraphMemory
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not cuda_is_available(), reason="no GPU on this machine")]
+pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture

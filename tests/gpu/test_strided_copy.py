@@ -17,17 +17,6 @@ from gpunn.gpu.strided_copy import bits_of, memory, merged, wide
 from gpunn.nn import functional as F
 from gpunn.ops import where as where_module
 
-pytestmark = pytest.mark.emulator
-
-
-@pytest.fixture(autouse=True)
-def _needs_emulator() -> None:
-    from gpunn import emulator
-
-    reason = emulator.available()
-    if reason is not None:
-        pytest.skip(reason)
-
 
 def _everything(x: gpunn.Tensor, index: gpunn.Tensor) -> list[gpunn.Tensor]:
     """One result of each kernel that may need several launches; x (4, 3, 5, 6)."""
@@ -50,12 +39,12 @@ def _everything(x: gpunn.Tensor, index: gpunn.Tensor) -> list[gpunn.Tensor]:
 
 
 @pytest.mark.parametrize("most", [7, 64])
-def test_boxes_too_large_for_a_launch_go_in_parts(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+def test_boxes_too_large_for_a_launch_go_in_parts(kernels: str, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """As more than 2^31 elements would."""
     rng = np.random.Generator(np.random.Philox(0))
     values, places = rng.standard_normal((4, 3, 5, 6)).astype(np.float32), np.array([2, 0, 2, 1, 1])
     found = []
-    for device, parts in (("cpu", False), ("emulator", False), ("emulator", True)):
+    for device, parts in (("cpu", False), (kernels, False), (kernels, True)):
         if parts:
             for module in (strided_copy, gather, where_module):
                 monkeypatch.setattr(module, "_MOST", most)
@@ -72,27 +61,27 @@ def test_boxes_too_large_for_a_launch_go_in_parts(monkeypatch: pytest.MonkeyPatc
     assert found[2][2] > found[1][2] + 50
 
 
-def test_more_axes_than_a_box_has() -> None:
+def test_more_axes_than_a_box_has(kernels: str) -> None:
     x = np.arange(3 * 2**7).reshape(2, 3, 2, 2, 2, 2, 2, 2)
-    t = gpunn.tensor(x, device="emulator")
+    t = gpunn.tensor(x, device=kernels)
     np.testing.assert_array_equal(t.permute(7, 6, 5, 4, 3, 2, 1, 0).numpy(), x.transpose())
     np.testing.assert_array_equal(F.pad(t, (1, 0) * 8).numpy(), np.pad(x, [(1, 0)] * 8))
     np.testing.assert_array_equal(t.flip((0, 2, 4, 6)).numpy(), x[::-1, :, ::-1, :, ::-1, :, ::-1])
     index = np.array([1, 0, 1])
-    picked = gpunn.tensor(x[..., 0], device="emulator").flip((0, 2, 4, 6))[:, gpunn.tensor(index, device="emulator")]
+    picked = gpunn.tensor(x[..., 0], device=kernels).flip((0, 2, 4, 6))[:, gpunn.tensor(index, device=kernels)]
     np.testing.assert_array_equal(picked.numpy(), x[::-1, :, ::-1, :, ::-1, :, ::-1, 0][:, index])
 
 
-def test_gradients_of_an_index_among_many_axes_are_refused() -> None:
-    x = gpunn.ones(*(2,) * 8, device="emulator", requires_grad=True)
-    index = gpunn.zeros(1, 1, 1, 1, 1, 1, 1, 2, dtype=np.int64, device="emulator")
+def test_gradients_of_an_index_among_many_axes_are_refused(kernels: str) -> None:
+    x = gpunn.ones(*(2,) * 8, device=kernels, requires_grad=True)
+    index = gpunn.zeros(1, 1, 1, 1, 1, 1, 1, 2, dtype=np.int64, device=kernels)
     with pytest.raises(ShapeError, match="at most 6 axes beside the indexed ones"):
         x.gather(7, index).sum().backward()
 
 
 @pytest.mark.parametrize(("channels", "width"), [(1, 4), (2, 8), (3, 4), (4, 16), (6, 8), (8, 16)])
-def test_elements_are_as_wide_as_runs_allow(channels: int, width: int) -> None:
-    x = gpunn.ones(2, channels, 5, 5, device="emulator")
+def test_elements_are_as_wide_as_runs_allow(kernels: str, channels: int, width: int) -> None:
+    x = gpunn.ones(2, channels, 5, 5, device=kernels)
     with trace_launches() as launches:
         x[:, :, ::2, ::2].numpy()
     (launch,) = launches

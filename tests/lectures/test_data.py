@@ -72,9 +72,8 @@ def test_T6_augmentation_keeps_what_is_on_the_image() -> None:
     assert (jittered <= 1).all()
 
 
-@pytest.mark.emulator
-def test_T6_runs_where_the_batch_is() -> None:
+def test_T6_runs_where_the_batch_is(kernels: str) -> None:
     data = TensorDataset(np.zeros((6, 3, 8, 8), np.float32), np.zeros(6, np.int64))
     change = transforms.Compose([transforms.RandomCrop(8, 2), transforms.RandomHorizontalFlip(), transforms.Cutout(2)])
-    for x, labels in DataLoader(data, 3, device="emulator", transform=change):
-        assert x.device.name == labels.device.name == "emulator"
+    for x, labels in DataLoader(data, 3, device=kernels, transform=change):
+        assert x.device is labels.device is gpunn.device(kernels)

@@ -13,15 +13,15 @@ import gpunn
 from gpunn import nn, optim
 from gpunn.data import DataLoader, TensorDataset
 from gpunn.optim import lr_scheduler
+from tests.devices import EVERYWHERE
 
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 _LAMBDA = 0.25
 
 
 # -- T3 -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_T3_l2_gradient_is_mean_delta_plus_lambda_theta_for_weights_and_mean_delta_for_biases(where: str) -> None:
     """One step of descent with learning rate 1 subtracts the gradient itself."""
     rng = np.random.Generator(np.random.Philox(1))
@@ -118,7 +118,7 @@ def _adam(s: dict[str, float], g: float, t: int) -> float:
     return 0.1 * (s["m"] / (1 - 0.9**t)) / (math.sqrt(s["v"] / (1 - 0.999**t)) + 1e-8)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize(
     ("make", "rule"),
     [

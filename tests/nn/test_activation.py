@@ -79,15 +79,16 @@ def test_inplace_does_not_write_to_the_input(name: str, args: tuple, named: dict
     np.testing.assert_array_equal(x.numpy(), before)
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize(("name", "args", "named"), ALL)
 @pytest.mark.parametrize("shape", [(3, 6), (2, 6, 3, 4)])
-def test_has_kernels_both_ways_and_the_same_numbers(name: str, args: tuple, named: dict, shape: tuple) -> None:
+def test_has_kernels_both_ways_and_the_same_numbers(
+    kernels: str, name: str, args: tuple, named: dict, shape: tuple
+) -> None:
     """So that a captured step can hold it: no plain body runs."""
     layer = getattr(nn, name)(*args, **named)
     numbers = np.random.Generator(np.random.Philox(2)).standard_normal(shape).astype(np.float32)
     results = []
-    for where in ("cpu", "emulator"):
+    for where in ("cpu", kernels):
         x = gpunn.tensor(numbers, device=where, requires_grad=True)
         there = copy.deepcopy(layer).to(where)
         if where == "cpu":
@@ -108,16 +109,15 @@ def test_has_kernels_both_ways_and_the_same_numbers(name: str, args: tuple, name
         np.testing.assert_allclose(there, here, rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.emulator
-def test_a_captured_step_learns_the_slope() -> None:
+def test_a_captured_step_learns_the_slope(kernels: str) -> None:
     """What a replay computes with PReLU inside is what the steps compute one by one."""
 
     def train(record: bool) -> list[float]:
         gpunn.manual_seed(3)
-        model = nn.Sequential(nn.Linear(4, 6), nn.PReLU(6), nn.Linear(6, 4), nn.Maxout(2), nn.Tanh()).to("emulator")
+        model = nn.Sequential(nn.Linear(4, 6), nn.PReLU(6), nn.Linear(6, 4), nn.Maxout(2), nn.Tanh()).to(kernels)
         rule = optim.SGD(model.parameters(), lr=0.1)
-        x = gpunn.randn(8, 4).to("emulator")
-        labels = gpunn.tensor(np.arange(8) % 2).to("emulator")
+        x = gpunn.randn(8, 4).to(kernels)
+        labels = gpunn.tensor(np.arange(8) % 2).to(kernels)
 
         def step(x: gpunn.Tensor, labels: gpunn.Tensor) -> gpunn.Tensor:
             rule.zero_grad()

@@ -132,12 +132,11 @@ def test_weight_is_a_buffer_that_moves_and_is_saved() -> None:
     assert other.weight.tolist() == _WEIGHT.tolist()
 
 
-@pytest.mark.emulator
-def test_weight_moves_to_the_device() -> None:
+def test_weight_moves_to_the_device(kernels: str) -> None:
     loss = nn.CrossEntropyLoss(gpunn.tensor(_WEIGHT), label_smoothing=0.1)
     here = loss(gpunn.tensor(_SCORES), gpunn.tensor(_LABELS)).item()
-    loss = loss.to("emulator")
-    there = loss(gpunn.tensor(_SCORES, device="emulator"), gpunn.tensor(_LABELS, device="emulator"))
+    loss = loss.to(kernels)
+    there = loss(gpunn.tensor(_SCORES, device=kernels), gpunn.tensor(_LABELS, device=kernels))
     assert there.item() == pytest.approx(here, rel=1e-6)  # some roundings
 
 

@@ -59,14 +59,6 @@ PARAMETERS = [
 ]
 
 
-@pytest.fixture
-def emulator():
-    try:
-        return device("emulator")
-    except DeviceError as error:
-        pytest.skip(str(error))
-
-
 def image(*shape: int) -> gpunn.Tensor:
     return gpunn.randn(*shape)
 
@@ -304,23 +296,23 @@ def test_errors_name_a_layer_that_is_called_alone_by_its_class() -> None:
         nn.BatchNorm1d(3)(image(2, 3, 4, 4))
 
 
-def test_mixed_devices_name_the_layer_and_both(emulator) -> None:
-    with pytest.raises(DeviceError, match=r"^conv1 \(Conv2d\): inputs are on different devices, cpu and emulator"):
-        Named().to("emulator")(image(1, 3, 9, 9))
+def test_mixed_devices_name_the_layer_and_both(kernels: str) -> None:
+    with pytest.raises(DeviceError, match=rf"^conv1 \(Conv2d\): inputs are on different devices, cpu and {kernels}"):
+        Named().to(kernels)(image(1, 3, 9, 9))
 
 
 # -- moving ----------------------------------------------------------------------------------
 
 
-def test_to_a_device_keeps_the_objects(emulator) -> None:
+def test_to_a_device_keeps_the_objects(kernels: str) -> None:
     net = Net()
     parameters, before = list(net.parameters()), {k: v.numpy().copy() for k, v in net.state_dict().items()}
     net.fc.weight.grad = gpunn.ones(*net.fc.weight.shape)
-    assert net.to("emulator") is net
+    assert net.to(kernels) is net
     assert all(a is b for a, b in zip(net.parameters(), parameters, strict=True))
-    assert {t.device.name for t in (*net.parameters(), *net.buffers(), net.fc.weight.grad)} == {"emulator"}
+    assert {t.device for t in (*net.parameters(), *net.buffers(), net.fc.weight.grad)} == {device(kernels)}
     held = net.fc.weight.array
-    net.to(emulator)
+    net.to(device(kernels))
     assert net.fc.weight.array is held
     net.cpu()
     assert {t.device.name for t in (*net.parameters(), *net.buffers())} == {"cpu"}

@@ -101,10 +101,9 @@ def test_shared_unused_and_untracked_layers() -> None:
     assert model.unused.running_var.tolist() == [1, 1]
 
 
-@pytest.mark.emulator
-def test_on_the_emulator() -> None:
-    model, x = nn.Sequential(nn.BatchNorm1d(4)).to("emulator"), _data()
-    nn.recompute_batch_statistics(model, DataLoader(TensorDataset(x), batch_size=9, device="emulator"))
+def test_with_kernels(kernels: str) -> None:
+    model, x = nn.Sequential(nn.BatchNorm1d(4)).to(kernels), _data()
+    nn.recompute_batch_statistics(model, DataLoader(TensorDataset(x), batch_size=9, device=kernels))
     # float32 moments of the batches, merged in float64.
     np.testing.assert_allclose(model[0].running_mean.numpy(), x.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(model[0].running_var.numpy(), x.var(axis=0, ddof=1), rtol=1e-5)

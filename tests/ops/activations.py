@@ -14,7 +14,6 @@ from gpunn._gradcheck import gradcheck
 from gpunn.cpu import threads
 from gpunn.cpu.elementwise import PART
 
-WHERE = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 # What exp and erf of two libraries differ by is some last digits of the numbers that the formulas add up, which are
 # of order one: hence least_scale=1 in what follows. Also for the largest gradients of float64, which are below 3.
 TOLERANCE: dict[np.dtype, float] = {np.dtype(np.float32): 2e-6, np.dtype(np.float64): 1e-12}

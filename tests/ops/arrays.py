@@ -6,25 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import strategies as st
-
-from gpunn._device import device
-from gpunn.errors import DeviceError
 
 # Moved elements keep their bits; gradients of elements that are used several times are sums of a few terms of order
 # one, whose order differs: a few roundings.
 FEW_ROUNDINGS = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-14}
-
-
-def on_devices(test: Any) -> Any:
-    """Run a test that takes ``where`` on the cpu and on the emulator, which skips where g++ is missing."""
-    marks: list[Any] = [pytest.mark.emulator]
-    try:
-        device("emulator")
-    except DeviceError as error:
-        marks.append(pytest.mark.skip(reason=str(error)))
-    return pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=marks)])(test)
 
 
 def shapes(least: int = 0, most: int = 5, lengths: st.SearchStrategy[int] | None = None) -> st.SearchStrategy[tuple]:

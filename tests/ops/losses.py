@@ -86,10 +86,10 @@ def check_refusals(name: str, loss: Callable[..., Any]) -> None:
         loss(x, x, reduction="max")
 
 
-def check_two_devices(loss: Callable[..., Any]) -> None:
+def check_two_devices(loss: Callable[..., Any], where: str) -> None:
     """Refused, naming both."""
-    with pytest.raises(DeviceError, match="cpu and emulator"):
-        loss(gpunn.ones(2), gpunn.ones(2, device="emulator"))
+    with pytest.raises(DeviceError, match=f"cpu and {where}"):
+        loss(gpunn.ones(2), gpunn.ones(2, device=where))
 
 
 def check_blocks(loss: Callable[..., Any], reference: Callable[..., Any], *, uniform: bool = False) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from gpunn._device import device
 from gpunn.primitive import Primitive
+from tests.devices import call
 
 # Around a vector, a warp, a chunk of the kernels, and a block of the CPU.
 SIZES = st.lists(st.sampled_from([0, 1, 3, 4, 63, 4095, 4096, 4097, 9000, 40_000]), min_size=1, max_size=4)
@@ -38,14 +38,14 @@ def twin(arguments: dict[str, Any]) -> dict[str, Any]:
     return {k: [copy(a) for a in v] if isinstance(v, list) else v for k, v in arguments.items()}
 
 
-def check_bodies(primitive: Primitive, arguments: dict[str, Any], tolerance: dict[Any, float]) -> None:
+def check_bodies(primitive: Primitive, arguments: dict[str, Any], tolerance: dict[Any, float], kernels: str) -> None:
     """Every body changes the arrays as the plain one does; ``tolerance`` by dtype, of the largest magnitude or 1."""
     expected = twin(arguments)
     primitive.plain(np, **expected)
     bound = tolerance[arguments["scalars"].dtype.type]
-    for where in ("cpu", "emulator"):
+    for where in ("cpu", kernels):
         got = twin(arguments)
-        primitive(device(where), **got)
+        call(primitive, where, **got)
         for name in primitive.mutates:
             for a, b in zip(got[name], expected[name], strict=True):
                 if b is not None:
@@ -57,7 +57,7 @@ def check_nothing_is_written_after_bad_data(primitive: Primitive, arguments: dic
     """The device's error buffer stops every write."""
     before = twin(arguments)
     failed = {**arguments, "error": np.array([1, 0, 0, 0], np.int32)}
-    primitive(device(where), **failed)
+    call(primitive, where, **failed)
     for name in primitive.mutates:
         for a, b in zip(arguments[name], before[name], strict=True):
             np.testing.assert_array_equal(a, b)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 import gpunn
 from gpunn.errors import DTypeError
 from gpunn.ops.absolute_relu import absolute_relu
+from tests.devices import EVERYWHERE
 from tests.ops import activations
 
 
@@ -18,14 +19,13 @@ def test_matches_torch_on_cpu(x: np.ndarray) -> None:
     activations.compare(absolute_relu, lambda torch, x: torch.abs(x), x, "cpu")
 
 
-@pytest.mark.emulator
 @given(activations.arrays())
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(x: np.ndarray) -> None:
-    activations.compare(absolute_relu, lambda torch, x: torch.abs(x), x, "emulator")
+def test_matches_torch_with_kernels(kernels: str, x: np.ndarray) -> None:
+    activations.compare(absolute_relu, lambda torch, x: torch.abs(x), x, kernels)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_far_out_and_special(where: str) -> None:
     activations.compare_far(absolute_relu, lambda torch, x: torch.abs(x), where)
 
@@ -38,7 +38,7 @@ def test_threads_do_not_change_bits() -> None:
     activations.check_threads(absolute_relu)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_gradient_is_the_sign(where: str) -> None:
     assert [activations.gradient_at(absolute_relu, x, where) for x in (-2, -0.0, 0, 3)] == [-1, 0, 0, 1]
 

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunn._device import device
 from gpunn.ops.adagrad import adagrad_step
+from tests.devices import EVERYWHERE, call
 from tests.ops.multi_tensor import DTYPES, SIZES, check_bodies, check_nothing_is_written_after_bad_data, draw
-
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 
 
 def _arguments(sizes: list[int], dtype: Any, decay: float, sign: float, seed: int, shift: int = 0) -> dict[str, Any]:
@@ -36,33 +34,31 @@ def _arguments(sizes: list[int], dtype: Any, decay: float, sign: float, seed: in
     st.integers(0, 1),
 )
 @settings(max_examples=25, deadline=None)
-@pytest.mark.emulator
 def test_all_bodies_follow_the_formula(
-    sizes: list[int], dtype: Any, decay: float, sign: float, seed: int, shift: int
+    kernels: str, sizes: list[int], dtype: Any, decay: float, sign: float, seed: int, shift: int
 ) -> None:
     # A dozen roundings of numbers of order one.
-    check_bodies(
-        adagrad_step, _arguments(sizes, dtype, decay, sign, seed, shift), {np.float32: 1e-6, np.float64: 2e-15}
-    )
+    tolerance = {np.float32: 1e-6, np.float64: 2e-15}
+    check_bodies(adagrad_step, _arguments(sizes, dtype, decay, sign, seed, shift), tolerance, kernels)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_a_worked_step(where: str) -> None:
     """s = 5 + 2*2 = 9, p = 1 - 0.5 * 2 / (3 + 1) = 0.75."""
     p, s = np.ones(1), np.full(1, 5.0)
-    adagrad_step(device(where), [p], [np.full(1, 2.0)], [s], np.array([0.5, 1, 0, 1]), np.zeros(4, np.int32))
+    call(adagrad_step, where, [p], [np.full(1, 2.0)], [s], np.array([0.5, 1, 0, 1]), np.zeros(4, np.int32))
     assert (s.item(), p.item()) == (9, 0.75)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_nothing_is_written_once_bad_data_was_reported(where: str) -> None:
     check_nothing_is_written_after_bad_data(adagrad_step, _arguments([7, 5000], np.float32, 0.1, 1, 1), where)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_without_decay_an_infinite_parameter_stays_infinite(where: str) -> None:
     p, s = np.array([np.inf], np.float32), np.zeros(1, np.float32)
     scalars = np.array([0.5, 0.1, 0, 1], np.float32)
-    adagrad_step(device(where), [p], [np.ones(1, np.float32)], [s], scalars, np.zeros(4, np.int32))
+    call(adagrad_step, where, [p], [np.ones(1, np.float32)], [s], scalars, np.zeros(4, np.int32))
     assert p[0] == np.inf
     assert s[0] == 1

@@ -44,17 +44,15 @@ def test_matches_torch(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
     _check_against_torch("cpu", shape, size, dtype)
 
 
-@pytest.mark.emulator
 @given(*CONFIGURATIONS)
 @settings(max_examples=40, deadline=None)
-def test_matches_torch_on_emulator(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
-    _check_against_torch("emulator", shape, size, dtype)
+def test_matches_torch_with_kernels(kernels: str, shape: tuple[int, ...], size: Any, dtype: Any) -> None:
+    _check_against_torch(kernels, shape, size, dtype)
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize(("shape", "size"), [((2, 3, 16, 17), 1), ((1, 36, 13, 8), 1), ((2, 132, 20, 9), (3, 1))])
-def test_windows_shared_by_a_block_match_torch(shape: tuple[int, ...], size: Any) -> None:
-    _check_against_torch("emulator", shape, size, np.float32)
+def test_windows_shared_by_a_block_match_torch(kernels: str, shape: tuple[int, ...], size: Any) -> None:
+    _check_against_torch(kernels, shape, size, np.float32)
 
 
 def test_several_blocks_of_images_match_torch() -> None:
@@ -107,12 +105,11 @@ def test_refuses(x: gpunn.Tensor, size: Any, error: type[Exception], message: st
         adaptive_avg_pool2d(x, size)
 
 
-@pytest.mark.emulator
-def test_more_outputs_than_31_bits_of_places() -> None:
+def test_more_outputs_than_31_bits_of_places(kernels: str) -> None:
     """H P = 4.9e9: the kernels' windows are then found in 64 bits."""
     x = np.arange(70_000, dtype=np.float64).reshape(1, 1, 70_000, 1) % 7
     found: list[tuple[np.ndarray, np.ndarray]] = []
-    for where in ("cpu", "emulator"):
+    for where in ("cpu", kernels):
         t = gpunn.tensor(x, device=where, requires_grad=True)
         y = adaptive_avg_pool2d(t, (69_999, 1))
         (y * y).sum().backward() if where == "cpu" else y.backward(gpunn.tensor(2 * found[0][0], device=where))
@@ -121,11 +118,10 @@ def test_more_outputs_than_31_bits_of_places() -> None:
         np.testing.assert_allclose(b, a, rtol=0, atol=1e-13)  # float64: a few roundings
 
 
-@pytest.mark.emulator
-def test_a_long_sum_of_one_thread_keeps_its_digits() -> None:
+def test_a_long_sum_of_one_thread_keeps_its_digits(kernels: str) -> None:
     """2048 equal numbers a thread: added one by one, every rounding may go the same way."""
     x = np.full((1, 128, 128, 128), 1000.1, np.float32)
-    got = adaptive_avg_pool2d(gpunn.tensor(x, device="emulator"), 1).numpy()
+    got = adaptive_avg_pool2d(gpunn.tensor(x, device=kernels), 1).numpy()
     # Sums of 32, 64 and 8 numbers: their roundings of 6e-8 do not all go one way.
     np.testing.assert_allclose(got, np.full((1, 128, 1, 1), x[0, 0, 0, 0], np.float64), rtol=1.5e-6)
 

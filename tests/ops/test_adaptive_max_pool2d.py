@@ -47,17 +47,15 @@ def test_matches_torch(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
     _check_against_torch("cpu", shape, size, dtype)
 
 
-@pytest.mark.emulator
 @given(*CONFIGURATIONS)
 @settings(max_examples=40, deadline=None)
-def test_matches_torch_on_emulator(shape: tuple[int, ...], size: Any, dtype: Any) -> None:
-    _check_against_torch("emulator", shape, size, dtype)
+def test_matches_torch_with_kernels(kernels: str, shape: tuple[int, ...], size: Any, dtype: Any) -> None:
+    _check_against_torch(kernels, shape, size, dtype)
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize(("shape", "size"), [((2, 3, 16, 17), 1), ((1, 36, 13, 8), 1), ((2, 132, 20, 9), (3, 1))])
-def test_windows_shared_by_a_block_match_torch(shape: tuple[int, ...], size: Any) -> None:
-    _check_against_torch("emulator", shape, size, np.float32)
+def test_windows_shared_by_a_block_match_torch(kernels: str, shape: tuple[int, ...], size: Any) -> None:
+    _check_against_torch(kernels, shape, size, np.float32)
 
 
 @pytest.mark.parametrize("size", [1, 2])

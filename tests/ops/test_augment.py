@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpunn._device import device
 from gpunn.ops.augment import erase, jitter, resample
+from tests.devices import call
 
 _CPU = device("cpu")
 
@@ -59,22 +59,20 @@ def test_jitter_without_saturation_is_grey() -> None:
     np.testing.assert_allclose(y.ravel(), [0.299 * 0.9 + 0.587 * 0.5 + 0.114 * 0.1] * 3, rtol=1e-12)
 
 
-@pytest.mark.emulator
 @given(st.integers(0, 3), st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 3]), st.integers(0, 2**16))
 @settings(max_examples=30, deadline=None)
-def test_kernels_equal_the_plain_bodies(n: int, h: int, w: int, c: int, seed: int) -> None:
-    emulator = device("emulator")
+def test_kernels_equal_the_plain_bodies(kernels: str, n: int, h: int, w: int, c: int, seed: int) -> None:
     rng = np.random.Generator(np.random.Philox(seed))
     dtype = (np.float32, np.float64)[seed % 2]
     x = rng.standard_normal((n, h, w, c)).astype(dtype)
     rows, columns = rng.integers(-2, h + 2, (n, w)), rng.integers(-2, w + 2, (n, 3))
-    np.testing.assert_array_equal(resample(emulator, x, rows, columns, 0.5), resample(_CPU, x, rows, columns, 0.5))
+    np.testing.assert_array_equal(call(resample, kernels, x, rows, columns, 0.5), resample(_CPU, x, rows, columns, 0.5))
     corners = rng.integers(-2, h + 1, n), rng.integers(-2, w + 1, n)
-    np.testing.assert_array_equal(erase(emulator, x, *corners, 2, 3, 7.0), erase(_CPU, x, *corners, 2, 3, 7.0))
+    np.testing.assert_array_equal(call(erase, kernels, x, *corners, 2, 3, 7.0), erase(_CPU, x, *corners, 2, 3, 7.0))
     factors = [rng.uniform(0.5, 1.5, n).astype(dtype) for _ in range(3)]
     statistics = rng.random(c).astype(dtype), rng.uniform(0.2, 0.4, c).astype(dtype)
     # A mean of at most 36 pixels, added up in another order; the division by std makes it up to five times larger.
     bound = {np.float32: 1e-5, np.float64: 1e-14}[dtype]
     np.testing.assert_allclose(
-        jitter(emulator, x, *factors, *statistics), jitter(_CPU, x, *factors, *statistics), rtol=0, atol=bound
+        call(jitter, kernels, x, *factors, *statistics), jitter(_CPU, x, *factors, *statistics), rtol=0, atol=bound
     )

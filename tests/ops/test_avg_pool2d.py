@@ -15,6 +15,7 @@ from gpunn._window import Window
 from gpunn.cpu import threads
 from gpunn.errors import DTypeError, ShapeError, UsageError
 from gpunn.ops.avg_pool2d import avg_pool2d, avg_pool2d_forward
+from tests.devices import EVERYWHERE
 
 # Sums of up to 16 numbers of order one, whose order differs: some roundings of 6e-8 and 1e-16.
 TOLERANCE = {np.float32: 1e-6, np.float64: 1e-14}
@@ -58,21 +59,19 @@ def test_matches_torch(configuration: dict[str, Any]) -> None:
     _check_against_torch("cpu", configuration)
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=40, deadline=None)
-def test_matches_torch_on_emulator(configuration: dict[str, Any]) -> None:
-    _check_against_torch("emulator", configuration)
+def test_matches_torch_with_kernels(kernels: str, configuration: dict[str, Any]) -> None:
+    _check_against_torch(kernels, configuration)
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("shape", [(2, 3, 16, 17), (1, 36, 9, 8), (2, 132, 6, 7)])
-def test_windows_shared_by_a_block_match_torch(shape: tuple[int, ...]) -> None:
-    """On the emulator, and windows of up to the whole image."""
+def test_windows_shared_by_a_block_match_torch(kernels: str, shape: tuple[int, ...]) -> None:
+    """Windows of up to the whole image, too."""
     x = np.random.Generator(np.random.Philox(1)).standard_normal(shape).astype(np.float32)
     for how in ({"kernel_size": 6, "stride": 2, "padding": 3, "ceil_mode": True}, {"kernel_size": shape[2:]}):
-        _check_against_torch("emulator", {"x": x, "how": how})
-        _check_against_torch("emulator", {"x": x, "how": {**how, "count_include_pad": False}})
+        _check_against_torch(kernels, {"x": x, "how": how})
+        _check_against_torch(kernels, {"x": x, "how": {**how, "count_include_pad": False}})
 
 
 def test_several_blocks_of_images_match_torch() -> None:
@@ -108,7 +107,7 @@ def test_known_answers() -> None:
     assert avg_pool2d(ones, 5, divisor_override=5).item() == 5
 
 
-@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("channels", [1, 4])
 def test_nan_and_infinity_stay_in_their_windows(where: str, channels: int) -> None:
     """Also of small images, which the CPU takes as a product with a matrix, zeros of which would spread them."""

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from gpunn._device import device
 from gpunn._gradcheck import gradcheck
 from gpunn.cpu import threads
 from gpunn.errors import DeviceError, DTypeError, GraphError, LabelError, ShapeError, UsageError
@@ -18,8 +17,7 @@ from gpunn.gpu.launcher import trace_launches
 from gpunn.ops import batch_norm as module
 from gpunn.ops.batch_norm import batch_norm
 from gpunn.ops.cross_entropy import cross_entropy
-
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
+from tests.devices import EVERYWHERE, call, in_order
 
 
 def _rng(seed: int = 0) -> np.random.Generator:
@@ -85,14 +83,13 @@ def test_matches_torch_on_cpu(how: dict[str, Any]) -> None:
     _check_against_torch("cpu", how)
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(how: dict[str, Any]) -> None:
-    _check_against_torch("emulator", how)
+def test_matches_torch_with_kernels(kernels: str, how: dict[str, Any]) -> None:
+    _check_against_torch(kernels, how)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("momentum", [0.1, None])
 def test_estimates_over_several_batches_match_torch(where: str, momentum: float | None) -> None:
     parity = pytest.importorskip("tests.parity")
@@ -112,7 +109,7 @@ def test_estimates_over_several_batches_match_torch(where: str, momentum: float 
 # -- accuracy -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_float32_is_accurate_when_the_mean_is_far_from_zero(where: str) -> None:
     """Mean 100, deviation 1: the sum of squares minus the squared mean would lose four of seven digits."""
     x = (100 + _rng().standard_normal((8, 8, 20, 20))).astype(np.float32)
@@ -129,70 +126,61 @@ def test_float32_is_accurate_when_the_mean_is_far_from_zero(where: str) -> None:
         assert np.abs(a - b).max() <= 1e-5 * np.abs(b).max(), name
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_result_does_not_depend_on_how_the_work_is_cut(where: str) -> None:
     """To rounding on other cuts; to the bit when run again, whatever order threads and blocks run in."""
     x = (5 + _rng().standard_normal((570, 133))).astype(np.float32)
-    home = device(where)
-    mean, var = module.batch_norm_statistics(home, x, None, None, None, 0.1)
+    args = (x, None, None, None, 0.1)
+    mean, var = call(module.batch_norm_statistics, where, *args)
     assert np.abs(mean - x.mean(axis=0, dtype=np.float64)).max() < 1e-6 * 5  # one rounding of 5 is 2.4e-7
     if where == "cpu":
         before = threads.get_num_threads()
         try:
             for n in (1, 3):
                 threads.set_num_threads(n)
-                again = module.batch_norm_statistics(home, x, None, None, None, 0.1)
+                again = call(module.batch_norm_statistics, where, *args)
                 assert [a.tobytes() for a in again] == [mean.tobytes(), var.tobytes()]
         finally:
             threads.set_num_threads(before)
         return
-    from gpunn.emulator import schedule
-
     for order in ("reverse", "shuffled"):
-        with schedule(order):
-            again = module.batch_norm_statistics(home, x, None, None, None, 0.1)
+        with in_order(where, order):
+            again = call(module.batch_norm_statistics, where, *args)
         assert [a.tobytes() for a in again] == [mean.tobytes(), var.tobytes()]
     for most in (11, 300):  # chunks: two, and more than one block merges
-        small = module.batch_norm_statistics.kernel_body(home, x, None, None, None, 0.1, threads=32, most=most)
+        small = call(module.batch_norm_statistics, where, *args, kernel={"threads": 32, "most": most})
         np.testing.assert_allclose(small, [mean, var], rtol=1e-6)  # a few roundings
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("most", [11, 300])
-def test_same_bits_whichever_block_is_last(most: int) -> None:
+def test_same_bits_whichever_block_is_last(kernels: str, most: int) -> None:
     """Two levels of blocks that merge what others left, and one; with tickets of several tiles of channels."""
-    from gpunn.emulator import schedule
-
     x, dy, y = (3 + _rng().standard_normal((3, 570, 133))).astype(np.float32)
     mean, var = x.mean(axis=0), x.var(axis=0)
-    emulator, found = device("emulator"), set()
+    cut, found = {"threads": 32, "most": most}, set()
     for order in ("forward", "reverse", "shuffled"):
         running, count = np.ones((2, 133), np.float32), np.array(4)
-        with schedule(order):
-            made = module.batch_norm_statistics.kernel_body(
-                emulator, x, running[0], running[1], count, None, threads=32, most=most
-            )
-            made += module.batch_norm_backward.kernel_body(
-                emulator, dy, x, y, mean, var, None, 1e-5, True, (True, True, True, False), threads=32, most=most
-            )
+        with in_order(kernels, order):
+            made = call(module.batch_norm_statistics, kernels, x, *running, count, None, kernel=cut)
+            args = (dy, x, y, mean, var, None, 1e-5, True, (True, True, True, False))
+            made += call(module.batch_norm_backward, kernels, *args, kernel=cut)
         found.add(tuple(a.tobytes() for a in (*made, running, count) if a is not None))
     assert len(found) == 1
     assert count == 5
     np.testing.assert_allclose(running[0], 1 + (mean - 1) / 5, rtol=1e-6)  # a few roundings
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize(("shape", "most"), [((40, 133), 7), ((3, 5, 7, 4), 7), ((300, 133), 200), ((8300, 31), 1100)])
-def test_small_blocks_and_many_chunks_agree_with_the_formula(shape: tuple[int, ...], most: int) -> None:
+def test_small_blocks_and_many_chunks_agree_with_the_formula(kernels: str, shape: tuple[int, ...], most: int) -> None:
     """Blocks of one warp, chunks merged at one to three levels: edges that the default shape has on large tensors."""
     x, y, dy = _rng().standard_normal((3, *shape))
     mean, var, weight = 0.5 + _rng(1).random((3, shape[-1]))
-    emulator, needs = device("emulator"), (True, True, True, True)
-    got = module.batch_norm_normalise.kernel_body(emulator, x, mean, var, weight, mean, dy, 1e-5, True, threads=32)
-    expected = module.batch_norm_normalise.plain(np, x, mean, var, weight, mean, dy, 1e-5, True)
+    args: tuple[Any, ...] = (x, mean, var, weight, mean, dy, 1e-5, True)
+    got = call(module.batch_norm_normalise, kernels, *args, kernel={"threads": 32})
+    expected = module.batch_norm_normalise.plain(np, *args)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13)  # float64: some hundred roundings
-    args = (dy, x, y, mean, var, weight, 1e-5, True, needs)
-    got = module.batch_norm_backward.kernel_body(emulator, *args, threads=32, most=most)
+    args = (dy, x, y, mean, var, weight, 1e-5, True, (True, True, True, True))
+    got = call(module.batch_norm_backward, kernels, *args, kernel={"threads": 32, "most": most})
     for a, b in zip(got, module.batch_norm_backward.plain(np, *args), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-13 * max(1, np.abs(b).max()))
 
@@ -215,7 +203,7 @@ def test_gradcheck(training: bool, activation: str | None) -> None:
     assert gradcheck(f, leaves)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_infinite_gradient_stays_out_of_closed_units(where: str) -> None:
     x = gpunn.tensor([[-1.0], [1.0]], device=where, requires_grad=True)
     estimates = gpunn.zeros(1, device=where), gpunn.ones(1, device=where)
@@ -249,12 +237,11 @@ def _launched(f: Any) -> list[str]:
     return [launch.kernel for launch in launches]
 
 
-@pytest.mark.emulator
-def test_launches() -> None:
+def test_launches(kernels: str) -> None:
     """Evaluation is one kernel each way; a gradient that nobody needs costs nothing."""
-    x = gpunn.randn(4, 4, 2, 2, device="emulator")
-    mean, var, weight = (gpunn.ones(4, device="emulator") for _ in range(3))
-    dy = gpunn.ones(4, 4, 2, 2, device="emulator")
+    x = gpunn.randn(4, 4, 2, 2, device=kernels)
+    mean, var, weight = (gpunn.ones(4, device=kernels) for _ in range(3))
+    dy = gpunn.ones(4, 4, 2, 2, device=kernels)
     assert _launched(lambda: batch_norm(x, mean, var, weight)) == ["batch_norm_normalise"]
     forward = ["batch_norm_statistics", "batch_norm_normalise"]
     assert _launched(lambda: batch_norm(x, mean, var, weight, training=True)) == forward
@@ -270,7 +257,7 @@ def test_launches() -> None:
     assert _launched(lambda: y.backward(dy)) == ["batch_norm_backward_sums"]
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_an_empty_batch_changes_nothing(where: str) -> None:
     x = gpunn.zeros(0, 3, 2, 2, device=where, requires_grad=True)
     mean, var = gpunn.ones(3, device=where), gpunn.ones(3, device=where)
@@ -284,14 +271,14 @@ def test_an_empty_batch_changes_nothing(where: str) -> None:
     assert count.item() == 0
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_without_estimates_momentum_none_needs_no_counter(where: str) -> None:
     x = gpunn.tensor(_rng().standard_normal((4, 3)), device=where)
     y = batch_norm(x, None, None, training=True, momentum=None)
     np.testing.assert_array_equal(y.numpy(), batch_norm(x, None, None, training=True).numpy())
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_nan_stays_in_its_channel(where: str) -> None:
     x = np.ones((4, 2), np.float32)
     x[1, 0] = np.nan
@@ -301,16 +288,15 @@ def test_nan_stays_in_its_channel(where: str) -> None:
     assert np.isfinite(y[:, 1]).all()
 
 
-@pytest.mark.emulator
-def test_bad_data_stops_the_estimates_until_it_was_raised() -> None:
-    x = gpunn.randn(6, 3, device="emulator")
-    mean, var = gpunn.zeros(3, device="emulator"), gpunn.ones(3, device="emulator")
-    count = gpunn.zeros(dtype=np.int64, device="emulator")
+def test_bad_data_stops_the_estimates_until_it_was_raised(kernels: str) -> None:
+    x = gpunn.randn(6, 3, device=kernels)
+    mean, var = gpunn.zeros(3, device=kernels), gpunn.ones(3, device=kernels)
+    count = gpunn.zeros(dtype=np.int64, device=kernels)
 
     def train() -> None:
         batch_norm(x, mean, var, training=True, num_batches_tracked=count)
 
-    cross_entropy(x, gpunn.tensor([0, 1, 2, 3, 0, 0], device="emulator"))
+    cross_entropy(x, gpunn.tensor([0, 1, 2, 3, 0, 0], device=kernels))
     train()
     with pytest.raises(LabelError, match="label 3 at position 3"):
         mean.tolist()
@@ -353,10 +339,9 @@ def test_refuses(call: Any, error: type, message: str) -> None:
         call()
 
 
-@pytest.mark.emulator
-def test_refuses_two_devices() -> None:
-    with pytest.raises(DeviceError, match="cpu and emulator"):
-        _call(2, 3, weight=gpunn.ones(3, device="emulator"))
+def test_refuses_two_devices(kernels: str) -> None:
+    with pytest.raises(DeviceError, match=f"cpu and {kernels}"):
+        _call(2, 3, weight=gpunn.ones(3, device=kernels))
 
 
 def test_refused_training_leaves_the_estimates_alone() -> None:

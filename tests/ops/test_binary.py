@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, ShapeError
-from tests.arrays import DTYPES, EVERYWHERE, arrays, tolerance
+from tests.arrays import DTYPES, arrays, tolerance
+from tests.devices import EVERYWHERE
 
 OPERATORS = {name: getattr(operator, name) for name in ("add", "sub", "mul", "truediv")}
 
@@ -33,7 +34,7 @@ def pairs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return part(), part()
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 @given(pair=pairs())
 @settings(max_examples=60, deadline=None)
@@ -47,7 +48,7 @@ def test_matches_torch(where: str, name: str, pair: tuple[np.ndarray, np.ndarray
     )
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 @pytest.mark.parametrize("number", [2, -1.5, True, np.float64(0.25)])
 @pytest.mark.parametrize("left", [False, True])
@@ -121,12 +122,16 @@ def test_sums_of_many_gradients_keep_their_digits() -> None:
         (lambda: gpunn.ones(4), ShapeError, r"add: shapes \(2, 3\) and \(4,\) do not broadcast"),
         (lambda: 1j, TypeError, "unsupported operand"),
         (lambda: "2", TypeError, "unsupported operand"),
-        (lambda: gpunn.ones(3, device="emulator"), DeviceError, "emulator"),
     ],
 )
 def test_refuses(other: Callable[[], Any], error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         gpunn.ones(2, 3) + other()
+
+
+def test_refuses_two_devices(kernels: str) -> None:
+    with pytest.raises(DeviceError, match=f"cpu and {kernels}"):
+        gpunn.ones(2, 3) + gpunn.ones(3, device=kernels)
 
 
 def test_numbers_that_do_not_fit() -> None:
@@ -140,10 +145,9 @@ def test_infinite_and_zero_quietly() -> None:
     assert (gpunn.tensor([3e38]) * 10).tolist() == [np.inf]
 
 
-@pytest.mark.emulator
-def test_kernels_refuse_dtypes_they_do_not_know_and_too_many_groups_of_axes() -> None:
+def test_kernels_refuse_dtypes_they_do_not_know_and_too_many_groups_of_axes(kernels: str) -> None:
     with pytest.raises(DTypeError, match=r"add: kernels know float32, .*; got int16"):
-        gpunn.tensor(np.arange(3, dtype=np.int16), device="emulator") + 1
+        gpunn.tensor(np.arange(3, dtype=np.int16), device=kernels) + 1
     a, b = np.ones((2, 1, 2, 1, 2, 1, 2), np.float32), np.ones((1, 2, 1, 2, 1, 2, 1), np.float32)
     with pytest.raises(ShapeError, match="alternates between 7 groups of axes; kernels know 6"):
-        gpunn.tensor(a, device="emulator") + gpunn.tensor(b, device="emulator")
+        gpunn.tensor(a, device=kernels) + gpunn.tensor(b, device=kernels)

@@ -45,11 +45,10 @@ def test_matches_torch(case: dict[str, Any], form: str) -> None:
     compare(case, form, "cpu")
 
 
-@pytest.mark.emulator
 @given(losses.cases("input", "target", uniform=True), FORMS)
 @settings(max_examples=20, deadline=None)
-def test_matches_torch_on_emulator(case: dict[str, Any], form: str) -> None:
-    compare(case, form, "emulator")
+def test_matches_torch_with_kernels(kernels: str, case: dict[str, Any], form: str) -> None:
+    compare(case, form, kernels)
 
 
 def test_known_answers() -> None:
@@ -111,31 +110,28 @@ def test_refuses() -> None:
         binary_cross_entropy(half, half, gpunn.arange(2))
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("outside", [-0.25, 1.5, np.inf])
 @pytest.mark.parametrize("reduction", ["none", "mean"])
-def test_kernel_reports_what_is_no_probability(outside: float, reduction: str) -> None:
+def test_kernel_reports_what_is_no_probability(kernels: str, outside: float, reduction: str) -> None:
     """No look at the values on the way: parameters stay as they are, and whoever looks next is told."""
-    layer = gpunn.nn.Linear(1, 1).to("emulator")
+    layer = gpunn.nn.Linear(1, 1).to(kernels)
     before = layer.weight.detach().numpy().copy()
     optimizer = gpunn.optim.SGD(layer.parameters(), lr=0.1)
-    p = gpunn.tensor([[0.5], [outside], [np.nan]], device="emulator") + 0 * layer(gpunn.ones(3, 1, device="emulator"))
-    loss = binary_cross_entropy(p, gpunn.ones(3, 1, device="emulator"), reduction=reduction)
-    loss.backward(None if reduction == "mean" else gpunn.ones(3, 1, device="emulator"))
+    p = gpunn.tensor([[0.5], [outside], [np.nan]], device=kernels) + 0 * layer(gpunn.ones(3, 1, device=kernels))
+    loss = binary_cross_entropy(p, gpunn.ones(3, 1, device=kernels), reduction=reduction)
+    loss.backward(None if reduction == "mean" else gpunn.ones(3, 1, device=kernels))
     optimizer.step()
     with pytest.raises(UsageError, match=rf"^binary_cross_entropy: input: .* got {outside}; parameters .* not changed"):
-        device("emulator").synchronize()
-    device("emulator").synchronize()  # told once
+        device(kernels).synchronize()
+    device(kernels).synchronize()  # told once
     np.testing.assert_array_equal(layer.weight.detach().numpy(), before)
 
 
-@pytest.mark.emulator
-def test_kernel_takes_the_ends_and_nan() -> None:
-    p = gpunn.tensor([0.0, 1.0, np.nan, 0.5], device="emulator")
-    loss = binary_cross_entropy(p, gpunn.tensor([1.0, 0.0, 1.0, np.nan], device="emulator"), reduction="none")
+def test_kernel_takes_the_ends_and_nan(kernels: str) -> None:
+    p = gpunn.tensor([0.0, 1.0, np.nan, 0.5], device=kernels)
+    loss = binary_cross_entropy(p, gpunn.tensor([1.0, 0.0, 1.0, np.nan], device=kernels), reduction="none")
     np.testing.assert_array_equal(loss.numpy(), np.array([100, 100, np.nan, np.nan], np.float32))
 
 
-@pytest.mark.emulator
-def test_refuses_two_devices() -> None:
-    losses.check_two_devices(binary_cross_entropy)
+def test_refuses_two_devices(kernels: str) -> None:
+    losses.check_two_devices(binary_cross_entropy, kernels)

@@ -13,6 +13,7 @@ from gpunn._gradcheck import gradcheck
 from gpunn.errors import ShapeError, UsageError
 from gpunn.ops.binary_cross_entropy import binary_cross_entropy
 from gpunn.ops.binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
+from tests.devices import EVERYWHERE
 from tests.ops import losses
 from tests.ops.test_binary_cross_entropy import FORMS, weight_for
 
@@ -31,14 +32,13 @@ def test_matches_torch(case: dict[str, Any], form: str, pos_form: str) -> None:
     compare(case, form, pos_form, "cpu")
 
 
-@pytest.mark.emulator
 @given(losses.cases("input", "target", uniform=True), FORMS, FORMS)
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(case: dict[str, Any], form: str, pos_form: str) -> None:
-    compare(case, form, pos_form, "emulator")
+def test_matches_torch_with_kernels(kernels: str, case: dict[str, Any], form: str, pos_form: str) -> None:
+    compare(case, form, pos_form, kernels)
 
 
-@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_extreme_scores_are_exact(dtype: Any, where: str) -> None:
     x = gpunn.tensor(np.array([1e4, 1e4, -1e4, -1e4, 0], dtype), device=where, requires_grad=True)
@@ -103,6 +103,5 @@ def test_refuses() -> None:
         binary_cross_entropy_with_logits(x, x, pos_weight=gpunn.ones(2, requires_grad=True))
 
 
-@pytest.mark.emulator
-def test_refuses_two_devices() -> None:
-    losses.check_two_devices(binary_cross_entropy_with_logits)
+def test_refuses_two_devices(kernels: str) -> None:
+    losses.check_two_devices(binary_cross_entropy_with_logits, kernels)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, ShapeError, UsageError
-from tests.ops.arrays import arrays, axis, on_devices, shapes
+from tests.devices import EVERYWHERE
+from tests.ops.arrays import arrays, axis, shapes
 
 
 @st.composite
@@ -26,7 +27,7 @@ def parts(draw: st.DrawFn) -> tuple:
     return made, at
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(parts())
 @settings(max_examples=200, deadline=None)
 def test_cat_matches_torch(where: str, given_parts: tuple) -> None:
@@ -39,7 +40,7 @@ def test_cat_matches_torch(where: str, given_parts: tuple) -> None:
     )
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.data())
 @settings(max_examples=100, deadline=None)
 def test_stack_matches_torch(where: str, data: st.DataObject) -> None:
@@ -82,11 +83,10 @@ def test_names_and_other_dtypes() -> None:
     assert gpunn.stack([gpunn.arange(2) > 0]).tolist() == [[False, True]]
 
 
-@pytest.mark.emulator
-def test_on_the_emulator() -> None:
+def test_with_kernels(kernels: str) -> None:
     parity = pytest.importorskip("tests.parity")
     made = {n: np.ones((2, c, 3, 2), np.float32) * c for n, c in (("a", 1), ("b", 3))}
-    parity.compare(lambda a, b: gpunn.cat([a, b], 1), lambda a, b: parity.torch.cat([a, b], 1), made, "emulator", 0)
+    parity.compare(lambda a, b: gpunn.cat([a, b], 1), lambda a, b: parity.torch.cat([a, b], 1), made, kernels, 0)
 
 
 def test_gradcheck() -> None:
@@ -116,7 +116,6 @@ def test_refuses(call, error, message) -> None:
         call()
 
 
-@pytest.mark.emulator
-def test_refuses_two_devices() -> None:
+def test_refuses_two_devices(kernels: str) -> None:
     with pytest.raises(DeviceError, match="cat"):
-        gpunn.cat([gpunn.ones(2), gpunn.ones(2, device="emulator")])
+        gpunn.cat([gpunn.ones(2), gpunn.ones(2, device=kernels)])

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, UsageError
-from tests.arrays import EVERYWHERE, arrays
+from tests.arrays import arrays
+from tests.devices import EVERYWHERE
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(arrays(), st.sampled_from([(None, 0.5), (-0.5, None), (-0.5, 0.5), (0, 1), (0.5, -0.5)]))
 @settings(max_examples=60, deadline=None)
 def test_matches_torch(where: str, x: np.ndarray, bounds: tuple) -> None:
@@ -21,7 +22,7 @@ def test_matches_torch(where: str, x: np.ndarray, bounds: tuple) -> None:
     parity.compare(lambda x: gpunn.clamp(x, *bounds), lambda x: parity.torch.clamp(x, *bounds), {"x": x}, where, 0)
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_at_the_bounds_and_special_values(where: str) -> None:
     parity = pytest.importorskip("tests.parity")
     values = np.array([np.nan, np.inf, -np.inf, -1.0, 1.0, 0.0], np.float32)

@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunn._device import device
 from gpunn.ops.clip_grad import clip_values, scale_by_norm, total_norm
+from tests.devices import EVERYWHERE, call
 from tests.ops.multi_tensor import DTYPES, SIZES, draw, twin
-
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 
 
 def _arrays(sizes: list[int], dtype: Any, seed: int, shift: int = 0) -> list[Any]:
@@ -23,64 +21,63 @@ def _arrays(sizes: list[int], dtype: Any, seed: int, shift: int = 0) -> list[Any
 
 @given(SIZES, DTYPES, st.sampled_from([1.0, 2.0, 2.5, 3.0, math.inf]), st.integers(0, 2**16), st.integers(0, 1))
 @settings(max_examples=30, deadline=None)
-@pytest.mark.emulator
-def test_the_norm_is_that_of_one_long_vector(sizes: list[int], dtype: Any, p: float, seed: int, shift: int) -> None:
+def test_the_norm_is_that_of_one_long_vector(
+    kernels: str, sizes: list[int], dtype: Any, p: float, seed: int, shift: int
+) -> None:
     arrays = _arrays(sizes, dtype, seed, shift)
     long = np.abs(np.concatenate(arrays).astype(np.float64))
     expected = long.max(initial=0) if p == math.inf else (long**p).sum() ** (1 / p)
-    for where in ("cpu", "emulator"):
-        norm = total_norm(device(where), arrays, p)
+    for where in ("cpu", kernels):
+        norm = call(total_norm, where, arrays, p)
         assert norm.shape == ()
         assert norm.dtype == dtype
         # Powers are good to some ten roundings in float32; sums of blocks add a few more.
         assert norm == pytest.approx(expected, rel=3e-6 if dtype == np.float32 else 1e-13), where
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("p", [2.0, 3.0, math.inf])
-def test_a_merge_of_more_chunks_than_threads(p: float) -> None:
+def test_a_merge_of_more_chunks_than_threads(kernels: str, p: float) -> None:
     """49 chunks by 32 threads; with all 256 it would take a million elements."""
     arrays = _arrays([200_000], np.float64, 2)
     arrays[0][-1] = 100.0  # the largest, in the last chunk
-    assert total_norm.kernel_body is not None
-    norm = total_norm.kernel_body(device("emulator"), arrays, p, merge_threads=32)
+    norm = call(total_norm, kernels, arrays, p, kernel={"merge_threads": 32})
     # Sums of 200,000 numbers in another order.
     assert norm == pytest.approx(total_norm.plain(np, arrays, p), rel=1e-12)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize(("norm", "factor"), [(10.0, 0.25), (2.0, 1.0), (0.0, 1.0)])
 def test_scaling(where: str, norm: float, factor: float) -> None:
     arrays = _arrays([5, 5000], np.float64, 0)
     got = twin({"arrays": arrays})["arrays"]
-    scale_by_norm(device(where), got, np.array(norm), 2.5)
+    call(scale_by_norm, where, got, np.array(norm), 2.5)
     for a, b in zip(got, arrays, strict=True):
         # The 1e-6 that is added to the norm.
         np.testing.assert_allclose(a, b * factor, rtol=2e-7 if factor < 1 else 0)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("p", [2.0, 3.0, math.inf])
 def test_nan_reaches_everything(where: str, p: float) -> None:
     arrays = [np.array([1, np.nan, 2]), np.ones(5)]
-    norm = total_norm(device(where), arrays, p)
+    norm = call(total_norm, where, arrays, p)
     assert np.isnan(norm)
-    scale_by_norm(device(where), arrays, norm, 1.0)
+    call(scale_by_norm, where, arrays, norm, 1.0)
     assert all(np.isnan(a).all() for a in arrays)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_an_infinite_gradient_leaves_zeros_and_nan(where: str) -> None:
     """As in PyTorch: 1 / infinity times the others is 0, times itself NaN."""
     x = np.array([np.inf, 1.0])
-    scale_by_norm(device(where), [x], total_norm(device(where), [x], 2.0), 1.0)
+    call(scale_by_norm, where, [x], call(total_norm, where, [x], 2.0), 1.0)
     assert np.isnan(x[0])
     assert x[1] == 0
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_values_are_limited(where: str) -> None:
     x = np.array([-np.inf, -2, -0.5, -0.0, 0.5, 2, np.inf, np.nan], np.float32)
-    clip_values(device(where), [x], 0.5)
+    call(clip_values, where, [x], 0.5)
     np.testing.assert_array_equal(x, np.array([-0.5, -0.5, -0.5, -0.0, 0.5, 0.5, 0.5, np.nan], np.float32))
     assert np.signbit(x[3])

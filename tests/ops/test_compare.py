@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn.errors import DTypeError, ShapeError, UsageError
-from tests.arrays import EVERYWHERE, arrays
+from tests.arrays import arrays
+from tests.devices import EVERYWHERE
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(
     st.sampled_from(COMPARISONS), arrays(st.just((2, 3, 1, 4))), st.sampled_from([(), (4,), (3, 2, 1), (2, 1, 2, 4)])
 )
@@ -86,7 +87,7 @@ def test_logic() -> None:
         ~gpunn.ones(2)
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.sampled_from(["all", "any"]), arrays(), st.booleans(), st.data())
 @settings(max_examples=50, deadline=None)
 def test_all_and_any(where: str, name: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:

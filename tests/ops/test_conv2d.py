@@ -12,6 +12,7 @@ from gpunn._gradcheck import gradcheck
 from gpunn._window import Window
 from gpunn.errors import DeviceError, DTypeError, ShapeError, UsageError
 from gpunn.ops import conv2d as F
+from tests.devices import EVERYWHERE, call
 
 
 @st.composite
@@ -81,12 +82,11 @@ def test_matches_torch_on_cpu(configuration: dict) -> None:
     _check_against_torch("cpu", configuration)
 
 
-@pytest.mark.emulator
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 @given(configurations())
 @settings(max_examples=60, deadline=None)
-def test_matches_torch_on_emulator(configuration: dict) -> None:
-    _check_against_torch("emulator", configuration)
+def test_matches_torch_with_kernels(kernels: str, configuration: dict) -> None:
+    _check_against_torch(kernels, configuration)
 
 
 def test_lecture_example() -> None:
@@ -185,7 +185,7 @@ def test_refuses(x: tuple, w: tuple, how: dict, error: type, message: str) -> No
         F.conv2d(gpunn.zeros(x), gpunn.zeros(w), **how)
 
 
-def test_refuses_other_dtypes_and_devices() -> None:
+def test_refuses_other_dtypes() -> None:
     x, w = gpunn.zeros(1, 1, 3, 3), gpunn.zeros(1, 1, 3, 3)
     with pytest.raises(DTypeError, match="one floating dtype; got float64, float32"):
         F.conv2d(x.double(), w)
@@ -193,27 +193,24 @@ def test_refuses_other_dtypes_and_devices() -> None:
         F.conv2d(gpunn.zeros(1, 1, 3, 3, dtype=np.int64), gpunn.zeros(1, 1, 3, 3, dtype=np.int64))
     with pytest.raises(ShapeError, match="bias"):
         F.conv2d(x, w, gpunn.zeros(2))
-    emulator = pytest.importorskip("gpunn.emulator")
-    if emulator.available() is None:
-        with pytest.raises(DeviceError, match="cpu and emulator"):
-            F.conv2d(x, w.to("emulator"))
+
+
+def test_refuses_two_devices(kernels: str) -> None:
+    x, w = gpunn.zeros(1, 1, 3, 3), gpunn.zeros(1, 1, 3, 3)
+    with pytest.raises(DeviceError, match=f"cpu and {kernels}"):
+        F.conv2d(x, w.to(kernels))
 
 
 @pytest.mark.parametrize("groups", [1, 6])
-@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("device", EVERYWHERE)
 def test_what_the_gradient_of_x_is_added_to_stays_as_it_was(device: str, groups: int) -> None:
     """Where two paths meet, the other's gradient may still be needed."""
-    if device == "emulator":
-        reason = pytest.importorskip("gpunn.emulator").available()
-        if reason is not None:
-            pytest.skip(reason)
     rng = np.random.Generator(np.random.Philox(3))
     shapes = ((2, 5, 4, 6), (2, 5, 4, 6), (6, 3, 3, 6 // groups), (2, 5, 4, 6))
     dy, x, weight, more = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
     before = more.copy()
     args = (dy, None, x, weight, Window(5, 4, 3, 3, (1, 1), (1, 1), (1, 1)), groups, (True, True, False))
-    target = gpunn.device(device)
-    alone, _, _ = F.conv2d_backward(target, *args)
-    added, _, _ = F.conv2d_backward(target, *args, more)
+    alone, _, _ = call(F.conv2d_backward, device, *args)
+    added, _, _ = call(F.conv2d_backward, device, *args, more)
     assert more.tobytes() == before.tobytes()
     assert added.tobytes() == (more + alone).tobytes()

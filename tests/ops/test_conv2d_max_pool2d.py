@@ -13,6 +13,7 @@ from gpunn._gradcheck import gradcheck
 from gpunn.errors import ShapeError, UsageError
 from gpunn.nn.functional import conv2d, max_pool2d, relu
 from gpunn.ops.conv2d_max_pool2d import conv2d_max_pool2d
+from tests.devices import KERNELS
 
 HALVES = nn.MaxPool2d(2)
 # (images, channels, size), (filters, kernel size, stride, padding, groups), pooling
@@ -34,7 +35,7 @@ CPU_ONLY = ("Winograd in tiles", "product by product", "large filters", "an imag
 
 def _made(name: str, where: str) -> tuple[list[gpunn.Tensor], dict[str, Any], nn.MaxPool2d]:
     (n, c, size), (k, r, stride, padding, groups), pool = CASES[name]
-    if where == "emulator" and name == "Winograd along the rows":
+    if where != "cpu" and name == "Winograd along the rows":
         n = 3  # as many as the CPU wants would take the emulator ten seconds; its kernels go through images alike
     rng = np.random.Generator(np.random.Philox(4))
     arrays = [rng.standard_normal(s).astype(np.float32) for s in ((n, c, *size), (k, c // groups, r, r), (k,))]
@@ -49,7 +50,12 @@ def _made(name: str, where: str) -> tuple[list[gpunn.Tensor], dict[str, Any], nn
     ("name", "where"),
     [
         *((name, "cpu") for name in CASES),
-        *(pytest.param(name, "emulator", marks=pytest.mark.emulator) for name in CASES if name not in CPU_ONLY),
+        *(
+            pytest.param(name, *where.values, marks=where.marks)
+            for name in CASES
+            if name not in CPU_ONLY
+            for where in KERNELS
+        ),
     ],
 )
 def test_gives_what_the_two_ops_give(name: str, activation: str | None, where: str) -> None:

@@ -16,9 +16,8 @@ from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, LabelError, ShapeError, UsageError
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.cross_entropy import cross_entropy, cross_entropy_forward
+from tests.devices import EVERYWHERE, call, in_order
 from tests.traces import dry_launches
-
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 
 
 @st.composite
@@ -68,14 +67,13 @@ def test_matches_torch_on_cpu(how: dict[str, Any]) -> None:
     _check_against_torch("cpu", how)
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(how: dict[str, Any]) -> None:
-    _check_against_torch("emulator", how)
+def test_matches_torch_with_kernels(kernels: str, how: dict[str, Any]) -> None:
+    _check_against_torch(kernels, how)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("classes", [1023, 1024, 1030, 12400])
 def test_long_rows(where: str, classes: int) -> None:
     """By a warp, by a block, by a block without room for the row: against the definition in float64."""
@@ -94,7 +92,7 @@ def test_long_rows(where: str, classes: int) -> None:
 # -- known answers --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_lecture_example(where: str) -> None:
     """COVERAGE L3: p = 0.8 on the true class."""
     logits = gpunn.tensor(np.log(np.array([[0.2, 0.8]])), device=where, requires_grad=True)
@@ -104,7 +102,7 @@ def test_lecture_example(where: str) -> None:
     np.testing.assert_allclose(logits.grad.numpy(), [[0.2, -0.2]], atol=1e-15)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize(("label", "loss"), [(0, 0.0), (1, 1e4), (2, 2e4)])
 def test_extreme_scores_are_exact(where: str, label: int, loss: float) -> None:
     logits = gpunn.tensor([[1e4, 0.0, -1e4]], device=where, requires_grad=True)
@@ -116,13 +114,13 @@ def test_extreme_scores_are_exact(where: str, label: int, loss: float) -> None:
     assert logits.grad.tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("scores", [[np.nan, 0.0], [np.inf, 0.0], [-np.inf, -np.inf]])
 def test_scores_that_are_no_numbers_give_nan(where: str, scores: list[float]) -> None:
     assert np.isnan(cross_entropy(gpunn.tensor([scores], device=where), gpunn.tensor([0], device=where)).item())
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_one_impossible_class_is_fine(where: str) -> None:
     logits = gpunn.tensor([[-np.inf, 0.0]], device=where, requires_grad=True)
     loss = cross_entropy(logits, gpunn.tensor([1], device=where))
@@ -131,7 +129,7 @@ def test_one_impossible_class_is_fine(where: str) -> None:
     assert logits.grad.tolist() == [[0, 0]]
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_no_rows(where: str) -> None:
     """As PyTorch: the mean of nothing is NaN, its sum 0."""
     logits = gpunn.zeros(0, 3, device=where, requires_grad=True)
@@ -144,7 +142,7 @@ def test_no_rows(where: str) -> None:
     assert logits.grad.shape == (0, 3)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_all_rows_ignored(where: str) -> None:
     logits = gpunn.ones(2, 3, device=where, requires_grad=True)
     loss = cross_entropy(logits, gpunn.tensor([-100, -100], device=where))
@@ -153,7 +151,7 @@ def test_all_rows_ignored(where: str) -> None:
     assert logits.grad.tolist() == np.zeros((2, 3)).tolist()
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("how", [{}, {"label_smoothing": 0.1}])
 @pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
 def test_ignored_rows_get_no_gradient_whatever_their_scores(where: str, how: dict[str, Any], score: float) -> None:
@@ -173,7 +171,7 @@ def test_gradcheck(reduction: str) -> None:
     assert gradcheck(lambda x: cross_entropy(x, target, reduction=reduction), logits)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_backward_twice_gives_twice_the_gradient(where: str) -> None:
     """The stored gradient is neither scaled in place nor given away."""
     logits = gpunn.randn(4, 3, device=where, requires_grad=True)
@@ -187,7 +185,7 @@ def test_backward_twice_gives_twice_the_gradient(where: str) -> None:
     np.testing.assert_array_equal(logits.grad.numpy(), once)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_backward_twice_where_two_paths_meet(where: str) -> None:
     """What is added to the loss's gradient is not added into the stored one."""
     x: Any = gpunn.randn(4, 3, device=where, requires_grad=True)
@@ -201,7 +199,7 @@ def test_backward_twice_where_two_paths_meet(where: str) -> None:
     np.testing.assert_array_equal(x.grad.numpy(), once)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("rows", [5, 2900])
 def test_gradient_is_scaled_by_what_comes_back(where: str, reduction: str, rows: int) -> None:
@@ -222,34 +220,30 @@ def test_gradient_is_scaled_by_what_comes_back(where: str, reduction: str, rows:
     np.testing.assert_allclose(gradients[0], expected, rtol=0, atol=1e-15)  # float64: some roundings of 1
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("rows", [45, 2900])
-def test_same_bits_whichever_block_is_last(rows: int) -> None:
-    from gpunn.emulator import schedule
-
+def test_same_bits_whichever_block_is_last(kernels: str, rows: int) -> None:
     rng = np.random.default_rng(7)
     logits, weight = rng.standard_normal((rows, 5)).astype(np.float32), rng.random(5).astype(np.float32)
     arguments = logits, rng.integers(0, 5, rows), weight, 0.1, 2, "mean", True
     found = set()
     for order in ("forward", "reverse", "shuffled"):
-        with schedule(order):
-            made = cross_entropy_forward(device("emulator"), *arguments)
+        with in_order(kernels, order):
+            made = call(cross_entropy_forward, kernels, *arguments)
         found.add(tuple(None if a is None else a.tobytes() for a in made))
     assert len(found) == 1
 
 
-@pytest.mark.emulator
-def test_launches() -> None:
+def test_launches(kernels: str) -> None:
     """One forward; none backward, where the scores are not a leaf and the rows not too many to count in each block."""
 
     def launched(rows: int, start: float | None, tracked: bool = True, reduction: str = "mean") -> list[str]:
-        x = gpunn.randn(rows, 3, device="emulator", requires_grad=tracked)
-        target = gpunn.tensor(np.arange(rows) % 3, device="emulator")
+        x = gpunn.randn(rows, 3, device=kernels, requires_grad=tracked)
+        target = gpunn.tensor(np.arange(rows) % 3, device=kernels)
         with trace_launches() as launches:
             scores = x.reshape(3, rows).reshape(rows, 3)
             loss = cross_entropy(scores, target, reduction=reduction)
             if tracked:
-                loss.backward(None if start is None else gpunn.tensor(np.float32(start), device="emulator"))
+                loss.backward(None if start is None else gpunn.tensor(np.float32(start), device=kernels))
             else:
                 assert launches[0].args[3] is None, "no gradient is stored where none is needed"
         return [launch.kernel for launch in launches]
@@ -266,13 +260,12 @@ def test_launches() -> None:
     assert launched(2897, None, reduction="sum") == forward + copied
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("classes", [1, 10, 1000, 1024, 1025, 5000, 11776, 11777, 12288, 100_000])
-def test_launch_shapes(classes: int, dtype: Any) -> None:
+def test_launch_shapes(kernels: str, classes: int, dtype: Any) -> None:
     """A warp for each of several rows, or a block for one; no more shared memory than every GPU gives a block."""
     with dry_launches() as launches:
-        cross_entropy(gpunn.zeros(20, classes, dtype=dtype, device="emulator"), gpunn.arange(20, device="emulator"))
+        cross_entropy(gpunn.zeros(20, classes, dtype=dtype, device=kernels), gpunn.arange(20, device=kernels))
     (rows,) = launches
     given = {declared.name: arg for declared, arg in zip(rows.parameters, rows.args, strict=True)}
     height = rows.block[0] // 32 if given["by_warp"] else 1
@@ -307,15 +300,14 @@ class _Net(nn.Module):
         return self.loss(self.fc(x), target)
 
 
-@pytest.mark.emulator
-def test_bad_label_in_training_names_the_layer_and_changes_nothing() -> None:
-    net = _Net().to("emulator")
+def test_bad_label_in_training_names_the_layer_and_changes_nothing(kernels: str) -> None:
+    net = _Net().to(kernels)
     optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-    x = gpunn.randn(5, 4, device="emulator")
+    x = gpunn.randn(5, 4, device=kernels)
 
     def step(labels: list[int]) -> gpunn.Tensor:
         optimizer.zero_grad()
-        loss = net(x, gpunn.tensor(np.array(labels), device="emulator"))
+        loss = net(x, gpunn.tensor(np.array(labels), device=kernels))
         loss.backward()
         optimizer.step()
         return loss
@@ -334,16 +326,15 @@ def test_bad_label_in_training_names_the_layer_and_changes_nothing() -> None:
     assert any((p.detach().numpy() != before[name]).any() for name, p in net.named_parameters())
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize(("label", "shown"), [(-1, -1), (3, 3), (2**40, 2**31 - 1), (-(2**40), -(2**31))])
-def test_bad_label_on_a_device_is_reported_once_read(label: int, shown: int) -> None:
+def test_bad_label_on_a_device_is_reported_once_read(kernels: str, label: int, shown: int) -> None:
     """The error buffer has 32 bits for the value; larger ones show as the largest."""
-    target = gpunn.tensor(np.array([0, label]), device="emulator")
-    logits = gpunn.zeros(2, 3, device="emulator", requires_grad=True)
+    target = gpunn.tensor(np.array([0, label]), device=kernels)
+    logits = gpunn.zeros(2, 3, device=kernels, requires_grad=True)
     cross_entropy(logits, target).backward()
     with pytest.raises(LabelError, match=f"cross_entropy: label {shown} at position 1"):
-        device("emulator").synchronize()
-    device("emulator").synchronize()  # once
+        device(kernels).synchronize()
+    device(kernels).synchronize()  # once
     np.testing.assert_array_equal(logits.grad.numpy()[1], [0, 0, 0])
 
 
@@ -381,7 +372,6 @@ def test_refuses(logits: Any, target: Any, how: dict[str, Any], error: type, mes
         cross_entropy(logits, target, **how)
 
 
-@pytest.mark.emulator
-def test_refuses_two_devices() -> None:
-    with pytest.raises(DeviceError, match="cpu and emulator"):
-        cross_entropy(gpunn.zeros(2, 3), gpunn.arange(2, device="emulator"))
+def test_refuses_two_devices(kernels: str) -> None:
+    with pytest.raises(DeviceError, match=f"cpu and {kernels}"):
+        cross_entropy(gpunn.zeros(2, 3), gpunn.arange(2, device=kernels))

@@ -16,11 +16,11 @@ from gpunn.cpu import threads
 from gpunn.errors import LabelError, UsageError
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.cross_entropy import cross_entropy
+from tests.devices import EVERYWHERE
 from tests.ops.losses import TOLERANCE
 from tests.ops.test_nll_loss import class_cases, compare_with_torch
 from tests.traces import dry_launches
 
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 SMOOTHING = st.sampled_from([0.0, 0.1, 0.5, 1.0])
 
 
@@ -30,11 +30,10 @@ def test_labels_match_torch_on_cpu(case: dict[str, Any], smoothing: float) -> No
     compare_with_torch("cross_entropy", case, label_smoothing=smoothing)
 
 
-@pytest.mark.emulator
 @given(class_cases(), SMOOTHING)
 @settings(max_examples=40, deadline=None)
-def test_labels_match_torch_on_emulator(case: dict[str, Any], smoothing: float) -> None:
-    compare_with_torch("cross_entropy", case, "emulator", label_smoothing=smoothing)
+def test_labels_match_torch_with_kernels(kernels: str, case: dict[str, Any], smoothing: float) -> None:
+    compare_with_torch("cross_entropy", case, kernels, label_smoothing=smoothing)
 
 
 def _compare_probabilities(where: str, case: dict[str, Any], smoothing: float) -> None:
@@ -60,17 +59,16 @@ def test_probabilities_match_torch_on_cpu(case: dict[str, Any], smoothing: float
     _compare_probabilities("cpu", case, smoothing)
 
 
-@pytest.mark.emulator
 @given(class_cases(), SMOOTHING)
 @settings(max_examples=15, deadline=None)
-def test_probabilities_match_torch_on_emulator(case: dict[str, Any], smoothing: float) -> None:
-    _compare_probabilities("emulator", case, smoothing)
+def test_probabilities_match_torch_with_kernels(kernels: str, case: dict[str, Any], smoothing: float) -> None:
+    _compare_probabilities(kernels, case, smoothing)
 
 
 # -- known answers --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_weights_and_smoothing_by_hand(where: str) -> None:
     """Three equal scores: every logarithm is -log 3."""
     x = gpunn.tensor(np.zeros((2, 3)), device=where, requires_grad=True)
@@ -84,7 +82,7 @@ def test_weights_and_smoothing_by_hand(where: str) -> None:
     np.testing.assert_allclose(x.grad.numpy(), (a.sum(axis=1, keepdims=True) / 3 - a) / 7, rtol=0, atol=1e-16)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("smoothing", [0.0, 0.25])
 def test_extreme_scores_are_exact(where: str, smoothing: float) -> None:
     x = gpunn.tensor([[1e4, 0.0, -1e4, 0.0]], device=where, requires_grad=True)
@@ -96,7 +94,7 @@ def test_extreme_scores_are_exact(where: str, smoothing: float) -> None:
     assert x.grad.tolist() == [(np.array([a.sum(), 0, 0, 0]) - a).tolist()]
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("classes", [1023, 1024, 1030, 12400])
 def test_long_rows(where: str, classes: int) -> None:
     """By a warp, by a block, by a block without room for the row: against the definition in float64."""
@@ -121,7 +119,7 @@ def test_long_rows(where: str, classes: int) -> None:
     np.testing.assert_allclose(logits.grad.numpy(), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_one_impossible_class(where: str) -> None:
     """As PyTorch: weights do not make it count; smoothing does, and costs infinitely much."""
     weight = gpunn.tensor([1.0, 1.0, 2.0], device=where)
@@ -134,11 +132,10 @@ def test_one_impossible_class(where: str) -> None:
         assert np.isfinite(x.grad.numpy()).all()
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize(("dtype", "classes"), [(np.float32, 11776), (np.float64, 5888), (np.float64, 1000)])
-def test_shared_memory_of_the_weighted_kernel(dtype: Any, classes: int) -> None:
+def test_shared_memory_of_the_weighted_kernel(kernels: str, dtype: Any, classes: int) -> None:
     """With its four reductions' own arrays of 32 numbers, and a word, it must fit into the 48 KB of a block."""
-    x, target = gpunn.zeros(20, classes, dtype=dtype, device="emulator"), gpunn.arange(20, device="emulator")
+    x, target = gpunn.zeros(20, classes, dtype=dtype, device=kernels), gpunn.arange(20, device=kernels)
     with dry_launches() as launches:
         cross_entropy(x, target, label_smoothing=0.1)
     assert launches[0].kernel == "cross_entropy_weighted_forward"
@@ -146,16 +143,15 @@ def test_shared_memory_of_the_weighted_kernel(dtype: Any, classes: int) -> None:
     assert launches[0].shared + 4 * 32 * np.dtype(dtype).itemsize + 16 <= 48 * 1024
 
 
-@pytest.mark.emulator
-def test_plain_case_keeps_its_own_kernel() -> None:
-    x, target = gpunn.randn(4, 3, device="emulator"), gpunn.tensor([2, 0, 1, 1], device="emulator")
+def test_plain_case_keeps_its_own_kernel(kernels: str) -> None:
+    x, target = gpunn.randn(4, 3, device=kernels), gpunn.tensor([2, 0, 1, 1], device=kernels)
     with trace_launches() as launches:
         cross_entropy(x, target)
-        cross_entropy(x, target, gpunn.ones(3, device="emulator"))
+        cross_entropy(x, target, gpunn.ones(3, device=kernels))
     assert [launch.kernel for launch in launches] == ["cross_entropy_forward", "cross_entropy_weighted_forward"]
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_probabilities_backward_again_and_from_other_starts(where: str) -> None:
     """The stored gradients are neither scaled in place nor given away, and scaled by what comes back."""
     rng = np.random.Generator(np.random.Philox(4))
@@ -174,10 +170,9 @@ def test_probabilities_backward_again_and_from_other_starts(where: str) -> None:
             np.testing.assert_array_equal(other, times * first)
 
 
-@pytest.mark.emulator
-def test_probabilities_are_one_launch_and_their_gradients_none() -> None:
-    x = gpunn.randn(20, 3, device="emulator", requires_grad=True)
-    t = gpunn.ones(20, 3, device="emulator")
+def test_probabilities_are_one_launch_and_their_gradients_none(kernels: str) -> None:
+    x = gpunn.randn(20, 3, device=kernels, requires_grad=True)
+    t = gpunn.ones(20, 3, device=kernels)
     with trace_launches() as launches:
         loss = cross_entropy(x * 1.0, t)
         loss.backward()
@@ -185,7 +180,7 @@ def test_probabilities_are_one_launch_and_their_gradients_none() -> None:
     assert "cross_entropy" not in launches[0].kernel + launches[-1].kernel, "the product, forward and backward"
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_images_need_no_copy(where: str) -> None:
     """Scores (N, C, H, W) lie channels last, so their rows are there already."""
     x = gpunn.randn(2, 3, 4, 5, device=where, requires_grad=True)
@@ -203,7 +198,7 @@ def test_images_need_no_copy(where: str) -> None:
     assert losses.detach().numpy()[1, 2, 3] == pytest.approx(one.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("how", [{}, {"label_smoothing": 0.1}])
 def test_nothing_counts(where: str, how: dict[str, Any]) -> None:
     """As PyTorch: the mean is NaN, the gradient 0."""
@@ -280,15 +275,14 @@ def test_bad_label_of_an_image_is_found() -> None:
         cross_entropy(gpunn.zeros(2, 4, 3, 3), gpunn.tensor(target), label_smoothing=0.1)
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("label", [3, -1, 2**40])
-def test_bad_label_with_weights_is_reported_and_reads_no_weight(label: int) -> None:
+def test_bad_label_with_weights_is_reported_and_reads_no_weight(kernels: str, label: int) -> None:
     """The weight at such an index would lie outside of the array, which the emulator refuses to read."""
-    x = gpunn.zeros(2, 3, device="emulator", requires_grad=True)
-    target = gpunn.tensor(np.array([0, label]), device="emulator")
-    cross_entropy(x, target, gpunn.ones(3, device="emulator"), label_smoothing=0.1).backward()
+    x = gpunn.zeros(2, 3, device=kernels, requires_grad=True)
+    target = gpunn.tensor(np.array([0, label]), device=kernels)
+    cross_entropy(x, target, gpunn.ones(3, device=kernels), label_smoothing=0.1).backward()
     with pytest.raises(LabelError, match="at position 1"):
-        device("emulator").synchronize()
+        device(kernels).synchronize()
     np.testing.assert_array_equal(x.grad.numpy()[1], [0, 0, 0])
 
 

@@ -12,10 +12,10 @@ from gpunn._device import device
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, UsageError
 from gpunn.gpu.launcher import read_source
+from gpunn.gpu.signatures import parse_signatures
 from gpunn.ops.dropout import dropout, dropout_apply
 from gpunn.random import Generator, philox_uint32
-
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
+from tests.devices import EVERYWHERE, call, host
 
 # Random123 1.14, tests/kat_vectors, "philox4x64 10": counter, key, output.
 KNOWN_ANSWERS = [
@@ -45,25 +45,24 @@ def test_numpys_philox_is_the_published_one(counter: list[int], key: list[int], 
     assert [int(w) for w in stream.random_raw(4)] == expected
 
 
-@pytest.mark.emulator
-def test_kernels_philox_is_numpys() -> None:
+def test_kernels_philox_is_numpys(kernels: str) -> None:
     """The words themselves, for keys and counters of which all 64 bits matter."""
-    from gpunn import emulator
-
     source = read_source("philox.cuh") + (
         'extern "C" __global__ void draw(unsigned* words, const unsigned long long* key, unsigned long long call) {\n'
         "    const PhiloxBlock block = philox(key[0], key[1], call, threadIdx.x + 1);\n"
         "    for (int i = 0; i < 8; ++i) words[threadIdx.x * 8 + i] = block.half(i);\n"
         "}\n"
     )
-    module = emulator.compile_module(source, "test_philox.cu", {})
+    target = device(kernels)
+    parameters = parse_signatures(source, {})["draw"]
+    with target.active():
+        draw = target.loader.load(source, "test_philox.cu", {}).function("draw", parameters)
     rng = np.random.Generator(np.random.Philox(1))
     for key in (np.zeros(2, np.uint64), *rng.integers(0, 2**64, (5, 2), np.uint64)):
-        for call in (0, 1, 2**33 + 5, 2**64 - 1):
-            words = np.zeros(8 * 8, np.uint32)
-            arguments = [emulator.Argument(words, "out"), emulator.Argument(key, "in")]
-            module.launch("draw", (1, 1, 1), (8, 1, 1), [*arguments, emulator.Argument(np.uint64(call))])
-            np.testing.assert_array_equal(words, philox_uint32((int(key[0]), int(key[1])), call, 64))
+        for number in (0, 1, 2**33 + 5, 2**64 - 1):
+            words = target.zeros((8 * 8,), np.uint32)
+            draw.run((1, 1, 1), (8, 1, 1), [words, target.array(key), number], 0, tuple)
+            np.testing.assert_array_equal(host(words), philox_uint32((int(key[0]), int(key[1])), number, 64))
 
 
 def _mask(where: str, shape: tuple[int, ...], p: float, seed: int = 7) -> np.ndarray:
@@ -71,7 +70,6 @@ def _mask(where: str, shape: tuple[int, ...], p: float, seed: int = 7) -> np.nda
     return dropout(gpunn.ones(*shape, device=where), p, generator=Generator(seed)).numpy() > 0
 
 
-@pytest.mark.emulator
 @given(
     st.tuples(st.integers(0, 3), st.integers(1, 40), st.integers(1, 9), st.integers(1, 9)),
     st.booleans(),
@@ -80,12 +78,12 @@ def _mask(where: str, shape: tuple[int, ...], p: float, seed: int = 7) -> np.nda
 )
 @settings(max_examples=25, deadline=None)
 def test_one_mask_for_all_devices_and_layouts(
-    shape: tuple[int, int, int, int], images: bool, p: float, seed: int
+    kernels: str, shape: tuple[int, int, int, int], images: bool, p: float, seed: int
 ) -> None:
     n, c, h, w = shape
     expected = (philox_uint32(Generator(seed).key, 0, n * c * h * w) >= round(p * 2**32)).reshape(shape)
     given = shape if images else (n * c, h * w)
-    for where in ("cpu", "emulator"):
+    for where in ("cpu", kernels):
         np.testing.assert_array_equal(_mask(where, given, p, seed), expected.reshape(given))
 
 
@@ -101,7 +99,7 @@ def test_mean_is_preserved(p: float) -> None:
     np.testing.assert_allclose(np.unique(y), [0, 1 / (1 - p)], rtol=1e-7)  # one rounding
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("shape", [(50,), (2, 3, 3, 3)])
 def test_nothing_and_everything(where: str, shape: tuple[int, ...]) -> None:
     x = gpunn.randn(*shape, device=where, requires_grad=True)
@@ -113,18 +111,18 @@ def test_nothing_and_everything(where: str, shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(x.grad.numpy(), np.zeros(shape))
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_the_largest_and_smallest_words_fall_on_the_right_side(where: str) -> None:
     """p 2^32 is compared in 64 bits: p = 1 drops the word 2^32 - 1 too, p = 0 keeps the word 0."""
     key, n = (11, 12), 4000
     words = philox_uint32(key, 3, n)
     for threshold in (int(words.min()), int(words.min()) + 1, int(words.max()), int(words.max()) + 1):
         x = device(where).array(np.ones(n, np.float32))
-        y = dropout_apply(device(where), x, threshold / 2**32, key, 3, device(where).zeros((1,), np.uint64))
+        y = call(dropout_apply, where, x, threshold / 2**32, key, 3, device(where).zeros((1,), np.uint64))
         np.testing.assert_array_equal(y > 0, words >= threshold)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("shape", [(37,), (5, 9), (2, 5, 3, 7)])
 def test_same_mask_and_scale_in_backward(where: str, shape: tuple[int, ...]) -> None:
     x = gpunn.ones(*shape, device=where, requires_grad=True)
@@ -140,7 +138,7 @@ def test_gradcheck() -> None:
     assert gradcheck(lambda t: dropout(t, 0.3, generator=Generator(5)), x)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_not_a_number_stays_one_even_where_dropped(where: str) -> None:
     """As in PyTorch: a network that has diverged must not look healthy by chance."""
     y = dropout(gpunn.tensor(np.full(20, np.nan, np.float32), device=where)).numpy()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn.errors import DTypeError, UsageError
 from gpunn.ops.elu import elu
+from tests.devices import EVERYWHERE
 from tests.ops import activations
 
 ALPHAS = (1.0, 0.3, 2.0, 0.0)
@@ -27,21 +28,20 @@ def test_matches_torch_on_cpu(x: np.ndarray, alpha: float) -> None:
     _compare(x, alpha, "cpu")
 
 
-@pytest.mark.emulator
 @given(activations.arrays(), st.sampled_from(ALPHAS))
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(x: np.ndarray, alpha: float) -> None:
-    _compare(x, alpha, "emulator")
+def test_matches_torch_with_kernels(kernels: str, x: np.ndarray, alpha: float) -> None:
+    _compare(x, alpha, kernels)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_far_out_and_special(where: str, alpha: float) -> None:
     ours = functools.partial(elu, alpha=alpha)
     activations.compare_far(ours, lambda torch, x: torch.nn.functional.elu(x, alpha), where)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_small_numbers_keep_their_digits(where: str) -> None:
     """exp(x) - 1 would leave one digit of 1e-7 in float32."""
     x = np.array([-1e-7, -1e-5], np.float32)
@@ -50,7 +50,7 @@ def test_small_numbers_keep_their_digits(where: str) -> None:
     np.testing.assert_allclose(elu(gpunn.tensor(x, device=where)).numpy(), expected, rtol=5e-7)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_gradient_at_zero_is_alpha(where: str) -> None:
     ours = functools.partial(elu, alpha=0.5)
     assert [activations.gradient_at(ours, x, where) for x in (0.0, -0.0, 1)] == [0.5, 0.5, 1]

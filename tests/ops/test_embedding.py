@@ -48,11 +48,10 @@ def test_matches_torch(case: tuple) -> None:
     _compare(case, "cpu")
 
 
-@pytest.mark.emulator
 @given(cases())
 @settings(max_examples=30, deadline=None)
-def test_kernels_match_torch(case: tuple) -> None:
-    _compare(case, "emulator")
+def test_kernels_match_torch(kernels: str, case: tuple) -> None:
+    _compare(case, kernels)
 
 
 def test_gradcheck() -> None:
@@ -89,29 +88,27 @@ def test_first_values_are_standard_normal() -> None:
     assert abs(values.std() - 1) < 0.02
 
 
-@pytest.mark.emulator
-def test_an_index_out_of_range_is_reported_and_trains_nothing() -> None:
-    layer = nn.Embedding(4, 3).to("emulator")
+def test_an_index_out_of_range_is_reported_and_trains_nothing(kernels: str) -> None:
+    layer = nn.Embedding(4, 3).to(kernels)
     optimizer = optim.SGD(layer.parameters(), lr=1.0)
     before = layer.weight.detach().numpy().copy()
-    loss = (layer(gpunn.tensor([1, 0, 4], device="emulator")) ** 2).sum()
+    loss = (layer(gpunn.tensor([1, 0, 4], device=kernels)) ** 2).sum()
     loss.backward()
     optimizer.step()
     with pytest.raises(RangeError, match=r"Embedding: axis 0, of length 4: index 4 at position 2 is out of range"):
         loss.item()
     np.testing.assert_array_equal(layer.weight.detach().numpy(), before)
-    layer(gpunn.tensor([3], device="emulator")).detach().numpy()  # the device lives on
+    layer(gpunn.tensor([3], device=kernels)).detach().numpy()  # the device lives on
 
 
-@pytest.mark.emulator
-def test_a_captured_step_equals_eager_to_the_bit() -> None:
+def test_a_captured_step_equals_eager_to_the_bit(kernels: str) -> None:
     rng = np.random.Generator(np.random.Philox(2))
-    given = [gpunn.tensor(rng.integers(0, 6, (3, 5)), device="emulator") for _ in range(5)]
+    given = [gpunn.tensor(rng.integers(0, 6, (3, 5)), device=kernels) for _ in range(5)]
     runs: list[Any] = []
     for captured in (False, True):
         gpunn.manual_seed(0)
-        layer = nn.Embedding(6, 4, padding_idx=2).to("emulator")
-        target = gpunn.ones(3, 5, 4, device="emulator")
+        layer = nn.Embedding(6, 4, padding_idx=2).to(kernels)
+        target = gpunn.ones(3, 5, 4, device=kernels)
         optimizer = optim.SGD(layer.parameters(), lr=0.1)
 
         def step(x: gpunn.Tensor, layer: Any = layer, optimizer: Any = optimizer, target: Any = target) -> Any:
@@ -166,9 +163,8 @@ def test_refuses(call: Any, error: type[Exception], message: str) -> None:
         call()
 
 
-@pytest.mark.emulator
-def test_refuses_an_index_of_another_device() -> None:
+def test_refuses_an_index_of_another_device(kernels: str) -> None:
     with pytest.raises(DeviceError, match="embedding"):
-        embedding(gpunn.tensor([0], device="emulator"), W)
+        embedding(gpunn.tensor([0], device=kernels), W)
     with pytest.raises(RangeError, match="axis 0 has length 0"):
-        embedding(gpunn.tensor([0], device="emulator"), gpunn.zeros(0, 2, device="emulator"))
+        embedding(gpunn.tensor([0], device=kernels), gpunn.zeros(0, 2, device=kernels))

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import ShapeError
-from tests.ops.arrays import FEW_ROUNDINGS, arrays, on_devices, shapes
+from tests.devices import EVERYWHERE
+from tests.ops.arrays import FEW_ROUNDINGS, arrays, shapes
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_expand_matches_torch(where: str, data: st.DataObject) -> None:
@@ -33,7 +34,7 @@ def test_expand_matches_torch(where: str, data: st.DataObject) -> None:
     )  # fmt: skip
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.data())
 @settings(max_examples=100, deadline=None)
 def test_repeat_matches_torch(where: str, data: st.DataObject) -> None:

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from tests.ops.arrays import arrays, axis, on_devices, shapes
+from tests.devices import EVERYWHERE
+from tests.ops.arrays import arrays, axis, shapes
 from tests.ops.index_keys import BOUND
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_index_select_and_gather_match_torch(where: str, data: st.DataObject) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn.errors import DTypeError, UsageError
 from gpunn.ops.gelu import gelu
+from tests.devices import EVERYWHERE
 from tests.ops import activations
 
 FORMS = ("none", "tanh")
@@ -29,14 +30,13 @@ def test_matches_torch_on_cpu(x: np.ndarray, form: str) -> None:
     _compare(x, form, "cpu")
 
 
-@pytest.mark.emulator
 @given(activations.arrays(), st.sampled_from(FORMS))
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(x: np.ndarray, form: str) -> None:
-    _compare(x, form, "emulator")
+def test_matches_torch_with_kernels(kernels: str, x: np.ndarray, form: str) -> None:
+    _compare(x, form, kernels)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("form", FORMS)
 def test_far_out_and_special(where: str, form: str) -> None:
     # PyTorch gives NaN for infinity on some processors.
@@ -47,7 +47,7 @@ def test_far_out_and_special(where: str, form: str) -> None:
     assert gelu(infinite, form).tolist() == [np.inf]
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_small_values_far_below_zero_keep_their_digits(where: str) -> None:
     """x (1 + erf(x / sqrt 2)) / 2 would have none of them right in float32."""
     x = np.array([-5.0, -7.0], np.float32)

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, GraphError, RangeError, ShapeError, UsageError
-from tests.ops.arrays import arrays, axis, on_devices, shapes
+from tests.devices import EVERYWHERE
+from tests.ops.arrays import arrays, axis, shapes
 from tests.ops.index_keys import BOUND, cases
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(cases())
 @settings(max_examples=500, deadline=None)
 def test_matches_torch(where: str, case: tuple) -> None:
@@ -26,7 +27,7 @@ def test_matches_torch(where: str, case: tuple) -> None:
     parity.compare(lambda x: x[ours], lambda x: x[theirs], {"x": x}, where, BOUND[x.dtype], (), 1)
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_several_arrays_match_torch(where: str, data: st.DataObject) -> None:
@@ -135,13 +136,12 @@ def test_an_index_that_changes_is_noticed() -> None:
             y.sum().backward()
 
 
-@pytest.mark.emulator
-def test_on_the_emulator() -> None:
+def test_with_kernels(kernels: str) -> None:
     parity = pytest.importorskip("tests.parity")
     x = np.random.Generator(np.random.Philox(0)).standard_normal((3, 4, 2, 5)).astype(np.float32)
     for key in ((slice(None), [0, 2, 0]), (1, ..., [[0, 1], [4, 4]]), (slice(None), slice(1, None, 2))):
-        parity.compare(lambda x, k=key: x[k], lambda x, k=key: x[k], {"x": x}, "emulator", 1e-6)
-    t = gpunn.tensor(x, device="emulator")
+        parity.compare(lambda x, k=key: x[k], lambda x, k=key: x[k], {"x": x}, kernels, 1e-6)
+    t = gpunn.tensor(x, device=kernels)
     t[t > 0] = 0
     np.testing.assert_array_equal(t.numpy(), np.minimum(x, 0))
 
@@ -230,7 +230,6 @@ def test_refuses(call, error, message) -> None:
         call()
 
 
-@pytest.mark.emulator
-def test_refuses_an_index_of_another_device() -> None:
+def test_refuses_an_index_of_another_device(kernels: str) -> None:
     with pytest.raises(DeviceError, match="index"):
-        X[gpunn.tensor([0], device="emulator")]
+        X[gpunn.tensor([0], device=kernels)]

@@ -19,10 +19,10 @@ from gpunn.gpu.launcher import trace_launches
 from gpunn.ops import group_norm as module
 from gpunn.ops.group_norm import group_norm
 from gpunn.ops.layer_norm import layer_norm
+from tests.devices import EVERYWHERE, in_order
 
 # Means and variances of up to some thousand numbers, in another order: a dozen roundings of 6e-8 and 1e-16.
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
-EVERYWHERE = pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
 
 
 def _rng(seed: int = 0) -> np.random.Generator:
@@ -80,11 +80,10 @@ def test_matches_torch(configuration: Configuration) -> None:
     _compare(*configuration)
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=40, deadline=None)
-def test_matches_torch_on_emulator(configuration: Configuration) -> None:
-    _compare(*configuration, "emulator")
+def test_matches_torch_with_kernels(kernels: str, configuration: Configuration) -> None:
+    _compare(*configuration, kernels)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +95,7 @@ def test_several_blocks_match_torch(shape: tuple[int, ...], groups: int) -> None
         _compare(shape, groups, affine, 1e-5, np.float32, 1)
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("mean", [0, 1, 100, 1000])
 @pytest.mark.parametrize(("shape", "groups"), [((4, 8, 40, 40), 2), ((2, 6, 20000), 3), ((64, 512), 8)])
 def test_float32_is_accurate_wherever_the_mean_is(mean: float, shape: tuple[int, ...], groups: int, where: str) -> None:
@@ -135,7 +134,7 @@ def test_long_sums_lose_no_digits(shape: tuple[int, ...], groups: int, mean: flo
     np.testing.assert_allclose(rstd[0], 1 / wide.std(axis=1), rtol=2e-6)
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_known_answers(where: str) -> None:
     def of(values: Any) -> gpunn.Tensor:
         return gpunn.tensor(np.array(values, np.float32), device=where)
@@ -149,7 +148,7 @@ def test_known_answers(where: str) -> None:
     assert group_norm(image[:, :, 0], 2, eps=0.0).tolist() == [[[-1, -1], [1, 1], [-1, -1], [1, 1]]]
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("shape", [(3, 6, 5, 7), (3, 6, 35), (2, 6, 2, 3, 4), (3, 6)])
 def test_one_group_is_layer_norm(shape: tuple[int, ...], where: str) -> None:
     x = gpunn.tensor(_rng().standard_normal(shape).astype(np.float32), device=where)
@@ -157,7 +156,7 @@ def test_one_group_is_layer_norm(shape: tuple[int, ...], where: str) -> None:
     np.testing.assert_allclose(group_norm(x, 1).numpy(), layer_norm(x, shape[1:]).numpy(), rtol=0, atol=4e-6)
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("shape", [(3, 6, 5, 7), (3, 6, 35)])
 def test_as_many_groups_as_channels_is_instance_norm(shape: tuple[int, ...], where: str) -> None:
     x = _rng().standard_normal(shape)
@@ -167,7 +166,7 @@ def test_as_many_groups_as_channels_is_instance_norm(shape: tuple[int, ...], whe
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13)  # float64: some hundred roundings
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_strided_inputs(where: str) -> None:
     x = _rng().standard_normal((4, 8, 8, 10))
     for part in (
@@ -187,7 +186,7 @@ def test_strided_inputs(where: str) -> None:
         assert rest or part.ndim == 2
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("shape", [(0, 4, 3, 3), (0, 4), (2, 4, 0), (2, 4, 3, 0), (0, 4, 0)])
 def test_without_elements(shape: tuple[int, ...], where: str) -> None:
     """PyTorch gives NaN for the weight's gradient where there are items without positions; of no terms it is 0."""
@@ -200,7 +199,7 @@ def test_without_elements(shape: tuple[int, ...], where: str) -> None:
     assert weight.grad.tolist() == bias.grad.tolist() == [0, 0, 0, 0]
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_nan_and_infinity_stay_in_their_group(where: str) -> None:
     x = _rng().standard_normal((2, 4, 5, 5)).astype(np.float32)
     x[0, 1, 2, 3], x[1, 2, 0, 0] = np.nan, np.inf
@@ -211,7 +210,7 @@ def test_nan_and_infinity_stay_in_their_group(where: str) -> None:
     assert np.isfinite(y[1, :2]).all()
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_an_infinite_weight_or_gradient(where: str) -> None:
     """Shortcuts must not make inf - inf of what has a value."""
     x, dy = (_rng(seed).standard_normal((2, 4, 5, 5)).astype(np.float32) for seed in range(2))
@@ -249,20 +248,17 @@ def test_threads_do_not_change_a_bit(shape: tuple[int, ...], groups: int, mean: 
     assert made[0] == made[1]
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("shape", [(2, 300, 3, 4, 1), (2, 1, 3, 2, 5000), (70, 9, 5, 3, 1)])
-def test_result_does_not_depend_on_how_the_work_is_cut(shape: tuple[int, ...]) -> None:
+def test_result_does_not_depend_on_how_the_work_is_cut(kernels: str, shape: tuple[int, ...]) -> None:
     """To rounding on other cuts; to the bit when run again, whatever order threads and blocks run in."""
-    from gpunn.emulator import schedule
-
-    home = device("emulator")
+    home = device(kernels)
     x, dy = (_rng(seed).standard_normal(shape).astype(np.float32) for seed in range(2))
     x, dy, weight = (home.array(a) for a in (x + 5, dy, np.ones(shape[2:4], np.float32)))
     made = []
     for most, size in ((2048, 256), (1, 64), (10_000, 32)):
         runs = []
         for order in ("forward", "reverse", "shuffled"):
-            with schedule(order, seed=3):
+            with in_order(kernels, order, seed=3):
                 first = module.group_norm_forward.kernel_body(home, x, weight, None, 1e-5, most, size)
                 back = module.group_norm_backward.kernel_body(
                     home, dy, x, *first[1:], weight, (True, True, True), most, size
@@ -276,9 +272,8 @@ def test_result_does_not_depend_on_how_the_work_is_cut(shape: tuple[int, ...]) -
             assert np.abs(a - b).max() <= 5e-6 * np.abs(a).max()
 
 
-@pytest.mark.emulator
-def test_gradients_that_nobody_wants_are_not_computed() -> None:
-    home = device("emulator")
+def test_gradients_that_nobody_wants_are_not_computed(kernels: str) -> None:
+    home = device(kernels)
     x = home.array(_rng().standard_normal((2, 30, 2, 4, 1)).astype(np.float32))
     _, mean, rstd = module.group_norm_forward(home, x, None, None, 1e-5)
     launched = {}
@@ -291,7 +286,7 @@ def test_gradients_that_nobody_wants_are_not_computed() -> None:
     assert launched[False, True, True] == launched[False, False, True] == ["backward_sums", "parameters"]
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize(
     ("shape", "groups"), [((3, 4), 2), ((2, 4, 3), 2), ((2, 6, 3, 2), 3), ((2, 4, 5, 5), 4), ((1, 4, 1, 2, 3), 1)]
 )
@@ -348,7 +343,6 @@ def test_one_value_a_group_is_fine_in_several_items() -> None:
     assert group_norm(gpunn.randn(2, 4), 4, None, gpunn.ones(4)).tolist() == [[1, 1, 1, 1]] * 2
 
 
-@pytest.mark.emulator
-def test_mixed_devices() -> None:
+def test_mixed_devices(kernels: str) -> None:
     with pytest.raises(DeviceError, match="group_norm"):
-        group_norm(gpunn.ones(2, 4, device="emulator"), 2, gpunn.ones(4))
+        group_norm(gpunn.ones(2, 4, device=kernels), 2, gpunn.ones(4))

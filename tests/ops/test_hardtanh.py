@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn.errors import DTypeError, UsageError
 from gpunn.ops.hardtanh import hardtanh, relu6
+from tests.devices import EVERYWHERE
 from tests.ops import activations
 
 LIMITS = ((-1.0, 1.0), (0.0, 6.0), (-0.5, 2.0), (1.0, 1.0))
@@ -28,11 +29,10 @@ def test_matches_torch_on_cpu(x: np.ndarray, limits: tuple[float, float]) -> Non
     _compare(x, limits, "cpu")
 
 
-@pytest.mark.emulator
 @given(activations.arrays(kinks=KINKS), st.sampled_from(LIMITS))
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(x: np.ndarray, limits: tuple[float, float]) -> None:
-    _compare(x, limits, "emulator")
+def test_matches_torch_with_kernels(kernels: str, x: np.ndarray, limits: tuple[float, float]) -> None:
+    _compare(x, limits, kernels)
 
 
 @given(activations.arrays(kinks=KINKS))
@@ -41,13 +41,13 @@ def test_relu6_matches_torch(x: np.ndarray) -> None:
     activations.compare(relu6, lambda torch, x: torch.nn.functional.relu6(x), x, "cpu")
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_far_out_and_special(where: str) -> None:
     activations.compare_far(hardtanh, lambda torch, x: torch.nn.functional.hardtanh(x), where)
     activations.compare_far(relu6, lambda torch, x: torch.nn.functional.relu6(x), where)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_gradient_at_the_limits_is_zero(where: str) -> None:
     assert [activations.gradient_at(relu6, x, where) for x in (-1, 0, 3, 6, 7)] == [0, 0, 1, 0, 0]
 

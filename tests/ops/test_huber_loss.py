@@ -22,11 +22,10 @@ def test_matches_torch(case: dict[str, Any], delta: float) -> None:
     losses.compare_with_torch("huber_loss", case, delta=delta)
 
 
-@pytest.mark.emulator
 @given(losses.cases("input", "target"), st.sampled_from([0.3, 1.0, 2.5]))
 @settings(max_examples=15, deadline=None)
-def test_matches_torch_on_emulator(case: dict[str, Any], delta: float) -> None:
-    losses.compare_with_torch("huber_loss", case, where="emulator", delta=delta)
+def test_matches_torch_with_kernels(kernels: str, case: dict[str, Any], delta: float) -> None:
+    losses.compare_with_torch("huber_loss", case, where=kernels, delta=delta)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +56,5 @@ def test_refuses() -> None:
             huber_loss(gpunn.ones(1), gpunn.ones(1), delta=delta)
 
 
-@pytest.mark.emulator
-def test_refuses_two_devices() -> None:
-    losses.check_two_devices(huber_loss)
+def test_refuses_two_devices(kernels: str) -> None:
+    losses.check_two_devices(huber_loss, kernels)

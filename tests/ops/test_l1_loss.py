@@ -28,11 +28,10 @@ def test_matches_torch(case: dict[str, Any]) -> None:
     compare(case, "cpu")
 
 
-@pytest.mark.emulator
 @given(losses.cases("input", "target"))
 @settings(max_examples=15, deadline=None)
-def test_matches_torch_on_emulator(case: dict[str, Any]) -> None:
-    compare(case, "emulator")
+def test_matches_torch_with_kernels(kernels: str, case: dict[str, Any]) -> None:
+    compare(case, kernels)
 
 
 def test_known_answer() -> None:
@@ -74,6 +73,5 @@ def test_refuses() -> None:
     losses.check_saved(l1_loss)
 
 
-@pytest.mark.emulator
-def test_refuses_two_devices() -> None:
-    losses.check_two_devices(l1_loss)
+def test_refuses_two_devices(kernels: str) -> None:
+    losses.check_two_devices(l1_loss, kernels)

@@ -15,6 +15,7 @@ from gpunn.cpu import threads
 from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, UsageError
 from gpunn.ops import layer_norm as module
 from gpunn.ops.layer_norm import layer_norm
+from tests.devices import EVERYWHERE
 
 # Means and variances of up to some thousand numbers, in another order: a dozen roundings of 6e-8 and 1e-16.
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
@@ -65,11 +66,10 @@ def test_matches_torch(configuration: tuple[Any, ...]) -> None:
     _compare(*configuration)
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=40, deadline=None)
-def test_matches_torch_on_emulator(configuration: tuple[Any, ...]) -> None:
-    everything: tuple[Any, ...] = (*configuration, "emulator")
+def test_matches_torch_with_kernels(kernels: str, configuration: tuple[Any, ...]) -> None:
+    everything: tuple[Any, ...] = (*configuration, kernels)
     _compare(*everything)
 
 
@@ -82,7 +82,7 @@ def test_several_blocks_match_torch(shape: tuple[int, ...], axes: int) -> None:
         _compare(shape, axes, affine, 1e-5, np.float32, 1)
 
 
-@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("mean", [0, 1, 100, 1000])
 @pytest.mark.parametrize("shape", [(64, 4096), (6, 20000)])
 def test_float32_is_accurate_wherever_the_mean_is(mean: float, shape: tuple[int, int], where: str) -> None:
@@ -97,7 +97,7 @@ def test_float32_is_accurate_wherever_the_mean_is(mean: float, shape: tuple[int,
         found += [y.detach().numpy(), t.grad.numpy(), weight.grad.numpy()]
     for name, a, b in zip(("y", "dx", "dweight"), got, expected, strict=True):
         # Long rows' kernel of dweight has the means in float32, of 1000 to 3e-5: six such errors times dy up to 4.
-        tolerance = 5e-5 if name == "dweight" and shape[1] > 8192 and where == "emulator" else 1e-5
+        tolerance = 5e-5 if name == "dweight" and shape[1] > 8192 and where != "cpu" else 1e-5
         assert np.abs(a - b).max() <= tolerance * np.abs(b).max(), name
 
 
@@ -127,7 +127,7 @@ def test_nan_stays_in_its_row() -> None:
     assert np.isnan(y[2]).all()
 
 
-@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("cols", [6, 20000])
 def test_infinite_weights_and_gradients(where: str, cols: int) -> None:
     """What is infinite and what is NaN is as in PyTorch: shortcuts must not make inf - inf of a value."""
@@ -209,11 +209,10 @@ def test_refuses(call: Any, error: type[Exception], message: str) -> None:
         call()
 
 
-@pytest.mark.emulator
-def test_emulator_and_mixed_devices() -> None:
+def test_kernels_and_mixed_devices(kernels: str) -> None:
     x = _rng().standard_normal((2, 3, 4, 5)).astype(np.float32)
-    got = layer_norm(gpunn.tensor(x, device="emulator"), (4, 5)).numpy()
+    got = layer_norm(gpunn.tensor(x, device=kernels), (4, 5)).numpy()
     # A dozen roundings of values up to 3.
     np.testing.assert_allclose(got, layer_norm(gpunn.tensor(x), (4, 5)).numpy(), rtol=0, atol=2e-6)
     with pytest.raises(DeviceError):
-        layer_norm(gpunn.tensor(x, device="emulator"), 5, gpunn.ones(5))
+        layer_norm(gpunn.tensor(x, device=kernels), 5, gpunn.ones(5))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn.errors import DTypeError, UsageError
 from gpunn.ops.leaky_relu import leaky_relu
+from tests.devices import EVERYWHERE
 from tests.ops import activations
 
 SLOPES = (0.01, 0.1, 0.0, 1.0, 2.5, -0.5)
@@ -30,14 +31,13 @@ def test_matches_torch_on_cpu(x: np.ndarray, slope: float) -> None:
     _compare(x, slope, "cpu")
 
 
-@pytest.mark.emulator
 @given(activations.arrays(), st.sampled_from(SLOPES))
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(x: np.ndarray, slope: float) -> None:
-    _compare(x, slope, "emulator")
+def test_matches_torch_with_kernels(kernels: str, x: np.ndarray, slope: float) -> None:
+    _compare(x, slope, kernels)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("slope", SLOPES)
 def test_far_out_and_special(where: str, slope: float) -> None:
     ours = functools.partial(leaky_relu, negative_slope=slope)
@@ -48,7 +48,7 @@ def test_default_slope() -> None:
     assert leaky_relu(gpunn.tensor([-100.0, 2.0])).tolist() == [-1, 2]
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("slope", [0.5, 0.0, -2.0])
 def test_gradient_at_zero_is_the_slope(where: str, slope: float) -> None:
     ours = functools.partial(leaky_relu, negative_slope=slope)

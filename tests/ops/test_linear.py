@@ -12,6 +12,7 @@ from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, ShapeError, UsageError
 from gpunn.gpu.gemm import choose_slices, choose_tile
 from gpunn.ops.linear import linear, linear_backward
+from tests.devices import EVERYWHERE, call
 
 # Around the tiles' edges (16 deep, 32 and 64 wide), and long enough to be split.
 _LENGTHS = st.one_of(st.integers(1, 20), st.sampled_from([31, 32, 33, 63, 64, 65, 130]))
@@ -54,11 +55,10 @@ def test_matches_torch_on_cpu(configuration: dict) -> None:
     _check_against_torch("cpu", configuration)
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=40, deadline=None)
-def test_matches_torch_on_emulator(configuration: dict) -> None:
-    _check_against_torch("emulator", configuration)
+def test_matches_torch_with_kernels(kernels: str, configuration: dict) -> None:
+    _check_against_torch(kernels, configuration)
 
 
 def test_gradcheck() -> None:
@@ -121,17 +121,13 @@ def test_refuses_dtypes_and_activations() -> None:
         gpunn.zeros(2, 3) @ gpunn.zeros(2, 3)
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("device", EVERYWHERE)
 def test_what_the_gradient_of_x_is_added_to_stays_as_it_was(device: str) -> None:
-    if device == "emulator":
-        reason = pytest.importorskip("gpunn.emulator").available()
-        if reason is not None:
-            pytest.skip(reason)
     rng = np.random.Generator(np.random.Philox(3))
     dy, x, weight, more = (rng.standard_normal(shape).astype(np.float32) for shape in ((5, 7), (5, 6), (7, 6), (5, 6)))
     before = more.copy()
-    target, needs = gpunn.device(device), (True, True, False)
-    alone, _, _ = linear_backward(target, dy, None, x, weight, needs)
-    added, _, _ = linear_backward(target, dy, None, x, weight, needs, more)
+    args = (dy, None, x, weight, (True, True, False))
+    alone, _, _ = call(linear_backward, device, *args)
+    added, _, _ = call(linear_backward, device, *args, more)
     assert more.tobytes() == before.tobytes()
     assert added.tobytes() == (more + alone).tobytes()

@@ -57,11 +57,10 @@ def test_matches_torch_on_cpu(configuration: dict) -> None:
     _check_against_torch("cpu", configuration)
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=20, deadline=None)
-def test_matches_torch_on_emulator(configuration: dict) -> None:
-    _check_against_torch("emulator", configuration)
+def test_matches_torch_with_kernels(kernels: str, configuration: dict) -> None:
+    _check_against_torch(kernels, configuration)
 
 
 def test_centred_form_is_a_banded_matrix() -> None:

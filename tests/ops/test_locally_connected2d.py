@@ -65,11 +65,10 @@ def test_matches_torch_on_cpu(configuration: dict) -> None:
     _check_against_torch("cpu", configuration)
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=30, deadline=None)
-def test_matches_torch_on_emulator(configuration: dict) -> None:
-    _check_against_torch("emulator", configuration)
+def test_matches_torch_with_kernels(kernels: str, configuration: dict) -> None:
+    _check_against_torch(kernels, configuration)
 
 
 def test_equals_a_convolution_where_all_positions_share_the_weights() -> None:
@@ -160,11 +159,13 @@ def test_refuses(x: tuple, w: tuple, how: dict, error: type, message: str) -> No
         F.locally_connected2d(gpunn.zeros(x), gpunn.zeros(w), **how)
 
 
-def test_refuses_other_dtypes_and_devices() -> None:
+def test_refuses_other_dtypes() -> None:
     x, w = gpunn.zeros(1, 1, 3, 3), gpunn.zeros(1, 1, 1, 1, 3, 3)
     with pytest.raises(DTypeError, match="one floating dtype; got float64, float32"):
         F.locally_connected2d(x.double(), w)
-    emulator = pytest.importorskip("gpunn.emulator")
-    if emulator.available() is None:
-        with pytest.raises(DeviceError, match="cpu and emulator"):
-            F.locally_connected2d(x, w.to("emulator"))
+
+
+def test_refuses_two_devices(kernels: str) -> None:
+    x, w = gpunn.zeros(1, 1, 3, 3), gpunn.zeros(1, 1, 1, 1, 3, 3)
+    with pytest.raises(DeviceError, match=f"cpu and {kernels}"):
+        F.locally_connected2d(x, w.to(kernels))

@@ -23,12 +23,11 @@ def test_matches_torch(how: dict[str, Any]) -> None:
     compare_with_torch(log_softmax, parity.torch.log_softmax, how)
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(how: dict[str, Any]) -> None:
+def test_matches_torch_with_kernels(kernels: str, how: dict[str, Any]) -> None:
     parity = pytest.importorskip("tests.parity")
-    compare_with_torch(log_softmax, parity.torch.log_softmax, how, "emulator")
+    compare_with_torch(log_softmax, parity.torch.log_softmax, how, kernels)
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 3, 2), (2, 3, 1, 2)])

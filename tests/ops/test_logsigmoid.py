@@ -9,6 +9,7 @@ from hypothesis import given, settings
 import gpunn
 from gpunn.errors import DTypeError
 from gpunn.ops.logsigmoid import logsigmoid
+from tests.devices import EVERYWHERE
 from tests.ops import activations
 
 
@@ -18,14 +19,13 @@ def test_matches_torch_on_cpu(x: np.ndarray) -> None:
     activations.compare(logsigmoid, lambda torch, x: torch.nn.functional.logsigmoid(x), x, "cpu")
 
 
-@pytest.mark.emulator
 @given(activations.arrays())
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(x: np.ndarray) -> None:
-    activations.compare(logsigmoid, lambda torch, x: torch.nn.functional.logsigmoid(x), x, "emulator")
+def test_matches_torch_with_kernels(kernels: str, x: np.ndarray) -> None:
+    activations.compare(logsigmoid, lambda torch, x: torch.nn.functional.logsigmoid(x), x, kernels)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_far_out_and_special(where: str) -> None:
     activations.compare_far(logsigmoid, lambda torch, x: torch.nn.functional.logsigmoid(x), where)
 
@@ -38,7 +38,7 @@ def test_threads_do_not_change_bits() -> None:
     activations.check_threads(logsigmoid)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_small_probabilities_keep_their_digits(where: str) -> None:
     x = np.array([-200.0, -15, 15, 60])
     expected = [-200.0, -15 - np.exp(-15.0), -np.exp(-15.0), -np.exp(-60.0)]

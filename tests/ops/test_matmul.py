@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, ShapeError
-from tests.arrays import DTYPES, EVERYWHERE, arrays, check, tolerance
+from tests.arrays import DTYPES, arrays, check, tolerance
+from tests.devices import EVERYWHERE
 
 
 @st.composite
@@ -30,7 +31,7 @@ def operands(draw: st.DrawFn) -> dict[str, np.ndarray]:
     return {"a": part((m, k), (k,)), "b": part((k, n), (k,))}
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(operands())
 @settings(max_examples=200, deadline=None)
 def test_matches_torch(where: str, given_: dict[str, np.ndarray]) -> None:
@@ -91,11 +92,14 @@ def test_refuses_shapes(a: tuple, b: tuple) -> None:
         gpunn.zeros(a) @ gpunn.zeros(b)
 
 
-def test_refuses_dtypes_and_devices() -> None:
+def test_refuses_dtypes() -> None:
     with pytest.raises(DTypeError, match="matmul: expected one floating dtype; got int64 and int64"):
         gpunn.ones(2, 2, dtype=np.int64) @ gpunn.ones(2, 2, dtype=np.int64)
-    with pytest.raises(DeviceError):
-        gpunn.ones(2, 2) @ gpunn.ones(2, 2, device="emulator")
+
+
+def test_refuses_two_devices(kernels: str) -> None:
+    with pytest.raises(DeviceError, match=f"matmul: inputs are on different devices, cpu and {kernels}"):
+        gpunn.ones(2, 2) @ gpunn.ones(2, 2, device=kernels)
 
 
 @pytest.mark.parametrize("rows", [20, 128, 129])

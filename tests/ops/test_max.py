@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn.errors import DTypeError, ShapeError, UsageError
-from tests.arrays import EVERYWHERE, arrays, check, shapes
+from tests.arrays import arrays, check, shapes
+from tests.devices import EVERYWHERE
 from tests.ops.arrays import ties
 
 NOT_EMPTY = shapes(1).filter(lambda s: 0 not in s)
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.sampled_from(["max", "min"]), arrays(NOT_EMPTY), st.booleans(), st.data())
 @settings(max_examples=60, deadline=None)
 def test_along_an_axis(where: str, name: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
@@ -31,7 +32,7 @@ def test_along_an_axis(where: str, name: str, x: np.ndarray, keepdim: bool, data
     assert not values.requires_grad
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.sampled_from(["amax", "amin"]), arrays(NOT_EMPTY), st.booleans(), st.data())
 @settings(max_examples=60, deadline=None)
 def test_over_axes(where: str, name: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
@@ -39,7 +40,7 @@ def test_over_axes(where: str, name: str, x: np.ndarray, keepdim: bool, data: st
     check(lambda x: getattr(x, name)(dim, keepdim), {"x": ties(x)}, 1e-7, where=where)  # a share of 1/3 is rounded once
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.sampled_from(["max", "min"]), arrays(NOT_EMPTY))
 @settings(max_examples=40, deadline=None)
 def test_over_everything(where: str, name: str, x: np.ndarray) -> None:

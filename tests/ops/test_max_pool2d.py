@@ -13,6 +13,7 @@ import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, ShapeError, UsageError
 from gpunn.ops.max_pool2d import max_pool2d
+from tests.devices import EVERYWHERE
 from tests.examples import examples_of
 
 
@@ -66,11 +67,10 @@ def test_matches_torch_on_cpu(configuration: dict) -> None:
     _check_against_torch("cpu", configuration)
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=60, deadline=None)
-def test_matches_torch_on_emulator(configuration: dict) -> None:
-    _check_against_torch("emulator", configuration)
+def test_matches_torch_with_kernels(kernels: str, configuration: dict) -> None:
+    _check_against_torch(kernels, configuration)
 
 
 def test_lecture_example() -> None:
@@ -93,7 +93,7 @@ def test_first_of_equal_elements_gets_the_gradient() -> None:
     assert x.grad.tolist() == [[[[1, 0], [0, 0]]]]
 
 
-@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(configurations())
 @settings(max_examples=30, deadline=None)
 def test_flattened_in_the_same_pass_is_flattened_afterwards(where: str, configuration: dict) -> None:
@@ -108,7 +108,7 @@ def test_flattened_in_the_same_pass_is_flattened_afterwards(where: str, configur
     np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
-@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("flatten", [False, True])
 @given(configurations(), st.booleans())
 @settings(max_examples=30, deadline=None)

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from tests.arrays import EVERYWHERE, arrays
+from tests.arrays import arrays
+from tests.devices import EVERYWHERE
 from tests.ops.arrays import ties
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.sampled_from(["maximum", "minimum"]), arrays(st.just((2, 3, 1, 4))), st.sampled_from([(), (4,), (3, 2, 1)]))
 @settings(max_examples=40, deadline=None)
 def test_of_two(where: str, name: str, a: np.ndarray, shape: tuple) -> None:

@@ -15,6 +15,7 @@ from gpunn.cpu import threads
 from gpunn.cpu.elementwise import PART
 from gpunn.errors import DTypeError, ShapeError, UsageError
 from gpunn.ops.maxout import maxout
+from tests.devices import EVERYWHERE
 from tests.ops import activations
 
 
@@ -49,14 +50,13 @@ def test_matches_torch_on_cpu(configuration: tuple) -> None:
     _compare(configuration, "cpu")
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=40, deadline=None)
-def test_matches_torch_on_emulator(configuration: tuple) -> None:
-    _compare(configuration, "emulator")
+def test_matches_torch_with_kernels(kernels: str, configuration: tuple) -> None:
+    _compare(configuration, kernels)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_neighbours_belong_together(where: str) -> None:
     x = gpunn.arange(12, dtype=np.float32).to(where)
     assert maxout(x, 3).tolist() == [2, 5, 8, 11]
@@ -65,14 +65,14 @@ def test_neighbours_belong_together(where: str) -> None:
     assert maxout(images, 2).tolist() == [[[[1]], [[3]], [[5]], [[7]]]]
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_first_of_equal_pieces_gets_the_gradient(where: str) -> None:
     x = gpunn.tensor(np.array([[1, 1, 1, 0, 2, 2]], np.float32), device=where, requires_grad=True)
     maxout(x, 3).sum().backward()
     assert x.grad.tolist() == [[1, 0, 0, 0, 1, 0]]
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_nan_wins_and_minus_infinities_have_a_first(where: str) -> None:
     inf, nan = np.inf, np.nan
     x = np.array([[1, nan, 5, nan], [-inf, -inf, -inf, -inf], [nan, 1, 2, 3], [0, 1, 3, 2]], np.float32)

@@ -13,15 +13,14 @@ from gpunn.errors import LabelError
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.cross_entropy import cross_entropy
 from gpunn.ops.metrics import update_metrics
-
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
+from tests.devices import EVERYWHERE, call
 
 
 def _update(where: str, totals: np.ndarray, loss: float, logits: np.ndarray, labels: np.ndarray) -> None:
-    update_metrics(device(where), totals, np.asarray(loss, logits.dtype), logits, labels)
+    call(update_metrics, where, totals, np.asarray(loss, logits.dtype), logits, labels)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("label", [np.int32, np.int64])
 @pytest.mark.parametrize("classes", [1, 3, 32, 33, 100])
 def test_totals_over_batches(where: str, label: Any, classes: int) -> None:
@@ -36,7 +35,7 @@ def test_totals_over_batches(where: str, label: Any, classes: int) -> None:
     np.testing.assert_array_equal(totals, expected)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize(
     ("scores", "found"),
     [
@@ -57,27 +56,25 @@ def test_of_equal_scores_the_first_counts_and_nan_is_largest(where: str, scores:
             assert totals[1] == (label == found * repeat), (repeat, label)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_an_empty_batch_changes_nothing(where: str) -> None:
     totals = np.array([1.0, 2.0, 3.0])
     _update(where, totals, np.nan, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     assert totals.tolist() == [1, 2, 3]
 
 
-@pytest.mark.emulator
-def test_bad_data_is_not_counted() -> None:
-    emulator, totals = device("emulator"), np.array([1.0, 2.0, 3.0])
-    logits = gpunn.ones(2, 3, device="emulator")
-    labels = gpunn.tensor([0, 5], device="emulator")
+def test_bad_data_is_not_counted(kernels: str) -> None:
+    target, totals = device(kernels), gpunn.tensor([1.0, 2.0, 3.0], dtype=np.float64, device=kernels)
+    logits = gpunn.ones(2, 3, device=kernels)
+    labels = gpunn.tensor([0, 5], device=kernels)
     loss = cross_entropy(logits, labels)
-    update_metrics(emulator, totals, loss.array, logits.array, labels.array)
+    update_metrics(target, totals.array, loss.array, logits.array, labels.array)
     with pytest.raises(LabelError, match="label 5 at position 1"):
-        emulator.synchronize()
+        target.synchronize()
     assert totals.tolist() == [1, 2, 3]
 
 
-@pytest.mark.emulator
-def test_one_launch() -> None:
+def test_one_launch(kernels: str) -> None:
     with trace_launches() as launches:
-        _update("emulator", np.zeros(3), 1.0, np.ones((3, 4)), np.arange(3))
+        _update(kernels, np.zeros(3), 1.0, np.ones((3, 4)), np.arange(3))
     assert len(launches) == 1

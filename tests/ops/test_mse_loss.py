@@ -24,11 +24,10 @@ def test_matches_torch(case: dict[str, Any]) -> None:
     losses.compare_with_torch("mse_loss", case)
 
 
-@pytest.mark.emulator
 @given(losses.cases("input", "target"))
 @settings(max_examples=15, deadline=None)
-def test_matches_torch_on_emulator(case: dict[str, Any]) -> None:
-    losses.compare_with_torch("mse_loss", case, where="emulator")
+def test_matches_torch_with_kernels(kernels: str, case: dict[str, Any]) -> None:
+    losses.compare_with_torch("mse_loss", case, where=kernels)
 
 
 @pytest.mark.parametrize(
@@ -74,13 +73,12 @@ def test_large() -> None:
     losses.check_blocks(mse_loss, lambda a, b: (a - b) ** 2)
 
 
-@pytest.mark.emulator
-def test_a_total_of_more_parts_than_threads() -> None:
+def test_a_total_of_more_parts_than_threads(kernels: str) -> None:
     """65 parts by 32 threads; with all 256 it would take half a million elements."""
-    emulator, parts = device("emulator"), np.arange(65.0)
-    total = emulator.empty((), np.float32)
-    args = (total, emulator.array(parts), len(parts), 4.0)
-    SOURCE.launch(emulator, "loss_total", (1, 1, 1), 32, args, REAL="float", VEC=1, LOSS="SQUARED")
+    target, parts = device(kernels), np.arange(65.0)
+    total = target.empty((), np.float32)
+    args = (total, target.array(parts), len(parts), 4.0)
+    SOURCE.launch(target, "loss_total", (1, 1, 1), 32, args, REAL="float", VEC=1, LOSS="SQUARED")
     assert total == parts.sum() / 4
 
 
@@ -91,6 +89,5 @@ def test_refuses() -> None:
         mse_loss(gpunn.zeros(3, 1), gpunn.zeros(1, 1))
 
 
-@pytest.mark.emulator
-def test_refuses_two_devices() -> None:
-    losses.check_two_devices(mse_loss)
+def test_refuses_two_devices(kernels: str) -> None:
+    losses.check_two_devices(mse_loss, kernels)

@@ -16,10 +16,9 @@ from gpunn.errors import DeviceError, DTypeError, GraphError, LabelError, ShapeE
 from gpunn.ops.cross_entropy import cross_entropy
 from gpunn.ops.log_softmax import log_softmax
 from gpunn.ops.nll_loss import nll_loss
+from tests.devices import EVERYWHERE
 from tests.ops.losses import TOLERANCE, strided
 from tests.traces import dry_launches
-
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 
 
 @st.composite
@@ -74,11 +73,10 @@ def test_matches_torch(case: dict[str, Any]) -> None:
     compare_with_torch("nll_loss", case)
 
 
-@pytest.mark.emulator
 @given(class_cases())
 @settings(max_examples=30, deadline=None)
-def test_matches_torch_on_emulator(case: dict[str, Any]) -> None:
-    compare_with_torch("nll_loss", case, "emulator")
+def test_matches_torch_with_kernels(kernels: str, case: dict[str, Any]) -> None:
+    compare_with_torch("nll_loss", case, kernels)
 
 
 def test_known_answer() -> None:
@@ -111,7 +109,7 @@ def test_gradcheck(reduction: str) -> None:
     assert gradcheck(lambda a: nll_loss(a, target, weight, reduction=reduction), x)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_nothing_counts(where: str) -> None:
     """As PyTorch: the mean over no label is NaN, with gradients of 0; the sum is 0."""
     for x, target in (
@@ -125,7 +123,7 @@ def test_nothing_counts(where: str) -> None:
         assert nll_loss(x, target, reduction="sum").item() == 0
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_labels_of_no_weight(where: str) -> None:
     """As PyTorch: a mean over labels that weigh nothing is NaN, in the gradients as well."""
     x = gpunn.ones(2, 3, device=where, requires_grad=True)
@@ -136,36 +134,36 @@ def test_labels_of_no_weight(where: str) -> None:
     np.testing.assert_array_equal(x.grad.numpy(), np.array([[np.nan, 0, 0], [0, 0, 0]]))
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_nan_and_infinity_of_the_own_class_only(where: str) -> None:
     x = gpunn.tensor(np.array([[np.nan, 1, -np.inf]] * 3, np.float32), device=where)
     loss = nll_loss(x, gpunn.tensor([0, 1, 2], device=where), reduction="none")
     np.testing.assert_array_equal(loss.numpy(), np.array([np.nan, -1, np.inf], np.float32))
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("reduction", ["none", "mean"])
 @pytest.mark.parametrize(("label", "shown"), [(3, 3), (-1, -1), (2**40, 2**31 - 1)])
 @pytest.mark.parametrize("op", ["nll_loss", "probability_cross_entropy"])
-def test_kernel_reports_a_bad_label_and_reads_nothing_at_it(op: str, label: int, shown: int, reduction: str) -> None:
+def test_kernel_reports_a_bad_label_and_reads_nothing_at_it(
+    kernels: str, op: str, label: int, shown: int, reduction: str
+) -> None:
     """The score and the weight at such an index would lie outside of the arrays, which the emulator refuses to read."""
-    x = gpunn.ones(2, 3, device="emulator", requires_grad=True)
-    target, weight = gpunn.tensor([0, label], device="emulator"), gpunn.ones(3, device="emulator")
+    x = gpunn.ones(2, 3, device=kernels, requires_grad=True)
+    target, weight = gpunn.tensor([0, label], device=kernels), gpunn.ones(3, device=kernels)
     loss = getattr(gpunn.nn.functional, op)(x, target, weight, reduction=reduction)
-    loss.backward(None if reduction == "mean" else gpunn.ones(2, device="emulator"))
+    loss.backward(None if reduction == "mean" else gpunn.ones(2, device=kernels))
     with pytest.raises(LabelError, match=rf"^{op}: label {shown} at position 1 is not a class index"):
-        device("emulator").synchronize()
+        device(kernels).synchronize()
     assert np.isnan(loss.detach().numpy().reshape(-1)[-1])
     np.testing.assert_array_equal(x.grad.numpy()[1], [0, 0, 0])
 
 
-@pytest.mark.emulator
-def test_few_rows_are_one_launch() -> None:
-    for rows, kernels in ((1024, ["nll_parts"]), (1025, ["nll_parts", "nll_total"])):
-        labels = gpunn.tensor(np.zeros(rows, np.int64), device="emulator")
+def test_few_rows_are_one_launch(kernels: str) -> None:
+    for rows, expected in ((1024, ["nll_parts"]), (1025, ["nll_parts", "nll_total"])):
+        labels = gpunn.tensor(np.zeros(rows, np.int64), device=kernels)
         with dry_launches() as launches:
-            nll_loss(gpunn.zeros(rows, 3, device="emulator"), labels)
-        assert [launch.kernel for launch in launches] == kernels
+            nll_loss(gpunn.zeros(rows, 3, device=kernels), labels)
+        assert [launch.kernel for launch in launches] == expected
 
 
 def test_inputs_changed_before_backward_are_noticed() -> None:
@@ -206,9 +204,8 @@ def test_refuses() -> None:
         nll_loss(x, labels, reduction="max")
 
 
-@pytest.mark.emulator
-def test_refuses_two_devices() -> None:
-    with pytest.raises(DeviceError, match="cpu and emulator"):
-        nll_loss(gpunn.ones(1, 3), gpunn.tensor([0], device="emulator"))
-    with pytest.raises(DeviceError, match="cpu and emulator"):
-        nll_loss(gpunn.ones(1, 3), gpunn.tensor([0]), gpunn.ones(3, device="emulator"))
+def test_refuses_two_devices(kernels: str) -> None:
+    with pytest.raises(DeviceError, match=f"cpu and {kernels}"):
+        nll_loss(gpunn.ones(1, 3), gpunn.tensor([0], device=kernels))
+    with pytest.raises(DeviceError, match=f"cpu and {kernels}"):
+        nll_loss(gpunn.ones(1, 3), gpunn.tensor([0]), gpunn.ones(3, device=kernels))

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, UsageError
-from tests.arrays import EVERYWHERE, arrays, check, shapes, tolerance
+from tests.arrays import arrays, check, shapes, tolerance
+from tests.devices import EVERYWHERE
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(
     st.sampled_from([0, 1, 2, 3, 1.5, math.inf, -math.inf]),
     arrays(shapes(1, 4).filter(lambda s: 0 not in s)),

@@ -11,10 +11,11 @@ import gpunn
 import gpunn.nn.functional as F
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import ShapeError, UsageError
-from tests.ops.arrays import FEW_ROUNDINGS, arrays, on_devices, shapes
+from tests.devices import EVERYWHERE
+from tests.ops.arrays import FEW_ROUNDINGS, arrays, shapes
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_constant_matches_torch(where: str, data: st.DataObject) -> None:
@@ -31,7 +32,7 @@ def test_constant_matches_torch(where: str, data: st.DataObject) -> None:
     )
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_other_modes_match_torch(where: str, data: st.DataObject) -> None:

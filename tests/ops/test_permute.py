@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import ShapeError, UsageError
-from tests.ops.arrays import arrays, axis, on_devices, shapes
+from tests.devices import EVERYWHERE
+from tests.ops.arrays import arrays, axis, shapes
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_permute_matches_torch(where: str, data: st.DataObject) -> None:
@@ -24,7 +25,7 @@ def test_permute_matches_torch(where: str, data: st.DataObject) -> None:
     parity.compare(lambda x: gpunn.permute(x, order), lambda x: parity.torch.permute(x, order), {"x": x}, where, 0)
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.data())
 @settings(max_examples=100, deadline=None)
 def test_transpose_and_movedim_match_torch(where: str, data: st.DataObject) -> None:
@@ -38,12 +39,11 @@ def test_transpose_and_movedim_match_torch(where: str, data: st.DataObject) -> N
         )  # fmt: skip
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("order", [(0, 2, 1), (2, 0, 1), (1, 0, 2)])
-def test_permute_on_the_emulator(order: tuple) -> None:
+def test_permute_with_kernels(kernels: str, order: tuple) -> None:
     parity = pytest.importorskip("tests.parity")
     x = np.random.Generator(np.random.Philox(0)).standard_normal((2, 33, 5)).astype(np.float32)
-    parity.compare(lambda x: x.permute(order), lambda x: x.permute(order), {"x": x}, "emulator", 0)
+    parity.compare(lambda x: x.permute(order), lambda x: x.permute(order), {"x": x}, kernels, 0)
 
 
 def test_method_forms() -> None:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import UsageError
-from tests.arrays import EVERYWHERE, arrays, tolerance
+from tests.arrays import arrays, tolerance
+from tests.devices import EVERYWHERE
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(arrays(low=0.2, high=2.0), st.sampled_from([0, 1, 2, 3, -1, -2, 0.5, -0.5, 1.7]))
 @settings(max_examples=60, deadline=None)
 def test_number_as_exponent(where: str, x: np.ndarray, p: float) -> None:
@@ -21,7 +22,7 @@ def test_number_as_exponent(where: str, x: np.ndarray, p: float) -> None:
     parity.compare(lambda x: x**p, lambda x: x**p, {"x": x}, where, tolerance(x.dtype, 100))
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(arrays(low=-2, high=2.0), st.sampled_from([2, 0.7, 3.0]))
 @settings(max_examples=30, deadline=None)
 def test_number_as_base(where: str, x: np.ndarray, base: float) -> None:
@@ -29,7 +30,7 @@ def test_number_as_base(where: str, x: np.ndarray, base: float) -> None:
     parity.compare(lambda x: base**x, lambda x: base**x, {"x": x}, where, tolerance(x.dtype, 100))
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_tensors_and_edges(where: str) -> None:
     parity = pytest.importorskip("tests.parity")
     base = np.array([0.0, 0.0, 0.0, 2.0, -2.0, -2.0, 1.5, np.inf, np.nan])

@@ -13,6 +13,7 @@ from gpunn.cpu import threads
 from gpunn.cpu.elementwise import PART
 from gpunn.errors import DTypeError, ShapeError
 from gpunn.ops.prelu import prelu
+from tests.devices import EVERYWHERE
 from tests.ops import activations
 
 
@@ -43,14 +44,13 @@ def test_matches_torch_on_cpu(configuration: tuple) -> None:
     _compare(configuration, "cpu")
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=40, deadline=None)
-def test_matches_torch_on_emulator(configuration: tuple) -> None:
-    _compare(configuration, "emulator")
+def test_matches_torch_with_kernels(kernels: str, configuration: tuple) -> None:
+    _compare(configuration, kernels)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_known_answer(where: str) -> None:
     """One slope for each channel; the slope's gradient is the sum of x dy over its negative x."""
     x = gpunn.tensor(np.array([[-1, -2], [-3, 4]], np.float32), device=where, requires_grad=True)
@@ -62,7 +62,7 @@ def test_known_answer(where: str) -> None:
     assert weight.grad.tolist() == [-301, -20]
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_gradient_at_zero_is_the_slope_and_gives_none_to_it(where: str) -> None:
     x = gpunn.tensor(np.array([[0.0, -0.0]], np.float32), device=where, requires_grad=True)
     weight = gpunn.tensor(np.array([0.25], np.float32), device=where, requires_grad=True)
@@ -71,7 +71,7 @@ def test_gradient_at_zero_is_the_slope_and_gives_none_to_it(where: str) -> None:
     assert weight.grad.tolist() == [0]
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_infinities_and_nan(where: str) -> None:
     x = gpunn.tensor(np.array([np.inf, -np.inf, np.nan, 2], np.float32), device=where, requires_grad=True)
     weight = gpunn.tensor(np.array([0.5], np.float32), device=where, requires_grad=True)
@@ -114,16 +114,15 @@ def test_threads_do_not_change_bits_and_large_sums_keep_their_digits(shape: tupl
     np.testing.assert_allclose(results[0][2], terms.sum(axis=axes).reshape(-1), atol=1e-6 * np.abs(terms).sum())
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("shape", [(700, 3), (600, 4), (9, 130), (5, 8), (2, 8, 3, 3), (3, 2, 8), (3, 4, 5)])
 @pytest.mark.parametrize("slopes", ["one", "each"])
-def test_chunks_and_vectors_on_emulator(shape: tuple, slopes: str) -> None:
+def test_chunks_and_vectors_with_kernels(kernels: str, shape: tuple, slopes: str) -> None:
     """More rows than one block takes; vectors of columns with one slope and with several; rows that fit no vector."""
     parity = pytest.importorskip("tests.parity")
     rng = np.random.Generator(np.random.Philox(4))
     arrays = {"x": rng.standard_normal(shape), "weight": rng.standard_normal(1 if slopes == "one" else shape[1])}
     # float64 roundings of sums of up to 2400 terms.
-    parity.compare(prelu, parity.torch.nn.functional.prelu, arrays, "emulator", 1e-13, least_scale=100)
+    parity.compare(prelu, parity.torch.nn.functional.prelu, arrays, kernels, 1e-13, least_scale=100)
 
 
 @pytest.mark.parametrize(("shape", "slopes"), [((4, 3), 1), ((4, 3), 3), ((2, 3, 4), 3), ((2, 3, 2, 2), 3), ((5,), 1)])
@@ -156,9 +155,8 @@ def test_refuses(x: gpunn.Tensor, weight: gpunn.Tensor, error: type, message: st
         prelu(x, weight)
 
 
-@pytest.mark.emulator
-def test_refuses_two_devices() -> None:
+def test_refuses_two_devices(kernels: str) -> None:
     from gpunn.errors import DeviceError
 
     with pytest.raises(DeviceError, match="prelu"):
-        prelu(gpunn.zeros(2), gpunn.zeros(1, device="emulator"))
+        prelu(gpunn.zeros(2), gpunn.zeros(1, device=kernels))

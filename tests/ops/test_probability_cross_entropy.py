@@ -13,8 +13,9 @@ from gpunn._gradcheck import gradcheck
 from gpunn.errors import LabelError, ShapeError
 from gpunn.ops.probability_cross_entropy import probability_cross_entropy
 from gpunn.ops.softmax import softmax
+from tests.devices import EVERYWHERE
 from tests.ops.losses import TOLERANCE
-from tests.ops.test_nll_loss import DEVICES, class_cases
+from tests.ops.test_nll_loss import class_cases
 
 
 def compare_with_torch(case: dict[str, Any], where: str) -> None:
@@ -44,14 +45,13 @@ def test_is_the_negative_log_likelihood_of_the_logarithm(case: dict[str, Any]) -
     compare_with_torch(case, "cpu")
 
 
-@pytest.mark.emulator
 @given(class_cases())
 @settings(max_examples=20, deadline=None)
-def test_is_that_on_emulator(case: dict[str, Any]) -> None:
-    compare_with_torch(case, "emulator")
+def test_is_that_with_kernels(kernels: str, case: dict[str, Any]) -> None:
+    compare_with_torch(case, kernels)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_clamp(dtype: Any, where: str) -> None:
     """At the smallest normal number: above it log and -1/p are themselves, below they stay what they are there."""
@@ -66,7 +66,7 @@ def test_clamp(dtype: Any, where: str) -> None:
     assert not p.grad.numpy()[:, 1].any()
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("factor", [1.0, 1e6, -1e30])
 def test_gradient_is_finite_whatever_the_loss_is_multiplied_by(factor: float, where: str) -> None:
     p = gpunn.tensor([[0.0, 1.0], [1.0, 0.0]], device=where, requires_grad=True)

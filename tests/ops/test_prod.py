@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunn
-from tests.arrays import EVERYWHERE, arrays, tolerance
+from tests.arrays import arrays, tolerance
+from tests.devices import EVERYWHERE
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(arrays(low=0.9, high=1.1), st.booleans(), st.data())
 @settings(max_examples=40, deadline=None)
 def test_prod_matches_torch(where: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:
@@ -22,7 +23,7 @@ def test_prod_matches_torch(where: str, x: np.ndarray, keepdim: bool, data: st.D
     parity.compare(run, run, {"x": x}, where, tolerance(x.dtype, 1000))
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_prod_with_zeros(where: str) -> None:
     parity = pytest.importorskip("tests.parity")
     x = np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 3.0], [1.0, 2.0, 4.0]])

@@ -8,9 +8,10 @@ import pytest
 import gpunn
 from gpunn.errors import DTypeError
 from gpunn.ops.relu import relu
+from tests.devices import EVERYWHERE
 
 
-@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("shape", [(0,), (1,), (1023,), (3, 5, 4, 2)])
 def test_matches_torch(where: str, shape: tuple) -> None:
     parity = pytest.importorskip("tests.parity")

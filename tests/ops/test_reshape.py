@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn.errors import GraphError, ShapeError, UsageError
 from gpunn.ops.permute import reordered
-from tests.ops.arrays import arrays, on_devices, shapes
+from tests.devices import EVERYWHERE
+from tests.ops.arrays import arrays, shapes
 
 
 @st.composite
@@ -41,7 +42,7 @@ def changes(draw: st.DrawFn) -> tuple:
     return x, "squeeze" if name == "squeeze_all" else "ravel", ()
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(changes())
 @settings(max_examples=200, deadline=None)
 def test_matches_torch(where: str, change: tuple) -> None:
@@ -52,11 +53,10 @@ def test_matches_torch(where: str, change: tuple) -> None:
     )
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.bool_])
-def test_images_of_any_dtype_on_the_emulator(dtype: Any) -> None:
+def test_images_of_any_dtype_with_kernels(kernels: str, dtype: Any) -> None:
     x = (np.arange(120).reshape(2, 3, 4, 5) % 7).astype(dtype)
-    t = gpunn.tensor(x, device="emulator")
+    t = gpunn.tensor(x, device=kernels)
     np.testing.assert_array_equal(t.reshape(5, 4, 3, 2).numpy(), x.reshape(5, 4, 3, 2))
     np.testing.assert_array_equal(t.permute(3, 1, 2, 0).numpy(), x.transpose(3, 1, 2, 0))
 

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunn._device import device
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.sgd import sgd_step
-
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
+from tests.devices import EVERYWHERE, call
 
 
 def _arguments(sizes: list[int], dtype: Any, seed: int, shift: int = 0) -> dict[str, Any]:
@@ -55,8 +53,8 @@ def _copy(arguments: dict[str, Any]) -> dict[str, Any]:
     st.integers(0, 2**16),
 )
 @settings(max_examples=40, deadline=None)
-@pytest.mark.emulator
 def test_all_bodies_follow_the_formula(
+    kernels: str,
     sizes: list[int],
     dtype: Any,
     numbers: tuple[float, float, float],
@@ -68,46 +66,48 @@ def test_all_bodies_follow_the_formula(
     arguments = _arguments(sizes, dtype, seed, shift)
     if not with_momentum:
         arguments["momenta"] = [None] * len(sizes)
-    rest = {"scalars": np.array([0.1, mu, undamped, decay, -1 if maximize else 1], dtype), "nesterov": nesterov}
+    rest: dict[str, Any] = {
+        "scalars": np.array([0.1, mu, undamped, decay, -1 if maximize else 1], dtype),
+        "nesterov": nesterov,
+    }
     expected = _copy(arguments)
     sgd_step.plain(np, **expected, **rest)
     # The same operations on the same numbers; a compiler may round a product and a sum once instead of twice.
     tolerance = 1e-6 if dtype == np.float32 else 1e-14
-    for where in ("cpu", "emulator"):
+    for where in ("cpu", kernels):
         got = _copy(arguments)
-        sgd_step(device(where), **got, **rest)
+        call(sgd_step, where, **got, **rest)
         for name in ("params", "momenta"):
             for a, b in zip(got[name], expected[name], strict=True):
                 if a is not None:
                     np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1, np.abs(b).max(initial=0)))
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize(("tensors", "launches"), [(1, 1), (96, 1), (97, 2), (200, 3)])
-def test_one_launch_for_up_to_96_tensors(tensors: int, launches: int) -> None:
+def test_one_launch_for_up_to_96_tensors(kernels: str, tensors: int, launches: int) -> None:
     arguments = _arguments([5] * tensors, np.float32, 0)
     with trace_launches() as made:
-        sgd_step(device("emulator"), **arguments, scalars=np.array([0.1, 0.9, 1, 0, 1], np.float32), nesterov=False)
+        call(sgd_step, kernels, **arguments, scalars=np.array([0.1, 0.9, 1, 0, 1], np.float32), nesterov=False)
     assert len(made) == launches
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_nothing_is_written_once_bad_data_was_reported(where: str) -> None:
     arguments = _arguments([7, 5000], np.float32, 1)
     before = _copy(arguments)
     arguments["error"][0] = 1
-    sgd_step(device(where), **arguments, scalars=np.array([0.1, 0.9, 1, 0, 1], np.float32), nesterov=False)
+    call(sgd_step, where, **arguments, scalars=np.array([0.1, 0.9, 1, 0, 1], np.float32), nesterov=False)
     for name in ("params", "momenta"):
         for a, b in zip(arguments[name], before[name], strict=True):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_without_decay_an_infinite_parameter_stays_infinite(where: str) -> None:
     """As in PyTorch: 0 times infinity is not added to the gradient."""
     p, m = np.array([np.inf, 1], np.float32), np.zeros(2, np.float32)
     scalars = np.array([0.5, 0.9, 1, 0, 1], np.float32)
     error = np.zeros(4, np.int32)
-    sgd_step(device(where), [p], [np.ones(2, np.float32)], [m], [False], scalars, error, False)
+    call(sgd_step, where, [p], [np.ones(2, np.float32)], [m], [False], scalars, error, False)
     assert p.tolist() == [np.inf, 0.5]
     assert m.tolist() == [1, 1]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 import gpunn
 from gpunn.errors import DTypeError
 from gpunn.ops.sigmoid import sigmoid
+from tests.devices import EVERYWHERE
 from tests.ops import activations
 
 
@@ -18,14 +19,13 @@ def test_matches_torch_on_cpu(x: np.ndarray) -> None:
     activations.compare(sigmoid, lambda torch, x: torch.sigmoid(x), x, "cpu")
 
 
-@pytest.mark.emulator
 @given(activations.arrays())
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(x: np.ndarray) -> None:
-    activations.compare(sigmoid, lambda torch, x: torch.sigmoid(x), x, "emulator")
+def test_matches_torch_with_kernels(kernels: str, x: np.ndarray) -> None:
+    activations.compare(sigmoid, lambda torch, x: torch.sigmoid(x), x, kernels)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_far_out_and_special(where: str) -> None:
     activations.compare_far(sigmoid, lambda torch, x: torch.sigmoid(x), where)
 
@@ -38,7 +38,7 @@ def test_threads_do_not_change_bits() -> None:
     activations.check_threads(sigmoid)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_ends(where: str) -> None:
     x = gpunn.tensor(np.array([-1e4, 0, 1e4], np.float32), device=where)
     assert sigmoid(x).tolist() == [0, 0.5, 1]

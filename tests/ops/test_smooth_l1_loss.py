@@ -22,11 +22,10 @@ def test_matches_torch(case: dict[str, Any], beta: float) -> None:
     losses.compare_with_torch("smooth_l1_loss", case, beta=beta)
 
 
-@pytest.mark.emulator
 @given(losses.cases("input", "target"), st.sampled_from([0.0, 0.3, 1.0, 2.5]))
 @settings(max_examples=15, deadline=None)
-def test_matches_torch_on_emulator(case: dict[str, Any], beta: float) -> None:
-    losses.compare_with_torch("smooth_l1_loss", case, where="emulator", beta=beta)
+def test_matches_torch_with_kernels(kernels: str, case: dict[str, Any], beta: float) -> None:
+    losses.compare_with_torch("smooth_l1_loss", case, where=kernels, beta=beta)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +70,5 @@ def test_refuses() -> None:
             smooth_l1_loss(gpunn.ones(1), gpunn.ones(1), beta=beta)
 
 
-@pytest.mark.emulator
-def test_refuses_two_devices() -> None:
-    losses.check_two_devices(smooth_l1_loss)
+def test_refuses_two_devices(kernels: str) -> None:
+    losses.check_two_devices(smooth_l1_loss, kernels)

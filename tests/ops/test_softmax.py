@@ -15,6 +15,7 @@ from gpunn._gradcheck import gradcheck
 from gpunn.cpu import threads
 from gpunn.errors import DTypeError, UsageError
 from gpunn.ops.softmax import softmax
+from tests.devices import EVERYWHERE
 from tests.ops.losses import TOLERANCE, strided
 from tests.traces import dry_launches
 
@@ -49,12 +50,11 @@ def test_matches_torch(how: dict[str, Any]) -> None:
     compare_with_torch(softmax, parity.torch.softmax, how)
 
 
-@pytest.mark.emulator
 @given(configurations())
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(how: dict[str, Any]) -> None:
+def test_matches_torch_with_kernels(kernels: str, how: dict[str, Any]) -> None:
     parity = pytest.importorskip("tests.parity")
-    compare_with_torch(softmax, parity.torch.softmax, how, "emulator")
+    compare_with_torch(softmax, parity.torch.softmax, how, kernels)
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 3, 2), (2, 3, 1, 2)])
@@ -70,11 +70,10 @@ def test_extreme_scores() -> None:
     np.testing.assert_allclose(y.numpy()[1], 1 / 3, rtol=1e-7)
 
 
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 INFINITE = np.array([[-np.inf, 0, 0], [-np.inf] * 3, [np.inf, 0, 0], [np.nan, 0, 0]], np.float32)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("dim", [0, 1])
 def test_infinite_scores_and_nan(where: str, dim: int) -> None:
     """As PyTorch: impossible classes are fine; a row without a possible one, with a certain one, or NaN is NaN."""
@@ -82,7 +81,7 @@ def test_infinite_scores_and_nan(where: str, dim: int) -> None:
     np.testing.assert_array_equal(y if dim else y.T, [[0, 0.5, 0.5], [np.nan] * 3, [np.nan] * 3, [np.nan] * 3])
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_an_impossible_class_gets_no_gradient(where: str) -> None:
     x = gpunn.tensor(INFINITE[:1], device=where, requires_grad=True)
     softmax(x, 1).backward(gpunn.tensor([[5.0, 1.0, 0.0]], device=where))
@@ -114,18 +113,16 @@ def test_long_axis_in_front_is_added_up_exactly() -> None:
     np.testing.assert_allclose(y.sum(axis=0, dtype=np.float64), 1, rtol=2e-7)  # a few roundings of every element
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("shape", [(1, 90_001), (90_001, 1)])
-def test_long_lines_are_added_up_exactly_by_the_kernel(shape: tuple[int, int]) -> None:
+def test_long_lines_are_added_up_exactly_by_the_kernel(kernels: str, shape: tuple[int, int]) -> None:
     """176 numbers a thread, or 352: added in float32, equal ones would be off by 2e-6, all in the same direction."""
     dim = int(shape[0] == 1)
     x = np.full(shape if dim else (*shape, 2), -0.3, np.float32)
     x.reshape(-1)[:2] = 0
-    y = softmax(gpunn.tensor(x, device="emulator"), dim).numpy()
+    y = softmax(gpunn.tensor(x, device=kernels), dim).numpy()
     np.testing.assert_allclose(y.sum(axis=dim, dtype=np.float64), 1, rtol=5e-7)  # a few roundings, of all elements
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize(
     ("shape", "dim", "block"),
     [
@@ -139,9 +136,9 @@ def test_long_lines_are_added_up_exactly_by_the_kernel(shape: tuple[int, int]) -
         ((2, 4100, 3), 1, (4, 128, 1)),
     ],
 )
-def test_launch_shape(shape: tuple[int, ...], dim: int, block: tuple[int, int, int]) -> None:
+def test_launch_shape(kernels: str, shape: tuple[int, ...], dim: int, block: tuple[int, int, int]) -> None:
     with dry_launches() as launches:
-        softmax(gpunn.zeros(*shape, device="emulator"), dim)
+        softmax(gpunn.zeros(*shape, device=kernels), dim)
     assert [launch.block for launch in launches] == [block]
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn.errors import DTypeError, UsageError
 from gpunn.ops.softplus import softplus
+from tests.devices import EVERYWHERE
 from tests.ops import activations
 
 # Low thresholds, so that the numbers drawn lie on both sides of them.
@@ -28,21 +29,20 @@ def test_matches_torch_on_cpu(x: np.ndarray, how: tuple[float, float]) -> None:
     _compare(x, how, "cpu")
 
 
-@pytest.mark.emulator
 @given(activations.arrays(), st.sampled_from(SETTINGS))
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(x: np.ndarray, how: tuple[float, float]) -> None:
-    _compare(x, how, "emulator")
+def test_matches_torch_with_kernels(kernels: str, x: np.ndarray, how: tuple[float, float]) -> None:
+    _compare(x, how, kernels)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("how", SETTINGS)
 def test_far_out_and_special(where: str, how: tuple[float, float]) -> None:
     ours = functools.partial(softplus, beta=how[0], threshold=how[1])
     activations.compare_far(ours, lambda torch, x: torch.nn.functional.softplus(x, *how), where)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_does_not_overflow_below_a_high_threshold(where: str) -> None:
     x = gpunn.tensor(np.array([-1e4, -15, 1e4], np.float32), device=where)
     y = softplus(x, 1, 1e6).numpy()

@@ -13,7 +13,8 @@ import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import ShapeError, UsageError
 from gpunn.primitive import count_bodies
-from tests.ops.arrays import arrays, axis, on_devices, shapes
+from tests.devices import EVERYWHERE
+from tests.ops.arrays import arrays, axis, shapes
 
 
 def _used(parts: tuple, used: list[bool]) -> Any:
@@ -22,7 +23,7 @@ def _used(parts: tuple, used: list[bool]) -> Any:
     return total if used[0] else total + 0 * parts[0].sum()
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_matches_torch(where: str, data: st.DataObject) -> None:

@@ -11,6 +11,7 @@ import gpunn
 from gpunn.cpu.elementwise import PART
 from gpunn.errors import DTypeError, GraphError
 from gpunn.ops.step import step
+from tests.devices import EVERYWHERE
 from tests.ops import activations
 
 
@@ -27,14 +28,13 @@ def test_matches_torch_on_cpu(x: np.ndarray, strict: bool) -> None:
     _compare(x, strict, "cpu")
 
 
-@pytest.mark.emulator
 @given(activations.arrays(), st.booleans())
 @settings(max_examples=20, deadline=None)
-def test_matches_torch_on_emulator(x: np.ndarray, strict: bool) -> None:
-    _compare(x, strict, "emulator")
+def test_matches_torch_with_kernels(kernels: str, x: np.ndarray, strict: bool) -> None:
+    _compare(x, strict, kernels)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_ends(where: str) -> None:
     x = np.array([-np.inf, -1e-30, -0.0, 0.0, 1e-30, np.inf, np.nan], np.float32)
     t = gpunn.tensor(x, device=where)

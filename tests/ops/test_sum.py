@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, UsageError
-from tests.arrays import EVERYWHERE, arrays, check, tolerance
+from tests.arrays import arrays, check, tolerance
+from tests.devices import EVERYWHERE
 
 
 @st.composite
@@ -25,7 +26,7 @@ def axes(draw: st.DrawFn, ndim: int) -> object:
     return tuple(draw(st.lists(st.integers(0, ndim - 1), min_size=1, unique=True)))
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.sampled_from(["sum", "mean"]), arrays(), st.booleans(), st.data())
 @settings(max_examples=120, deadline=None)
 def test_sum_and_mean_match_torch(where: str, name: str, x: np.ndarray, keepdim: bool, data: st.DataObject) -> None:

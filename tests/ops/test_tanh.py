@@ -9,6 +9,7 @@ from hypothesis import given, settings
 import gpunn
 from gpunn.errors import DTypeError
 from gpunn.ops.tanh import tanh
+from tests.devices import EVERYWHERE
 from tests.ops import activations
 
 
@@ -18,14 +19,13 @@ def test_matches_torch_on_cpu(x: np.ndarray) -> None:
     activations.compare(tanh, lambda torch, x: torch.tanh(x), x, "cpu")
 
 
-@pytest.mark.emulator
 @given(activations.arrays())
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(x: np.ndarray) -> None:
-    activations.compare(tanh, lambda torch, x: torch.tanh(x), x, "emulator")
+def test_matches_torch_with_kernels(kernels: str, x: np.ndarray) -> None:
+    activations.compare(tanh, lambda torch, x: torch.tanh(x), x, kernels)
 
 
-@pytest.mark.parametrize("where", activations.WHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_far_out_and_special(where: str) -> None:
     activations.compare_far(tanh, lambda torch, x: torch.tanh(x), where)
 

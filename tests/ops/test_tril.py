@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn.errors import ShapeError
-from tests.ops.arrays import arrays, on_devices, shapes
+from tests.devices import EVERYWHERE
+from tests.ops.arrays import arrays, shapes
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(st.data())
 @settings(max_examples=100, deadline=None)
 def test_matches_torch(where: str, data: st.DataObject) -> None:

@@ -13,7 +13,8 @@ import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError
 from gpunn.ops import unary
-from tests.arrays import EVERYWHERE, arrays, tolerance
+from tests.arrays import arrays, tolerance
+from tests.devices import EVERYWHERE
 
 NAMES = sorted(unary.FUNCTIONS)
 # PyTorch itself is a few roundings off near a pole, where the gradient of 1 / x^1.5 multiplies them.
@@ -24,7 +25,7 @@ def _ours(name: str) -> Any:
     return getattr(gpunn, name)
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)

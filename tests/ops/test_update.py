@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import gpunn
-from tests.arrays import EVERYWHERE
+from tests.devices import EVERYWHERE
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_in_place_on_itself_and_on_bools(where: str) -> None:
     x = gpunn.tensor(np.arange(12.0).reshape(3, 4), device=where)
     x.add_(x)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError
-from tests.arrays import EVERYWHERE, arrays, check, shapes, tolerance
+from tests.arrays import arrays, check, shapes, tolerance
+from tests.devices import EVERYWHERE
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(
     st.sampled_from(["var", "std"]),
     arrays(shapes(1).filter(lambda s: 0 not in s)),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError
-from tests.ops.arrays import FEW_ROUNDINGS, arrays, on_devices, shapes
+from tests.devices import EVERYWHERE
+from tests.ops.arrays import FEW_ROUNDINGS, arrays, shapes
 
 
 @st.composite
@@ -29,7 +30,7 @@ def three(draw: st.DrawFn) -> tuple:
     return np.asarray(draw(arrays(part())) > 0), a, b
 
 
-@on_devices
+@pytest.mark.parametrize("where", EVERYWHERE)
 @given(three())
 @settings(max_examples=200, deadline=None)
 def test_matches_torch(where: str, operands: tuple) -> None:
@@ -114,7 +115,6 @@ def test_refuses(call, error, message) -> None:
         call(gpunn.zeros(3))
 
 
-@pytest.mark.emulator
-def test_refuses_two_devices() -> None:
+def test_refuses_two_devices(kernels: str) -> None:
     with pytest.raises(DeviceError, match="where"):
-        gpunn.where(gpunn.zeros(3, device="emulator") > 0, gpunn.zeros(3), 0)
+        gpunn.where(gpunn.zeros(3, device=kernels) > 0, gpunn.zeros(3), 0)

@@ -110,9 +110,8 @@ def test_step_counts_of_older_files_may_be_numbers() -> None:
     assert optimizer.state[params[0]]["step"].item() == 7
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize(("kind", "options"), KINDS)
-def test_buffers_follow_a_model_that_is_moved(kind: str, options: dict[str, Any]) -> None:
+def test_buffers_follow_a_model_that_is_moved(kernels: str, kind: str, options: dict[str, Any]) -> None:
     weights = []
     for move in (False, True):
         gpunn.manual_seed(1)
@@ -120,7 +119,7 @@ def test_buffers_follow_a_model_that_is_moved(kind: str, options: dict[str, Any]
         optimizer = _make(kind, net.parameters(), options)
         for number in range(4):
             if move and number == 2:
-                net.to("emulator")
+                net.to(kernels)
             for p in net.parameters():
                 p.grad = gpunn.ones(*p.shape, device=p.device)
             optimizer.step()
@@ -184,15 +183,16 @@ def test_refuses(make: Any, message: str) -> None:
 
 
 class _Run:
-    """A small network trained on the emulator, with a schedule that changes the rate in every step."""
+    """A small network trained with kernels and with a schedule that changes the rate in every step."""
 
-    def __init__(self, kind: str, options: dict[str, Any], captured: bool, clip: bool = False) -> None:
+    def __init__(self, kernels: str, kind: str, options: dict[str, Any], captured: bool, clip: bool = False) -> None:
         gpunn.manual_seed(0)
-        self.net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).to("emulator")
+        self.net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).to(kernels)
         self.optimizer = _make(kind, optim.decay_groups(self.net, 0.01), options)
         self.schedule = lr_scheduler.ExponentialLR(self.optimizer, 0.8)
         self.clip = clip
-        self.labels = gpunn.tensor([0, 1, 1], device="emulator")
+        self.kernels = kernels
+        self.labels = gpunn.tensor([0, 1, 1], device=kernels)
         self.norms: list[float] = []
         self.run: Any = gpunn.capture(self._step) if captured else self._step
 
@@ -206,7 +206,7 @@ class _Run:
 
     def train(self, steps: int) -> None:
         for number in range(steps):
-            x = gpunn.tensor(np.sin(np.arange(9, dtype=np.float32).reshape(3, 3) + number), device="emulator")
+            x = gpunn.tensor(np.sin(np.arange(9, dtype=np.float32).reshape(3, 3) + number), device=self.kernels)
             self.norms.append(self.run(x)[1].item())
             self.schedule.step()
 
@@ -215,20 +215,18 @@ class _Run:
         return _bytes([*self.net.parameters(), *buffers])
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize(("kind", "options"), KINDS)
-def test_captured_equals_eager_to_the_bit(kind: str, options: dict[str, Any]) -> None:
+def test_captured_equals_eager_to_the_bit(kernels: str, kind: str, options: dict[str, Any]) -> None:
     """Bias corrections, step counts and a changing rate go on from replay to replay."""
-    eager, captured = _Run(kind, options, False), _Run(kind, options, True)
+    eager, captured = _Run(kernels, kind, options, False), _Run(kernels, kind, options, True)
     for run in (eager, captured):
         run.train(6)
     assert captured.run.graphs == 1
     assert captured.bytes() == eager.bytes()
 
 
-@pytest.mark.emulator
-def test_clipping_is_captured() -> None:
-    eager, captured = _Run("Adam", {}, False, clip=True), _Run("Adam", {}, True, clip=True)
+def test_clipping_is_captured(kernels: str) -> None:
+    eager, captured = _Run(kernels, "Adam", {}, False, clip=True), _Run(kernels, "Adam", {}, True, clip=True)
     for run in (eager, captured):
         run.train(5)
     assert captured.norms == eager.norms
@@ -237,13 +235,12 @@ def test_clipping_is_captured() -> None:
     assert captured.bytes() == eager.bytes()
 
 
-@pytest.mark.emulator
-def test_two_steps_in_one_captured_step_count_twice() -> None:
+def test_two_steps_in_one_captured_step_count_twice(kernels: str) -> None:
     """Each launch has device words of its own: their bias corrections differ."""
     found = []
     for captured in (False, True):
-        p = gpunn.ones(3, device="emulator", requires_grad=True)
-        p.grad = gpunn.tensor([1.0, 2.0, 3.0], device="emulator")
+        p = gpunn.ones(3, device=kernels, requires_grad=True)
+        p.grad = gpunn.tensor([1.0, 2.0, 3.0], device=kernels)
         optimizer = optim.Adam([p], lr=0.1, betas=(0.5, 0.9))
 
         def step(x: gpunn.Tensor, optimizer: optim.Adam = optimizer) -> None:
@@ -252,13 +249,12 @@ def test_two_steps_in_one_captured_step_count_twice() -> None:
 
         run = gpunn.capture(step) if captured else step
         for _ in range(4):
-            run(gpunn.ones(1, device="emulator"))
+            run(gpunn.ones(1, device=kernels))
         assert optimizer.state[p]["step"].item() == 8
         found.append(p.detach().numpy().tobytes())
     assert found[0] == found[1]
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize(
     ("kind", "options", "change"),
     [
@@ -267,8 +263,10 @@ def test_two_steps_in_one_captured_step_count_twice() -> None:
         ("RMSprop", {"momentum": 0.9}, {"momentum": 0}),
     ],
 )
-def test_a_replay_refuses_another_form_of_the_rule(kind: str, options: Any, change: dict[str, Any]) -> None:
-    run = _Run(kind, options, True)
+def test_a_replay_refuses_another_form_of_the_rule(
+    kernels: str, kind: str, options: Any, change: dict[str, Any]
+) -> None:
+    run = _Run(kernels, kind, options, True)
     run.train(3)
     before = run.bytes()
     run.optimizer.param_groups[0].update(change)
@@ -277,30 +275,27 @@ def test_a_replay_refuses_another_form_of_the_rule(kind: str, options: Any, chan
     assert run.bytes() == before
 
 
-@pytest.mark.emulator
-def test_a_replay_refuses_step_counts_that_have_parted() -> None:
-    run = _Run("Adam", {}, True)
+def test_a_replay_refuses_step_counts_that_have_parted(kernels: str) -> None:
+    run = _Run(kernels, "Adam", {}, True)
     run.train(3)
     run.optimizer.state[run.net[0].weight]["step"].fill_(1)
     with pytest.raises(CaptureError, match="no longer have"):
         run.train(1)
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize(("kind", "options"), [k for k in KINDS if k[0] != "SGD"])
-def test_a_first_step_cannot_be_captured(kind: str, options: dict[str, Any]) -> None:
-    run = _Run(kind, options, True)
+def test_a_first_step_cannot_be_captured(kernels: str, kind: str, options: dict[str, Any]) -> None:
+    run = _Run(kernels, kind, options, True)
     run.train(1)
     run.optimizer.state.clear()
     with pytest.raises(CaptureError, match=r"the first step creates .* cannot be captured; run one step first"):
         run.train(1)
 
 
-@pytest.mark.emulator
-def test_a_replay_uses_a_state_that_was_loaded_after_the_capture() -> None:
-    donor = _Run("Adam", {}, False)
+def test_a_replay_uses_a_state_that_was_loaded_after_the_capture(kernels: str) -> None:
+    donor = _Run(kernels, "Adam", {}, False)
     donor.train(5)
-    runs = _Run("Adam", {}, True), _Run("Adam", {}, False)
+    runs = _Run(kernels, "Adam", {}, True), _Run(kernels, "Adam", {}, False)
     for run in runs:
         run.train(3)
         run.optimizer.load_state_dict(donor.optimizer.state_dict())

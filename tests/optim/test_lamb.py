@@ -10,8 +10,7 @@ import pytest
 
 import gpunn
 from gpunn import optim
-
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
+from tests.devices import EVERYWHERE
 
 
 def _by_hand(w: list[float], gradients: list[list[float]], lr: float, b1: float, b2: float, eps: float, decay: float):
@@ -30,7 +29,7 @@ def _by_hand(w: list[float], gradients: list[list[float]], lr: float, b1: float,
     return w
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("maximize", [False, True])
 def test_three_steps_by_hand(where: str, maximize: bool) -> None:
     weights = [[3.0, -4.0, 0.5], [0.0, 0.0]]

@@ -104,12 +104,11 @@ def test_follows_torch_for_fifty_steps(kind: str, data: st.DataObject) -> None:
     assert moved > 0.01, "nothing moved, so nothing was compared"
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("kind", sorted(_OPTIONS))
 @given(st.data())
 @settings(max_examples=3, deadline=None)
-def test_follows_torch_on_the_emulator(kind: str, data: st.DataObject) -> None:
-    pair = _Pair(kind, *data.draw(_choices(kind)), where="emulator")
+def test_follows_torch_with_kernels(kernels: str, kind: str, data: st.DataObject) -> None:
+    pair = _Pair(kind, *data.draw(_choices(kind)), where=kernels)
     for step in range(10):
         pair.step()
         pair.compare(step)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn import nn, optim
+from gpunn._layout import address_of
 from gpunn.errors import CaptureError, UsageError
+from tests.devices import EVERYWHERE
 
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 SHAPES = ((3,), (2, 5), (2, 3, 2, 2))
 
 
@@ -79,11 +80,10 @@ def test_matches_torch_on_cpu(how: dict[str, Any]) -> None:
     _check_against_torch("cpu", how)
 
 
-@pytest.mark.emulator
 @given(options())
 @settings(max_examples=25, deadline=None)
-def test_matches_torch_on_emulator(how: dict[str, Any]) -> None:
-    _check_against_torch("emulator", how)
+def test_matches_torch_with_kernels(kernels: str, how: dict[str, Any]) -> None:
+    _check_against_torch(kernels, how)
 
 
 def test_defaults_are_those_of_torch() -> None:
@@ -93,7 +93,7 @@ def test_defaults_are_those_of_torch() -> None:
     assert {k: ours[k] for k in ours if k != "params"} == {k: theirs[k] for k in ours if k != "params"}
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_groups_with_options_of_their_own_match_torch(where: str) -> None:
     torch = pytest.importorskip("torch")
     mine = _leaves(where)
@@ -111,7 +111,7 @@ def test_groups_with_options_of_their_own_match_torch(where: str) -> None:
     _close(_values(mine), _values(other))
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_state_moves_from_torch_and_back(where: str) -> None:
     torch = pytest.importorskip("torch")
     mine = _leaves(where)
@@ -139,7 +139,7 @@ def test_state_moves_from_torch_and_back(where: str) -> None:
 # -- without PyTorch ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_worked_steps(where: str) -> None:
     """p = 1, gradient 1, lr 0.1, momentum 0.5: m = 1, 1.5; p = 0.9, 0.75."""
     p = gpunn.ones(1, dtype=np.float64, device=where, requires_grad=True)
@@ -150,13 +150,13 @@ def test_worked_steps(where: str) -> None:
         assert p.item() == pytest.approx(expected, abs=1e-15)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_updates_in_place_and_the_tape_notices(where: str) -> None:
     p = gpunn.ones(2, 3, 4, 5, device=where, requires_grad=True)
-    address, loss = p.array.ctypes.data, (p * p).sum()
+    address, loss = address_of(p.array), (p * p).sum()
     p.grad = gpunn.ones(2, 3, 4, 5, device=where)
     optim.SGD([p], lr=0.5).step()
-    assert p.array.ctypes.data == address
+    assert address_of(p.array) == address
     np.testing.assert_array_equal(p.detach().numpy(), np.full((2, 3, 4, 5), 0.5))
     with pytest.raises(gpunn.errors.GraphError, match="changed in place"):
         loss.backward()
@@ -260,12 +260,12 @@ def test_refuses_the_state_of_another_model() -> None:
 class _Captured:
     """A tiny model whose step is captured: warm-up, capture and one replay have run."""
 
-    def __init__(self, captured: bool = True, **how: Any) -> None:
+    def __init__(self, kernels: str, captured: bool = True, **how: Any) -> None:
         gpunn.manual_seed(0)
-        self.net = nn.Linear(3, 2).to("emulator")
+        self.net = nn.Linear(3, 2).to(kernels)
         self.optimizer = optim.SGD(self.net.parameters(), **{"lr": 0.1, "momentum": 0.9, **how})
-        self.labels = gpunn.tensor([0, 1, 1], device="emulator")
-        self.x = gpunn.randn(3, 3, device="emulator")
+        self.labels = gpunn.tensor([0, 1, 1], device=kernels)
+        self.x = gpunn.randn(3, 3, device=kernels)
         self.run = gpunn.capture(self._step) if captured else self._step
         for _ in range(3):
             self.run(self.x)
@@ -281,10 +281,9 @@ class _Captured:
         return [p.detach().numpy().copy() for p in self.net.parameters()]
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("change", [{"lr": 0.02}, {"momentum": 0.5}, {"weight_decay": 0.1}, {"maximize": True}])
-def test_a_replay_sees_changed_numbers(change: dict[str, Any]) -> None:
-    runs = _Captured(), _Captured(captured=False)
+def test_a_replay_sees_changed_numbers(kernels: str, change: dict[str, Any]) -> None:
+    runs = _Captured(kernels), _Captured(kernels, captured=False)
     for run in runs:
         run.optimizer.param_groups[0].update(change)
         run.run(run.x)
@@ -292,10 +291,9 @@ def test_a_replay_sees_changed_numbers(change: dict[str, Any]) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.emulator
-def test_a_replay_uses_a_state_that_was_loaded_after_the_capture() -> None:
-    donor = _Captured(lr=0.3)
-    runs = _Captured(), _Captured(captured=False)
+def test_a_replay_uses_a_state_that_was_loaded_after_the_capture(kernels: str) -> None:
+    donor = _Captured(kernels, lr=0.3)
+    runs = _Captured(kernels), _Captured(kernels, captured=False)
     for run in runs:
         run.optimizer.load_state_dict(donor.optimizer.state_dict())
         run.run(run.x)
@@ -303,10 +301,9 @@ def test_a_replay_uses_a_state_that_was_loaded_after_the_capture() -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.emulator
 @pytest.mark.parametrize("change", [{"momentum": 0}, {"nesterov": True}])
-def test_a_replay_refuses_another_form_of_the_rule(change: dict[str, Any]) -> None:
-    run = _Captured()
+def test_a_replay_refuses_another_form_of_the_rule(kernels: str, change: dict[str, Any]) -> None:
+    run = _Captured(kernels)
     run.optimizer.param_groups[0].update(change)
     before = run.weights()
     with pytest.raises(CaptureError, match="capture it again"):
@@ -315,20 +312,18 @@ def test_a_replay_refuses_another_form_of_the_rule(change: dict[str, Any]) -> No
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.emulator
-def test_a_replay_refuses_buffers_that_are_gone() -> None:
-    run = _Captured()
+def test_a_replay_refuses_buffers_that_are_gone(kernels: str) -> None:
+    run = _Captured(kernels)
     run.optimizer.load_state_dict(optim.SGD(run.net.parameters()).state_dict())
     run.optimizer.param_groups[0]["momentum"] = 0.9
     with pytest.raises(CaptureError, match="momentum buffers were replaced"):
         run.run(run.x)
 
 
-@pytest.mark.emulator
-def test_a_first_step_cannot_be_captured() -> None:
+def test_a_first_step_cannot_be_captured(kernels: str) -> None:
     """On a GPU the zeroing of new memory would be captured too, and set the learning rate to 0 in every replay."""
-    p = gpunn.ones(3, device="emulator", requires_grad=True)
-    p.grad = gpunn.ones(3, device="emulator")
+    p = gpunn.ones(3, device=kernels, requires_grad=True)
+    p.grad = gpunn.ones(3, device=kernels)
     optimizer, started = optim.SGD([p], lr=0.5), list[bool]()
 
     def step(x: gpunn.Tensor) -> None:
@@ -337,7 +332,7 @@ def test_a_first_step_cannot_be_captured() -> None:
         started.append(True)
 
     captured = gpunn.capture(step)
-    x = gpunn.ones(1, device="emulator")
+    x = gpunn.ones(1, device=kernels)
     captured(x)
     with pytest.raises(CaptureError, match="cannot be captured; run one step first"):
         captured(x)

@@ -10,8 +10,7 @@ import pytest
 import gpunn
 from gpunn import nn, optim
 from gpunn.errors import UsageError
-
-DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
+from tests.devices import EVERYWHERE
 
 
 class OddNorm(nn.Module):
@@ -67,7 +66,7 @@ def test_refusals() -> None:
         optim.decay_groups(cast(Any, _net().parameters()), 0.1)
 
 
-@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_the_penalty_is_half_lambda_times_the_squares_of_the_weights(where: str) -> None:
     net = nn.Linear(2, 2).to(where)
     with gpunn.no_grad():
