@@ -10,18 +10,18 @@ from gpunn import nn, optim
 from gpunn._capture_state import changes
 from gpunn.errors import CaptureError
 
-pytestmark = pytest.mark.emulator
 _X = np.random.Generator(np.random.Philox(3)).standard_normal((4, 6)).astype(np.float32)
 
 
 class _Pair:
     """The same model and optimiser twice: one trains as it is written, the other captured."""
 
-    def __init__(self, rule: type = optim.SGD, **options: float) -> None:
+    def __init__(self, kernels: str, rule: type = optim.SGD, **options: float) -> None:
+        self.device = kernels
         self.models, self.optimizers, self.steps = [], [], []
         for captured in (False, True):
             gpunn.manual_seed(0)
-            model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).to("emulator")
+            model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).to(kernels)
             optimizer = rule(model.parameters(), lr=0.1, **options)
             step = self._step(model, optimizer)
             self.models.append(model)
@@ -41,7 +41,7 @@ class _Pair:
 
     def run(self, count: int = 3) -> None:
         for number in range(count):
-            x = gpunn.tensor(_X + number, device="emulator")
+            x = gpunn.tensor(_X + number, device=self.device)
             plain, captured = (step(x).item() for step in self.steps)
             assert captured == plain
 
@@ -55,21 +55,21 @@ class _Pair:
             np.testing.assert_array_equal(other[key].numpy(), value.numpy(), err_msg=key)
 
 
-def test_nothing_is_looked_through_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = _Pair(momentum=0.9)
+def test_nothing_is_looked_through_while_nothing_changes(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = _Pair(kernels, momentum=0.9)
     pair.run()
     step, model = pair.steps[1], pair.models[1]
     walked: list[str] = []
     monkeypatch.setattr(type(model), "named_modules", lambda self, prefix="": walked.append("walk") or iter(()))
     for _ in range(3):
-        step(gpunn.tensor(_X, device="emulator"))
+        step(gpunn.tensor(_X, device=kernels))
     assert not walked
     assert step.graphs == 1
 
 
 @pytest.mark.parametrize("rule", [optim.SGD, optim.Adam])
-def test_a_frozen_parameter_is_noticed(rule: type) -> None:
-    pair = _Pair(rule)
+def test_a_frozen_parameter_is_noticed(kernels: str, rule: type) -> None:
+    pair = _Pair(kernels, rule)
     pair.run()
     for model in pair.models:
         model[0].weight.requires_grad = False
@@ -83,28 +83,28 @@ def test_a_frozen_parameter_is_noticed(rule: type) -> None:
     pair.agree()
 
 
-def test_a_replaced_parameter_is_noticed() -> None:
-    pair = _Pair()
+def test_a_replaced_parameter_is_noticed(kernels: str) -> None:
+    pair = _Pair(kernels)
     pair.run()
     for model, optimizer in zip(pair.models, pair.optimizers, strict=True):
-        model[2].bias = nn.Parameter(gpunn.ones(3, device="emulator"))
+        model[2].bias = nn.Parameter(gpunn.ones(3, device=kernels))
         optimizer.param_groups[0]["params"][3] = model[2].bias
     pair.run()
     assert pair.graphs == 3  # without a gradient at the beginning, and with one
     pair.agree()
 
 
-def test_a_parameter_that_moved_is_noticed() -> None:
-    pair = _Pair(momentum=0.0)
+def test_a_parameter_that_moved_is_noticed(kernels: str) -> None:
+    pair = _Pair(kernels, momentum=0.0)
     pair.run()
     for model in pair.models:
-        model.to("cpu").to("emulator")
+        model.to("cpu").to(kernels)
     pair.run()
     pair.agree()
 
 
-def test_a_gradient_taken_away_between_replays_is_there_after_the_next() -> None:
-    pair = _Pair()
+def test_a_gradient_taken_away_between_replays_is_there_after_the_next(kernels: str) -> None:
+    pair = _Pair(kernels)
     pair.run()
     for model in pair.models:
         model[0].weight.grad = None
@@ -117,8 +117,8 @@ def test_a_gradient_taken_away_between_replays_is_there_after_the_next() -> None
     assert all(p.grad is not None for p in pair.models[1].parameters())
 
 
-def test_gradients_that_a_step_adds_to_are_those_of_before_it() -> None:
-    weight = gpunn.tensor([1.0, 2.0], device="emulator", requires_grad=True)  # no Parameter: nobody counts
+def test_gradients_that_a_step_adds_to_are_those_of_before_it(kernels: str) -> None:
+    weight = gpunn.tensor([1.0, 2.0], device=kernels, requires_grad=True)  # no Parameter: nobody counts
 
     def step(x: gpunn.Tensor) -> gpunn.Tensor:
         loss = (x * weight).sum()
@@ -126,7 +126,7 @@ def test_gradients_that_a_step_adds_to_are_those_of_before_it() -> None:
         return loss
 
     captured = gpunn.capture(step)
-    x = gpunn.tensor([3.0, 4.0], device="emulator")
+    x = gpunn.tensor([3.0, 4.0], device=kernels)
 
     def gradient() -> list[float]:
         captured(x)
@@ -135,14 +135,14 @@ def test_gradients_that_a_step_adds_to_are_those_of_before_it() -> None:
     assert [gradient() for _ in range(3)] == [[3.0, 4.0], [6.0, 8.0], [9.0, 12.0]]
     weight.grad = None
     assert gradient() == [3.0, 4.0]
-    weight.grad = gpunn.tensor([100.0, 0.0], device="emulator")
+    weight.grad = gpunn.tensor([100.0, 0.0], device=kernels)
     assert gradient() == [103.0, 4.0]
 
 
-def test_recording_or_not_makes_two_graphs() -> None:
-    model = nn.Linear(6, 2).to("emulator")
+def test_recording_or_not_makes_two_graphs(kernels: str) -> None:
+    model = nn.Linear(6, 2).to(kernels)
     step = gpunn.capture(lambda x: model(x))
-    x = gpunn.tensor(_X, device="emulator")
+    x = gpunn.tensor(_X, device=kernels)
     for _ in range(3):
         assert step(x).requires_grad
         with gpunn.no_grad():
@@ -150,8 +150,8 @@ def test_recording_or_not_makes_two_graphs() -> None:
     assert step.graphs == 2
 
 
-def test_steps_of_adam_are_counted_in_one_array_and_stay_apart_if_changed() -> None:
-    pair = _Pair(optim.Adam)
+def test_steps_of_adam_are_counted_in_one_array_and_stay_apart_if_changed(kernels: str) -> None:
+    pair = _Pair(kernels, optim.Adam)
     pair.run(4)
     for optimizer in pair.optimizers:
         steps = [optimizer.state[p]["step"] for p in optimizer.param_groups[0]["params"]]
@@ -165,7 +165,7 @@ def test_steps_of_adam_are_counted_in_one_array_and_stay_apart_if_changed() -> N
     optimizer = pair.optimizers[1]
     optimizer.state[optimizer.param_groups[0]["params"][0]]["step"].fill_(3)
     with pytest.raises(CaptureError, match="as many steps no longer have"):
-        pair.steps[1](gpunn.tensor(_X, device="emulator"))
+        pair.steps[1](gpunn.tensor(_X, device=kernels))
 
 
 @pytest.mark.parametrize(
@@ -179,13 +179,13 @@ def test_steps_of_adam_are_counted_in_one_array_and_stay_apart_if_changed() -> N
         lambda state, p: state.clear(),
     ],
 )
-def test_replaced_buffers_are_refused(change) -> None:
-    pair = _Pair(momentum=0.9)
+def test_replaced_buffers_are_refused(kernels: str, change) -> None:
+    pair = _Pair(kernels, momentum=0.9)
     pair.run()
     optimizer = pair.optimizers[1]
     change(optimizer.state, optimizer.param_groups[0]["params"][1])
     with pytest.raises(CaptureError, match="momentum buffers were replaced"):
-        pair.steps[1](gpunn.tensor(_X, device="emulator"))
+        pair.steps[1](gpunn.tensor(_X, device=kernels))
 
 
 def test_each_kind_of_change_is_counted() -> None:

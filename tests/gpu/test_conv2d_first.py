@@ -47,7 +47,7 @@ def test_a_plan_that_just_fits_is_launched(kernels: str) -> None:
     rng = np.random.Generator(np.random.Philox(6))
     sizes["dy"] = (2, window.P, window.Q, 64)
     arrays = {name: rng.integers(-4, 5, size).astype(np.float32) for name, size in sizes.items()}
-    arguments = {**arrays, "y": None, "window": window, "groups": 1, "needs": (False, True, True)}
+    arguments: dict[str, Any] = {**arrays, "y": None, "window": window, "groups": 1, "needs": (False, True, True)}
     with trace_launches() as launches:
         _, dweight, dbias = call(conv2d_backward, kernels, **arguments)
     assert [launch.kernel for launch in launches] == ["conv2d_first_backward_weight"]
