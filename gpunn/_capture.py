@@ -53,6 +53,9 @@ def capture(fn: Callable[..., Any]) -> CapturedStep:
     return CapturedStep(fn)
 
 
+_MOST_GRAPHS = 32  # of a step: each has memory of its own, and shapes or storage may change without end
+
+
 class CapturedStep:
     """A step made by :func:`capture`; one graph for each combination of shapes, flags and storage."""
 
@@ -68,7 +71,7 @@ class CapturedStep:
 
     @property
     def graphs(self) -> int:
-        """How many graphs have been captured."""
+        """How many graphs there are, at most 32: the least recently replayed goes when there would be more."""
         return len(self._graphs)
 
     def __call__(self, *inputs: Any) -> Any:
@@ -88,11 +91,13 @@ class CapturedStep:
             self._warm.add((shapes, _modes_of(self._modules)))  # the first run has registered the modules
             return result
         key = (shapes, *_state_of(self._modules, self._leaves))
-        graph = self._graphs.get(key)
+        graph = self._graphs.pop(key, None)
         if graph is None or not graph.still_accumulates_into_the_same_storage():
-            graph = self._graphs[key] = _Graph(
-                self._fn, inputs, StepWatch(device, self._modules, self._leaves, frozen=True)
-            )
+            graph = _Graph(self._fn, inputs, StepWatch(device, self._modules, self._leaves, frozen=True))
+        self._graphs[key] = graph  # the latest; of those in front, the earliest was not needed for longest
+        if len(self._graphs) > _MOST_GRAPHS:
+            self._last.clear()
+            del self._graphs[next(iter(self._graphs))]
         result = graph.replay(inputs)
         graph.set_gradients()
         if changes.count != self._unchanged_since:

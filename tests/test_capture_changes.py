@@ -188,6 +188,23 @@ def test_replaced_buffers_are_refused(kernels: str, change) -> None:
         pair.steps[1](gpunn.tensor(_X, device=kernels))
 
 
+def test_graphs_that_are_no_longer_replayed_go(kernels: str) -> None:
+    model = nn.Linear(1, 1).to(kernels)
+    step = gpunn.capture(lambda x: model(x).sum())
+
+    def run(rows: int) -> float:
+        return step(gpunn.ones(rows, 1, device=kernels)).item()
+
+    for rows in range(1, 41):
+        assert run(rows) == run(rows)
+        assert run(1) == run(1)  # used all the time, so it stays
+    assert step.graphs == 32
+    kept = set(map(id, step._graphs.values()))
+    run(1), run(40)
+    assert set(map(id, step._graphs.values())) == kept
+    assert run(2) == pytest.approx(2 * run(1))
+
+
 def test_each_kind_of_change_is_counted() -> None:
     model, before = nn.Sequential(nn.Linear(2, 2)), changes.count
     parameter = model[0].weight

@@ -12,6 +12,7 @@ import pytest
 
 import gpunn
 from gpunn import nn, optim
+from gpunn.data import DataLoader, TensorDataset
 from gpunn.errors import OutOfMemoryError
 from gpunn.gpu.graph_memory import GraphMemory
 
@@ -92,6 +93,39 @@ def test_graphs_in_reference_cycles_leave_nothing(used: Callable[[], int]) -> No
     before = used()
     for _ in range(5):
         one()
+    assert used() == before
+
+
+def test_a_hundred_recordings_of_one_step_stay_flat(used: Callable[[], int]) -> None:
+    """Parameters that are replaced, so that no earlier graph is right."""
+    model = nn.Linear(64, 64).to("cuda")
+    x = gpunn.ones(8, 64, device="cuda")
+    step = gpunn.capture(lambda t: model(t).sum())
+
+    def record(times: int) -> int:
+        for _ in range(times):
+            model.bias = nn.Parameter(gpunn.zeros(64, device="cuda"))
+            step(x)
+        return used()
+
+    flat = record(40)
+    assert record(100) == flat
+    assert step.graphs == 32
+
+
+def test_dropped_trainers_leave_nothing(used: Callable[[], int]) -> None:
+    images, labels = np.zeros((10, 1, 8, 8), np.float32), np.zeros(10, np.int64)
+
+    def fit() -> None:
+        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+        trainer = gpunn.Trainer(model, optim.Adam(model.parameters()), device="cuda", log=None)
+        loader = DataLoader(TensorDataset(images, labels), batch_size=4, device="cuda")
+        trainer.fit(loader, loader, epochs=2)
+
+    fit()
+    before = used()
+    for _ in range(5):
+        fit()
     assert used() == before
 
 
