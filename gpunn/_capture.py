@@ -180,8 +180,8 @@ class _Graph:
         return all(_same(leaf.grad, array) for leaf, array in self._step.accumulated)
 
     def leaves_are_unchanged(self) -> bool:
-        """Whether all leaves that do not count their changes hold the gradients of the last replay."""
-        return all(leaf.grad is gradient for leaf, gradient in self._watched)
+        """Whether all leaves that do not count their changes still want and hold the gradients of the last replay."""
+        return all(leaf.grad is gradient and leaf.requires_grad for leaf, gradient in self._watched)
 
     def replay(self, inputs: tuple[Any, ...]) -> Any:
         """Run the step on these inputs; :meth:`set_gradients` has to follow unless the gradients are there."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn import tape
+from gpunn._capture_state import changes
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._layout import logical, physical
@@ -197,6 +198,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         if requires_grad and self.dtype.kind != "f":
             raise DTypeError(f"requires_grad_(): only floating dtypes can require a gradient; got {self.dtype}.")
         self.requires_grad = requires_grad
+        changes.count += 1
         return self
 
     @property
