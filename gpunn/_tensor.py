@@ -197,8 +197,9 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
             raise UsageError("requires_grad_(): only leaves can be changed; use detach().")
         if requires_grad and self.dtype.kind != "f":
             raise DTypeError(f"requires_grad_(): only floating dtypes can require a gradient; got {self.dtype}.")
-        self.requires_grad = requires_grad
-        changes.count += 1
+        if requires_grad != self.requires_grad:
+            self.requires_grad = requires_grad
+            changes.count += 1
         return self
 
     @property
