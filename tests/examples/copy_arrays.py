@@ -19,7 +19,7 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 
     nine: list[tuple[int, ...]] = [(5,)] * 9  # one more than a launch takes
     return [
-        pair([(3, 5, 5, 2), (3,)], [np.float32, np.int64]),
+        pair([(3, 5, 5, 2), (4,)], [np.float32, np.int64]),
         pair(
             [(1025, 4), (0,), (7,), ()], [np.float32, np.float64, np.uint8, np.bool_]
         ),  # a block and one thread; a tail
