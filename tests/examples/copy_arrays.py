@@ -17,7 +17,7 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         sources = [rng.integers(0, 100, shape).astype(dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
         return {"targets": [np.zeros_like(s) for s in sources], "sources": sources}
 
-    nine: list[tuple[int, ...]] = [(5,)] * 9  # one more than a launch takes
+    nine: list[tuple[int, ...]] = [(5 + k,) for k in range(9)]  # one more than a launch takes
     return [
         pair([(3, 5, 5, 2), (4,)], [np.float32, np.int64]),
         pair(
