@@ -207,6 +207,9 @@ class Device:
     def launched(self, launch: Any) -> None:
         """Told of every launch; for those who note them."""
 
+    def computed(self) -> None:
+        """Told of every body of array-library code, which is no launch."""
+
     @property
     def error_buffer(self) -> Any:
         """The int32 array (kind, layer id, index, value) that kernels report bad data to."""
@@ -289,10 +292,7 @@ def _size(shape: tuple[int, ...], dtype: Any) -> int:
 
 
 def _explain(device: Device, error: Exception, asked: int | None = None) -> None:
-    """Raise in gpunn's words what CuPy says of missing libraries and memory; return if it is something else.
-
-    ``asked`` is how many bytes were to be allocated; CuPy's pool tells it too, other allocators do not.
-    """
+    """Raise in gpunn's words what CuPy says of libraries and memory (of which ``asked`` bytes), or return."""
     if isinstance(error, GpunnError):
         return
     if type(error).__name__ == "OutOfMemoryError" or "cudaErrorMemoryAllocation" in str(error):

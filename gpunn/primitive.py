@@ -142,6 +142,7 @@ class Primitive:
                 ) from error
         if _counts.active is not None:
             _counts.active[self.name, body] += 1
+        device.computed()
         # A graph repeats launches. Array-library code would run once, at the capture, and never again.
         if capturing() is not None:
             raise CaptureError(

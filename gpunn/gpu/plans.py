@@ -101,6 +101,10 @@ class Recorder(Device):
         """The device whose notes these are."""
         return self.__dict__["_origin"]
 
+    def computed(self) -> None:
+        """A plan has no array-library code."""
+        self._refuse()
+
     def launched(self, launch: Launch) -> None:
         """Note a launch."""
         self.launches.append(launch)

@@ -7,6 +7,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +118,27 @@ def test_a_layer_is_named_by_the_call_and_not_by_the_plan() -> None:
         model.forward = functools.partial(nn.CrossEntropyLoss.__call__, getattr(model, name))
         with pytest.raises(LabelError, match=rf"{name} \(CrossEntropyLoss\)"):
             model(scores, labels).item()
+
+
+def test_a_body_with_array_library_code_in_it_has_no_plan() -> None:
+    def doubled(xp: Any, x: Any) -> Any:
+        x *= 2
+        return x
+
+    def outer(xp: Any, x: Any) -> Any:
+        return xp.abs(2 * x)
+
+    inside, whole = Primitive(doubled, ("x",), ("x",), 0, ()), Primitive(outer, ("y",), (), 0, ())
+
+    @whole.kernel
+    def _(where: Device, x: Any) -> Any:
+        y = REGISTRY["absolute_relu_forward"](where, x)
+        inside(where, y)  # in place: no launch, and no array that a plan would miss
+        return y
+
+    for value in (1, -3, 5):
+        x = np.full(4, value, np.float32)
+        assert whole(device("emulator"), x).tolist() == [2 * abs(value)] * 4
 
 
 def test_nothing_is_kept_alive_by_a_plan() -> None:
