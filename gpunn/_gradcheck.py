@@ -89,7 +89,7 @@ def gradcheck(
         if given[i].dtype != np.float64:
             raise DTypeError(f"gradcheck: input {i}: expected float64; got {given[i].dtype}.")
     snapshots = _Snapshots(given[0].device)
-    leaves = [Tensor(t.array.copy(), t.device, requires_grad=t.requires_grad) for t in given]
+    leaves = [t.detach().clone().requires_grad_(t.requires_grad) for t in given]
     with snapshots.around():
         output = fn(*leaves)
         direction = np.random.Generator(np.random.Philox(0)).standard_normal(output.shape)

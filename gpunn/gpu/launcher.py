@@ -191,7 +191,8 @@ class KernelSource:
         key = (device.origin, kernel, *macros.values())
         compiled = self._entries.get(key)
         if compiled is None:
-            compiled = self._entries[key] = self._compiled(device, kernel, macros)
+            with device.active():  # a module is loaded on one GPU
+                compiled = self._entries[key] = self._compiled(device, kernel, macros)
         bound = compiled.bind(args)
         if isinstance(block, int):
             block = (block, 1, 1)

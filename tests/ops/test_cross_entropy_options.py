@@ -162,7 +162,7 @@ def test_probabilities_backward_again_and_from_other_starts(where: str) -> None:
         loss.backward(None if start is None else gpunn.tensor(np.array(start), device=where), retain_graph=True)
         found.append([leaf.grad.numpy().copy() for leaf in (x, t)])
         for leaf in (x, t):
-            leaf.grad.array[...] = 0
+            leaf.grad.zero_()
             leaf.grad = None
     for first, *others in zip(*found, strict=True):
         assert np.abs(first).max() > 0
