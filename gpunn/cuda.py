@@ -283,7 +283,8 @@ class _Peaks:
             name = "gpunn peak memory"
 
             def malloc_postprocess(self, **block: Any) -> None:
-                note(device(f"cuda:{block['device_id']}"))
+                # Not block["device_id"]: where GPU 1 is used first, CuPy calls GPU 0's pool by that number too.
+                note(device(f"cuda:{gpu.xp.cuda.runtime.getDevice()}"))
 
         return PeakHook()
 
