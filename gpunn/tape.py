@@ -18,10 +18,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gpunn._capture_state import StepWatch, refuse_in_capture, watching
 from gpunn._device import Device
 from gpunn._layout import address_of, logical, physical
-from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, module_stack, place
+from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, UsageError, module_stack, place
 
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
@@ -47,32 +49,72 @@ class _Mode(threading.local):
 _mode = _Mode()
 
 
-class _GradMode(contextlib.ContextDecorator):
+class _GradMode:
     """A block, or decorated function, in which recording is on or off."""
 
     def __init__(self, enabled: bool) -> None:
         self._enabled = enabled
-        self._outer: list[bool] = []
+        # By thread, as several may be in blocks of one object at once; in each the mode outside, innermost last.
+        self._outer: dict[int, list[bool]] = {}
 
     def __enter__(self) -> None:
-        self._outer.append(_mode.enabled)
+        self._outer.setdefault(threading.get_ident(), []).append(_mode.enabled)
         _mode.enabled = self._enabled
 
     def __exit__(self, *exc: object) -> None:
-        _mode.enabled = self._outer.pop()
+        thread = threading.get_ident()
+        outer = self._outer.get(thread)
+        if outer is None:  # entered in another thread, by a generator that this one finishes; nothing changed here
+            return
+        _mode.enabled = outer.pop()
+        if not outer:
+            del self._outer[thread]
+
+    def __call__(self, function: Any) -> Any:
+        """Decorate ``function``: ops are recorded, or not, while it runs.
+
+        Between the yields of a generator, and while a coroutine waits, the mode is that of whoever runs then.
+
+        Raises
+        ------
+        UsageError
+            If it is a class, of which it is not clear what should be decorated.
+        """
+        from gpunn._grad_decorator import decorated
+
+        return decorated(function, functools.partial(_GradMode, self._enabled), type(self).__name__)
 
 
-class no_grad(_GradMode):
-    """Within this block (or decorated function) nothing is recorded; thread-local, nestable."""
+class _PlainGradMode(_GradMode):
+    """A mode that also decorates without parentheses."""
 
-    def __init__(self) -> None:
+    def __new__(cls, function: Any = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
+
+
+class no_grad(_PlainGradMode):
+    """Within this block (or decorated function) nothing is recorded; thread-local, nestable.
+
+    Parameters
+    ----------
+    function : callable, optional
+        What to decorate, by ``@gpunn.no_grad`` as by ``@gpunn.no_grad()``. Generators and coroutines too.
+    """
+
+    def __init__(self, function: Any = None) -> None:
         super().__init__(False)
 
 
-class enable_grad(_GradMode):
-    """Within this block (or decorated function) ops are recorded, also inside :class:`no_grad`."""
+class enable_grad(_PlainGradMode):
+    """Within this block (or decorated function) ops are recorded, also inside :class:`no_grad`.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    function : callable, optional
+        What to decorate, by ``@gpunn.enable_grad`` as by ``@gpunn.enable_grad()``. Generators and coroutines too.
+    """
+
+    def __init__(self, function: Any = None) -> None:
         super().__init__(True)
 
 
@@ -83,23 +125,32 @@ class set_grad_enabled(_GradMode):
     ----------
     mode : bool
         Whether to record.
+
+    Raises
+    ------
+    UsageError
+        If ``mode`` is not a bool.
     """
 
-    def __init__(self, mode: bool) -> None:
-        super().__init__(mode)
+    def __init__(self, mode: bool | np.bool_) -> None:
+        if not isinstance(mode, bool | np.bool_):
+            raise UsageError(
+                f"set_grad_enabled: mode: expected True or False; got {mode!r}. Decorate by @set_grad_enabled(False)."
+            )
+        super().__init__(bool(mode))
         super().__enter__()
-        self._entered = True
+        self._entered_in: int | None = threading.get_ident()  # the thread in which the constructor began the block
 
     def __enter__(self) -> None:
-        if self._entered:  # by the constructor; the end of the block restores the mode from before it
-            self._entered = False
+        if self._entered_in == threading.get_ident():  # the end of the block restores the mode from before it
+            self._entered_in = None
         else:
             super().__enter__()
 
     def __call__(self, function: Any) -> Any:
         """Decorate ``function``: ops are recorded, or not, while it runs."""
-        if self._entered:  # decorating a function leaves the mode outside it alone
-            self._entered = False
+        if self._entered_in == threading.get_ident():  # decorating a function leaves the mode outside it alone
+            self._entered_in = None
             self.__exit__()
         return super().__call__(function)
 
