@@ -76,33 +76,45 @@ def _openblas(library: _Library) -> _Library:
 
 
 class _Blas:
-    """Keeps BLAS at one thread while at least one user needs that."""
+    """Keeps BLAS at one thread while at least one user needs that.
+
+    A user is on the list whenever the limit is changed for it: a fork in between leaves the child enough to go by.
+    """
 
     def __init__(self) -> None:
         self.libraries: list[_Library] | None = None
         self.axpby: dict[np.dtype, Any] = {}
-        self._users = 0
+        self._users: list[int] = []  # their threads
         self._before: list[int] = []
-        self.start_over()
-
-    def start_over(self) -> None:
         self._lock = threading.Lock()
 
+    def start_over(self) -> None:
+        """In a forked child: of the parent's threads it has this one alone, and the lock in whatever state it was."""
+        self._lock = threading.Lock()
+        left_behind = bool(self._users)
+        self._users = [user for user in self._users if user == threading.get_ident()]
+        if left_behind and not self._users:
+            self._set(self._before)
+
     def __enter__(self) -> None:
+        me = threading.get_ident()
         with self._lock:
-            self._users += 1
-            if self._users == 1:
+            if not self._users:
                 if self.libraries is None:
-                    self.libraries = _blas_libraries()
-                    self.axpby = next((library.axpby for library in self.libraries if library.axpby), {})
+                    libraries = _blas_libraries()
+                    self.axpby = next((library.axpby for library in libraries if library.axpby), {})
+                    self.libraries = libraries
                 self._before = [library.ask() for library in self.libraries]
+                self._users.append(me)
                 self._set([1] * len(self._before))
+            else:
+                self._users.append(me)
 
     def __exit__(self, *exc: object) -> None:
         with self._lock:
-            self._users -= 1
-            if self._users == 0:
+            if len(self._users) == 1:
                 self._set(self._before)
+            self._users.remove(threading.get_ident())
 
     def _set(self, numbers: list[int]) -> None:
         for library, before, number in zip(self.libraries or (), self._before, numbers, strict=True):

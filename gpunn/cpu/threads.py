@@ -12,6 +12,7 @@ import ctypes
 import itertools
 import math
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -36,12 +37,16 @@ def _usable_cores() -> int:
 
 
 class _Job:
-    """One call of :func:`run`: items that the caller, and helpers that arrive in time, take one by one."""
+    """One call of :func:`run`: items that the caller, and helpers that arrive in time, take one by one.
+
+    A helper enters, works with the task that it was given there, and leaves. Closing admits no more of them, whatever
+    those inside have got round to, and then waits until they have left.
+    """
 
     def __init__(self, task: Callable[[Any], object], items: Iterable[Any]) -> None:
         self.waiting = deque(items)
         self.failures: list[BaseException] = []
-        self._task: Callable[[Any], object] | None = task
+        self._task: Callable[[Any], object] | None = task  # None once closed
         self._lock = threading.Lock()
         self._helping = 0
         self._left = threading.Lock()  # held until the last helper leaves after the caller closed the job
@@ -49,10 +54,8 @@ class _Job:
         # Helpers work in a copy of the caller's context, which holds numpy.errstate.
         self._context = contextvars.copy_context()
 
-    def work(self, take: Callable[[], Any]) -> None:
+    def work(self, task: Callable[[Any], object], take: Callable[[], Any]) -> None:
         """Take items, from the front (the caller) or from the back (helpers), until there are none."""
-        task = self._task
-        assert task is not None
         while True:
             try:
                 item = take()  # atomic: no two threads get the same item
@@ -62,26 +65,51 @@ class _Job:
 
     def help(self) -> None:
         """Work in a pool's thread, unless the caller has already finished."""
-        with self._lock:
-            if self._task is None:
-                return
-            self._helping += 1
+        task = self._enter()
+        if task is None:
+            return
         try:
-            self._context.copy().run(self.work, self.waiting.pop)
+            self._context.copy().run(self.work, task, self.waiting.pop)
         except BaseException as error:
+            self.waiting.clear()  # the run has failed: no one begins another item
             self.failures.append(error)
+        finally:
+            self._leave()
+
+    def _enter(self) -> Callable[[Any], object] | None:
+        with self._lock:
+            if self._task is not None:
+                self._helping += 1
+            return self._task
+
+    def _leave(self) -> None:
         with self._lock:
             self._helping -= 1
             if self._helping == 0 and self._task is None:
                 self._left.release()
 
-    def close(self) -> None:
-        """Admit no more helpers, and wait for those at work: none may write to arrays after the caller has moved on."""
+    def _shut(self) -> bool:
+        """Admit no more helpers and give up what waits; whether there are helpers inside."""
         with self._lock:
             self._task = None
-            if not self._helping:
-                return
-        self._left.acquire()
+            self.waiting.clear()  # nothing, unless the run has failed
+            return self._helping > 0
+
+    def close(self) -> None:
+        """Admit no more helpers, and wait for those at work: none may write to arrays after the caller has moved on.
+
+        That holds for Ctrl-C as well: it is raised when they have left.
+        """
+        interruptions = []
+        while True:
+            try:
+                if not self._shut():
+                    break
+                self._left.acquire()
+            except BaseException as error:  # from a signal's handler
+                interruptions.append(error)
+        if interruptions:
+            raise interruptions.pop()
 
 
 def _help(jobs: SimpleQueue[_Job | None]) -> None:
@@ -116,15 +144,18 @@ class _Pool:
         self._used: set[int] = set()  # those that helpers may run on now
 
     def call(self, job: _Job, helpers: int) -> None:
-        """Wake ``helpers`` threads for a job."""
+        """Wake ``helpers`` threads for a job; fewer where the system gives no more."""
         with self._lock:
             for number in range(len(self._threads), self.size - 1):
                 thread = threading.Thread(target=_help, args=(self._jobs,), name=f"gpunn_{number}", daemon=True)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:  # a limit on threads, or the interpreter is ending: slower, but correct
+                    break
                 self._threads.append(thread)
                 self._allowed = self._used = os.sched_getaffinity(0) if _this_core is not None else set()
             self._make_way()
-            for _ in range(min(helpers, self.size - 1)):
+            for _ in range(min(helpers, len(self._threads))):
                 self._jobs.put(job)
 
     def _make_way(self) -> None:
@@ -189,18 +220,22 @@ def run(task: Callable[[Item], object], items: Iterable[Item]) -> None:
     found = list(items)
     helpers = min(_pool.size, len(found)) - 1
     with single_threaded_blas:
-        if helpers < 1:
+        if helpers < 1 or sys.is_finalizing():  # then no other thread runs any more, whatever locks it holds
             for item in found:
                 task(item)
             return
         job = _Job(task, found)
-        _pool.call(job, helpers)
         try:
-            job.work(job.waiting.popleft)
-        finally:
+            _pool.call(job, helpers)
+            job.work(task, job.waiting.popleft)
+        except BaseException:
             job.close()
+            job.failures.clear()  # of helpers, after this thread's own: a traceback holds the job that holds it
+            raise
+        job.close()
     if job.failures:
-        raise job.failures.pop(0)  # only its own traceback holds it: no cycle
+        del job.failures[1:]
+        raise job.failures.pop()  # only its own traceback holds it: no cycle
 
 
 def run_all(*works: Work[Any]) -> list[Any]:

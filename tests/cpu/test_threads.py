@@ -108,6 +108,29 @@ def test_failure_of_a_helper_is_raised() -> None:
     test_every_item_once()  # and the helper goes on
 
 
+def test_when_a_helper_has_failed_no_item_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    meet, left = threading.Barrier(2, timeout=10), threading.Event()
+    caller, seen = threading.current_thread(), []
+
+    class Job(threads._Job):
+        def _leave(self) -> None:
+            super()._leave()
+            left.set()
+
+    def task(i: int) -> None:
+        seen.append(i)
+        if len(seen) <= 2:
+            meet.wait()
+        if threading.current_thread() is not caller:
+            raise KeyError(i)
+        assert left.wait(10)
+
+    monkeypatch.setattr(threads, "_Job", Job)
+    with pytest.raises(KeyError):
+        threads.run(task, range(9))
+    assert sorted(seen) == [0, 8]
+
+
 def test_helpers_see_the_callers_context() -> None:
     meet = threading.Barrier(2, timeout=10)
     seen = []
@@ -166,6 +189,254 @@ def test_nothing_is_kept_of_a_finished_run(fails: bool) -> None:
         assert kept() is None
     finally:
         gc.enable()
+
+
+class _Turns(threads._Job):
+    """A job whose helper comes in just before the caller closes it, and begins when that is done."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.entered, self.shut = threading.Event(), threading.Event()
+
+    def _enter(self) -> Any:
+        task = super()._enter()
+        self.entered.set()
+        assert self.shut.wait(10)
+        return task
+
+    def _shut(self) -> bool:
+        assert self.entered.wait(10)
+        inside = super()._shut()
+        self.shut.set()
+        return inside
+
+
+def test_a_helper_may_come_in_just_before_the_caller_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_Job", _Turns)
+    for fails in (False, True):
+        seen: list[int] = []
+
+        def task(i: int, seen: list[int] = seen, fails: bool = fails) -> None:
+            seen.append(i)
+            if fails:
+                raise KeyError(i)
+
+        with pytest.raises(KeyError) if fails else contextlib.nullcontext():
+            threads.run(task, range(3))
+        # The helper finds nothing to do, nor does it begin what is left of a run that has failed.
+        assert seen == ([0] if fails else [0, 1, 2])
+
+
+def _held_helper(monkeypatch: pytest.MonkeyPatch, interrupted: str) -> list[str]:
+    """The order of events in a run that ``call`` or ``acquire`` interrupts while a helper is in its item."""
+    order: list[str] = []
+    working, go_on = threading.Event(), threading.Event()
+    caller = threading.current_thread()
+
+    class Left:
+        """The lock that a closing caller waits for."""
+
+        def __init__(self, lock: Any) -> None:
+            self.lock, self.release, self.interrupt = lock, lock.release, interrupted == "acquire"
+
+        def acquire(self) -> None:
+            if self.interrupt:
+                self.interrupt = False
+                raise KeyboardInterrupt
+            go_on.set()
+            self.lock.acquire()
+
+    class Job(threads._Job):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self._left: Any = Left(self._left)
+
+    class Pool:
+        size = 2
+
+        def call(self, *args: Any) -> None:
+            pool.call(*args)
+            if interrupted == "call":
+                assert working.wait(10)
+                raise KeyboardInterrupt
+
+    def task(_: int) -> None:
+        if threading.current_thread() is caller:
+            assert working.wait(10)
+            return
+        working.set()
+        assert go_on.wait(10)
+        order.append("the helper is done")
+
+    pool = threads._pool
+    monkeypatch.setattr(threads, "_Job", Job)
+    monkeypatch.setattr(threads, "_pool", Pool())
+    try:
+        threads.run(task, range(2))
+    except KeyboardInterrupt:
+        order.append("interrupted")
+    monkeypatch.undo()
+    go_on.set()
+    return order
+
+
+@pytest.mark.parametrize("interrupted", ["call", "acquire"])
+def test_ctrl_c_is_raised_when_the_helpers_have_left(monkeypatch: pytest.MonkeyPatch, interrupted: str) -> None:
+    assert _held_helper(monkeypatch, interrupted) == ["the helper is done", "interrupted"]
+    test_every_item_once()
+
+
+def test_nothing_is_kept_of_several_failures() -> None:
+    threads.set_num_threads(3)
+    left = threading.Semaphore(0)
+
+    class Job(threads._Job):
+        def _leave(self) -> None:
+            super()._leave()
+            left.release()
+
+    def start(callers_too: bool) -> weakref.ref:
+        big = np.ones(4)
+        meet = threading.Barrier(3, timeout=10)
+        caller = threading.current_thread()
+
+        def task(i: int) -> None:
+            meet.wait()
+            if callers_too or threading.current_thread() is not caller:
+                raise KeyError(big[i])
+
+        job = Job(task, range(3))
+        for _ in range(2):
+            threading.Thread(target=job.help).start()
+        with contextlib.suppress(KeyError), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threads, "_Job", lambda *_: job)
+            patch.setattr(threads._pool, "call", lambda *_: None)
+            threads.run(task, range(3))
+        for _ in range(2):
+            assert left.acquire(timeout=10)
+        return weakref.ref(big)
+
+    gc.disable()
+    try:
+        for callers_too in (False, True):
+            kept = start(callers_too)
+            for thread in threading.enumerate():
+                if thread is not threading.current_thread() and not thread.name.startswith("gpunn_"):
+                    thread.join(10)
+            assert kept() is None
+    finally:
+        gc.enable()
+
+
+def test_a_task_may_run_others() -> None:
+    meet = threading.Barrier(2, timeout=10)
+    seen: list[tuple[int, int]] = []
+
+    def task(i: int) -> None:
+        meet.wait()  # both threads are inside
+        threads.run(lambda j: seen.append((i, j)), range(5))
+
+    threads.run(task, range(2))
+    assert sorted(seen) == [(i, j) for i in range(2) for j in range(5)]
+
+
+def test_two_callers_at_once() -> None:
+    meet = threading.Barrier(2, timeout=10)
+    sums = [0.0, 0.0]
+
+    def caller(number: int) -> None:
+        for _ in range(50):
+            meet.wait()
+            found: list[int] = []
+            threads.run(found.append, range(number, 20))
+            assert sorted(found) == list(range(number, 20))
+            sums[number] += sum(found)
+
+    other = threading.Thread(target=caller, args=(1,))
+    other.start()
+    caller(0)
+    other.join(30)
+    assert sums == [50 * 190, 50 * 190]
+
+
+def test_where_no_more_threads_can_be_made_it_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    made: list[threading.Thread] = []
+
+    def limited(thread: threading.Thread) -> None:
+        if made:
+            raise RuntimeError("can't start new thread")
+        made.append(thread)
+        start(thread)
+
+    threads.set_num_threads(4)  # new helpers
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    for _ in range(3):
+        test_every_item_once()
+    monkeypatch.undo()
+    meet = threading.Barrier(4, timeout=10)  # and with all of them when the system allows it again
+    threads.run(lambda _: meet.wait(), range(4))
+
+
+def test_an_op_while_the_interpreter_ends_waits_for_no_one() -> None:
+    code = (
+        "import sys, threading\n"
+        "from gpunn.cpu import threads\n"
+        "threads.set_num_threads(2)\n"
+        "threads.run(len, ['', ''])\n"
+        "held = threading.Event()\n"
+        "def holder():\n"
+        "    with threads._pool._lock:\n"
+        "        held.set()\n"
+        "        threading.Event().wait()\n"
+        "class Last:\n"
+        "    def __del__(self, run=threads.run, out=sys.stdout):\n"
+        "        seen = []\n"
+        "        run(seen.append, range(4))\n"
+        "        out.write(str(seen))\n"
+        "        out.flush()\n"
+        "threading.Thread(target=holder, daemon=True).start()\n"
+        "held.wait()\n"
+        "sys.modules['last'] = Last()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout == "[0, 1, 2, 3]", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_child_has_blas_threads_although_another_thread_was_inside() -> None:
+    code = (
+        "import os, sys, threading\n"
+        "from gpunn.cpu.blas import single_threaded_blas as single\n"
+        "with single:\n"
+        "    pass\n"
+        "for library in single.libraries:\n"
+        "    library.change(3)\n"
+        "inside, leave = threading.Event(), threading.Event()\n"
+        "def other():\n"
+        "    with single:\n"
+        "        inside.set()\n"
+        "        leave.wait()\n"
+        "thread = threading.Thread(target=other)\n"
+        "thread.start()\n"
+        "inside.wait()\n"
+        "numbers = lambda: [library.ask() for library in single.libraries]\n"
+        "assert set(numbers()) == {1}\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    right = set(numbers()) == {3}\n"
+        "    with single:\n"
+        "        right &= set(numbers()) == {1}\n"
+        "        if os.fork() == 0:\n"  # the thread that forks stays inside
+        "            os._exit(0 if set(numbers()) == {1} else 1)\n"
+        "        right &= os.waitstatus_to_exitcode(os.wait()[1]) == 0\n"
+        "    os._exit(0 if right and set(numbers()) == {3} else 1)\n"
+        "leave.set()\n"
+        "thread.join()\n"
+        "assert set(numbers()) == {3}\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
 
 
 def test_resizing_ends_the_old_threads() -> None:
