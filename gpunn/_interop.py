@@ -17,6 +17,7 @@ import numpy as np
 from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._keywords import called, parameters
 from gpunn._layout import address_of, logical, physical
 from gpunn._tensor import Tensor, upload
 from gpunn.errors import DeviceError, DTypeError, UsageError, here
@@ -227,10 +228,16 @@ _Op = TypeVar("_Op", bound=Callable[..., Any])
 
 @functools.cache
 def _taking_arrays(op: Any) -> Any:
+    own = parameters(op)
 
     @functools.wraps(op)
     def converting(*args: Any, **named: Any) -> Any:
-        if has_arrays(args) or (named and has_arrays(named.values())):
+        if named:
+            if not own.issuperset(named):
+                return called(op.__name__.rstrip("_"), converting, own, args, named)
+            if has_arrays(named.values()):
+                args, named = constants(op.__name__.rstrip("_"), args, named)
+        if has_arrays(args):
             args, named = constants(op.__name__.rstrip("_"), args, named)
         return op(*args, **named)
 
@@ -238,7 +245,10 @@ def _taking_arrays(op: Any) -> Any:
 
 
 def takes_arrays(op: _Op) -> _Op:
-    """The function ``op`` with NumPy and CuPy arrays converted where tensors are expected; one for each."""
+    """The function ``op`` with NumPy and CuPy arrays converted where tensors are expected; one for each.
+
+    It also takes PyTorch's names of its parameters, see ``_keywords.py``.
+    """
     made: _Op = _taking_arrays(op)
     return made
 

@@ -12,6 +12,7 @@ from gpunn import tape
 from gpunn._capture_state import changes
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._keywords import take_keywords
 from gpunn._layout import logical, physical
 from gpunn._tensor_convert import ConversionMethods
 from gpunn._tensor_export import ExportMethods
@@ -240,6 +241,8 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 
 
 tape.as_tensor = Tensor._of_physical
+for _methods in Tensor.__bases__:
+    take_keywords(_methods)
 
 
 def _rebuild(kind: type[Tensor], values: Any, device: Device, requires_grad: bool, grad: Any) -> Tensor:

@@ -210,9 +210,9 @@ class MathMethods:
         """Smallest integer not below each element."""
         return ops("unary").ceil(self)
 
-    def round(self: Any) -> Tensor:
-        """Nearest integer; ties go to the even one."""
-        return ops("unary").round_(self)
+    def round(self: Any, *, decimals: int = 0) -> Tensor:
+        """Nearest integer, or multiple of 10^-decimals; ties go to the even one."""
+        return ops("unary").round_(self, decimals=decimals)
 
     def neg(self: Any) -> Tensor:
         """-x."""
@@ -234,13 +234,13 @@ class MathMethods:
         """max(x, 0)."""
         return ops("relu").relu(self)
 
-    def softmax(self: Any, dim: Any) -> Tensor:
-        """exp(x) divided by its sum along ``dim``."""
-        return ops("softmax").softmax(self, dim)
+    def softmax(self: Any, dim: Any, dtype: Any = None) -> Tensor:
+        """exp(x) divided by its sum along ``dim``, in ``dtype`` if that is given."""
+        return ops("softmax").softmax(self, dim, dtype)
 
-    def log_softmax(self: Any, dim: Any) -> Tensor:
+    def log_softmax(self: Any, dim: Any, dtype: Any = None) -> Tensor:
         """The logarithm of :meth:`softmax`."""
-        return ops("log_softmax").log_softmax(self, dim)
+        return ops("log_softmax").log_softmax(self, dim, dtype)
 
     def isnan(self: Any) -> Tensor:
         """Where elements are NaN."""
@@ -282,9 +282,9 @@ class MathMethods:
         """x * other."""
         return ops("mul").mul(self, other)
 
-    def div(self: Any, other: Any) -> Tensor:
-        """x / other."""
-        return ops("div").div(self, other)
+    def div(self: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+        """x / other; ``rounding_mode`` "trunc" rounds towards 0, "floor" down."""
+        return ops("div").div(self, other, rounding_mode=rounding_mode)
 
     def pow(self: Any, exponent: Any) -> Tensor:
         """x ** exponent."""

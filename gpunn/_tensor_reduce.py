@@ -30,9 +30,9 @@ class ReductionMethods:
         """Mean."""
         return ops("sum").mean(self, dim, keepdim, dtype=dtype)
 
-    def prod(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    def prod(self: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
         """Product."""
-        return ops("prod").prod(self, dim, keepdim)
+        return ops("prod").prod(self, dim, keepdim, dtype=dtype)
 
     def var(
         self: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
@@ -46,9 +46,9 @@ class ReductionMethods:
         """Standard deviation: the root of :meth:`var`."""
         return ops("var").std(self, dim, unbiased, keepdim, correction=correction)
 
-    def norm(self: Any, p: Any = "fro", dim: Axes = None, keepdim: bool = False) -> Tensor:
+    def norm(self: Any, p: Any = "fro", dim: Axes = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
         """The p-norm of the elements; p is 2 if not given."""
-        return ops("norm").norm(self, p, dim, keepdim)
+        return ops("norm").norm(self, p, dim, keepdim, dtype=dtype)
 
     def max(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
         """Largest element; with an axis (values, indices); with a tensor the larger of both, element by element."""

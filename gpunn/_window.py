@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gpunn._shared.numbers import as_int
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.gpu.launcher import ceil_div
 
@@ -83,7 +84,7 @@ def remembered(make: Callable[..., Window]) -> Callable[..., Window]:
 
 def pair(value: Pair | str, op: str, name: str, minimum: int) -> tuple[int, int]:
     """One number for both axes, or (vertical, horizontal); UsageError naming the argument otherwise."""
-    both: tuple[Any, ...] = (value, value) if isinstance(value, int) else tuple(value)
+    both = _several(value, 2)
     if len(both) != 2 or any(not _is_whole(v, minimum) for v in both):
         raise UsageError(f"{here(op)}: {name}: expected an integer >= {minimum} or two of them; got {value!r}.")
     return both[0], both[1]
@@ -91,14 +92,22 @@ def pair(value: Pair | str, op: str, name: str, minimum: int) -> tuple[int, int]
 
 def single(value: Pair | str, op: str, name: str, minimum: int) -> int:
     """One number, or a sequence of one; UsageError naming the argument otherwise."""
-    one: tuple[Any, ...] = (value,) if isinstance(value, int) else tuple(value)
+    one = _several(value, 1)
     if len(one) != 1 or not _is_whole(one[0], minimum):
         raise UsageError(f"{here(op)}: {name}: expected an integer >= {minimum}; got {value!r}.")
     return int(one[0])
 
 
+def _several(value: Any, count: int) -> tuple[Any, ...]:
+    """``count`` times a whole number, or the members of a sequence, as Python's numbers where they are such."""
+    if type(value) is int:
+        return (value,) * count
+    one = as_int(value)
+    return (one,) * count if one is not None else tuple(as_int(v, v) for v in value)
+
+
 def _is_whole(value: Any, minimum: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
+    return type(value) is int and value >= minimum
 
 
 def sides(
@@ -135,8 +144,7 @@ def sides(
             )
         total = [d * (k - 1) if padding == "same" else 0 for k, d in zip(kernel, dilation, strict=True)]
         return tuple((t // 2, t - t // 2) for t in total)
-    each: tuple[Any, ...] = (padding,) * axes if isinstance(padding, int) else tuple(padding)
-    found = tuple((p, p) if isinstance(p, int) else tuple(p) for p in each)
+    found = tuple(_several(p, 2) for p in _several(padding, axes))
     if len(found) != axes or any(len(p) != 2 or not all(_is_whole(v, 0) for v in p) for p in found):
         both = "((top, bottom), (left, right))" if axes == 2 else "((left, right),)"
         raise UsageError(

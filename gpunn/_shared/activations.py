@@ -18,7 +18,9 @@ def check_floating(op: str, x: Tensor) -> None:
 
 
 def number(op: str, name: str, value: Any) -> float:
-    """``value`` as a finite float, or UsageError naming the op and the argument."""
+    """``value`` as a finite float, also of a tensor with one element, or UsageError naming the op and the argument."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
     if not isinstance(value, int | float | np.integer | np.floating) or not math.isfinite(value):
         raise UsageError(f"{here(op)}: {name}: expected a finite number; got {value!r}.")
     return float(value)

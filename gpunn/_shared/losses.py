@@ -6,6 +6,7 @@ Such a loss is a formula for the term of one element. Its forward returns the te
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,15 @@ def check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = ("mean",
     if reduction not in allowed:
         names = ", ".join(map(repr, allowed[:-1]))
         raise UsageError(f"{here(op)}: reduction: expected {names} or {allowed[-1]!r}; got {reduction!r}.")
+
+
+def reduction_of(op: str, reduction: str, size_average: bool | None, reduce: bool | None) -> str:
+    """The ``reduction`` that PyTorch's two older arguments ask for; the given one where they are None."""
+    if size_average is None and reduce is None:
+        return reduction
+    asked = "none" if reduce is False else "sum" if size_average is False else "mean"
+    warnings.warn(f"{here(op)}: size_average and reduce are deprecated: use reduction='{asked}'.", stacklevel=3)
+    return asked
 
 
 def check_pair(op: str, input: Tensor, target: Tensor) -> None:
@@ -59,6 +69,20 @@ def check_constant(op: str, name: str, weight: Tensor, input: Tensor) -> None:
     if weight.requires_grad:
         raise UsageError(f"{here(op)}: {name}: expected a constant; it requires a gradient. Pass {name}.detach().")
     same_device(op, input.device, weight.device)
+
+
+def weighted(op: str, terms: Tensor, weight: Tensor, reduction: str, by_weight: bool) -> Tensor:
+    """The losses ``terms`` times ``weight``, reduced; ``by_weight``: the mean is over the weights, not the elements."""
+    check_reduction(op, reduction)
+    check_constant(op, "weight", weight, terms)
+    if weight.shape != terms.shape:
+        raise ShapeError(f"{here(op)}: weight: expected the input's shape, {terms.shape}; got {weight.shape}.")
+    y = terms * weight
+    if reduction == "none":
+        return y
+    if reduction == "sum":
+        return y.sum()
+    return y.sum() / weight.sum() if by_weight else y.mean()
 
 
 # -- adding up ------------------------------------------------------------------------------------

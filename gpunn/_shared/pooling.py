@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn._window import Pair, Window, pair, remembered, single
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
@@ -78,7 +79,8 @@ def output_sizes(op: str, output_size: OutputSize, size: Sequence[int]) -> tuple
     given: tuple[Any, ...] = (output_size,) * axes
     if isinstance(output_size, Sequence):
         given = tuple(output_size)
-    if len(given) != axes or any(n is not None and (not isinstance(n, int) or n < 1) for n in given):
+    given = tuple(as_int(n, n) for n in given)
+    if len(given) != axes or any(n is not None and (type(n) is not int or n < 1) for n in given):
         many = "a positive integer or None" + (", or two of them" if axes == 2 else "")
         raise UsageError(f"{here(op)}: output_size: expected {many}; got {output_size!r}.")
     return tuple(old if new is None else new for new, old in zip(given, size, strict=True))

@@ -11,7 +11,7 @@ from gpunn._window import Pair, Window
 from gpunn.arrays._calling import device_of, enter, merged, physical_of, require_shape, tensor
 from gpunn.errors import DTypeError, ShapeError, here
 from gpunn.ops.avg_pool2d import avg_pool2d_backward as spread_back
-from gpunn.ops.avg_pool2d import avg_pool2d_forward, check_divisor
+from gpunn.ops.avg_pool2d import avg_pool2d_forward, checked_divisor
 from gpunn.ops.max_pool2d import max_pool2d_backward as send_back
 from gpunn.ops.max_pool2d import max_pool2d_forward
 
@@ -212,7 +212,7 @@ def avg_pool2d(
 def _average_window(
     op: str, size: Any, kernel: Pair, stride: Pair | None, padding: Pair, ceil_mode: bool, divisor: int | None
 ) -> Window:
-    check_divisor(op, divisor)
+    checked_divisor(op, divisor)
     return image_window(op, size, kernel, stride, padding, 1, ceil_mode, False)
 
 

@@ -8,15 +8,13 @@ import numpy as np
 
 from gpunn._creation import zeros
 from gpunn._device import Device
-from gpunn.errors import UsageError
+from gpunn._shared.numbers import whole_number
 from gpunn.nn.parameter import Parameter
 
 
 def whole(layer: str, name: str, value: Any, minimum: int = 1) -> int:
     """``value`` as an int of at least ``minimum``, or UsageError naming the layer and the argument."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < minimum:
-        raise UsageError(f"{layer}: {name}: expected a whole number of at least {minimum}; got {value!r}.")
-    return int(value)
+    return whole_number(layer, name, value, minimum)
 
 
 def new_parameter(shape: tuple[int, ...], device: Device | str | None, dtype: Any) -> Parameter:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
 from gpunn._capture_state import changes
+from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn.fusion import plan
@@ -24,10 +25,11 @@ class _Container(Module):
 
     def _name_at(self, index: int) -> str:
         """The name at an index, which may count from the end."""
-        if not isinstance(index, int) or not -len(self) <= index < len(self):
+        place = as_int(index)
+        if place is None or not -len(self) <= place < len(self):
             # IndexError ends a loop and is what PyTorch raises.
             raise IndexError(f"{type(self).__name__}: no module {index!r}; there are {len(self)}.")
-        return list(self._modules)[index]
+        return list(self._modules)[place]
 
     def __setitem__(self, index: int, module: Module) -> None:
         setattr(self, self._name_at(index), module)

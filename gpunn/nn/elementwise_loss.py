@@ -20,6 +20,8 @@ class MSELoss(Loss):
 
     Parameters
     ----------
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : str
         ``"mean"`` over all elements, ``"sum"``, ``"none"``: one loss for each; or, beyond PyTorch,
         ``"half_mean"``: 1/(2N) Σ‖input_n - target_n‖² over the N samples of the first axis.
@@ -47,8 +49,8 @@ class MSELoss(Loss):
     22.75
     """
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__(reduction, (*REDUCTIONS, "half_mean"))
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(reduction, size_average, reduce, (*REDUCTIONS, "half_mean"))
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return mse_loss(input, target, reduction=self.reduction)
@@ -59,6 +61,8 @@ class L1Loss(Loss):
 
     Parameters
     ----------
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : str
         ``"mean"`` over all elements, ``"sum"``, or ``"none"``: one loss for each.
 
@@ -78,8 +82,8 @@ class L1Loss(Loss):
     Lecture topic L5.
     """
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(reduction, size_average, reduce)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return l1_loss(input, target, reduction=self.reduction)
@@ -90,6 +94,8 @@ class SmoothL1Loss(Loss):
 
     Parameters
     ----------
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : str
         ``"mean"`` over all elements, ``"sum"``, or ``"none"``: one loss for each.
     beta : float
@@ -111,8 +117,14 @@ class SmoothL1Loss(Loss):
     Girshick 2015, arXiv:1504.08083; lecture topic L5.
     """
 
-    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        beta: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, size_average, reduce)
         if not beta >= 0:
             raise UsageError(f"SmoothL1Loss: beta: expected a number of at least 0; got {beta!r}.")
         self.beta = beta
@@ -166,6 +178,8 @@ class BCELoss(Loss):
     ----------
     weight : Tensor, optional
         Factor on each loss, of a shape that broadcasts to the input's; a buffer.
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : str
         ``"mean"`` over all elements, ``"sum"``, or ``"none"``: one loss for each.
 
@@ -185,8 +199,14 @@ class BCELoss(Loss):
     Lecture topic L5.
     """
 
-    def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction, size_average, reduce)
         self.register_buffer("weight", weight)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -202,6 +222,8 @@ class BCEWithLogitsLoss(Loss):
     ----------
     weight : Tensor, optional
         Factor on each loss, of a shape that broadcasts to the input's; a buffer.
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : str
         ``"mean"`` over all elements, ``"sum"``, or ``"none"``: one loss for each.
     pos_weight : Tensor, optional
@@ -224,9 +246,14 @@ class BCEWithLogitsLoss(Loss):
     """
 
     def __init__(
-        self, weight: Tensor | None = None, *, reduction: str = "mean", pos_weight: Tensor | None = None
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        pos_weight: Tensor | None = None,
     ) -> None:
-        super().__init__(reduction)
+        super().__init__(reduction, size_average, reduce)
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)
 

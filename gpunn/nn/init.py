@@ -58,9 +58,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else param
-        if isinstance(slope, bool) or not isinstance(slope, int | float):
+        if isinstance(slope, bool) or not isinstance(slope, int | float | np.number):
             raise UsageError(f"calculate_gain: param: expected leaky_relu's negative slope, a number; got {param!r}.")
-        return math.sqrt(2 / (1 + slope**2))
+        return math.sqrt(2 / (1 + float(slope) ** 2))
     if nonlinearity not in _GAINS:
         known = ", ".join([*_GAINS, "leaky_relu"])
         raise UsageError(f"calculate_gain: expected one of {known}; got {nonlinearity!r}.")

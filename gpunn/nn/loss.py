@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunn._shared.losses import reduction_of
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn.module import Module
@@ -15,8 +16,15 @@ REDUCTIONS = ("mean", "sum", "none")
 class Loss(Module):
     """A layer with a ``reduction``, checked when it is made."""
 
-    def __init__(self, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
+    def __init__(
+        self,
+        reduction: str,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        allowed: tuple[str, ...] = REDUCTIONS,
+    ) -> None:
         super().__init__()
+        reduction = reduction_of(type(self).__name__, reduction, size_average, reduce)
         if reduction not in allowed:
             raise UsageError(
                 f"{type(self).__name__}: reduction: expected one of {', '.join(allowed)}; got {reduction!r}."
@@ -31,6 +39,8 @@ class CrossEntropyLoss(Loss):
     ----------
     weight : Tensor, (C,), optional
         Factor on each class's losses; a buffer.
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     ignore_index : int
         Labels of this value count neither in the loss nor in the mean.
     reduction : str
@@ -65,12 +75,13 @@ class CrossEntropyLoss(Loss):
     def __init__(
         self,
         weight: Tensor | None = None,
-        *,
+        size_average: bool | None = None,
         ignore_index: int = -100,
+        reduce: bool | None = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(reduction)
+        super().__init__(reduction, size_average, reduce)
         if not 0 <= label_smoothing <= 1:
             raise UsageError(
                 f"{type(self).__name__}: label_smoothing: expected a number from 0 to 1; got {label_smoothing!r}."
@@ -97,6 +108,8 @@ class NLLLoss(Loss):
     ----------
     weight : Tensor, (C,), optional
         Factor on each class's losses; a buffer.
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     ignore_index : int
         Labels of this value count neither in the loss nor in the mean.
     reduction : str
@@ -118,8 +131,15 @@ class NLLLoss(Loss):
     Lecture topic L5.
     """
 
-    def __init__(self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction, size_average, reduce)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
 

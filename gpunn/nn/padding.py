@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn.module import Module
@@ -22,8 +23,9 @@ class _Padding(Module):
     def __init__(self, padding: Sides) -> None:
         super().__init__()
         name, count = type(self).__name__, 2 * self.axes
-        sides = tuple(padding) if isinstance(padding, Sequence) else (padding,) * count
-        if len(sides) != count or not all(isinstance(n, int) for n in sides):
+        given = tuple(padding) if isinstance(padding, Sequence) else (padding,) * count
+        sides = tuple(map(as_int, given))
+        if len(sides) != count or None in sides:
             names = ("left", "right", "top", "bottom")[:count]
             raise UsageError(f"{name}: padding: expected a whole number or ({', '.join(names)}); got {padding!r}.")
         self.padding = sides

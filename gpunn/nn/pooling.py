@@ -13,7 +13,7 @@ from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
 from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
 from gpunn.ops.adaptive_max_pool2d import adaptive_max_pool2d
 from gpunn.ops.avg_pool1d import avg_pool1d
-from gpunn.ops.avg_pool2d import avg_pool2d, check_divisor
+from gpunn.ops.avg_pool2d import avg_pool2d, checked_divisor
 from gpunn.ops.max_pool1d import max_pool1d
 from gpunn.ops.max_pool2d import max_pool2d
 
@@ -279,10 +279,9 @@ class AvgPool2d(Module):
         self.padding = padding
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
-        self.divisor_override = divisor_override
+        self.divisor_override = checked_divisor("AvgPool2d", divisor_override) or None
         self.strict = strict
         _check(self, 2, (kernel_size, self.stride, padding, 1, ceil_mode))
-        check_divisor("AvgPool2d", divisor_override)
 
     def window(self, height: int, width: int) -> Window:
         """How the window slides over an image of this size; its P and Q are the output's."""

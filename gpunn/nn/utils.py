@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from gpunn._capture_state import refuse_in_capture
 from gpunn._creation import zeros
 from gpunn._device import Device, same_device
@@ -21,6 +23,7 @@ def clip_grad_norm_(
     max_norm: float,
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
 ) -> Tensor:
     """Scale all gradients by one factor so that their norm, as of one long vector, is at most ``max_norm``.
 
@@ -38,6 +41,8 @@ def clip_grad_norm_(
         p > 0 of the p-norm (sum |x|^p)^(1/p), or infinity for the largest magnitude.
     error_if_nonfinite : bool
         Read the norm, and raise before anything is scaled if it is not finite. By default gradients become NaN.
+    foreach : bool, optional
+        Changes nothing: all gradients are read by one launch and scaled by another.
 
     Returns
     -------
@@ -89,7 +94,7 @@ def clip_grad_norm_(
     return Tensor._of_physical(norm, device)
 
 
-def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
     """Limit every element of every gradient to between -clip_value and clip_value.
 
     Parameters
@@ -98,6 +103,8 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
         Whose ``.grad`` to change in place; those without one are skipped.
     clip_value : float
         The largest magnitude.
+    foreach : bool, optional
+        Changes nothing: one launch limits all gradients.
 
     Raises
     ------
@@ -128,7 +135,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 
 
 def _number(op: str, name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value >= 0:
         raise UsageError(f"{op}: {name}: expected a number >= 0; got {value!r}.")
 
 

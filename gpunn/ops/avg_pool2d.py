@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.numbers import as_int
 from gpunn._shared.pooling import check_images, image_window
 from gpunn._tensor import Tensor
 from gpunn._window import Pair, Taps, Window, taps
@@ -279,15 +280,17 @@ def avg_pool2d(
     """
     op = "avg_pool2d"
     check_images(op, x)
-    check_divisor(op, divisor_override)
+    divisor = checked_divisor(op, divisor_override)
     window = image_window(op, x.shape[2:], kernel_size, stride, padding, 1, ceil_mode, strict)
-    return pool_average(op, x, x._physical, window, count_include_pad, divisor_override or 0)
+    return pool_average(op, x, x._physical, window, count_include_pad, divisor)
 
 
-def check_divisor(op: str, divisor: Any) -> None:
-    """Raise UsageError unless it is None or an integer other than 0."""
-    if divisor is not None and (not isinstance(divisor, int) or divisor == 0):
-        raise UsageError(f"{here(op)}: divisor_override: expected an integer other than 0; got {divisor!r}.")
+def checked_divisor(op: str, given: Any) -> int:
+    """An integer other than 0, or 0 for None; UsageError otherwise."""
+    divisor = 0 if given is None else as_int(given, 0)
+    if given is not None and not divisor:
+        raise UsageError(f"{here(op)}: divisor_override: expected an integer other than 0; got {given!r}.")
+    return int(divisor)
 
 
 def pool_average(op: str, x: Tensor, images: Any, window: Window, count_include_pad: bool, divisor: int = 0) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._shared.losses import check_constant, check_pair, divisor_of, total
+from gpunn._shared.losses import check_constant, check_pair, divisor_of, reduction_of, total
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
 from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
@@ -113,7 +113,12 @@ def _(device: Device, dy: Any, p: Any, target: Any, weight: Any, divisor: float 
 
 
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """Cross-entropy of probabilities against yes (1), no (0) or anything in between.
 
@@ -128,6 +133,8 @@ def binary_cross_entropy(
         Like input. Gets a gradient too if it requires one.
     weight : Tensor, optional
         Factor on each loss; its shape broadcasts to the input's. A constant.
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : "mean", "sum" or "none"
         The mean over all elements (whatever the weights), their sum, or one loss for each.
 
@@ -149,6 +156,7 @@ def binary_cross_entropy(
     ----------
     Lecture topic L5.
     """
+    reduction = reduction_of(_OP, reduction, size_average, reduce)
     check_pair(_OP, input, target)
     divisor = divisor_of(_OP, reduction, input.numel())
     device, p, t = input.device, input._physical, target._physical

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._shared.losses import check_pair, divisor_of, total
+from gpunn._shared.losses import check_pair, divisor_of, reduction_of, total
 from gpunn._tensor import Tensor
 from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
 from gpunn.gpu.elementwise_loss import Two, launch_gradients, launch_loss
@@ -105,7 +105,8 @@ def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
@@ -121,6 +122,8 @@ def binary_cross_entropy_with_logits(
         Like input. Gets a gradient too if it requires one.
     weight : Tensor, optional
         Factor on each loss; its shape broadcasts to the input's. A constant.
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : "mean", "sum" or "none"
         The mean over all elements (whatever the weights), their sum, or one loss for each.
     pos_weight : Tensor, optional
@@ -140,6 +143,7 @@ def binary_cross_entropy_with_logits(
     ----------
     Lecture topic L5.
     """
+    reduction = reduction_of(_OP, reduction, size_average, reduce)
     check_pair(_OP, input, target)
     divisor = divisor_of(_OP, reduction, input.numel())
     device, x, t = input.device, input._physical, target._physical

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpunn._device import same_device
+from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn._window import Padding, Pair, Window, sides, single
 from gpunn.errors import ShapeError, here
@@ -75,6 +76,7 @@ def conv1d(
             f"{here(op)}: expected x (N, C, L) and weight (K, C/groups, S); got {x.shape}, {weight.shape}."
         )
     same_device(op, *(t.device for t in (x, weight, bias) if t is not None))
+    groups = as_int(groups, groups)
     check_operands(op, x, weight, bias, groups)
     window = sequence_window(op, x.shape[2], weight.shape[2], stride, padding, dilation)
     check_sequence(op, window, strict)

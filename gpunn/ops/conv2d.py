@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, device_of
+from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn._window import Padding, Pair, Window, pair, remembered, sides
 from gpunn.cpu.conv2d import ways
@@ -238,6 +239,7 @@ def conv2d(
     op = "conv2d"
     inputs = (x, weight) if bias is None else (x, weight, bias)
     device = device_of(op, inputs)
+    groups = as_int(groups, groups)
     window = check_arguments(op, x, weight, bias, stride, padding, dilation, groups, strict=strict)
     if activation not in (None, "relu"):
         raise UsageError(f"{here(op)}: activation: expected None or 'relu'; got {activation!r}.")
@@ -291,7 +293,7 @@ def _window(
 def check_operands(op: str, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
     """Raise unless channels, groups, bias and dtypes of a convolution over any number of axes match."""
     (k, depth), channels = weight.shape[:2], x.shape[1]
-    if not isinstance(groups, int) or groups < 1 or k % groups:
+    if type(groups) is not int or groups < 1 or k % groups:
         raise UsageError(f"{here(op)}: groups: expected a divisor of the {k} output channels; got {groups!r}.")
     if k == 0 or depth == 0:
         raise ShapeError(f"{here(op)}: expected at least one channel and one filter; got weight {weight.shape}.")

@@ -23,7 +23,8 @@ from gpunn._shared.classes import (
     require_class_indices,
     to_rows,
 )
-from gpunn._shared.losses import check_reduction, divisor_of
+from gpunn._shared.losses import check_reduction, divisor_of, reduction_of
+from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn.cpu import memory, threads
 from gpunn.cpu.elementwise import PART, quiet
@@ -264,8 +265,9 @@ def cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    *,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -285,6 +287,8 @@ def cross_entropy(
         get a gradient too if they require one.
     weight : Tensor, (C,), optional
         Factor on each class's losses. A constant.
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     ignore_index : int
         Labels of this value count neither in the loss nor in the mean, and give no gradient.
     reduction : "mean", "sum" or "none"
@@ -311,6 +315,8 @@ def cross_entropy(
     ----------
     Lecture topic L3; label smoothing: Szegedy et al. 2015, arXiv:1512.00567.
     """
+    reduction = reduction_of(_OP, reduction, size_average, reduce)
+    ignore_index = whole_number(_OP, "ignore_index", ignore_index)
     check_scores(_OP, input, target, weight)
     check_reduction(_OP, reduction)
     if not 0 <= label_smoothing <= 1:

@@ -102,7 +102,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generat
         raise DTypeError(f"{here('dropout')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if not training:
         return x
-    stream, device = generator or default_generator(), x.device
+    p, stream, device = float(p), generator or default_generator(), x.device
     key, (index, base) = stream.key, stream.next_call(device)
 
     def masked(array: Any) -> Any:

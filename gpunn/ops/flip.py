@@ -42,7 +42,7 @@ def flip(x: Tensor, dims: int | Sequence[int]) -> Tensor:
     >>> flip(gpunn.tensor([[1, 2], [3, 4]]), (1,)).tolist()
     [[2, 1], [4, 3]]
     """
-    axes = axes_of("flip", x, dims) if isinstance(dims, int) or len(dims) else ()
+    axes = axes_of("flip", x, dims, empty_means_all=False)
     device, stored = x.device, physical_axes(axes, x.ndim)
     y = flip_axes(device, x._physical, stored)
     return record("flip", y, device, (x,), lambda dy, needs: (flip_axes(device, dy, stored),))

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, same_device
+from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn.cpu import group_norm as fast
 from gpunn.cpu.elementwise import quiet
-from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.errors import DTypeError, ShapeError, here
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, divisor_struct, vector_width
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -253,6 +254,7 @@ def group_norm(
     ----------
     Wu, He 2018, arXiv:1803.08494.
     """
+    num_groups = whole_number(_OP, "num_groups", num_groups, 1)
     _check(x, num_groups, weight, bias)
     device, px = x.device, x._physical
     grouped = _grouped_shape(x.shape, num_groups)
@@ -284,8 +286,6 @@ def _grouped_shape(shape: tuple[int, ...], groups: int) -> tuple[int, ...]:
 
 
 def _check(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None) -> None:
-    if not isinstance(groups, int | np.integer) or isinstance(groups, bool) or groups < 1:
-        raise UsageError(f"{here(_OP)}: num_groups: expected a positive integer; got {groups!r}.")
     if x.dtype.kind != "f":
         raise DTypeError(f"{here(_OP)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if x.ndim < 2 or x.shape[1] == 0:

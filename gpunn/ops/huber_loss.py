@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+from gpunn._shared.losses import weighted
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, here
 from gpunn.ops.smooth_l1_loss import rounded_loss
 
 
-def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
     """Squared error near 0, absolute error far from it.
 
     With z = input - target: z² / 2 where |z| < delta, else delta (|z| - delta / 2).
@@ -24,6 +27,8 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
         The mean over all elements, their sum, or one loss for each.
     delta : float
         Where the quadratic part ends; finite and more than 0.
+    weight : Tensor, optional
+        Factor on each loss, like input; the mean stays that over the elements. A constant.
 
     Returns
     -------
@@ -41,4 +46,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     """
     if not 0 < delta < math.inf:
         raise UsageError(f"{here('huber_loss')}: delta: expected a finite number of more than 0; got {delta!r}.")
+    if weight is not None:
+        terms = rounded_loss("huber_loss", input, target, "none", float(delta), float(delta))
+        return weighted("huber_loss", terms, weight, reduction, by_weight=False)
     return rounded_loss("huber_loss", input, target, reduction, float(delta), float(delta))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._shared.losses import both, check_pair, divisor_of, total
+from gpunn._shared.losses import both, check_pair, divisor_of, reduction_of, total, weighted
 from gpunn._tensor import Tensor
 from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
 from gpunn.gpu.elementwise_loss import Two, launch_gradients, launch_loss
@@ -54,7 +54,14 @@ def _(device: Device, dy: Any, x: Any, target: Any, divisor: float | None, needs
     return launch_gradients(device, "ABSOLUTE", dy, x, target, divisor, needs)
 
 
-def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
     """Absolute error |input - target|, averaged or summed.
 
     Parameters
@@ -63,8 +70,12 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
         Any shape, float32 or float64.
     target : Tensor
         Like input. Gets a gradient too if it requires one.
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : "mean", "sum" or "none"
         The mean over all elements, their sum, or one loss for each.
+    weight : Tensor, optional
+        Factor on each error, like input; the mean is then over the weights. A constant.
 
     Returns
     -------
@@ -80,6 +91,9 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
     ----------
     Lecture topic L5.
     """
+    reduction = reduction_of(_OP, reduction, size_average, reduce)
+    if weight is not None:
+        return weighted(_OP, l1_loss(input, target, reduction="none"), weight, reduction, by_weight=True)
     check_pair(_OP, input, target)
     divisor = divisor_of(_OP, reduction, input.numel())
     device, x, t = input.device, input._physical, target._physical

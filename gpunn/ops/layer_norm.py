@@ -13,6 +13,7 @@ import numpy as np
 
 from gpunn._device import Device, same_device
 from gpunn._layout import physical_shape
+from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn.cpu import layer_norm as fast
 from gpunn.cpu.elementwise import quiet
@@ -249,12 +250,13 @@ def layer_norm(
 
 def lengths(op: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     """``normalized_shape`` as a tuple, or UsageError."""
-    given = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
-    if not given or any(not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1 for n in given):
+    one = as_int(normalized_shape)
+    given = (one,) if one is not None else tuple(map(as_int, normalized_shape))  # type: ignore[arg-type]
+    if not given or any(n is None or n < 1 for n in given):
         raise UsageError(
             f"{here(op)}: normalized_shape: expected a positive integer or several; got {normalized_shape!r}."
         )
-    return tuple(int(n) for n in given)
+    return given
 
 
 def _orders(device: Device, x: Tensor, axes: int) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:

@@ -80,7 +80,7 @@ def _(device: Device, dy: Any, y: Any, axis: int) -> Any:
     return dx
 
 
-def log_softmax(x: Tensor, dim: int | None = None) -> Tensor:
+def log_softmax(x: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """x - log(sum(exp(x))) along one axis: the logarithm of :func:`softmax` without its underflow.
 
     Parameters
@@ -89,6 +89,8 @@ def log_softmax(x: Tensor, dim: int | None = None) -> Tensor:
         Scores of any shape, float32 or float64; ±1e4 is exact.
     dim : int
         The axis; must be given.
+    dtype : dtype, optional
+        Convert to it first.
 
     Returns
     -------
@@ -106,6 +108,8 @@ def log_softmax(x: Tensor, dim: int | None = None) -> Tensor:
     ----------
     Lecture topic L2.
     """
+    if dtype is not None:
+        x = x.to(dtype=dtype)
     axis, device, shape = softmax_axis("log_softmax", x, dim), x.device, x.shape
     y = log_softmax_forward(device, x._physical if shape else x._physical.reshape(1), axis)
 

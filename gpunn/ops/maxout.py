@@ -10,6 +10,7 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._layout import physical_axes
 from gpunn._shared.activations import check_floating
+from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn.cpu import maxout as fast
 from gpunn.cpu.elementwise import quiet
@@ -120,11 +121,12 @@ def maxout(x: Tensor, k: int, dim: int = -1) -> Tensor:
     Goodfellow, Warde-Farley, Mirza, Courville, Bengio 2013, arXiv:1302.4389; lecture topic L4.
     """
     check_floating("maxout", x)
-    if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= _MOST_PIECES:
+    k = as_int(k, k)
+    if type(k) is not int or not 1 <= k <= _MOST_PIECES:
         raise UsageError(f"{here('maxout')}: k: expected a whole number from 1 to {_MOST_PIECES}; got {k!r}.")
     if not -x.ndim <= dim < x.ndim:
         raise UsageError(f"{here('maxout')}: dim: shape {x.shape} has no axis {dim}.")
-    k, axis = int(k), dim % x.ndim
+    axis = dim % x.ndim
     if x.shape[axis] % k:
         raise ShapeError(
             f"{here('maxout')}: expected a length that {k} divides along axis {axis}; got shape {x.shape}. "

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._shared.losses import both, check_pair, check_reduction, divisor_of, total
+from gpunn._shared.losses import both, check_pair, check_reduction, divisor_of, reduction_of, total, weighted
 from gpunn._tensor import Tensor
 from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
 from gpunn.gpu.elementwise_loss import Two, launch_gradients, launch_loss
@@ -58,7 +58,14 @@ def _(device: Device, dy: Any, x: Any, target: Any, divisor: float | None, needs
     return launch_gradients(device, "SQUARED", dy, x, target, divisor, needs)
 
 
-def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
     """Squared error (input - target)², averaged or summed.
 
     Parameters
@@ -67,9 +74,13 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
         Any shape, float32 or float64.
     target : Tensor
         Like input. Gets a gradient too if it requires one.
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : "mean", "sum", "none" or "half_mean"
         The mean over all elements; their sum; one loss for each; or, beyond PyTorch, half the squared
         distance averaged over the N samples of the first axis: 1/(2N) Σ‖input_n - target_n‖².
+    weight : Tensor, optional
+        Factor on each squared error, like input; the mean is then over the weights. A constant.
 
     Returns
     -------
@@ -92,6 +103,9 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
     >>> [gpunn.nn.functional.mse_loss(z, t, reduction=r).item() for r in ("mean", "sum", "half_mean")]
     [6.25, 25.0, 6.25]
     """
+    reduction = reduction_of(_OP, reduction, size_average, reduce)
+    if weight is not None:
+        return weighted(_OP, mse_loss(input, target, reduction="none"), weight, reduction, by_weight=True)
     check_reduction(_OP, reduction, ("mean", "sum", "none", "half_mean"))
     check_pair(_OP, input, target)
     if reduction == "half_mean":

@@ -17,7 +17,8 @@ from gpunn._shared.classes import (
     require_class_indices,
     to_rows,
 )
-from gpunn._shared.losses import check_reduction
+from gpunn._shared.losses import check_reduction, reduction_of
+from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, divisor_struct, vector_width
@@ -141,6 +142,7 @@ def class_loss(
     of_probabilities: bool,
 ) -> Tensor:
     """The loss of op ``op``, which is nll_loss or probability_cross_entropy."""
+    ignore_index = whole_number(op, "ignore_index", ignore_index)
     check_scores(op, input, target, weight)
     check_labels(op, input, target)
     check_reduction(op, reduction)
@@ -165,8 +167,9 @@ def nll_loss(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    *,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """Negative log-likelihood: minus the log-probability of the true class.
@@ -179,6 +182,8 @@ def nll_loss(
         Class indices from 0 to C - 1, int64 or int32.
     weight : Tensor, (C,), optional
         Factor on each class's losses. A constant.
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     ignore_index : int
         Targets of this value count neither in the loss nor in the mean, and give no gradient.
     reduction : "mean", "sum" or "none"
@@ -201,4 +206,5 @@ def nll_loss(
     ----------
     Lecture topic L5.
     """
+    reduction = reduction_of("nll_loss", reduction, size_average, reduce)
     return class_loss("nll_loss", input, target, weight, ignore_index, reduction, of_probabilities=False)

@@ -85,7 +85,12 @@ def _(device: Device, dy: Any, x: Any, y: Any, axes: tuple[int, ...], p: float) 
 
 
 def norm(
-    x: Tensor, p: float | str | None = "fro", dim: int | Sequence[int] | None = None, keepdim: bool = False
+    x: Tensor,
+    p: float | str | None = "fro",
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
 ) -> Tensor:
     """(sum |x|^p)^(1/p) over ``dim``: the p-norm of x's elements, viewed as a vector.
 
@@ -99,6 +104,8 @@ def norm(
         Axes; all if None.
     keepdim : bool
         Keep them with length 1.
+    dtype : dtype, optional
+        Convert to it first.
 
     Returns
     -------
@@ -112,6 +119,8 @@ def norm(
     DTypeError
         If x is not floating.
     """
+    if dtype is not None:
+        x = x.to(dtype=dtype)
     if x.dtype.kind != "f":
         raise DTypeError(f"{here('norm')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if isinstance(p, str) and p != "fro":

@@ -218,9 +218,7 @@ def movedim(x: Tensor, source: int | Sequence[int], destination: int | Sequence[
     UsageError
         If they do not name equally many axes of x.
     """
-    pair: list[Any] = [
-        (axes_of("movedim", x, d) if isinstance(d, int) or len(d) else ()) for d in (source, destination)
-    ]
+    pair: list[Any] = [axes_of("movedim", x, d, empty_means_all=False) for d in (source, destination)]
     if len(pair[0]) != len(pair[1]):
         raise UsageError(f"{here('movedim')}: expected equally many axes; got {source} and {destination}.")
     placed = dict(zip(pair[1], pair[0], strict=True))

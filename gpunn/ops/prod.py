@@ -57,7 +57,7 @@ def _(device: Device, dy: Any, x: Any, axis: int) -> Any:
     return dx
 
 
-def prod(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Product of all elements or along an axis; integers give int64.
 
     Parameters
@@ -67,7 +67,11 @@ def prod(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
         Axis; all elements if None.
     keepdim : bool
         Keep the axis with length 1.
+    dtype : dtype, optional
+        Convert to it first.
     """
+    if dtype is not None:
+        x = x.to(dtype=dtype)
     if dim is None or not x.ndim:
         return prod(x.reshape(-1), 0).reshape((1,) * x.ndim if keepdim else ())
     (axis,) = axes_of("prod", x, dim)

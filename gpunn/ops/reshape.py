@@ -135,10 +135,7 @@ def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     dim : int or sequence of int, optional
         Only these, if of length 1. All if None.
     """
-    if dim is not None and not isinstance(dim, int) and not len(dim):
-        axes: tuple[int, ...] = ()
-    else:
-        axes = axes_of("squeeze", x, dim)
+    axes = axes_of("squeeze", x, dim, empty_means_all=False)
     return _reshape("squeeze", x, [n for a, n in enumerate(x.shape) if n != 1 or a not in axes])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._shared.losses import both, check_pair, divisor_of, total
+from gpunn._shared.losses import both, check_pair, divisor_of, reduction_of, total
 from gpunn._tensor import Tensor
 from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
 from gpunn.errors import UsageError, here
@@ -90,7 +90,14 @@ def rounded_loss(op: str, input: Tensor, target: Tensor, reduction: str, edge: f
     return record(op, loss, device, saves, backward, saves=saves)
 
 
-def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
     """Absolute error, quadratic where it is below ``beta``.
 
     With z = input - target: z² / (2 beta) where |z| < beta, else |z| - beta / 2.
@@ -101,6 +108,8 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
         Any shape, float32 or float64.
     target : Tensor
         Like input. Gets a gradient too if it requires one.
+    size_average, reduce : bool, optional
+        Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : "mean", "sum" or "none"
         The mean over all elements, their sum, or one loss for each.
     beta : float
@@ -122,4 +131,5 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
     """
     if not beta >= 0:
         raise UsageError(f"{here('smooth_l1_loss')}: beta: expected a number of at least 0; got {beta!r}.")
+    reduction = reduction_of("smooth_l1_loss", reduction, size_average, reduce)
     return rounded_loss("smooth_l1_loss", input, target, reduction, float(beta), 1.0)

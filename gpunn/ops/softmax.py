@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._layout import physical_axes
+from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn.cpu.along_axis import in_blocks_along, on_rows, row_sums
 from gpunn.cpu.elementwise import quiet
@@ -35,9 +36,10 @@ def softmax_axis(op: str, x: Tensor, dim: int | None) -> int:
             f"{here(op)}: dim: expected the axis whose elements are to sum to 1; got None. For scores (N, C) it is 1."
         )
     ndim = max(x.ndim, 1)  # a scalar is a row of one
-    if not isinstance(dim, int | np.integer) or isinstance(dim, bool) or not -ndim <= dim < ndim:
+    axis = as_int(dim)
+    if axis is None or not -ndim <= axis < ndim:
         raise UsageError(f"{here(op)}: dim: axis {dim!r} does not exist in shape {x.shape}.")
-    return physical_axes((int(dim) % ndim,), x.ndim)[0]
+    return physical_axes((axis % ndim,), x.ndim)[0]
 
 
 def _forward(xp: Any, x: Any, axis: int) -> Any:
@@ -97,7 +99,7 @@ def _(device: Device, dy: Any, y: Any, axis: int) -> Any:
     return dx
 
 
-def softmax(x: Tensor, dim: int | None = None) -> Tensor:
+def softmax(x: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """exp(x) / sum(exp(x)) along one axis: positive numbers that sum to 1.
 
     Parameters
@@ -106,6 +108,8 @@ def softmax(x: Tensor, dim: int | None = None) -> Tensor:
         Scores of any shape, float32 or float64; ±1e4 is fine.
     dim : int
         The axis; must be given (PyTorch's choice by the number of axes is deprecated there).
+    dtype : dtype, optional
+        Convert to it first.
 
     Returns
     -------
@@ -129,6 +133,8 @@ def softmax(x: Tensor, dim: int | None = None) -> Tensor:
     >>> gpunn.softmax(gpunn.tensor([[0.0, 0.0], [1e4, -1e4]]), dim=1)
     tensor([[0.5, 0.5], [1. , 0. ]])
     """
+    if dtype is not None:
+        x = x.to(dtype=dtype)
     axis, device, shape = softmax_axis("softmax", x, dim), x.device, x.shape
     y = softmax_forward(device, x._physical if shape else x._physical.reshape(1), axis)
 

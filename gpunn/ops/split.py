@@ -10,6 +10,7 @@ from gpunn import tape
 from gpunn._device import Device
 from gpunn._layout import address_of, logical, physical_axes, physical_shape
 from gpunn._shared.axes import axes_of
+from gpunn._shared.numbers import as_int, whole_number
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.gpu.strided_copy import Box, copy_box, fill
@@ -68,13 +69,13 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
     [[0, 1], [2, 3], [4]]
     """
     axis, length = _axis("split", x, dim)
-    if isinstance(split_size_or_sections, int):
-        size = split_size_or_sections
+    size = as_int(split_size_or_sections)
+    if size is not None:
         if size < 0 or (size == 0 and length):
             raise ShapeError(f"{here('split')}: expected parts of at least 1; got {size}.")
         sections = [min(size, length - start) for start in range(0, length, max(size, 1))] or [0]
     else:
-        sections = [int(n) for n in split_size_or_sections]
+        sections = [int(n) for n in split_size_or_sections]  # type: ignore[union-attr]
         if any(n < 0 for n in sections) or sum(sections) != length:
             raise ShapeError(
                 f"{here('split')}: expected lengths that add up to {length}, axis {axis} of {x.shape}; got {sections}."
@@ -99,8 +100,7 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         If ``chunks`` is less than 1, or the axis does not exist.
     """
     axis, length = _axis("chunk", x, dim)
-    if chunks < 1:
-        raise UsageError(f"{here('chunk')}: chunks: expected at least 1; got {chunks}.")
+    chunks = whole_number("chunk", "chunks", chunks, 1)
     size = -(-length // chunks)
     sections = [min(size, length - start) for start in range(0, length, max(size, 1))] or [0] * chunks
     return _apart("chunk", x, axis, sections)

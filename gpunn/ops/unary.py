@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import in_blocks, quiet
 from gpunn.errors import DTypeError, here
@@ -271,12 +272,27 @@ def ceil(x: Tensor) -> Tensor:
     return _apply("ceil", x)
 
 
-def round_(x: Tensor) -> Tensor:
+def round_(x: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest integer, ties to even; the gradient is 0.
 
     Parameters
     ----------
     x : Tensor
         Floating or integer.
+    decimals : int
+        Round to this many places behind the decimal point, or if negative before it.
+
+    Raises
+    ------
+    DTypeError
+        If x is bool, or ``decimals`` is given for integers.
+    UsageError
+        If ``decimals`` is no whole number.
     """
-    return _apply("round", x)
+    places = whole_number("round", "decimals", decimals)
+    if not places:
+        return _apply("round", x)
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{here('round')}: decimals: expected a floating dtype; got {x.dtype}. Convert with .float().")
+    scale = 10.0 ** abs(places)
+    return _apply("round", x * scale) / scale if places > 0 else _apply("round", x / scale) * scale

@@ -96,31 +96,86 @@ def test_half_mean() -> None:
     assert loss(gpunn.tensor([[3.0, 4.0], [0.0, 0.0]]), gpunn.zeros(2, 2)).item() == 25 / 4
 
 
-@pytest.mark.parametrize(
-    "name", ["CrossEntropyLoss", "NLLLoss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCELoss"]
-)
-def test_arguments_are_those_of_torch_without_the_deprecated(name: str) -> None:
-    """Names, defaults and order; what stands behind a deprecated one there can only be given by name."""
-    torch = pytest.importorskip("torch")
-    theirs = inspect.signature(getattr(torch.nn, name)).parameters
-    mine = inspect.signature(getattr(nn, name)).parameters
-    deprecated = ("size_average", "reduce")
-    assert list(mine) == [n for n in theirs if n not in deprecated]
-    assert {n: p.default for n, p in mine.items()} == {n: theirs[n].default for n in mine}
-    positional = [n for n, p in mine.items() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
-    assert positional == list(theirs)[: len(positional)]
+_LAYERS = [
+    "CrossEntropyLoss",
+    "NLLLoss",
+    "MSELoss",
+    "L1Loss",
+    "SmoothL1Loss",
+    "HuberLoss",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+]
+_FUNCTIONS = [
+    "cross_entropy",
+    "nll_loss",
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "binary_cross_entropy",
+]
+_FUNCTIONS += ["binary_cross_entropy_with_logits"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["cross_entropy", "nll_loss", "smooth_l1_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"],
-)
-def test_functions_take_the_arguments_of_torch(name: str) -> None:
+@pytest.mark.parametrize(("place", "name"), [*(("", n) for n in _LAYERS), *(("functional", n) for n in _FUNCTIONS)])
+def test_arguments_are_those_of_torch(place: str, name: str) -> None:
+    """Names, defaults and order."""
     torch = pytest.importorskip("torch")
-    theirs = inspect.signature(getattr(torch.nn.functional, name)).parameters
-    mine = inspect.signature(getattr(F, name)).parameters
-    assert list(mine) == [n for n in theirs if n not in ("size_average", "reduce")]
-    assert {n: p.default for n, p in mine.items()} == {n: theirs[n].default for n in mine}
+    mine, theirs = (
+        inspect.signature(getattr(library.nn.functional if place else library.nn, name)).parameters
+        for library in (gpunn, torch)
+    )
+    assert {n: p.default for n, p in mine.items()} == {n: p.default for n, p in theirs.items()}
+    assert list(mine) == list(theirs)
+
+
+@pytest.mark.parametrize("size_average", [None, True, False])
+@pytest.mark.parametrize("reduce", [None, True, False])
+def test_the_older_names_of_reduction(size_average: bool | None, reduce: bool | None) -> None:
+    torch = pytest.importorskip("torch")
+    x, target = np.array([[1.0, -2.0, 4.0], [0.5, 0.25, 0.125]], np.float32), np.array([2, 0])
+    how: dict[str, Any] = {"size_average": size_average, "reduce": reduce}
+
+    def of(library: Any) -> list[np.ndarray]:
+        a, t = library.tensor(x), library.tensor(target)
+        found = [
+            library.nn.MSELoss(**how)(a, a * 0),
+            library.nn.CrossEntropyLoss(**how)(a, t),
+            library.nn.functional.l1_loss(a, a * 0, size_average, reduce),  # their places are those of PyTorch
+            library.nn.functional.nll_loss(a, t, None, size_average, -100, reduce),
+        ]
+        return [f.numpy() for f in found]
+
+    if size_average is None and reduce is None:
+        mine, theirs = of(gpunn), of(torch)
+    else:
+        with pytest.warns(UserWarning, match="reduction='"):
+            mine, theirs = of(gpunn), of(torch)
+    for a, b in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)  # some roundings
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
+def test_weights_of_elements(name: str, reduction: str, kernels: str) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.Generator(np.random.Philox(5))
+    x, target, weight = (rng.uniform(0.1, 2, (3, 4)).astype(np.float32) for _ in range(3))
+
+    def of(library: Any, **where: Any) -> tuple[np.ndarray, np.ndarray]:
+        leaf = library.tensor(x, requires_grad=True, **where)
+        others = (library.tensor(v, **where) for v in (target, weight))
+        t, w = others
+        loss = getattr(library.nn.functional, name)(leaf, t, reduction=reduction, weight=w)
+        loss.sum().backward()
+        return loss.detach().numpy(), leaf.grad.numpy()
+
+    for mine, theirs in zip(of(gpunn, device=kernels), of(torch), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-7)  # some roundings
+    a = gpunn.tensor(x)
+    with pytest.raises(ShapeError, match=f"{name}: weight: expected the input's shape"):
+        getattr(F, name)(a, a, weight=a[0])
 
 
 def test_weight_is_a_buffer_that_moves_and_is_saved() -> None:

@@ -68,7 +68,10 @@ def test_is_sigmoid_and_binary_cross_entropy() -> None:
 def test_gradcheck_of_both(reduction: str, weighted: bool) -> None:
     rng = np.random.Generator(np.random.Philox(2))
     x, t = (gpunn.tensor(rng.uniform(-2, 2, (3, 4, 2, 1)), requires_grad=True) for _ in range(2))
-    how = {"weight": gpunn.tensor(rng.random((4, 1, 1))), "pos_weight": gpunn.tensor(rng.random((2, 1)))}
+    how: dict[str, Any] = {
+        "weight": gpunn.tensor(rng.random((4, 1, 1))),
+        "pos_weight": gpunn.tensor(rng.random((2, 1))),
+    }
     assert gradcheck(
         lambda a, b: binary_cross_entropy_with_logits(a, b, **(how if weighted else {}), reduction=reduction), [x, t]
     )

@@ -1,0 +1,82 @@
+"""PyTorch's keywords where ours have other names: one seam for the public functions, one for Tensor's methods.
+
+A call whose keywords the function knows pays for one look at their names. Only a call with another one comes to
+:func:`called`, which looks it up in ``gpunn/differences.py``: as another name of a parameter, as ``out``, or as what is
+accepted or refused there.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+_MANY = 4  # CO_VARARGS: the function ends in *shape, *dims or the like
+# Methods without parameters where PyTorch's have some.
+_BARE = frozenset(("bool", "clone", "contiguous", "cpu", "double", "float", "half", "int", "is_contiguous", "long"))
+
+
+def parameters(function: Any) -> frozenset[str]:
+    """The names that ``function`` can be given by keyword."""
+    code = function.__code__
+    return frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+
+
+def called(op: str, function: Callable[..., Any], own: frozenset[str], args: tuple[Any, ...], named: Any) -> Any:
+    """``function(*args, **named)``, where ``named`` has keywords of PyTorch's that are not ``own``.
+
+    Raises
+    ------
+    UsageError
+        If a keyword is one that ``gpunn/differences.py`` refuses, or names what another one has named already.
+    ShapeError, DTypeError, DeviceError
+        If the result does not fit into ``out``.
+    """
+    from gpunn import differences
+
+    kept: dict[str, Any] = {}
+    out = None
+    for name, value in named.items():
+        ours = name if name in own else differences.our_name(op, name, own)
+        if ours is not None:
+            if ours in kept:
+                raise differences.given_twice(op, ours, name)
+            kept[ours] = value
+        elif name in differences.LENGTHS and _base(function).__code__.co_flags & _MANY:
+            args = (*args, value)
+        elif name == "out" and op in differences.OUT:
+            out = value
+        elif not differences.accepts(op, name, value):
+            return _base(function)(*args, **named)  # no keyword of PyTorch's either: Python says so
+    if out is None:
+        return function(*args, **kept)
+    from gpunn._out import check_out, write_out
+
+    check_out(op, out)
+    return write_out(op, out, function(*args, **kept))
+
+
+def _base(function: Any) -> Any:
+    return getattr(function, "__wrapped__", function)
+
+
+def _taking_keywords(name: str, method: Any) -> Any:
+    own = parameters(method)
+
+    @functools.wraps(method)
+    def taking(self: Any, *args: Any, **named: Any) -> Any:
+        if named and not own.issuperset(named):
+            return called(name, method, own, (self, *args), named)
+        return method(self, *args, **named)
+
+    return taking
+
+
+def take_keywords(kind: type) -> None:
+    """Have the methods of ``kind`` take PyTorch's names of what parameters they have here or there."""
+    for name, method in list(vars(kind).items()):
+        if name[0] != "_" and isinstance(method, FunctionType):
+            code = method.__code__
+            if code.co_argcount + code.co_kwonlyargcount > 1 or code.co_flags & _MANY or name in _BARE:
+                setattr(kind, name, _taking_keywords(name, method))
