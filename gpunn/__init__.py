@@ -51,7 +51,21 @@ if TYPE_CHECKING:
     from gpunn.ops.clamp import clamp, clip
     from gpunn.ops.clone import clone
     from gpunn.ops.compare import all_ as all
-    from gpunn.ops.compare import allclose, equal, isfinite, isinf, isnan, logical_not
+    from gpunn.ops.compare import (
+        allclose,
+        bitwise_and,
+        bitwise_not,
+        bitwise_or,
+        bitwise_xor,
+        equal,
+        isfinite,
+        isinf,
+        isnan,
+        logical_and,
+        logical_not,
+        logical_or,
+        logical_xor,
+    )
     from gpunn.ops.compare import any_ as any
     from gpunn.ops.div import div, floor_divide, remainder
     from gpunn.ops.erf import erf
@@ -157,6 +171,10 @@ _LAZY = {
     "argmax": "gpunn.ops.max",
     "argmin": "gpunn.ops.max",
     "autograd": "gpunn.autograd",
+    "bitwise_and": "gpunn.ops.compare",
+    "bitwise_not": "gpunn.ops.compare",
+    "bitwise_or": "gpunn.ops.compare",
+    "bitwise_xor": "gpunn.ops.compare",
     "bmm": "gpunn.ops.matmul",
     "broadcast_to": "gpunn.ops.expand",
     "cat": "gpunn.ops.cat",
@@ -179,13 +197,16 @@ _LAZY = {
     "floor_divide": "gpunn.ops.div",
     "gather": "gpunn.ops.gather",
     "index_select": "gpunn.ops.getitem",
+    "is_winograd_enabled": "gpunn.cpu.conv2d.winograd",
     "isfinite": "gpunn.ops.compare",
     "isinf": "gpunn.ops.compare",
-    "is_winograd_enabled": "gpunn.cpu.conv2d.winograd",
     "isnan": "gpunn.ops.compare",
     "log": "gpunn.ops.unary",
     "log1p": "gpunn.ops.unary",
+    "logical_and": "gpunn.ops.compare",
     "logical_not": "gpunn.ops.compare",
+    "logical_or": "gpunn.ops.compare",
+    "logical_xor": "gpunn.ops.compare",
     "masked_fill": "gpunn.ops.where",
     "masked_select": "gpunn.ops.nonzero",
     "matmul": "gpunn.ops.matmul",
@@ -254,6 +275,10 @@ __all__ = [
     "as_tensor",
     "asarray",
     "autograd",
+    "bitwise_and",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_xor",
     "bmm",
     "bool",
     "broadcast_to",
@@ -310,7 +335,10 @@ __all__ = [
     "log",
     "log1p",
     "log_softmax",
+    "logical_and",
     "logical_not",
+    "logical_or",
+    "logical_xor",
     "long",
     "manual_seed",
     "masked_fill",

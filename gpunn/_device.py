@@ -24,7 +24,7 @@ import re
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,15 @@ from gpunn.errors import (
     here,
     module_stack,
 )
+
+
+class BadData(NamedTuple):
+    """A place in the error buffer that has words of its own for what was wrong there: ``message(place, index)``."""
+
+    place: str
+    error: type[GpunnError]
+    message: Callable[[str, int], str]
+
 
 # Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
 _ERROR_WORDS = 4  # kind, layer id, element index, value
@@ -228,9 +237,9 @@ class Device:
             numbers[key] = number, None if innermost is None else weakref.ref(innermost)
         return number
 
-    def place_id(self, place: str) -> int:
+    def place_id(self, place: str | BadData) -> int:
         """A number by which a kernel can name a place in the error buffer."""
-        places: list[str] = self.cached("places", list)
+        places: list[str | BadData] = self.cached("places", list)
         if place not in places:
             places.append(place)
         return places.index(place)
@@ -252,6 +261,8 @@ class Device:
                 f"{place}: input: expected probabilities from 0 to 1; got {number!s}; {kept}. "
                 "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."
             )
+        if isinstance(place, BadData):
+            raise place.error(f"{place.message(place.place, index)} {kept.capitalize()}.")
         if kind == 3:
             raise RangeError(f"{place}: index {value} at position {index} is out of range; {kept}.")
         raise LabelError(

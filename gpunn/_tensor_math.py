@@ -73,8 +73,14 @@ class MathMethods:
     def __floordiv__(self: Any, other: Any) -> Any:
         return _operator("div", "floor_divide", self, other)
 
+    def __rfloordiv__(self: Any, other: Any) -> Any:
+        return _operator("div", "floor_divide", other, self)
+
     def __mod__(self: Any, other: Any) -> Any:
         return _operator("div", "remainder", self, other)
+
+    def __rmod__(self: Any, other: Any) -> Any:
+        return _operator("div", "remainder", other, self)
 
     def __pow__(self: Any, other: Any) -> Any:
         return _operator("pow", "pow_", self, other)
@@ -128,7 +134,7 @@ class MathMethods:
     __rxor__ = __xor__
 
     def __invert__(self: Any) -> Tensor:
-        return ops("compare").logical_not(self)
+        return ops("compare").bitwise_not(self)
 
     def __bool__(self: Any) -> bool:
         if self.numel() != 1:
@@ -256,7 +262,35 @@ class MathMethods:
 
     def logical_not(self: Any) -> Tensor:
         """Where elements are 0."""
-        return self == 0
+        return ops("compare").logical_not(self)
+
+    def logical_and(self: Any, other: Any) -> Tensor:
+        """Where neither element is 0."""
+        return ops("compare").logical_and(self, other)
+
+    def logical_or(self: Any, other: Any) -> Tensor:
+        """Where one of both elements is not 0."""
+        return ops("compare").logical_or(self, other)
+
+    def logical_xor(self: Any, other: Any) -> Tensor:
+        """Where one of both elements is 0 and the other is not."""
+        return ops("compare").logical_xor(self, other)
+
+    def bitwise_not(self: Any) -> Tensor:
+        """``~x``: not x for bools, inverted bits for integers."""
+        return ops("compare").bitwise_not(self)
+
+    def bitwise_and(self: Any, other: Any) -> Tensor:
+        """x & other."""
+        return ops("compare").bitwise_and(self, other)
+
+    def bitwise_or(self: Any, other: Any) -> Tensor:
+        """x | other."""
+        return ops("compare").bitwise_or(self, other)
+
+    def bitwise_xor(self: Any, other: Any) -> Tensor:
+        """x ^ other."""
+        return ops("compare").bitwise_xor(self, other)
 
     def clamp(self: Any, min: Any = None, max: Any = None) -> Tensor:
         """Elements limited to [min, max]; bounds are numbers or tensors."""
@@ -285,6 +319,14 @@ class MathMethods:
     def div(self: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         """x / other; ``rounding_mode`` "trunc" rounds towards 0, "floor" down."""
         return ops("div").div(self, other, rounding_mode=rounding_mode)
+
+    def floor_divide(self: Any, other: Any) -> Tensor:
+        """x // other."""
+        return ops("div").floor_divide(self, other)
+
+    def remainder(self: Any, other: Any) -> Tensor:
+        """x % other."""
+        return ops("div").remainder(self, other)
 
     def pow(self: Any, exponent: Any) -> Tensor:
         """x ** exponent."""

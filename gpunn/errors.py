@@ -68,6 +68,10 @@ class UsageError(GpunnError, ValueError):
     """An argument is invalid: an unknown name, a number out of range."""
 
 
+class ZeroDivisorError(UsageError, ZeroDivisionError):
+    """An integer was to be divided by 0, which has no integer result."""
+
+
 class ExportError(UsageError, BufferError):
     """A tensor's memory cannot be handed to another library as it asks for it."""
 

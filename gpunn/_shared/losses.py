@@ -16,6 +16,7 @@ from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu.elementwise_loss import Two
+from gpunn.ops.binary import together
 
 # -- checks ---------------------------------------------------------------------------------------
 
@@ -51,6 +52,17 @@ def check_pair(op: str, input: Tensor, target: Tensor) -> None:
             "Nothing is broadcast, which would compare every element with every other: reshape one of them."
         )
     same_device(op, input.device, target.device)
+
+
+def meeting_pair(op: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Input and target in the dtype in which they meet; raise unless it is floating and both have one shape and device.
+
+    An integer target is as good as a floating one where the loss is a difference.
+    """
+    if input.dtype != target.dtype:
+        input, target = together(op, (input, target))
+    check_pair(op, input, target)
+    return input, target
 
 
 def divisor_of(op: str, reduction: str, count: int) -> float | None:

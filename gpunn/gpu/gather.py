@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device
+from gpunn._device import BadData, Device
 from gpunn._layout import address_of
 from gpunn.errors import ShapeError, here
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor
@@ -71,7 +71,7 @@ def _check_rank(op: str, x: Any, axes: Sequence[Any]) -> None:
 # -- the index ------------------------------------------------------------------------------------
 
 
-def check_index(device: Device, index: Any, length: int, negative: bool, place: str) -> Any:
+def check_index(device: Device, index: Any, length: int, negative: bool, place: str | BadData) -> Any:
     """A contiguous index as int64 from 0 to ``length`` - 1; one out of range is bad data of ``place``."""
     places = device.empty(index.shape, np.int64)
     error, layer = device.error_buffer, device.place_id(place)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._device import Device
+from gpunn._promotion import category
 from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, here
 from gpunn.ops.accumulate import add_same_shape, scale
-from gpunn.ops.binary import binary, operands
+from gpunn.ops.binary import BOOLS_HAVE_NO_DIFFERENCE, binary, operands
 from gpunn.ops.mul import mul
 from gpunn.tape import record
 
@@ -18,19 +20,20 @@ def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     Parameters
     ----------
     a, b : Tensor or number
-        One device, shapes that broadcast. Numbers and integer tensors take a floating operand's dtype;
-        float32 and float64 do not mix.
+        One device, shapes that broadcast. The result has the dtype that holds both, as in PyTorch: float64 for
+        float32 and float64, the floating one for it and integers. A tensor without axes, or a number, changes the
+        dtype only by a higher category: bool, integer, floating.
     alpha : number
-        Factor on b.
+        Factor on b; an integer for integers.
 
     Raises
     ------
     ShapeError, DTypeError, DeviceError
         If they are incompatible.
     """
-    if alpha != 1:
-        b = mul(b, alpha) if isinstance(b, Tensor) else b * alpha
     a, b = operands("add", a, b)
+    if alpha != 1:
+        b = _times("add", b, alpha)
     if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.dtype.kind == "f":
         y = add_same_shape(a.device, a._physical, b._physical)
         return record("add", y, a.device, (a, b), lambda dy, needs: (dy, dy), passes_on=True)
@@ -38,11 +41,25 @@ def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
 
 
 def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
-    """a - alpha * b with broadcasting; ``a``, ``b`` and ``alpha`` as in :func:`add`."""
+    """a - alpha * b with broadcasting; ``a``, ``b`` and ``alpha`` as in :func:`add`. Not for bools."""
+    if (isinstance(a, Tensor) and a.dtype.kind == "b") or (isinstance(b, Tensor) and b.dtype.kind == "b"):
+        raise DTypeError(f"{here('sub')}: {BOOLS_HAVE_NO_DIFFERENCE}")
     if alpha != 1:
-        b = mul(b, alpha) if isinstance(b, Tensor) else b * alpha
+        a, b = operands("sub", a, b)
+        b = _times("sub", b, alpha)
 
     def gradients(device: Device, dy: Any, pa: Any, pb: Any, y: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
         return dy, scale(device, dy, -1.0) if needs[1] else None
 
     return binary("sub", a, b, gradients, saves=False, passes_on=True)
+
+
+def _times(op: str, b: Any, alpha: float) -> Any:
+    """alpha * b, in b's dtype."""
+    kind = category(alpha)
+    if kind is None or (kind == 2 and b.dtype.kind != "f") or (kind == 0 and b.dtype.kind != "b"):
+        raise DTypeError(
+            f"{here(op)}: alpha: expected a number of the operands' dtype, {b.dtype}; got {alpha!r}. "
+            "Convert the operands with .float()."
+        )
+    return mul(b, alpha).to(b.dtype) if isinstance(b, Tensor) else b.dtype.type(b * alpha)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from gpunn._device import Device, device_of
 from gpunn._interop import constant, is_cupy, tensor_of
 from gpunn._layout import physical_shape
+from gpunn._promotion import category, common_dtype
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
 from gpunn.cpu.sums import sum_on_cpu
@@ -32,7 +33,6 @@ _COMPARISONS = {
 }
 _UFUNCS = _ARITHMETIC | _COMPARISONS | {"floordiv": "floor_divide", "remainder": "remainder"}
 _UFUNCS |= {"maximum": "maximum", "minimum": "minimum", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}
-_KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}  # a number changes a tensor's dtype only by a higher kind
 
 
 # -- primitives -----------------------------------------------------------------------------------
@@ -120,6 +120,11 @@ def _repeated(full: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*range(extra), *(extra + i for i, n in enumerate(shape) if n == 1 and full[extra + i] != 1))
 
 
+BOOLS_HAVE_NO_DIFFERENCE = (
+    "the - of a bool is not defined. Two differ where a ^ b (logical_xor) holds; the opposite is ~a (logical_not); "
+    "numbers come from .int() and .float()."
+)
+
 # -- operands -------------------------------------------------------------------------------------
 
 
@@ -137,7 +142,7 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
         The name for errors.
     a, b : Tensor, number, numpy.ndarray or cupy.ndarray
         At least one a Tensor. A NumPy array is copied, to that one's device; a CuPy array belongs to it already, and is
-        copied only where the op is recorded.
+        copied only where the op is recorded. The common dtype is PyTorch's (``_promotion``).
     divides : bool
         Whether integers become float32.
 
@@ -146,23 +151,56 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
     DTypeError, DeviceError, ShapeError
         If they are incompatible.
     """
-    first_tensor = a if isinstance(a, Tensor) else b
-    a, b = (_from_array(op, v, first_tensor) for v in (a, b))
-    for v in (a, b):
-        if not is_operand(v) or _kind(v) not in _KINDS:
-            raise DTypeError(f"{here(op)}: expected tensors or real numbers; got {type(v).__name__}.")
+    if not isinstance(a, Tensor) and isinstance(b, Tensor):
+        a = _from_array(op, a, b)
+    elif not isinstance(b, Tensor) and isinstance(a, Tensor):
+        b = _from_array(op, b, a)
     tensors = [v for v in (a, b) if isinstance(v, Tensor)]
+    if not tensors:
+        raise DTypeError(f"{here(op)}: expected a tensor; got {type(a).__name__} and {type(b).__name__}.")
     device_of(op, tensors)
-    dtype = _common_dtype(op, tensors, [v for v in (a, b) if not isinstance(v, Tensor)])
+    if len(tensors) == 1:
+        number = a if tensors[0] is b else b
+        kind = category(number)
+        if kind is None:
+            raise DTypeError(f"{here(op)}: expected tensors or real numbers; got {type(number).__name__}.")
+        dtype = common_dtype(tensors, (kind,))
+    elif a.dtype == b.dtype:
+        dtype = a.dtype
+    else:
+        dtype = _meeting(op, tensors)
     if divides and dtype.kind != "f":
         dtype = np.dtype(np.float32)
-    try:
-        np.broadcast_shapes(*(t.shape for t in tensors))
-    except ValueError:
-        shapes = " and ".join(str(t.shape) for t in tensors)
-        raise ShapeError(f"{here(op)}: shapes {shapes} do not broadcast together.") from None
-    first, second = (v.to(dtype) if isinstance(v, Tensor) else _number(op, v, dtype) for v in (a, b))
+    if dtype.kind == "b" and op in ("sub", "sub_"):
+        raise DTypeError(f"{here(op)}: {BOOLS_HAVE_NO_DIFFERENCE}")
+    if len(tensors) == 2 and a.shape != b.shape:
+        try:
+            np.broadcast_shapes(a.shape, b.shape)
+        except ValueError:
+            raise ShapeError(f"{here(op)}: shapes {a.shape} and {b.shape} do not broadcast together.") from None
+    first, second = (
+        number_of(op, v, dtype) if not isinstance(v, Tensor) else v if v.dtype == dtype else v.to(dtype) for v in (a, b)
+    )
     return first, second
+
+
+def _meeting(op: str, tensors: Sequence[Tensor]) -> np.dtype:
+    try:
+        return common_dtype(tensors)
+    except DTypeError as error:
+        raise DTypeError(f"{here(op)}: {error}") from None
+
+
+def together(op: str, tensors: Sequence[Tensor], categories: Sequence[int] = ()) -> list[Tensor]:
+    """Tensors converted to the dtype in which they, and numbers of these categories, meet.
+
+    Raises
+    ------
+    DTypeError
+        If there is none.
+    """
+    dtype = _meeting(op, tensors) if not categories else common_dtype(tensors, categories)
+    return [t if t.dtype == dtype else t.to(dtype) for t in tensors]
 
 
 def _from_array(op: str, value: Any, tensor: Tensor) -> Any:
@@ -174,32 +212,19 @@ def _from_array(op: str, value: Any, tensor: Tensor) -> Any:
     return constant(op, value, tensor.device, copy=tensor.requires_grad and is_grad_enabled())
 
 
-def _number(op: str, value: Any, dtype: np.dtype) -> Any:
+def number_of(op: str, value: Any, dtype: np.dtype) -> Any:
+    """A number as a NumPy scalar of ``dtype``.
+
+    Raises
+    ------
+    DTypeError
+        If it does not fit: an integer out of the dtype's range, a NaN or infinity among integers.
+    """
     try:
         with quiet():
             return dtype.type(value)
-    except OverflowError:
-        raise DTypeError(f"{here(op)}: {value} does not fit into {dtype}.") from None
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return value.dtype.kind
-    return np.result_type(value).kind
-
-
-def _common_dtype(op: str, tensors: list[Tensor], numbers: list[Any]) -> np.dtype:
-    """Floating beats integer beats bool; two floating dtypes are refused, as they are usually a mistake."""
-    dtypes = {t.dtype for t in tensors}
-    highest = max(_KINDS[d.kind] for d in dtypes)
-    candidates = [d for d in dtypes if _KINDS[d.kind] == highest]
-    if highest == 2 and len(candidates) > 1:
-        raise DTypeError(
-            f"{here(op)}: expected one dtype; got {tensors[0].dtype} and {tensors[1].dtype}. Convert with .to(dtype)."
-        )
-    dtype = candidates[0] if len(candidates) == 1 else np.promote_types(*candidates)
-    wanted = max((_KINDS[_kind(v)] for v in numbers), default=0)
-    return dtype if wanted <= highest else np.dtype((np.bool_, np.int64, np.float32)[wanted])
+    except (OverflowError, ValueError):
+        raise DTypeError(f"{here(op)}: {value} does not fit into {dtype}. Convert the tensor first.") from None
 
 
 def aligned(x: Any, ndim: int) -> Any:

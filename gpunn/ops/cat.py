@@ -8,6 +8,7 @@ from typing import Any
 
 from gpunn._device import Device, device_of
 from gpunn._layout import physical_axes
+from gpunn._promotion import promoted
 from gpunn._shared.axes import axes_of
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
@@ -54,8 +55,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     Parameters
     ----------
     tensors : sequence of Tensor
-        At least one, of one dtype, on one device, of equal lengths except along ``dim``. Those of shape (0,)
-        are left out, as in PyTorch.
+        At least one, on one device, of equal lengths except along ``dim``. Those of shape (0,) are left out, as in
+        PyTorch. They are converted to the dtype that holds all of theirs.
     dim : int
         The axis.
 
@@ -128,13 +129,15 @@ def _check(op: str, tensors: Sequence[Tensor]) -> list[Tensor]:
     for i, t in enumerate(found):
         if not isinstance(t, Tensor):
             raise DTypeError(f"{here(op)}: expected Tensors; got {type(t).__name__} (number {i}).")
-        if t.dtype != found[0].dtype:
-            raise DTypeError(
-                f"{here(op)}: expected one dtype; got {found[0].dtype} and {t.dtype} (tensor {i}). "
-                "Convert with .to(dtype)."
-            )
     device_of(op, found)
-    return found
+    dtype = found[0].dtype
+    for t in found:
+        # Without axes or with: those of a stack have axes when they are joined.
+        try:
+            dtype = promoted(dtype, t.dtype)
+        except DTypeError as error:
+            raise DTypeError(f"{here(op)}: {error}") from None
+    return [t if t.dtype == dtype else t.to(dtype) for t in found]
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -143,7 +146,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     Parameters
     ----------
     tensors : sequence of Tensor
-        At least one, of one shape and dtype, on one device.
+        At least one, of one shape, on one device. They are converted to the dtype that holds all of theirs.
     dim : int
         Where the new axis will be.
 

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._promotion import category
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import in_blocks
 from gpunn.errors import DTypeError, UsageError, here
 from gpunn.gpu.unary import launch_clamp
+from gpunn.ops.binary import number_of, together
 from gpunn.ops.maximum import maximum, minimum
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -74,14 +76,15 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     Returns
     -------
     Tensor
-        Like x. NaN stays NaN; the gradient at a bound is 1.
+        Of the dtype in which x and the bounds meet: integers bounded by a float become float32. NaN stays NaN; the
+        gradient at a bound is 1.
 
     Raises
     ------
     UsageError
         If there is no bound.
     DTypeError
-        If x is bool, or integers are bounded by a floating number.
+        If x and the numbers that bound it are bools, or a bound does not fit into x's dtype.
 
     Examples
     --------
@@ -91,12 +94,25 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """
     if min is None and max is None:
         raise UsageError(f"{here('clamp')}: expected min, max or both; got neither.")
-    if isinstance(min, Tensor) or isinstance(max, Tensor):
+    bounds = [v for v in (min, max) if v is not None]
+    categories = []
+    for v in bounds:
+        if not isinstance(v, Tensor):
+            kind = category(v)
+            if kind is None:
+                raise DTypeError(f"{here('clamp')}: expected numbers or tensors as bounds; got {type(v).__name__}.")
+            categories.append(kind)
+    x, *among = together("clamp", [x, *(v for v in bounds if isinstance(v, Tensor))], categories)
+    if x.dtype.kind == "b" and not among:
+        raise DTypeError(f"{here('clamp')}: expected numbers; got bools. Convert with .int() or .float().")
+    rest = iter(among)
+    min, max = (
+        next(rest) if isinstance(v, Tensor) else None if v is None else number_of("clamp", v, x.dtype)
+        for v in (min, max)
+    )
+    if among:
         y = x if min is None else maximum(x, min)
         return y if max is None else minimum(y, max)
-    broken = x.dtype.kind != "f" and any(v is not None and not isinstance(v, int | np.integer) for v in (min, max))
-    if x.dtype.kind == "b" or broken:
-        raise DTypeError(f"{here('clamp')}: cannot bound {x.dtype} by {min} and {max}. Convert with .float().")
     device, source = x.device, x._physical
     y = clamp_forward(device, source, min, max)
 

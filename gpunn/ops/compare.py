@@ -10,6 +10,7 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._interop import is_array
 from gpunn._layout import physical, physical_axes
+from gpunn._promotion import category
 from gpunn._shared.axes import axes_of
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, here
@@ -71,6 +72,8 @@ def compare(name: str, a: Any, b: Any) -> Tensor:
 def logic(name: str, a: Any, b: Any) -> Tensor:
     """a & b and the like, with broadcasting; ``name`` is and, or, xor. Bit by bit for integers.
 
+    For whether elements are 0 see :func:`logical_and`.
+
     Raises
     ------
     DTypeError
@@ -80,7 +83,10 @@ def logic(name: str, a: Any, b: Any) -> Tensor:
         typed = isinstance(v, Tensor | np.generic) or is_array(v)
         kind = v.dtype.kind if typed else "f" if isinstance(v, float) else "i"
         if kind == "f":
-            raise DTypeError(f"{here(name)}: expected bools or integers; got a floating operand. Compare it first.")
+            raise DTypeError(
+                f"{here(name)}: expected bools or integers; got a floating operand. Compare it first, or use "
+                f"gpunn.logical_{name}, which asks whether elements are 0."
+            )
     return binary(name, a, b, None)
 
 
@@ -95,17 +101,85 @@ def _(device: Device, x: Any) -> Any:
     return launch_invert(device, x)
 
 
-def logical_not(x: Tensor) -> Tensor:
-    """not x for bools, inverted bits for integers (``~x``).
+def bitwise_not(x: Tensor) -> Tensor:
+    """``~x``: not x for bools, inverted bits for integers.
 
     Parameters
     ----------
     x : Tensor
         Bool or integer.
+
+    Raises
+    ------
+    DTypeError
+        If it is floating.
     """
     if x.dtype.kind == "f":
-        raise DTypeError(f"{here('not')}: expected bools or integers; got {x.dtype}. Compare it first.")
+        raise DTypeError(
+            f"{here('not')}: expected bools or integers; got {x.dtype}. Compare it first, or use gpunn.logical_not."
+        )
     return Tensor._of_physical(invert(x.device, x._physical), x.device)
+
+
+def bitwise_and(a: Any, b: Any) -> Tensor:
+    """a & b with broadcasting, bit by bit for integers.
+
+    Parameters
+    ----------
+    a, b : Tensor or number
+        Bool or integer.
+    """
+    return logic("and", a, b)
+
+
+def bitwise_or(a: Any, b: Any) -> Tensor:
+    """a | b with broadcasting; ``a`` and ``b`` as in :func:`bitwise_and`."""
+    return logic("or", a, b)
+
+
+def bitwise_xor(a: Any, b: Any) -> Tensor:
+    """a ^ b with broadcasting; ``a`` and ``b`` as in :func:`bitwise_and`."""
+    return logic("xor", a, b)
+
+
+def logical_not(x: Tensor) -> Tensor:
+    """Where x is 0, bool. ``~x`` is that for bools alone; of integers it inverts the bits.
+
+    Parameters
+    ----------
+    x : Tensor
+    """
+    return bitwise_not(x) if x.dtype.kind == "b" else compare("eq", x, 0)
+
+
+def _truth(x: Any) -> Any:
+    """Where x is not 0; numbers as bools."""
+    if isinstance(x, Tensor):
+        return x if x.dtype.kind == "b" else compare("ne", x, 0)
+    if is_array(x):
+        return x != 0
+    return bool(x) if category(x) is not None else x
+
+
+def logical_and(a: Any, b: Any) -> Tensor:
+    """Where neither is 0, with broadcasting, bool. NaN is not 0.
+
+    Parameters
+    ----------
+    a, b : Tensor or number
+        Of any dtype.
+    """
+    return logic("and", _truth(a), _truth(b))
+
+
+def logical_or(a: Any, b: Any) -> Tensor:
+    """Where a or b is not 0; ``a`` and ``b`` as in :func:`logical_and`."""
+    return logic("or", _truth(a), _truth(b))
+
+
+def logical_xor(a: Any, b: Any) -> Tensor:
+    """Where one of a and b is 0 and the other is not; ``a`` and ``b`` as in :func:`logical_and`."""
+    return logic("xor", _truth(a), _truth(b))
 
 
 @primitive(returns=("y",))

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device
+from gpunn._device import BadData, Device
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError, here
+from gpunn.errors import DTypeError, UsageError, ZeroDivisorError, here
 from gpunn.ops.accumulate import scale
-from gpunn.ops.binary import binary, broadcast_binary
+from gpunn.ops.binary import binary, broadcast_binary, operands
+from gpunn.ops.cast import cast
+from gpunn.ops.take_at import valid_index
 from gpunn.ops.unary import ceil, floor, unary_backward
 from gpunn.ops.where import where
 from gpunn.tape import no_grad, record
@@ -79,16 +81,70 @@ def _truncated(a: Any, b: Any) -> Tensor:
 
 
 def floor_divide(a: Any, b: Any) -> Tensor:
-    """The largest integer not above a / b, with broadcasting; ``a`` and ``b`` as in :func:`add`. No gradient."""
+    """The largest integer not above a / b, with broadcasting; ``a`` and ``b`` as in :func:`add`. No gradient.
+
+    Raises
+    ------
+    ZeroDivisorError
+        If both are integers and a divisor is 0. Where kernels run, when the host next reads something.
+    DTypeError
+        If both are bools.
+    """
+    a, b = _whole("floor_divide", *operands("floor_divide", a, b))
     return binary("floordiv", a, b, None)
 
 
 def remainder(a: Any, b: Any) -> Tensor:
-    """a - b floor(a / b), with b's sign; ``a`` and ``b`` as in :func:`add`. Only a gets a gradient."""
+    """a - b floor(a / b), with b's sign; ``a`` and ``b`` as in :func:`add`. Only a gets a gradient.
+
+    Raises
+    ------
+    ZeroDivisorError
+        If both are integers and a divisor is 0. Where kernels run, when the host next reads something.
+    DTypeError
+        If both are bools.
+    """
 
     def gradients(device: Device, dy: Any, pa: Any, pb: Any, y: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
         return dy, None
 
     if isinstance(b, Tensor) and b.requires_grad:
         raise UsageError(f"{here('remainder')}: the divisor gets no gradient; use b.detach().")
+    a, b = _whole("remainder", *operands("remainder", a, b))
     return binary("remainder", a, b, gradients, saves=False, passes_on=True)
+
+
+def _whole(op: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """Operands of one dtype whose quotient is to be a whole number; no integer is divided by 0."""
+    if b.dtype.kind == "f":
+        return a, b
+    if b.dtype.kind == "b":
+        raise DTypeError(f"{here(op)}: expected numbers; got bools. Convert with .int() or .float().")
+    # Without elements nothing is divided. Shapes broadcast, so a length of 0 is one of the result.
+    if isinstance(b, np.generic):
+        if b == 0 and a.numel():
+            raise ZeroDivisorError(
+                f"{here(op)}: an integer cannot be divided by 0. Convert with .float() for infinity."
+            )
+    elif b.numel() and not (isinstance(a, Tensor) and not a.numel()):
+        _refuse_zeros(op, b)
+    return a, b
+
+
+def _refuse_zeros(op: str, divisor: Tensor) -> None:
+    """Raise if there is a 0. Where kernels run, which nobody should wait for, it is reported as bad data."""
+    device, array = divisor.device, divisor._physical
+    place = here(op)
+    if device.loader is not None:
+        zeros = cast(device, broadcast_binary(device, "eq", array, divisor.dtype.type(0)), np.dtype(np.int32))
+        valid_index(device, zeros, 1, False, BadData(place, ZeroDivisorError, _by_zero))
+    elif not bool((array != 0).all()):
+        at = int((array.reshape(-1) == 0).argmax())
+        raise ZeroDivisorError(_by_zero(place, at))
+
+
+def _by_zero(place: str, index: int) -> str:
+    return (
+        f"{place}: an integer cannot be divided by 0, which stands at position {index} of the divisor. Convert with "
+        ".float() for infinity, or choose another divisor there with gpunn.where()."
+    )

@@ -22,7 +22,8 @@ def huber_loss(
     input : Tensor
         Any shape, float32 or float64.
     target : Tensor
-        Like input. Gets a gradient too if it requires one.
+        Like input; of another dtype, they are converted to the one that holds both for the computation. Gets a
+        gradient too if it requires one.
     reduction : "mean", "sum" or "none"
         The mean over all elements, their sum, or one loss for each.
     delta : float
@@ -33,12 +34,12 @@ def huber_loss(
     Returns
     -------
     Tensor
-        A scalar, or for "none" a tensor like input.
+        A scalar, or for "none" a tensor like input; of the dtype of a floating input.
 
     Raises
     ------
     ShapeError, DTypeError, DeviceError, UsageError
-        If input and target differ in shape, dtype or device (nothing is broadcast), or an option is invalid.
+        If input and target differ in shape or device (nothing is broadcast), or an option is invalid.
 
     References
     ----------
@@ -49,4 +50,5 @@ def huber_loss(
     if weight is not None:
         terms = rounded_loss("huber_loss", input, target, "none", float(delta), float(delta))
         return weighted("huber_loss", terms, weight, reduction, by_weight=False)
-    return rounded_loss("huber_loss", input, target, reduction, float(delta), float(delta))
+    loss = rounded_loss("huber_loss", input, target, reduction, float(delta), float(delta))
+    return loss if input.dtype.kind != "f" else loss.to(input.dtype)  # as PyTorch, which here alone does so

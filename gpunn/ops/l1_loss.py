@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._shared.losses import both, check_pair, divisor_of, reduction_of, total, weighted
+from gpunn._shared.losses import both, divisor_of, meeting_pair, reduction_of, total, weighted
 from gpunn._tensor import Tensor
 from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
 from gpunn.gpu.elementwise_loss import Two, launch_gradients, launch_loss
@@ -69,7 +69,8 @@ def l1_loss(
     input : Tensor
         Any shape, float32 or float64.
     target : Tensor
-        Like input. Gets a gradient too if it requires one.
+        Like input; of another dtype, both are converted to the one that holds them. Gets a gradient too if it requires
+        one.
     size_average, reduce : bool, optional
         Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : "mean", "sum" or "none"
@@ -85,7 +86,7 @@ def l1_loss(
     Raises
     ------
     ShapeError, DTypeError, DeviceError, UsageError
-        If input and target differ in shape, dtype or device (nothing is broadcast), or the reduction is unknown.
+        If input and target differ in shape or device (nothing is broadcast), or the reduction is unknown.
 
     References
     ----------
@@ -94,7 +95,7 @@ def l1_loss(
     reduction = reduction_of(_OP, reduction, size_average, reduce)
     if weight is not None:
         return weighted(_OP, l1_loss(input, target, reduction="none"), weight, reduction, by_weight=True)
-    check_pair(_OP, input, target)
+    input, target = meeting_pair(_OP, input, target)
     divisor = divisor_of(_OP, reduction, input.numel())
     device, x, t = input.device, input._physical, target._physical
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._shared.losses import both, check_pair, check_reduction, divisor_of, reduction_of, total, weighted
+from gpunn._shared.losses import both, check_reduction, divisor_of, meeting_pair, reduction_of, total, weighted
 from gpunn._tensor import Tensor
 from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
 from gpunn.gpu.elementwise_loss import Two, launch_gradients, launch_loss
@@ -73,7 +73,8 @@ def mse_loss(
     input : Tensor
         Any shape, float32 or float64.
     target : Tensor
-        Like input. Gets a gradient too if it requires one.
+        Like input; of another dtype, both are converted to the one that holds them. Gets a gradient too if it requires
+        one.
     size_average, reduce : bool, optional
         Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : "mean", "sum", "none" or "half_mean"
@@ -90,7 +91,7 @@ def mse_loss(
     Raises
     ------
     ShapeError, DTypeError, DeviceError, UsageError
-        If input and target differ in shape, dtype or device (nothing is broadcast), or the reduction is unknown.
+        If input and target differ in shape or device (nothing is broadcast), or the reduction is unknown.
 
     References
     ----------
@@ -107,7 +108,7 @@ def mse_loss(
     if weight is not None:
         return weighted(_OP, mse_loss(input, target, reduction="none"), weight, reduction, by_weight=True)
     check_reduction(_OP, reduction, ("mean", "sum", "none", "half_mean"))
-    check_pair(_OP, input, target)
+    input, target = meeting_pair(_OP, input, target)
     if reduction == "half_mean":
         divisor: float | None = 2.0 * (input.shape[0] if input.shape else 1)
     else:

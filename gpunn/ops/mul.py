@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunn._device import Device
 from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, here
 from gpunn.ops.accumulate import scale
 from gpunn.ops.binary import binary, broadcast_binary, operands
 from gpunn.tape import record
@@ -38,6 +39,15 @@ def neg(x: Tensor) -> Tensor:
     Parameters
     ----------
     x : Tensor
-        Floating or integer.
+        Floating or integer. Unsigned integers wrap.
+
+    Raises
+    ------
+    DTypeError
+        If it is bool.
     """
-    return scaled("neg", x, -1.0) if x.dtype.kind == "f" else mul(x, -1)
+    if x.dtype.kind == "f":
+        return scaled("neg", x, -1.0)
+    if x.dtype.kind == "b":
+        raise DTypeError(f"{here('neg')}: the - of a bool is not defined. The opposite is ~x, or x.logical_not().")
+    return binary("sub", 0, x, None)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn._device import Device
+import numpy as np
+
+from gpunn._device import BadData, Device
+from gpunn._promotion import category
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
-from gpunn.errors import UsageError, here
+from gpunn.errors import DTypeError, UsageError, here
 from gpunn.gpu.broadcast import launch_power_backward
 from gpunn.ops import unary
-from gpunn.ops.binary import binary
+from gpunn.ops.binary import binary, operands
+from gpunn.ops.cast import cast
 from gpunn.ops.clone import clone
+from gpunn.ops.take_at import valid_index
 from gpunn.primitive import primitive
 
 
@@ -62,17 +67,38 @@ def pow_(base: Any, exponent: Any) -> Tensor:
     Raises
     ------
     UsageError
-        If both are integers and an exponent is negative, which has no integer result.
+        If both are integers and an exponent is negative, which has no integer result. Where kernels run, exponents in
+        a tensor are reported when the host next reads something.
     DTypeError, DeviceError, ShapeError
-        If they are incompatible.
+        If they are incompatible, or both bools.
     """
-    if isinstance(base, Tensor) and isinstance(exponent, int | float) and base.dtype.kind == "f":
+    if isinstance(base, Tensor) and isinstance(exponent, int | float | np.number) and base.dtype.kind == "f":
         shortcut = _SHORTCUTS.get(float(exponent))
         if shortcut is not None:
             return shortcut(base)
-    integers = [v.dtype.kind in "iub" if isinstance(v, Tensor) else isinstance(v, int) for v in (base, exponent)]
-    if all(integers):
-        least = exponent if isinstance(exponent, int) else exponent._numpy_without_tape().min(initial=0)
-        if least < 0:
-            raise UsageError(f"{here('pow')}: integers have no negative powers; convert the base with .float().")
+    if isinstance(base, Tensor) and base.dtype.kind != "f" and category(exponent) == 1 and exponent < 0:
+        raise UsageError(f"{here('pow')}: integers have no negative powers; convert the base with .float().")
+    base, exponent = operands("pow", base, exponent)
+    if base.dtype.kind == "b":
+        raise DTypeError(f"{here('pow')}: expected numbers; got bools. Convert with .int() or .float().")
+    if base.dtype.kind == "i" and isinstance(exponent, Tensor):
+        _refuse_negative(exponent)
     return binary("pow", base, exponent, _gradients)
+
+
+def _refuse_negative(exponent: Tensor) -> None:
+    """Raise if there is one. Where kernels run, which nobody should wait for, it is reported as bad data."""
+    place = here("pow")
+    device, array = exponent.device, exponent._physical
+    if device.loader is not None:
+        places = array if array.dtype.name in ("int32", "int64") else cast(device, array, np.dtype(np.int64))
+        valid_index(device, places, np.iinfo(np.int64).max, False, BadData(place, UsageError, _negative))
+    elif bool((array < 0).any()):
+        raise UsageError(_negative(place, int((array.reshape(-1) < 0).argmax())))
+
+
+def _negative(place: str, index: int) -> str:
+    return (
+        f"{place}: integers have no negative powers; the exponent at position {index} is negative. Convert the base "
+        "with .float()."
+    )

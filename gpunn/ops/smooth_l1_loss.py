@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._shared.losses import both, check_pair, divisor_of, reduction_of, total
+from gpunn._shared.losses import both, divisor_of, meeting_pair, reduction_of, total
 from gpunn._tensor import Tensor
 from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
 from gpunn.errors import UsageError, here
@@ -78,7 +78,7 @@ def _(
 
 def rounded_loss(op: str, input: Tensor, target: Tensor, reduction: str, edge: float, slope: float) -> Tensor:
     """The loss of op ``op``, which is smooth_l1_loss or huber_loss."""
-    check_pair(op, input, target)
+    input, target = meeting_pair(op, input, target)
     divisor = divisor_of(op, reduction, input.numel())
     device, x, t = input.device, input._physical, target._physical
 
@@ -107,7 +107,8 @@ def smooth_l1_loss(
     input : Tensor
         Any shape, float32 or float64.
     target : Tensor
-        Like input. Gets a gradient too if it requires one.
+        Like input; of another dtype, both are converted to the one that holds them. Gets a gradient too if it requires
+        one.
     size_average, reduce : bool, optional
         Deprecated, as in PyTorch, and put into ``reduction``.
     reduction : "mean", "sum" or "none"
@@ -123,7 +124,7 @@ def smooth_l1_loss(
     Raises
     ------
     ShapeError, DTypeError, DeviceError, UsageError
-        If input and target differ in shape, dtype or device (nothing is broadcast), or an option is invalid.
+        If input and target differ in shape or device (nothing is broadcast), or an option is invalid.
 
     References
     ----------

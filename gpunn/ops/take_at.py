@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device
+from gpunn._device import BadData, Device
 from gpunn._layout import logical, physical, physical_axes, physical_shape
 from gpunn.gpu import gather as kernels
 from gpunn.gpu.strided_copy import fill
@@ -154,17 +154,18 @@ def index_range(xp: Any, index: Any) -> Any:
 
 
 @primitive(returns=("index",))
-def valid_index(xp: Any, index: Any, length: int, negative: bool, place: str) -> Any:
+def valid_index(xp: Any, index: Any, length: int, negative: bool, place: str | BadData) -> Any:
     """The index as int64; if ``negative``, negative ones count from the end.
 
-    Kernels report one that is out of range as bad data of ``place`` (``Device.check``), and make it 0; on other
+    Kernels report one that is out of range as bad data of ``place`` (``Device.check``; a str, or a ``BadData`` that has
+    words of its own), and make it 0; on other
     devices it has already been checked.
     """
     return xp.where(index < 0, index + length, index).astype(np.int64)
 
 
 @valid_index.kernel
-def _(device: Device, index: Any, length: int, negative: bool, place: str) -> Any:
+def _(device: Device, index: Any, length: int, negative: bool, place: str | BadData) -> Any:
     return kernels.check_index(device, index, length, negative, place)
 
 

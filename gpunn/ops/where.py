@@ -11,11 +11,12 @@ from gpunn import errors
 from gpunn._creation import tensor
 from gpunn._device import Device, same_device
 from gpunn._layout import address_of, physical_shape
+from gpunn._promotion import category
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError
 from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor
 from gpunn.gpu.strided_copy import BLOCK, MAX_RANK, bits_of, copied, memory, merged
-from gpunn.ops.binary import aligned, is_operand, operands, reduce_to
+from gpunn.ops.binary import aligned, is_operand, number_of, operands, reduce_to
 from gpunn.ops.nonzero import nonzero
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -96,7 +97,7 @@ def where(condition: Tensor, a: Any = None, b: Any = None) -> Any:
     condition : Tensor
         bool.
     a, b : Tensor or number
-        Of one dtype; numbers take the tensor's. Without both, returns the indices where the condition holds,
+        Their dtypes meet as those of a sum do. Without both, returns the indices where the condition holds,
         like ``nonzero(condition, as_tuple=True)``.
 
     Returns
@@ -130,11 +131,8 @@ def _where(op: str, condition: Tensor, a: Any, b: Any) -> Tensor:
     for v in (a, b):
         if not is_operand(v):
             raise DTypeError(f"{errors.here(op)}: expected tensors or numbers; got {type(v).__name__}.")
-    if not isinstance(a, Tensor) and not isinstance(b, Tensor):  # two numbers: their common dtype
-        floats = any(isinstance(v, float | np.floating) for v in (a, b))
-        bools = all(isinstance(v, bool | np.bool_) for v in (a, b))
-        kind = np.float32 if floats else np.bool_ if bools else np.int64
-        a = tensor(a, dtype=kind, device=condition.device)
+    if category(a) is not None and category(b) is not None:
+        a = tensor(a, device=condition.device)  # its dtype and the other's category decide
     a, b = operands(op, a, b)
     inputs = tuple(v for v in (a, b) if isinstance(v, Tensor))
     device = same_device(errors.here(op), condition.device, *(t.device for t in inputs))
@@ -178,7 +176,7 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
     Raises
     ------
     DTypeError, ShapeError, DeviceError
-        If they are incompatible.
+        If they are incompatible, or the number does not fit into x's dtype.
 
     Examples
     --------
@@ -191,4 +189,9 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
         if value.ndim:
             raise ShapeError(f"{errors.here('masked_fill')}: expected a value without axes; got shape {value.shape}.")
         return _where("masked_fill", mask, value.to(x.dtype), x)
-    return _where("masked_fill", mask, x.dtype.type(value), x)
+    if category(value) is None:
+        raise DTypeError(f"{errors.here('masked_fill')}: expected a number; got {type(value).__name__}.")
+    number = number_of("masked_fill", value, x.dtype)
+    if np.isinf(number) and not math.isinf(value):
+        raise DTypeError(f"{errors.here('masked_fill')}: {value} does not fit into {x.dtype}. Convert x first.")
+    return _where("masked_fill", mask, number, x)

@@ -92,11 +92,6 @@ def test_a_broken_number_is_not_cut_off_by_integers() -> None:
     assert (gpunn.tensor([1, 2]) / 2).tolist() == [0.5, 1.0]
 
 
-def test_float32_and_float64_do_not_mix() -> None:
-    with pytest.raises(DTypeError, match="mul: expected one dtype; got float32 and float64"):
-        gpunn.ones(2) * gpunn.ones(2, dtype=np.float64)
-
-
 def test_gradients_of_mixed_ranks() -> None:
     rng = np.random.Generator(np.random.Philox(2))
     for first, second in (

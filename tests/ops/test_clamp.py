@@ -55,5 +55,9 @@ def test_integers_and_refusals() -> None:
     assert gpunn.arange(5).clamp(1, 3).tolist() == [1, 1, 2, 3, 3]
     with pytest.raises(UsageError, match="expected min, max or both"):
         gpunn.arange(5).clamp()
-    with pytest.raises(DTypeError, match="cannot bound int64"):
-        gpunn.arange(5).clamp(0.5)
+    with pytest.raises(DTypeError, match="clamp: 300 does not fit into uint8"):
+        gpunn.ones(2, dtype="uint8").clamp(0, 300)
+    with pytest.raises(DTypeError, match="clamp: expected numbers; got bools"):
+        gpunn.ones(2, dtype="bool").clamp(True)
+    with pytest.raises(DTypeError, match="expected numbers or tensors as bounds; got str"):
+        gpunn.ones(2).clamp("a")

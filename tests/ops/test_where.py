@@ -101,7 +101,10 @@ def test_gradcheck() -> None:
         (lambda x: gpunn.where(x > 0, x, "a"), DTypeError, "tensors or numbers; got str"),
         (lambda x: gpunn.where(x > 0, x, None), DTypeError, "got NoneType"),
         (lambda x: gpunn.where(x > 0, gpunn.zeros(2), 0), ShapeError, r"\(3,\), \(2,\) do not broadcast"),
-        (lambda x: gpunn.where(x > 0, x, x.double()), DTypeError, "float32 and float64"),
+        (lambda x: x.long().masked_fill(x > 0, float("nan")), DTypeError, "nan does not fit into int64"),
+        (lambda x: x.to("uint8").masked_fill(x > 0, 300), DTypeError, "300 does not fit into uint8"),
+        (lambda x: x.masked_fill(x > 0, 1e300), DTypeError, r"1e\+300 does not fit into float32"),
+        (lambda x: x.masked_fill(x > 0, "a"), DTypeError, "masked_fill: expected a number; got str"),
         (
             lambda x: x.masked_fill(x > 0, x),
             ShapeError,
