@@ -54,8 +54,9 @@ def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     return binary("sub", a, b, gradients, saves=False, passes_on=True)
 
 
-def _times(op: str, b: Any, alpha: float) -> Any:
+def _times(op: str, b: Any, alpha: Any) -> Any:
     """alpha * b, in b's dtype."""
+    alpha = alpha.item() if isinstance(alpha, Tensor) else alpha
     kind = category(alpha)
     if kind is None or (kind == 2 and b.dtype.kind != "f") or (kind == 0 and b.dtype.kind != "b"):
         raise DTypeError(
