@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn import errors
+from gpunn._calls import explains
 from gpunn._creation import (
     arange,
     as_tensor,
@@ -414,6 +415,11 @@ __all__ = [
     "zeros_like",
 ]
 
+# These are not lazy; internally they call one another as they are. Grad modes are seldom given anything wrong.
+_EAGER = "arange as_tensor asarray device empty empty_like eye from_dlpack from_numpy full full_like linspace ones"
+for _name in f"{_EAGER} ones_like scalar_tensor set_num_threads tensor zeros zeros_like".split():
+    globals()[_name] = explains(globals()[_name])
+
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
@@ -423,7 +429,9 @@ def __getattr__(name: str) -> Any:
         return module
     # A function called like one of Python's own, such as max, ends in _ where it is defined.
     found = getattr(module, name if hasattr(module, name) else f"{name}_")
-    return takes_arrays(found) if module.__name__.startswith("gpunn.ops.") else found
+    if isinstance(found, type):
+        return found
+    return takes_arrays(found) if module.__name__.startswith("gpunn.ops.") else explains(found)
 
 
 def __dir__() -> list[str]:

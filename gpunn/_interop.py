@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gpunn._calls import failed
 from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device
 from gpunn._device import device as get_device
@@ -228,18 +229,22 @@ _Op = TypeVar("_Op", bound=Callable[..., Any])
 
 @functools.cache
 def _taking_arrays(op: Any) -> Any:
-    own = parameters(op)
+    own, name = parameters(op), op.__name__.rstrip("_")
 
     @functools.wraps(op)
     def converting(*args: Any, **named: Any) -> Any:
-        if named:
-            if not own.issuperset(named):
-                return called(op.__name__.rstrip("_"), converting, own, args, named)
-            if has_arrays(named.values()):
-                args, named = constants(op.__name__.rstrip("_"), args, named)
-        if has_arrays(args):
-            args, named = constants(op.__name__.rstrip("_"), args, named)
-        return op(*args, **named)
+        try:
+            if named:
+                if not own.issuperset(named):
+                    return called(name, converting, own, args, named)
+                if has_arrays(named.values()):
+                    args, named = constants(name, args, named)
+            if has_arrays(args):
+                args, named = constants(name, args, named)
+            return op(*args, **named)
+        except Exception as error:
+            failed(error, name, op, args, named)
+            raise
 
     return converting
 

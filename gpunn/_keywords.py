@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
+from gpunn._calls import failed
+
 _MANY = 4  # CO_VARARGS: the function ends in *shape, *dims or the like
 # Methods without parameters where PyTorch's have some.
 _BARE = frozenset(("bool", "clone", "contiguous", "cpu", "double", "float", "half", "int", "is_contiguous", "long"))
@@ -66,9 +68,13 @@ def _taking_keywords(name: str, method: Any) -> Any:
 
     @functools.wraps(method)
     def taking(self: Any, *args: Any, **named: Any) -> Any:
-        if named and not own.issuperset(named):
-            return called(name, method, own, (self, *args), named)
-        return method(self, *args, **named)
+        try:
+            if named and not own.issuperset(named):
+                return called(name, method, own, (self, *args), named)
+            return method(self, *args, **named)
+        except Exception as error:
+            failed(error, f"Tensor.{name}", method, (self, *args), named)
+            raise
 
     return taking
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn import tape
+from gpunn._calls import explains_methods
 from gpunn._capture_state import changes
 from gpunn._device import Device
 from gpunn._device import device as get_device
@@ -243,6 +244,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 tape.as_tensor = Tensor._of_physical
 for _methods in Tensor.__bases__:
     take_keywords(_methods)
+explains_methods(Tensor)  # those that take no keywords of PyTorch's
 
 
 def _rebuild(kind: type[Tensor], values: Any, device: Device, requires_grad: bool, grad: Any) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunn import tape
+from gpunn._calls import explains_all
 from gpunn._function import Function
 from gpunn._gradcheck import gradcheck
 from gpunn._tensor import Tensor
@@ -98,3 +99,6 @@ def grad(
                 f"grad: the outputs do not depend on input {i}; pass allow_unused=True to get None for it."
             )
     return result
+
+
+explains_all(globals())

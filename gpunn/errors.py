@@ -72,6 +72,10 @@ class ZeroDivisorError(UsageError, ZeroDivisionError):
     """An integer was to be divided by 0, which has no integer result."""
 
 
+class ArgumentError(UsageError, TypeError):
+    """An argument is not of the kind that is expected: a list in place of a tensor, a class in place of a layer."""
+
+
 class ExportError(UsageError, BufferError):
     """A tensor's memory cannot be handed to another library as it asks for it."""
 

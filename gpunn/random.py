@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._calls import explains_methods
 from gpunn._capture_state import watching
 from gpunn._device import Device
 from gpunn.errors import UsageError
 from gpunn.ops.write_scalars import StepScalars
 
 
+@explains_methods
 class Generator:
     """A stream of random numbers with a seed, and streams derived from it by name.
 

@@ -1,5 +1,6 @@
 """Datasets and the loader that turns them into batches on a device."""
 
+from gpunn._calls import explains_all
 from gpunn.data.cifar10 import CIFAR10
 from gpunn.data.dataset import Dataset, TensorDataset
 from gpunn.data.digits import Digits
@@ -25,3 +26,5 @@ __all__ = [
     "random_split",
     "read_idx",
 ]
+
+explains_all(globals())

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._calls import explains_all
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError
 from gpunn.ops.augment import erase, jitter, resample
@@ -323,3 +324,6 @@ def _per_channel(name: str, value: float | Sequence[float], channels: int) -> np
     if values.shape not in ((1,), (channels,)):
         raise UsageError(f"{name}: expected one number or {channels}, one per channel; got {value!r}.")
     return np.ascontiguousarray(np.broadcast_to(values, (channels,)))
+
+
+explains_all(globals(), frozenset(("__init__", "__call__")))

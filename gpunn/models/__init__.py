@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gpunn._calls import explains_all
 from gpunn.errors import UsageError
 from gpunn.models.lenet import LeNet5, convolutional_layers
 from gpunn.models.mlp import MLP
@@ -108,3 +109,6 @@ def build(name: str, input_shape: tuple[int, int, int] | None = None, classes: i
     """
     entry = find(name)
     return entry.build(entry.input_shape if input_shape is None else input_shape, classes)
+
+
+explains_all(globals())

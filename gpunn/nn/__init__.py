@@ -1,5 +1,6 @@
 """Layers, containers and losses, under PyTorch's names."""
 
+from gpunn._calls import explains_all
 from gpunn.nn import functional, init, utils
 from gpunn.nn.activation import ELU, AbsoluteReLU, Hardtanh, LeakyReLU, Maxout, PReLU, ReLU, ReLU6, Step
 from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
@@ -109,3 +110,5 @@ __all__ = [
     "summarize",
     "utils",
 ]
+
+explains_all(globals())

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from gpunn._calls import explains_all
 from gpunn._tensor import Tensor
 from gpunn.cpu.blas import single_threaded_blas
 from gpunn.errors import ShapeError, UsageError
@@ -358,3 +359,6 @@ def default_(weight: Tensor, bias: Tensor | None) -> None:
     if bias is not None:
         bound = 1 / math.sqrt(max(_calculate_fan_in_and_fan_out(weight)[0], 1))
         uniform_(bias, -bound, bound)
+
+
+explains_all(globals())

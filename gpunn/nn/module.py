@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gpunn._calls import failed
 from gpunn._capture_state import changes, refuse_in_capture, watching
 from gpunn._device import Device
 from gpunn._device import device as get_device
@@ -93,6 +94,10 @@ class Module:
                 replaced = hook(self, args, result)
                 if replaced is not None:
                     result = replaced
+        except Exception as error:
+            if type(self).forward.__module__.startswith("gpunn."):  # others' annotations are not ours to enforce
+                failed(error, "forward", type(self).forward, (self, *args), kwargs)
+            raise
         finally:
             running.pop()
         return result

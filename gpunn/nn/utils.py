@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._calls import explains_all
 from gpunn._capture_state import refuse_in_capture
 from gpunn._creation import zeros
 from gpunn._device import Device, same_device
@@ -156,3 +157,6 @@ def _together(op: str, gradients: list[Tensor]) -> tuple[Device, list[Any]]:
 def _note_change(gradients: list[Tensor]) -> None:
     for g in gradients:
         g._version.count += 1
+
+
+explains_all(globals())

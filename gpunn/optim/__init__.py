@@ -1,5 +1,6 @@
 """Optimisers and learning-rate schedules, with PyTorch's names and defaults."""
 
+from gpunn._calls import explains_all
 from gpunn.optim import lr_scheduler
 from gpunn.optim.adagrad import Adagrad
 from gpunn.optim.adam import Adam, AdamW
@@ -21,3 +22,5 @@ __all__ = [
     "l2_penalty",
     "lr_scheduler",
 ]
+
+explains_all(globals())

@@ -4,6 +4,7 @@ A schedule changes ``param_groups[i]["lr"]`` of its optimiser when its ``step()`
 own. A captured step sees the new number in its next replay.
 """
 
+from gpunn._calls import explains_all
 from gpunn.optim.lr_scheduler.base import LRScheduler
 from gpunn.optim.lr_scheduler.combined import ChainedScheduler, SequentialLR
 from gpunn.optim.lr_scheduler.cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
@@ -32,3 +33,5 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+explains_all(globals())
