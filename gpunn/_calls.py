@@ -52,13 +52,20 @@ def explains_methods(kind: _Class, special: frozenset[str] = _SPECIAL) -> _Class
             continue
         for name, method in list(vars(owner).items()):
             wanted = name in special if name[0] == "_" else name != "forward"
-            if wanted and isinstance(method, FunctionType) and _takes_something(method) and not hasattr(method, "__wrapped__"):
+            if (
+                wanted
+                and isinstance(method, FunctionType)
+                and _takes_something(method)
+                and not hasattr(method, "__wrapped__")
+            ):
                 setattr(owner, name, _explaining(name, method))
         owner._explains = True  # type: ignore[attr-defined]
     return kind
 
 
 def _takes_something(method: FunctionType) -> bool:
+    if hasattr(method, "__wrapped__"):  # it explains already, as Tensor's methods do that take PyTorch's keywords
+        return False
     code = method.__code__
     return code.co_argcount + code.co_kwonlyargcount > 1 or bool(code.co_flags & _MANY)
 

@@ -12,7 +12,7 @@ import inspect
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any, NoReturn
 
@@ -28,6 +28,23 @@ _WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "True
 
 def explain(error: Exception, op: str, function: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
     """Raise ArgumentError, naming ``op``, if an argument is not what the function's annotations say; else return."""
+    for name, kind, value in _wrong(function, args, named):
+        refuse(op, name, kind, value, error)
+
+
+def explain_foreign(error: Exception, op: str, function: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+    """The same where ours is the error, and may be due to another library's array: it has a dtype, shape and device."""
+    from gpunn._interop import is_array, is_foreign
+    from gpunn._tensor import Tensor
+
+    if any(is_foreign(value) and not is_array(value) for value in (*args, *named.values())):
+        for name, kind, value in _wrong(function, args, named):
+            if is_foreign(value) and Tensor in _parts(kind):
+                refuse(op, name, kind, value, error)
+
+
+def _wrong(function: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Names, expected kinds and values of the arguments that do not fit."""
     signature = inspect.signature(function)
     try:
         bound = signature.bind(*args, **named)
@@ -43,19 +60,7 @@ def explain(error: Exception, op: str, function: Any, args: tuple[Any, ...], nam
             values = value
             if len(value) > 1 and name in _LENGTHS:
                 kind = int
-        for each in values:
-            if not _fits(each, kind):
-                refuse(op, name, kind, each, error)
-
-
-def explain_foreign(
-    error: Exception, op: str, function: Any, args: tuple[Any, ...], named: Mapping[str, Any]
-) -> None:
-    """The same where an error of ours may be due to another library's array, which has a dtype, shape and device."""
-    from gpunn._interop import is_foreign
-
-    if any(map(is_foreign, (*args, *named.values()))):
-        explain(error, op, function, args, named)
+        yield from ((name, kind, each) for each in values if not _fits(each, kind))
 
 
 def refuse(op: str, name: str, kind: Any, value: Any, error: Exception | None = None) -> NoReturn:
