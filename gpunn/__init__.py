@@ -14,7 +14,6 @@ import numpy as np
 from gpunn import errors
 from gpunn._calls import explains
 from gpunn._creation import (
-    arange,
     as_tensor,
     asarray,
     empty,
@@ -25,7 +24,6 @@ from gpunn._creation import (
     full,
     full_like,
     is_tensor,
-    linspace,
     ones,
     ones_like,
     scalar_tensor,
@@ -43,7 +41,8 @@ from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 if TYPE_CHECKING:
     from gpunn import arrays, autograd, cuda, data, models, nn, optim, train
     from gpunn._capture import capture
-    from gpunn._creation_random import rand, rand_like, randint, randn, randn_like, randperm
+    from gpunn._creation_counted import arange, linspace
+    from gpunn._creation_random import rand, rand_like, randint, randint_like, randn, randn_like, randperm
     from gpunn._function import Function
     from gpunn._gradcheck import gradcheck
     from gpunn.cpu.conv2d.winograd import is_winograd_enabled, set_winograd_enabled
@@ -156,9 +155,12 @@ _LAZY = {
     "gradcheck": "gpunn._gradcheck",
     "load_file": "gpunn.serialize",
     "save_file": "gpunn.serialize",
+    "arange": "gpunn._creation_counted",
+    "linspace": "gpunn._creation_counted",
     "rand": "gpunn._creation_random",
     "rand_like": "gpunn._creation_random",
     "randint": "gpunn._creation_random",
+    "randint_like": "gpunn._creation_random",
     "randn": "gpunn._creation_random",
     "randn_like": "gpunn._creation_random",
     "randperm": "gpunn._creation_random",
@@ -369,6 +371,7 @@ __all__ = [
     "rand",
     "rand_like",
     "randint",
+    "randint_like",
     "randn",
     "randn_like",
     "randperm",

@@ -1,4 +1,4 @@
-"""Making tensors: from data, filled, counted, drawn."""
+"""Making tensors: from data, filled, like another. Counted ones and drawn ones have files of their own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._creation_arguments import Goal, count_of, default_dtype, fitting, goal_of, number_of, shape_of
 from gpunn._device import Device
-from gpunn._device import device as get_device
-from gpunn._interop import check_dtype, imported, is_array, is_cupy, is_foreign, tensor_of
+from gpunn._interop import home_of, imported, is_array, is_cupy, is_foreign, tensor_of
+from gpunn._keywords import takes_keywords
 from gpunn._layout import address_of, physical_shape
-from gpunn._tensor import Tensor, upload
-from gpunn.errors import DTypeError, UsageError
+from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, UsageError, here
+
+# -- from data ------------------------------------------------------------------------------------
 
 
+@takes_keywords
 def tensor(data: Any, dtype: Any = None, device: Device | str | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of ``data``, whatever it is; :func:`as_tensor` shares memory instead.
 
@@ -22,7 +26,8 @@ def tensor(data: Any, dtype: Any = None, device: Device | str | None = None, req
     data : nested lists, number, numpy.ndarray, cupy.ndarray, Tensor, or an array that hands out its memory
         An array may be strided, reversed, in Fortran order, broadcast, byte-swapped or read-only.
     dtype : dtype, optional
-        An array keeps its dtype if None; Python floats become float32, Python integers int64.
+        An array keeps its dtype if None; Python floats become float32, Python integers int64. Lists of several kinds
+        get the dtype that holds all of them.
     device : Device or str, optional
         If None, the tensor's own, the GPU of a CuPy array (``cuda:0``, ``cuda:1``, ...), or ``cpu`` for host data.
         "cuda" and "cuda-plain" without a number also mean a CuPy array's own GPU.
@@ -33,43 +38,29 @@ def tensor(data: Any, dtype: Any = None, device: Device | str | None = None, req
     ------
     DTypeError
         If ``data`` is not an array of numbers of a dtype that tensors have: complex numbers, float16, bfloat16,
-        objects, text, dates, structures and masked arrays are refused.
+        objects, text, dates, structures and masked arrays are refused; or if a number does not fit into the dtype.
+    ShapeError
+        If the rows of a list are not of one length.
     DeviceError, UsageError
         If another library's array is on no device of ours, or does not hand out its memory.
     """
-    return _copied("tensor", data, dtype, device, requires_grad)
+    return copied("tensor", data, dtype, device, requires_grad)
 
 
-def _copied(op: str, data: Any, dtype: Any, device: Device | str | None, requires_grad: bool) -> Tensor:
+def copied(op: str, data: Any, dtype: Any, device: Device | str | None, requires_grad: bool) -> Tensor:
+    """A tensor with a copy of ``data``; see :func:`tensor`, which is one ``op`` that asks for it."""
     if isinstance(data, Tensor):
         device = data.device if device is None else device
         data = data._numpy_without_tape()
     elif is_foreign(data) and not is_array(data):
         data = imported(op, data)
     if is_array(data):
-        return tensor_of(op, data, device, dtype, copy=True).requires_grad_(requires_grad)
-    values = _of_python(data, dtype)
-    check_dtype(op, values.dtype)
-    home = get_device("cpu" if device is None else device)
-    return Tensor(upload(values, home), home, requires_grad)
+        made = tensor_of(op, data, device, dtype, copy=True)
+        return made.requires_grad_() if goal_of(op, made.dtype, made.device, requires_grad).requires_grad else made
+    from gpunn._creation_nested import read
 
-
-def _of_python(data: Any, dtype: Any) -> np.ndarray:
-    """Nested lists and numbers as an array, floats as float32."""
-    try:
-        values = np.array(data, dtype=dtype)
-    except (TypeError, ValueError) as error:
-        raise DTypeError(
-            f"tensor(): cannot make an array of numbers from {type(data).__name__} ({error}); are the rows of one "
-            "length? Join CuPy arrays with cupy.stack first."
-        ) from error
-    if dtype is None and not isinstance(data, np.generic) and values.dtype == np.float64:
-        values = values.astype(np.float32)
-    if values.dtype == object:
-        raise DTypeError(
-            f"tensor(): cannot make an array of numbers from {type(data).__name__}; are the rows of one length?"
-        )
-    return values
+    values = read(op, data, dtype)
+    return goal_of(op, values.dtype, device, requires_grad).tensor(values)
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
@@ -94,6 +85,7 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return tensor_of("from_numpy", array)
 
 
+@takes_keywords
 def as_tensor(data: Any, dtype: Any = None, device: Device | str | None = None) -> Tensor:
     """``data`` as a tensor, without a copy where it already is one or its memory can be shared.
 
@@ -125,11 +117,12 @@ def _shared(op: str, data: Any, dtype: Any, device: Device | str | None) -> Tens
         return data.to(device=device, dtype=dtype)
     if not is_array(data):
         if not is_foreign(data):
-            return tensor(data, dtype, device)
+            return copied(op, data, dtype, device, False)
         data = imported(op, data)
     return tensor_of(op, data, device, dtype)
 
 
+@takes_keywords
 def asarray(
     data: Any,
     dtype: Any = None,
@@ -163,7 +156,7 @@ def _as_array(
     op: str, data: Any, dtype: Any, device: Device | str | None, copy: bool | None, requires_grad: bool
 ) -> Tensor:
     if copy:
-        return _copied(op, data, dtype, device, requires_grad)
+        return copied(op, data, dtype, device, requires_grad)
     if isinstance(data, Tensor):
         data = data.detach()
     elif is_foreign(data) and not is_array(data):
@@ -174,7 +167,7 @@ def _as_array(
             f"{op}(): copy=False: this needs a copy. Memory is shared with arrays of the wanted dtype and device that "
             "can be written to, C-contiguous or, with 4 axes, stored channels last."
         )
-    return made.requires_grad_(requires_grad)
+    return made.requires_grad_() if goal_of(op, made.dtype, made.device, requires_grad).requires_grad else made
 
 
 def _in_memory_of(data: Any, made: Tensor) -> bool:
@@ -222,46 +215,75 @@ def is_tensor(thing: Any) -> bool:
     return isinstance(thing, Tensor)
 
 
-def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
-    if len(shape) == 1 and isinstance(shape[0], tuple | list):
-        shape = tuple(shape[0])
-    return tuple(int(n) for n in shape)
+# -- filled with one number -----------------------------------------------------------------------
 
 
-def _filled(
-    value: float | None, shape: tuple[Any, ...], dtype: Any, device: Device | str, requires_grad: bool
+def filled(goal: Goal, value: Any, shape: Any, name: str = "fill_value") -> Tensor:
+    """A tensor with every element ``value``, which errors call ``name``; ``shape`` as of :func:`zeros`."""
+    number = fitting(goal.op, name, number_of(goal.op, name, value), goal.dtype)
+    return goal.tensor(np.full(shape_of(goal.op, shape), number, goal.dtype))
+
+
+@takes_keywords
+def zeros(
+    *shape: Any,
+    dtype: Any = None,
+    device: Device | str | None = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
 ) -> Tensor:
-    return Tensor(upload(np.full(_shape(shape), value, dtype), get_device(device)), device, requires_grad)
-
-
-def zeros(*shape: Any, dtype: Any = np.float32, device: Device | str = "cpu", requires_grad: bool = False) -> Tensor:
     """A tensor of zeros.
 
     Parameters
     ----------
-    shape : int, or one sequence of int
-    dtype : dtype
-    device : Device or str
+    shape : int, or one iterable of int
+        A tuple, an array, another tensor's ``shape``, ...
+    dtype : dtype, optional
+        float32 if None. Python's float is float64 and its int int64.
+    device : Device or str, optional
+        ``cpu`` if None.
     requires_grad : bool
+        Whether ``backward`` should collect a gradient here.
+    out : Tensor, optional
+        Write the zeros here, whose shape, dtype and device decide.
+
+    Raises
+    ------
+    UsageError
+        If the shape is no shape.
+    DTypeError
+        If the dtype is none that tensors have, or cannot require a gradient.
     """
-    return _filled(0, shape, dtype, device, requires_grad)
+    return filled(goal_of("zeros", dtype, device, requires_grad, out), 0, shape)
 
 
-def ones(*shape: Any, dtype: Any = np.float32, device: Device | str = "cpu", requires_grad: bool = False) -> Tensor:
+@takes_keywords
+def ones(
+    *shape: Any,
+    dtype: Any = None,
+    device: Device | str | None = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
     """A tensor of ones.
 
     Parameters
     ----------
-    shape : int, or one sequence of int
-    dtype : dtype
-    device : Device or str
-    requires_grad : bool
+    shape, dtype, device, requires_grad, out
+        As for :func:`zeros`.
     """
-    return _filled(1, shape, dtype, device, requires_grad)
+    return filled(goal_of("ones", dtype, device, requires_grad, out), 1, shape)
 
 
+@takes_keywords
 def full(
-    size: Any, fill_value: Any, dtype: Any = None, device: Device | str = "cpu", requires_grad: bool = False
+    size: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    device: Device | str | None = None,
+    requires_grad: bool = False,
+    *,
+    out: Tensor | None = None,
 ) -> Tensor:
     """A tensor with every element ``fill_value``.
 
@@ -269,49 +291,112 @@ def full(
     ----------
     size : sequence of int
         The shape.
-    fill_value : number
+    fill_value : number, or a tensor without axes
     dtype : dtype, optional
-        The number's own if None: float32, int64 or bool.
-    device : Device or str
-    requires_grad : bool
+        If None, float32, int64 or bool, as the number is.
+    device, requires_grad, out
+        As for :func:`zeros`.
+
+    Raises
+    ------
+    DTypeError
+        If the number does not fit into the dtype.
     """
-    kind = tensor(fill_value).dtype if dtype is None else dtype
-    return _filled(fill_value, (size,), kind, device, requires_grad)
+    kind = default_dtype(number_of("full", "fill_value", fill_value))
+    return filled(goal_of("full", dtype, device, requires_grad, out, default=kind), fill_value, (size,))
 
 
-def empty(*shape: Any, dtype: Any = np.float32, device: Device | str = "cpu", requires_grad: bool = False) -> Tensor:
+@takes_keywords
+def empty(
+    *shape: Any,
+    dtype: Any = None,
+    device: Device | str | None = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
     """A tensor with whatever was in memory.
 
     Parameters
     ----------
-    shape : int, or one sequence of int
-    dtype : dtype
-    device : Device or str
-    requires_grad : bool
+    shape, dtype, device, requires_grad, out
+        As for :func:`zeros`.
     """
-    home = get_device(device)
-    made = Tensor._of_physical(home.empty(physical_shape(_shape(shape)), np.dtype(dtype)), home)
-    return made.requires_grad_(requires_grad)
+    return uninitialised(goal_of("empty", dtype, device, requires_grad, out), shape)
 
 
-def scalar_tensor(value: Any, dtype: Any = np.float32, device: Device | str = "cpu") -> Tensor:
+def uninitialised(goal: Goal, shape: Any) -> Tensor:
+    """A tensor with whatever was in memory; ``shape`` as of :func:`zeros`."""
+    lengths = shape_of(goal.op, shape)
+    return goal.finished(Tensor._of_physical(goal.device.empty(physical_shape(lengths), goal.dtype), goal.device))
+
+
+@takes_keywords
+def scalar_tensor(
+    value: Any, dtype: Any = None, device: Device | str | None = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor without axes.
 
     Parameters
     ----------
     value : number
-    dtype : dtype
-    device : Device or str
+    dtype : dtype, optional
+        float32 if None.
+    device, requires_grad
+        As for :func:`zeros`.
     """
-    return tensor(value, dtype, device)
+    return filled(goal_of("scalar_tensor", dtype, device, requires_grad), value, ((),), "value")
 
 
-def _like(value: float, x: Tensor, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    home = x.device if device is None else device
-    return _filled(value, (x.shape,), x.dtype if dtype is None else dtype, home, requires_grad)
+@takes_keywords
+def eye(
+    n: int,
+    m: int | None = None,
+    dtype: Any = None,
+    device: Device | str | None = None,
+    requires_grad: bool = False,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
+    """A matrix (n, m) with ones on its diagonal.
+
+    Parameters
+    ----------
+    n : int
+        Rows.
+    m : int, optional
+        Columns; as many as rows if None.
+    dtype, device, requires_grad, out
+        As for :func:`zeros`.
+    """
+    rows = count_of("eye", "n", n)
+    columns = rows if m is None else count_of("eye", "m", m)
+    goal = goal_of("eye", dtype, device, requires_grad, out)
+    shape_of("eye", (rows, columns))
+    return goal.tensor(np.eye(rows, columns, dtype=goal.dtype))
 
 
-def zeros_like(x: Tensor, dtype: Any = None, device: Device | str | None = None, requires_grad: bool = False) -> Tensor:
+# -- like another tensor --------------------------------------------------------------------------
+
+
+def goal_like(op: str, x: Any, dtype: Any, device: Any, requires_grad: Any) -> Goal:
+    """What is to be made in the shape of x, a Tensor, NumPy or CuPy array, which gives what is not given.
+
+    Raises
+    ------
+    DTypeError
+        If x is none of them.
+    """
+    if isinstance(x, Tensor):
+        home: Any = x.device
+    elif is_array(x):
+        home = home_of(x)
+    else:
+        raise DTypeError(f"{here(op)}: expected a Tensor; got {type(x).__name__}. Use gpunn.tensor(data) first.")
+    return goal_of(op, x.dtype if dtype is None else dtype, home if device is None else device, requires_grad)
+
+
+@takes_keywords
+def zeros_like(x: Any, dtype: Any = None, device: Device | str | None = None, requires_grad: bool = False) -> Tensor:
     """Zeros in the shape of x.
 
     Parameters
@@ -321,100 +406,50 @@ def zeros_like(x: Tensor, dtype: Any = None, device: Device | str | None = None,
     dtype : dtype, optional
     device : Device or str, optional
     requires_grad : bool
+        Whether ``backward`` should collect a gradient here.
     """
-    return _like(0, x, dtype, device, requires_grad)
+    return filled(goal_like("zeros_like", x, dtype, device, requires_grad), 0, (x.shape,))
 
 
-def ones_like(x: Tensor, dtype: Any = None, device: Device | str | None = None, requires_grad: bool = False) -> Tensor:
+@takes_keywords
+def ones_like(x: Any, dtype: Any = None, device: Device | str | None = None, requires_grad: bool = False) -> Tensor:
     """Ones in the shape of x.
 
     Parameters
     ----------
-    x : Tensor
-        Supplies ``dtype`` and ``device`` where they are None.
-    dtype : dtype, optional
-    device : Device or str, optional
-    requires_grad : bool
+    x, dtype, device, requires_grad
+        As for :func:`zeros_like`.
     """
-    return _like(1, x, dtype, device, requires_grad)
+    return filled(goal_like("ones_like", x, dtype, device, requires_grad), 1, (x.shape,))
 
 
+@takes_keywords
 def full_like(
-    x: Tensor, fill_value: Any, dtype: Any = None, device: Device | str | None = None, requires_grad: bool = False
+    x: Any, fill_value: Any, dtype: Any = None, device: Device | str | None = None, requires_grad: bool = False
 ) -> Tensor:
     """``fill_value`` in the shape of x.
 
     Parameters
     ----------
-    x : Tensor
-        Supplies ``dtype`` and ``device`` where they are None.
-    fill_value : number
-    dtype : dtype, optional
-    device : Device or str, optional
-    requires_grad : bool
+    fill_value : number, or a tensor without axes
+    x, dtype, device, requires_grad
+        As for :func:`zeros_like`.
+
+    Raises
+    ------
+    DTypeError
+        If the number does not fit into the dtype.
     """
-    return _like(fill_value, x, dtype, device, requires_grad)
+    return filled(goal_like("full_like", x, dtype, device, requires_grad), fill_value, (x.shape,))
 
 
-def empty_like(x: Tensor, dtype: Any = None, device: Device | str | None = None, requires_grad: bool = False) -> Tensor:
+@takes_keywords
+def empty_like(x: Any, dtype: Any = None, device: Device | str | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor in the shape of x with whatever was in memory.
 
     Parameters
     ----------
-    x : Tensor
-        Supplies ``dtype`` and ``device`` where they are None.
-    dtype : dtype, optional
-    device : Device or str, optional
-    requires_grad : bool
+    x, dtype, device, requires_grad
+        As for :func:`zeros_like`.
     """
-    home = x.device if device is None else device
-    return empty(x.shape, dtype=x.dtype if dtype is None else dtype, device=home, requires_grad=requires_grad)
-
-
-def eye(n: int, m: int | None = None, dtype: Any = np.float32, device: Device | str = "cpu") -> Tensor:
-    """A matrix (n, m) with ones on its diagonal.
-
-    Parameters
-    ----------
-    n : int
-        Rows.
-    m : int, optional
-        Columns; as many as rows if None.
-    dtype : dtype
-    device : Device or str
-    """
-    return tensor(np.eye(n, m, dtype=dtype), device=device)
-
-
-def linspace(start: float, end: float, steps: int, dtype: Any = np.float32, device: Device | str = "cpu") -> Tensor:
-    """Evenly spaced numbers from ``start`` to ``end``, both included.
-
-    Parameters
-    ----------
-    start, end : number
-    steps : int
-        How many.
-    dtype : dtype
-    device : Device or str
-    """
-    return tensor(np.linspace(start, end, steps).astype(dtype), device=device)
-
-
-def arange(
-    start: float, end: float | None = None, step: float = 1, dtype: Any = None, device: Device | str = "cpu"
-) -> Tensor:
-    """Numbers from ``start`` up to but not including ``end``; int64 for integers, else float32.
-
-    Parameters
-    ----------
-    start, end : number
-        ``arange(n)`` counts from 0 to n - 1.
-    step : number
-    dtype : dtype, optional
-    device : Device or str
-    """
-    if end is None:
-        start, end = 0, start
-    if dtype is None:
-        dtype = np.int64 if all(isinstance(v, int) for v in (start, end, step)) else np.float32
-    return tensor(np.arange(start, end, step, dtype=dtype), device=device)
+    return uninitialised(goal_like("empty_like", x, dtype, device, requires_grad), (x.shape,))

@@ -21,7 +21,7 @@ from gpunn._device import device as get_device
 from gpunn._keywords import called, parameters
 from gpunn._layout import address_of, logical, physical
 from gpunn._tensor import Tensor, upload
-from gpunn.errors import DeviceError, DTypeError, UsageError, here
+from gpunn.errors import DeviceError, DTypeError, UsageError, here, nearest
 
 _INTEGERS = (f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 _KNOWN = frozenset(("bool", "float32", "float64", *_INTEGERS))
@@ -107,6 +107,30 @@ def check_dtype(op: str, dtype: np.dtype) -> None:
         raise DTypeError(f"{here(op)}: {_called(dtype)} is not supported; expected numbers or bool. {fix}".rstrip())
 
 
+def dtype_of(op: str, dtype: Any) -> np.dtype:
+    """The dtype that ``dtype`` names: NumPy's dtypes, types and strings, Python's bool, int (64 bits) and float (64).
+
+    Raises
+    ------
+    DTypeError
+        If it names none, or one that tensors do not have.
+    """
+    try:
+        found = np.dtype(dtype)
+        if dtype is None:
+            raise TypeError
+    except (TypeError, ValueError, SyntaxError):
+        text = str(dtype).removeprefix("torch.")
+        if type(dtype).__module__ == "torch" and text in _KNOWN:
+            return np.dtype(text)
+        fix = nearest(text, sorted(_KNOWN)) if isinstance(dtype, str) else ""
+        raise DTypeError(
+            f"{here(op)}: dtype: expected one such as gpunn.float32 or 'int64'; got {dtype!r}{fix}."
+        ) from None
+    check_dtype(op, found)
+    return found.newbyteorder("=")
+
+
 def _called(dtype: np.dtype) -> str:
     return "a structured dtype" if dtype.names else "an array of objects" if dtype.kind == "O" else dtype.name
 
@@ -115,11 +139,9 @@ def _check(op: str, array: Any, dtype: Any) -> np.dtype:
     """The dtype that the tensor will have."""
     if isinstance(array, np.ma.MaskedArray):
         raise DTypeError(f"{here(op)}: a masked array is not supported. Fill it with array.filled(value).")
-    goal = np.dtype(array.dtype if dtype is None else dtype)
     if array.dtype.kind == "c":  # converting would drop the imaginary part
         check_dtype(op, array.dtype)
-    check_dtype(op, goal)
-    return goal.newbyteorder("=")
+    return dtype_of(op, array.dtype if dtype is None else dtype)
 
 
 # -- what becomes of it ---------------------------------------------------------------------------

@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from gpunn._calls import failed
 
 _MANY = 4  # CO_VARARGS: the function ends in *shape, *dims or the like
 # Methods without parameters where PyTorch's have some.
 _BARE = frozenset(("bool", "clone", "contiguous", "cpu", "double", "float", "half", "int", "is_contiguous", "long"))
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def parameters(function: Any) -> frozenset[str]:
@@ -77,6 +78,19 @@ def _taking_keywords(name: str, method: Any) -> Any:
             raise
 
     return taking
+
+
+def takes_keywords(function: _Function) -> _Function:
+    """The function, which also takes PyTorch's names of its parameters, and what changes nothing here."""
+    own, inner = parameters(function), cast(Callable[..., Any], function)
+
+    @functools.wraps(inner)
+    def taking(*args: Any, **named: Any) -> Any:
+        if named and not own.issuperset(named):
+            return called(inner.__name__, taking, own, args, named)
+        return inner(*args, **named)
+
+    return cast(_Function, taking)
 
 
 def take_keywords(kind: type) -> None:

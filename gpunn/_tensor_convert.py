@@ -16,7 +16,20 @@ from gpunn.errors import DTypeError
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
 
-_NAMES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+_NAMES = frozenset(("bool", "float32", "float64", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))))
+
+
+_NUMBERS = frozenset(np.dtype(name).num for name in _NAMES)
+
+
+def _is_ours(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.num in _NUMBERS and dtype.isnative
+
+
+def _named(dtype: Any) -> np.dtype:
+    from gpunn._interop import dtype_of
+
+    return dtype_of("to", dtype)
 
 
 class ConversionMethods:
@@ -39,7 +52,7 @@ class ConversionMethods:
                 device = target
             else:
                 dtype = target
-        result = self if dtype is None else to_dtype(self, np.dtype(dtype))
+        result = self if dtype is None else to_dtype(self, dtype if _is_ours(dtype) else _named(dtype))
         return result if device is None else to_device(result, get_device(device))
 
     def type(self: Any, dtype: Any = None) -> Any:
@@ -86,30 +99,33 @@ class ConversionMethods:
 
     def new_tensor(self: Any, data: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
         """A tensor with a copy of ``data``."""
-        from gpunn._creation import tensor
+        from gpunn._creation import copied
 
-        return tensor(data, dtype or self.dtype, device or self.device, requires_grad)
+        home = self.device if device is None else device
+        return copied("new_tensor", data, self.dtype if dtype is None else dtype, home, requires_grad)
 
     def new_zeros(self: Any, *shape: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
         """A tensor of zeros."""
-        from gpunn._creation import zeros
+        from gpunn._creation import filled, goal_like
 
-        return zeros(*shape, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+        return filled(goal_like("new_zeros", self, dtype, device, requires_grad), 0, shape)
 
     def new_ones(self: Any, *shape: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
         """A tensor of ones."""
-        from gpunn._creation import ones
+        from gpunn._creation import filled, goal_like
 
-        return ones(*shape, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+        return filled(goal_like("new_ones", self, dtype, device, requires_grad), 1, shape)
 
-    def new_full(self: Any, size: Any, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
-        """A tensor with every element ``fill_value``."""
-        from gpunn._creation import full
+    def new_full(
+        self: Any, size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False
+    ) -> Tensor:
+        """A tensor with every element ``fill_value``, which has to fit into the dtype."""
+        from gpunn._creation import filled, goal_like
 
-        return full(size, fill_value, dtype or self.dtype, device or self.device)
+        return filled(goal_like("new_full", self, dtype, device, requires_grad), fill_value, (size,))
 
-    def new_empty(self: Any, *shape: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    def new_empty(self: Any, *shape: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
         """A tensor with whatever was in memory."""
-        from gpunn._creation import empty
+        from gpunn._creation import goal_like, uninitialised
 
-        return empty(*shape, dtype=dtype or self.dtype, device=device or self.device)
+        return uninitialised(goal_like("new_empty", self, dtype, device, requires_grad), shape)

@@ -88,6 +88,14 @@ class Refused(NamedTuple):
     instead: str
 
 
+_LIKE = ("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like")
+_NEW = ("new_zeros", "new_ones", "new_full", "new_empty", "new_tensor")
+_DRAWN = ("rand", "randn", "randint", "randperm")
+_FACTORIES = (
+    *("zeros", "ones", "full", "empty", "eye", "arange", "linspace", "scalar_tensor", "tensor", "as_tensor", "asarray"),
+    *(*_DRAWN, *_LIKE, *_NEW),
+)
+
 _OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
 
 ACCEPTED = (
@@ -96,10 +104,20 @@ ACCEPTED = (
         "memory_format",
         "there is one layout: images are always stored channels last",
     ),
+    Accepted(("empty", *_LIKE), "memory_format", "there is one layout: images are always stored channels last"),
+    Accepted(_FACTORIES, "pin_memory", "copies to a GPU are synchronous, whatever memory they come from"),
     Accepted(("copy_", "cuda", "to", "type"), "non_blocking", "copies are synchronous"),
     Accepted(("log_softmax", "softmax"), "_stacklevel", "dim has to be given, so there is no warning to place"),
 )
 REFUSED = (
+    Refused(
+        _FACTORIES,
+        "layout",
+        (None, "torch.strided", "strided"),
+        "tensors are dense arrays",
+        "leave it out",
+    ),
+    Refused(_FACTORIES, "names", (None,), "axes have no names", "leave it out"),
     Refused(
         ("gather",),
         "sparse_grad",
@@ -144,8 +162,9 @@ def refuse(op: str, **given: Any) -> None:
     """Raise UsageError, as the table says, unless each keyword of ``op`` has a value that changes nothing."""
     for name, value in given.items():
         row = _REFUSED[op, name]
-        # By type too: 0 == False, and a tensor's == is no truth.
-        if not any(value is v or (type(value) is type(v) and value == v) for v in row.values):
+        # By type too: 0 == False, and a tensor's == is no truth. torch.strided is known by its name.
+        known = any(value is v or (type(value) is type(v) and value == v) for v in row.values)
+        if not known and not (type(value).__module__ == "torch" and str(value) in row.values):
             raise UsageError(f"{here(op)}: {name}={value!r} is not supported: {row.why}. {_sentence(row.instead)}")
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from gpunn._calls import explains_methods
 from gpunn._capture_state import watching
 from gpunn._device import Device
-from gpunn.errors import UsageError
+from gpunn.errors import UsageError, here
 from gpunn.ops.write_scalars import StepScalars
 
 
@@ -72,11 +72,17 @@ class Generator:
 
     def uniform(self, low: float, high: float, shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
         """Host array of ``shape``, uniform on [low, high)."""
-        return (low + (high - low) * self._host.random(tuple(shape))).astype(dtype)
+        values = np.asarray(low + (high - low) * self._host.random(tuple(shape)), dtype)
+        # Rounding may lead to high itself: in float32 once in 30 million numbers.
+        return np.minimum(values, np.nextafter(values.dtype.type(high), values.dtype.type(low)), out=values)
+
+    def integers(self, count: int, shape: Sequence[int]) -> np.ndarray:
+        """Host array of ``shape``: uint64 numbers from 0 to ``count`` - 1, at most 2^64 of them, all equally likely."""
+        return self._host.integers(0, count - 1, tuple(shape), np.uint64, endpoint=True)
 
     def normal(self, mean: float, std: float, shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
         """Host array of ``shape``, Gaussian."""
-        return (mean + std * self._host.standard_normal(tuple(shape))).astype(dtype)
+        return np.asarray(mean + std * self._host.standard_normal(tuple(shape)), dtype)
 
     def permutation(self, n: int) -> np.ndarray:
         """A random order of 0 … n-1, int64."""
@@ -148,6 +154,24 @@ _default = Generator(0)
 def default_generator() -> Generator:
     """The generator that layers and loaders take theirs from; seeded with 0 until :func:`manual_seed`."""
     return _default
+
+
+def generator_of(op: str, generator: Any) -> Generator:
+    """``generator``, or the default one if it is None.
+
+    Raises
+    ------
+    UsageError
+        If it is anything else.
+    """
+    if generator is None:
+        return _default
+    if not isinstance(generator, Generator):
+        raise UsageError(
+            f"{here(op)}: generator: expected a gpunn.Generator or None; got {type(generator).__name__}. "
+            "A seed makes one: gpunn.Generator(seed)."
+        )
+    return generator
 
 
 def manual_seed(seed: int) -> Generator:
