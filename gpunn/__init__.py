@@ -419,7 +419,7 @@ __all__ = [
 ]
 
 # These are not lazy; internally they call one another as they are. Grad modes are seldom given anything wrong.
-_EAGER = "arange as_tensor asarray device empty empty_like eye from_dlpack from_numpy full full_like linspace ones"
+_EAGER = "as_tensor asarray device empty empty_like eye from_dlpack from_numpy full full_like ones"
 for _name in f"{_EAGER} ones_like scalar_tensor set_num_threads tensor zeros zeros_like".split():
     globals()[_name] = explains(globals()[_name])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +18,13 @@ _MOST, _AXES = 2**59, 32  # elements of 8 bytes whose addresses 63 bits hold; ax
 FLOAT32, INT64, BOOL = np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.bool_)
 
 
-class Goal(NamedTuple):
+class Goal:
     """What is to be made: its dtype, its device, and the tensor that it is written into, if there is one."""
 
-    op: str
-    dtype: np.dtype
-    device: Device
-    requires_grad: bool
-    out: Tensor | None
+    __slots__ = ("device", "dtype", "op", "out", "requires_grad")
+
+    def __init__(self, op: str, dtype: np.dtype, device: Device, requires_grad: bool, out: Tensor | None) -> None:
+        self.op, self.dtype, self.device, self.requires_grad, self.out = op, dtype, device, requires_grad, out
 
     def tensor(self, values: np.ndarray) -> Tensor:
         """The values, of the goal's dtype, as the tensor that was asked for."""

@@ -24,7 +24,7 @@ import re
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -43,12 +43,22 @@ from gpunn.errors import (
 )
 
 
-class BadData(NamedTuple):
+class BadData:
     """A place in the error buffer that has words of its own for what was wrong there: ``message(place, index)``."""
 
-    place: str
-    error: type[GpunnError]
-    message: Callable[[str, int], str]
+    __slots__ = ("error", "message", "place")
+
+    def __init__(self, place: str, error: type[GpunnError], message: Callable[[str, int], str]) -> None:
+        self.place, self.error, self.message = place, error, message
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.place, self.error, self.message
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BadData) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
 
 
 # Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
