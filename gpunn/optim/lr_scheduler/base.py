@@ -47,6 +47,7 @@ class LRScheduler(abc.ABC):
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = self._checked(optimizer)
+        whole(self._name, "last_epoch", last_epoch, -1)
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
@@ -151,6 +152,13 @@ def whole(schedule: str, name: str, value: Any, least: int = 1) -> int:
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
         raise UsageError(f"{schedule}: {name}: expected a whole number of at least {least}; got {value!r}.")
     return int(value)
+
+
+def numbers(
+    schedule: str, name: str, value: Any, groups: int, good: Callable[[Any], bool], expected: str
+) -> list[float]:
+    """As :func:`by_group`, each a number for which ``good`` holds."""
+    return [number(schedule, name, v, good, expected) for v in by_group(schedule, name, value, groups)]
 
 
 def by_group(schedule: str, name: str, value: Any, groups: int) -> list[Any]:

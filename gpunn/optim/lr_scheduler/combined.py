@@ -66,7 +66,8 @@ class SequentialLR(_Combined):
     milestones : list of int
         The steps at which the second, third, … take over.
     last_epoch : int
-        See :class:`LRScheduler`.
+        See :class:`LRScheduler`. To resume, the sequence goes through all steps until then, from ``initial_lr`` on: in
+        whichever schedule that is, it goes on as if it had not been interrupted.
 
     Raises
     ------
@@ -99,13 +100,19 @@ class SequentialLR(_Combined):
                 f"schedules and {len(milestones)} milestones."
             )
         self._milestones = [whole(self._name, "milestones", m, least=0) for m in milestones]
-        self.last_epoch = last_epoch + 1
+        whole(self._name, "last_epoch", last_epoch, least=-1)
+        self.last_epoch = 0
         # Each schedule set its first rates when it was made: only those of the first one count.
         for group in self._groups:
             group["lr"] = group["initial_lr"]
         self._undo_beginning()
-        self._schedulers[bisect_right(self._milestones, 0)]._begin()
+        first = self._schedulers[bisect_right(self._milestones, 0)]
+        if last_epoch >= 0:
+            first.last_epoch = -1  # also one that was made to resume: its part of the way is gone through here
+        first._begin()
         self._remember()
+        for _ in range(last_epoch + 1):
+            self.step()
 
     def step(self) -> None:
         """Let the active schedule set the rates of the next step."""

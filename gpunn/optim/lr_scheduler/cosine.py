@@ -104,8 +104,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             The position, such as epoch + batch / batches; by default one further.
         """
         self._step_count += 1
-        if epoch is None and self.last_epoch < 0:
-            epoch = 0
+        if epoch is None and (self.last_epoch < 0 or self._is_initial):
+            epoch = self.last_epoch + 1  # also past restarts: T_cur and T_i are not known yet
         if epoch is None:
             epoch = self.last_epoch + 1
             self.T_cur += 1

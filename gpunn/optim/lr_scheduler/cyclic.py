@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from gpunn.errors import UsageError
-from gpunn.optim.lr_scheduler.base import LRScheduler, by_group, cycle_momentum_of, set_momentum, whole
+from gpunn.optim.lr_scheduler.base import LRScheduler, cycle_momentum_of, number, numbers, set_momentum, whole
 from gpunn.optim.optimizer import Optimizer
 
 
@@ -79,10 +79,16 @@ class CyclicLR(LRScheduler):
         self.cycle_momentum = cycle_momentum
         self.use_beta1 = cycle_momentum_of(name, optimizer) if cycle_momentum else False
         count = len(groups)
-        low_rates = by_group(name, "base_lr", base_lr, count)
-        self.max_lrs = by_group(name, "max_lr", max_lr, count)
-        self.base_momentums = by_group(name, "base_momentum", base_momentum, count)
-        self.max_momentums = by_group(name, "max_momentum", max_momentum, count)
+        number(name, "gamma", gamma, math.isfinite, "a finite number")
+        low_rates, self.max_lrs, self.base_momentums, self.max_momentums = (
+            numbers(name, key, value, count, math.isfinite, "a finite number")
+            for key, value in (
+                ("base_lr", base_lr),
+                ("max_lr", max_lr),
+                ("base_momentum", base_momentum),
+                ("max_momentum", max_momentum),
+            )
+        )
         if last_epoch == -1:
             for i, group in enumerate(groups):
                 group["lr"] = group["initial_lr"] = low_rates[i]

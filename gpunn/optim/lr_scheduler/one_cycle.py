@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gpunn.errors import UsageError
-from gpunn.optim.lr_scheduler.base import LRScheduler, by_group, cycle_momentum_of, number, set_momentum, whole
+from gpunn.optim.lr_scheduler.base import LRScheduler, cycle_momentum_of, number, numbers, set_momentum, whole
 from gpunn.optim.optimizer import Optimizer
 
 
@@ -80,11 +80,13 @@ class OneCycleLR(LRScheduler):
         if anneal_strategy not in ("cos", "linear"):
             raise UsageError(f"{name}: anneal_strategy: expected 'cos' or 'linear'; got {anneal_strategy!r}.")
         self.anneal_strategy, self.three_phase, self.cycle_momentum = anneal_strategy, three_phase, cycle_momentum
-        highest = by_group(name, "max_lr", max_lr, len(groups))
+        highest = numbers(name, "max_lr", max_lr, len(groups), math.isfinite, "a finite number")
         low, high = (
-            by_group(name, key, value, len(groups))
+            numbers(name, key, value, len(groups), math.isfinite, "a finite number")
             for key, value in (("base_momentum", base_momentum), ("max_momentum", max_momentum))
         )
+        for key, value in (("div_factor", div_factor), ("final_div_factor", final_div_factor)):
+            number(name, key, value, lambda v: v > 0, "a number > 0")
         self.use_beta1 = cycle_momentum_of(name, optimizer) if cycle_momentum else False
         if last_epoch == -1:
             for i, group in enumerate(groups):
@@ -94,6 +96,15 @@ class OneCycleLR(LRScheduler):
                 if cycle_momentum:
                     group["base_momentum"], group["max_momentum"] = low[i], high[i]
                     set_momentum(group, high[i], self.use_beta1)
+        else:
+            wanted = ("max_lr", "min_lr", *(("base_momentum", "max_momentum") if cycle_momentum else ()))
+            for i, group in enumerate(groups):
+                missing = [key for key in wanted if key not in group]
+                if missing:
+                    raise UsageError(
+                        f"{name}: to go on after step {last_epoch}, group {i} needs {', '.join(missing)}: load the "
+                        "optimiser's state_dict first, or begin with last_epoch=-1."
+                    )
         super().__init__(optimizer, last_epoch)
 
     def _phases(self) -> list[tuple[float, tuple[str, str], tuple[str, str]]]:

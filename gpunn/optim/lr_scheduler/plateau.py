@@ -25,7 +25,8 @@ class ReduceLROnPlateau(LRScheduler):
     patience : int
         Steps without improvement that are tolerated.
     threshold : float
-        What counts as an improvement: better than the best by this fraction of it, or by this amount.
+        What counts as an improvement: better than the best by this fraction of its size, or by this amount. NaN is
+        never an improvement.
     threshold_mode : {"rel", "abs"}
         Which of the two.
     cooldown : int
@@ -87,7 +88,9 @@ class ReduceLROnPlateau(LRScheduler):
         self.patience, self.cooldown = whole(name, "patience", patience, 0), whole(name, "cooldown", cooldown, 0)
         self.threshold = number(name, "threshold", threshold, lambda t: t >= 0, "a number >= 0")
         self.min_lrs = by_group(name, "min_lr", min_lr, len(optimizer.param_groups))
-        self.eps = eps
+        for least in self.min_lrs:
+            number(name, "min_lr", least, lambda n: not math.isnan(n), "a number")
+        self.eps = number(name, "eps", eps, lambda e: not math.isnan(e), "a number")
         self.best = math.inf if mode == "min" else -math.inf
         self.cooldown_counter = self.num_bad_epochs = self.last_epoch = 0
         self._remember()
@@ -121,17 +124,30 @@ class ReduceLROnPlateau(LRScheduler):
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            for group, least in zip(self._groups, self.min_lrs, strict=True):
+            for group, least in zip(self._groups, self._least(), strict=True):
                 lower = max(group["lr"] * self.factor, least)
                 if group["lr"] - lower > self.eps:
                     group["lr"] = lower
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
         self._remember()
 
+    def _least(self) -> list[float]:
+        """The lowest rate of each group, of which some may be younger than this schedule."""
+        if len(self.min_lrs) != len(self._groups):
+            if len(set(self.min_lrs)) > 1:
+                raise UsageError(
+                    f"{self._name}: min_lr: there are {len(self._groups)} parameter groups now, and "
+                    f"{len(self.min_lrs)} numbers. Add to min_lrs when you add a group."
+                )
+            self.min_lrs = self.min_lrs[:1] * len(self._groups)
+        return self.min_lrs
+
     def _improves(self, value: float) -> bool:
         down = self.mode == "min"
         if self.threshold_mode == "rel":
-            bound = self.best * (1 - self.threshold if down else 1 + self.threshold)
+            # A fraction of its size: a negative best improves by moving away from 0 where it should fall.
+            lower = down == (self.best >= 0)
+            bound = self.best * (1 - self.threshold if lower else 1 + self.threshold)
         else:
             bound = self.best - self.threshold if down else self.best + self.threshold
         return value < bound if down else value > bound
