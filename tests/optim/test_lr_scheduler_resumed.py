@@ -63,10 +63,7 @@ SCHEDULES: dict[str, Make] = {
 }
 # Of these PyTorch loses the place; the right one is where a run that was not interrupted would be.
 UNINTERRUPTED: dict[str, Make] = {
-    **{
-        name: SCHEDULES[name]
-        for name in ("lambda", "step", "milestones", "constant", "restarts", "one cycle", "triangles")
-    },
+    **{name: SCHEDULES[name] for name in ("lambda", "step", "milestones", "restarts", "one cycle", "triangles")},
     "longer restarts": lambda s, o, n: s.CosineAnnealingWarmRestarts(o, 5, 2, 0.001, last_epoch=n),
     "much longer restarts": lambda s, o, n: s.CosineAnnealingWarmRestarts(o, 1, 3, last_epoch=n),
     "sequence": lambda s, o, n: s.SequentialLR(
