@@ -177,6 +177,7 @@ def _in_memory_of(data: Any, made: Tensor) -> bool:
     return made.numel() == 0 or address_of(array) == address_of(made.array)
 
 
+@takes_keywords
 def from_dlpack(data: Any, *, device: Device | str | None = None, copy: bool | None = None) -> Tensor:
     """A tensor in another library's memory, by DLPack or ``__cuda_array_interface__``; like ``torch.from_dlpack``.
 

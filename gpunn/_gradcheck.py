@@ -11,6 +11,7 @@ import numpy as np
 from gpunn._capture_state import StepWatch, watched_by
 from gpunn._creation import tensor
 from gpunn._tensor import Tensor
+from gpunn.differences import refuse
 from gpunn.errors import DTypeError, GraphError
 from gpunn.random import default_generator
 from gpunn.tape import no_grad
@@ -50,19 +51,29 @@ class _Snapshots(StepWatch):
 
 
 def gradcheck(
-    fn: Callable[..., Tensor],
+    func: Callable[..., Tensor],
     inputs: Tensor | Sequence[Tensor],
     eps: float = 1e-6,
     atol: float = 1e-5,
     rtol: float = 1e-3,
+    raise_exception: bool = True,
+    nondet_tol: float = 0.0,
+    check_undefined_grad: bool = True,
+    check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
+    check_batched_forward_grad: bool = False,
+    check_forward_ad: bool = False,
+    check_backward_ad: bool = True,
+    fast_mode: bool = False,
+    masked: bool | None = None,
 ) -> bool:
-    """Compare the tape's gradients of ``fn`` with central differences, element by element.
+    """Compare the tape's gradients of ``func`` with central differences, element by element.
 
     The output is projected on a fixed random direction, so one backward checks all of it.
 
     Parameters
     ----------
-    fn : callable
+    func : callable
         Takes the inputs, returns one Tensor of any shape.
     inputs : Tensor or sequence of Tensor
         float64; those with ``requires_grad`` are checked. Keep them away from kinks.
@@ -70,11 +81,17 @@ def gradcheck(
         Half the step of the central difference.
     atol, rtol : float
         Largest accepted difference: atol + rtol * |numerical|.
+    raise_exception : bool
+        False returns False where an element is off.
+    nondet_tol, check_undefined_grad, check_grad_dtypes, fast_mode
+        Change nothing: all elements are checked, and the same bits come every time.
+    check_batched_grad, check_batched_forward_grad, check_forward_ad, check_backward_ad, masked
+        Only PyTorch's defaults.
 
     Returns
     -------
     bool
-        True. Buffers, and the generators of the modules ``fn`` calls, are left as they were.
+        Whether the gradients are right. Buffers, and generators of the modules ``func`` calls, are left as they were.
 
     Raises
     ------
@@ -83,6 +100,14 @@ def gradcheck(
     DTypeError
         If an input that is to be checked is not float64: differences need its precision.
     """
+    refuse(
+        "gradcheck",
+        check_batched_grad=check_batched_grad,
+        check_batched_forward_grad=check_batched_forward_grad,
+        check_forward_ad=check_forward_ad,
+        check_backward_ad=check_backward_ad,
+        masked=masked,
+    )
     given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     checked = [i for i, t in enumerate(given) if t.requires_grad]
     for i in checked:
@@ -91,7 +116,7 @@ def gradcheck(
     snapshots = _Snapshots(given[0].device)
     leaves = [t.detach().clone().requires_grad_(t.requires_grad) for t in given]
     with snapshots.around():
-        output = fn(*leaves)
+        output = func(*leaves)
         direction = np.random.Generator(np.random.Philox(0)).standard_normal(output.shape)
         if output.requires_grad:
             output.backward(tensor(direction, dtype=output.dtype, device=output.device))
@@ -100,7 +125,7 @@ def gradcheck(
         moved = list(given)
         moved[index] = tensor(values, device=given[index].device)
         with snapshots.around(), no_grad():
-            return float((fn(*moved).numpy().astype(np.float64) * direction).sum())
+            return float((func(*moved).numpy().astype(np.float64) * direction).sum())
 
     worst, message = 0.0, ""
     for i in checked:
@@ -118,6 +143,8 @@ def gradcheck(
             if not excess <= worst:  # also true for NaN
                 worst = excess
                 message = f"input {i} at {at}: tape {found[at]:.8g}, central difference {numerical:.8g}"
+    if message and not raise_exception:
+        return False
     if message:
         raise GraphError(f"gradcheck: worst element: {message} (accepted: {atol:g} + {rtol:g} * |difference quotient|)")
     return True

@@ -16,7 +16,7 @@ from gpunn._calls import failed
 
 _MANY = 4  # CO_VARARGS: the function ends in *shape, *dims or the like
 # Methods without parameters where PyTorch's have some.
-_BARE = frozenset(("bool", "clone", "contiguous", "cpu", "double", "float", "half", "int", "is_contiguous", "long"))
+_BARE = frozenset(("bool", "clone", "contiguous", "cpu", "double", "float", "int", "is_contiguous", "long"))
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -51,7 +51,7 @@ def called(op: str, function: Callable[..., Any], own: frozenset[str], args: tup
         elif name == "out" and op in differences.OUT:
             out = value
         elif not differences.accepts(op, name, value):
-            return _base(function)(*args, **named)  # no keyword of PyTorch's either: Python says so
+            return _base(function)(*args, **kept, **{name: value})  # no keyword of PyTorch's either: Python says so
     if out is None:
         return function(*args, **kept)
     from gpunn._out import check_out, write_out
@@ -93,10 +93,10 @@ def takes_keywords(function: _Function) -> _Function:
     return cast(_Function, taking)
 
 
-def take_keywords(kind: type) -> None:
+def take_keywords(kind: type, only: tuple[str, ...] = ()) -> None:
     """Have the methods of ``kind`` take PyTorch's names of what parameters they have here or there."""
     for name, method in list(vars(kind).items()):
-        if name[0] != "_" and isinstance(method, FunctionType):
+        if name in only if only else name[0] != "_" and isinstance(method, FunctionType):
             code = method.__code__
             if code.co_argcount + code.co_kwonlyargcount > 1 or code.co_flags & _MANY or name in _BARE:
                 setattr(kind, name, _taking_keywords(name, method))

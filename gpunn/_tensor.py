@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -180,18 +180,37 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 
     # -- gradients -------------------------------------------------------------------------
 
-    def backward(self, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
+    ) -> None:
         """Compute the gradient of this tensor with respect to every leaf it was computed from.
 
         Parameters
         ----------
         gradient : Tensor, optional
             d loss / d self; of this tensor's shape and dtype. May be left out for a scalar.
-        retain_graph : bool
+        retain_graph : bool, optional
             Keep the graph so that backward can run through it again; otherwise it is freed during
             the backward pass, and a second call raises GraphError.
+        create_graph : bool
+            Only False: gradients of gradients are not recorded.
+        inputs : Tensor or sequence of Tensor, optional
+            Who is to get a gradient; if not given, all leaves.
         """
-        tape.backward(self, gradient, retain_graph)
+        if create_graph:
+            from gpunn.differences import refuse
+
+            refuse("backward", create_graph=create_graph)
+        if inputs is None:
+            tape.backward(self, gradient, bool(retain_graph))
+        else:
+            from gpunn.autograd import backward_into
+
+            backward_into(self, gradient, bool(retain_graph), inputs)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set ``requires_grad`` of a leaf; returns itself."""
@@ -244,6 +263,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 tape.as_tensor = Tensor._of_physical
 for _methods in Tensor.__bases__:
     take_keywords(_methods)
+take_keywords(Tensor, only=("size",))
 explains_methods(Tensor)  # those that take no keywords of PyTorch's
 
 

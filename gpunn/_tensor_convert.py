@@ -5,6 +5,7 @@ A separate mixin because its methods shadow Python's types, which no annotation 
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,28 +33,40 @@ def _named(dtype: Any) -> np.dtype:
     return dtype_of("to", dtype)
 
 
+def gpu_named(which: int | str | Device | None) -> str | Device:
+    """The name of a GPU that is given by its number, by name, or not at all: then it is the first."""
+    if which is None or isinstance(which, str | Device):
+        return "cuda" if which is None else which
+    return f"cuda:{operator.index(which)}"
+
+
 class ConversionMethods:
     """Mixed into :class:`gpunn.Tensor`."""
 
     __slots__ = ()
 
-    def to(self: Any, *args: Any, device: Any = None, dtype: Any = None, non_blocking: Any = False) -> Tensor:
-        """Move to a device, convert to a dtype, or both, on the tape; itself if nothing changes.
+    def to(
+        self: Any, *args: Any, device: Any = None, dtype: Any = None, non_blocking: Any = False, copy: Any = False
+    ) -> Tensor:
+        """Move to a device, convert to a dtype, or both, on the tape; itself if nothing changes, unless ``copy``.
 
-        ``args`` are a device, a dtype, both, or a tensor that supplies both. ``non_blocking`` is
-        accepted so that PyTorch code runs; copies are synchronous.
+        ``args`` are a device, a dtype, both, or a tensor that supplies both, and then perhaps ``non_blocking`` and
+        ``copy``. ``non_blocking`` is accepted so that PyTorch code runs; copies are synchronous.
         """
         from gpunn.ops.cast import to_device, to_dtype
 
-        for target in args:
-            if hasattr(target, "requires_grad"):
+        for number, target in enumerate(args):
+            if target is True or target is False:
+                copy = copy or (target and number > 0 and isinstance(args[number - 1], bool))
+            elif hasattr(target, "requires_grad"):
                 device, dtype = target.device, target.dtype
             elif isinstance(target, Device) or (isinstance(target, str) and target not in _NAMES):
                 device = target
             else:
                 dtype = target
         result = self if dtype is None else to_dtype(self, dtype if _is_ours(dtype) else _named(dtype))
-        return result if device is None else to_device(result, get_device(device))
+        result = result if device is None else to_device(result, get_device(device))
+        return result.clone() if copy and result is self else result
 
     def type(self: Any, dtype: Any = None) -> Any:
         """Convert to a dtype; without one, return the name of the current one."""
@@ -67,9 +80,9 @@ class ConversionMethods:
         """Move to the ``cpu`` device."""
         return self.to("cpu")
 
-    def cuda(self: Any, ordinal: Any = 0) -> Tensor:
-        """Move to a GPU."""
-        return self.to(f"cuda:{ordinal}")
+    def cuda(self: Any, device: Any = None) -> Tensor:
+        """Move to a GPU, the first one if none is named."""
+        return self.to(gpu_named(device))
 
     def float(self: Any) -> Tensor:
         """Convert to float32."""
@@ -91,7 +104,7 @@ class ConversionMethods:
         """Convert to bool: True where elements are not 0."""
         return self.to(np.bool_)
 
-    def half(self: Any) -> Tensor:
+    def half(self: Any, memory_format: Any = None) -> Tensor:
         """Refuse: there are no float16 layers."""
         raise DTypeError("half(): float16 is not supported; use .float().")
 

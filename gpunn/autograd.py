@@ -8,9 +8,11 @@ from typing import Any
 
 from gpunn import tape
 from gpunn._calls import explains_all
+from gpunn._creation import zeros_like
 from gpunn._function import Function
 from gpunn._gradcheck import gradcheck
 from gpunn._tensor import Tensor
+from gpunn.differences import refuse
 from gpunn.errors import GraphError, UsageError
 from gpunn.tape import enable_grad, no_grad, set_grad_enabled
 
@@ -25,7 +27,10 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of ``outputs`` with respect to ``inputs``, without touching anyone's ``.grad``.
 
@@ -41,8 +46,14 @@ def grad(
         Keep the graph for another backward pass.
     create_graph : bool
         Only False: gradients of gradients are not recorded.
-    allow_unused : bool
+    only_inputs : bool
+        Changes nothing, as in PyTorch.
+    allow_unused : bool, optional
         Return None for an input that no output depends on, instead of raising.
+    is_grads_batched : bool
+        Only False.
+    materialize_grads : bool
+        Return zeros for such an input.
 
     Returns
     -------
@@ -52,7 +63,7 @@ def grad(
     Raises
     ------
     UsageError
-        If ``create_graph`` is True, or an input does not require a gradient.
+        If ``create_graph`` or ``is_grads_batched`` is True, or an input does not require a gradient.
     GraphError
         If an input was not used.
 
@@ -63,8 +74,7 @@ def grad(
     >>> gpunn.autograd.grad(x * x, x)[0].item()
     6.0
     """
-    if create_graph:
-        raise UsageError("grad: create_graph=True: gradients of gradients are not recorded; write the derivative out.")
+    refuse("grad", create_graph=create_graph, is_grads_batched=is_grads_batched)
     roots = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     targets = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     given = grad_outputs if isinstance(grad_outputs, Sequence) else (grad_outputs,) * len(roots)
@@ -94,11 +104,26 @@ def grad(
             node.hooks.pop(_LAST, None)
     result = tuple(found.get(id(t if t._node is None else t._node)) for t in targets)
     for i, gradient in enumerate(result):
-        if gradient is None and not allow_unused:
+        if gradient is None and not (allow_unused or materialize_grads):
             raise GraphError(
                 f"grad: the outputs do not depend on input {i}; pass allow_unused=True to get None for it."
             )
+    if materialize_grads:
+        return tuple(zeros_like(t) if g is None else g for t, g in zip(targets, result, strict=True))
     return result
+
+
+def backward_into(
+    output: Tensor, gradient: Tensor | None, retain_graph: bool, inputs: Tensor | Sequence[Tensor]
+) -> None:
+    """``output.backward()`` that gives a gradient to ``inputs`` alone."""
+    targets = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if not targets:
+        raise UsageError("backward: inputs: expected at least one tensor; got none.")
+    found = grad(output, targets, gradient, retain_graph, allow_unused=True)
+    for target, dx in zip(targets, found, strict=True):
+        if dx is not None:
+            target.grad = dx if target.grad is None else target.grad.add_(dx)
 
 
 explains_all(globals())

@@ -6,6 +6,8 @@ These tables are what calls are looked up in, and what ``gpunn/DIFFERENCES.md`` 
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +24,15 @@ NAMES: dict[str, tuple[str, ...]] = {
     "a": ("x", "base"),
     "x1": ("x", "a", "base"),
     "other": ("b", "source"),
-    "x2": ("b", "other"),
+    "x2": ("b", "other", "source"),
     "mat2": ("b", "other"),
     "tensor2": ("b", "other"),
     "value": ("other",),
     "src": ("source",),
+    "obj": ("data",),
+    "ext_tensor": ("data",),
+    "ndarray": ("array",),
+    "s": ("value",),
     "y": ("other",),
     "axis": ("dim", "dims"),
     "dimension": ("dim",),
@@ -38,6 +44,8 @@ NAMES: dict[str, tuple[str, ...]] = {
 _NAMES_OF = {
     ("max", "other"): "dim",  # one parameter for both, as by position
     ("min", "other"): "dim",
+    ("max", "x2"): "dim",
+    ("min", "x2"): "dim",
     ("where", "input"): "a",
 }
 
@@ -46,8 +54,9 @@ LENGTHS = frozenset(("size", "sizes", "shape", "dims", "repeats"))
 
 # Functions whose result can be written into ``out``.
 _WITH_OUT = (
-    "abs add all amax amin any argmax argmin bmm cat ceil clamp cos div erf exp expm1 floor floor_divide gather",
-    "index_select log log1p log_softmax logical_not masked_select matmul max maximum mean min minimum mm mul neg",
+    "abs add all amax amin any argmax argmin bitwise_and bitwise_not bitwise_or bitwise_xor bmm cat ceil clamp cos div",
+    "erf exp expm1 floor floor_divide gather index_select log log1p log_softmax logical_and logical_not logical_or",
+    "logical_xor masked_select matmul max maximum mean min minimum mm mul neg",
     "nonzero norm pow prod reciprocal remainder round rsqrt sigmoid sign sin softmax sqrt square stack std sub sum",
     "take_along_dim tanh tril triu var where",
 )
@@ -89,35 +98,47 @@ class Refused(NamedTuple):
 
 
 _LIKE = ("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like")
-_NEW = ("new_zeros", "new_ones", "new_full", "new_empty", "new_tensor")
-_DRAWN = ("rand", "randn", "randint", "randperm")
-_FACTORIES = (
-    *("zeros", "ones", "full", "empty", "eye", "arange", "linspace", "scalar_tensor", "tensor", "as_tensor", "asarray"),
-    *(*_DRAWN, *_LIKE, *_NEW),
-)
+_NEW = ("new_zeros", "new_ones", "new_full", "new_empty")
+_FILLED = ("zeros", "ones", "full", "empty", "eye", "arange", "linspace", "scalar_tensor")
+_LAID_OUT = (*_FILLED, "rand", "randn", "randint", "randperm", *_LIKE, *_NEW)
 
-_OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
+_ONE_LAUNCH = "a step is one launch for all parameters of a group in any case"
 
 ACCEPTED = (
     Accepted(
-        ("bool", "clone", "contiguous", "cpu", "cuda", "double", "float", "half", "int", "is_contiguous", "long", "to"),
+        ("bool", "clone", "contiguous", "cpu", "cuda", "double", "float", "int", "is_contiguous", "long", "to"),
         "memory_format",
         "there is one layout: images are always stored channels last",
     ),
     Accepted(("empty", *_LIKE), "memory_format", "there is one layout: images are always stored channels last"),
-    Accepted(_FACTORIES, "pin_memory", "copies to a GPU are synchronous, whatever memory they come from"),
+    Accepted(
+        (*_LAID_OUT, "tensor", "new_tensor"),
+        "pin_memory",
+        "copies to a GPU are synchronous, whatever memory they come from",
+    ),
     Accepted(("copy_", "cuda", "to", "type"), "non_blocking", "copies are synchronous"),
+    Accepted(("embedding", "Embedding"), "norm_type", "it goes with max_norm"),
+    Accepted(("gradcheck",), "nondet_tol", "the same bits come every time"),
+    Accepted(("gradcheck",), "check_undefined_grad", "the tape leaves out gradients that do not arrive, for every op"),
+    Accepted(("gradcheck",), "check_grad_dtypes", "a gradient's dtype is its tensor's"),
+    Accepted(("gradcheck",), "fast_mode", "all elements are checked"),
+    Accepted(("grad",), "only_inputs", "PyTorch ignores it too"),
+    Accepted(("SGD", "Adam", "AdamW", "Adagrad", "RMSprop"), "foreach", _ONE_LAUNCH),
+    Accepted(("SGD", "Adam", "AdamW", "Adagrad"), "fused", _ONE_LAUNCH),
+    Accepted(("Adam", "AdamW", "RMSprop"), "capturable", "every optimiser's step can be captured"),
+    Accepted(("clip_grad_norm_", "clip_grad_value_"), "foreach", "all gradients are read, and scaled, by one launch"),
+    Accepted(("expand",), "implicit", "PyTorch's own use of it means nothing here"),
     Accepted(("log_softmax", "softmax"), "_stacklevel", "dim has to be given, so there is no warning to place"),
 )
 REFUSED = (
     Refused(
-        _FACTORIES,
+        _LAID_OUT,
         "layout",
         (None, "torch.strided", "strided"),
         "tensors are dense arrays",
         "leave it out",
     ),
-    Refused(_FACTORIES, "names", (None,), "axes have no names", "leave it out"),
+    Refused((*_LAID_OUT, "tensor", "new_tensor"), "names", (None,), "axes have no names", "leave it out"),
     Refused(
         ("gather",),
         "sparse_grad",
@@ -132,6 +153,86 @@ REFUSED = (
         "products are made and added up in the operands' dtype",
         "convert the operands with .to(dtype)",
     ),
+    Refused(
+        ("view",),
+        "dtype",
+        (),
+        "a tensor's memory is not read as another dtype's",
+        "convert the values with .to(dtype), or use numpy()'s view",
+    ),
+    Refused(
+        ("backward", "grad"),
+        "create_graph",
+        (False,),
+        "gradients of gradients are not recorded",
+        "write the derivative out",
+    ),
+    Refused(
+        ("grad",),
+        "is_grads_batched",
+        (False,),
+        "one gradient enters at each output",
+        "call it once for each",
+    ),
+    *(
+        Refused(("gradcheck",), keyword, values, "only the backward pass has gradients", "leave it out")
+        for keyword, values in (
+            ("check_batched_grad", (False,)),
+            ("check_batched_forward_grad", (False,)),
+            ("check_forward_ad", (False,)),
+            ("check_backward_ad", (True,)),
+        )
+    ),
+    Refused(("gradcheck",), "masked", (None, False), "there are no sparse tensors", "leave it out"),
+    Refused(
+        ("register_forward_hook",),
+        "always_call",
+        (False,),
+        "a forward that has failed has no output",
+        "put the call into try and finally",
+    ),
+    Refused(
+        ("load_state_dict",),
+        "assign",
+        (False,),
+        "a module's parameters stay the same objects, which optimisers and captured steps hold",
+        "load without it, which copies the values",
+    ),
+    Refused(
+        ("embedding", "Embedding"),
+        "max_norm",
+        (None,),
+        "looking rows up does not change the table",
+        "scale its rows after the optimiser's step, within gpunn.no_grad()",
+    ),
+    Refused(
+        ("embedding", "Embedding"),
+        "scale_grad_by_freq",
+        (False,),
+        "a row's gradient is the sum over its uses",
+        "divide .grad by the counts before the optimiser's step",
+    ),
+    Refused(
+        ("embedding", "Embedding"),
+        "sparse",
+        (False,),
+        "gradients are dense arrays",
+        "leave it out",
+    ),
+    Refused(
+        ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop"),
+        "differentiable",
+        (False,),
+        "steps are not recorded on the tape",
+        "write the step out with tensors",
+    ),
+    Refused(
+        ("step",),
+        "epoch",
+        (None,),
+        "it is deprecated in PyTorch",
+        "call step() once for each epoch, or make the schedule with last_epoch",
+    ),
 )
 
 
@@ -139,7 +240,7 @@ def _rows(table: tuple[Any, ...]) -> dict[tuple[str, str], Any]:
     return {(where, row.keyword): row for row in table for where in row.where}
 
 
-_ACCEPTED, _REFUSED = _rows(ACCEPTED), _rows(REFUSED)
+_ACCEPTED, REFUSALS = _rows(ACCEPTED), _rows(REFUSED)
 
 
 def accepts(op: str, name: str, value: Any) -> bool:
@@ -152,7 +253,7 @@ def accepts(op: str, name: str, value: Any) -> bool:
     """
     if (op, name) in _ACCEPTED:
         return True
-    if (op, name) not in _REFUSED:
+    if (op, name) not in REFUSALS:
         return False
     refuse(op, **{name: value})
     return True
@@ -161,7 +262,7 @@ def accepts(op: str, name: str, value: Any) -> bool:
 def refuse(op: str, **given: Any) -> None:
     """Raise UsageError, as the table says, unless each keyword of ``op`` has a value that changes nothing."""
     for name, value in given.items():
-        row = _REFUSED[op, name]
+        row = REFUSALS[op, name]
         # By type too: 0 == False, and a tensor's == is no truth. torch.strided is known by its name.
         known = any(value is v or (type(value) is type(v) and value == v) for v in row.values)
         if not known and not (type(value).__module__ == "torch" and str(value) in row.values):
@@ -172,12 +273,100 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
+def accepts_any(op: str, name: str) -> bool:
+    """Whether PyTorch's keyword ``name`` of ``op`` changes nothing, whatever its value."""
+    return (op, name) in _ACCEPTED
+
+
+def refusal(op: str, name: str) -> Refused | None:
+    """The row of the table that may refuse PyTorch's keyword ``name`` of ``op``."""
+    return REFUSALS.get((op, name))
+
+
 # -- the page -------------------------------------------------------------------------------------
 
 PAGE = Path(__file__).with_name("DIFFERENCES.md")
 BEGIN, END = "<!-- arguments:begin -->", "<!-- arguments:end -->"
 
 
-def refusal(op: str, name: str) -> Refused | None:
-    """The row of the table that may refuse PyTorch's keyword ``name`` of ``op``."""
-    return _REFUSED.get((op, name))
+def arguments() -> str:
+    """The part of the page that the tables say, in Markdown."""
+    names = sorted(
+        (", ".join(f"`{n}`" for n, ours in NAMES.items() if target in ours), f"`{target}`")
+        for target in {ours for several in NAMES.values() for ours in several}
+    )
+    return "\n".join(
+        [
+            BEGIN,
+            "<!-- Written by python -m gpunn.differences; edits are lost. -->",
+            "",
+            "### Other names",
+            "",
+            "Functions and methods take PyTorch's names of arguments, and NumPy's where it does, beside their own:",
+            "",
+            *_table(("name", "is"), names),
+            "",
+            "Lengths and axes that are given one by one, `x.permute(1, 0)`, may be given as one sequence by name too: "
+            + ", ".join(f"`{n}=`" for n in sorted(LENGTHS))
+            + ".",
+            "",
+            "### Accepted, and changes nothing",
+            "",
+            *_table(("where", "keyword", "because"), [(_places(r.where), f"`{r.keyword}`", r.why) for r in ACCEPTED]),
+            "",
+            "### Refused",
+            "",
+            "With any value but these a `UsageError` says the same.",
+            "",
+            *_table(
+                ("where", "keyword", "accepted", "because", "instead"),
+                [
+                    (
+                        _places(r.where),
+                        f"`{r.keyword}`",
+                        ", ".join(f"`{v}`" for v in r.values) or "none",
+                        r.why,
+                        r.instead,
+                    )
+                    for r in REFUSED
+                ],
+            ),
+            "",
+            "### Results written into `out`",
+            "",
+            f"{_places(tuple(sorted(OUT)))} write their result into a tensor `out` and return that. It has to have the "
+            "result's shape, as it is not resized, and its device; its dtype may be wider. A result that requires a "
+            "gradient is refused, as in PyTorch. The result is made first and then copied: `out` saves no memory.",
+            END,
+        ]
+    )
+
+
+def _places(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (heads, ("---",) * len(heads), *rows)]
+
+
+def with_arguments(page: str) -> str:
+    """The page with its part between the markers as the tables say it."""
+    before, rest = page.split(BEGIN, 1)
+    return before + arguments() + rest.split(END, 1)[1]
+
+
+def main(argv: list[str]) -> int:
+    """Write the page; with ``--check`` return 1 if that would change it."""
+    page = PAGE.read_text(encoding="utf-8")
+    wanted = with_arguments(page)
+    if argv == ["--check"]:
+        if page != wanted:
+            print(f"{PAGE.name} is not what the tables say: run python -m gpunn.differences")
+        return int(page != wanted)
+    PAGE.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

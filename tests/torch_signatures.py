@@ -18,6 +18,10 @@ from tests.parity import torch
 NUMPY_NAMES = {"dim": ("axis",), "keepdim": ("keepdims",), "input": ("x", "a", "x1"), "other": ("x2",)}
 
 
+# What its methods take though the stubs do not say so.
+_UNTOLD = dict.fromkeys(("bool", "double", "float", "int", "long"), ("memory_format",))
+
+
 class Overload(NamedTuple):
     """One way to call a function: its parameters in order, and which of them have to be given."""
 
@@ -40,14 +44,14 @@ def _stubs(name: str) -> dict[tuple[str, str], list[ast.FunctionDef]]:
     return found
 
 
-def _of_stub(node: ast.FunctionDef) -> Overload:
+def _of_stub(node: ast.FunctionDef, untold: tuple[str, ...]) -> Overload:
     args = node.args
     positional = [a.arg for a in (*args.posonlyargs, *args.args)]
     needed = positional[: len(positional) - len(args.defaults)]
     needed += [a.arg for a, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if default is None]
     names = [*positional, *(a.arg for a in args.kwonlyargs)]
     many = [args.vararg.arg] if args.vararg else []  # *size is size=(...) as well
-    names = [n.rstrip("_") if n == "from_" else n for n in (*names, *many)]
+    names = [n.rstrip("_") if n == "from_" else n for n in (*names, *many, *untold)]
     return Overload(tuple(names), frozenset([*needed, *many]), True)
 
 
@@ -66,11 +70,15 @@ def overloads(thing: Any, name: str, owner: str = "") -> list[Overload]:
     Methods' overloads begin with ``self``.
     """
     stubs = ("__init__.pyi",) if owner else ("_VariableFunctions.pyi", "_nn.pyi")
+    name = {"logsigmoid": "log_sigmoid"}.get(name, name)
+    if hasattr(torch.nn.functional, f"_{name}") and not owner:  # max_pool2d, which chooses by return_indices
+        thing = getattr(torch.nn.functional, f"_{name}")
     if not inspect.isfunction(thing) and not inspect.isclass(thing):
         for stub in stubs:
             found = _stubs(stub).get((owner, name))
             if found:
-                return [_of_stub(node) for node in found]
+                untold = _UNTOLD.get(name, ()) if owner else ()
+                return [_of_stub(node, untold) for node in found]
     try:
         return [_of_python(thing)]
     except ValueError as error:

@@ -16,12 +16,16 @@ Hook = Callable[..., Any]
 class RemovableHandle:
     """Removes a hook; usable as a context manager."""
 
-    def __init__(self, hooks: dict[int, Hook], hook: Hook) -> None:
+    def __init__(self, hooks: dict[int, Hook], hook: Hook, prepend: bool = False, with_kwargs: bool = False) -> None:
         if not callable(hook):
             raise UsageError(f"expected a hook that can be called; got {type(hook).__name__}.")
         self._hooks = hooks
         self._key = max(hooks, default=-1) + 1
-        hooks[self._key] = hook
+        others = dict(hooks) if prepend else {}
+        if prepend:
+            hooks.clear()
+        hooks[self._key] = WithKeywords(hook) if with_kwargs else hook
+        hooks.update(others)
         changes.layers += 1
 
     def remove(self) -> None:
@@ -36,13 +40,43 @@ class RemovableHandle:
         self.remove()
 
 
-def before_forward(module: Any, hooks: dict[int, Hook], args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The positional arguments after ``hook(module, args)``; one value stands for a tuple of one."""
+class WithKeywords:
+    """A hook that is given the keyword arguments too."""
+
+    def __init__(self, hook: Hook) -> None:
+        self._hook = hook
+
+    def __call__(self, *args: Any) -> Any:
+        return self._hook(*args)
+
+
+_Given = tuple[tuple[Any, ...], dict[str, Any]]  # to a forward, by position and by keyword
+
+
+def before_forward(module: Any, hooks: dict[int, Hook], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Given:
+    """The arguments after ``hook(module, args)``; one value stands for a tuple of one."""
     for hook in tuple(hooks.values()):
+        if isinstance(hook, WithKeywords):
+            replaced = hook(module, args, kwargs)
+            if replaced is not None:
+                if not isinstance(replaced, tuple) or len(replaced) != 2 or not isinstance(replaced[1], dict):
+                    raise UsageError(
+                        f"{type(module).__name__}: expected a hook with_kwargs to return None or (args, kwargs); got "
+                        f"{type(replaced).__name__}."
+                    )
+                args, kwargs = replaced
+            continue
         replaced = hook(module, args)
         if replaced is not None:
             args = replaced if isinstance(replaced, tuple) else (replaced,)
-    return args
+    return args, kwargs
+
+
+def after_forward(hook: Hook, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+    """What ``hook(module, args, result)`` returns in place of the result; None if nothing."""
+    if isinstance(hook, WithKeywords):
+        return hook(module, args, kwargs, result)
+    return hook(module, args, result)
 
 
 class _Watch:

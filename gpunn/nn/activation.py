@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from gpunn._device import Device
@@ -198,6 +199,8 @@ class Hardtanh(Module):
         The limits; the gradient at them and beyond is 0.
     inplace : bool
         Accepted and ignored: the input is never written to.
+    min_value, max_value : float, optional
+        Deprecated, as in PyTorch, names of ``min_val`` and ``max_val``.
 
     Shape
     -----
@@ -213,10 +216,19 @@ class Hardtanh(Module):
     Collobert 2004, "Large scale machine learning"; lecture topic L4.
     """
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+    def __init__(
+        self,
+        min_val: float = -1.0,
+        max_val: float = 1.0,
+        inplace: bool = False,
+        min_value: float | None = None,
+        max_value: float | None = None,
+    ) -> None:
         super().__init__()
-        self.min_val = min_val
-        self.max_val = max_val
+        if min_value is not None or max_value is not None:
+            warnings.warn("Hardtanh: min_value and max_value are called min_val and max_val.", stacklevel=2)
+        self.min_val = min_val if min_value is None else min_value
+        self.max_val = max_val if max_value is None else max_value
         self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:

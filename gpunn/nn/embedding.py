@@ -6,10 +6,12 @@ from typing import Any
 
 from gpunn._device import Device
 from gpunn._tensor import Tensor
+from gpunn.differences import refuse
 from gpunn.errors import ShapeError, UsageError
 from gpunn.nn import init
 from gpunn.nn._arguments import new_parameter, whole
 from gpunn.nn.module import Module
+from gpunn.nn.parameter import Parameter
 from gpunn.ops.embedding import embedding
 from gpunn.tape import no_grad
 
@@ -25,6 +27,12 @@ class Embedding(Module):
         D.
     padding_idx : int, optional
         A row that is initially zero and gets no gradient. Negative counts from the end.
+    max_norm, norm_type, scale_grad_by_freq, sparse
+        Only PyTorch's defaults.
+    _weight : Tensor, optional
+        The table's values, (V, D); drawn if not given.
+    _freeze : bool
+        Whether to exclude the table from training.
     device : Device or str, optional
         Where the table is made; ``cpu`` if not given.
     dtype : dtype, optional
@@ -62,10 +70,17 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        _weight: Tensor | None = None,
+        _freeze: bool = False,
         device: Device | str | None = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        refuse("Embedding", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
         self.num_embeddings = whole("Embedding", "num_embeddings", num_embeddings)
         self.embedding_dim = whole("Embedding", "embedding_dim", embedding_dim)
         if padding_idx is not None:
@@ -74,11 +89,27 @@ class Embedding(Module):
                 raise UsageError(f"Embedding: padding_idx: expected a row of {self.num_embeddings}; got {padding_idx}.")
             padding_idx %= self.num_embeddings
         self.padding_idx = padding_idx
-        self.weight = new_parameter((self.num_embeddings, self.embedding_dim), device, dtype)
-        self.reset_parameters()
+        shape = self.num_embeddings, self.embedding_dim
+        if _weight is None:
+            self.weight = new_parameter(shape, device, dtype)
+            self.reset_parameters()
+        elif _weight.shape != shape:
+            raise ShapeError(f"Embedding: _weight: expected a table of shape {shape}; got {_weight.shape}.")
+        else:
+            self.weight = Parameter(_weight)
+        self.weight.requires_grad_(not _freeze)
 
     @classmethod
-    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
+    def from_pretrained(
+        cls,
+        embeddings: Tensor,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> Embedding:
         """A layer with a given table.
 
         Parameters
@@ -89,6 +120,8 @@ class Embedding(Module):
             Whether to exclude the table from training.
         padding_idx : int, optional
             A row that gets no gradient; it keeps its values here.
+        max_norm, norm_type, scale_grad_by_freq, sparse
+            Only PyTorch's defaults.
 
         Raises
         ------
@@ -98,11 +131,9 @@ class Embedding(Module):
         if embeddings.ndim != 2:
             raise ShapeError(f"Embedding.from_pretrained: expected a table (V, D); got shape {embeddings.shape}.")
         rows, columns = embeddings.shape
-        made = cls(rows, columns, padding_idx, embeddings.device, embeddings.dtype)
-        with no_grad():
-            made.weight.copy_(embeddings)
-        made.weight.requires_grad_(not freeze)
-        return made
+        how = {"max_norm": max_norm, "norm_type": norm_type, "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse}
+        table = embeddings.detach().clone()
+        return cls(rows, columns, padding_idx, **how, _weight=table, _freeze=freeze)  # type: ignore[arg-type]
 
     def reset_parameters(self) -> None:
         """Draw new initial values from the default generator."""

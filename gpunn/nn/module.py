@@ -7,7 +7,7 @@ registers it, under the same rules and in the same order as PyTorch's, so that n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,10 +18,13 @@ from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._interop import constants, is_array
 from gpunn._tensor import Tensor
+from gpunn._tensor_convert import gpu_named
+from gpunn.differences import refuse
 from gpunn.errors import DTypeError, UsageError, module_stack
-from gpunn.nn._hooks import Hook, RemovableHandle, before_forward, watched_forward
+from gpunn.nn._hooks import Hook, RemovableHandle, after_forward, before_forward, watched_forward
 from gpunn.nn._moving import home_of, move
 from gpunn.nn._state import LoadReport, load
+from gpunn.nn._walking import Walking
 from gpunn.nn.parameter import Parameter
 
 Self = TypeVar("Self", bound="Module")
@@ -30,7 +33,7 @@ _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
-class Module:
+class Module(Walking):
     """Base class: assign layers and parameters in ``__init__``, compute in ``forward``.
 
     Attributes
@@ -85,13 +88,13 @@ class Module:
                     args, kwargs = constants("forward", args, kwargs, home_of(self.parameters(), self.buffers()))
                     break
             if self._forward_pre_hooks:
-                args = before_forward(self, self._forward_pre_hooks, args)
+                args, kwargs = before_forward(self, self._forward_pre_hooks, args, kwargs)
             if self._backward_hooks:
                 result = watched_forward(self, self._backward_hooks, args, kwargs)
             else:
                 result = self.forward(*args, **kwargs)
             for hook in tuple(self._forward_hooks.values()):
-                replaced = hook(self, args, result)
+                replaced = after_forward(hook, self, args, kwargs, result)
                 if replaced is not None:
                     result = replaced
         except Exception as error:
@@ -102,28 +105,38 @@ class Module:
             running.pop()
         return result
 
-    def register_forward_pre_hook(self, hook: Hook) -> RemovableHandle:
+    def register_forward_pre_hook(
+        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
         """Call ``hook(module, args)`` before every forward, with the positional arguments as a tuple.
 
-        What it returns, unless None, replaces them: a tuple, or one value for a tuple of one.
+        What it returns, unless None, replaces them: a tuple, or one value for a tuple of one. ``with_kwargs``: it is
+        given the keyword arguments too, ``hook(module, args, kwargs)``, and returns None or both. ``prepend``: it is
+        called before those that are there.
         """
-        return RemovableHandle(self._forward_pre_hooks, hook)
+        return RemovableHandle(self._forward_pre_hooks, hook, prepend, with_kwargs)
 
-    def register_full_backward_hook(self, hook: Hook) -> RemovableHandle:
+    def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_input, grad_output)`` when the gradients of the inputs are known.
 
         Both are tuples: of the positional inputs (None where no gradient is wanted), and of the outputs. What it
-        returns, unless None, replaces the gradients of the inputs. The module's outputs must be tensors.
+        returns, unless None, replaces the gradients of the inputs. The module's outputs must be tensors. ``prepend``:
+        it is called before those that are there.
         """
-        return RemovableHandle(self._backward_hooks, hook)
+        return RemovableHandle(self._backward_hooks, hook, prepend)
 
-    def register_forward_hook(self, hook: Hook) -> RemovableHandle:
+    def register_forward_hook(
+        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after every forward.
 
         What it returns, unless None, replaces the output. ``handle.remove()`` removes the hook.
-        A captured step runs Python only while it is captured, and so does the hook.
+        A captured step runs Python only while it is captured, and so does the hook. ``with_kwargs``: it is given the
+        keyword arguments too, ``hook(module, args, kwargs, output)``. ``prepend``: it is called before those that are
+        there. ``always_call``: only False.
         """
-        return RemovableHandle(self._forward_hooks, hook)
+        refuse("register_forward_hook", always_call=always_call)
+        return RemovableHandle(self._forward_hooks, hook, prepend, with_kwargs)
 
     # -- registration ------------------------------------------------------------------------
 
@@ -183,14 +196,14 @@ class Module:
         if why:
             raise UsageError(f"{type(self).__name__}: the name {name!r} {why}.")
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter by name; None keeps the name for one that may come later."""
         self._check_name(name, "_parameters")
-        if parameter is not None and not isinstance(parameter, Parameter):
+        if param is not None and not isinstance(param, Parameter):
             raise UsageError(
-                f"{type(self).__name__}.{name}: expected nn.Parameter or None; got {type(parameter).__name__}."
+                f"{type(self).__name__}.{name}: expected nn.Parameter or None; got {type(param).__name__}."
             )
-        self._parameters[name] = parameter
+        self._parameters[name] = param
         changes.count += 1
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -219,90 +232,7 @@ class Module:
 
     register_module = add_module
 
-    # -- walking -----------------------------------------------------------------------------
-
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """The module itself and all inner ones, each once, with dotted names; its own name is the prefix."""
-        seen: set[int] = set()
-        for name, module in self._walk(prefix):
-            if id(module) not in seen:
-                seen.add(id(module))
-                yield name, module
-
-    def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
-        """Like :meth:`named_modules`, but a module in two places appears twice."""
-        yield prefix, self
-        for name, inner in self._modules.items():
-            if inner is not None:
-                yield from inner._walk(f"{prefix}.{name}" if prefix else name)
-
-    def modules(self) -> Iterator[Module]:
-        """The module itself and all inner ones, each once."""
-        return (module for _, module in self.named_modules())
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules directly inside this one, with their names."""
-        seen: set[int] = set()
-        for name, inner in self._modules.items():
-            if inner is not None and id(inner) not in seen:
-                seen.add(id(inner))
-                yield name, inner
-
-    def children(self) -> Iterator[Module]:
-        """The modules directly inside this one."""
-        return (module for _, module in self.named_children())
-
-    def _named(self, registry: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
-        seen: set[int] = set()
-        for place, module in self.named_modules(prefix) if recurse else ((prefix, self),):
-            for name, tensor in getattr(module, registry).items():
-                if tensor is not None and id(tensor) not in seen:
-                    seen.add(id(tensor))
-                    yield f"{place}.{name}" if place else name, tensor
-
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """Parameters with dotted names; a shared one once, under its first name."""
-        return self._named("_parameters", prefix, recurse)
-
-    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """Parameters, each once."""
-        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
-
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """Buffers with dotted names; a shared one once, under its first name."""
-        return self._named("_buffers", prefix, recurse)
-
-    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        """Buffers, each once."""
-        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
-
-    def get_submodule(self, target: str) -> Module:
-        """The inner module with a dotted name; this one for "".
-
-        Raises
-        ------
-        AttributeError
-            If there is none, as in PyTorch.
-        """
-        return self._at(target, Module)
-
-    def get_parameter(self, target: str) -> Parameter:
-        """The parameter with a dotted name; AttributeError if there is none."""
-        return self._at(target, Parameter)
-
-    def get_buffer(self, target: str) -> Tensor:
-        """The buffer with a dotted name; AttributeError if there is none."""
-        return self._at(target, Tensor)
-
-    def _at(self, target: str, kind: type) -> Any:
-        found: Any = self
-        for name in target.split(".") if target else ():
-            found = getattr(found, name)
-        if not isinstance(found, kind):
-            raise AttributeError(
-                f"{type(self).__name__}: '{target}' is a {type(found).__name__}, not a {kind.__name__}"
-            )
-        return found
+    # -- modes -------------------------------------------------------------------------------
 
     def apply(self: Self, fn: Callable[[Module], Any]) -> Self:
         """Call ``fn`` with every inner module, then with this one; returns itself."""
@@ -310,8 +240,6 @@ class Module:
             inner.apply(fn)
         fn(self)
         return self
-
-    # -- modes -------------------------------------------------------------------------------
 
     def train(self: Self, mode: bool = True) -> Self:
         """Set training mode here and in all inner modules; returns itself."""
@@ -339,7 +267,16 @@ class Module:
 
     # -- moving ------------------------------------------------------------------------------
 
-    def to(self: Self, target: Any = None, dtype: Any = None, *, device: Device | str | None = None) -> Self:
+    def to(
+        self: Self,
+        target: Any = None,
+        dtype: Any = None,
+        non_blocking: bool = False,
+        *,
+        device: Device | str | None = None,
+        tensor: Tensor | None = None,
+        memory_format: Any = None,
+    ) -> Self:
         """Move parameters, buffers and gradients to a device or convert floating ones; returns itself.
 
         In place, as in PyTorch: parameters stay the same objects, so an optimiser that holds them
@@ -347,18 +284,27 @@ class Module:
 
         Parameters
         ----------
-        target : Device, str or dtype, optional
-            A device or a dtype, as the first argument.
+        target : Device, str, dtype or Tensor, optional
+            A device, a dtype, or a tensor that has both, as the first argument.
         dtype : dtype, optional
             A floating dtype; integer buffers keep theirs.
+        non_blocking : bool
+            Changes nothing: copies are synchronous.
         device : Device or str, optional
+        tensor : Tensor, optional
+            Supplies device and dtype.
+        memory_format
+            Changes nothing: images are always stored channels last.
 
         Raises
         ------
         DTypeError
             If the dtype is not floating.
         """
-        if isinstance(target, Device) or (isinstance(target, str) and target not in _DTYPES):
+        tensor = target if isinstance(target, Tensor) else tensor
+        if tensor is not None:
+            device, dtype = tensor.device, tensor.dtype
+        elif isinstance(target, Device) or (isinstance(target, str) and target not in _DTYPES):
             device = target
         elif target is not None:
             dtype = target
@@ -374,9 +320,9 @@ class Module:
         """Move to the ``cpu`` device; returns itself."""
         return self.to("cpu")
 
-    def cuda(self: Self, ordinal: int = 0) -> Self:
-        """Move to a GPU; returns itself."""
-        return self.to(f"cuda:{ordinal}")
+    def cuda(self: Self, device: int | Device | str | None = None) -> Self:
+        """Move to a GPU, the first one if none is named; returns itself."""
+        return self.to(gpu_named(device))
 
     def float(self: Self) -> Self:
         """Convert to float32; returns itself."""
@@ -401,15 +347,29 @@ class Module:
                     state[f"{place}.{name}" if place else name] = tensor
         return state
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(
+        self, *, destination: dict[str, Tensor] | None = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Tensor]:
         """Parameters and persistent buffers by dotted name, sharing the module's storage.
 
         Names and shapes are PyTorch's for the same model: ``gpunn.save_file(model.state_dict(), path)``
         writes what PyTorch's ``load_state_dict`` takes, and the other way round.
-        """
-        return {name: tensor.detach() for name, tensor in self._persistent().items()}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadReport:
+        Parameters
+        ----------
+        destination : dict, optional
+            Where to put them; a new one if not given.
+        prefix : str
+            What names begin with.
+        keep_vars : bool
+            The parameters themselves, instead of detached tensors.
+        """
+        state = {} if destination is None else destination
+        for name, tensor in self._persistent().items():
+            state[prefix + name] = tensor if keep_vars else tensor.detach()
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> LoadReport:
         """Copy values from ``state_dict`` into this module's storage, converting the dtype.
 
         Parameters
@@ -417,6 +377,8 @@ class Module:
         state_dict : mapping of str to Tensor or numpy.ndarray
         strict : bool
             Whether missing and unexpected keys are errors. Wrong shapes always are.
+        assign : bool
+            Only False: a module's parameters stay the same objects.
 
         Returns
         -------
@@ -429,6 +391,7 @@ class Module:
             If it does not fit; the message lists missing, unexpected and misshapen keys. Everything is
             checked first: after an error the module is unchanged.
         """
+        refuse("load_state_dict", assign=assign)
         return load(type(self).__name__, self._persistent(), state_dict, strict)
 
     # -- showing -----------------------------------------------------------------------------

@@ -16,8 +16,8 @@ class Parameter(Tensor):
 
     Parameters
     ----------
-    data : Tensor, numpy.ndarray or cupy.ndarray
-        The values; a tensor's storage is shared, and an array's as by :func:`gpunn.as_tensor`.
+    data : Tensor, numpy.ndarray or cupy.ndarray, optional
+        The values, none if not given; a tensor's storage is shared, an array's as by :func:`gpunn.as_tensor`.
     requires_grad : bool
         Whether :meth:`backward` collects a gradient here.
 
@@ -36,7 +36,9 @@ class Parameter(Tensor):
         if name in ("grad", "requires_grad"):  # on which a captured step depends (``_capture``)
             changes.count += 1
 
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+    def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
+        if data is None:
+            data = np.empty(0, np.float32)
         if is_cupy(data):
             data = tensor_of("Parameter", data)
         if isinstance(data, Tensor):

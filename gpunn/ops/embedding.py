@@ -8,6 +8,7 @@ from gpunn._device import Device, same_device
 from gpunn._layout import logical
 from gpunn._shared.index_keys import checked_index
 from gpunn._tensor import Tensor
+from gpunn.differences import refuse
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu.strided_copy import fill
 from gpunn.ops.take_at import add_at, take_at
@@ -26,7 +27,15 @@ def _(device: Device, target: Any) -> None:
     fill(device, target)
 
 
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
     """y[..., :] = weight[input[...], :].
 
     Parameters
@@ -37,6 +46,8 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         The table, float32 or float64.
     padding_idx : int, optional
         A row that gets no gradient, so its vector never changes. Negative counts from the end.
+    max_norm, norm_type, scale_grad_by_freq, sparse
+        Only PyTorch's defaults.
 
     Returns
     -------
@@ -63,6 +74,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
     Bengio, Ducharme, Vincent, Jauvin 2003, "A neural probabilistic language model"; lecture topic L17.
     """
     op = "embedding"
+    refuse(op, max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
     if not isinstance(input, Tensor) or input.dtype.kind != "i":
         came = input.dtype if isinstance(input, Tensor) else type(input).__name__
         raise DTypeError(f"{here(op)}: input: expected a Tensor of integers; got {came}. Convert it to int64.")

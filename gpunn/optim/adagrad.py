@@ -7,6 +7,7 @@ from typing import Any
 
 from gpunn._device import Device
 from gpunn._tensor import Tensor
+from gpunn.differences import refuse
 from gpunn.ops.adagrad import adagrad_step
 from gpunn.optim._fused import FusedOptimizer, sign_of
 from gpunn.optim.optimizer import positive, step_count
@@ -35,6 +36,10 @@ class Adagrad(FusedOptimizer):
         Added to the square root.
     maximize : bool
         Maximise instead of minimising.
+    foreach, fused : bool, optional
+        Change nothing: a step is one launch for all parameters of a group in any case, and can be captured.
+    differentiable : bool
+        Only False: steps are not recorded on the tape.
 
     Raises
     ------
@@ -57,9 +62,13 @@ class Adagrad(FusedOptimizer):
         weight_decay: float = 0,
         initial_accumulator_value: float = 0,
         eps: float = 1e-10,
+        foreach: bool | None = None,
         *,
         maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
+        refuse("Adagrad", differentiable=differentiable)
         options = {
             "lr": lr,
             "lr_decay": lr_decay,
@@ -70,15 +79,15 @@ class Adagrad(FusedOptimizer):
         }
         super().__init__(params, options)
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Optimise more parameters, with options of their own; their sums exist from now on, as in PyTorch.
 
         Parameters
         ----------
-        group : dict
+        param_group : dict
             ``"params"`` and options; missing options take the defaults.
         """
-        super().add_param_group(group)
+        super().add_param_group(param_group)
         added = self.param_groups[-1]
         for p in added["params"]:
             self.state[p] = {"step": step_count(0), "sum": self._new_buffer(added, "sum", p)}

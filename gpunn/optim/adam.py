@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpunn._device import Device
+from gpunn.differences import refuse
 from gpunn.ops.adam import adam_step
 from gpunn.optim._fused import FusedOptimizer, sign_of
 from gpunn.optim.optimizer import positive, two_betas
@@ -36,6 +37,10 @@ class Adam(FusedOptimizer):
         Use the largest ``exp_avg_sq`` so far in place of the current one.
     maximize : bool
         Maximise instead of minimising.
+    foreach, capturable, fused : bool, optional
+        Change nothing: a step is one launch for all parameters of a group in any case, and can be captured.
+    differentiable : bool
+        Only False: steps are not recorded on the tape.
     decoupled_weight_decay : bool
         Shrink the parameter by lr * weight_decay instead of adding to the gradient: AdamW.
 
@@ -61,9 +66,14 @@ class Adam(FusedOptimizer):
         weight_decay: float = 0,
         amsgrad: bool = False,
         *,
+        foreach: bool | None = None,
         maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
+        refuse("Adam", differentiable=differentiable)
         options = {
             "lr": lr,
             "betas": betas,
@@ -126,6 +136,10 @@ class AdamW(Adam):
         Use the largest ``exp_avg_sq`` so far in place of the current one.
     maximize : bool
         Maximise instead of minimising.
+    foreach, capturable, fused : bool, optional
+        Change nothing: a step is one launch for all parameters of a group in any case, and can be captured.
+    differentiable : bool
+        Only False: steps are not recorded on the tape.
 
     Raises
     ------
@@ -147,5 +161,10 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
+        refuse("AdamW", differentiable=differentiable)
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)

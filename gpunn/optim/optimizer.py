@@ -10,11 +10,15 @@ import numpy as np
 
 from gpunn._creation import tensor
 from gpunn._tensor import Tensor
+from gpunn.differences import REFUSALS, refuse
 from gpunn.errors import UsageError
 from gpunn.optim._state import ParameterState
 
 # What learning-rate schedules write into groups.
 _SCHEDULED = {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"}
+
+# PyTorch's options of how a step is made, which a group may have too.
+_HOW = ("foreach", "fused", "capturable", "differentiable")
 
 
 class Optimizer(abc.ABC):
@@ -68,16 +72,19 @@ class Optimizer(abc.ABC):
     def _name(self) -> str:
         return type(self).__name__
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Optimise more parameters, with options of their own.
 
         Parameters
         ----------
-        group : dict
+        param_group : dict
             ``"params"`` and options; missing options take the defaults.
         """
-        if not isinstance(group, dict) or "params" not in group:
-            raise UsageError(f"{self._name}: a parameter group is a dict with 'params'; got {group!r}.")
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise UsageError(f"{self._name}: a parameter group is a dict with 'params'; got {param_group!r}.")
+        if (self._name, "differentiable") in REFUSALS and "differentiable" in param_group:
+            refuse(self._name, differentiable=param_group["differentiable"])
+        group = {name: value for name, value in param_group.items() if name not in _HOW}
         members = group["params"]
         members = [members] if isinstance(members, Tensor) else list(members)
         known = {id(p) for other in self.param_groups for p in other["params"]}

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpunn._device import Device
+from gpunn.differences import refuse
 from gpunn.ops.rmsprop import rmsprop_step
 from gpunn.optim._fused import FusedOptimizer, sign_of
 from gpunn.optim.optimizer import positive
@@ -37,6 +38,10 @@ class RMSprop(FusedOptimizer):
         Divide by the gradient's standard deviation instead of its root mean square.
     maximize : bool
         Maximise instead of minimising.
+    capturable, foreach : bool, optional
+        Change nothing: a step is one launch for all parameters of a group in any case, and can be captured.
+    differentiable : bool
+        Only False: steps are not recorded on the tape.
 
     Raises
     ------
@@ -60,9 +65,12 @@ class RMSprop(FusedOptimizer):
         weight_decay: float = 0,
         momentum: float = 0,
         centered: bool = False,
-        *,
+        capturable: bool = False,
+        foreach: bool | None = None,
         maximize: bool = False,
+        differentiable: bool = False,
     ) -> None:
+        refuse("RMSprop", differentiable=differentiable)
         options = {
             "lr": lr,
             "momentum": momentum,

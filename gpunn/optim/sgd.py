@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpunn._device import Device
+from gpunn.differences import refuse
 from gpunn.errors import UsageError
 from gpunn.ops.sgd import sgd_step
 from gpunn.optim._fused import FusedOptimizer, sign_of
@@ -31,6 +32,10 @@ class SGD(FusedOptimizer):
         Needs momentum and no dampening.
     maximize : bool
         Maximise instead of minimising.
+    foreach, fused : bool, optional
+        Change nothing: a step is one launch for all parameters of a group in any case, and can be captured.
+    differentiable : bool
+        Only False: steps are not recorded on the tape.
 
     Raises
     ------
@@ -53,7 +58,11 @@ class SGD(FusedOptimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
+        refuse("SGD", differentiable=differentiable)
         options = {
             "lr": lr,
             "momentum": momentum,

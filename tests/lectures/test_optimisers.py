@@ -215,7 +215,7 @@ def test_T5_one_cycle() -> None:
             momenta.append(o.param_groups[0]["momentum"])
             plain()
 
-        schedule.step = step
+        schedule.step = step  # type: ignore[assignment]
         return schedule
 
     low, last = 1 / 25, 1 / 25e4

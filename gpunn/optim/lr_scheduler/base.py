@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.differences import refuse
 from gpunn.errors import UsageError
 from gpunn.optim.optimizer import Optimizer
 
@@ -82,8 +83,15 @@ class LRScheduler(abc.ABC):
         """The groups' rates as the last ``step()`` left them."""
         return self._last_lr
 
-    def step(self) -> None:
-        """Set the rates of the next step; called after the optimiser's ``step()``."""
+    def step(self, epoch: int | None = None) -> None:
+        """Set the rates of the next step; called after the optimiser's ``step()``.
+
+        Parameters
+        ----------
+        epoch : int, optional
+            Only None, as it is deprecated in PyTorch.
+        """
+        refuse("step", epoch=epoch)
         self._step_count += 1
         self.last_epoch += 1
         self._set(self.get_lr())

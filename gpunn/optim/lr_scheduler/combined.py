@@ -114,7 +114,7 @@ class SequentialLR(_Combined):
         for _ in range(last_epoch + 1):
             self.step()
 
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # without an epoch, as in PyTorch
         """Let the active schedule set the rates of the next step."""
         self.last_epoch += 1
         now = bisect_right(self._milestones, self.last_epoch)
@@ -152,7 +152,7 @@ class ChainedScheduler(_Combined):
         self.last_epoch = schedulers[0].last_epoch
         self._remember()
 
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # without an epoch, as in PyTorch
         """Let each schedule in turn set the rates of the next step."""
         self.last_epoch += 1
         for schedule in self._schedulers:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from gpunn._tensor import Tensor
+from gpunn.differences import refuse
 from gpunn.errors import UsageError
 from gpunn.optim.lr_scheduler.base import LRScheduler, by_group, number, whole
 from gpunn.optim.optimizer import Optimizer
@@ -99,19 +100,24 @@ class ReduceLROnPlateau(LRScheduler):
         """The groups' current rates."""
         return self._present()
 
-    def step(self, metrics: Any = None) -> None:
+    def step(  # type: ignore[override]  # the measure comes first, as in PyTorch
+        self, metrics: Any = None, epoch: int | None = None
+    ) -> None:
         """Take in a measure; lower the rates if that is due.
 
         Parameters
         ----------
         metrics : float or Tensor
             The measure, such as the test loss after an epoch; a tensor is read from its device.
+        epoch : int, optional
+            Only None, as it is deprecated in PyTorch.
 
         Raises
         ------
         UsageError
             If no measure is given.
         """
+        refuse("step", epoch=epoch)
         if metrics is None:
             raise UsageError(f"{self._name}.step: expected a measure, such as step(test_loss); got none.")
         value = float(metrics.item() if isinstance(metrics, Tensor) else metrics)
