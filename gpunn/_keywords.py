@@ -60,6 +60,19 @@ def called(op: str, function: Callable[..., Any], own: frozenset[str], args: tup
     return write_out(op, out, function(*args, **kept))
 
 
+def with_our_names(forward: Any, named: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a layer of ours by its own names of them, such as x for ``input``; of others' as they are."""
+    code = getattr(forward, "__code__", None)
+    if code is None or not forward.__module__.startswith("gpunn."):
+        return named
+    own = parameters(forward)
+    if own.issuperset(named):
+        return named
+    from gpunn import differences
+
+    return {name if name in own else differences.our_name("forward", name, own) or name: v for name, v in named.items()}
+
+
 def _base(function: Any) -> Any:
     return getattr(function, "__wrapped__", function)
 

@@ -127,6 +127,9 @@ ACCEPTED = (
     Accepted(("SGD", "Adam", "AdamW", "Adagrad"), "fused", _ONE_LAUNCH),
     Accepted(("Adam", "AdamW", "RMSprop"), "capturable", "every optimiser's step can be captured"),
     Accepted(("clip_grad_norm_", "clip_grad_value_"), "foreach", "all gradients are read, and scaled, by one launch"),
+    Accepted(("DataLoader",), "persistent_workers", "workers are threads, which start at once"),
+    Accepted(("DataLoader",), "pin_memory", "the loader puts batches on the device itself"),
+    Accepted(("DataLoader",), "pin_memory_device", "the loader puts batches on the device itself"),
     Accepted(("expand",), "implicit", "PyTorch's own use of it means nothing here"),
     Accepted(("log_softmax", "softmax"), "_stacklevel", "dim has to be given, so there is no warning to place"),
 )
@@ -219,6 +222,23 @@ REFUSED = (
         "gradients are dense arrays",
         "leave it out",
     ),
+    Refused(
+        ("DataLoader",),
+        "batch_sampler",
+        (None,),
+        "the loader makes the batches",
+        "pass a sampler, which gives the order, and batch_size",
+    ),
+    Refused(("DataLoader",), "timeout", (0,), "workers are threads, which are waited for", "leave it out"),
+    Refused(
+        ("DataLoader",),
+        "worker_init_fn",
+        (None,),
+        "workers are threads, which have nothing of their own to set up",
+        "set the dataset up before the loader is made",
+    ),
+    Refused(("DataLoader",), "multiprocessing_context", (None,), "workers are threads", "leave it out"),
+    Refused(("DataLoader",), "in_order", (True,), "batches come in order, whoever is first", "leave it out"),
     Refused(
         ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop"),
         "differentiable",

@@ -538,6 +538,7 @@ def _one_pair(library: Any) -> Any:
     return _schedules(library)
 
 
+_THERE = {"data": "utils.data"}  # what is elsewhere in PyTorch
 NEW: dict[str, Any] = {
     "T_0": 3,
     "T_max": 4,
@@ -660,12 +661,35 @@ NEW: dict[str, Any] = {
     "_freeze": True,
     "_weight": np.ones((5, 3), np.float32),
 }
+_LOADER: dict[str, Any] = {
+    "dataset": Of(lambda library: [(library.tensor(X[0]),)] * 5),
+    "batch_size": 2,
+    "batch_sampler": [[0, 1], [2]],
+    "collate_fn": Of(lambda library: lambda items: items[0]),
+    "drop_last": True,
+    "generator": Of(lambda library: library.Generator()),
+    "in_order": False,
+    "multiprocessing_context": "spawn",
+    "num_workers": 1,
+    "persistent_workers": True,
+    "pin_memory": False,
+    "pin_memory_device": "",
+    "prefetch_factor": 3,
+    "sampler": [2, 0],
+    "shuffle": True,
+    "timeout": 1,
+    "worker_init_fn": Of(lambda library: print),
+}
+_OF_WORKERS = ("num_workers", "prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout")
 NEW_OF: dict[str, dict[str, Any]] = {
     "ChainedScheduler": {"schedulers": Of(lambda library: _one_pair(library)[1]), "optimizer": None},
     "SequentialLR": {
         "optimizer": Of(lambda library: _one_pair(library)[0]),
         "schedulers": Of(lambda library: _one_pair(library)[1]),
     },
+    "DataLoader": _LOADER,
+    "ConcatDataset": {"datasets": [[1, 2], [3]]},
+    "Subset": {"dataset": [1, 2, 3], "indices": [0, 2]},
     "CyclicLR": {"mode": "triangular2", "base_momentum": 0.25},
 }
 # What has to be given as well.
@@ -674,8 +698,8 @@ NEW_ALSO = {"CyclicLR": ("cycle_momentum",), "OneCycleLR": ("total_steps",), "SG
 
 def new_cases() -> list[Any]:
     found = []
-    for place in ("nn", "optim", "optim.lr_scheduler"):
-        ours, theirs = library_thing(typed, place), library_thing(torch, place)
+    for place in ("nn", "optim", "optim.lr_scheduler", "data"):
+        ours, theirs = library_thing(typed, place), library_thing(torch, _THERE.get(place, place))
         for name in ours.__all__:
             mine, other = getattr(ours, name), getattr(theirs, name, None)
             if inspect.isclass(mine) and other is not None and not inspect.isabstract(mine):
@@ -690,12 +714,18 @@ def make(library: Any, case: Case) -> Any:
     (way,), known = case.ways, {**NEW, **NEW_OF.get(case.name, {})}
     names = [n for n in way.names if n in way.needed and n != case.keyword]
     names += [n for n in NEW_ALSO.get(case.name, ()) if n not in (*names, case.keyword)]
+    names += ["num_workers"] if case.keyword in _OF_WORKERS[1:] else []
     named = {n: given(library, known[n]) for n in (*names, case.keyword)}
-    return getattr(library_thing(library, case.place), case.name)(**named)
+    place = case.place if library is gpunn else _THERE.get(case.place, case.place)
+    return getattr(library_thing(library, place), case.name)(**named)
 
 
 def behaviour(case: Case, made: Any) -> Any:
-    """What a keyword may have changed: attributes, parameters, rates."""
+    """What a keyword may have changed: attributes, parameters, rates, batches."""
+    if case.place == "data":
+        if case.name != "DataLoader" or case.keyword in _OF_WORKERS:  # PyTorch's would start processes
+            return len(made)
+        return tuple(tuple(x.shape) for (x,) in made)
     if case.place == "nn":
         state = made.state_dict() if hasattr(made, "state_dict") else {}
         shown = {k: (tuple(v.shape), str(v.dtype).split(".")[-1]) for k, v in state.items()}
@@ -810,3 +840,22 @@ def test_hooks_in_front_and_with_keywords() -> None:
     layer.register_forward_pre_hook(lambda module, args, kwargs: 1, with_kwargs=True)
     with pytest.raises(UsageError, match="ReLU: expected a hook with_kwargs to return None or"):
         layer(gpunn.tensor(X))
+
+
+def test_layers_take_their_input_by_pytorchs_name() -> None:
+    def of(library: Any) -> list[Any]:
+        nn, x, images = library.nn, library.tensor(X), library.tensor(IMAGES)
+        layers = [nn.ReLU(), nn.Softmax(1), nn.Flatten(0), nn.Sequential(nn.Tanh(), nn.ELU()), nn.Identity()]
+        found = [layer(input=x) for layer in layers]
+        found += [layer(input=images) for layer in (nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ZeroPad2d(1))]
+        return [*found, nn.MSELoss()(input=x, target=library.tensor(Y))]
+
+    for mine, theirs in zip(of(gpunn), of(torch), strict=True):
+        same("forward", plain(mine), plain(theirs))
+
+    class Own(gpunn.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x
+
+    with pytest.raises(TypeError, match="unexpected keyword argument 'input'"):
+        Own()(input=gpunn.ones(1))

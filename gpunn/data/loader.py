@@ -14,6 +14,7 @@ from gpunn._layout import logical, physical
 from gpunn._tensor import Tensor, upload
 from gpunn.data._prefetch import Prefetcher
 from gpunn.data.dataset import stack_items
+from gpunn.differences import refuse
 from gpunn.errors import DataError, UsageError
 from gpunn.random import Generator, default_generator
 from gpunn.tape import no_grad
@@ -50,8 +51,12 @@ class DataLoader:
     generator : Generator, optional
         Where orders are drawn from. Default: one of its own, spawned from the default generator
         when the loader is built, so that ``gpunn.manual_seed`` before that determines the order.
-    prefetch_factor : int
-        How many batches each worker may be ahead: at most ``num_workers * prefetch_factor`` wait.
+    prefetch_factor : int, optional
+        How many batches each worker may be ahead, 2 if None: at most ``num_workers * prefetch_factor`` wait.
+    persistent_workers, pin_memory_device
+        Accepted as ``pin_memory`` is, without effect.
+    batch_sampler, timeout, worker_init_fn, multiprocessing_context, in_order
+        Only PyTorch's defaults: workers are threads, and batches come in order.
     transform : callable, optional
         ``transform(images, generator)``, called with the first field of each batch, a Tensor on the
         device, and that batch's own :class:`~gpunn.Generator`; its result replaces the field.
@@ -124,20 +129,35 @@ class DataLoader:
         dataset: Any,
         batch_size: int = 1,
         shuffle: bool | None = False,
-        *,
         sampler: Any = None,
+        batch_sampler: Any = None,
         num_workers: int = 0,
         collate_fn: Callable[[list[Any]], Any] | None = None,
         pin_memory: bool = False,
         drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
         generator: Generator | None = None,
-        prefetch_factor: int = 2,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
         transform: Callable[[Tensor, Generator], Tensor] | None = None,
         device: str | Device = "cpu",
     ) -> None:
         self.batch_size = _whole("batch_size", batch_size, 1)
         self.num_workers = _whole("num_workers", num_workers, 0)
-        self.prefetch_factor = _whole("prefetch_factor", prefetch_factor, 1)
+        self.prefetch_factor = 2 if prefetch_factor is None else _whole("prefetch_factor", prefetch_factor, 1)
+        refuse(
+            "DataLoader",
+            batch_sampler=batch_sampler,
+            timeout=timeout,
+            worker_init_fn=worker_init_fn,
+            multiprocessing_context=multiprocessing_context,
+            in_order=in_order,
+        )
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise UsageError(
                 f"DataLoader: expected a dataset with __len__ and __getitem__; got {type(dataset).__name__}. "

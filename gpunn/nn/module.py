@@ -17,6 +17,7 @@ from gpunn._capture_state import changes, refuse_in_capture, watching
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._interop import constants, is_array
+from gpunn._keywords import with_our_names
 from gpunn._tensor import Tensor
 from gpunn._tensor_convert import gpu_named
 from gpunn.differences import refuse
@@ -83,6 +84,8 @@ class Module(Walking):
                 step.note_module(self)
         running.append(self)
         try:
+            if kwargs:
+                kwargs = with_our_names(type(self).forward, kwargs)
             for value in (*args, *kwargs.values()):
                 if type(value) is not Tensor and is_array(value):
                     args, kwargs = constants("forward", args, kwargs, home_of(self.parameters(), self.buffers()))

@@ -251,7 +251,7 @@ def test_pytorchs_other_words_are_taken():
         ({"num_workers": 1.5}, "num_workers to be a whole number"),
         ({"num_workers": True}, "num_workers to be a whole number"),
         ({"prefetch_factor": 0}, "prefetch_factor to be a whole number of at least 1; got 0"),
-        ({"prefetch_factor": None}, "prefetch_factor to be a whole number"),
+        ({"prefetch_factor": 1.5}, "prefetch_factor to be a whole number"),
         ({"sampler": [0], "shuffle": True}, "sampler gives the order itself"),
         ({"sampler": iter([0])}, "a sampler with __len__ and __iter__; got list_iterator"),
         ({"collate_fn": 3}, "collate_fn to be callable; got int"),
