@@ -1,11 +1,11 @@
 // adaptive_max_pool2d.cu: y[n,p,q,c] = the largest x over rows floor(p H / P) to ceil((p + 1) H / P) and columns
-// likewise, index = h W + w of the first one, or of the first NaN; dx = the sum of the dy that (h, w) won.
+// likewise, index = h W + w of the first one, or of the last NaN; dx = the sum of the dy that (h, w) won.
 //   x, dx (N, H, W, C)   y, dy, index (N, P, Q, C), index int64
 // Launch: forward and backward one thread per VEC channels of an output or input; forward_large one block per
 // output and tile of channels, block = (vectors of channels, rows), at most BLOCK threads.
 // Traffic: forward x about once, y and index once; backward dy and index about once, dx once. Backward gathers:
 // no atomics, the same bits every time.
-// Source: lecture topic L15; ties and NaN: the first.
+// Source: lecture topic L15; ties and NaN as in PyTorch: the first maximum, the last NaN.
 #include "windows.cuh"
 
 struct Best {
@@ -13,10 +13,11 @@ struct Best {
     int place[VEC];  // h W + w
 };
 
-// Whether (u, at) goes before (best, place): what is larger, NaN before numbers, then the lower place.
+// Whether (u, at) goes before (best, place): what is larger, then the lower place. A NaN goes before
+// numbers, and the last NaN before the others.
 __device__ __forceinline__ bool beats(real u, int at, real best, int place) {
     const bool strange = u != u, nan = best != best;
-    if (strange || nan) return strange && (!nan || at < place);
+    if (strange || nan) return strange && (!nan || at > place);
     return u > best || (u == best && at < place);
 }
 

@@ -211,13 +211,13 @@ extern "C" __global__ void batch_norm_normalise(
     }
 }
 
-// dz, the gradient before the activation: dy, or with a ReLU dy where y > 0.
+// dz, the gradient before the activation: dy, or with a ReLU 0 where y <= 0.
 __device__ __forceinline__ Channels gradient(const real* dy, const real* y, size_t i) {
     Channels d = load<VEC>(dy + i);
     if (y) {
         const Channels u = load<VEC>(y + i);
 #pragma unroll
-        for (int v = 0; v < VEC; ++v) d.v[v] = u.v[v] > 0 ? d.v[v] : real(0);
+        for (int v = 0; v < VEC; ++v) d.v[v] = u.v[v] <= 0 ? real(0) : d.v[v];
     }
     return d;
 }

@@ -29,7 +29,7 @@ extern "C" __global__ void bias_backward(real* __restrict__ dz, real* __restrict
             if (y != nullptr) {
                 const Vector<real, VEC> u = load<VEC>(y + at);
 #pragma unroll
-                for (int j = 0; j < VEC; ++j) d.v[j] = u.v[j] > 0 ? d.v[j] : real(0);
+                for (int j = 0; j < VEC; ++j) d.v[j] = u.v[j] <= 0 ? real(0) : d.v[j];
                 store(dz + at, d);
             }
             add(sum, d);

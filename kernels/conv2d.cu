@@ -2,7 +2,7 @@
 // shared memory), forward and both gradients.
 //   x, dx (N, H, W, C)   y, dy (N, P, Q, K)   weight, dweight (K, R, S, C/groups)   bias (K) or null
 //   y[n,p,q,k] = act(bias[k] + sum over r,s,c of x[n, p*stride - pad + r*dilation, ..., c] weight[k,r,s,c])
-// dz = dy where y > 0, else 0, for a y with a ReLU; dy itself for y null. dbias (K): its column sums. Both as gemm_tn.
+// dz = 0 where y <= 0, else dy, for a y with a ReLU; dy itself for y null. dbias (K): its column sums. Both as gemm_tn.
 // more (N, H, W, C) is added to dx; null where nothing is.
 // As products, for each group (blockIdx.z):
 //   forward         (NPQ x RSC) (RSC x K)    rows: output pixels

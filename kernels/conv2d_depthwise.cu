@@ -275,7 +275,7 @@ conv2d_narrow_backward_weight(real* __restrict__ dweight, real* __restrict__ dbi
                 if (y != nullptr) {
                     const Out u = load<WIDTH>(y + at);
 #pragma unroll
-                    for (int j = 0; j < WIDTH; ++j) d.v[j] = u.v[j] > 0 ? d.v[j] : real(0);
+                    for (int j = 0; j < WIDTH; ++j) d.v[j] = u.v[j] <= 0 ? real(0) : d.v[j];
                     if (keeps && dz != nullptr) store(dz + at, d);
                 }
                 if (keeps)

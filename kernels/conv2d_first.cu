@@ -190,7 +190,7 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
                 const size_t at = (((size_t)tile.n * g.P + p) * g.Q + q) * g.K + first + k;
                 d = dy[at];
                 if (y != nullptr) {
-                    d = y[at] > 0 ? d : real(0);
+                    d = y[at] <= 0 ? real(0) : d;
                     if (dz != nullptr) dz[at] = d;
                 }
             }

@@ -1,4 +1,4 @@
-// elu.cu: y = x where x > 0, else alpha (exp(x) - 1);  dx = dy where y > 0, else dy (y + alpha).
+// elu.cu: y = x where x > 0, else alpha (exp(x) - 1);  dx = dy (y + alpha) where y <= 0, else dy, also where y is NaN.
 //   all arrays: n elements, contiguous, in the same order
 // Launch: one thread per VEC elements. Traffic: x, y once; dy, y, dx once.
 // Source: Clevert, Unterthiner, Hochreiter 2016, arXiv:1511.07289.
@@ -10,5 +10,5 @@ extern "C" __global__ void elu_forward(real* __restrict__ y, const real* __restr
 
 extern "C" __global__ void elu_backward(real* __restrict__ dx, const real* __restrict__ dy,
                                         const real* __restrict__ y, real alpha, long long n) {
-    map(dx, dy, y, n, [alpha](real d, real u) { return u > 0 ? d : d * (u + alpha); });
+    map(dx, dy, y, n, [alpha](real d, real u) { return u <= 0 ? d * (u + alpha) : d; });
 }

@@ -2,7 +2,7 @@
 //   gemm_nt: c (M, N) = act(a (M, K) b (N, K)^T + bias)    y = act(x W^T + bias)
 //   gemm_nn: c (M, N) = a (M, K) b (K, N) + more (M, N)    dx = dz W, more null where nothing is added
 //   gemm_tn: c (M, N) = dz^T b (K, N)                      dW = dz^T x, and sums (M), the column sums of dz
-//            where dz (K, M) = a where y > 0, else 0; y null: a itself. sums and dz are null where not wanted.
+//            where dz (K, M) = 0 where y <= 0, else a; y null: a itself. sums and dz are null where not wanted.
 //   gemm_backward: both gradients, dweight (M, N) and sums as gemm_tn, dx (K, N) = dz weight (M, N) + more as gemm_nn.
 //            The first blocks compute tiles of dweight, the others tiles of dx, which apply the ReLU's mask themselves.
 // All row-major. With slices > 1 the reduction is split: partial (tiles, slices, PARTIAL), tickets (tiles) of zeros.

@@ -360,7 +360,7 @@ struct OutputGradient {
         Load d = held.dy;
         if (y == nullptr) return d;
 #pragma unroll
-        for (int j = 0; j < VEC; ++j) d.v[j] = held.y.v[j] > 0 ? d.v[j] : real(0);
+        for (int j = 0; j < VEC; ++j) d.v[j] = held.y.v[j] <= 0 ? real(0) : d.v[j];
         return d;
     }
 };

@@ -63,7 +63,7 @@ extern "C" __global__ void max_pool2d_forward(real* __restrict__ y, unsigned cha
     if (g.relu) {
 #pragma unroll
         for (int j = 0; j < VEC; ++j) {
-            if (!(best.v[j] > 0)) winner.v[j] = CLOSED;
+            if (best.v[j] <= 0) winner.v[j] = CLOSED;
             if (best.v[j] < 0) best.v[j] = 0;  // NaN stays
         }
     }

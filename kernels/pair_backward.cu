@@ -2,6 +2,7 @@
 //   dy, y and the gradients (n), of the full shape   a, b arrays repeated to it, or null for the numbers beside them
 //   power:            da = dy b a^(b-1), 0 where b is 0;   db = dy y log a, 0 where a is 0 and b not negative
 //   maximum, minimum: dy to the winner, half to each of equal ones, to both where one is NaN
+//   a and its bound:  dy to a where they are equal, to none where one is NaN
 // Either gradient of power may be null.
 // Launch: one thread per piece of 4 elements, or of 1 (broadcast.cuh).
 // Traffic: dy, y and each operand once, each gradient once.
@@ -45,7 +46,7 @@ extern "C" __global__ void power_backward(real* __restrict__ da, real* __restric
 
 template <int WIDTH>
 __device__ __forceinline__ void winner(real* da, real* db, const real* dy, const real* a, const real* b, real a_number,
-                                       real b_number, const Broadcast<2>& shape, int largest, long long piece) {
+                                       real b_number, const Broadcast<2>& shape, int largest, int bounds, long long piece) {
     long long at[2];
     locate<WIDTH>(shape, piece, at);
     const Vector<real, WIDTH> u = fetch<WIDTH>(a, a_number, at[0], shape.stride[0][AXES - 1]);
@@ -53,10 +54,11 @@ __device__ __forceinline__ void winner(real* da, real* db, const real* dy, const
     Vector<real, WIDTH> left = load<WIDTH>(dy + piece * WIDTH), right;
 #pragma unroll
     for (int j = 0; j < WIDTH; ++j) {
-        const real part = u.v[j] == w.v[j] ? real(0.5) * left.v[j] : left.v[j];
-        const bool less = u.v[j] < w.v[j], more = w.v[j] < u.v[j];
-        left.v[j] = (largest ? less : more) ? real(0) : part;
-        right.v[j] = (largest ? more : less) ? real(0) : part;
+        const bool equal = u.v[j] == w.v[j], less = u.v[j] < w.v[j], more = w.v[j] < u.v[j];
+        const bool won = largest ? more : less, lost = largest ? less : more;
+        const real part = equal && !bounds ? real(0.5) * left.v[j] : left.v[j];
+        left.v[j] = (bounds ? won || equal : !lost) ? part : real(0);
+        right.v[j] = (bounds ? lost : !won) ? part : real(0);
     }
     store(da + piece * WIDTH, left);
     store(db + piece * WIDTH, right);
@@ -65,11 +67,11 @@ __device__ __forceinline__ void winner(real* da, real* db, const real* dy, const
 extern "C" __global__ void extremum_pair_backward(real* __restrict__ da, real* __restrict__ db,
                                                   const real* __restrict__ dy, const real* __restrict__ a,
                                                   const real* __restrict__ b, real a_number, real b_number,
-                                                  Broadcast<2> shape, int largest, long long pieces) {
+                                                  Broadcast<2> shape, int largest, int bounds, long long pieces) {
     const long long piece = my_piece();
     if (piece >= pieces) return;
     if (shape.wide)
-        winner<4>(da, db, dy, a, b, a_number, b_number, shape, largest, piece);
+        winner<4>(da, db, dy, a, b, a_number, b_number, shape, largest, bounds, piece);
     else
-        winner<1>(da, db, dy, a, b, a_number, b_number, shape, largest, piece);
+        winner<1>(da, db, dy, a, b, a_number, b_number, shape, largest, bounds, piece);
 }

@@ -8,7 +8,7 @@
 
 // The orders are those of gpunn/gpu/reduce.py.
 enum { SUM, FUNCTION, EXTREME, PRODUCT };
-enum { ABS, SQUARE, POWER, NONZERO, AWAY_SQUARED, EQUAL, EQUAL_OR_NAN, ABS_EQUAL };  // details of FUNCTION
+enum { ABS, SQUARE, POWER, NONZERO, AWAY_SQUARED, EQUAL, EQUAL_OR_NAN, ABS_EQUAL_OR_NAN };  // details of FUNCTION
 enum { LARGEST = 1, OF_ABS = 2 };                                                      // bits of EXTREME's
 enum { AS_IT_IS, SCALED, DIVIDED, ROOT_OF_DIVIDED, ROOT, TO_THE_POWER };               // ends
 
@@ -38,7 +38,7 @@ __device__ __forceinline__ T function_of(int function, T u, T beside, T p) {
             case AWAY_SQUARED: return (u - beside) * (u - beside);
             case EQUAL: return u == beside;
             case EQUAL_OR_NAN: return u == beside || (u != u && beside != beside);
-            default: return fabs(u) == beside;
+            default: return fabs(u) == beside || u != u;
         }
     } else {
         return u;  // none is asked of whole numbers

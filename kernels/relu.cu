@@ -1,4 +1,4 @@
-// relu.cu: y = max(x, 0);  dx = dy where y > 0, else 0.
+// relu.cu: y = max(x, 0);  dx = 0 where y <= 0, else dy, also where y is NaN.
 //   all arrays: n elements, contiguous, in the same order
 // Launch: one thread per VEC elements. Traffic: x, y once; dy, y, dx once.
 // Source: Nair and Hinton 2010.
@@ -11,5 +11,5 @@ extern "C" __global__ void relu_forward(real* __restrict__ y, const real* __rest
 
 extern "C" __global__ void relu_backward(real* __restrict__ dx, const real* __restrict__ dy,
                                          const real* __restrict__ y, long long n) {
-    map(dx, dy, y, n, [](real d, real u) { return u > 0 ? d : real(0); });
+    map(dx, dy, y, n, [](real d, real u) { return u <= 0 ? real(0) : d; });
 }

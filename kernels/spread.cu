@@ -67,9 +67,10 @@ extern "C" __global__ void share_backward(real* __restrict__ dx, const real* __r
                                           long long pieces) {
     spread(dx, x, shape, pieces, [=](real u, long long at) {
         const real best = y[at];
-        // Times 0 or 1 and not a choice: where nothing equals a NaN, dy / 0 makes all of them NaN.
-        const bool won = u == best || (finds_nan && u != u && best != best);
-        return real(won) * (dy[at] / count[at]);
+        const real part = dy[at] / count[at];
+        if (finds_nan) return u == best || (u != u && best != best) ? part : real(0);
+        // Times 0 or 1 and not a choice: nothing equals a NaN, and dy / 0 makes all of them NaN.
+        return real(u == best) * part;
     });
 }
 

@@ -66,7 +66,7 @@ def relu(x: Any) -> Any:
 
 
 def relu_backward(dy: Any, y: Any) -> Any:
-    """The gradient of a loss with respect to x of :func:`relu`: dy where y > 0, else 0.
+    """The gradient of a loss with respect to x of :func:`relu`: 0 where y is 0, else dy.
 
     Parameters
     ----------

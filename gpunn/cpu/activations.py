@@ -45,18 +45,15 @@ def open_or_slope(is_open: np.ndarray, slope: float, factor: np.ndarray) -> None
         np.maximum(factor, row_of(slope, factor), out=factor)
     else:
         factor.fill(slope)
-        one_where_open(is_open, factor)
+        one_unless(np.logical_not(is_open), factor)
 
 
-def one_where_open(is_open: np.ndarray, factor: np.ndarray) -> None:
-    """factor = 1 where ``is_open``, in place, by bit operations: NumPy's ``where`` goes element by element.
-
-    A unit whose input is NaN is not open: it keeps its factor.
-    """
+def one_unless(closed: np.ndarray, factor: np.ndarray) -> None:
+    """factor = 1 unless ``closed``, in place, by bit operations: NumPy's ``where`` goes element by element."""
     bits = factor.view(np.int32 if factor.itemsize == 4 else np.int64)
     one = np.ones(1, factor.dtype).view(bits.dtype)
     bits ^= one  # now 1 is what has no bits set
-    keep_where(np.logical_not(is_open), factor, factor)
+    keep_where(closed, factor, factor)
     bits ^= one
 
 

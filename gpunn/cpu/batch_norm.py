@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.cpu import memory, threads
-from gpunn.cpu.masking import keep_where
+from gpunn.cpu.masking import is_open, keep_where
 
 _PART = 1 << 18  # elements; with a scratch copy it fits into a second-level cache
 _INNER = 2048  # elements that NumPy's innermost loop should have
@@ -147,7 +147,7 @@ def backward(
     def first(i: int) -> None:
         d = into[i]
         if mask is not None:
-            keep_where(mask[i] > 0, given[i], d)
+            keep_where(is_open(mask[i]), given[i], d)
         if sums:
             apart = np.subtract(pieces[i], centre[i], out=_scratch(d))
             found[0, i] = parts.by_channel(_column_sums(d))

@@ -6,7 +6,7 @@ import numpy as np
 
 from gpunn.cpu import memory, threads
 from gpunn.cpu.elementwise import column_sums
-from gpunn.cpu.masking import keep_where
+from gpunn.cpu.masking import is_open, keep_where
 
 _BLOCK_BYTES = 1 << 20  # of a thread's block of rows
 _LEAST_MASKED, _LEAST_SUMMED = 1 << 19, 1 << 24  # bytes worth a second block: a sum runs at memory speed
@@ -26,7 +26,7 @@ def bias_backward(dy: np.ndarray, y: np.ndarray | None, wants_bias: bool) -> tup
     def task(numbered: tuple[int, slice]) -> None:
         number, part = numbered
         if y is not None:
-            keep_where(y[part] > 0, dy[part], dz[part])
+            keep_where(is_open(y[part]), dy[part], dz[part])
         if wants_bias:
             sums[number] = column_sums(dz[part])
 

@@ -13,6 +13,15 @@ from gpunn.cpu import threads
 INTEGERS: dict[int, np.dtype] = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
 
+def is_open(y: np.ndarray) -> np.ndarray:
+    """Where a ReLU with output y lets the gradient pass: where y is not <= 0. NaN is not.
+
+    Its output is never negative, so one comparison says so.
+    """
+    found: np.ndarray = y != 0
+    return found
+
+
 def keep_where(mask: np.ndarray, values: np.ndarray, out: np.ndarray) -> None:
     """out = values where mask, else 0.
 

@@ -80,11 +80,11 @@ def _room(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def _rectify(best: np.ndarray, offset: np.ndarray) -> None:
-    """best = max(best, 0), offset = CLOSED unless it is above 0; both in place."""
-    opened = _room("won", best.shape, np.bool_)
-    np.greater(best, 0, out=opened)
-    closed = opened.view(np.uint8)
-    closed -= np.uint8(1)  # 1 and 0 become 0 and 255
+    """best = max(best, 0), offset = CLOSED where it is not above 0; both in place."""
+    shut = _room("won", best.shape, np.bool_)
+    np.less_equal(best, 0, out=shut)
+    closed = shut.view(np.uint8)
+    np.negative(closed, out=closed)  # 1 becomes 255
     np.bitwise_or(offset, closed, out=offset)
     rectify(best, 2)
 

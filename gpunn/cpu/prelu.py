@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn.cpu import memory, threads
-from gpunn.cpu.activations import one_where_open
+from gpunn.cpu.activations import one_unless
 from gpunn.cpu.elementwise import PART, column_sums, quiet
 from gpunn.cpu.masking import keep_where
 
@@ -79,4 +79,4 @@ def _factors(is_open: np.ndarray, slopes: np.ndarray, shallow: bool, out: np.nda
         np.maximum(out, slopes, out=out)
     else:
         out[...] = slopes
-        one_where_open(is_open, out)
+        one_unless(np.logical_not(is_open), out)

@@ -235,8 +235,8 @@ def launch_repeat(device: Device, x: Any, shape: tuple[int, ...], factor: float 
 # -- gradients ------------------------------------------------------------------------------------
 
 
-def launch_pair_backward(device: Device, dy: Any, a: Any, b: Any, largest: bool) -> tuple[Any, Any]:
-    """Gradients of maximum or minimum, both of dy's shape."""
+def launch_pair_backward(device: Device, dy: Any, a: Any, b: Any, largest: bool, bounds: bool) -> tuple[Any, Any]:
+    """Gradients of maximum or minimum, or of a and its bound b; both of dy's shape."""
     da, db = device.empty(dy.shape, dy.dtype), device.empty(dy.shape, dy.dtype)
     (a, a_number), (b, b_number) = split_number(a), split_number(b)
     before = (da, db, dy, a, b, a_number, b_number)
@@ -245,7 +245,7 @@ def launch_pair_backward(device: Device, dy: Any, a: Any, b: Any, largest: bool)
         "extremum_pair_backward",
         device,
         before,
-        (int(largest),),
+        (int(largest), int(bounds)),
         shape=tuple(dy.shape),
         dtype=dy.dtype,
         whole=(da, db, dy),

@@ -19,7 +19,7 @@ _WAVES = 528  # blocks that fill a large card a few times; a constant, so that e
 _CHAIN = 512  # most elements that a thread adds one by one: float32 loses few digits
 
 # Name: (op and detail of reduce.cu, what reduces the results).
-_FUNCTIONS = ("abs", "square", "power", "nonzero", "away_squared", "equal", "equal_or_nan", "abs_equal")
+_FUNCTIONS = ("abs", "square", "power", "nonzero", "away_squared", "equal", "equal_or_nan", "abs_equal_or_nan")
 OPERATIONS: dict[str, tuple[int, int, str]] = {"sum": (0, 0, "sum"), "prod": (3, 0, "prod")}
 OPERATIONS |= {name: (1, code, "sum") for code, name in enumerate(_FUNCTIONS)}
 OPERATIONS |= {"min": (2, 0, "min"), "max": (2, 1, "max"), "min_abs": (2, 2, "min"), "max_abs": (2, 3, "max")}

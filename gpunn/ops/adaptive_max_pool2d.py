@@ -25,7 +25,7 @@ SOURCE = KernelSource("adaptive_max_pool2d.cu", REAL=("float", "double"), VEC=(1
 
 @primitive(returns=("y", "index"))
 def adaptive_max_pool2d_forward(xp: Any, x: Any, size: tuple[int, int]) -> tuple[Any, Any]:
-    """y[n,p,q,c] = max of x over rows p and columns q; index = h W + w of the first one, or of the first NaN."""
+    """y[n,p,q,c] = max of x over rows p and columns q; index = h W + w of the first one, or of the last NaN."""
     n, height, width, c = x.shape
     y, index = xp.empty((n, *size, c), x.dtype), xp.empty((n, *size, c), np.int64)
     place = xp.arange(height * width).reshape(height, width)
@@ -33,8 +33,9 @@ def adaptive_max_pool2d_forward(xp: Any, x: Any, size: tuple[int, int]) -> tuple
         inside = place[rows, columns].reshape(-1)
         u = x[:, rows, columns].reshape(n, len(inside), c)
         y[:, p, q] = u.max(axis=1)
-        first = xp.isnan(u) | (u == y[:, p : p + 1, q])
-        index[:, p, q] = inside[first.argmax(axis=1)]
+        nans = xp.isnan(u)
+        last = len(inside) - 1 - nans[:, ::-1].argmax(axis=1)
+        index[:, p, q] = inside[xp.where(nans.any(axis=1), last, (u == y[:, p : p + 1, q]).argmax(axis=1))]
     return y, index
 
 
@@ -102,7 +103,7 @@ def adaptive_max_pool2d(
     -------
     Tensor, (N, C, P, Q), or two of them
         Output p reads rows floor(p H / P) to ceil((p + 1) H / P), columns likewise. Of equal elements
-        the first gets the gradient; NaN wins. The indices are int64.
+        the first gets the gradient; NaN wins, the last of several. The indices are int64.
 
     Raises
     ------

@@ -164,7 +164,7 @@ def batch_norm_backward(
     """
     axes = tuple(range(x.ndim - 1))
     rstd = 1 / xp.sqrt(var + eps)
-    dz = dy if y is None else xp.where(y > 0, dy, dy.dtype.type(0))
+    dz = dy if y is None else xp.where(y <= 0, dy.dtype.type(0), dy)
     xhat = (x - mean) * rstd
     dbias, dweight = dz.sum(axis=axes), (dz * xhat).sum(axis=axes)
     centred = dz - (dbias + xhat * dweight) / max(math.prod(x.shape[:-1]), 1) if training else dz

@@ -19,11 +19,11 @@ _MOST_CHUNKS = 128  # row chunks of the column sums: enough blocks for a large c
 
 @primitive(returns=("dz", "dbias"))
 def bias_backward(xp: Any, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any]:
-    """dz = dy where y > 0 else 0 (dy itself if y is None), dbias = column sums of dz (None if not wanted).
+    """dz = 0 where y <= 0 else dy (dy itself if y is None), dbias = column sums of dz (None if not wanted).
 
     dy, y (rows, columns); y is the output of a ReLU. Where y is None, dz needs no memory of its own.
     """
-    dz = dy if y is None else xp.where(y > 0, dy, dy.dtype.type(0))
+    dz = dy if y is None else xp.where(y <= 0, dy.dtype.type(0), dy)
     return dz, dz.sum(axis=0) if wants_bias else None
 
 

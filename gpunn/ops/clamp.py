@@ -13,7 +13,7 @@ from gpunn.cpu.elementwise import in_blocks
 from gpunn.errors import DTypeError, UsageError, here
 from gpunn.gpu.unary import launch_clamp
 from gpunn.ops.binary import number_of, together
-from gpunn.ops.maximum import maximum, minimum
+from gpunn.ops.maximum import at_least, at_most
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -70,14 +70,14 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     x : Tensor
         Floating or integer.
     min, max : number or Tensor, optional
-        Bounds; at least one. Where min is above max the result is max. A tensor is broadcast, and gets half of the
-        gradient where it equals x.
+        Bounds; at least one. Where min is above max the result is max. A tensor is broadcast, and gets the
+        gradient where x is beyond it.
 
     Returns
     -------
     Tensor
-        Of the dtype in which x and the bounds meet: integers bounded by a float become float32. NaN stays NaN; the
-        gradient at a bound is 1.
+        Of the dtype in which x and the bounds meet: integers bounded by a float become float32. NaN stays NaN, with
+        gradient 0; the gradient at a bound is 1.
 
     Raises
     ------
@@ -111,8 +111,8 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
         for v in (min, max)
     )
     if among:
-        y = x if min is None else maximum(x, min)
-        return y if max is None else minimum(y, max)
+        y = x if min is None else at_least(x, min)
+        return y if max is None else at_most(y, max)
     device, source = x.device, x._physical
     y = clamp_forward(device, source, min, max)
 

@@ -9,7 +9,7 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._shared.activations import check_floating, number
 from gpunn._tensor import Tensor
-from gpunn.cpu.activations import one_where_open, part_by_part, scratch
+from gpunn.cpu.activations import one_unless, part_by_part, scratch
 from gpunn.cpu.elementwise import quiet, row_of
 from gpunn.errors import UsageError, here
 from gpunn.gpu.elementwise import launch_elementwise
@@ -49,16 +49,16 @@ def _(device: Device, x: Any, alpha: float) -> Any:
 
 @primitive(returns=("dx",))
 def elu_backward(xp: Any, dy: Any, y: Any, alpha: float) -> Any:
-    """dx = dy where y > 0, else dy (y + alpha), which is dy alpha exp(x); alpha >= 0."""
+    """dx = dy (y + alpha) where y <= 0, which is dy alpha exp(x), else dy; alpha >= 0."""
     with quiet():
-        return xp.where(y > 0, dy, dy * (y + y.dtype.type(alpha)))
+        return xp.where(y <= 0, dy * (y + y.dtype.type(alpha)), dy)
 
 
 @elu_backward.numpy
 def _(dy: np.ndarray, y: np.ndarray, alpha: float) -> np.ndarray:
     def work(dx: np.ndarray, dy: np.ndarray, y: np.ndarray) -> None:
         np.add(y, y.dtype.type(alpha), out=dx)
-        one_where_open(y > 0, dx)
+        one_unless(y <= 0, dx)
         dx *= dy
 
     return part_by_part(work, dy, y)
@@ -86,7 +86,7 @@ def elu(x: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Returns
     -------
     Tensor
-        Like x. The gradient at 0 is alpha.
+        Like x. The gradient at 0 is alpha; NaN stays NaN, with gradient 1.
 
     Raises
     ------

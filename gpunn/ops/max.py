@@ -118,7 +118,8 @@ def share_backward(xp: Any, dy: Any, x: Any, y: Any, axes: tuple[int, ...], find
     won = (x == y) | (xp.isnan(x) & xp.isnan(y)) if finds_nan else x == y
     count = won.sum(axis=axes, keepdims=True).astype(dy.dtype)
     with quiet():
-        return physical(won * (dy / count))
+        part = dy / count
+        return physical(xp.where(won, part, dy.dtype.type(0)) if finds_nan else won * part)
 
 
 @share_backward.kernel

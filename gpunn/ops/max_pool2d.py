@@ -41,7 +41,7 @@ def max_pool2d_forward(xp: Any, x: Any, window: Window, flat: bool = False, relu
     """y[n,p,q,c] = max over window (p, q) of x; offset = r * S + s of the first maximum, uint8.
 
     x (N, H, W, C);  y, offset (N, P, Q, C); with ``flat`` y is (N, C, P, Q), the order of a flattened image. NaN beats
-    everything, and the last NaN beats earlier ones. With ``relu`` y = max(y, 0), and offset = CLOSED unless y > 0.
+    everything, and the last NaN beats earlier ones. With ``relu`` y = max(y, 0), and offset = CLOSED where y <= 0.
     """
     n, _, _, c = x.shape
     y = xp.full((n, window.P, window.Q, c), -np.inf, x.dtype)
@@ -56,7 +56,7 @@ def max_pool2d_forward(xp: Any, x: Any, window: Window, flat: bool = False, relu
             offset[out] = xp.where(wins, np.uint8(r * window.S + s), offset[out])
             seen[:, out[1], out[2]] = True
     if relu:
-        offset[~(y > 0)] = CLOSED
+        offset[y <= 0] = CLOSED
         y = xp.maximum(y, y.dtype.type(0))
     return xp.ascontiguousarray(y.transpose(_CHANNELS_FIRST)) if flat else y, offset
 
@@ -221,7 +221,7 @@ def max_pool2d(
     -------
     Tensor, (N, C, P, Q), or two of them
         P = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1. Of equal elements the
-        first gets the gradient; NaN wins. The indices are int64.
+        first gets the gradient; NaN wins, the last of several. The indices are int64.
 
     Raises
     ------

@@ -62,7 +62,7 @@ def norm_backward(xp: Any, dy: Any, x: Any, y: Any, axes: tuple[int, ...], p: fl
         elif p == 1:
             dx = sign_array(xp, x) * dy
         elif math.isinf(p):
-            won = xp.abs(x) == y
+            won = (xp.abs(x) == y) | (x != x)  # else nothing has won where one is NaN
             dx = sign_array(xp, x) * won * (dy / won.sum(axis=axes, keepdims=True).astype(dy.dtype))
         elif p == 2:
             dx = x * xp.where(y == 0, zero, dy / y)
@@ -79,7 +79,7 @@ _SIGN, _X, _POWER, _NOTHING, _SHARE = range(5)
 @norm_backward.kernel
 def _(device: Device, dy: Any, x: Any, y: Any, axes: tuple[int, ...], p: float) -> Any:
     dy, x, y, over = physical(dy), physical(x), physical(y), physical_axes(axes, x.ndim)
-    count = reduce_axes(device, x, over, "abs_equal", beside=y) if math.isinf(p) else None
+    count = reduce_axes(device, x, over, "abs_equal_or_nan", beside=y) if math.isinf(p) else None
     kind = _SHARE if math.isinf(p) else {0.0: _NOTHING, 1.0: _SIGN, 2.0: _X}.get(p, _POWER)
     return launch_spread(device, "norm_backward", x, dy, (y, count, 0.0 if math.isinf(p) else p, kind))
 

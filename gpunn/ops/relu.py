@@ -10,7 +10,7 @@ from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import part_by_part
 from gpunn.cpu.elementwise import row_of
-from gpunn.cpu.masking import keep_where
+from gpunn.cpu.masking import is_open, keep_where
 from gpunn.errors import DTypeError, here
 from gpunn.gpu.elementwise import launch_elementwise
 from gpunn.gpu.launcher import KernelSource
@@ -40,13 +40,13 @@ def _(device: Device, x: Any) -> Any:
 
 @primitive(returns=("dx",))
 def relu_backward(xp: Any, dy: Any, y: Any) -> Any:
-    """dx = dy where y > 0, else 0 (at x = 0 the gradient is 0, as in PyTorch)."""
-    return xp.where(y > 0, dy, dy.dtype.type(0))
+    """dx = 0 where y <= 0, else dy (at x = 0 the gradient is 0, at NaN it is dy, as in PyTorch)."""
+    return xp.where(y <= 0, dy.dtype.type(0), dy)
 
 
 @relu_backward.numpy
 def _(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return part_by_part(lambda dx, dy, y: keep_where(y > 0, dy, dx), dy, y)
+    return part_by_part(lambda dx, dy, y: keep_where(is_open(y), dy, dx), dy, y)
 
 
 @relu_backward.kernel
@@ -67,7 +67,7 @@ def relu(x: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Like x. NaN stays NaN; the gradient at 0 is 0.
+        Like x. NaN stays NaN; the gradient at 0 is 0, at NaN it passes.
 
     Raises
     ------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -17,3 +19,10 @@ def inputs(rng: np.random.Generator) -> list[np.ndarray]:
 def gradients(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
     """An example gradient for an output of x's shape and dtype."""
     return np.asarray(rng.standard_normal(x.shape), x.dtype)
+
+
+def rectified(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An example output of a ReLU; a NaN here and there, at which the gradient passes."""
+    y = np.maximum(rng.standard_normal(shape), 0).astype(dtype)
+    y.reshape(-1)[5::11] = np.nan
+    return y

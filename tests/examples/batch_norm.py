@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn.ops.batch_norm import batch_norm_backward, batch_norm_normalise, batch_norm_statistics
 from tests.examples import examples_for
+from tests.examples.activations import rectified
 
 
 def _images(rng: np.random.Generator) -> list[np.ndarray]:
@@ -56,7 +57,7 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
             axes = tuple(range(x.ndim - 1))
             mean = x.mean(axis=axes) if training and x.size else -_numbers(rng, x)
             var = x.var(axis=axes) if training and x.size else _numbers(rng, x)
-            y = rng.standard_normal(x.shape).astype(x.dtype) if number % 3 != 1 else None
+            y = rectified(rng, x.shape, x.dtype) if number % 3 != 1 else None
             needs = wanted[(number + training) % 4]
             weight = _numbers(rng, x) if number % 2 else None
             example = {"dy": rng.standard_normal(x.shape).astype(x.dtype), "x": x, "y": y, "mean": mean, "var": var}

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn.ops.bias import bias_backward
 from tests.examples import examples_for
+from tests.examples.activations import rectified
 
 
 @examples_for(bias_backward)
@@ -16,7 +17,7 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         dy = rng.standard_normal((rows, columns)).astype(dtype)
         return {
             "dy": dy,
-            "y": np.maximum(rng.standard_normal(dy.shape), 0).astype(dtype) if y else None,
+            "y": rectified(rng, dy.shape, dtype) if y else None,
             "wants_bias": wants_bias,
         }
 

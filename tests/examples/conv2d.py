@@ -9,6 +9,7 @@ import numpy as np
 from gpunn._window import Window
 from gpunn.ops.conv2d import _Three, conv2d_backward, conv2d_forward
 from tests.examples import examples_for
+from tests.examples.activations import rectified
 
 
 def _cases(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -88,7 +89,7 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     def with_output(example: dict[str, Any], relu: bool, needs: _Three) -> dict[str, Any]:
         x, window = example["x"], example["window"]
         shape = (x.shape[0], window.P, window.Q, example["weight"].shape[0])
-        y = np.maximum(rng.standard_normal(shape), 0).astype(x.dtype) if relu else None
+        y = rectified(rng, shape, x.dtype) if relu else None
         return {**example, "dy": rng.standard_normal(shape).astype(x.dtype), "y": y, "needs": needs}
 
     asked = [(True, True, True), (False, True, True), (True, True, False), (True, False, True), (True, False, False)]

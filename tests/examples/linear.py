@@ -8,12 +8,13 @@ import numpy as np
 
 from gpunn.ops.linear import _Three, linear_backward
 from tests.examples import examples_for
+from tests.examples.activations import rectified
 
 
 @examples_for(linear_backward)
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     def case(n: int, d: int, m: int, relu: bool, needs: _Three, dtype: Any = np.float32) -> dict[str, Any]:
-        y = np.maximum(rng.standard_normal((n, m)), 0) if relu else None
+        y = rectified(rng, (n, m), dtype) if relu else None
         made = {"dy": rng.standard_normal((n, m)), "y": y, "x": rng.standard_normal((n, d))}
         arrays = {k: v if v is None else v.astype(dtype) for k, v in made.items()}
         return {**arrays, "weight": rng.standard_normal((m, d)).astype(dtype), "needs": needs}

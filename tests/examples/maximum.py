@@ -17,5 +17,6 @@ def _pair_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     dy = rng.standard_normal((4, 5)).astype(np.float32)
     pairs = ((a, b), (a, b[0].copy()), (a, np.float32(1)), (a[:, :1].copy(), b))
     made = [{"dy": dy, "a": p, "b": q, "largest": big} for p, q in pairs for big in (True, False)]
+    made += [{**example, "bounds": True} for example in made]
     wide = rng.integers(0, 3, (3, 8)).astype(np.float64)
     return [*made, {"dy": np.ones((3, 8)), "a": wide, "b": wide[0].copy(), "largest": True}]

@@ -25,6 +25,7 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     for p in (0.0, 0.5, 1.0, 2.0, 3.0, 1.5, math.inf, -math.inf):
         x = rng.standard_normal((2, 3, 4)).astype(np.float32)
         x[0] = 0
+        x[1, 0, 0] = (1.0, np.nan)[math.isinf(p)]
         y = norm_axes.plain(np, x, (1, 2), p)
         dy = rng.standard_normal(y.shape).astype(np.float32)
         made.append({"dy": dy, "x": x, "y": y, "axes": (1, 2), "p": p})
