@@ -2,7 +2,7 @@
 // and their gradients. With z = x - t, weight w and pos_weight q (1 where there is none), LOSS is
 //   SQUARED   z^2
 //   ABSOLUTE  |z|
-//   ROUNDED   slope z^2 / (2 edge) where |z| < edge, else slope (|z| - edge / 2)
+//   ROUNDED   slope z^2 / (2 edge) where |z| < edge, else slope (|z| - edge / 2); |z| / (edge / slope) cannot overflow
 //   BINARY    -w (t log x + (1 - t) log(1 - x)), logarithms at least -100; x outside 0..1 is reported
 //   LOGISTIC  w ((1 - t) log(1 + exp(x)) + q t log(1 + exp(-x)))
 //   x, target, weight, pos_weight, terms, dx, dtarget: n elements   loss: one number
@@ -18,7 +18,7 @@ enum { SQUARED, ABSOLUTE, ROUNDED, BINARY, LOGISTIC };
 
 struct Inputs {
     const real *x, *target, *weight, *pos_weight;
-    real edge, slope, curvature;  // curvature: slope / edge, 0 without an edge
+    real edge, slope, scale;  // scale: edge / slope
 };
 
 // N neighbours of every input.
@@ -57,7 +57,7 @@ __device__ __forceinline__ real term(const Inputs& in, real x, real t, real w, r
     switch (LOSS) {
     case SQUARED: return z * z;
     case ABSOLUTE: return size;
-    case ROUNDED: return size < in.edge ? in.curvature / 2 * size * size : in.slope * (size - in.edge / 2);
+    case ROUNDED: return size < in.edge ? size / 2 * (size / in.scale) : in.slope * (size - in.edge / 2);
     case BINARY: return ((t - 1) * at_least(-100, log1p(-x)) - t * at_least(-100, log(x))) * w;
     default: return ((1 - t) * soft_plus(x) + t * q * soft_plus(-x)) * w;
     }
@@ -69,7 +69,7 @@ __device__ __forceinline__ real slope_of_x(const Inputs& in, real d, real x, rea
     switch (LOSS) {
     case SQUARED: return z * (d + d);
     case ABSOLUTE: return d * real((x > t) - (x < t));  // of NaN 0
-    case ROUNDED: return d * (fabs(z) < in.edge ? in.curvature * z : z > 0 ? in.slope : z < 0 ? -in.slope : z);
+    case ROUNDED: return d * (fabs(z) < in.edge ? z / in.scale : z > 0 ? in.slope : z < 0 ? -in.slope : z);
     case BINARY: return d * z / at_least(real(1e-12), x * (1 - x)) * w;
     default: {
         const real e = exp(-fabs(x)), large = 1 / (1 + e), small = e / (1 + e);
@@ -110,8 +110,8 @@ __device__ __forceinline__ Vector<real, N> terms_at(const Inputs& in, int* error
 extern "C" __global__ void loss_terms(real* __restrict__ terms, INOUT int* __restrict__ error,
                                       const real* __restrict__ x, const real* __restrict__ target,
                                       const real* __restrict__ weight, const real* __restrict__ pos_weight, real edge,
-                                      real slope, real curvature, int layer, long long n) {
-    const Inputs in = {x, target, weight, pos_weight, edge, slope, curvature};
+                                      real slope, real scale, int layer, long long n) {
+    const Inputs in = {x, target, weight, pos_weight, edge, slope, scale};
     const long long first = my_first_element();
     if (first + VEC <= n) {
         store(terms + first, terms_at<VEC>(in, error, layer, first));
@@ -123,8 +123,8 @@ extern "C" __global__ void loss_terms(real* __restrict__ terms, INOUT int* __res
 extern "C" __global__ void loss_parts(real* __restrict__ loss, double* __restrict__ parts,
                                       INOUT int* __restrict__ error, const real* __restrict__ x, const real* __restrict__ target,
                                       const real* __restrict__ weight, const real* __restrict__ pos_weight, real edge,
-                                      real slope, real curvature, double divisor, int layer, long long n) {
-    const Inputs in = {x, target, weight, pos_weight, edge, slope, curvature};
+                                      real slope, real scale, double divisor, int layer, long long n) {
+    const Inputs in = {x, target, weight, pos_weight, edge, slope, scale};
     const long long step = (long long)gridDim.x * blockDim.x * VEC;
     double sum = 0;
     long long first = my_first_element();
@@ -174,9 +174,9 @@ __device__ __forceinline__ void backward_at(real* dx, real* dtarget, const real*
 extern "C" __global__ void loss_backward(real* __restrict__ dx, real* __restrict__ dtarget,
                                          const real* __restrict__ dy, const real* __restrict__ x,
                                          const real* __restrict__ target, const real* __restrict__ weight,
-                                         const real* __restrict__ pos_weight, real edge, real slope, real curvature,
+                                         const real* __restrict__ pos_weight, real edge, real slope, real scale,
                                          real divisor, int each, long long n) {
-    const Inputs in = {x, target, weight, pos_weight, edge, slope, curvature};
+    const Inputs in = {x, target, weight, pos_weight, edge, slope, scale};
     const long long first = my_first_element();
     if (first >= n) return;
     const real shared = each ? real(0) : dy[0] / divisor;

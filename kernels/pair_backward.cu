@@ -20,7 +20,7 @@ __device__ __forceinline__ void power(real* da, real* db, const real* dy, const 
     if (da != nullptr) {
 #pragma unroll
         for (int j = 0; j < WIDTH; ++j)
-            out.v[j] = w.v[j] == 0 ? real(0) : slope.v[j] * w.v[j] * pow(u.v[j], w.v[j] - 1);
+            out.v[j] = w.v[j] == 0 ? real(0) : slope.v[j] * (w.v[j] * pow(u.v[j], w.v[j] - 1));
         store(da + piece * WIDTH, out);
     }
     if (db != nullptr) {

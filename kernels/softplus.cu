@@ -8,7 +8,7 @@ extern "C" __global__ void softplus_forward(real* __restrict__ y, const real* __
                                             real threshold, long long n) {
     map(y, x, n, [beta, threshold](real u) {
         const real v = beta * u;
-        return v > threshold ? u : ((v > 0 ? v : real(0)) + bend(v)) / beta;  // bend keeps a NaN
+        return v > threshold ? u : (v > 0 ? u : real(0)) + bend(v) / beta;  // bend keeps a NaN
     });
 }
 

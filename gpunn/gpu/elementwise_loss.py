@@ -26,7 +26,7 @@ Two = tuple[bool, bool]  # whether the gradients of input and target are wanted
 
 # -- kernels --------------------------------------------------------------------------------------
 
-Form = tuple[float, float, float]  # edge, slope and curvature, for LOSS=ROUNDED
+Form = tuple[float, float, float]  # edge, slope and edge / slope, for LOSS=ROUNDED
 
 
 def launch_loss(
@@ -38,7 +38,7 @@ def launch_loss(
     *,
     weight: Any = None,
     pos_weight: Any = None,
-    form: Form = (0.0, 0.0, 0.0),
+    form: Form = (1.0, 1.0, 1.0),
     layer: int | None = None,
 ) -> Any:
     """The terms of the specialisation ``loss``, or with a divisor their sum / divisor.
@@ -73,7 +73,7 @@ def launch_gradients(
     *,
     weight: Any = None,
     pos_weight: Any = None,
-    form: Form = (0.0, 0.0, 0.0),
+    form: Form = (1.0, 1.0, 1.0),
 ) -> tuple[Any, Any]:
     """The gradients of input and target, None where not wanted."""
     made = tuple(device.empty(x.shape, x.dtype) if need else None for need in needs)

@@ -43,7 +43,7 @@ def gelu_forward(xp: Any, x: Any, by_tanh: bool) -> Any:
     number = x.dtype.type
     with quiet():
         if by_tanh:
-            return number(0.5) * x * (1 + xp.tanh(number(_SCALE) * (x + number(_CUBE) * x * x * x)))
+            return x * (number(0.5) * (1 + xp.tanh(number(_SCALE) * (x + number(_CUBE) * x * x * x))))
         return number(0.5) * x * (1 + erf_array(xp, x * number(_ROOT_HALF)))
 
 
@@ -56,8 +56,8 @@ def _(x: np.ndarray, by_tanh: bool) -> np.ndarray:
     def approximately(y: np.ndarray, x: np.ndarray) -> None:
         _tanh(y, x)
         y += 1
-        y *= x
         y *= x.dtype.type(0.5)
+        y *= x
 
     return part_by_part(approximately if by_tanh else exactly, x)
 

@@ -95,12 +95,17 @@ def l1_loss(
     reduction = reduction_of(_OP, reduction, size_average, reduce)
     if weight is not None:
         return weighted(_OP, l1_loss(input, target, reduction="none"), weight, reduction, by_weight=True)
-    input, target = meeting_pair(_OP, input, target)
-    divisor = divisor_of(_OP, reduction, input.numel())
+    return absolute_loss(_OP, input, target, reduction)
+
+
+def absolute_loss(op: str, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+    """The loss of op ``op``: l1_loss, or another whose limit it is."""
+    input, target = meeting_pair(op, input, target)
+    divisor = divisor_of(op, reduction, input.numel())
     device, x, t = input.device, input._physical, target._physical
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return l1_loss_backward(device, dy, x, t, divisor, (needs[0], needs[1]))
 
     saves = (input, target)
-    return record(_OP, l1_loss_forward(device, x, t, divisor), device, saves, backward, saves=saves)
+    return record(op, l1_loss_forward(device, x, t, divisor), device, saves, backward, saves=saves)

@@ -29,7 +29,9 @@ def power_backward(
     with quiet():
         dbase = dexponent = None
         if needs[0]:
-            dbase = xp.where(xp.asarray(exponent == 0), number(0), dy * exponent * xp.power(base, exponent - number(1)))
+            dbase = xp.where(
+                xp.asarray(exponent == 0), number(0), dy * (exponent * xp.power(base, exponent - number(1)))
+            )
         if needs[1]:
             flat = xp.asarray((base == 0) & (exponent >= 0))
             dexponent = xp.where(flat, number(0), dy * y * xp.log(xp.asarray(base)))

@@ -9,9 +9,11 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._shared.losses import both, divisor_of, meeting_pair, reduction_of, total
 from gpunn._tensor import Tensor
+from gpunn.cpu.elementwise import quiet
 from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
 from gpunn.errors import UsageError, here
 from gpunn.gpu.elementwise_loss import Two, launch_gradients, launch_loss
+from gpunn.ops.l1_loss import absolute_loss
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -20,15 +22,25 @@ from gpunn.tape import record
 def smooth_l1_loss_forward(xp: Any, x: Any, target: Any, divisor: float | None, edge: float, slope: float) -> Any:
     """With z = x - target: slope z^2 / (2 edge) where |z| < edge, else slope (|z| - edge / 2).
 
-    With a divisor, their sum / divisor.
+    With a divisor, their sum / divisor. z is divided by edge / slope: however small or large that is, the quotient is
+    no larger than the slope, and neither the square of z nor the inverse of an edge overflows.
     """
     return total(xp, _terms(xp, x, target, edge, slope), divisor, x.dtype)
 
 
+def _form(dtype: np.dtype, edge: float, slope: float) -> tuple[Any, Any, Any]:
+    """Edge, slope, and edge / slope, in the arrays' dtype."""
+    with quiet():
+        found = (dtype.type(number) for number in (edge, slope, edge / slope))
+        return next(found), next(found), next(found)
+
+
 def _terms(xp: Any, x: Any, target: Any, edge: float, slope: float) -> Any:
-    size = xp.abs(x - target)
-    half = 0.5 * slope / edge if edge else 0.0  # without an edge nothing is below it
-    return xp.where(size < edge, half * size * size, slope * (size - 0.5 * edge))
+    edge, slope, scale = _form(x.dtype, edge, slope)
+    with quiet():
+        size = xp.abs(x - target)
+        half = x.dtype.type(0.5)
+        return xp.where(size < edge, half * size * (size / scale), slope * (size - half * edge))
 
 
 @smooth_l1_loss_forward.numpy
@@ -36,19 +48,16 @@ def _(x: np.ndarray, target: np.ndarray, divisor: float | None, edge: float, slo
     return total_in_blocks(lambda a, b: _terms(np, a, b, edge, slope), divisor, x, target)
 
 
-def _form(edge: float, slope: float) -> tuple[float, float, float]:
-    return edge, slope, slope / edge if edge else 0.0
-
-
 @smooth_l1_loss_forward.kernel
 def _(device: Device, x: Any, target: Any, divisor: float | None, edge: float, slope: float) -> Any:
-    return launch_loss(device, "ROUNDED", x, target, divisor, form=_form(edge, slope))
+    return launch_loss(device, "ROUNDED", x, target, divisor, form=_form(x.dtype, edge, slope))
 
 
 def _gradient(xp: Any, dy: Any, x: Any, target: Any, edge: float, slope: float) -> Any:
-    difference = x - target
-    curvature = slope / edge if edge else 0.0
-    return dy * xp.where(xp.abs(difference) < edge, curvature * difference, slope * xp.sign(difference))
+    edge, slope, scale = _form(x.dtype, edge, slope)
+    with quiet():
+        difference = x - target
+        return dy * xp.where(xp.abs(difference) < edge, difference / scale, slope * xp.sign(difference))
 
 
 @primitive(returns=("dx", "dtarget"))
@@ -73,7 +82,7 @@ def _(
 def _(
     device: Device, dy: Any, x: Any, target: Any, divisor: float | None, edge: float, slope: float, needs: Two
 ) -> tuple[Any, Any]:
-    return launch_gradients(device, "ROUNDED", dy, x, target, divisor, needs, form=_form(edge, slope))
+    return launch_gradients(device, "ROUNDED", dy, x, target, divisor, needs, form=_form(x.dtype, edge, slope))
 
 
 def rounded_loss(op: str, input: Tensor, target: Tensor, reduction: str, edge: float, slope: float) -> Tensor:
@@ -133,4 +142,6 @@ def smooth_l1_loss(
     if not beta >= 0:
         raise UsageError(f"{here('smooth_l1_loss')}: beta: expected a number of at least 0; got {beta!r}.")
     reduction = reduction_of("smooth_l1_loss", reduction, size_average, reduce)
+    if beta == 0:
+        return absolute_loss("smooth_l1_loss", input, target, reduction)
     return rounded_loss("smooth_l1_loss", input, target, reduction, float(beta), 1.0)

@@ -26,12 +26,13 @@ SOURCE = KernelSource("softplus.cu", REAL=("float", "double"), VEC=(1, 4))
 def softplus_forward(xp: Any, x: Any, beta: float, threshold: float) -> Any:
     """y = log(1 + exp(beta x)) / beta, and x itself where beta x > threshold.
 
-    Written as max(beta x, 0) + log1p(exp(-|beta x|)), which cannot overflow.
+    Written as x where beta x > 0, plus log1p(exp(-|beta x|)) / beta, which cannot overflow.
     """
     b = x.dtype.type(beta)
     with quiet():
         u = x * b
-        return xp.where(u > x.dtype.type(threshold), x, (xp.maximum(u, 0) + xp.log1p(xp.exp(-xp.abs(u)))) / b)
+        line = (xp.maximum if beta > 0 else xp.minimum)(x, x.dtype.type(0))
+        return xp.where(u > x.dtype.type(threshold), x, line + xp.log1p(xp.exp(-xp.abs(u))) / b)
 
 
 def _fades(dtype: np.dtype, threshold: float) -> bool:
@@ -44,6 +45,8 @@ def _(x: np.ndarray, beta: float, threshold: float) -> np.ndarray:
     if threshold < 0:  # then y = x also below 0, where the rectifier differs
         return np.asarray(softplus_forward.plain(np, x, beta, threshold))
 
+    line = np.maximum if beta > 0 else np.minimum
+
     def work(y: np.ndarray, x: np.ndarray) -> None:
         u = scratch(x)
         np.multiply(x, x.dtype.type(beta), out=u)
@@ -53,10 +56,10 @@ def _(x: np.ndarray, beta: float, threshold: float) -> np.ndarray:
         if not _fades(x.dtype, threshold):
             keep_where(np.logical_not(u > x.dtype.type(threshold)), y, y)
         np.log1p(y, out=y)
-        np.maximum(u, row_of(0, u), out=u)
-        y += u
         if beta != 1:
             y /= x.dtype.type(beta)
+        line(x, row_of(0, x), out=u)
+        y += u
 
     return part_by_part(work, x)
 

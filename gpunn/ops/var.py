@@ -33,7 +33,7 @@ def variance_axes(xp: Any, x: Any, axes: tuple[int, ...], divisor: float, root: 
         away = x - mean
         y = xp.asarray((away * away).sum(axis=axes, keepdims=True) / np.float64(divisor))
         y = xp.sqrt(y) if root else y
-    return physical(xp.asarray(y.astype(x.dtype))), physical(xp.asarray(xp.asarray(mean).astype(x.dtype)))
+        return physical(xp.asarray(y.astype(x.dtype))), physical(xp.asarray(xp.asarray(mean).astype(x.dtype)))
 
 
 @variance_axes.kernel

@@ -80,3 +80,12 @@ def test_refuses_other_forms() -> None:
 def test_refuses_integers() -> None:
     with pytest.raises(DTypeError, match="gelu: expected a floating dtype; got int64"):
         gelu(gpunn.arange(3))
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_the_largest_number_stays(where: str, dtype: type, approximate: str) -> None:
+    most = float(np.finfo(dtype).max)
+    y = gelu(gpunn.tensor(np.array([most, -most], dtype), device=where), approximate=approximate)
+    assert y.tolist() == [most, 0.0]

@@ -58,3 +58,11 @@ def test_integers() -> None:
         gpunn.tensor([2]) ** -1
     with pytest.raises(UsageError, match="integers have no negative powers"):
         gpunn.tensor([2]) ** gpunn.tensor([-1])
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_a_gradient_times_the_exponent_may_overflow(where: str) -> None:
+    x = gpunn.tensor([0.5, 0.25], device=where, requires_grad=True)
+    (x**3e38).backward(gpunn.tensor([2.0, 4.0], device=where))  # the slope rounds to 0
+    assert x.grad is not None
+    assert x.grad.tolist() == [0.0, 0.0]

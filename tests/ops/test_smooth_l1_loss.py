@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import UsageError
+from gpunn.ops.huber_loss import huber_loss
 from gpunn.ops.smooth_l1_loss import smooth_l1_loss
+from tests.devices import EVERYWHERE
 from tests.ops import losses
 
 
@@ -72,3 +74,48 @@ def test_refuses() -> None:
 
 def test_refuses_two_devices(kernels: str) -> None:
     losses.check_two_devices(smooth_l1_loss, kernels)
+
+
+# From the smallest numbers that there are to the largest: 1 / beta, or the square of z, is beyond all of them.
+_EXTREMES = [5e-324, 1e-310, 1e-45, 1e-42, 1e-40, 1e-38, 1e-20, 1.0, 1e10, 1e30, 3e38]
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+@pytest.mark.parametrize("beta", _EXTREMES)
+@pytest.mark.parametrize("op", [smooth_l1_loss, huber_loss])
+def test_extreme_edges(where: str, dtype: Any, reduction: str, beta: float, op: Any) -> None:
+    limits = np.finfo(dtype)
+    least, tiny = float(limits.smallest_subnormal), float(limits.tiny)
+    values = [0, least, -3 * least, tiny, -tiny / 4, 1e-30, 1e-10, 1e-3, 1, -2, 1e5, 1e18]
+    z = np.array(values + ([float(limits.max), np.inf, -np.inf] if reduction == "none" else []), dtype)
+    x = gpunn.tensor(z, device=where, requires_grad=True)
+    option = {"beta": beta} if op is smooth_l1_loss else {"delta": beta}
+    loss = op(x, gpunn.zeros_like(x), reduction=reduction, **option)
+    loss.sum().backward()
+    # By the definition, in numbers with a wider range; an edge that the dtype rounds to 0 is none.
+    wide, edge = z.astype(np.longdouble), np.longdouble(dtype(beta))
+    size = np.abs(wide)
+    with np.errstate(all="ignore"):
+        slope, scale = (np.longdouble(1), edge) if op is smooth_l1_loss else (edge, np.longdouble(1))
+        expected = np.where(size < edge, size / 2 * (size / scale), slope * (size - edge / 2))
+        gradient = np.where(size < edge, wide / scale, slope * np.sign(wide))
+        if reduction == "mean":
+            expected, gradient = expected.mean(), gradient / len(z)
+        expected, gradient = expected.astype(dtype), gradient.astype(dtype)
+    # A few roundings, also of numbers below the smallest normal one, of which a GPU has none: it takes them for 0. The
+    # gradient is then that of 0, so it is not looked at where z or the edge is so small.
+    flushes = where.startswith("cuda")
+    eps, floor = float(limits.eps), 4 * (tiny if flushes else least)
+    np.testing.assert_allclose(loss.detach().numpy(), expected, rtol=4 * eps, atol=floor)
+    seen = (size >= tiny) & (edge >= tiny) if flushes else size >= 0
+    np.testing.assert_allclose(x.grad.numpy()[seen], gradient[seen], rtol=4 * eps, atol=floor)
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_without_an_edge_it_is_l1_loss(where: str) -> None:
+    z = np.array([np.nan, -1.0, 0.0, 2.0, np.inf], np.float32)
+    x = gpunn.tensor(z, device=where, requires_grad=True)
+    smooth_l1_loss(x, gpunn.zeros_like(x), beta=0.0, reduction="sum").backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [0, -1, 0, 1, 1])  # at NaN 0, as PyTorch's

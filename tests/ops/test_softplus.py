@@ -76,3 +76,17 @@ def test_refuses(how: dict, message: str) -> None:
 def test_refuses_integers() -> None:
     with pytest.raises(DTypeError, match="softplus: expected a floating dtype; got int64"):
         softplus(gpunn.arange(3))
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("beta", [3e38, -3e38, 1e30, 1e-30, 7.0])
+def test_beta_times_x_may_overflow(where: str, beta: float) -> None:
+    parity = pytest.importorskip("tests.parity")
+    values = np.array([-3e38, -2.0, -1e-3, 0.0, 1e-3, 2.0, 3e38], np.float32)
+    x, other = gpunn.tensor(values, device=where, requires_grad=True), parity.torch.tensor(values, requires_grad=True)
+    y, expected = softplus(x, beta), parity.torch.nn.functional.softplus(other, beta)
+    y.sum().backward()
+    expected.sum().backward()
+    # exp and log1p of two libraries, a division and a sum
+    np.testing.assert_allclose(y.detach().numpy(), expected.detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(x.grad.numpy(), other.grad.numpy(), rtol=1e-6)
