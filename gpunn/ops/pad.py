@@ -82,7 +82,7 @@ def pad_axis_backward(xp: Any, dy: Any, length: int, axis: int, before: int, aft
     if kept.stop > kept.start:
         to[kept] = source[max(0, before) : max(0, before) + kept.stop - kept.start]
     # Within one side of the border no element occurs twice, except that replication repeats the ends.
-    sides = [slice(0, max(0, before)), slice(len(source) - max(0, after), len(source))]
+    sides = [slice(0, max(0, before)), slice(max(0, len(source) - max(0, after)), len(source))]
     for side, end in zip(sides, (0, length - 1), strict=True):
         if side.stop == side.start:
             continue
@@ -113,7 +113,8 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
         for images.
     pad : sequence of int
         (before, after) for the last axis, then for the one before it, and so on: (left, right, top, bottom) for
-        images. Negative numbers crop.
+        images. Negative numbers crop: with mode "circular" before the ends are joined, else what the border has
+        copied.
     mode : str
         "constant", "reflect" (without the edge itself), "replicate" (the edge again) or "circular"
         (from the other end).
@@ -125,7 +126,8 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
     UsageError
         If an argument is invalid.
     ShapeError
-        If x has too few axes, or is too small for the padding.
+        If x has too few axes, or is too small for the padding or cropping; with modes "reflect" and "replicate" also
+        if nothing would be left along any of the axes.
 
     Examples
     --------
@@ -146,7 +148,7 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
             f"{here('pad')}: expected (before, after) for at most {x.ndim} axes of {x.shape}; got {tuple(pad)}."
         )
     pairs = list(zip(amounts[::2], amounts[1::2], strict=True))[::-1]
-    sides = [(0, 0)] * (x.ndim - len(pairs)) + pairs
+    sides: _Sides = [(0, 0)] * (x.ndim - len(pairs)) + pairs
     if mode == "constant":
         return _constant(x, sides, 0 if value is None else value)
     if value is not None:
@@ -156,6 +158,10 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
             f"{here('pad')}: mode {mode!r} pads one to three axes of a tensor with one or two more; got shape "
             f"{x.shape} and {len(pairs)} axes."
         )
+    if mode == "circular":
+        x, sides = _cropped(x, sides)
+    elif not any(n + before + after for n, (before, after) in list(zip(x.shape, sides, strict=True))[-len(pairs) :]):
+        raise ShapeError(f"{here('pad')}: mode {mode!r}: nothing would be left of shape {x.shape} by {tuple(pad)}.")
     for axis, (before, after) in enumerate(sides):
         if before or after:
             x = _frame(x, axis, before, after, mode)
@@ -165,9 +171,10 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
 def _frame(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
     device, length = x.device, x.shape[axis]
     most = {"reflect": length - 1, "circular": length, "replicate": max(before, after) if length else 0}[mode]
-    if max(before, after) > most or min(before, after) < -length or before + length + after < 0:
+    if max(before, after) > most or before + length + after < 0:
         raise ShapeError(
-            f"{here('pad')}: mode {mode!r} cannot pad axis {axis}, of length {length}, by {before} and {after}."
+            f"{here('pad')}: mode {mode!r} cannot pad axis {axis}, of length {length}, by {before} and {after}: "
+            f"expected at most {most} on a side, and no more cut off than there is."
         )
     (stored,) = physical_axes((axis,), x.ndim)
 
@@ -188,13 +195,22 @@ def _places(mode: str, length: int, before: int, after: int) -> np.ndarray:
     return np.where(at >= length, 2 * (length - 1) - at, at)
 
 
-def _constant(x: Tensor, sides: list[tuple[int, int]], value: float) -> Tensor:
+_Sides = list[tuple[int, int]]
+
+
+def _cropped(x: Tensor, sides: _Sides) -> tuple[Tensor, _Sides]:
+    """x without what negative numbers crop, and the others."""
     cut = [(max(-before, 0), max(-after, 0)) for before, after in sides]
     if any(before + after > n for n, (before, after) in zip(x.shape, cut, strict=True)):
         raise ShapeError(f"{here('pad')}: cannot cut {cut} (before, after) off the axes of shape {x.shape}.")
-    if any(before or after for before, after in cut):
-        x = sliced("pad", x, tuple(slice(b, n - a) for n, (b, a) in zip(x.shape, cut, strict=True)))
-        sides = [(max(before, 0), max(after, 0)) for before, after in sides]
+    if not any(before or after for before, after in cut):
+        return x, sides
+    left = sliced("pad", x, tuple(slice(b, n - a) for n, (b, a) in zip(x.shape, cut, strict=True)))
+    return left, [(max(before, 0), max(after, 0)) for before, after in sides]
+
+
+def _constant(x: Tensor, sides: _Sides, value: float) -> Tensor:
+    x, sides = _cropped(x, sides)
     axes = physical_axes(tuple(range(x.ndim)), x.ndim)
     stored = tuple(sides[axes.index(a)] for a in range(x.ndim))
     device = x.device

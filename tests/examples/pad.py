@@ -37,6 +37,9 @@ def _frame_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         *case((2, 6, 2), 1, 4, -5),
         *case((2, 6, 2), 1, -2, -3),
         *case((6,), 0, -6, 2, "replicate", "circular"),
+        *case((2, 3, 2), 1, -4, 2, "reflect", "replicate"),  # more than there is is cut off what the border copies
+        *case((2, 3, 4), 1, 9, -7, "replicate"),
+        *case((3, 1), 1, -2, 4, "replicate"),
         *case((2, 300), 1, 0, 20),
         *case((0, 4), 1, 1, 1),
         *case((2, 5), 1, 2, 1, dtype=np.int64),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -44,12 +46,53 @@ def test_other_modes_match_torch(where: str, data: st.DataObject) -> None:
     amounts: list[int] = []
     for n in x.shape[: -count - 1 : -1]:
         most = {"reflect": n - 1, "replicate": 4, "circular": n}[mode]
-        # Cutting is compared for zeros; PyTorch's own rules for it differ from mode to mode.
         amounts += [data.draw(st.integers(0, most)), data.draw(st.integers(0, most))]
     # Up to 9^3 copies of a corner are added.
     bound = 30 * FEW_ROUNDINGS[x.dtype]
     theirs = parity.torch.nn.functional.pad
     parity.compare(lambda x: F.pad(x, amounts, mode), lambda x: theirs(x, amounts, mode), {"x": x}, where, bound, (), 1)
+
+
+def _as_torch(x: np.ndarray, amounts: tuple[int, ...], mode: str, where: str) -> None:
+    """Like PyTorch in values and gradients, or both refuse."""
+    parity = pytest.importorskip("tests.parity")
+    theirs = parity.torch.nn.functional.pad
+    if mode == "circular":
+        for n, before, after in zip(x.shape[::-1], amounts[::2], amounts[1::2], strict=False):
+            left = n + min(before, 0) + min(after, 0)
+            if max(before, after) > left:
+                # PyTorch refuses some of these, and returns memory that it never wrote to for the others.
+                with pytest.raises(ShapeError, match="pad: "):
+                    F.pad(gpunn.tensor(x, device=where), amounts, mode)
+                return
+    try:
+        theirs(parity.torch.tensor(x), amounts, mode)
+    except RuntimeError:
+        with pytest.raises(ShapeError, match="pad: "):
+            F.pad(gpunn.tensor(x, device=where), amounts, mode)
+        return
+    # Sums of at most a few dozen copies.
+    bound = 30 * FEW_ROUNDINGS[x.dtype]
+    parity.compare(lambda x: F.pad(x, amounts, mode), lambda x: theirs(x, amounts, mode), {"x": x}, where, bound, (), 1)
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("length", [1, 2, 3, 5])
+def test_every_pair_of_sides_is_as_in_torch(where: str, mode: str, length: int) -> None:
+    x = np.random.Generator(np.random.Philox(length)).standard_normal((2, 1, length)).astype(np.float32)
+    for before in range(-length - 2, length + 3):
+        for after in range(-length - 2, length + 3):
+            _as_torch(x, (before, after), mode, where)
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+def test_cropping_images_is_as_in_torch(where: str, mode: str) -> None:
+    x = np.random.Generator(np.random.Philox(3)).standard_normal((2, 3, 5, 4)).astype(np.float32)
+    sides = (-6, -5, -1, 0, 3) if where == "cpu" else (-5, -2, 3)
+    for amounts in itertools.product(sides, repeat=4):
+        _as_torch(x, amounts, mode, where)
 
 
 def test_known_answers() -> None:
@@ -61,6 +104,9 @@ def test_known_answers() -> None:
     assert F.pad(x, (2, 1), "replicate").tolist() == [[1.0, 1.0, 1.0, 2.0, 3.0, 3.0]]
     assert F.pad(x, (2, 1), "circular").tolist() == [[2.0, 3.0, 1.0, 2.0, 3.0, 1.0]]
     assert F.pad(x, (-1, 1), "replicate").tolist() == [[2.0, 3.0, 3.0]]
+    assert F.pad(x, (-1, 1), "circular").tolist() == [[2.0, 3.0, 2.0]]
+    assert F.pad(x, (2, -1), "circular").tolist() == [[1.0, 2.0, 1.0, 2.0]]
+    assert F.pad(x, (2, -4), "reflect").tolist() == [[3.0]]
     assert F.pad(gpunn.arange(2), (0, 1), value=7).tolist() == [0, 1, 7]
 
 
