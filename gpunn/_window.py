@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gpunn._shared.numbers import as_int
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.gpu.launcher import ceil_div
@@ -18,8 +20,6 @@ def is_plain_product(window: Window, groups: int) -> bool:
 
 
 Taps = tuple[tuple[slice, slice], ...]  # (outputs, the inputs they read), one for each element of the window
-
-CLOSED = 255  # in a max pooling with a ReLU, the offset that stands for no element: no gradient flows back
 
 Segments = tuple[tuple[int, int], ...]  # (start, stop) of each output's inputs along an axis
 
@@ -49,6 +49,28 @@ def _axis_taps(n: int, outputs: int, k: int, stride: int, pad: int, dilation: in
                 (slice(first, last + 1), slice(first * stride + shift, last * stride + shift + 1, stride)),
             )
     return tuple(made)
+
+
+# -- offsets --------------------------------------------------------------------------------------
+
+_CODES: tuple[Any, ...] = (np.uint8, np.uint16, np.uint32)
+
+
+def code_type(window: Window, relu: bool) -> Any:
+    """The type of a max pooling's offsets: one byte where that names all elements of a window, else two or four.
+
+    With a ReLU it names one thing more, see :func:`closed`.
+    """
+    named = window.R * window.S + relu
+    return _CODES[(named > 1 << 8) + (named > 1 << 16)]
+
+
+def closed(code: Any) -> int:
+    """In a max pooling with a ReLU, the offset that stands for no element: no gradient flows back.
+
+    It is the largest number of the offsets' type ``code``.
+    """
+    return int(np.iinfo(code).max)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,8 +1,9 @@
 // max_pool2d.cu: y[n,p,q,c] = max over the window of x, and which of its elements won.
-//   x, dx (N, H, W, C)   y, dy, offset (N, P, Q, C), offset uint8: r * S + s of the winner
+//   x, dx (N, H, W, C)   y, dy, offset (N, P, Q, C), offset of type CODE: r * S + s of the winner
 //   With `flat` y and dy are (N, C, P, Q): what a Flatten behind the layer hands on, without a transpose of its own.
 //   With `relu` y is max(y, 0), the same as of a ReLU before the layer but made of a fraction of the numbers. Where it is
 //   closed offset is CLOSED, which is no element's: nothing goes back there, and backward needs no mask.
+//   CODE is uint8 where that has a number for each of them, else uint16 or uint32.
 // Launch: one thread per VEC channels of one output (forward) or input (backward) pixel.
 // Traffic: forward x about once (windows overlap in cache), y and offset once; backward dy and offset
 // about once, dx once. Backward gathers: each input pixel looks at the windows that cover it, so
@@ -18,14 +19,19 @@ struct Pool2dShape {
     Divisor by_stride_h, by_stride_w;
 };
 
-constexpr unsigned char CLOSED = 255;
+typedef unsigned char uint8;
+typedef unsigned short uint16;
+typedef unsigned uint32;
+typedef CODE code;
+
+constexpr code CLOSED = (code)~code(0);
 
 // Channel c of output pixel (n, p, q) where channels come first; the next channel is P * Q further on.
 __device__ __forceinline__ size_t flat_place(const Pool2dShape& g, int n, int p, int q, int c) {
     return (((size_t)n * g.C + c) * g.P + p) * g.Q + q;
 }
 
-extern "C" __global__ void max_pool2d_forward(real* __restrict__ y, unsigned char* __restrict__ offset,
+extern "C" __global__ void max_pool2d_forward(real* __restrict__ y, code* __restrict__ offset,
                                               const real* __restrict__ x, Pool2dShape g, int threads) {
     int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= threads) return;
@@ -41,7 +47,7 @@ extern "C" __global__ void max_pool2d_forward(real* __restrict__ y, unsigned cha
     const int top = p * g.stride_h - g.pad_h, left = q * g.stride_w - g.pad_w;
 
     Vector<real, VEC> best;
-    Vector<unsigned char, VEC> winner;
+    Vector<code, VEC> winner;
 #pragma unroll
     for (int j = 0; j < VEC; ++j) best.v[j] = -INFINITY, winner.v[j] = 0;
     bool none_yet = true;
@@ -56,7 +62,7 @@ extern "C" __global__ void max_pool2d_forward(real* __restrict__ y, unsigned cha
             for (int j = 0; j < VEC; ++j)
                 // The first element inside the image always counts: a window of -inf has a winner too.
                 if (none_yet || u.v[j] > best.v[j] || u.v[j] != u.v[j])
-                    best.v[j] = u.v[j], winner.v[j] = (unsigned char)(r * g.S + s);
+                    best.v[j] = u.v[j], winner.v[j] = (code)(r * g.S + s);
             none_yet = false;
         }
     }
@@ -78,7 +84,7 @@ extern "C" __global__ void max_pool2d_forward(real* __restrict__ y, unsigned cha
 }
 
 extern "C" __global__ void max_pool2d_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                               const unsigned char* __restrict__ offset, Pool2dShape g,
+                                               const code* __restrict__ offset, Pool2dShape g,
                                                int threads) {
     int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= threads) return;
@@ -114,9 +120,9 @@ extern "C" __global__ void max_pool2d_backward(real* __restrict__ dx, const real
             } else {
                 d = load<VEC>(dy + from);
             }
-            const Vector<unsigned char, VEC> winner = load<VEC>(offset + from);
+            const Vector<code, VEC> winner = load<VEC>(offset + from);
 #pragma unroll
-            for (int j = 0; j < VEC; ++j) sum.v[j] += winner.v[j] == r * g.S + s ? d.v[j] : real(0);
+            for (int j = 0; j < VEC; ++j) sum.v[j] += winner.v[j] == (code)(r * g.S + s) ? d.v[j] : real(0);
         }
     }
     store(dx + at, sum);

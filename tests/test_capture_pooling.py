@@ -1,4 +1,4 @@
-"""Captured steps with average and adaptive pooling, layer and group norm equal eager ones to the bit over replays."""
+"""Captured steps with pooling, layer and group norm equal eager ones to the bit over replays."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ LAYERS: dict[str, Layer] = {
     "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, 3),
     "global average": lambda x: F.adaptive_avg_pool2d(x, 1),
     "adaptive_avg_pool1d": lambda x: F.adaptive_avg_pool1d(_as_sequence(x), 7),
+    "max_pool2d": lambda x: F.max_pool2d(x, 3, 2),
+    "max_pool2d, more elements than a byte names": lambda x: F.max_pool2d(F.pad(x, (5, 5, 5, 5)), 17),
+    "max_pool2d behind a relu, likewise": lambda x: F.max_pool2d(F.pad(x, (4, 4, 4, 4)), 16, activation="relu"),
     "adaptive_max_pool2d": lambda x: F.adaptive_max_pool2d(x, (3, 5)),
     "layer_norm over columns": lambda x: F.layer_norm(x, 8),
     "layer_norm over images": lambda x: F.layer_norm(x, (4, 8, 8)),

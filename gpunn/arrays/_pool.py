@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gpunn._device import Device
 from gpunn._layout import logical
 from gpunn._shared.pooling import check_images, image_window
-from gpunn._window import Pair, Window
+from gpunn._window import Pair, Window, code_type
 from gpunn.arrays._calling import device_of, enter, merged, physical_of, require_shape, tensor
 from gpunn.errors import DTypeError, ShapeError, here
 from gpunn.ops.avg_pool2d import avg_pool2d_backward as spread_back
@@ -26,13 +28,6 @@ def _images(array: Any) -> Any:
 def _require_planes(op: str, x: Any, name: str = "x") -> None:
     if x.ndim < 2:
         raise ShapeError(f"{here(op)}: expected {name} of shape (..., H, W); got {x.shape}.")
-
-
-def _require_small(op: str, window: Window) -> None:
-    if window.R * window.S > 256:
-        raise ShapeError(
-            f"{here(op)}: a window of {(window.R, window.S)} has more than 256 elements, too many for uint8 offsets."
-        )
 
 
 def _back(op: str, dy: Any, size: _Size, window: Window) -> tuple[Any, tuple[int, ...]]:
@@ -68,12 +63,13 @@ def max_pool2d(
     Returns
     -------
     array, (..., P, Q), or two of them
-        The offsets are uint8: row times kernel width plus column, of the first of equal elements. NaN wins.
+        The offsets are row times kernel width plus column, of the first of equal elements; NaN wins. They are uint8,
+        or uint16 or uint32 where a window has too many elements.
 
     Raises
     ------
     ShapeError, UsageError, DTypeError
-        If the window does not fit or has more than 256 elements, an argument is invalid, or x is not floating.
+        If the window does not fit, an argument is invalid, or x is not floating.
 
     References
     ----------
@@ -93,7 +89,6 @@ def max_pool2d(
     images = tensor(op, _images(x), home)
     check_images(op, images)
     window = image_window(op, images.shape[2:], kernel_size, stride, padding, dilation, ceil_mode, False)
-    _require_small(op, window)
     made = max_pool2d_forward(home, images._physical, window)
     shape = (*x.shape[:-2], window.P, window.Q)
     y, offsets = (logical(a).reshape(shape) for a in made)
@@ -115,7 +110,7 @@ def max_pool2d_backward(
     Parameters
     ----------
     dy : array, (..., P, Q)
-    offsets : array, (..., P, Q), uint8
+    offsets : array, (..., P, Q)
         As max_pool2d returned them.
     size : (int, int)
         H and W of x.
@@ -129,7 +124,7 @@ def max_pool2d_backward(
     Raises
     ------
     ShapeError, UsageError, DTypeError, DeviceError
-        If shapes or devices do not match, an argument is invalid, or the offsets are not uint8.
+        If shapes or devices do not match, an argument is invalid, or the offsets are of another dtype.
 
     References
     ----------
@@ -145,10 +140,10 @@ def max_pool2d_backward(
     op = "max_pool2d_backward"
     home = enter(op, dy=dy)
     device_of(op, {"dy": dy, "offsets": offsets})
-    if offsets.dtype.name != "uint8":
-        raise DTypeError(f"{here(op)}: offsets: expected uint8, as max_pool2d returns them; got {offsets.dtype}.")
     window = image_window(op, size, kernel_size, stride, padding, dilation, ceil_mode, False)
-    _require_small(op, window)
+    code = np.dtype(code_type(window, False))
+    if offsets.dtype != code:
+        raise DTypeError(f"{here(op)}: offsets: expected {code}, as max_pool2d returns them; got {offsets.dtype}.")
     given, shape = _back(op, dy, size, window)
     require_shape(op, "offsets", offsets, dy.shape)
     places = physical_of(op, _images(offsets), home)

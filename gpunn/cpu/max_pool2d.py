@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunn._window import Window, taps
+from gpunn._window import Window, closed, taps
 from gpunn.cpu import max_pool2d_tiled as tiled
 from gpunn.cpu import threads
 from gpunn.cpu.elementwise import copy_pixels, pixels, rectify
@@ -80,12 +80,15 @@ def _room(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def _rectify(best: np.ndarray, offset: np.ndarray) -> None:
-    """best = max(best, 0), offset = CLOSED where it is not above 0; both in place."""
+    """best = max(best, 0), offset = ``closed`` where it is not above 0; both in place."""
     shut = _room("won", best.shape, np.bool_)
     np.less_equal(best, 0, out=shut)
-    closed = shut.view(np.uint8)
-    np.negative(closed, out=closed)  # 1 becomes 255
-    np.bitwise_or(offset, closed, out=offset)
+    if offset.itemsize == 1:  # copyto goes element by element
+        bits = shut.view(np.uint8)
+        np.negative(bits, out=bits)  # 1 becomes 255
+        np.bitwise_or(offset, bits, out=offset)
+    else:
+        np.copyto(offset, closed(offset.dtype), where=shut)
     rectify(best, 2)
 
 
@@ -104,7 +107,7 @@ class _Line(NamedTuple):
     source: slice  # of the rows pooled along their length
     part: slice  # the outputs for which it is inside the image
     whole: bool  # whether these are all
-    code: np.uint8
+    code: Any  # of its first element
 
 
 class _Forward(NamedTuple):
@@ -114,13 +117,13 @@ class _Forward(NamedTuple):
     elements: list[_Element]
     best: np.ndarray  # of each row, (n, rows, Q, C)
     codes: np.ndarray  # which element that was
-    won_in_row: np.ndarray
+    won_in_row: np.ndarray  # 0 or 1, in numbers of that type
     lines: list[_Line]
     won: np.ndarray  # (n, P, Q, C)
     share: np.ndarray
 
 
-def _forward_plan(window: Window, n: int, start: int, stop: int, c: int, dtype: np.dtype) -> _Forward:
+def _forward_plan(window: Window, n: int, start: int, stop: int, c: int, dtype: np.dtype, code: np.dtype) -> _Forward:
     (step, across), pad = window.stride, window.padding[0]
     top = max(0, start * step - pad)
     end = max(top, min(window.H, (stop - 1) * step - pad + (window.R - 1) * window.dilation[0] + 1))
@@ -140,23 +143,24 @@ def _forward_plan(window: Window, n: int, start: int, stop: int, c: int, dtype: 
             begin = at.start + (first - to.start) * step - top
             source = slice(begin, begin + (last - first - 1) * step + 1, step)
             part = slice(first - start, last - start)
-            lines.append(_Line(source, part, (first, last) == (start, stop), np.uint8(r * window.S)))
+            lines.append(_Line(source, part, (first, last) == (start, stop), code.type(r * window.S)))
     outputs = (n, stop - start, window.Q, c)
     return _Forward(
         slice(top, end),
         elements,
         _room("best", shape, dtype),
-        _room("codes", shape, np.uint8),
-        _room("won in row", shape, np.uint8),
+        _room("codes", shape, code),
+        _room("won in row", shape, code),
         lines,
         _room("won", outputs, np.bool_),
-        _room("share", outputs, np.uint8),
+        _room("share", outputs, code),
     )
 
 
 def _best_of_rows(x: np.ndarray, rows: slice, window: Window, y: np.ndarray, offset: np.ndarray) -> None:
     """The outputs of ``rows``, from the best of each row of a window. The first element wins ties."""
-    plan = threads.scratch.plan(_forward_plan, window, len(x), rows.start, rows.stop, x.shape[3], x.dtype)
+    key = window, len(x), rows.start, rows.stop, x.shape[3], x.dtype, offset.dtype
+    plan = threads.scratch.plan(_forward_plan, *key)
     best = _best_in_rows(x[:, plan.rows], plan)
     held: Any = None  # the best of the rows so far
     for line in plan.lines:
@@ -209,10 +213,13 @@ def _best_in_rows(x: np.ndarray, plan: _Forward) -> np.ndarray:
             best = u
             continue
         won = codes if s == 1 else plan.won_in_row
-        np.greater(u, best, out=won.view(np.bool_))
+        if won.itemsize == 1:
+            np.greater(u, best, out=won.view(np.bool_))
+        else:
+            won[...] = np.greater(u, best)
         best = np.maximum(u, best, out=plan.best)
         if s > 1:
-            won *= np.uint8(s)
+            won *= won.dtype.type(s)
             np.maximum(codes, won, out=codes)
     return best
 
@@ -223,7 +230,7 @@ def _best_in_rows(x: np.ndarray, plan: _Forward) -> np.ndarray:
 class _Way(NamedTuple):
     """One element of the window, through which gradients reach inputs that are a stride apart."""
 
-    code: np.uint8
+    code: Any
     source: tuple[slice, ...]  # the outputs
     won: np.ndarray  # scratch memory for them
     share: np.ndarray
@@ -248,7 +255,7 @@ class _Backward(NamedTuple):
     places: list[_Place]
 
 
-def _backward_plan(window: Window, n: int, start: int, stop: int, c: int, dtype: np.dtype) -> _Backward:
+def _backward_plan(window: Window, n: int, start: int, stop: int, c: int, dtype: np.dtype, code: np.dtype) -> _Backward:
     (down, across), (p, q) = window.stride, (window.P, window.Q)
     vertical, horizontal = _arrivals(window, 0), _arrivals(window, 1)
     shifts = [k for found in vertical for _, k in found]
@@ -271,7 +278,7 @@ def _backward_plan(window: Window, n: int, start: int, stop: int, c: int, dtype:
                     shape = (n, i.stop - i.start, j.stop - j.start, c)
                     won, share = _room("won", shape, np.bool_), _room("share of dy", shape, dtype)
                     part = total[:, i.start - start : i.stop - start, j]
-                    ways.append(_Way(np.uint8(r * window.S + s), source, won, share, part))
+                    ways.append(_Way(code.type(r * window.S + s), source, won, share, part))
             places.append(_Place(inputs, total, ways))
     return _Backward(rows, places)
 
@@ -288,7 +295,8 @@ def backward(dy: np.ndarray, offset: np.ndarray, window: Window, flat: bool, dx:
     def task(block: Block) -> None:
         images, lines = block
         count = images.stop - images.start
-        plan = threads.scratch.plan(_backward_plan, window, count, lines.start, lines.stop, c, dy.dtype)
+        key = window, count, lines.start, lines.stop, c, dy.dtype, offset.dtype
+        plan = threads.scratch.plan(_backward_plan, *key)
         given, won, target = dy[images, plan.rows], offset[images, plan.rows], dx[images]
         if flat:
             turned = _room("dy", given.shape, dy.dtype)

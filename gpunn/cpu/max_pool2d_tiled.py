@@ -7,7 +7,7 @@ as single items. ``max_pool2d.py`` handles all other windows, one element at a t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,9 +46,9 @@ class Places(NamedTuple):
         np.multiply(bits, self.mask, out=self.target)
 
 
-def codes_of(window: Window) -> np.ndarray:
-    """(R, S): the code of each element in an offset."""
-    return np.arange(window.R * window.S, dtype=np.uint8).reshape(window.R, window.S)
+def codes_of(window: Window, code: Any) -> np.ndarray:
+    """(R, S): the code of each element in an offset of dtype ``code``."""
+    return np.arange(window.R * window.S, dtype=code).reshape(window.R, window.S)
 
 
 def places(codes: np.ndarray, target: np.ndarray) -> Places:
@@ -67,9 +67,9 @@ class _Elements(NamedTuple):
     pixels: np.ndarray
 
 
-def _elements(n: int, p: int, c: int, window: Window, dtype: np.dtype) -> _Elements:
+def _elements(n: int, p: int, c: int, window: Window, dtype: np.dtype, code: np.dtype) -> _Elements:
     array = threads.scratch.array("elements", (window.R, window.S, n, p, window.Q, c), dtype)
-    return _Elements(places(codes_of(window), array), pixels(array))
+    return _Elements(places(codes_of(window, code), array), pixels(array))
 
 
 def spread(bits: np.ndarray, offset: np.ndarray, window: Window, target: np.ndarray, dtype: np.dtype) -> None:
@@ -84,7 +84,7 @@ def spread(bits: np.ndarray, offset: np.ndarray, window: Window, target: np.ndar
         Pixels, as from :func:`tiles`.
     """
     n, p, _, c = bits.shape
-    plan = threads.scratch.plan(_elements, n, p, c, window, dtype)
+    plan = threads.scratch.plan(_elements, n, p, c, window, dtype, offset.dtype)
     plan.places.fill(bits, offset)
     np.copyto(target, plan.pixels)
 

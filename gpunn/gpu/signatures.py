@@ -58,6 +58,8 @@ def parse_signatures(source: str, macros: Mapping[str, str]) -> dict[str, tuple[
         types["real"] = _SCALARS[macros["REAL"]]
     if "LABEL" in macros:  # of class indices, by NumPy's name: int32 or int64
         types["label"] = np.dtype(macros["LABEL"])
+    if "CODE" in macros:  # of offsets in a window, by NumPy's name: uint8, uint16 or uint32
+        types["code"] = np.dtype(macros["CODE"])
     kernels = {}
     for name, text in _KERNEL.findall(_COMMENT.sub(" ", source)):
         parameters = []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from gpunn._shared.pooling import OutputSize, image_window, output_sizes, sequence_window
 from gpunn._tensor import Tensor
-from gpunn._window import CLOSED, Pair, Window, pair, single
+from gpunn._window import Pair, Window, single
 from gpunn.nn.module import Module
 from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
 from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
@@ -149,8 +148,8 @@ class MaxPool2d(_MaxPool):
 
     @property
     def rectifies(self) -> bool:
-        """Whether :meth:`forward` takes ``activation="relu"``: not with indices, nor with the largest windows."""
-        return not self.return_indices and math.prod(pair(self.kernel_size, "MaxPool2d", "kernel_size", 1)) <= CLOSED
+        """Whether :meth:`forward` takes ``activation="relu"``: not with indices."""
+        return not self.return_indices
 
     def forward(self, x: Tensor, *, activation: str | None = None, flatten: bool = False) -> Any:
         """Apply the layer, ``activation``, and with ``flatten`` merge all axes but the batch's, in one pass."""

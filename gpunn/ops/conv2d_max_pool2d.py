@@ -14,7 +14,7 @@ import numpy as np
 
 from gpunn._device import Device, device_of
 from gpunn._tensor import Tensor
-from gpunn._window import CLOSED, Padding, Pair, Window
+from gpunn._window import Padding, Pair, Window, code_type
 from gpunn.cpu import max_pool2d as pooling
 from gpunn.cpu import memory, threads
 from gpunn.cpu.conv2d import unpooled, ways
@@ -119,7 +119,7 @@ class _Pooled(Output):
         n, k = len(x), len(weight)
         self._how = pool, flat, relu
         self._image, self._dtype = (pool.H, pool.W, k), x.dtype
-        self.offset = memory.empty((n, pool.P, pool.Q, k), np.uint8)
+        self.offset = memory.empty((n, pool.P, pool.Q, k), code_type(pool, relu))
         self.y = memory.empty((n, k, pool.P, pool.Q) if flat else self.offset.shape, x.dtype)
 
     def block(self, images: slice, rows: slice) -> np.ndarray:
@@ -208,11 +208,8 @@ def conv2d_max_pool2d(
     window = check_arguments(op, x, weight, bias, stride, padding, dilation, groups, strict=strict)
     with standing_in_for(pool):
         pooling = pool.window(window.P, window.Q)
-    if activation not in (None, "relu") or pooling.R * pooling.S > CLOSED:
-        raise UsageError(
-            f"{here(op)}: expected activation None or 'relu' and a pooling window of at most {CLOSED} elements; got "
-            f"{activation!r} and {(pooling.R, pooling.S)}."
-        )
+    if activation not in (None, "relu"):
+        raise UsageError(f"{here(op)}: activation: expected None or 'relu'; got {activation!r}.")
     image, filters = x._physical, weight._physical
     shift = None if bias is None else bias._physical
     relu = activation == "relu"

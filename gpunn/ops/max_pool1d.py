@@ -70,7 +70,7 @@ def max_pool1d(
     Raises
     ------
     ShapeError
-        If x is not 3-d, the window does not fit, or has more than 256 elements.
+        If x is not 3-d, or the window does not fit.
     UsageError, DTypeError
         If an argument is invalid, or x is not floating.
 

@@ -11,16 +11,16 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._shared.pooling import check_images, image_window
 from gpunn._tensor import Tensor
-from gpunn._window import CLOSED, Pair, Window, taps
+from gpunn._window import Pair, Window, closed, code_type, taps
 from gpunn.cpu import max_pool2d as fast
 from gpunn.cpu import memory
-from gpunn.errors import ShapeError, UsageError, here
+from gpunn.errors import UsageError, here
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("max_pool2d.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("max_pool2d.cu", REAL=("float", "double"), VEC=(1, 4), CODE=("uint8", "uint16", "uint32"))
 _BLOCK = 256
 _INT_FIELDS = ("N", "H", "W", "C", "P", "Q", "R", "S")
 _PAIR_FIELDS = ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w")
@@ -38,14 +38,16 @@ _CHANNELS_FIRST, _CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
 @primitive(returns=("y", "offset"))
 def max_pool2d_forward(xp: Any, x: Any, window: Window, flat: bool = False, relu: bool = False) -> tuple[Any, Any]:
-    """y[n,p,q,c] = max over window (p, q) of x; offset = r * S + s of the first maximum, uint8.
+    """y[n,p,q,c] = max over window (p, q) of x; offset = r * S + s of the first maximum.
 
     x (N, H, W, C);  y, offset (N, P, Q, C); with ``flat`` y is (N, C, P, Q), the order of a flattened image. NaN beats
-    everything, and the last NaN beats earlier ones. With ``relu`` y = max(y, 0), and offset = CLOSED where y <= 0.
+    everything, and the last NaN beats earlier ones. With ``relu`` y = max(y, 0), and offset is ``closed`` where
+    y <= 0. The offsets' type is ``code_type``: uint8 but for the largest windows.
     """
     n, _, _, c = x.shape
     y = xp.full((n, window.P, window.Q, c), -np.inf, x.dtype)
-    offset = xp.zeros(y.shape, np.uint8)
+    code = code_type(window, relu)
+    offset = xp.zeros(y.shape, code)
     seen = xp.zeros((1, window.P, window.Q, 1), bool)  # whether an element of the window was inside the image
     for r in range(window.R):
         for s in range(window.S):
@@ -53,10 +55,10 @@ def max_pool2d_forward(xp: Any, x: Any, window: Window, flat: bool = False, relu
             u = x[source]
             wins = (u > y[out]) | (u != u) | ~seen[:, out[1], out[2]]
             y[out] = xp.where(wins, u, y[out])
-            offset[out] = xp.where(wins, np.uint8(r * window.S + s), offset[out])
+            offset[out] = xp.where(wins, code(r * window.S + s), offset[out])
             seen[:, out[1], out[2]] = True
     if relu:
-        offset[y <= 0] = CLOSED
+        offset[y <= 0] = closed(code)
         y = xp.maximum(y, y.dtype.type(0))
     return xp.ascontiguousarray(y.transpose(_CHANNELS_FIRST)) if flat else y, offset
 
@@ -71,7 +73,7 @@ def _tap(window: Window, r: int, s: int) -> tuple[tuple[slice, ...], tuple[slice
 @max_pool2d_forward.numpy
 def _(x: np.ndarray, window: Window, flat: bool = False, relu: bool = False) -> tuple[np.ndarray, np.ndarray]:
     n, _, _, c = x.shape
-    offset = memory.empty((n, window.P, window.Q, c), np.uint8)
+    offset = memory.empty((n, window.P, window.Q, c), code_type(window, relu))
     y = memory.empty((n, c, window.P, window.Q) if flat else offset.shape, x.dtype)
     for images in fast.forward(x, window, flat, relu, y, offset):
         y[images], offset[images] = max_pool2d_forward.plain(np, x[images], window, flat, relu)
@@ -81,18 +83,20 @@ def _(x: np.ndarray, window: Window, flat: bool = False, relu: bool = False) -> 
 @max_pool2d_forward.kernel
 def _(device: Device, x: Any, window: Window, flat: bool = False, relu: bool = False) -> tuple[Any, Any]:
     n, _, _, c = x.shape
-    offset = device.empty((n, window.P, window.Q, c), np.uint8)
+    offset = device.empty((n, window.P, window.Q, c), code_type(window, relu))
     y = device.empty((n, c, window.P, window.Q) if flat else offset.shape, x.dtype)
     vec = vector_width(c, x, y, offset)
     threads = y.size // vec
     shape = _kernel_shape(n, c, window, flat, relu, c // vec, window.Q, window.P)
-    _launch(device, "max_pool2d_forward", threads, (y, offset, x, shape, threads), vec, x.dtype)
+    _launch(device, "max_pool2d_forward", threads, (y, offset, x, shape, threads), vec, x, offset)
     return y, offset
 
 
-def _launch(device: Device, kernel: str, threads: int, args: tuple[Any, ...], vec: int, dtype: Any) -> None:
-    grid = (ceil_div(threads, _BLOCK), 1, 1)
-    SOURCE.launch(device, kernel, grid, _BLOCK, args, REAL=c_type(dtype, kernel), VEC=vec)
+def _launch(
+    device: Device, kernel: str, threads: int, args: tuple[Any, ...], vec: int, given: Any, offset: Any
+) -> None:
+    macros: dict[str, Any] = {"REAL": c_type(given.dtype, kernel), "VEC": vec, "CODE": offset.dtype.name}
+    SOURCE.launch(device, kernel, (ceil_div(threads, _BLOCK), 1, 1), _BLOCK, args, **macros)
 
 
 @functools.lru_cache(maxsize=256)
@@ -135,7 +139,7 @@ def _(device: Device, dy: Any, offset: Any, window: Window, flat: bool = False) 
     vec = vector_width(c, dx, dy, offset)
     threads = dx.size // vec
     shape = _kernel_shape(n, c, window, flat, False, c // vec, window.W, window.H)
-    _launch(device, "max_pool2d_backward", threads, (dx, dy, offset, shape, threads), vec, dy.dtype)
+    _launch(device, "max_pool2d_backward", threads, (dx, dy, offset, shape, threads), vec, dy, offset)
     return dx
 
 
@@ -210,7 +214,7 @@ def max_pool2d(
         Also return where each maximum was, as h W + w.
     activation : None or "relu"
         Applied in the same pass; the same as a ReLU of x, since the two commute. Not together with
-        indices, and with at most 255 elements in a window.
+        indices.
     strict : bool
         Raise if rows or columns at the border are in no window, instead of leaving them out.
     flatten : bool
@@ -226,7 +230,7 @@ def max_pool2d(
     Raises
     ------
     ShapeError
-        If x is not 4-d, the window does not fit, or has more than 256 elements.
+        If x is not 4-d, or the window does not fit.
     UsageError, DTypeError
         If an argument is invalid, or x is not floating.
 
@@ -248,11 +252,8 @@ def max_pool2d(
         raise UsageError(f"{here(op)}: flatten: expected without return_indices, which are those of an image.")
     if activation not in (None, "relu"):
         raise UsageError(f"{here(op)}: activation: expected None or 'relu'; got {activation!r}.")
-    if activation is not None and (return_indices or window.R * window.S > CLOSED):
-        raise UsageError(
-            f"{here(op)}: activation: expected without return_indices, and a window of at most {CLOSED} elements; got "
-            f"return_indices={return_indices} and a window of {(window.R, window.S)}."
-        )
+    if activation is not None and return_indices:
+        raise UsageError(f"{here(op)}: activation: expected without return_indices; apply relu to the values.")
     y, index = pool_maximum(op, x, x._physical, window, return_indices, flatten, activation == "relu")
     return y if index is None else (y, index)
 
@@ -264,11 +265,6 @@ def pool_maximum(
 
     With ``flat`` the outputs (N, C, P, Q) of images are rows of C P Q.
     """
-    if window.R * window.S > 256:
-        raise ShapeError(
-            f"{here(op)}: a window of {(window.R, window.S)} has more than 256 elements, which uint8 offsets "
-            "cannot name."
-        )
     device, shape = x.device, x._physical.shape
     y, offset = max_pool2d_forward(device, images, window, flat, relu)
     # A sequence (N, C, L) arrived as N C images; its outputs are (N, C, P).

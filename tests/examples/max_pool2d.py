@@ -41,35 +41,48 @@ def _windows(rng: np.random.Generator) -> list[tuple[np.ndarray, Window]]:
     return cases
 
 
-def _largest(rng: np.random.Generator) -> tuple[np.ndarray, Window]:
-    """A window of 256 elements, too many for a ReLU; in the first channel its last one wins."""
-    x = rng.permutation(16 * 17 * 2).reshape(1, 16, 17, 2).astype(np.float32)
-    x[0, 15, 15, 0] = 1e6
-    return x, Window(16, 17, 16, 16, (1, 1), (0, 0), (1, 1))
+def _wide(rng: np.random.Generator) -> list[tuple[np.ndarray, Window]]:
+    """Windows about as large as the numbers of a byte, and of two; in each first channel the last element wins.
+
+    Of 256 elements a byte names all, but not a ReLU's mask beside them.
+    """
+
+    def case(shape: tuple[int, int, int, int], *args: Any, dtype: Any = np.float32) -> tuple[np.ndarray, Window]:
+        x = rng.permutation(np.prod(shape)).reshape(shape).astype(dtype) - x_below
+        window = Window(*shape[1:3], *args)
+        x[:, window.R - 1 - window.padding[0], window.S - 1 - window.padding[1], 0] = 1e6
+        return x, window
+
+    x_below = 40  # some numbers are negative, so that a ReLU closes
+    return [
+        case((1, 16, 17, 2), 16, 16, (1, 1), (0, 0), (1, 1)),
+        case((2, 17, 17, 1), 1, 17, (1, 1), (0, 0), (1, 1)),
+        case((1, 1, 600, 4), 1, 257, (1, 257), (0, 0), (1, 1)),  # in a tile each
+        case((1, 1, 520, 3), 1, 258, (1, 5), (0, 100), (1, 1), dtype=np.float64),
+        case((3, 28, 28, 4), 28, 28, (28, 28), (0, 0), (1, 1)),
+        case((1, 40, 23, 5), 17, 16, (7, 3), (8, 5), (2, 1)),
+    ]
 
 
 @examples_for(max_pool2d_forward)
 def _forward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = [
+    return [
         {"x": x, "window": window, "flat": flat, "relu": relu}
         for flat, relu in ((False, False), (True, False), (False, True), (True, True))
-        for x, window in _windows(rng)
+        for x, window in [*_windows(rng), *_wide(rng)]
     ]
-    x, window = _largest(rng)
-    return [*made, {"x": x, "window": window}]
 
 
 @examples_for(max_pool2d_backward)
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
-    for x, window in [*_windows(rng), _largest(rng)]:
-        for flat, relu in ((False, False), (True, False), (False, True)):
-            if relu and window.R * window.S == 256:
-                continue
-            y, offset = max_pool2d_forward.plain(np, x, window, False, relu)
-            shape = [y.shape[axis] for axis in _CHANNELS_FIRST] if flat else y.shape
-            dy = rng.standard_normal(shape).astype(x.dtype)
-            made.append({"dy": dy, "offset": offset, "window": window, "flat": flat})
+    hows = ((False, False), (True, False), (False, True))
+    cases = [(x, window, *how) for x, window in [*_windows(rng), *_wide(rng)] for how in hows]
+    for x, window, flat, relu in cases:
+        y, offset = max_pool2d_forward.plain(np, x, window, False, relu)
+        shape = [y.shape[axis] for axis in _CHANNELS_FIRST] if flat else y.shape
+        dy = rng.standard_normal(shape).astype(x.dtype)
+        made.append({"dy": dy, "offset": offset, "window": window, "flat": flat})
     return made
 
 

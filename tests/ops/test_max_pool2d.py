@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn._gradcheck import gradcheck
+from gpunn._window import Window
 from gpunn.errors import DTypeError, ShapeError, UsageError
-from gpunn.ops.max_pool2d import max_pool2d
-from tests.devices import EVERYWHERE
+from gpunn.ops.max_pool2d import max_pool2d, max_pool2d_forward
+from tests.devices import EVERYWHERE, call
 from tests.examples import examples_of
 
 
@@ -71,6 +72,59 @@ def test_matches_torch_on_cpu(configuration: dict) -> None:
 @settings(max_examples=60, deadline=None)
 def test_matches_torch_with_kernels(kernels: str, configuration: dict) -> None:
     _check_against_torch(kernels, configuration)
+
+
+_LARGE: list[dict[str, Any]] = [
+    {"kernel_size": 16},  # 256 elements: what a byte names, without a ReLU's mask beside them
+    {"kernel_size": 17},
+    {"kernel_size": (2, 200), "stride": (1, 3)},
+    {"kernel_size": 28},  # all of an image
+    {"kernel_size": (28, 11), "stride": (13, 4), "padding": (14, 5)},
+    {"kernel_size": (13, 20), "stride": 4, "dilation": (2, 1), "ceil_mode": True},
+]
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("how", _LARGE, ids=str)
+@pytest.mark.parametrize("channels", [1, 4])
+def test_large_windows_match_torch(where: str, how: dict[str, Any], channels: int) -> None:
+    rng = np.random.Generator(np.random.Philox(7))
+    size = (3, 320) if how["kernel_size"] == (2, 200) else (28, 28)
+    x = rng.permutation(2 * channels * size[0] * size[1]).reshape(2, channels, *size).astype(np.float32) - 50
+    x[1, 0] -= 1e5  # so that a ReLU closes
+    _check_against_torch(where, {"x": x, "how": how})
+    _check_with_relu(where, x, how)
+
+
+def _check_with_relu(where: str, x: np.ndarray, how: dict[str, Any]) -> None:
+    parity = pytest.importorskip("tests.parity")
+    functional = parity.torch.nn.functional
+
+    def theirs(x: Any) -> Any:
+        return functional.max_pool2d(functional.relu(x), **how).flatten(1)
+
+    # Up to 28 windows meet in one input.
+    parity.compare(lambda x: max_pool2d(x, activation="relu", flatten=True, **how), theirs, {"x": x}, where, 3e-6)
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize(("size", "relu"), [(65_535, True), (65_536, False), (65_536, True), (65_537, False)])
+def test_windows_of_more_elements_than_two_bytes_count(where: str, size: int, relu: bool) -> None:
+    values = np.full(size + 1, -2.0, np.float32)
+    values[size - 1] = 3.0  # the last element of the first window
+    x = gpunn.tensor(values.reshape(1, 1, 1, -1), device=where, requires_grad=True)
+    y = max_pool2d(x, (1, size), 1, activation="relu" if relu else None)
+    assert y.tolist() == [[[[3.0, 3.0]]]]
+    y.backward(gpunn.tensor([[[[5.0, 7.0]]]], device=where))
+    assert x.grad is not None
+    expected = np.zeros_like(values)
+    expected[size - 1] = 12.0
+    np.testing.assert_array_equal(x.grad.numpy().ravel(), expected)
+    if relu:  # closed, nothing goes back
+        below = gpunn.full((1, 1, 1, size + 1), -1.0, device=where, requires_grad=True)
+        max_pool2d(below, (1, size), 1, activation="relu").sum().backward()
+        assert below.grad is not None
+        assert not below.grad.numpy().any()
 
 
 def test_lecture_example() -> None:
@@ -131,13 +185,22 @@ def test_rectified_in_the_same_pass_is_pooling_what_a_relu_gave(
     np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
-def test_a_relu_needs_an_offset_that_no_element_has() -> None:
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize(
+    ("window", "relu", "size"), [((15, 17), True, 1), ((16, 16), False, 1), ((16, 16), True, 2), ((17, 17), False, 2)]
+)
+def test_offsets_take_a_byte_unless_the_window_has_more_elements(
+    where: str, window: tuple[int, int], relu: bool, size: int
+) -> None:
+    example = {"window": Window(20, 20, *window, (1, 1), (0, 0), (1, 1)), "flat": False, "relu": relu}
+    _, offset = call(max_pool2d_forward, where, np.zeros((1, 20, 20, 4), np.float32), *example.values())
+    assert offset.itemsize == size
+
+
+def test_refuses_a_relu_with_indices() -> None:
     x = gpunn.randn(1, 1, 20, 20)
-    assert max_pool2d(x, (15, 17), 1, activation="relu").min().item() >= 0
-    wrong: tuple[dict[str, Any], ...] = ({"kernel_size": 16}, {"kernel_size": 2, "return_indices": True})
-    for how in wrong:
-        with pytest.raises(UsageError, match="activation: expected without return_indices, and a window of at most"):
-            max_pool2d(x, **how, activation="relu")
+    with pytest.raises(UsageError, match="activation: expected without return_indices; apply relu to the values"):
+        max_pool2d(x, 2, return_indices=True, activation="relu")
     with pytest.raises(UsageError, match="activation: expected None or 'relu'; got 'tanh'"):
         max_pool2d(x, 2, activation="tanh")
 
@@ -176,7 +239,6 @@ def test_gradcheck() -> None:
     [
         (gpunn.zeros(2, 4, 4), {"kernel_size": 2}, ShapeError, r"expected x of shape \(N, C, H, W\)"),
         (gpunn.zeros(1, 1, 2, 4), {"kernel_size": 3}, ShapeError, "the window is 3 in height"),
-        (gpunn.zeros(1, 1, 20, 20), {"kernel_size": 17}, ShapeError, "more than 256 elements"),
         (gpunn.zeros(1, 1, 4, 4), {"kernel_size": 2, "padding": 2}, UsageError, "more than half the kernel"),
         (gpunn.zeros(1, 1, 4, 5), {"kernel_size": 2, "strict": True}, ShapeError, "strict: .*1 column"),
         (gpunn.zeros(1, 0, 4, 5), {"kernel_size": 2}, ShapeError, "no axis of 0 but N"),

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunn._window import CLOSED, Window
+from gpunn._window import Window, closed
 from gpunn.cpu import memory, threads
 from gpunn.cpu.conv2d import ways, winograd_rows
 from gpunn.cpu.conv2d.direct import lower
@@ -76,7 +76,7 @@ def _bias_gradient(dy: np.ndarray, offset: np.ndarray) -> threads.Work[np.ndarra
         codes = offset[parts[number]]
         opened = threads.scratch.array("won", codes.shape, np.bool_)
         given = threads.scratch.array("opened", codes.shape, dy.dtype)
-        np.not_equal(codes, CLOSED, out=opened)
+        np.not_equal(codes, closed(codes.dtype), out=opened)
         np.copyto(given, dy[parts[number]])
         keep_where(opened, given, given)
         sums[number] = column_sums(given.reshape(-1, k))
@@ -97,10 +97,11 @@ def _weight_gradient(
     """
     k, r, s, c = shape
     turns = [_every(window, pool, b) for b in range(pool.S)]
+    types = dy.dtype, offset.dtype
 
     def products_of(part: Task) -> Iterator[Products]:
         images, rows = part
-        plan = threads.scratch.plan(_pooled, images.stop - images.start, rows.stop - rows.start, pool, k, dy.dtype)
+        plan = threads.scratch.plan(_pooled, images.stop - images.start, rows.stop - rows.start, pool, k, *types)
         np.copyto(plan.dy, dy[part].transpose(1, 0, 2, 3))
         np.copyto(plan.offset, offset[part].transpose(1, 0, 2, 3))
         of_image = slice(rows.start * pool.R, rows.stop * pool.R)
@@ -135,12 +136,12 @@ class _Pooled(NamedTuple):
     gradient: np.ndarray  # of one turn's columns, as a stack of matrices (1, R P, K, n Q)
 
 
-def _pooled(n: int, p: int, pool: Window, k: int, dtype: np.dtype) -> _Pooled:
+def _pooled(n: int, p: int, pool: Window, k: int, dtype: np.dtype, code: np.dtype) -> _Pooled:
     shape, array = (p, n, pool.Q, k), threads.scratch.array
     dy, gradient = array("dy", shape, dtype), array("turned", (p, pool.R, *shape[1:]), dtype)
-    turns = [places(codes, gradient.swapaxes(0, 1)) for codes in codes_of(pool).T]
+    turns = [places(codes, gradient.swapaxes(0, 1)) for codes in codes_of(pool, code).T]
     matrices = gradient.reshape(1, pool.R * p, n * pool.Q, k).transpose(0, 1, 3, 2)
-    return _Pooled(dy, dy.view(INTEGERS[dtype.itemsize]), array("offset", shape, np.uint8), turns, matrices)
+    return _Pooled(dy, dy.view(INTEGERS[dtype.itemsize]), array("offset", shape, code), turns, matrices)
 
 
 # -- Winograd along the rows ----------------------------------------------------------------------
@@ -163,7 +164,8 @@ class _Unpooled(winograd_rows.Gradient):
 
     def strips(self, images: slice, points: int) -> winograd_rows.GradientStrips:
         some = self._x[images]
-        plan = threads.scratch.plan(_unpooled_strips, points, len(some), self._pool, some.shape[3], some.dtype)
+        types = some.dtype, self._offset.dtype
+        plan = threads.scratch.plan(_unpooled_strips, points, len(some), self._pool, some.shape[3], *types)
         source, codes = pixels(some).swapaxes(0, 1), pixels(self._offset[images]).swapaxes(0, 1)
         every = len(plan.pooled)
         for h, (gradient, offset) in enumerate(plan.pooled):
@@ -201,15 +203,15 @@ class _Strips(NamedTuple):
     strips: winograd_rows.GradientStrips
 
 
-def _unpooled_strips(points: int, n: int, pool: Window, k: int, dtype: np.dtype) -> _Strips:
+def _unpooled_strips(points: int, n: int, pool: Window, k: int, dtype: np.dtype, code: np.dtype) -> _Strips:
     strips = winograd_rows.gradient_strips(points, n, pool.H, pool.W, k, dtype)
     every, reached = winograd_rows.STRIP // pool.S, pool.P * pool.R
     count = strips.gathered.shape[3]
     # Windows of the last strip that are beyond the image have a gradient of zero, written here once for all.
     dy = threads.scratch.zeros((every, pool.P, n, count, k), dtype)
-    offset = threads.scratch.zeros(dy.shape, np.uint8)
+    offset = threads.scratch.zeros(dy.shape, code)
     gathered = strips.gathered[:, :reached].reshape(every, pool.S, pool.P, pool.R, n, count, k)
-    rows = [places(codes, gathered[:, :, :, a].swapaxes(0, 1)) for a, codes in enumerate(codes_of(pool))]
+    rows = [places(codes, gathered[:, :, :, a].swapaxes(0, 1)) for a, codes in enumerate(codes_of(pool, code))]
     pooled = [
         (pixels(dy)[h, :, :, : len(range(h, pool.Q, every))], pixels(offset)[h, :, :, : len(range(h, pool.Q, every))])
         for h in range(every)
