@@ -24,6 +24,7 @@ from typing import Any
 from gpunn._capture_state import StepWatch, changes, watched_by
 from gpunn._device import Device
 from gpunn._layout import address_of
+from gpunn._storage import forget_copies
 from gpunn.errors import UsageError
 from gpunn.gpu.tickets import new_tickets
 from gpunn.tape import is_grad_enabled
@@ -193,6 +194,7 @@ class _Graph:
         for prepare in self._prepare:
             prepare()
         self._graph.replay()
+        forget_copies()
         return self._result
 
     def set_gradients(self) -> None:

@@ -210,7 +210,7 @@ class _Backward:
         given = [self._gradient(a, form) for a, form in zip(arrived, self._outputs, strict=True)]
         with tape.no_grad():
             answer = self._backward(self._ctx, *given)
-        if any(g is not None and g._version.count for g in given):
+        if any(g is not None and g._storage.count for g in given):
             raise GraphError(f"{self._place}: backward changed a gradient it was given, which others share; clone it.")
         answers = answer if isinstance(answer, tuple | list) else (answer,)
         if len(answers) != len(self._inputs):

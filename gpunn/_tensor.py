@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,15 +15,18 @@ from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._keywords import take_keywords
 from gpunn._layout import logical, physical
+from gpunn._storage import KeptStorage, Storage
 from gpunn._tensor_convert import ConversionMethods
 from gpunn._tensor_export import ExportMethods
 from gpunn._tensor_inplace import InPlaceMethods
 from gpunn._tensor_math import MathMethods
 from gpunn._tensor_reduce import ReductionMethods
 from gpunn._tensor_shape import ShapeMethods
+from gpunn._views import missing, twin_of
 from gpunn.errors import DTypeError, UsageError
 
-_RETAIN = "retain_grad"  # the key of its hook on a node: added once, however often it is requested
+if TYPE_CHECKING:
+    from gpunn._views import View
 
 
 class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, ConversionMethods, ExportMethods):
@@ -47,7 +50,18 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         Sum of the gradients that ``backward()`` calls have delivered since it was None.
     """
 
-    __slots__ = ("__weakref__", "_hooks", "_node", "_physical", "_shape", "_version", "device", "grad", "requires_grad")
+    __slots__ = (
+        "__weakref__",
+        "_hooks",
+        "_node",
+        "_physical",
+        "_shape",
+        "_storage",
+        "_view",
+        "device",
+        "grad",
+        "requires_grad",
+    )
     _counts_changes = False  # whether setting requires_grad or grad is noted in _capture_state.changes
     __array_ufunc__ = None  # so that numpy.float32(2) * t reaches __rmul__, not NumPy's loop
 
@@ -67,7 +81,8 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         self.grad: Tensor | None = None
         self._node: tape.Node | None = None
         self._hooks: dict[object, tape.Hook] | None = None
-        self._version = tape.Version()
+        self._storage: Storage = KeptStorage()
+        self._view: View | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # deepcopy and pickle go through the constructor: the array libraries' own copies and pickles of a
@@ -88,8 +103,14 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         self.grad = None
         self._node = None
         self._hooks = None
-        self._version = tape.Version()
+        self._storage = Storage()
+        self._view = None
         return self
+
+    if not TYPE_CHECKING:  # mypy would believe that every attribute exists
+
+        def __getattr__(self, name: str) -> Any:
+            return missing(self, name)
 
     @property
     def array(self) -> Any:
@@ -127,8 +148,22 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 
     @property
     def data(self) -> Tensor:
-        """The same storage, off the tape."""
+        """The same storage, off the tape; setting it gives this tensor another tensor's storage.
+
+        Its place on the tape, ``grad`` and ``requires_grad`` stay. Views made before keep the old storage.
+        """
         return self.detach()
+
+    @data.setter
+    def data(self, values: Tensor) -> None:
+        if not isinstance(values, Tensor):
+            raise UsageError(f"data: expected a Tensor; got {type(values).__name__}. Use gpunn.as_tensor(values).")
+        if self.requires_grad and values.dtype.kind != "f":
+            raise DTypeError(f"data: this tensor requires a gradient, which {values.dtype} cannot have; use floats.")
+        self.device, self._physical, self._shape = values.device, values._physical, None
+        self._view = None
+        twin_of(values, self)
+        changes.count += 1
 
     def size(self, dim: int | None = None) -> Any:
         """Shape, or the length of one axis."""
@@ -164,9 +199,10 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 
     def detach(self) -> Tensor:
         """The same storage as a new tensor that is not on the tape."""
-        twin = Tensor._of_physical(self._physical, self.device)
-        twin._version = self._version
-        return twin
+        return twin_of(self, Tensor._of_physical(self._physical, self.device))
+
+    def _leave_tape(self) -> None:
+        self._node, self.requires_grad = None, False
 
     def item(self) -> Any:
         """The only element, as a Python number."""
@@ -221,6 +257,8 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         if requires_grad != self.requires_grad:
             self.requires_grad = requires_grad
             changes.count += 1
+            if requires_grad and self._view is not None:  # a leaf has a place of its own on the tape
+                self._view.base = None
         return self
 
     @property
@@ -257,7 +295,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
             if tensor is not None:
                 tensor.grad = gradient.clone() if tensor.grad is None else tensor.grad + gradient
 
-        self._node.hooks[_RETAIN] = keep
+        self._node.hooks[tape.RETAIN] = keep
 
 
 tape.as_tensor = Tensor._of_physical

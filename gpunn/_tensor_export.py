@@ -9,6 +9,7 @@ import numpy as np
 from gpunn import tape
 from gpunn._capture_state import refuse_in_capture
 from gpunn._device import device as get_device
+from gpunn._views import own_memory, strided_array
 from gpunn.errors import ExportError, UsageError
 
 _CPU, _CUDA = 1, 2  # DLPack's device types
@@ -25,10 +26,11 @@ class ExportMethods:
         return np.ascontiguousarray(self.device.to_host(self.array)).reshape(self.shape)
 
     def numpy(self: Any) -> np.ndarray:
-        """The values as a NumPy array in logical C order, shared with the tensor where possible.
+        """The values as a NumPy array, which shares the tensor's memory on ``cpu`` and ``emulator``.
 
-        Possible it is on ``cpu`` and ``emulator``, but for tensors with 4 axes, which are stored channels last:
-        ``.detach().array`` is a view of their memory.
+        With 4 axes it is a view of channels-last memory, in logical order; ``numpy.ascontiguousarray`` copies it to C
+        order. One whose values cannot be had without a copy, as images in another shape, is a copy that cannot be
+        written to. From a GPU it is a copy.
 
         Raises
         ------
@@ -37,12 +39,28 @@ class ExportMethods:
             the intent explicit.
         """
         self._refuse_grad("numpy()", ".detach().numpy()", UsageError)
-        return self._numpy_without_tape()
+        if self.device.xp is not np:
+            return self._numpy_without_tape()
+        refuse_in_capture("reading a tensor's values")
+        return self.device.to_host(self._exported())
+
+    def _exported(self: Any) -> Any:
+        """The logical array that an array library may have, in the tensor's own memory wherever that is possible."""
+        own_memory(self)
+        array = strided_array(self)
+        if array is None:
+            array = self.array.copy()
+            if self.device.xp is np:
+                array.flags.writeable = False
+            return array
+        self._storage.export()
+        return array
 
     def cupy(self: Any) -> Any:
-        """The tensor's memory as a CuPy array, in logical order: never a copy.
+        """The tensor's memory as a CuPy array, in logical order.
 
-        With 4 axes it is a view of channels-last memory; ``cupy.ascontiguousarray`` copies it to C order.
+        With 4 axes it is a view of channels-last memory; ``cupy.ascontiguousarray`` copies it to C order. Only where no
+        strides lead to the tensor's values, as for images in another shape, it is a copy.
 
         Raises
         ------
@@ -52,7 +70,7 @@ class ExportMethods:
         self._refuse_grad("cupy()", ".detach().cupy()", UsageError)
         if self.device.ordinal is None:
             raise UsageError(f"cupy(): this tensor is on '{self.device}'; use .cuda().cupy(), or .numpy().")
-        return self.array
+        return self._exported()
 
     def _refuse_grad(self: Any, what: str, fix: str, kind: type[Exception]) -> None:
         if self.requires_grad and tape.is_grad_enabled():
@@ -63,7 +81,7 @@ class ExportMethods:
             self._refuse_grad("numpy()", ".detach()", UsageError)
             if self.device.xp is not np or (dtype is not None and np.dtype(dtype) != self.dtype):
                 raise UsageError(f"a NumPy array of this tensor, {self.dtype} on '{self.device}', needs a copy.")
-            return np.asarray(self.array)
+            return np.asarray(self._exported())
         values = self.numpy()
         if copy or (dtype is not None and values.dtype != dtype):
             return values.astype(dtype or values.dtype)
@@ -75,7 +93,9 @@ class ExportMethods:
         if self.device.ordinal is None:
             raise AttributeError(f"a tensor on '{self.device}' has no __cuda_array_interface__")
         self._refuse_grad("__cuda_array_interface__", ".detach()", UsageError)
-        return self.array.__cuda_array_interface__
+        if strided_array(self) is None:  # a copy would be freed while the interface points to it
+            raise UsageError("__cuda_array_interface__: no strides lead to these values; use .clone().")
+        return self._exported().__cuda_array_interface__
 
     def __dlpack_device__(self: Any) -> tuple[int, int]:
         return (_CPU, 0) if self.device.ordinal is None else (_CUDA, self.device.ordinal)
@@ -115,7 +135,7 @@ class ExportMethods:
             raise ExportError(f"__dlpack__: a tensor on '{self.device}' cannot go to DLPack's device {goal}.")
         if own[0] == _CPU and stream is not None:
             raise ExportError(f"__dlpack__: expected no stream for a tensor on '{self.device}'; got {stream!r}.")
-        array, device = self.array, self.device
+        array, device = self._exported(), self.device
         if goal != own:
             if copy is False:
                 raise ExportError("__dlpack__: copy=False: host memory for a tensor on a GPU needs a copy.")

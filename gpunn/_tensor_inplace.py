@@ -1,23 +1,35 @@
-"""Methods that change a Tensor in place. Only off the tape: backward would not see the change.
+"""Methods that change a Tensor in place; what that means is in ``_in_place``.
 
-A leaf that requires a gradient may be changed only under ``no_grad()``. While a step is captured, only kernels may
-write. Changes are counted, so that a backward that needs the old values raises.
+``add_`` and its relatives have a kernel that writes to x; the others compute their result first.
 """
 
 from __future__ import annotations
 
-import operator
+import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn import tape
 from gpunn._capture_state import refuse_in_capture
-from gpunn._layout import physical
+from gpunn._in_place import rewrite
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
+
+
+def _in_place(module: str, function: str, what: str) -> Callable[..., Any]:
+    """The method that lets a tensor become ``ops.<module>.<function>(tensor, ...)``."""
+
+    def method(self: Any, *args: Any, **options: Any) -> Any:
+        op = getattr(importlib.import_module(f"gpunn.ops.{module}"), function)
+        return rewrite(self, method.__name__, lambda x: op(x, *args, **options), *args, *options.values())
+
+    method.__name__ = function.rstrip("_") + "_"
+    method.__qualname__ = f"InPlaceMethods.{method.__name__}"
+    method.__doc__ = f"{what}, in place; returns itself. See ``Tensor.{function.rstrip('_')}``."
+    return method
 
 
 class InPlaceMethods:
@@ -25,41 +37,41 @@ class InPlaceMethods:
 
     __slots__ = ()
 
-    def _in_place(self: Any, op: str, launches: bool = False) -> Any:
-        """The physical array to write to; counts the change. Leaves that need a gradient: only under no_grad.
-
-        ``launches``: a kernel does the writing, which a captured step repeats.
-        """
-        if self._node is not None or (self.requires_grad and tape.is_grad_enabled()):
-            raise UsageError(
-                f"{op}: this tensor is on the tape, which would not see the change; "
-                "do it within gpunn.no_grad() on a leaf, or on .data."
-            )
-        if not launches:
-            refuse_in_capture(f"{op} (array-library code)")
-        self._version.count += 1
-        return self._physical
+    # -- other values ----------------------------------------------------------------------
 
     def fill_(self: Any, value: Any) -> Tensor:
         """Set every element; returns itself."""
-        self.device.fill(self._in_place("fill_"), value)
-        return self
+        return _fill(self, "fill_", value)
 
     def zero_(self: Any) -> Tensor:
         """Set every element to zero; returns itself."""
-        return self.fill_(0)
+        return _fill(self, "zero_", 0)
 
-    def copy_(self: Any, source: Any) -> Tensor:
-        """Copy values from a tensor (of any device), NumPy or CuPy array of the same shape; returns itself."""
-        from gpunn._interop import is_cupy, tensor_of
-        from gpunn._tensor import Tensor
+    def copy_(self: Any, source: Any, non_blocking: bool = False) -> Tensor:
+        """Copy values from a tensor (of any device), number, NumPy or CuPy array that broadcasts; returns itself.
 
-        source = tensor_of("copy_", source) if is_cupy(source) else source
-        if tuple(source.shape) != self.shape:
-            raise ShapeError(f"copy_: expected shape {self.shape}; got {tuple(source.shape)}.")
-        values = source._numpy_without_tape() if isinstance(source, Tensor) else source
-        self.device.fill(self._in_place("copy_"), self.device.array(physical(np.asarray(values, self.dtype))))
+        ``non_blocking`` is accepted so that PyTorch code runs.
+        """
+        from gpunn.ops.copy_from import copy_from
+
+        return copy_from(self, source)
+
+    def normal_(self: Any, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
+        """Draw every element from a Gaussian, on the host; returns itself."""
+        return _draw(self, "normal_", mean, std, generator)
+
+    def uniform_(self: Any, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:
+        """Draw every element uniformly from [low, high), on the host; returns itself."""
+        return _draw(self, "uniform_", low, high, generator)
+
+    def detach_(self: Any) -> Tensor:
+        """Take it off the tape; returns itself."""
+        if self._view is not None and self._view.base is not None:
+            raise UsageError("detach_: a view stays where its base is on the tape; use detach().")
+        self._leave_tape()
         return self
+
+    # -- arithmetic ------------------------------------------------------------------------
 
     def add_(self: Any, other: Any, *, alpha: float = 1) -> Tensor:
         """Add ``alpha * other``, a tensor broadcast to this shape or a number; returns itself."""
@@ -77,43 +89,79 @@ class InPlaceMethods:
         """Divide by ``other``, a tensor broadcast to this shape or a number; returns itself."""
         return _update(self, "div", other)
 
-    def clamp_(self: Any, min: Any = None, max: Any = None) -> Tensor:
-        """Limit every element to [min, max]; returns itself."""
-        from gpunn.ops.clamp import clamp
+    subtract_, multiply_, divide_, true_divide_ = sub_, mul_, div_, div_
 
-        limited = clamp(self.detach(), min, max)
-        if (limited.shape, limited.dtype) != (self.shape, self.dtype):
-            raise UsageError(f"clamp_: the result, {limited.shape} {limited.dtype}, does not fit in place.")
-        self.device.fill(self._in_place("clamp_"), limited._physical)
-        return self
+    pow_ = _in_place("pow", "pow_", "x ** exponent")
+    floor_divide_ = _in_place("div", "floor_divide", "floor(x / other)")
+    remainder_ = _in_place("div", "remainder", "The remainder of x / other, with the sign of other")
 
-    clip_ = clamp_
-
-    def normal_(self: Any, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
-        """Draw every element from a Gaussian, on the host; returns itself."""
-        return _draw(self, "normal_", mean, std, generator)
-
-    def uniform_(self: Any, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:
-        """Draw every element uniformly from [low, high), on the host; returns itself."""
-        return _draw(self, "uniform_", low, high, generator)
-
-    # ``a += b`` writes to a's memory where a is off the tape, as in PyTorch. A result on the tape is a new tensor under
-    # the old name. A leaf that requires a gradient is refused outside no_grad().
+    # ``a += b`` changes a, which all its names and views see.
 
     def __iadd__(self: Any, other: Any) -> Any:
-        return _augmented(self, "add", other)
+        return _augmented(self, other, self.add_)
 
     def __isub__(self: Any, other: Any) -> Any:
-        return _augmented(self, "sub", other)
+        return _augmented(self, other, self.sub_)
 
     def __imul__(self: Any, other: Any) -> Any:
-        return _augmented(self, "mul", other)
+        return _augmented(self, other, self.mul_)
 
     def __itruediv__(self: Any, other: Any) -> Any:
-        return _augmented(self, "div", other)
+        return _augmented(self, other, self.div_)
+
+    def __ifloordiv__(self: Any, other: Any) -> Any:
+        return _augmented(self, other, self.floor_divide_)
+
+    def __imod__(self: Any, other: Any) -> Any:
+        return _augmented(self, other, self.remainder_)
+
+    def __ipow__(self: Any, other: Any) -> Any:
+        return _augmented(self, other, self.pow_)
+
+    def __iand__(self: Any, other: Any) -> Any:
+        return _augmented(self, other, lambda value: rewrite(self, "__iand__", lambda x: x & value))
+
+    def __ior__(self: Any, other: Any) -> Any:
+        return _augmented(self, other, lambda value: rewrite(self, "__ior__", lambda x: x | value))
+
+    def __ixor__(self: Any, other: Any) -> Any:
+        return _augmented(self, other, lambda value: rewrite(self, "__ixor__", lambda x: x ^ value))
+
+    # -- functions of each element ---------------------------------------------------------
+
+    abs_ = _in_place("unary", "abs_", "The absolute value")
+    exp_ = _in_place("unary", "exp", "e to the power of each element")
+    expm1_ = _in_place("unary", "expm1", "exp(x) - 1")
+    log_ = _in_place("unary", "log", "The natural logarithm")
+    log1p_ = _in_place("unary", "log1p", "log(1 + x)")
+    sqrt_ = _in_place("unary", "sqrt", "The square root")
+    rsqrt_ = _in_place("unary", "rsqrt", "1 / sqrt(x)")
+    reciprocal_ = _in_place("unary", "reciprocal", "1 / x")
+    square_ = _in_place("unary", "square", "x * x")
+    sin_ = _in_place("unary", "sin", "The sine")
+    cos_ = _in_place("unary", "cos", "The cosine")
+    sign_ = _in_place("unary", "sign", "-1, 0 or 1")
+    floor_ = _in_place("unary", "floor", "The largest integer not above each element")
+    ceil_ = _in_place("unary", "ceil", "The smallest integer not below each element")
+    round_ = _in_place("unary", "round_", "The nearest integer")
+    neg_ = negative_ = _in_place("mul", "neg", "-x")
+    erf_ = _in_place("erf", "erf", "The error function")
+    sigmoid_ = _in_place("sigmoid", "sigmoid", "1 / (1 + exp(-x))")
+    tanh_ = _in_place("tanh", "tanh", "The hyperbolic tangent")
+    relu_ = _in_place("relu", "relu", "max(x, 0)")
+    clamp_ = clip_ = _in_place("clamp", "clamp", "Every element limited to [min, max]")
+    logical_not_ = _in_place("compare", "logical_not", "Where elements are 0")
+    tril_ = _in_place("tril", "tril", "The lower triangle of each matrix, 0 above")
+    triu_ = _in_place("tril", "triu", "The upper triangle of each matrix, 0 below")
+    masked_fill_ = _in_place("where", "masked_fill", "``value`` where the mask holds")
 
 
-_OPERATORS = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}
+def _fill(x: Any, op: str, value: Any) -> Any:
+    from gpunn.ops.copy_from import copy_from
+
+    if hasattr(value, "ndim") and value.ndim:
+        raise ShapeError(f"{here(op)}: expected a number or a tensor without axes; got shape {tuple(value.shape)}.")
+    return copy_from(x, value, op)
 
 
 def _update(x: Any, name: str, other: Any, alpha: float = 1) -> Any:
@@ -122,24 +170,19 @@ def _update(x: Any, name: str, other: Any, alpha: float = 1) -> Any:
     return update_(x, name, other, alpha)
 
 
-def _augmented(x: Any, name: str, other: Any) -> Any:
+def _augmented(x: Any, other: Any, change: Callable[[Any], Any]) -> Any:
     from gpunn.ops.binary import is_operand
 
-    if not is_operand(other):
-        return NotImplemented
-    recorded = x._node is not None or (getattr(other, "requires_grad", False) and not x.requires_grad)
-    if tape.is_grad_enabled() and recorded:
-        return _OPERATORS[name](x, other)
-    return _update(x, name, other)
+    return change(other) if is_operand(other) else NotImplemented
 
 
 def _draw(x: Any, op: str, first: float, second: float, generator: Any) -> Any:
+    from gpunn.ops.copy_from import copy_from
     from gpunn.random import default_generator
 
     if x.dtype.kind != "f":
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}.")
-    target = x._in_place(op)
+    refuse_in_capture(f"{op} (numbers drawn on the host)")
     source = generator or default_generator()
     values = (source.normal if op == "normal_" else source.uniform)(first, second, x.shape, x.dtype)
-    x.device.fill(target, x.device.array(physical(values)))
-    return x
+    return copy_from(x, np.asarray(values), op)

@@ -34,18 +34,18 @@ class ShapeMethods:
         return reshape(self, _lengths(shape))
 
     def view(self: Any, *shape: Any) -> Tensor:
-        """Like :meth:`reshape`. Images are copied: they are stored channels last."""
-        from gpunn.ops.reshape import reshape
+        """Like :meth:`reshape`, but an error where that would be no view."""
+        from gpunn.ops.reshape import view
 
-        return reshape(self, _lengths(shape))
+        return view(self, _lengths(shape))
 
     def reshape_as(self: Any, other: Tensor) -> Tensor:
         """Elements in logical order, in the shape of ``other``."""
         return self.reshape(other.shape)
 
     def view_as(self: Any, other: Tensor) -> Tensor:
-        """Like :meth:`reshape_as`."""
-        return self.reshape(other.shape)
+        """Like :meth:`view`, in the shape of ``other``."""
+        return self.view(other.shape)
 
     def flatten(self: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Merge axes ``start_dim`` to ``end_dim``."""
@@ -78,12 +78,16 @@ class ShapeMethods:
         return unsqueeze(self, dim)
 
     def contiguous(self: Any) -> Tensor:
-        """Itself: a tensor's memory has no gaps, however it was made."""
-        return self
+        """Itself, or a copy if it is a strided view, such as a transpose."""
+        from gpunn.ops.reshape import contiguous
+
+        return contiguous(self)
 
     def is_contiguous(self: Any) -> bool:
-        """Always True; see :meth:`contiguous`."""
-        return True
+        """Whether it is no strided view. Images in the order (N, C, H, W) count as contiguous, as users see them."""
+        from gpunn._views import is_contiguous
+
+        return is_contiguous(self)
 
     # -- another order ---------------------------------------------------------------------
 

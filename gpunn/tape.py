@@ -34,6 +34,8 @@ Observer = Callable[["Node", Callable[[], Sequence[Any]]], Sequence[Any]]
 
 _order = itertools.count()
 
+RETAIN = "retain_grad"  # the key of its hook on a node: added once, however often it is requested
+
 
 def as_tensor(array: Any, device: Device) -> Tensor:
     """Wrap a physical array. ``_tensor``, which imports this module, puts its own function here."""
@@ -173,15 +175,6 @@ def is_grad_enabled() -> bool:
     return _mode.enabled
 
 
-class Version:
-    """Counts in-place writes to one storage; shared by every tensor that views it."""
-
-    __slots__ = ("count",)
-
-    def __init__(self) -> None:
-        self.count = 0
-
-
 class Node:
     """One recorded op.
 
@@ -201,7 +194,7 @@ class Node:
     passes_on : bool
         Whether a returned gradient may be dy itself, a view of it, or an array that the closure will need again.
     saved : tuple
-        (version, count at recording, description) of each tensor whose array the closure uses.
+        (storage, count at recording, shape) of each tensor whose array the closure uses.
     slot : (int, int) or None
         For one of several outputs: which of how many. Its one parent, their common node, gets a list of gradients
         (None where none arrived) as its ``dy``.
@@ -249,6 +242,7 @@ def record(
     backward: Backward,
     *,
     saves: Sequence[Tensor] = (),
+    keeps: bool = False,
     passes_on: bool = False,
     adds: bool = False,
 ) -> Tensor:
@@ -258,6 +252,8 @@ def record(
     ----------
     saves : sequence of Tensor
         Inputs whose arrays ``backward`` will read: changing one in place before that raises.
+    keeps : bool
+        Whether it will read the output's array: the same.
     passes_on : bool
         Whether ``backward`` may return dy itself, a view of it, or an array that it needs when called again.
     adds : bool
@@ -269,7 +265,8 @@ def record(
         return result
     for t in inputs:
         if t.requires_grad:
-            result._node = Node(op, parents_of(inputs), backward, passes_on, saved_of(saves), None, adds)
+            saved = saved_of((*saves, result) if keeps else saves)
+            result._node = Node(op, parents_of(inputs), backward, passes_on, saved, None, adds)
             result.requires_grad = True
             break
     return result
@@ -301,7 +298,7 @@ def parents_of(inputs: Sequence[Tensor]) -> tuple[Any, ...]:
 
 def saved_of(saves: Sequence[Tensor]) -> tuple[Any, ...]:
     """What a node notes about each tensor whose array its closure uses."""
-    return tuple([(t._version, t._version.count, t.shape) for t in saves])
+    return tuple([(t._storage, t._storage.count, t.shape) for t in saves])
 
 
 def backward(root: Tensor, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
@@ -405,11 +402,11 @@ def _gradients_of(node: Node, dy: Any, waiting: Any, retain_graph: bool) -> Sequ
             f"{node.op}: backward ran through this graph before and freed it; "
             "call the first one with retain_graph=True, or compute the loss again."
         )
-    for version, count, shape in node.saved:
-        if version.count != count:
+    for storage, count, shape in node.saved:
+        if storage.count != count:
             raise GraphError(
                 f"{node.op}: a tensor of shape {shape} that backward needs was changed in place "
-                f"{version.count - count} time(s) since the forward; change it after backward(), or clone it."
+                f"{storage.count - count} time(s) since the forward; change it after backward(), or clone it."
             )
     needs = tuple([parent is not None for parent in node.parents])
     more = (waiting,) if node.adds else ()

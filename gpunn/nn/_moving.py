@@ -32,7 +32,8 @@ def _move_one(tensor: Tensor, home: Device | None, dtype: np.dtype | None) -> No
         tensor._physical, tensor.device = moved._physical, moved.device
         changes.count += 1
         # A backward of an earlier forward would mix the old storage with the new.
-        tensor._version.count += 1
+        tensor._storage.count += 1
+        tensor._storage, tensor._view = moved._storage, None
 
 
 def home_of(*kinds: Iterable[Tensor]) -> Device | None:

@@ -27,8 +27,8 @@ class ReLU(Module):
     Parameters
     ----------
     inplace : bool
-        Accepted so that PyTorch models build unchanged; the input is never written to. In a
-        :class:`Sequential` a ReLU costs no memory of its own anyway where it is fused (``nn.fusion``).
+        Whether the input becomes the result, for all its names and views. In a :class:`Sequential` a ReLU costs no
+        memory of its own anyway where it is fused (``nn.fusion``).
 
     Shape
     -----
@@ -44,7 +44,7 @@ class ReLU(Module):
         self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
-        return relu(x)
+        return relu(x, self.inplace)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
@@ -75,7 +75,7 @@ class LeakyReLU(Module):
     negative_slope : float
         The lectures' alpha, often 0.01 or 0.1.
     inplace : bool
-        Accepted and ignored: the input is never written to.
+        Whether the input becomes the result, for all its names and views.
 
     Shape
     -----
@@ -92,7 +92,7 @@ class LeakyReLU(Module):
         self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
-        return leaky_relu(x, self.negative_slope)
+        return leaky_relu(x, self.negative_slope, self.inplace)
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
@@ -162,7 +162,7 @@ class ELU(Module):
     alpha : float
         At least 0; far below 0 the output is -alpha.
     inplace : bool
-        Accepted and ignored: the input is never written to.
+        Whether the input becomes the result, for all its names and views.
 
     Shape
     -----
@@ -184,7 +184,7 @@ class ELU(Module):
         self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
-        return elu(x, self.alpha)
+        return elu(x, self.alpha, self.inplace)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
@@ -198,7 +198,7 @@ class Hardtanh(Module):
     min_val, max_val : float
         The limits; the gradient at them and beyond is 0.
     inplace : bool
-        Accepted and ignored: the input is never written to.
+        Whether the input becomes the result, for all its names and views.
     min_value, max_value : float, optional
         Deprecated, as in PyTorch, names of ``min_val`` and ``max_val``.
 
@@ -232,7 +232,7 @@ class Hardtanh(Module):
         self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
-        return hardtanh(x, self.min_val, self.max_val)
+        return hardtanh(x, self.min_val, self.max_val, self.inplace)
 
     def extra_repr(self) -> str:
         return f"min_val={self.min_val}, max_val={self.max_val}" + (", inplace=True" if self.inplace else "")
@@ -244,7 +244,7 @@ class ReLU6(Hardtanh):
     Parameters
     ----------
     inplace : bool
-        Accepted and ignored: the input is never written to.
+        Whether the input becomes the result, for all its names and views.
 
     Shape
     -----
@@ -259,7 +259,7 @@ class ReLU6(Hardtanh):
         super().__init__(0.0, 6.0, inplace)
 
     def forward(self, x: Tensor) -> Tensor:
-        return relu6(x)
+        return relu6(x, self.inplace)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""

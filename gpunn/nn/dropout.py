@@ -19,7 +19,7 @@ class Dropout(Module):
     p : float
         0 to 1.
     inplace : bool
-        Accepted so that PyTorch models build unchanged; the input is never written to.
+        Whether the input becomes the result in training, for all its names and views.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Dropout(Module):
         self.generator = default_generator().spawn("Dropout")
 
     def forward(self, x: Tensor) -> Tensor:
-        return dropout(x, self.p, self.training, self.generator)
+        return dropout(x, self.p, self.training, self.inplace, self.generator)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"

@@ -55,7 +55,9 @@ def _call(modules: Sequence[Module]) -> tuple[Module, dict[str, Any], int]:
     rectified = kinds.index(ReLU) if ReLU in kinds[:2] else None
     pooled = 1 if rectified is None else rectified + 1
     flattened = kinds[pooled + 1] is Flatten and _flattens(modules[pooled + 1])
-    if kinds[0] in (ReLU, Conv2d) and kinds[pooled] is MaxPool2d:
+    # A ReLU in place changes its input, which is seen where it comes first.
+    changes_input = kinds[0] is ReLU and modules[0].inplace
+    if kinds[0] in (ReLU, Conv2d) and not changes_input and kinds[pooled] is MaxPool2d:
         pool = modules[pooled]
         assert isinstance(pool, MaxPool2d)
         keywords: dict[str, Any] = {} if rectified is None else {"activation": "relu"}

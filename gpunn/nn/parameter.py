@@ -43,7 +43,7 @@ class Parameter(Tensor):
             data = tensor_of("Parameter", data)
         if isinstance(data, Tensor):
             super().__init__(data.array, data.device, requires_grad)
-            self._version = data._version
+            data._storage.add(data, self)
         else:
             super().__init__(np.asarray(data), "cpu", requires_grad)
 

@@ -103,7 +103,7 @@ class SiLU(Module):
     Parameters
     ----------
     inplace : bool
-        Accepted and ignored: the input is never written to.
+        Whether the input becomes the result, for all its names and views.
 
     Shape
     -----
@@ -119,7 +119,7 @@ class SiLU(Module):
         self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
-        return silu(x)
+        return silu(x, self.inplace)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""

@@ -156,7 +156,7 @@ def _together(op: str, gradients: list[Tensor]) -> tuple[Device, list[Any]]:
 
 def _note_change(gradients: list[Tensor]) -> None:
     for g in gradients:
-        g._version.count += 1
+        g._storage.changed()
 
 
 explains_all(globals())

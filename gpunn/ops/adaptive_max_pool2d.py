@@ -132,7 +132,10 @@ def adaptive_max_pool2d(
         y, places = pool_maximum(op, x, x._physical, tiles, return_indices)
         return y if places is None else (y, places)
     pooled, index = adaptive_max_pool2d_forward(device, x._physical, (p, q))
-    y = record(
-        op, pooled, device, (x,), lambda dy, needs: (adaptive_max_pool2d_backward(device, dy, index, height, width),)
-    )
-    return (y, Tensor._of_physical(index, device)) if return_indices else y
+    indices = Tensor._of_physical(index, device)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (adaptive_max_pool2d_backward(device, dy, index, height, width),)
+
+    y = record(op, pooled, device, (x,), backward, saves=(indices,))
+    return (y, indices) if return_indices else y

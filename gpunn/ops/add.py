@@ -37,7 +37,7 @@ def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.dtype.kind == "f":
         y = add_same_shape(a.device, a._physical, b._physical)
         return record("add", y, a.device, (a, b), lambda dy, needs: (dy, dy), passes_on=True)
-    return binary("add", a, b, lambda device, dy, pa, pb, y, needs: (dy, dy), saves=False, passes_on=True)
+    return binary("add", a, b, lambda device, dy, pa, pb, y, needs: (dy, dy), passes_on=True)
 
 
 def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
@@ -51,7 +51,7 @@ def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     def gradients(device: Device, dy: Any, pa: Any, pb: Any, y: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
         return dy, scale(device, dy, -1.0) if needs[1] else None
 
-    return binary("sub", a, b, gradients, saves=False, passes_on=True)
+    return binary("sub", a, b, gradients, passes_on=True)
 
 
 def _times(op: str, b: Any, alpha: Any) -> Any:

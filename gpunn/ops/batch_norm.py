@@ -295,7 +295,7 @@ def batch_norm(
         mean, var = batch_norm_statistics(device, px, mean, var, batches, momentum if tracks else 0.0)
         for moved in (running_mean, running_var, num_batches_tracked):
             if moved is not None:
-                moved._version.count += 1
+                moved._storage.changed()
     elif mean is None or var is None:
         raise UsageError(f"{here(_OP)}: evaluation needs running_mean and running_var; pass them, or training=True.")
     y = batch_norm_normalise(device, px, mean, var, scale, shift, extra, eps, relu)
@@ -313,7 +313,7 @@ def batch_norm(
     estimates = () if training else (running_mean, running_var)
     saves = [t for t in (x, weight, *estimates) if t is not None]
     passes_on = residual is not None and not relu
-    return record(_OP, y, device, inputs, backward, saves=saves, passes_on=passes_on)
+    return record(_OP, y, device, inputs, backward, saves=saves, keeps=relu, passes_on=passes_on)
 
 
 def check_arguments(

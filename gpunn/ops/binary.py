@@ -18,7 +18,7 @@ from gpunn.errors import DTypeError, ShapeError, here
 from gpunn.gpu.broadcast import launch_binary
 from gpunn.gpu.reduce import reduce_axes
 from gpunn.gpu.strided_copy import copied
-from gpunn.ops.permute import to_logical_order, to_physical_order
+from gpunn.ops.permute import in_shape
 from gpunn.primitive import primitive
 from gpunn.tape import is_grad_enabled, record
 
@@ -234,11 +234,6 @@ def aligned(x: Any, ndim: int) -> Any:
     return in_shape(x.device, x._physical, (1,) * (ndim - x.ndim) + x.shape)
 
 
-def in_shape(device: Device, array: Any, shape: tuple[int, ...]) -> Any:
-    """A physical array reshaped in logical order; the result is physical, and a view where possible."""
-    return to_physical_order(device, to_logical_order(device, array).reshape(shape))
-
-
 def reduce_to(device: Device, dx: Any, shape: tuple[int, ...]) -> Any:
     """A physical gradient of the broadcast shape, summed to an operand's shape, physical."""
     lead = dx.ndim - len(shape)
@@ -251,8 +246,8 @@ def binary(
     a: Any,
     b: Any,
     gradients: Callable[..., tuple[Any, Any]] | None,
+    reads: tuple[str, str] = ("", ""),
     *,
-    saves: bool = True,
     passes_on: bool = False,
     divides: bool = False,
 ) -> Tensor:
@@ -266,8 +261,9 @@ def binary(
     gradients : callable or None
         ``gradients(device, dy, a, b, y, needs)`` returns both gradients, in the broadcast shape;
         None where there is no gradient.
-    saves : bool
-        Whether ``gradients`` reads a, b and y; otherwise it is given None for them.
+    reads : (str, str)
+        Which of "a", "b", "y" the gradient of a reads, and that of b: ("b", "a") for a product. The others are not
+        kept; ``gradients`` is given None for them.
     passes_on : bool
         Whether it may return dy itself.
     divides : bool
@@ -280,7 +276,9 @@ def binary(
     y = broadcast_binary(device, op, pa, pb)
     if gradients is None or y.dtype.kind != "f":
         return Tensor._of_physical(y, device)
-    saved = (pa, pb, y) if saves else (None, None, None)
+    kept = "".join(read for read, v in zip(reads, (a, b), strict=True) if isinstance(v, Tensor) and v.requires_grad)
+    saved = tuple(array if name in kept else None for name, array in zip("aby", (pa, pb, y), strict=True))
+    saves = tuple(v for name, v in zip("ab", (a, b), strict=True) if isinstance(v, Tensor) and name in kept)
     shapes = tuple(v.shape if isinstance(v, Tensor) else None for v in (a, b))
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
@@ -293,4 +291,4 @@ def binary(
             if shape is not None
         )
 
-    return record(op, y, device, inputs, backward, saves=inputs if saves else (), passes_on=passes_on)
+    return record(op, y, device, inputs, backward, saves=saves, keeps="y" in kept, passes_on=passes_on)

@@ -252,7 +252,7 @@ def conv2d(
         gate = y if relu else None
         return conv2d_backward(device, dy, gate, image, filters, window, groups, wanted, waiting)[: len(inputs)]
 
-    return record(op, y, device, inputs, backward, saves=(x, weight), adds=True)
+    return record(op, y, device, inputs, backward, saves=(x, weight), keeps=relu, adds=True)
 
 
 def check_arguments(

@@ -49,7 +49,7 @@ def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Tensor:
             return da, None
         return da, scale(device, broadcast_binary(device, "mul", da, y), -1.0)
 
-    return binary("div", a, b, gradients, divides=True)
+    return binary("div", a, b, gradients, ("b", "by"), divides=True)
 
 
 def _rounded(a: Any, b: Any, mode: str) -> Tensor:
@@ -111,7 +111,7 @@ def remainder(a: Any, b: Any) -> Tensor:
     if isinstance(b, Tensor) and b.requires_grad:
         raise UsageError(f"{here('remainder')}: the divisor gets no gradient; use b.detach().")
     a, b = _whole("remainder", *operands("remainder", a, b))
-    return binary("remainder", a, b, gradients, saves=False, passes_on=True)
+    return binary("remainder", a, b, gradients, passes_on=True)
 
 
 def _whole(op: str, a: Any, b: Any) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._in_place import rewrite
 from gpunn._layout import logical, physical
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError, here
@@ -64,7 +65,9 @@ def _(device: Device, x: Any, p: float, key: tuple[int, int], index: int, base: 
     return y
 
 
-def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None) -> Tensor:
+def dropout(
+    x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator | None = None
+) -> Tensor:
     """Set each element to zero with probability p and scale the others by 1 / (1 - p).
 
     Parameters
@@ -75,6 +78,8 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generat
         Probability of dropping an element, from 0 to 1.
     training : bool
         False returns x itself.
+    inplace : bool
+        Whether x becomes the result, for all its names and views.
     generator : Generator, optional
         Where the mask comes from; the default generator if not given. Each call draws one mask,
         even with p = 0, so that later draws do not depend on p.
@@ -102,6 +107,8 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generat
         raise DTypeError(f"{here('dropout')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if not training:
         return x
+    if inplace:
+        return rewrite(x, "dropout_", lambda old: dropout(old, p, True, False, generator), give_up=True)
     p, stream, device = float(p), generator or default_generator(), x.device
     key, (index, base) = stream.key, stream.next_call(device)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._in_place import rewrite
 from gpunn._shared.activations import check_floating, number
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import one_unless, part_by_part, scratch
@@ -81,7 +82,7 @@ def elu(x: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     alpha : float
         At least 0; far below 0 the output is -alpha.
     inplace : bool
-        Accepted and ignored: x is never written to.
+        Whether x becomes the result, for all its names and views.
 
     Returns
     -------
@@ -99,10 +100,12 @@ def elu(x: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     ----------
     Clevert, Unterthiner, Hochreiter 2016, arXiv:1511.07289; lecture topic L4.
     """
+    if inplace:
+        return rewrite(x, "elu_", lambda old: elu(old, alpha), give_up=True)
     check_floating("elu", x)
     alpha = number("elu", "alpha", alpha)
     if alpha < 0:  # the sign of y would no longer show the sign of x
         raise UsageError(f"{here('elu')}: alpha: expected a number of at least 0; got {alpha}.")
     device = x.device
     y = elu_forward(device, x._physical, alpha)
-    return record("elu", y, device, (x,), lambda dy, needs: (elu_backward(device, dy, y, alpha),))
+    return record("elu", y, device, (x,), lambda dy, needs: (elu_backward(device, dy, y, alpha),), keeps=True)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from gpunn._layout import physical_shape
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._layout import logical, physical_shape
 from gpunn._tensor import Tensor
+from gpunn._views import Step, Strides, view_of
 from gpunn.errors import ShapeError, here
-from gpunn.ops.binary import aligned, reduce_to, repeat_to
-from gpunn.ops.reshape import reshape
+from gpunn.ops.binary import reduce_to, repeat_to
+from gpunn.ops.permute import in_shape
+from gpunn.ops.reshape import _reshape
 from gpunn.tape import record
 
 
 def expand(x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """x repeated along axes of length 1, and along new axes in front. A copy; the gradient is summed.
+    """x repeated along axes of length 1, and along new axes in front: a view; the gradient is summed.
+
+    Where elements are repeated it cannot be written to.
 
     Parameters
     ----------
@@ -42,16 +51,42 @@ def _expand(op: str, x: Tensor, sizes: Sequence[int]) -> Tensor:
     shape = tuple(n if m is None or n != -1 else m for n, m in zip(wanted, old, strict=False))
     if new < 0 or any(n < 0 or m not in (None, 1, n) for n, m in zip(shape, old, strict=True)):
         raise ShapeError(f"{here(op)}: expected a shape that {x.shape} broadcasts to; got {wanted}.")
-    if shape == x.shape:
-        return reshape(x, shape)
-    device, old_shape = x.device, x.shape
-    y = repeat_to(device, aligned(x, len(shape)), physical_shape(shape))
+    if math.prod(shape) == x.numel():  # no element is repeated
+        return _reshape(op, x, shape, strict=True)
+    return view_of(x, Expanded(op, shape))
 
-    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        return (reduce_to(device, dy, old_shape),)
 
-    # Where all new axes have length 1 the gradient is dy itself in another shape.
-    return record(op, y, device, (x,), backward, passes_on=y.size == x.numel())
+@dataclass
+class Expanded(Step):
+    """The step to a shape in which elements are repeated."""
+
+    op: str
+    shape: tuple[int, ...]
+
+    repeats: ClassVar[bool] = True
+
+    def get(self, device: Device, array: Any) -> tuple[Any, bool]:
+        """See Step."""
+        shape = (*(1,) * (len(self.shape) - array.ndim), *logical(array).shape)
+        return repeat_to(device, in_shape(device, array, shape), physical_shape(self.shape)), False
+
+    def back(self, device: Device, dy: Any, shape: tuple[int, ...]) -> Any:
+        """See Step."""
+        return reduce_to(device, dy, shape)
+
+    def put(self, device: Device, target: Any, value: Any) -> None:
+        """See Step."""
+        raise AssertionError(f"{self.op}: elements that share memory are not written to")
+
+    def strided(self, array: Any) -> Any:
+        """See Step."""
+        return np.broadcast_to(array, self.shape) if isinstance(array, np.ndarray) else None
+
+    def strides(self, shape: tuple[int, ...], strides: Strides) -> tuple[tuple[int, ...], Strides | None]:
+        """See Step."""
+        new = len(self.shape) - len(shape)
+        kept = (s if n == m else 0 for n, m, s in zip(shape, self.shape[new:], strides, strict=True))
+        return self.shape, (*(0,) * new, *kept)
 
 
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
@@ -91,6 +126,12 @@ def repeat(x: Tensor, repeats: Sequence[int]) -> Tensor:
         raise ShapeError(f"{here('repeat')}: expected a count for each axis of {x.shape}; got {times}.")
     shape = (*(1,) * new, *x.shape)
     apart = [n for length in shape for n in (1, length)]
-    wide = [n for pair in zip(times, shape, strict=True) for n in pair]
-    together = [count * length for count, length in zip(times, shape, strict=True)]
-    return reshape(_expand("repeat", reshape(x, apart), wide), together)
+    wide = tuple(n for pair in zip(times, shape, strict=True) for n in pair)
+    together = tuple(count * length for count, length in zip(times, shape, strict=True))
+    device, old = x.device, x.shape
+    y = repeat_to(device, in_shape(device, x._physical, tuple(apart)), physical_shape(wide))
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (in_shape(device, reduce_to(device, in_shape(device, dy, wide), tuple(apart)), old),)
+
+    return record("repeat", in_shape(device, y, together), device, (x,), backward, passes_on=True)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from gpunn._device import same_device
-from gpunn._layout import logical
+from gpunn._device import Device, same_device
+from gpunn._layout import is_contiguous, logical
 from gpunn._shared.axes import axes_of
 from gpunn._shared.index_keys import Parts, checked_index, parse
 from gpunn._tensor import Tensor
+from gpunn._views import Step, Strides, view_of
 from gpunn.errors import DTypeError, RangeError, ShapeError, UsageError, here
 from gpunn.ops.reshape import reshape
 from gpunn.ops.take_at import add_at, take_at
-from gpunn.ops.take_slice import Key, put_slice, take_slice
+from gpunn.ops.take_slice import Key, put_slice, set_slice, take_slice
 from gpunn.tape import record
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
-    """``x[key]``: always a copy, on the tape.
+    """``x[key]``: a view for numbers, slices, None and ..., a copy where arrays pick elements; on the tape.
 
     Parameters
     ----------
@@ -47,10 +49,51 @@ def getitem(x: Tensor, key: Any) -> Tensor:
 
 
 def sliced(op: str, x: Tensor, key: Key) -> Tensor:
-    """``x[key]`` of numbers, slices and None, checked: a copy on the tape; ``op`` is its name there."""
-    device, shape = x.device, x.shape
-    y = take_slice(device, x.array, key)
-    return record(op, y, device, (x,), lambda dy, needs: (put_slice(device, logical(dy), shape, key),))
+    """``x[key]`` of numbers, slices and None, checked: a view; ``op`` is its name on the tape."""
+    return view_of(x, Sliced(op, key))
+
+
+@dataclass
+class Sliced(Step):
+    """The step to a slice: a key of numbers, slices and None."""
+
+    op: str
+    key: Key
+
+    def get(self, device: Device, array: Any) -> tuple[Any, bool]:
+        """See Step."""
+        part = self.strided(logical(array))
+        inner = part.transpose(0, 2, 3, 1) if part.ndim == 4 else part
+        return (inner, True) if is_contiguous(inner) else (take_slice(device, logical(array), self.key), False)
+
+    def back(self, device: Device, dy: Any, shape: tuple[int, ...]) -> Any:
+        """See Step."""
+        return put_slice(device, logical(dy), shape, self.key)
+
+    def put(self, device: Device, target: Any, value: Any) -> None:
+        """See Step."""
+        set_slice(device, logical(target), logical(value), self.key)
+
+    def strided(self, array: Any) -> Any:
+        """See Step."""
+        whole = *self.key, Ellipsis  # without Ellipsis NumPy turns one element into a scalar
+        return array[whole]
+
+    def strides(self, shape: tuple[int, ...], strides: Strides) -> tuple[tuple[int, ...], Strides | None]:
+        """See Step."""
+        lengths, steps = [], []
+        axes = iter(zip(shape, strides, strict=True))
+        for item in self.key:
+            if item is None:
+                lengths.append(1)
+                steps.append(1)
+                continue
+            n, stride = next(axes)
+            if isinstance(item, slice):
+                lengths.append(len(range(*item.indices(n))))
+                steps.append(stride * item.indices(n)[2])
+        rest = list(axes)
+        return (*lengths, *(n for n, _ in rest)), (*steps, *(stride for _, stride in rest))
 
 
 def picked(op: str, x: Tensor, parts: Parts) -> Tensor:
@@ -66,7 +109,7 @@ def picked(op: str, x: Tensor, parts: Parts) -> Tensor:
 
 
 def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """``length`` elements along ``dim`` from ``start`` on, as a copy.
+    """``length`` elements along ``dim`` from ``start`` on: a view.
 
     Parameters
     ----------
@@ -95,7 +138,7 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 
 def select(x: Tensor, dim: int, index: int) -> Tensor:
-    """The slice at one index along ``dim``, without that axis.
+    """The slice at one index along ``dim``, without that axis: a view.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._in_place import rewrite
 from gpunn._shared.activations import check_floating, number
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import part_by_part
@@ -76,7 +77,7 @@ def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bo
     min_val, max_val : float
         The limits.
     inplace : bool
-        Accepted and ignored: x is never written to.
+        Whether x becomes the result, for all its names and views.
 
     Returns
     -------
@@ -94,6 +95,8 @@ def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bo
     ----------
     Collobert 2004, "Large scale machine learning"; lecture topic L4.
     """
+    if inplace:
+        return rewrite(x, "hardtanh_", lambda old: hardtanh(old, min_val, max_val), give_up=True)
     return _clipped("hardtanh", x, min_val, max_val)
 
 
@@ -105,7 +108,7 @@ def relu6(x: Tensor, inplace: bool = False) -> Tensor:
     x : Tensor
         Any shape, float32 or float64.
     inplace : bool
-        Accepted and ignored: x is never written to.
+        Whether x becomes the result, for all its names and views.
 
     Returns
     -------
@@ -121,6 +124,8 @@ def relu6(x: Tensor, inplace: bool = False) -> Tensor:
     ----------
     Krizhevsky 2010, "Convolutional deep belief networks on CIFAR-10"; lecture topic L4.
     """
+    if inplace:
+        return rewrite(x, "relu6_", relu6, give_up=True)
     return _clipped("relu6", x, 0.0, 6.0)
 
 
@@ -131,4 +136,4 @@ def _clipped(op: str, x: Tensor, min_val: float, max_val: float) -> Tensor:
         raise UsageError(f"{here(op)}: expected min_val to be at most max_val; got {low} and {high}.")
     device = x.device
     y = hardtanh_forward(device, x._physical, low, high)
-    return record(op, y, device, (x,), lambda dy, needs: (hardtanh_backward(device, dy, y, low, high),))
+    return record(op, y, device, (x,), lambda dy, needs: (hardtanh_backward(device, dy, y, low, high),), keeps=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._in_place import rewrite
 from gpunn._shared.activations import check_floating, number
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import open_or_slope, part_by_part
@@ -82,7 +83,7 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01, inplace: bool = False) -
     negative_slope : float
         The lectures' alpha, often 0.01 or 0.1.
     inplace : bool
-        Accepted and ignored: x is never written to.
+        Whether x becomes the result, for all its names and views.
 
     Returns
     -------
@@ -106,6 +107,8 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01, inplace: bool = False) -
     ----------
     Maas, Hannun, Ng 2013, "Rectifier nonlinearities improve neural network acoustic models"; lecture topic L4.
     """
+    if inplace:
+        return rewrite(x, "leaky_relu_", lambda old: leaky_relu(old, negative_slope), give_up=True)
     check_floating("leaky_relu", x)
     slope = number("leaky_relu", "negative_slope", negative_slope)
     device, source = x.device, x._physical
@@ -116,4 +119,4 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01, inplace: bool = False) -
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return (leaky_relu_backward(device, dy, signs, slope),)
 
-    return record("leaky_relu", y, device, (x,), backward, saves=() if by_output else (x,))
+    return record("leaky_relu", y, device, (x,), backward, saves=() if by_output else (x,), keeps=by_output)

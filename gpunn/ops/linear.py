@@ -129,4 +129,4 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation:
         wanted = (needs[0], needs[1], bias is not None and needs[2])
         return linear_backward(device, dy, y if relu else None, rows, matrix, wanted, waiting)[: len(inputs)]
 
-    return record(op, y, device, inputs, backward, saves=(x, weight), adds=True)
+    return record(op, y, device, inputs, backward, saves=(x, weight), keeps=relu, adds=True)

@@ -117,4 +117,4 @@ def log_softmax(x: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
         dx = log_softmax_backward(device, dy if shape else dy.reshape(1), y, axis)
         return (dx if shape else dx.reshape(()),)
 
-    return record("log_softmax", y if shape else y.reshape(()), device, (x,), backward)
+    return record("log_softmax", y if shape else y.reshape(()), device, (x,), backward, keeps=True)

@@ -88,8 +88,10 @@ def _along(op: str, x: Tensor, dim: int, keepdim: bool) -> Extremum:
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return (place_along(device, with_axes(device, dy, places.shape), places, at, length),)
 
-    result = record(op, left_of(device, values, axis, keepdim), device, (x,), backward)
-    return Extremum(result, Tensor._of_physical(left_of(device, index, axis, keepdim), device))
+    indices = Tensor._of_physical(left_of(device, index, axis, keepdim), device)
+    return Extremum(
+        record(op, left_of(device, values, axis, keepdim), device, (x,), backward, saves=(indices,)), indices
+    )
 
 
 # -- over several axes ----------------------------------------------------------------------------
@@ -140,7 +142,7 @@ def _over(op: str, x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) ->
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return (share_backward(device, with_axes(device, dy, whole.shape), source, whole, axes, finds_nan),)
 
-    return record(op, y, device, (x,), backward, saves=(x,))
+    return record(op, y, device, (x,), backward, saves=(x,), keeps=True)
 
 
 def amax(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:

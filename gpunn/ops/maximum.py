@@ -38,7 +38,7 @@ def _of_two(op: str, a: Any, b: Any, bounds: bool = False) -> Tensor:
         found: tuple[Any, Any] = pair_backward(device, dy, pa, pb, op == "maximum", bounds)
         return found
 
-    return binary(op, a, b, gradients)
+    return binary(op, a, b, gradients, ("ab", "ab"))
 
 
 def maximum(a: Any, b: Any) -> Tensor:

@@ -23,7 +23,7 @@ def mul(a: Any, b: Any) -> Tensor:
         da = broadcast_binary(device, "mul", dy, pb) if needs[0] else None
         return da, broadcast_binary(device, "mul", dy, pa) if needs[1] else None
 
-    return binary("mul", a, b, gradients)
+    return binary("mul", a, b, gradients, ("b", "a"))
 
 
 def scaled(op: str, x: Tensor, factor: float) -> Tensor:

@@ -137,4 +137,4 @@ def norm(
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return (norm_backward(device, with_axes(device, dy, shape), source, whole, axes, order),)
 
-    return record("norm", y, device, (x,), backward, saves=(x,))
+    return record("norm", y, device, (x,), backward, saves=(x,), keeps=True)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gpunn._device import Device
 from gpunn._layout import address_of
 from gpunn._shared.axes import axes_of
 from gpunn._tensor import Tensor
+from gpunn._views import Step, Strides, view_of
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div
 from gpunn.gpu.strided_copy import copied
+from gpunn.ops.copy_arrays import copy_arrays
 from gpunn.primitive import primitive
-from gpunn.tape import record
 
 _MEMORY = (0, 2, 3, 1)  # the logical axis behind each axis of an image's memory
 
@@ -99,27 +101,59 @@ def to_physical_order(device: Device, x: Any) -> Any:
     return reordered(device, x, (0, 2, 3, 1)) if x.ndim == 4 else x
 
 
-def record_reordered(op: str, x: Tensor, turned: Callable[[Any], Any], back: Callable[[Any], Any]) -> Tensor:
-    """Put ``turned(physical x)`` on the tape: the same elements in another order, ``back`` its inverse.
+def in_shape(device: Device, array: Any, shape: tuple[int, ...]) -> Any:
+    """A physical array reshaped in logical order; the result is physical, and a view where possible."""
+    return to_physical_order(device, to_logical_order(device, array).reshape(shape))
 
-    If the result shares x's memory, it shares its version too: backward of either notices in-place writes to the other.
-    """
-    source = x._physical
-    y = turned(source)
-    shared = address_of(y) == address_of(source)
-    result = record(op, y, x.device, (x,), lambda dy, needs: (back(dy),), passes_on=shared)
-    if shared:
-        result._version = x._version
-    return result
+
+@dataclass
+class Turned(Step):
+    """The step to the axes in another order: for each of the result's, which one it is."""
+
+    op: str
+    order: tuple[int, ...]
+
+    def get(self, device: Device, array: Any) -> tuple[Any, bool]:
+        """See Step."""
+        return _turned(device, array, _in_memory(self.order))
+
+    def back(self, device: Device, dy: Any, shape: tuple[int, ...]) -> Any:
+        """See Step."""
+        return self._turned_back(device, dy)
+
+    def put(self, device: Device, target: Any, value: Any) -> None:
+        """See Step."""
+        copy_arrays(device, [target], [self._turned_back(device, value)])
+
+    def strided(self, array: Any) -> Any:
+        """See Step."""
+        return array.transpose(self.order)
+
+    def strides(self, shape: tuple[int, ...], strides: Strides) -> tuple[tuple[int, ...], Strides | None]:
+        """See Step."""
+        return tuple(shape[a] for a in self.order), tuple(strides[a] for a in self.order)
+
+    def _turned_back(self, device: Device, array: Any) -> Any:
+        axes = _in_memory(self.order)
+        return reordered(device, array, tuple(axes.index(a) for a in range(len(axes))))
+
+
+def _in_memory(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The order of physical axes that makes ``order`` of the logical ones."""
+    # Turn to the user's order, permute, turn back.
+    return tuple(_USER[order[a]] for a in _MEMORY) if len(order) == 4 else order
+
+
+def _turned(device: Device, array: Any, axes: tuple[int, ...]) -> tuple[Any, bool]:
+    y = reordered(device, array, axes)
+    return y, address_of(y) == address_of(array)
 
 
 # -- public ops -----------------------------------------------------------------------------------
 
 
 def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
-    """The axes of x in another order.
-
-    Shares x's memory where the order in memory stays the same; else it is a copy.
+    """The axes of x in another order: a view.
 
     Parameters
     ----------
@@ -145,11 +179,7 @@ def _permute(op: str, x: Tensor, dims: Sequence[int]) -> Tensor:
     order = tuple(int(d) + x.ndim if d < 0 else int(d) for d in dims)
     if sorted(order) != list(range(x.ndim)):
         raise UsageError(f"{here(op)}: expected each axis of shape {x.shape} once; got {tuple(dims)}.")
-    # In memory: turn to the user's order, permute, turn back.
-    axes = tuple(_USER[order[a]] for a in _MEMORY) if x.ndim == 4 else order
-    back = tuple(axes.index(a) for a in range(x.ndim))
-    device = x.device
-    return record_reordered(op, x, lambda a: reordered(device, a, axes), lambda dy: reordered(device, dy, back))
+    return view_of(x, Turned(op, order))
 
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:

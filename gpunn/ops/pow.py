@@ -85,7 +85,7 @@ def pow_(base: Any, exponent: Any) -> Tensor:
         raise DTypeError(f"{here('pow')}: expected numbers; got bools. Convert with .int() or .float().")
     if base.dtype.kind == "i" and isinstance(exponent, Tensor):
         _refuse_negative(exponent)
-    return binary("pow", base, exponent, _gradients)
+    return binary("pow", base, exponent, _gradients, ("ab", "aby"))
 
 
 def _refuse_negative(exponent: Tensor) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._in_place import rewrite
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import part_by_part
 from gpunn.cpu.elementwise import row_of
@@ -56,13 +57,15 @@ def _(device: Device, dy: Any, y: Any) -> Any:
     return dx
 
 
-def relu(x: Tensor) -> Tensor:
+def relu(x: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), element by element.
 
     Parameters
     ----------
     x : Tensor
         Any shape, float32 or float64.
+    inplace : bool
+        Whether x becomes the result, for all its names and views.
 
     Returns
     -------
@@ -78,8 +81,10 @@ def relu(x: Tensor) -> Tensor:
     ----------
     Nair, Hinton 2010, "Rectified linear units improve restricted Boltzmann machines"; lecture topic L4.
     """
+    if inplace:
+        return rewrite(x, "relu_", relu, give_up=True)
     if x.dtype.kind != "f":
         raise DTypeError(f"{here('relu')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     y = relu_forward(x.device, x._physical)
     device = x.device
-    return record("relu", y, device, (x,), lambda dy, needs: (relu_backward(device, dy, y),))
+    return record("relu", y, device, (x,), lambda dy, needs: (relu_backward(device, dy, y),), keeps=True)

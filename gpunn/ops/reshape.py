@@ -1,21 +1,26 @@
 """The same elements in another shape: reshape and its relatives.
 
 A reshape works on elements in logical order, so that weights agree with PyTorch's. For an image, which is
-stored channels last, that is a copy, and its gradient is copied back.
+stored channels last, that copies memory (see ``_views``), and its gradient is copied back.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
+from gpunn._layout import address_of, logical
 from gpunn._shared.axes import axes_of
 from gpunn._tensor import Tensor
+from gpunn._views import Step, Strides, apart, is_contiguous, strides_for, strides_of, view_of
 from gpunn.errors import ShapeError, UsageError, here
-from gpunn.ops.permute import record_reordered, to_logical_order, to_physical_order
+from gpunn.ops.copy_arrays import copy_arrays
+from gpunn.ops.permute import in_shape
 
 # -- public ops -----------------------------------------------------------------------------------
 
@@ -23,8 +28,7 @@ from gpunn.ops.permute import record_reordered, to_logical_order, to_physical_or
 def reshape(x: Tensor, shape: int | Sequence[int]) -> Tensor:
     """The elements of x in logical order in another shape.
 
-    Shares x's memory where the order in memory stays the same. For most images it does not: they are stored
-    channels last.
+    A view of x, or a copy where x is a strided view, such as a transpose, for which PyTorch's ``reshape`` copies too.
 
     Parameters
     ----------
@@ -40,15 +44,106 @@ def reshape(x: Tensor, shape: int | Sequence[int]) -> Tensor:
     return _reshape("reshape", x, shape)
 
 
-def _reshape(op: str, x: Tensor, shape: int | Sequence[int]) -> Tensor:
+def _reshape(op: str, x: Tensor, shape: int | Sequence[int], *, strict: bool = False) -> Tensor:
+    """A view of x in another shape; a copy where PyTorch's strides make one, or an error if that is not ``strict``."""
     lengths = (shape,) if isinstance(shape, int | np.integer) else shape
-    new = _resolve(op, x, tuple(int(n) for n in lengths))
-    device, old = x.device, x.shape
+    step = Shaped(op, _resolve(op, x, tuple(int(n) for n in lengths)))
+    if x._view is None or step.strides(x.shape, strides_of(x))[1] is not None:
+        return view_of(x, step)
+    if strict:
+        raise ShapeError(
+            f"{here(op)}: a tensor of shape {x.shape} that is a strided view of another cannot be seen in shape "
+            f"{step.shape} without copying it; use reshape(), or contiguous() first."
+        )
+    return apart(op, x, *step.get(x.device, x._physical))
 
-    def changed(array: Any, to: tuple[int, ...]) -> Any:
-        return to_physical_order(device, to_logical_order(device, array).reshape(to))
 
-    return record_reordered(op, x, lambda a: changed(a, new), lambda dy: changed(dy, old))
+@dataclass
+class Shaped(Step):
+    """The step to another shape."""
+
+    op: str
+    shape: tuple[int, ...]
+
+    def get(self, device: Device, array: Any) -> tuple[Any, bool]:
+        """See Step."""
+        y = in_shape(device, array, self.shape)
+        return y, address_of(y) == address_of(array)
+
+    def back(self, device: Device, dy: Any, shape: tuple[int, ...]) -> Any:
+        """See Step."""
+        return in_shape(device, dy, shape)
+
+    def put(self, device: Device, target: Any, value: Any) -> None:
+        """See Step."""
+        copy_arrays(device, [target], [in_shape(device, value, logical(target).shape)])
+
+    def strided(self, array: Any) -> Any:
+        """See Step."""
+        shaped = array.reshape(self.shape)
+        return shaped if address_of(shaped) == address_of(array) else None
+
+    def strides(self, shape: tuple[int, ...], strides: Strides) -> tuple[tuple[int, ...], Strides | None]:
+        """See Step."""
+        return self.shape, _strides_in(shape, strides, self.shape)
+
+
+def _strides_in(shape: tuple[int, ...], strides: Strides, new: tuple[int, ...]) -> Strides | None:
+    """The strides of a shape ``new`` over the same memory, or None where there are none."""
+    if 0 in shape:
+        return strides_for(new)
+    # Runs of neighbouring axes that are one axis in memory. Each has to be cut into whole new axes.
+    runs: list[list[int]] = []
+    for n, stride in zip(shape, strides, strict=True):
+        if n == 1:
+            continue
+        if runs and runs[-1][1] == n * stride:
+            runs[-1] = [runs[-1][0] * n, stride]
+        else:
+            runs.append([n, stride])
+    made: list[int] = []
+    left, step = 1, 1
+    for n in reversed(new):
+        if n == 1:
+            made.append(step * left)
+            continue
+        if left == 1:
+            if not runs:
+                return None
+            left, step = runs.pop()
+            size = left
+        if left % n:
+            return None
+        made.append(step * (size // left))
+        left //= n
+    return tuple(reversed(made))
+
+
+def view(x: Tensor, shape: int | Sequence[int]) -> Tensor:
+    """The elements of x in logical order in another shape: always a view.
+
+    Parameters
+    ----------
+    x : Tensor
+    shape : int or sequence of int
+        With x's number of elements; one length may be -1.
+
+    Raises
+    ------
+    ShapeError
+        If the numbers of elements differ, or x is a strided view that has no such shape without copying.
+    """
+    return _reshape("view", x, shape, strict=True)
+
+
+def contiguous(x: Tensor) -> Tensor:
+    """x, or a copy if it is a strided view, as PyTorch has it.
+
+    Parameters
+    ----------
+    x : Tensor
+    """
+    return x if is_contiguous(x) else apart("contiguous", x, x._physical, True)
 
 
 def _resolve(op: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:

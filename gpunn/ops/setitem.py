@@ -1,4 +1,4 @@
-"""``x[key] = value``."""
+"""``x[key] = value``: off the tape in x's memory, on it as an op with a gradient."""
 
 from __future__ import annotations
 
@@ -6,24 +6,31 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import same_device
+from gpunn._capture_state import refuse_in_capture
+from gpunn._creation import tensor
+from gpunn._device import Device, same_device
+from gpunn._in_place import recorded, rewrite
 from gpunn._interop import constant, is_cupy
 from gpunn._layout import logical
 from gpunn._shared.index_keys import Parts, parse
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, UsageError, here
-from gpunn.ops.take_at import set_at
+from gpunn._views import memory, written
+from gpunn.errors import ShapeError, here
+from gpunn.ops.accumulate import copy
+from gpunn.ops.binary import reduce_to
+from gpunn.ops.getitem import Sliced
+from gpunn.ops.take_at import set_at, take_at
 from gpunn.ops.take_slice import set_slice
-from gpunn.tape import is_grad_enabled
+from gpunn.tape import record
 
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:
-    """``x[key] = value``, in place and off the tape.
+    """``x[key] = value``, in place; on the tape where x or the value is.
 
     Parameters
     ----------
     x : Tensor
-        Not on the tape: a leaf that needs no gradient, or any leaf under ``no_grad``.
+        A leaf that requires a gradient only under ``no_grad``.
     key : as for :func:`getitem`
         Where index arrays name an element more than once, the last value wins, on every device.
     value : Tensor, array or number
@@ -32,40 +39,83 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     Raises
     ------
     UsageError
-        If x or the value is on the tape.
+        If x is a leaf that requires a gradient, or a view of one.
     ShapeError
         If the value does not broadcast.
     """
     op = "setitem"
     parts = parse(op, x, key)
-    value = constant(op, value, x.device) if is_cupy(value) else value
-    if isinstance(value, Tensor):
-        same_device(op, x.device, value.device)
-        if value.requires_grad and is_grad_enabled():
-            raise UsageError(
-                f"{here(op)}: the value requires a gradient, which an assignment would lose; use where(), cat() or "
-                "stack(), or assign value.detach()."
-            )
-        source = value.array
-    else:
-        source = x.device.array(np.asarray(value, None if isinstance(value, np.ndarray) else x.dtype))
-    target = _shape_of(x, parts)
-    extra = max(source.ndim - len(target), 0)
+    value = _value(op, x, value)
+    wanted = _shape_of(x, parts)
+    value = _fitted(op, value, wanted)
+    if recorded(op, x, value):
+        rewrite(x, op, lambda old: _replaced(op, old, parts, value, wanted), value)
+        return
+    array = memory(op, x)
+    _put(x, array, value.array, parts)
+    written(x, array)
+
+
+def _value(op: str, x: Tensor, value: Any) -> Tensor:
+    if is_cupy(value):
+        value = constant(op, value, x.device)
+    if not isinstance(value, Tensor):
+        value = tensor(value, x.dtype if not isinstance(value, np.ndarray) else None, x.device)
+    same_device(op, x.device, value.device)
+    return value if value.dtype == x.dtype else value.to(x.dtype)
+
+
+def _fitted(op: str, value: Tensor, wanted: tuple[int, ...]) -> Tensor:
+    """The value without the axes of 1 that it has too many."""
+    extra = max(value.ndim - len(wanted), 0)
+    shape = value.shape[extra:]
     try:
-        fits = all(n == 1 for n in source.shape[:extra]) and np.broadcast_shapes(source.shape[extra:], target) == target
+        fits = all(n == 1 for n in value.shape[:extra]) and np.broadcast_shapes(shape, wanted) == wanted
     except ValueError:
         fits = False
     if not fits:
-        raise ShapeError(f"{here(op)}: expected a value that broadcasts to {target}; got shape {tuple(source.shape)}.")
-    array = logical(x._in_place(op))
+        raise ShapeError(f"{here(op)}: expected a value that broadcasts to {wanted}; got shape {value.shape}.")
+    return value.reshape(shape) if extra else value
+
+
+def _put(x: Tensor, array: Any, source: Any, parts: Parts) -> None:
+    """Write a logical source to x's physical array."""
+    target = logical(array)
     if parts.indices:
-        set_at(x.device, array, source, parts.basic, parts.indices, parts.axes, parts.at)
+        refuse_in_capture("setitem with index arrays (array-library code)")
+        set_at(x.device, target, source, parts.basic, parts.indices, parts.axes, parts.at)
     else:
-        set_slice(x.device, array, source, parts.basic)
+        set_slice(x.device, target, source, parts.basic)
+
+
+def _replaced(op: str, x: Tensor, parts: Parts, value: Tensor, wanted: tuple[int, ...]) -> Tensor:
+    """A copy of x with the value in it, on the tape."""
+    device, shape = x.device, value.shape
+    y = copy(device, x._physical)
+    _put(x, y, value.array, parts)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        rest = part = None
+        if needs[0]:
+            rest = copy(device, dy)
+            _put(x, rest, device.zeros((1,) * len(shape), dy.dtype), parts)
+        if needs[1]:
+            part = _taken(device, dy, parts)
+            part = reduce_to(device, part, shape) if wanted != shape else part
+        return rest, part
+
+    return record(op, y, device, (x, value), backward, saves=parts.tensors, passes_on=True)
+
+
+def _taken(device: Device, dy: Any, parts: Parts) -> Any:
+    """The elements of a physical gradient that the key names, physical."""
+    if parts.basic or not parts.indices:
+        dy, _ = Sliced("setitem", parts.basic).get(device, dy)
+    return take_at(device, logical(dy), parts.indices, parts.axes, parts.at) if parts.indices else dy
 
 
 def _shape_of(x: Tensor, parts: Parts) -> tuple[int, ...]:
-    shape = tuple(x.array[parts.basic].shape)
+    shape = Sliced("setitem", parts.basic).strides(x.shape, (0,) * x.ndim)[0]
     if not parts.indices:
         return shape
     rest = [n for a, n in enumerate(shape) if a not in parts.axes]

@@ -92,4 +92,4 @@ def sigmoid(x: Tensor) -> Tensor:
     check_floating("sigmoid", x)
     device = x.device
     y = sigmoid_forward(device, x._physical)
-    return record("sigmoid", y, device, (x,), lambda dy, needs: (sigmoid_backward(device, dy, y),))
+    return record("sigmoid", y, device, (x,), lambda dy, needs: (sigmoid_backward(device, dy, y),), keeps=True)

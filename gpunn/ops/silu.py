@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._in_place import rewrite
 from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import logistic, part_by_part, scratch
@@ -81,7 +82,7 @@ def silu(x: Tensor, inplace: bool = False) -> Tensor:
     x : Tensor
         Any shape, float32 or float64.
     inplace : bool
-        Accepted and ignored: x is never written to.
+        Whether x becomes the result, for all its names and views.
 
     Returns
     -------
@@ -97,6 +98,8 @@ def silu(x: Tensor, inplace: bool = False) -> Tensor:
     ----------
     Elfwing, Uchibe, Doya 2018, arXiv:1702.03118; lecture topic L4.
     """
+    if inplace:
+        return rewrite(x, "silu_", silu, give_up=True)
     check_floating("silu", x)
     device, source = x.device, x._physical
     y = silu_forward(device, source)

@@ -142,7 +142,7 @@ def softmax(x: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
         dx = softmax_backward(device, dy if shape else dy.reshape(1), y, axis)
         return (dx if shape else dx.reshape(()),)
 
-    return record("softmax", y if shape else y.reshape(()), device, (x,), backward)
+    return record("softmax", y if shape else y.reshape(()), device, (x,), backward, keeps=True)
 
 
 def sum_along(xp: Any, a: Any, axis: int) -> Any:

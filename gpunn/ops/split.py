@@ -12,10 +12,12 @@ from gpunn._layout import address_of, logical, physical_axes, physical_shape
 from gpunn._shared.axes import axes_of
 from gpunn._shared.numbers import as_int, whole_number
 from gpunn._tensor import Tensor
+from gpunn._views import attach
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.gpu.strided_copy import Box, copy_box, fill
 from gpunn.ops.cat import cut
-from gpunn.ops.take_slice import Key, take_slice
+from gpunn.ops.getitem import Sliced
+from gpunn.ops.take_slice import Key
 from gpunn.primitive import primitive
 
 
@@ -45,7 +47,7 @@ def _(device: Device, parts: list[Any], shape: tuple[int, ...], keys: list[Key],
 
 
 def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """Split x along an axis into copies of its parts.
+    """Split x along an axis into views of its parts.
 
     Parameters
     ----------
@@ -121,8 +123,8 @@ def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
         If the axis does not exist.
     """
     axis, length = _axis("unbind", x, dim)
-    keys: list[Key] = [(*(slice(None),) * axis, i) for i in range(length)]
-    return _collected("unbind", x, [take_slice(x.device, x.array, key) for key in keys], keys)
+    steps = [Sliced("unbind", (*(slice(None),) * axis, i)) for i in range(length)]
+    return _collected("unbind", x, [step.get(x.device, x._physical) for step in steps], steps)
 
 
 def _axis(op: str, x: Tensor, dim: int) -> tuple[int, int]:
@@ -135,26 +137,31 @@ def _axis(op: str, x: Tensor, dim: int) -> tuple[int, int]:
 def _apart(op: str, x: Tensor, axis: int, sections: list[int]) -> tuple[Tensor, ...]:
     edges = pairwise(accumulate(sections, initial=0))
     device, whole = x.device, x._physical
+    steps = [Sliced(op, (*(slice(None),) * axis, slice(*edge))) for edge in edges]
     (stored,) = physical_axes((axis,), x.ndim)
+    if all(n == 1 for n in whole.shape[:stored]):  # the parts lie one behind the other
+        return _collected(op, x, [step.get(device, whole) for step in steps], steps)
     parts = [device.empty((*whole.shape[:stored], n, *whole.shape[stored + 1 :]), x.dtype) for n in sections]
     cut(device, parts, sections, whole, stored)
-    return _collected(op, x, parts, [(*(slice(None),) * axis, slice(*edge)) for edge in edges])
+    return _collected(op, x, [(part, False) for part in parts], steps)
 
 
-def _collected(op: str, x: Tensor, parts: list[Any], keys: list[Key]) -> tuple[Tensor, ...]:
-    """Record the physical ``parts``, x[key] for keys that cover x once; one node collects all gradients."""
+def _collected(op: str, x: Tensor, parts: list[tuple[Any, bool]], steps: list[Sliced]) -> tuple[Tensor, ...]:
+    """Record ``parts``, to which ``steps`` lead and which cover x once. One node collects all gradients."""
     device, shape, dtype = x.device, x.shape, x.dtype
-    made = tuple(Tensor._of_physical(part, device) for part in parts)
-    if not (tape.is_grad_enabled() and x.requires_grad):
-        return made
+    made = tuple(Tensor._of_physical(part, device) for part, _ in parts)
+    if tape.is_grad_enabled() and x.requires_grad:
+        keys = [step.key for step in steps]
 
-    def backward(parts: list[Any], needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        return (put_parts(device, [p if p is None else logical(p) for p in parts], shape, keys, dtype),)
+        def backward(parts: list[Any], needs: tuple[bool, ...]) -> tuple[Any, ...]:
+            return (put_parts(device, [p if p is None else logical(p) for p in parts], shape, keys, dtype),)
 
-    node = tape.Node(op, tape.parents_of((x,)), backward, False, ())
-    for i, part in enumerate(made):
-        part.requires_grad = True
-        part._node = tape.Node(op, (node,), _unchanged, True, (), slot=(i, len(keys)))
+        node = tape.Node(op, tape.parents_of((x,)), backward, False, ())
+        for i, part in enumerate(made):
+            part.requires_grad = True
+            part._node = tape.Node(op, (node,), _unchanged, True, (), slot=(i, len(keys)))
+    for part, step, (_, shares) in zip(made, steps, parts, strict=True):
+        attach(part, x, step, shares)
     return made
 
 

@@ -17,8 +17,8 @@ from gpunn.cpu.sums import sum_on_cpu
 from gpunn.errors import DTypeError, here
 from gpunn.gpu.broadcast import launch_repeat
 from gpunn.gpu.reduce import reduce_axes
-from gpunn.ops.binary import in_shape
 from gpunn.ops.cast import cast
+from gpunn.ops.permute import in_shape
 from gpunn.primitive import primitive
 from gpunn.tape import record
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._device import Device
-from gpunn._layout import logical, physical_shape
-from gpunn.gpu.strided_copy import Place, copy_of_view, place_box
+from gpunn._layout import address_of, logical, physical_shape
+from gpunn.gpu.strided_copy import Box, Place, copy_box, copy_of_view, place_box
 from gpunn.primitive import primitive
 
 Key = tuple[Any, ...]
@@ -56,5 +56,14 @@ def _(device: Device, dy: Any, shape: tuple[int, ...], key: Key) -> Any:
 
 @primitive(returns=(), mutates=("target",))
 def set_slice(xp: Any, target: Any, value: Any, key: Key) -> None:
-    """target[key] = value, in place, for a logical array."""
+    """target[key] = value, in place; both logical."""
     target[key] = value
+
+
+@set_slice.kernel
+def _(device: Device, target: Any, value: Any, key: Key) -> None:
+    whole = *key, Ellipsis  # without Ellipsis NumPy turns one element into a scalar
+    place = target[whole]
+    strides = device.xp.broadcast_to(value, place.shape).strides
+    to = address_of(place) - address_of(target) if place.size else 0
+    copy_box(device, target, value, Box(list(place.shape), list(place.strides), list(strides), to))

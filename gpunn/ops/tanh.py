@@ -84,4 +84,4 @@ def tanh(x: Tensor) -> Tensor:
     check_floating("tanh", x)
     device = x.device
     y = tanh_forward(device, x._physical)
-    return record("tanh", y, device, (x,), lambda dy, needs: (tanh_backward(device, dy, y),))
+    return record("tanh", y, device, (x,), lambda dy, needs: (tanh_backward(device, dy, y),), keeps=True)

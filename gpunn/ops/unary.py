@@ -115,7 +115,8 @@ def _apply(name: str, x: Tensor) -> Tensor:
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return (unary_backward(device, name, dy, saved),)
 
-    return record(name, y, device, (x,), backward, saves=(x,) if by_input else ())
+    by_output = function.gradient is not None and not by_input
+    return record(name, y, device, (x,), backward, saves=(x,) if by_input else (), keeps=by_output)
 
 
 def exp(x: Tensor) -> Tensor:

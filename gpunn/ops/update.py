@@ -7,12 +7,19 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._in_place import recorded, rewrite
 from gpunn._tensor import Tensor
+from gpunn._views import memory, written
 from gpunn.cpu.elementwise import quiet
-from gpunn.errors import UsageError, here
 from gpunn.gpu.broadcast import launch_update
+from gpunn.ops.accumulate import copy
+from gpunn.ops.add import add, sub
 from gpunn.ops.binary import aligned, broadcast_binary, operands
+from gpunn.ops.div import div
+from gpunn.ops.mul import mul
 from gpunn.primitive import primitive
+
+_OPS = {"add": add, "sub": sub, "mul": mul, "div": div}
 
 
 @primitive(returns=(), mutates=("target",))
@@ -29,7 +36,7 @@ def _(device: Device, name: str, target: Any, other: Any) -> None:
 
 
 def update_(x: Tensor, name: str, other: Any, alpha: float = 1.0) -> Tensor:
-    """x.add_(other) and the like: changes x, off the tape; returns x.
+    """x.add_(other) and the like: changes x in place, on the tape where x or other is; returns x.
 
     Parameters
     ----------
@@ -44,17 +51,22 @@ def update_(x: Tensor, name: str, other: Any, alpha: float = 1.0) -> Tensor:
     Raises
     ------
     UsageError
-        If x is on the tape, or the result's shape or dtype differs from x's.
+        If x is a leaf that requires a gradient and ops are being recorded.
+    ShapeError, DTypeError
+        If the result does not fit into x.
     """
-    target, other = operands(f"{name}_", x, other, divides=name == "div")
-    wide = np.broadcast_shapes(x.shape, other.shape)
-    if wide != x.shape or target.dtype != x.dtype:
-        raise UsageError(
-            f"{here(f'{name}_')}: the result, {wide} {target.dtype}, does not fit into a tensor of "
-            f"{x.shape} {x.dtype} in place; write x = x {'+-*/'[('add', 'sub', 'mul', 'div').index(name)]} other."
-        )
-    array = aligned(other, x.ndim)
+    op = f"{name}_"
+    target, value = operands(op, x, other, divides=name == "div")
+    fits = np.broadcast_shapes(x.shape, value.shape) == x.shape and target.dtype == x.dtype
+    if not fits or recorded(op, x, value):
+        options = {"alpha": alpha} if alpha != 1 else {}
+        return rewrite(x, op, lambda old: _OPS[name](old, other, **options), value)
+    array = aligned(value, x.ndim)
     if alpha != 1:
         array = broadcast_binary(x.device, "mul", array, x.dtype.type(alpha))
-    update(x.device, name, x._in_place(f"{name}_", launches=True), array)
+    elif isinstance(value, Tensor) and value is not x and value._storage is x._storage:
+        array = copy(x.device, array)  # what is written may be read again
+    into = memory(op, x)
+    update(x.device, name, into, array)
+    written(x, into)
     return x

@@ -80,7 +80,7 @@ def _variance(op: str, x: Tensor, dim: Any, unbiased: bool | None, keepdim: bool
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return (variance_backward(device, with_axes(device, dy, shape), source, mean, std, divisor),)
 
-    return record(op, y, device, (x,), backward, saves=(x,))
+    return record(op, y, device, (x,), backward, saves=(x,), keeps=op == "std")
 
 
 def var(

@@ -112,7 +112,7 @@ class FusedOptimizer(Optimizer):
         params, grads = [p._physical for p in members], [p.grad._physical for p in members if p.grad is not None]
         self._launch(device, group, params, grads, buffers, new, scalars.array)
         for p in members:
-            p._version.count += 1
+            p._storage.changed()
 
     def _words(self, index: int, group: dict[str, Any], device: Device, dtype: np.dtype) -> StepScalars:
         """Device words for one launch. Each launch of a captured step needs its own."""

@@ -59,9 +59,9 @@ def test_assignment_converts_and_counts_as_a_change() -> None:
     assert w.detach().tolist() == [5.0, 1.0, 1.0]
 
 
-def test_a_refused_assignment_leaves_the_tensor_and_its_version_alone() -> None:
+def test_a_refused_assignment_leaves_the_tensor_and_its_storage_alone() -> None:
     x = gpunn.zeros(2, 3)
-    before = x._version.count
+    before = x._storage.count
     with pytest.raises(ShapeError):
         x[0] = gpunn.zeros(2)
-    assert (x.tolist(), x._version.count) == ([[0.0] * 3] * 2, before)
+    assert (x.tolist(), x._storage.count) == ([[0.0] * 3] * 2, before)

@@ -1,0 +1,141 @@
+"""Who sees a tensor's memory: the storage that a tensor shares with its views and twins, and how often it changed."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpunn._tensor import Tensor
+
+References = dict[int, "weakref.ref[Tensor]"]  # by the tensor's id
+
+# Copied views of all storages. A captured graph does not say which memory it writes to, so that after a replay all of
+# them have to be read again.
+_copied: References = {}
+
+
+def _remember(references: References, tensor: Tensor) -> None:
+    """Keep a weak reference, which removes itself. All steps are single calls, so that threads need no lock."""
+    key = id(tensor)
+    if key not in references:
+        references[key] = weakref.ref(tensor, lambda _: references.pop(key, None))
+
+
+class Sharing:
+    """What a storage knows once somebody shares it.
+
+    Attributes
+    ----------
+    root : array or None
+        All of the memory, physical, as the first tensor has it. None until there is a second tensor.
+    exported : bool
+        Whether an array library sees the memory too, so that it may change at any time.
+    lent : bool
+        Whether it is a view's copy, which others read: it has to be copied before it is written to.
+    """
+
+    __slots__ = ("exported", "lent", "root", "tensors")
+
+    def __init__(self) -> None:
+        self.root: Any = None
+        self.exported = False
+        self.lent = False
+        self.tensors: References = {}
+
+
+class Storage:
+    """The memory that a tensor, its views and its twins have in common.
+
+    Attributes
+    ----------
+    count : int
+        In-place changes so far. A node that saved an array compares it.
+    sharing : Sharing or None
+        None while one tensor alone has it.
+    """
+
+    __slots__ = ("count", "sharing")
+    kept = False  # whether graphs or users may have noted its address: it was made from an array, not by an op
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sharing: Sharing | None = None
+
+    def shared(self) -> Sharing:
+        """What it knows about sharing, from now on."""
+        if self.sharing is None:
+            self.sharing = Sharing()
+        return self.sharing
+
+    def is_lent(self) -> bool:
+        """Whether the memory has to be copied before it is written to."""
+        return self.sharing is not None and self.sharing.lent
+
+    def is_exported(self) -> bool:
+        """Whether an array library sees the memory too."""
+        return self.sharing is not None and self.sharing.exported
+
+    def export(self) -> None:
+        """Note that an array library sees the memory from now on: nothing that was copied from it stays valid."""
+        self.shared().exported = True
+        for tensor in self.others(None):
+            forget_copy(tensor)
+
+    def add(self, owner: Tensor, other: Tensor) -> None:
+        """Let ``other`` share the storage of ``owner``, and both be known to it."""
+        sharing = self.shared()
+        if sharing.root is None:
+            sharing.root = owner._physical
+        _remember(sharing.tensors, owner)
+        _remember(sharing.tensors, other)
+        other._storage = self
+
+    def others(self, tensor: Tensor | None) -> list[Tensor]:
+        """The living tensors that share it with ``tensor``."""
+        if self.sharing is None:
+            return []
+        known = [ref() for ref in tuple(self.sharing.tensors.values())]
+        return [t for t in known if t is not None and t is not tensor and t._storage is self]
+
+    def belongs_to(self, tensor: Tensor) -> bool:
+        """Whether nobody but ``tensor`` sees the memory, so that it may be exchanged for other memory."""
+        return self.sharing is None or not (self.sharing.exported or self.sharing.lent or self.others(tensor))
+
+    def changed(self, writer: Tensor | None = None) -> None:
+        """Note an in-place change; copies of the memory are made anew when next read, but for the writer's own."""
+        self.count += 1
+        if self.sharing is not None:
+            for tensor in self.others(writer):
+                forget_copy(tensor)
+
+
+class KeptStorage(Storage):
+    """The memory of a tensor that was made from an array."""
+
+    __slots__ = ()
+    kept = True
+
+
+def note_copied(tensor: Tensor) -> None:
+    """Note a copied view."""
+    _remember(_copied, tensor)
+
+
+def forget_copies() -> None:
+    """Have all copied views read their storage again: memory has been written to by a captured graph."""
+    if _copied:
+        for ref in tuple(_copied.values()):
+            tensor = ref()
+            if tensor is not None:
+                forget_copy(tensor)
+
+
+def forget_copy(tensor: Tensor) -> None:
+    """Have a copied view read its storage again when its array is next asked for."""
+    view = tensor._view
+    if view is not None and view.copied:
+        # An empty slot makes Python call Tensor.__getattr__, so that tensors with an array pay nothing for this.
+        with contextlib.suppress(AttributeError):  # it is empty already
+            del tensor._physical

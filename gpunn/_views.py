@@ -1,0 +1,304 @@
+"""Views: tensors that are a part of another one's memory, or all of it in another order.
+
+PyTorch's views are strided. Here an array always lies in memory without gaps (see ``_layout``), so a view of which that
+is not true is a *copy* that knows where it came from: its storage, and the steps from the storage's root to it. What is
+written to it is written through, and it is made anew after its storage has changed. A view that has no gaps (rows of a
+matrix, another shape) is the memory itself.
+
+Nothing of this costs an op anything: a copied view whose storage has changed has an empty slot in place of its array,
+and Python asks :func:`missing` for it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gpunn import tape
+from gpunn._device import Device
+from gpunn._layout import logical
+from gpunn._storage import forget_copy, note_copied
+from gpunn.errors import UsageError, here
+
+if TYPE_CHECKING:
+    from gpunn._tensor import Tensor
+
+Strides = tuple[int, ...]
+
+
+class Step:
+    """One way from a tensor to a view of it: a slice, another order of the axes, another shape, a repetition.
+
+    Attributes
+    ----------
+    op : str
+        Its name on the tape and in errors.
+    repeats : bool
+        Whether elements of the view share memory, so that nothing can be written to it.
+    """
+
+    op: str
+    repeats: ClassVar[bool] = False
+
+    def get(self, device: Device, array: Any) -> tuple[Any, bool]:
+        """The view of a physical array, physical; and whether it is a part of the same memory."""
+        raise NotImplementedError
+
+    def back(self, device: Device, dy: Any, shape: tuple[int, ...]) -> Any:
+        """The physical gradient of an array of the logical ``shape``; dy's own memory only where :meth:`get` shares."""
+        raise NotImplementedError
+
+    def put(self, device: Device, target: Any, value: Any) -> None:
+        """Write a view's values to the physical array that it is a view of."""
+        raise NotImplementedError
+
+    def strided(self, array: Any) -> Any:
+        """The view of a logical array without a copy, or None where strides cannot say it."""
+        raise NotImplementedError
+
+    def strides(self, shape: tuple[int, ...], strides: Strides) -> tuple[tuple[int, ...], Strides | None]:
+        """The view's shape and strides in elements, None where strides cannot say it."""
+        raise NotImplementedError
+
+
+class View:
+    """How a tensor hangs on its storage, where it is not the whole of it in the same order.
+
+    Attributes
+    ----------
+    base : Tensor or None
+        The tensor on whose place on the tape its own depends. None where it has one of its own, behind ``detach()``.
+    steps : tuple of Step
+        From the storage's root to it.
+    copied : bool
+        Whether its array is a copy. It is never written to: others may read it.
+    recorded : bool
+        Whether ops were recorded when it was made.
+    """
+
+    __slots__ = ("base", "copied", "recorded", "steps")
+
+    def __init__(self, base: Tensor | None, steps: tuple[Step, ...], copied: bool, recorded: bool) -> None:
+        self.base, self.steps, self.copied, self.recorded = base, steps, copied, recorded
+
+
+# -- making ---------------------------------------------------------------------------------------
+
+
+def view_of(x: Tensor, step: Step) -> Tensor:
+    """The view of x that ``step`` leads to, on the tape."""
+    device, shape = x.device, x.shape
+    y, shares = step.get(device, x._physical)
+    result = tape.record(step.op, y, device, (x,), lambda dy, needs: (step.back(device, dy, shape),), passes_on=shares)
+    attach(result, x, step, shares)
+    return result
+
+
+def attach(result: Tensor, x: Tensor, step: Step, shares: bool) -> None:
+    """Make ``result``, whose array ``step`` has got from x's, a view of x."""
+    known = x._view
+    before: tuple[Step, ...] = ()
+    if known is None:
+        base, copied = x, not shares
+    else:
+        base = x if known.base is None else known.base
+        before, copied = known.steps, known.copied or not shares
+    recorded = tape.is_grad_enabled() and (known is None or known.recorded)
+    result._view = View(base, (*before, step), copied, recorded)
+    x._storage.add(x, result)
+    if copied:
+        note_copied(result)
+        if x._storage.is_exported():
+            forget_copy(result)
+
+
+def twin_of(x: Tensor, result: Tensor) -> Tensor:
+    """``result``, which has x's array, as a tensor of the same storage with a place of its own on the tape."""
+    if x._view is not None:
+        result._view = View(None, x._view.steps, x._view.copied, True)
+    x._storage.add(x, result)
+    if result._view is not None and result._view.copied:
+        note_copied(result)
+        if x._storage.is_exported():
+            forget_copy(result)
+    return result
+
+
+def apart(op: str, x: Tensor, y: Any, shares: bool) -> Tensor:
+    """x's elements, ``y`` in memory, as a tensor that is no view of x, whether or not y ``shares`` x's memory."""
+    from gpunn.ops.accumulate import copy
+    from gpunn.ops.permute import in_shape
+
+    device, old = x.device, x.shape
+    lent = shares and x._view is not None and x._view.copied
+    if shares and not lent:
+        y = copy(device, y)
+    result = tape.record(op, y, device, (x,), lambda dy, needs: (in_shape(device, dy, old),), passes_on=True)
+    if lent:
+        result._storage.shared().lent = True
+    return result
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+
+def missing(x: Tensor, name: str) -> Any:
+    """What is not in a tensor's slot ``name``: its storage or its base has changed since."""
+    if name == "_physical" and x._view is not None:
+        return _read_again(x)
+    if name in ("_node", "requires_grad") and x._view is not None:
+        _record_again(x)
+        return getattr(x, name)
+    raise AttributeError(f"'{type(x).__name__}' object has no attribute '{name}'", name=name, obj=x)
+
+
+def _read_again(x: Tensor) -> Any:
+    sharing, view = x._storage.shared(), x._view
+    array = sharing.root
+    if view is None or array is None:  # not a view: the constructor has failed before
+        raise AttributeError("_physical")
+    for step in view.steps:
+        array, _ = step.get(x.device, array)
+    if not sharing.exported:  # else an array library may change it before it is read next
+        x._physical = array
+    return array
+
+
+def _record_again(x: Tensor) -> None:
+    """Record anew how x is computed from its base, whose place on the tape has changed."""
+    view = x._view
+    base = None if view is None else view.base
+    if view is None or base is None:
+        raise AttributeError("_node")
+    begun = 0 if base._view is None else len(base._view.steps)
+    again = base
+    with tape.enable_grad():
+        for step in view.steps[begun:]:
+            again = view_of(again, step)
+    x._node, x.requires_grad = again._node, again.requires_grad
+
+
+def strided_array(x: Tensor) -> Any:
+    """A logical array of the array library that is x's memory, or None where no strides lead from that to x."""
+    view = x._view
+    if view is None or not view.copied:
+        return logical(x._physical)
+    array = logical(x._storage.shared().root)
+    for step in view.steps:
+        array = step.strided(array)
+        if array is None:
+            return None
+    return array
+
+
+def strides_of(x: Tensor) -> Strides:
+    """The strides in elements that PyTorch's tensor has, whose images lie in the order (N, C, H, W)."""
+    if x._view is None:
+        return strides_for(x.shape)
+    shape = tuple(logical(x._storage.shared().root).shape)
+    strides: Strides | None = strides_for(shape)
+    for step in x._view.steps:
+        if strides is not None:
+            shape, strides = step.strides(shape, strides)
+    return strides_for(x.shape) if strides is None else strides
+
+
+def strides_for(shape: tuple[int, ...]) -> Strides:
+    """Strides in elements without gaps, in C order."""
+    return tuple(math.prod(max(n, 1) for n in shape[a + 1 :]) for a in range(len(shape)))
+
+
+def is_contiguous(x: Tensor) -> bool:
+    """Whether PyTorch's tensor would be contiguous."""
+    if x._view is None:
+        return True
+    return all(n == 1 or s == t for n, s, t in zip(x.shape, strides_of(x), strides_for(x.shape), strict=True)) or (
+        x.numel() == 0
+    )
+
+
+# -- writing --------------------------------------------------------------------------------------
+
+
+def memory(op: str, x: Tensor) -> Any:
+    """The physical array that a kernel or the array library may write to; :func:`written` has to follow."""
+    from gpunn.ops.accumulate import copy
+
+    refuse_repeated(op, x)
+    if x._view is not None and x._view.copied:  # its own array is never written to
+        return copy(x.device, x._physical)
+    own_memory(x)
+    return x._physical
+
+
+def own_memory(x: Tensor) -> None:
+    """Give a storage that has borrowed a view's copy memory of its own."""
+    from gpunn.ops.accumulate import copy
+
+    if not x._storage.is_lent():
+        return
+    sharing = x._storage.shared()
+    sharing.lent = False
+    root = x._physical if sharing.root is None else sharing.root
+    sharing.root = copy(x.device, root)
+    for tensor in {id(t): t for t in (x, *x._storage.others(x))}.values():
+        if tensor._view is None:
+            tensor._physical = sharing.root
+        elif not tensor._view.copied:
+            tensor._physical = get(tensor.device, sharing.root, tensor._view.steps)
+
+
+def written(x: Tensor, array: Any) -> None:
+    """Make what was written to the array of :func:`memory` seen by all that share x's storage."""
+    view = x._view
+    if view is not None and view.copied:
+        put(x.device, x._storage.shared().root, view.steps, array)
+        x._physical = array
+        x._storage.changed(x)
+        if x._storage.is_exported():
+            forget_copy(x)
+    else:
+        x._storage.changed()
+
+
+def store(op: str, x: Tensor, value: Any) -> None:
+    """Write the physical array ``value``, of x's shape and dtype, to x's memory."""
+    from gpunn.ops.copy_arrays import copy_arrays
+
+    if x._view is not None and x._view.copied:
+        refuse_repeated(op, x)
+        written(x, value)
+        return
+    array = memory(op, x)
+    copy_arrays(x.device, [array], [value])
+    written(x, array)
+
+
+def put(device: Device, root: Any, steps: tuple[Step, ...], value: Any) -> None:
+    """Write a view's values to the memory that it is a view of."""
+    arrays, own = [root], [True]
+    for step in steps[:-1]:
+        array, shares = step.get(device, arrays[-1])
+        arrays.append(array)
+        own.append(own[-1] and shares)
+    for step, array, is_memory in zip(reversed(steps), reversed(arrays), reversed(own), strict=True):
+        step.put(device, array, value)
+        if is_memory:
+            return
+        value = array
+
+
+def get(device: Device, root: Any, steps: tuple[Step, ...]) -> Any:
+    """The physical array of a view."""
+    for step in steps:
+        root, _ = step.get(device, root)
+    return root
+
+
+def refuse_repeated(op: str, x: Tensor) -> None:
+    """Raise UsageError if several elements of x are one element in memory."""
+    if x._view is not None and any(step.repeats for step in x._view.steps):
+        raise UsageError(
+            f"{here(op)}: several elements of an expanded tensor of shape {x.shape} are one element in memory, so it "
+            "cannot be changed in place; clone() it first."
+        )
