@@ -12,6 +12,7 @@ from gpunn._interop import home_of, imported, is_array, is_cupy, is_foreign, ten
 from gpunn._keywords import takes_keywords
 from gpunn._layout import address_of, physical_shape
 from gpunn._tensor import Tensor
+from gpunn._views import strided_array
 from gpunn.errors import DTypeError, UsageError, here
 
 # -- from data ------------------------------------------------------------------------------------
@@ -64,10 +65,11 @@ def copied(op: str, data: Any, dtype: Any, device: Device | str | None, requires
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
-    """A ``cpu`` tensor in the array's memory where its layout allows.
+    """A ``cpu`` tensor in the array's memory: what is written to one of the two is seen by the other.
 
-    It does where the array is C-contiguous, or a view of a channels-last buffer if it has 4 axes
-    (``buffer.transpose(0, 3, 1, 2)``). Other arrays are copied, and so are read-only and byte-swapped ones.
+    An array that is C-contiguous, or a view of a channels-last buffer if it has 4 axes
+    (``buffer.transpose(0, 3, 1, 2)``), is read where it lies. Any other, as images in the order (N, C, H, W), is read
+    anew by each op; :func:`tensor` copies it once. Read-only and byte-swapped arrays are copied.
 
     Parameters
     ----------
@@ -82,17 +84,17 @@ def from_numpy(array: np.ndarray) -> Tensor:
         fix = "as_tensor" if is_cupy(array) or is_foreign(array) else "tensor"
         what = f"{type(array).__module__.split('.')[0]}.{type(array).__name__}"
         raise DTypeError(f"from_numpy(): expected a NumPy array; got {what}. Use gpunn.{fix}(array).")
-    return tensor_of("from_numpy", array)
+    return tensor_of("from_numpy", array, gaps=True)
 
 
 @takes_keywords
 def as_tensor(data: Any, dtype: Any = None, device: Device | str | None = None) -> Tensor:
     """``data`` as a tensor, without a copy where it already is one or its memory can be shared.
 
-    An array's memory is shared if it belongs to the device and has the dtype, and the array is C-contiguous, or a view
-    of a channels-last buffer if it has 4 axes (``buffer.transpose(0, 3, 1, 2)``). What is written to one of the two is
-    then seen by the other. Everything else is copied, on the GPU if it is there: also read-only arrays, as a tensor may
-    be changed in place.
+    An array's memory is shared if it belongs to the device and has the dtype: what is written to one of the two is then
+    seen by the other. Unless it is C-contiguous, or a view of a channels-last buffer if it has 4 axes
+    (``buffer.transpose(0, 3, 1, 2)``), each op reads it anew; :func:`tensor` copies it once. Everything else is copied,
+    on the GPU if it is there: also read-only arrays, as a tensor may be changed in place.
 
     Parameters
     ----------
@@ -119,7 +121,7 @@ def _shared(op: str, data: Any, dtype: Any, device: Device | str | None) -> Tens
         if not is_foreign(data):
             return copied(op, data, dtype, device, False)
         data = imported(op, data)
-    return tensor_of(op, data, device, dtype)
+    return tensor_of(op, data, device, dtype, gaps=True)
 
 
 @takes_keywords
@@ -165,16 +167,17 @@ def _as_array(
     if copy is False and not _in_memory_of(data, made):
         raise UsageError(
             f"{op}(): copy=False: this needs a copy. Memory is shared with arrays of the wanted dtype and device that "
-            "can be written to, C-contiguous or, with 4 axes, stored channels last."
+            "can be written to."
         )
     return made.requires_grad_() if goal_of(op, made.dtype, made.device, requires_grad).requires_grad else made
 
 
 def _in_memory_of(data: Any, made: Tensor) -> bool:
-    array = data.array if isinstance(data, Tensor) else data
-    if not is_array(array) or made.dtype != array.dtype or not isinstance(array, made.device.xp.ndarray):
+    if isinstance(data, Tensor):
+        return made._storage is data._storage
+    if not is_array(data) or made.dtype != data.dtype or not isinstance(data, made.device.xp.ndarray):
         return False
-    return made.numel() == 0 or address_of(array) == address_of(made.array)
+    return made.numel() == 0 or address_of(data) == address_of(strided_array(made))
 
 
 @takes_keywords

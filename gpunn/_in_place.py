@@ -8,12 +8,12 @@ old ones.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gpunn import tape
 from gpunn._layout import physical_shape
+from gpunn._storage import forget_place
 from gpunn._views import Step, get, put, refuse_repeated, store
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 
@@ -141,10 +141,7 @@ def _write_recorded(x: Tensor, op: str, new: Tensor) -> None:
     for tensor in x._storage.others(base):
         view = tensor._view
         if view is not None and view.base is base and view.recorded:
-            # Recorded anew when next asked for (``_views.missing``).
-            for name in ("_node", "requires_grad"):
-                with contextlib.suppress(AttributeError):  # it is empty already
-                    delattr(tensor, name)
+            forget_place(tensor)
 
 
 def _with_part(op: str, base: Tensor, steps: tuple[Step, ...], part: Tensor) -> Tensor:

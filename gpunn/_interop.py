@@ -21,6 +21,7 @@ from gpunn._device import device as get_device
 from gpunn._keywords import called, parameters
 from gpunn._layout import address_of, logical, physical
 from gpunn._tensor import Tensor, upload
+from gpunn._views import tensor_over
 from gpunn.errors import DeviceError, DTypeError, UsageError, here, nearest
 
 _INTEGERS = (f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
@@ -147,21 +148,34 @@ def _check(op: str, array: Any, dtype: Any) -> np.dtype:
 # -- what becomes of it ---------------------------------------------------------------------------
 
 
-def tensor_of(op: str, array: Any, device: Device | str | None = None, dtype: Any = None, copy: bool = False) -> Tensor:
-    """A tensor of a NumPy or CuPy array: in its memory where that is possible and ``copy`` is not set."""
+def tensor_of(
+    op: str,
+    array: Any,
+    device: Device | str | None = None,
+    dtype: Any = None,
+    copy: bool = False,
+    gaps: bool = False,
+) -> Tensor:
+    """A tensor of a NumPy or CuPy array: in its memory where that is possible and ``copy`` is not set.
+
+    Where memory has gaps or another order than a tensor's it is copied, unless ``gaps``: then what either side writes is
+    seen by the other all the same, and each op reads the array anew.
+    """
     goal = _check(op, array, dtype)
     home = home_of(array, device)
     if is_cupy(array):
-        return _of_cupy(op, array, home, goal, copy)
+        return _of_cupy(op, array, home, goal, copy, gaps)
     values = np.asarray(array)  # a plain array in place of a subclass
     if home.xp is not np:
         refuse_in_capture(f"{op}: copying an array to '{home}'")
         return Tensor(upload(_packed(op, values, goal) if values.dtype != goal else values, home), home)
     # A tensor may be written to in place, and kernels read whole elements at multiples of their size.
     own = copy or values.dtype != goal or not (values.flags.writeable and values.flags.aligned)
+    if gaps and not own and not _fits(values):
+        return tensor_over(op, values, home)
     if home.loader is not None and (own or not _fits(values)):
         refuse_in_capture(f"{op}: copying an array")
-    return Tensor(_packed(op, values, goal) if own else values, home)
+    return Tensor(_packed(op, values, goal), home) if own else _sharing(values, home)
 
 
 def _packed(op: str, array: Any, dtype: np.dtype) -> Any:
@@ -173,18 +187,30 @@ def _packed(op: str, array: Any, dtype: np.dtype) -> Any:
         raise DTypeError(f"{here(op)}: {_called(array.dtype)} does not convert to {dtype}: {error}.") from error
 
 
-def _of_cupy(op: str, array: Any, home: Device, goal: np.dtype, copy: bool) -> Tensor:
+def _sharing(array: Any, home: Device) -> Tensor:
+    made = Tensor(array, home)
+    if _fits(array):
+        made._storage.export()
+    return made
+
+
+def _of_cupy(op: str, array: Any, home: Device, goal: np.dtype, copy: bool, gaps: bool) -> Tensor:
     source = get_device(f"cuda:{array.device.id}")
     near = belongs(array, home)
     with source.active():
         array = _addressable(op, array, source.xp)
+        if gaps and near and not copy and array.dtype == goal and not _fits(array):
+            return tensor_over(op, array, home)
         if not near or copy or array.dtype != goal or not _fits(array):
             refuse_in_capture(f"{op}: copying a CuPy array")
-        if array.dtype != goal or (copy and near):
+        own = array.dtype != goal or (copy and near)
+        if own:
             array = _packed(op, array, goal)
         if home.xp is np:
             return Tensor(logical(source.to_host(physical(array))), home)
-    return Tensor(array if near else _across(array, source, home), home)
+    if not near:
+        return Tensor(_across(array, source, home), home)
+    return Tensor(array, home) if own else _sharing(array, home)
 
 
 def _fits(array: Any) -> bool:

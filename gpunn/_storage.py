@@ -107,8 +107,12 @@ class Storage:
         """Note an in-place change; copies of the memory are made anew when next read, but for the writer's own."""
         self.count += 1
         if self.sharing is not None:
-            for tensor in self.others(writer):
-                forget_copy(tensor)
+            for tensor in self.others(None):
+                if tensor is not writer:
+                    forget_copy(tensor)
+                view = tensor._view
+                if view is not None and not view.recorded and view.base is not None and view.base.requires_grad:
+                    forget_place(tensor)
 
 
 class KeptStorage(Storage):
@@ -130,6 +134,13 @@ def forget_copies() -> None:
             tensor = ref()
             if tensor is not None:
                 forget_copy(tensor)
+
+
+def forget_place(tensor: Tensor) -> None:
+    """Have a view find its place on the tape again when it is next asked for: its base has another one."""
+    for name in ("_node", "requires_grad"):
+        with contextlib.suppress(AttributeError):  # it is empty already
+            delattr(tensor, name)
 
 
 def forget_copy(tensor: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -134,12 +135,13 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
     @property
     def dtype(self) -> np.dtype:
         """NumPy dtype of the elements."""
-        return self._physical.dtype
+        # A view does not ask its array, which may have to be copied first.
+        return self._physical.dtype if self._view is None else self._storage.shared().root.dtype
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return int(self._physical.ndim)
+        return int(self._physical.ndim) if self._view is None else len(self.shape)
 
     @property
     def is_leaf(self) -> bool:
@@ -175,7 +177,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 
     def numel(self) -> int:
         """Number of elements."""
-        return int(self._physical.size)
+        return int(self._physical.size) if self._view is None else math.prod(self.shape)
 
     nelement = numel
     ndimension = dim

@@ -12,12 +12,16 @@ and Python asks :func:`missing` for it.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from gpunn import tape
+from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device
-from gpunn._layout import logical
-from gpunn._storage import forget_copy, note_copied
+from gpunn._layout import logical, physical
+from gpunn._storage import KeptStorage, forget_copy, note_copied
 from gpunn.errors import UsageError, here
 
 if TYPE_CHECKING:
@@ -104,24 +108,70 @@ def attach(result: Tensor, x: Tensor, step: Step, shares: bool) -> None:
         base = x if known.base is None else known.base
         before, copied = known.steps, known.copied or not shares
     recorded = tape.is_grad_enabled() and (known is None or known.recorded)
-    result._view = View(base, (*before, step), copied, recorded)
     x._storage.add(x, result)
-    if copied:
+    _hang(result, View(base, (*before, step), copied, recorded))
+
+
+def _hang(result: Tensor, view: View) -> None:
+    """Make ``result``, whose storage it shares already, a view."""
+    result._view = view
+    if view.copied:
+        result._shape = logical(result._physical).shape  # asking for it later may copy
+        _lock(result._physical)
         note_copied(result)
-        if x._storage.is_exported():
+        if result._storage.is_exported():
             forget_copy(result)
+
+
+def _lock(copy: Any) -> None:
+    """Let nobody write to a view's copy, as far as the array library can see to that: it would be lost."""
+    if isinstance(copy, np.ndarray):
+        copy.flags.writeable = False
 
 
 def twin_of(x: Tensor, result: Tensor) -> Tensor:
     """``result``, which has x's array, as a tensor of the same storage with a place of its own on the tape."""
-    if x._view is not None:
-        result._view = View(None, x._view.steps, x._view.copied, True)
     x._storage.add(x, result)
-    if result._view is not None and result._view.copied:
-        note_copied(result)
-        if x._storage.is_exported():
-            forget_copy(result)
+    if x._view is not None:
+        _hang(result, View(None, x._view.steps, x._view.copied, True))
     return result
+
+
+def tensor_over(op: str, array: Any, device: Device) -> Tensor:
+    """A tensor whose memory is an array with gaps, as another library has made it: a copied view of that."""
+    from gpunn._tensor import Tensor
+
+    result = Tensor._of_physical(physical(array), device)
+    result._storage = KeptStorage()
+    sharing = result._storage.shared()
+    sharing.root = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+    sharing.exported = True
+    size = array.dtype.itemsize
+    _hang(result, View(None, (_Gathered(op, tuple(s // size for s in array.strides)),), copied=True, recorded=True))
+    return result
+
+
+@dataclass
+class _Gathered(Step):
+    """The step from an array with gaps to a tensor."""
+
+    op: str
+    steps: Strides
+
+    def get(self, device: Device, array: Any) -> tuple[Any, bool]:
+        refuse_in_capture(f"{self.op}: reading an array with gaps")
+        with device.active():
+            return array.copy(order="C"), False
+
+    def put(self, device: Device, target: Any, value: Any) -> None:
+        refuse_in_capture(f"{self.op}: writing an array with gaps")
+        device.fill(target, value)
+
+    def strided(self, array: Any) -> Any:
+        return array
+
+    def strides(self, shape: tuple[int, ...], strides: Strides) -> tuple[tuple[int, ...], Strides | None]:
+        return shape, self.steps
 
 
 def apart(op: str, x: Tensor, y: Any, shares: bool) -> Tensor:
@@ -147,8 +197,7 @@ def missing(x: Tensor, name: str) -> Any:
     if name == "_physical" and x._view is not None:
         return _read_again(x)
     if name in ("_node", "requires_grad") and x._view is not None:
-        _record_again(x)
-        return getattr(x, name)
+        return _recorded_again(x)[name == "requires_grad"]
     raise AttributeError(f"'{type(x).__name__}' object has no attribute '{name}'", name=name, obj=x)
 
 
@@ -159,23 +208,33 @@ def _read_again(x: Tensor) -> Any:
         raise AttributeError("_physical")
     for step in view.steps:
         array, _ = step.get(x.device, array)
+    _lock(array)
     if not sharing.exported:  # else an array library may change it before it is read next
         x._physical = array
     return array
 
 
-def _record_again(x: Tensor) -> None:
-    """Record anew how x is computed from its base, whose place on the tape has changed."""
+def _recorded_again(x: Tensor) -> tuple[tape.Node | None, bool]:
+    """x's place on the tape after its base has changed, found by recording the steps from there anew."""
     view = x._view
     base = None if view is None else view.base
     if view is None or base is None:
         raise AttributeError("_node")
+    if not view.recorded:
+        if tape.is_grad_enabled():
+            raise UsageError(
+                f"a view of shape {x.shape} was made under no_grad(), and its storage has changed in place since: it "
+                "is not clear whether gradients are wanted. Make the view and change it both within no_grad(), or both "
+                "outside; or use detach()."
+            )
+        return None, False
     begun = 0 if base._view is None else len(base._view.steps)
     again = base
     with tape.enable_grad():
         for step in view.steps[begun:]:
             again = view_of(again, step)
     x._node, x.requires_grad = again._node, again.requires_grad
+    return x._node, x.requires_grad
 
 
 def strided_array(x: Tensor) -> Any:
@@ -253,6 +312,7 @@ def written(x: Tensor, array: Any) -> None:
     view = x._view
     if view is not None and view.copied:
         put(x.device, x._storage.shared().root, view.steps, array)
+        _lock(array)
         x._physical = array
         x._storage.changed(x)
         if x._storage.is_exported():

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from gpunn._capture_state import changes
-from gpunn._interop import is_cupy, tensor_of
+from gpunn._interop import is_array, tensor_of
 from gpunn._tensor import Tensor
+from gpunn._views import twin_of
+from gpunn.errors import UsageError
+from gpunn.ops.accumulate import copy
 
 
 class Parameter(Tensor):
@@ -39,13 +42,18 @@ class Parameter(Tensor):
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         if data is None:
             data = np.empty(0, np.float32)
-        if is_cupy(data):
-            data = tensor_of("Parameter", data)
-        if isinstance(data, Tensor):
-            super().__init__(data.array, data.device, requires_grad)
-            data._storage.add(data, self)
-        else:
-            super().__init__(np.asarray(data), "cpu", requires_grad)
+        if not isinstance(data, Tensor):
+            data = tensor_of("Parameter", data if is_array(data) else np.asarray(data))
+        view = data._view
+        if view is not None and view.copied:
+            if isinstance(view.base, Parameter):
+                raise UsageError(
+                    f"Parameter: expected a tensor with memory of its own; got a strided view, of shape {data.shape}, of "
+                    "another parameter, of which this would be a copy. Use the view itself in forward(), or clone() it."
+                )
+            data = Tensor._of_physical(copy(data.device, data._physical), data.device)
+        super().__init__(data.array, data.device, requires_grad)
+        twin_of(data, self)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

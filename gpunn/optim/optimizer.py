@@ -93,6 +93,10 @@ class Optimizer(abc.ABC):
                 raise UsageError(f"{self._name}: expected Tensors; got {type(p).__name__}.")
             if not p.is_leaf:
                 raise UsageError(f"{self._name}: a tensor of shape {p.shape} is not a leaf and cannot be optimised.")
+            if p._view is not None and p._view.copied:
+                raise UsageError(
+                    f"{self._name}: a strided view of shape {p.shape} cannot be optimised; clone() it first."
+                )
             if id(p) in known:
                 raise UsageError(f"{self._name}: a parameter of shape {p.shape} appears twice.")
             known.add(id(p))
