@@ -158,8 +158,8 @@ def tensor_of(
 ) -> Tensor:
     """A tensor of a NumPy or CuPy array: in its memory where that is possible and ``copy`` is not set.
 
-    Where memory has gaps or another order than a tensor's it is copied, unless ``gaps``: then what either side writes is
-    seen by the other all the same, and each op reads the array anew.
+    Where memory has gaps or another order than a tensor's it is copied, unless ``gaps``: then what either side writes
+    is seen by the other all the same, and each op reads the array anew.
     """
     goal = _check(op, array, dtype)
     home = home_of(array, device)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Step:
     """
 
     op: str
-    repeats: ClassVar[bool] = False
+    repeats: bool = False
 
     def get(self, device: Device, array: Any) -> tuple[Any, bool]:
         """The view of a physical array, physical; and whether it is a part of the same memory."""
@@ -146,9 +146,20 @@ def tensor_over(op: str, array: Any, device: Device) -> Tensor:
     sharing = result._storage.shared()
     sharing.root = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
     sharing.exported = True
-    size = array.dtype.itemsize
-    _hang(result, View(None, (_Gathered(op, tuple(s // size for s in array.strides)),), copied=True, recorded=True))
+    steps = tuple(s // array.dtype.itemsize for s in array.strides)
+    gathered = _Gathered(op, steps, _may_overlap(array.shape, steps))
+    _hang(result, View(None, (gathered,), copied=True, recorded=True))
     return result
+
+
+def _may_overlap(shape: tuple[int, ...], strides: Strides) -> bool:
+    """Whether two elements may be one in memory: an axis steps less far than those with smaller steps reach."""
+    reach = 0
+    for step, n in sorted((abs(s), n) for s, n in zip(strides, shape, strict=True) if n > 1):
+        if step <= reach:
+            return True
+        reach += step * (n - 1)
+    return False
 
 
 @dataclass
@@ -157,6 +168,7 @@ class _Gathered(Step):
 
     op: str
     steps: Strides
+    repeats: bool
 
     def get(self, device: Device, array: Any) -> tuple[Any, bool]:
         refuse_in_capture(f"{self.op}: reading an array with gaps")

@@ -48,8 +48,8 @@ class Parameter(Tensor):
         if view is not None and view.copied:
             if isinstance(view.base, Parameter):
                 raise UsageError(
-                    f"Parameter: expected a tensor with memory of its own; got a strided view, of shape {data.shape}, of "
-                    "another parameter, of which this would be a copy. Use the view itself in forward(), or clone() it."
+                    "Parameter: expected a tensor with memory of its own; got a strided view of another parameter, of "
+                    f"shape {data.shape}, of which this would be a copy. Use the view itself, or clone() it."
                 )
             data = Tensor._of_physical(copy(data.device, data._physical), data.device)
         super().__init__(data.array, data.device, requires_grad)

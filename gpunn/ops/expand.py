@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class Expanded(Step):
     op: str
     shape: tuple[int, ...]
 
-    repeats: ClassVar[bool] = True
+    repeats: bool = True
 
     def get(self, device: Device, array: Any) -> tuple[Any, bool]:
         """See Step."""

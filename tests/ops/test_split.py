@@ -61,10 +61,11 @@ def test_one_node_collects_all_gradients() -> None:
     assert counts["put_parts", "plain"] == 1
 
 
-def test_parts_are_copies() -> None:
+def test_parts_are_views() -> None:
     x = gpunn.zeros(2, 2)
     x.split(1)[0].fill_(1)
-    assert x.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    x.split(1, 1)[1].fill_(2)
+    assert x.tolist() == [[1, 2], [0, 2]]
 
 
 def test_iteration_and_unpacking() -> None:

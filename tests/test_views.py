@@ -1,0 +1,468 @@
+"""Views and in-place changes against PyTorch: chains of both on and off the tape, and who shares memory with whom.
+
+A chain makes names: of a tensor, of views of it, of views of those. Between, tensors are changed through some of the
+names. At the end all names have to have PyTorch's values, and the leaves its gradients. Where PyTorch raises we may do
+anything; where it does not, we have to agree, or raise one of the errors in ``REFUSED`` (see gpunn/DIFFERENCES.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.errors import GpunnError
+from tests.devices import EVERYWHERE
+
+VIEWS: dict[str, Callable[[Any], Any]] = {
+    "x[0]": lambda x: x[0],
+    "x[:2]": lambda x: x[:2],
+    "x[1:, ::2]": lambda x: x[1:, ::2],
+    "x[:, 1]": lambda x: x[:, 1],
+    "x[..., 1:]": lambda x: x[..., 1:],
+    "x[None]": lambda x: x[None],
+    "transpose": lambda x: x.transpose(0, 1),
+    "mT": lambda x: x.mT,
+    "t": lambda x: x.t(),
+    "permute": lambda x: x.permute(*range(x.ndim - 1, -1, -1)),
+    "movedim": lambda x: x.movedim(0, -1),
+    "view": lambda x: x.view(-1),
+    "rows": lambda x: x.view(x.shape[0], -1),
+    "reshape": lambda x: x.reshape(-1),
+    "flatten": lambda x: x.flatten(1),
+    "unflatten": lambda x: x.unflatten(0, (-1, 1)),
+    "squeeze": lambda x: x.squeeze(),
+    "unsqueeze": lambda x: x.unsqueeze(1),
+    "chunk": lambda x: x.chunk(2, 1)[0],
+    "split": lambda x: x.split(1)[-1],
+    "unbind": lambda x: x.unbind(1)[0],
+    "iteration": lambda x: next(iter(x)),
+    "narrow": lambda x: x.narrow(0, 0, 1),
+    "select": lambda x: x.select(1, 0),
+    "expand": lambda x: x.unsqueeze(0).expand(2, *x.shape),
+    "expand_1": lambda x: x.expand(1, *x.shape),
+    "contiguous": lambda x: x.contiguous(),
+    "detach": lambda x: x.detach(),
+    "data": lambda x: x.data,
+    "itself": lambda x: x,
+    "clone": lambda x: x.clone(),
+}
+
+
+def _functions(x: Any) -> Any:
+    if isinstance(x, gpunn.Tensor):
+        return gpunn.nn.functional
+    return pytest.importorskip("torch").nn.functional
+
+
+CHANGES: dict[str, Callable[[Any, Any], Any]] = {
+    "zero_": lambda x, w: x.zero_(),
+    "fill_": lambda x, w: x.fill_(3),
+    "mul_": lambda x, w: x.mul_(2),
+    "add_ tensor": lambda x, w: x.add_(w),
+    "add_ alpha": lambda x, w: x.add_(w, alpha=2),
+    "mul_ tensor": lambda x, w: x.mul_(w),
+    "div_ tensor": lambda x, w: x.div_(w),
+    "+=": lambda x, w: x.__iadd__(1),
+    "-=": lambda x, w: x.__isub__(w),
+    "exp_": lambda x, w: x.exp_(),
+    "abs_.sqrt_": lambda x, w: x.abs_().sqrt_(),
+    "pow_": lambda x, w: x.pow_(2),
+    "sigmoid_": lambda x, w: x.sigmoid_(),
+    "tanh_": lambda x, w: x.tanh_(),
+    "neg_": lambda x, w: x.neg_(),
+    "relu_": lambda x, w: x.relu_(),
+    "clamp_": lambda x, w: x.clamp_(-0.5, 0.5),
+    "masked_fill_": lambda x, w: x.masked_fill_(x > 0, 0.25),
+    "copy_": lambda x, w: x.copy_(w),
+    "relu": lambda x, w: _functions(x).relu(x, inplace=True),
+    "elu": lambda x, w: _functions(x).elu(x, inplace=True),
+    "silu": lambda x, w: _functions(x).silu(x, inplace=True),
+    "leaky_relu": lambda x, w: _functions(x).leaky_relu(x, inplace=True),
+    "hardtanh": lambda x, w: _functions(x).hardtanh(x, inplace=True),
+    "x[0] = number": lambda x, w: x.__setitem__(0, 5.0),
+    "x[0] = tensor": lambda x, w: x.__setitem__(0, w),
+    "x[:] = tensor": lambda x, w: x.__setitem__(slice(None), w),
+    "x[..., -1] = tensor": lambda x, w: x.__setitem__((..., -1), w),
+    "x[None] = tensor": lambda x, w: x.__setitem__(None, w),
+    "x[mask] = tensor": lambda x, w: x.__setitem__(x > 0, w),
+    "x[[0]] = tensor": lambda x, w: x.__setitem__([0], w),
+    "x[:, [0, 0]] = tensor": lambda x, w: x.__setitem__((slice(None), [0, 0]), w),
+}
+BY_NAMES: dict[str, Callable[[Any, Any], Any]] = {  # the other operand is another name
+    "add_": lambda x, y: x.add_(y),
+    "mul_": lambda x, y: x.mul_(y),
+    "copy_": lambda x, y: x.copy_(y),
+    "x[0] =": lambda x, y: x.__setitem__(0, y),
+    "+=": lambda x, y: x.__iadd__(y),
+}
+REFUSED = re.compile(
+    "several elements of an expanded tensor"
+    "|that backward needs was changed in place"
+    r"|was made under no_grad\(\)"
+)
+
+
+class Chain(NamedTuple):
+    """What to do: ``place`` says where on the tape the first name is; a link is (kind, what, name, other name)."""
+
+    shape: tuple[int, ...]
+    place: str
+    links: tuple[tuple[str, str, int, int], ...]
+    constant: bool
+
+    def run(self, module: Any, where: str, skipped: set[int], decide: bool) -> tuple[list[Any], list[Any]]:
+        """All names' values, and the gradients of both leaves."""
+        values = np.random.Generator(np.random.Philox(7)).standard_normal(self.shape).astype(np.float32)
+        options = {"device": where} if module is gpunn else {}
+        leaf, w = module.tensor(values, **options), module.tensor(1.5, **options)
+        w.requires_grad_(not self.constant)
+        leaf.requires_grad_(self.place != "off")
+        names = [leaf * 1.25 if self.place == "inner" else leaf]
+        with module.set_grad_enabled(self.place != "no_grad"):
+            for number, (kind, what, name, other) in enumerate(self.links):
+                x, y = names[name % len(names)], names[other % len(names)]
+                if kind == "view":
+                    names.append(VIEWS[what](x))
+                elif kind == "change":
+                    CHANGES[what](x, w)
+                else:
+                    # What comes of operands that overlap in memory is undefined in PyTorch.
+                    if decide and x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr():
+                        skipped.add(number)
+                    if number not in skipped:
+                        BY_NAMES[what](x, y)
+        results = [name.detach().cpu().numpy().copy() for name in names]
+        total = None
+        for number, name in enumerate(names):
+            if name.requires_grad:
+                part = (name * name * 0.1 + name * (0.5 * number + 0.5)).sum()
+                total = part if total is None else total + part
+        if total is not None:
+            total.backward()
+        return results, [None if t.grad is None else t.grad.cpu().numpy() for t in (leaf, w)]
+
+    def check(self, where: str) -> bool:
+        """Whether we agree with PyTorch; False where it raises."""
+        torch, skipped = pytest.importorskip("torch"), set[int]()
+        try:
+            expected, gradients = self.run(torch, "cpu", skipped, True)
+        except Exception:  # whatever PyTorch refuses
+            return False
+        try:
+            got, made = self.run(gpunn, where, skipped, False)
+        except GpunnError as error:
+            if not REFUSED.search(str(error)):
+                raise AssertionError(f"{self}: PyTorch does this") from error
+            return True
+        for number, (a, b) in enumerate(zip(got, expected, strict=True)):
+            # exp, tanh and sigmoid of the two differ by some units in the last place.
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=f"{self}: name {number}")
+        for who, a, b in zip(("leaf", "w"), made, gradients, strict=True):
+            # A tensor that got no gradient and one that got zeros are alike: PyTorch leaves out what it knows to be 0.
+            if a is None and b is None:
+                continue
+            zeros = np.zeros_like(a if b is None else b)
+            a, b = (zeros if g is None else g for g in (a, b))
+            # w's is a sum over all elements: some hundred terms of order 10, which may cancel.
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4, err_msg=f"{self}: gradient of {who}")
+        return True
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore::UserWarning:torch", "ignore:Use of:UserWarning", "ignore:The .grad attribute")
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_change_through_every_view_is_pytorchs(view: str) -> None:
+    agreed = 0
+    for shape, places in (((3, 4), ("off", "inner")), ((2, 3, 4, 5), ("off", "inner", "leaf", "no_grad"))):
+        for place in places:
+            for change in CHANGES:
+                views = ("view", view, 0, 0), ("view", "x[:, 1]", 0, 0)
+                links = (*views, ("change", change, 1, 0), ("change", "-=", 0, 0))
+                agreed += Chain(shape, place, links, place != "inner").check("cpu")
+    assert agreed > 15  # PyTorch refuses what changes a leaf, and everything for some views on the tape
+
+
+def chains(seed: int, count: int) -> list[Chain]:
+    rng = np.random.Generator(np.random.Philox(seed))
+    shapes = [(3, 4), (4, 4), (2, 3, 4), (2, 3, 4, 5), (2, 3, 2, 2), (2, 1, 3, 3), (1, 2, 1, 3)]
+    made = []
+    for _ in range(count):
+        links = []
+        for _ in range(int(rng.integers(2, 7))):
+            kind = str(rng.choice(["view", "view", "view", "change", "change", "names"]))
+            what = list({"view": [*VIEWS], "change": [*CHANGES], "names": [*BY_NAMES]}[kind])
+            first, second = (int(n) for n in rng.integers(0, 6, 2))
+            links.append((kind, what[int(rng.integers(len(what)))], first, second))
+        place = str(rng.choice(["off", "inner", "inner", "leaf", "no_grad"]))
+        made.append(Chain(shapes[int(rng.integers(len(shapes)))], place, tuple(links), bool(rng.random() < 0.6)))
+    return made
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore::UserWarning:torch", "ignore:Use of:UserWarning", "ignore:The .grad attribute")
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("seed", range(4))
+def test_chains_of_views_and_changes_are_pytorchs(where: str, seed: int) -> None:
+    count = 250 if where == "cpu" else 40  # kernels run slowly on the emulator
+    agreed = [chain.check(where) for chain in chains(seed, count)]
+    assert sum(agreed) > count // 3
+
+
+# -- known answers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_what_initialisation_code_does(where: str) -> None:
+    w = gpunn.nn.Parameter(gpunn.ones(3, 4, device=where))
+    with gpunn.no_grad():
+        w[:1].zero_()
+        w.t()[1].fill_(5)
+        for row in w:
+            row *= 2
+        w.chunk(2, 1)[1].sub_(1)
+    w.data[2].fill_(7)
+    w.data.view(-1)[0] = 9
+    assert w.tolist() == [[9, 10, -1, -1], [2, 10, 1, 1], [7, 7, 7, 7]]
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_images_are_changed_through_any_view(where: str) -> None:
+    x = gpunn.zeros(2, 3, 2, 2, device=where)
+    x[:, 1].fill_(1)
+    x.flatten(1)[0] += 10
+    x.permute(3, 2, 1, 0)[0, 0, 2].mul_(2)
+    expected = np.zeros((2, 3, 2, 2))
+    expected[:, 1] = 1
+    expected[0] += 10
+    expected[:, 2, 0, 0] *= 2
+    np.testing.assert_array_equal(x.cpu().numpy(), expected)
+
+
+def test_all_names_of_a_tensor_on_the_tape_see_a_change() -> None:
+    w: Any = gpunn.tensor([1.0, 2.0], requires_grad=True)
+    y = other = w * 3
+    y += 1
+    y[0] *= w[1]
+    assert y is other
+    assert other.tolist() == [8, 7]
+    y.sum().backward()
+    assert w.grad.tolist() == [3 * 2, 3 + 4]
+
+
+def test_a_view_made_before_is_part_of_the_new_value() -> None:
+    w: Any = gpunn.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    y = w * 1
+    column, turned = y[:, 1], y.t()
+    y.mul_(w)
+    assert (column.tolist(), turned.tolist()) == ([4, 16], [[1, 9], [4, 16]])
+    column.sum().backward(retain_graph=True)
+    assert w.grad.tolist() == [[0, 4], [0, 8]]
+    w.grad = None
+    turned[0].sum().backward()
+    assert w.grad.tolist() == [[2, 0], [6, 0]]
+
+
+def test_a_retained_gradient_is_that_of_the_last_value() -> None:
+    w: Any = gpunn.tensor([1.0, 2.0], requires_grad=True)
+    y: Any = w * 1
+    y.retain_grad()
+    y.mul_(3)
+    (y * 5).sum().backward()
+    assert (y.grad.tolist(), w.grad.tolist()) == ([5, 5], [15, 15])
+
+
+INPLACE = ["ReLU", "ReLU6", "LeakyReLU", "ELU", "Hardtanh", "SiLU", "Dropout"]
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("layer", INPLACE)
+def test_inplace_layers_change_their_input(layer: str, where: str) -> None:
+    """As Xception's blocks want it, whose shortcut sees the rectified input."""
+    values = np.array([[-1.0, 0.5, 2.0, 9.0]], np.float32)
+    plain: Any = getattr(gpunn.nn, layer)()
+    inplace: Any = getattr(gpunn.nn, layer)(inplace=True)
+    if layer == "Dropout":
+        inplace.generator.set_state(plain.generator.get_state())
+    x = gpunn.tensor(values, device=where)
+    expected = plain(x).tolist()
+    assert inplace(x) is x
+    assert x.tolist() == expected
+    leaf: Any = gpunn.tensor(values, device=where, requires_grad=True)
+    if layer != "Dropout":
+        again: Any = gpunn.tensor(values, device=where, requires_grad=True)
+        hidden = leaf * 2
+        inplace(hidden)
+        (hidden * hidden).sum().backward()
+        other = plain(again * 2)
+        (other * other).sum().backward()
+        assert leaf.grad.tolist() == again.grad.tolist()
+    with pytest.raises(gpunn.errors.UsageError, match="a leaf that requires a gradient"):
+        inplace(leaf)
+
+
+def test_a_fused_relu_changes_the_input_of_its_sequential() -> None:
+    x = gpunn.tensor([[[[-1.0, 2.0], [3.0, -4.0]]]])
+    y = gpunn.nn.Sequential(gpunn.nn.ReLU(inplace=True), gpunn.nn.MaxPool2d(2))(x)
+    assert (y.tolist(), x.tolist()) == ([[[[3]]]], [[[[0, 2], [3, 0]]]])
+    y = gpunn.nn.Sequential(gpunn.nn.Identity(), gpunn.nn.ReLU(inplace=True))(-x)
+    assert y.sum().item() == 0
+
+
+@pytest.mark.parametrize(
+    "keeps",
+    [
+        lambda x: x.exp(), lambda x: x.expm1(), lambda x: x.sqrt(), lambda x: x.rsqrt(), lambda x: x.reciprocal(),
+        lambda x: x.sigmoid(), lambda x: x.tanh(), lambda x: x.relu(), lambda x: x.softmax(0),
+        lambda x: x.log_softmax(0), lambda x: x.norm(), lambda x: x.std(), lambda x: x.amax(0), lambda x: x.max(),
+        lambda x: 2**x, lambda x: 1 / x, lambda x: gpunn.nn.functional.elu(x), lambda x: gpunn.nn.functional.hardtanh(x, -9, 9),
+        lambda x: gpunn.nn.functional.leaky_relu(x), lambda x: gpunn.nn.functional.relu6(x),
+        lambda x: gpunn.nn.functional.linear(x.view(1, 4), gpunn.ones(2, 4), activation="relu"),
+        lambda x: gpunn.nn.functional.conv2d(x.view(1, 1, 2, 2), gpunn.ones(1, 1, 1, 1), activation="relu"),
+        lambda x: gpunn.nn.functional.batch_norm(x.view(4, 1), None, None, training=True, activation="relu"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("through", ["detach", "data", "view", "no_grad"])
+def test_an_output_that_backward_reads_is_not_changed_unnoticed(keeps: Any, through: str) -> None:
+    x: Any = gpunn.tensor([1.0, 2.0, 0.5, 4.0], requires_grad=True)
+    keeps(x).sum().backward()
+    expected, x.grad = x.grad.tolist(), None
+    y = keeps(x)
+    if through == "detach":
+        y.detach().mul_(2)
+    elif through == "data":
+        y.data.fill_(9)
+    elif through == "view":
+        y.detach().view(-1)[0] = 9
+    else:
+        with gpunn.no_grad():
+            y.add_(1)
+    with pytest.raises(gpunn.errors.GraphError, match="changed in place"):
+        y.sum().backward()
+    x.grad = None
+    again = keeps(x)
+    again *= 1  # on the tape the old value is kept
+    again.sum().backward()
+    assert x.grad.tolist() == expected
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_indices_that_backward_reads_are_not_changed_unnoticed(where: str) -> None:
+    x = gpunn.tensor([[1.0, 3.0, 2.0]], requires_grad=True, device=where)
+    for values, indices in (x.max(1), gpunn.nn.functional.adaptive_max_pool2d(x.view(1, 1, 1, 3), (1, 2), True)):
+        indices.zero_()
+        with pytest.raises(gpunn.errors.GraphError, match="changed in place"):
+            values.sum().backward()
+
+
+# -- memory shared with arrays --------------------------------------------------------------------
+
+
+STRIDED: dict[str, Callable[[Any], Any]] = {
+    "C order": lambda a: a,
+    "Fortran order": np.asfortranarray,
+    "turned": lambda a: np.ascontiguousarray(a.T).T,
+    "stepped": lambda a: np.repeat(a, 2, -1)[..., ::2],
+}
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4, 5), (2, 3, 4), (6,)])
+@pytest.mark.parametrize("kind", STRIDED)
+@pytest.mark.parametrize("make", ["from_numpy", "as_tensor", "asarray", "from_dlpack"])
+def test_memory_is_shared_both_ways(make: str, kind: str, shape: tuple[int, ...]) -> None:
+    array = STRIDED[kind](np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
+    if make == "from_dlpack" and np.lib.NumpyVersion(np.__version__) < "2.1.0":
+        pytest.skip("this NumPy hands out its memory for reading only")
+    x = getattr(gpunn, make)(array)
+    last = x[..., 0]
+    array += 1
+    np.testing.assert_array_equal(x.numpy(), array)
+    np.testing.assert_array_equal(last.numpy(), array[..., 0])
+    last.mul_(2)
+    x[:1] -= 5
+    np.testing.assert_array_equal(x.tolist(), array)
+    assert np.shares_memory(x.numpy(), array)
+    assert np.shares_memory(last.numpy(), array)
+    np.testing.assert_array_equal((x * 2).numpy(), array * 2)
+    assert (x.dtype, x.ndim, x.numel()) == (np.float32, len(shape), array.size)
+
+
+@pytest.mark.parametrize("where", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+def test_numpy_of_any_strided_view_is_its_memory(where: str) -> None:
+    x = gpunn.zeros(2, 3, 4, 5, device=where)
+    parts = [x, x[:, 1], x.permute(0, 2, 3, 1), x[..., ::2], x.mT, x.unbind(1)[2], x[1:, None], x.detach(), x.data[0]]
+    for number, part in enumerate(parts):
+        before, array = part.tolist(), part.numpy()
+        np.testing.assert_array_equal(array, before)
+        array += number + 1
+        np.testing.assert_array_equal(part.tolist(), np.add(before, number + 1))
+    np.testing.assert_array_equal(parts[1].tolist(), np.array(x.tolist())[:, 1])
+
+
+def test_an_array_that_has_to_be_a_copy_cannot_be_written_to() -> None:
+    flat = gpunn.zeros(2, 3, 4, 5).flatten(1).numpy()
+    assert not flat.flags.writeable
+    assert gpunn.zeros(2, 3, 1, 1).flatten(1).numpy().flags.writeable  # the same order in memory
+
+
+def test_setting_data() -> None:
+    layer = gpunn.nn.Linear(2, 2, bias=False)
+    weight: Any = layer.weight
+    values = gpunn.ones(2, 2)
+    weight.data = values
+    assert layer(gpunn.ones(1, 2)).tolist() == [[2, 2]]
+    values[0] = 5
+    assert weight.tolist() == [[5, 5], [1, 1]]
+    assert weight.requires_grad
+    with pytest.raises(gpunn.errors.UsageError, match="data: expected a Tensor; got ndarray"):
+        weight.data = np.ones(3)
+    with pytest.raises(gpunn.errors.DTypeError, match="requires a gradient"):
+        weight.data = gpunn.arange(3)
+
+
+def test_contiguous_is_pytorchs() -> None:
+    x = gpunn.arange(6).view(2, 3)
+    assert x.is_contiguous()
+    assert x.contiguous() is x
+    assert not x.t().is_contiguous()
+    copied = x.t().contiguous()
+    copied.zero_()
+    assert x.sum().item() == 15
+    assert x.t().reshape(-1).tolist() == [0, 3, 1, 4, 2, 5]
+    with pytest.raises(gpunn.errors.ShapeError, match=r"view: .*use reshape\(\), or contiguous\(\) first"):
+        x.t().view(-1)
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_optimisers_and_captured_steps_are_seen_by_views(where: str) -> None:
+    layer = gpunn.nn.Linear(3, 2, bias=False).to(where)
+    turned, row = layer.weight.data.t(), layer.weight.data[1]
+    optimiser = gpunn.optim.SGD(layer.parameters(), lr=0.5)
+
+    def step(x: gpunn.Tensor) -> None:
+        optimiser.zero_grad()
+        layer(x).sum().backward()
+        optimiser.step()
+
+    captured, x = gpunn.capture(step), gpunn.ones(4, 3, device=where)
+    for _ in range(4):
+        captured(x)
+        np.testing.assert_array_equal(turned.tolist(), np.array(layer.weight.tolist()).T)
+        np.testing.assert_array_equal(row.tolist(), layer.weight.tolist()[1])
+
+
+def test_views_leave_nothing_behind() -> None:
+    from gpunn import _storage
+
+    x = gpunn.zeros(4, 4)
+    known = len(_storage._copied)
+    for _ in range(100):
+        x.t()
+        x[1:]
+    assert len(_storage._copied) == known
+    assert x._storage.sharing is not None
+    assert len(x._storage.sharing.tensors) == 1
