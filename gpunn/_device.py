@@ -31,6 +31,7 @@ import numpy as np
 from gpunn._capture_state import refuse_in_capture
 from gpunn._layout import address_of
 from gpunn.errors import (
+    BadData,
     DeviceError,
     GpunnError,
     KernelError,
@@ -42,27 +43,7 @@ from gpunn.errors import (
     module_stack,
 )
 
-
-class BadData:
-    """A place in the error buffer that has words of its own for what was wrong there: ``message(place, index)``."""
-
-    __slots__ = ("error", "message", "place")
-
-    def __init__(self, place: str, error: type[GpunnError], message: Callable[[str, int], str]) -> None:
-        self.place, self.error, self.message = place, error, message
-
-    def _key(self) -> tuple[Any, ...]:
-        return self.place, self.error, self.message
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, BadData) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-
-# Layout of a device's error buffer, written by kernels (report_bad_data in common.cuh).
-_ERROR_WORDS = 4  # kind, layer id, element index, value
+_ERROR_WORDS = 4  # of the error buffer (report_bad_data in common.cuh): kind, layer id, element index, value
 
 
 @dataclass(frozen=True, eq=False)

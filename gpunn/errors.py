@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 
@@ -78,6 +78,24 @@ class ArgumentError(UsageError, TypeError):
 
 class ExportError(UsageError, BufferError):
     """A tensor's memory cannot be handed to another library as it asks for it."""
+
+
+class BadData:
+    """A place in the error buffer that has words of its own for what was wrong there: ``message(place, index)``."""
+
+    __slots__ = ("error", "message", "place")
+
+    def __init__(self, place: str, error: type[GpunnError], message: Callable[[str, int], str]) -> None:
+        self.place, self.error, self.message = place, error, message
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.place, self.error, self.message
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BadData) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
 
 
 class _ModuleStack(threading.local):

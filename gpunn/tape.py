@@ -14,16 +14,18 @@ import contextlib
 import functools
 import heapq
 import itertools
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gpunn._capture_state import StepWatch, refuse_in_capture, watching
 from gpunn._device import Device
+from gpunn._grad_mode import enable_grad as enable_grad
+from gpunn._grad_mode import grad_mode
+from gpunn._grad_mode import is_grad_enabled as is_grad_enabled
+from gpunn._grad_mode import no_grad as no_grad
+from gpunn._grad_mode import set_grad_enabled as set_grad_enabled
 from gpunn._layout import address_of, logical, physical
-from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, UsageError, module_stack, place
+from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, module_stack, place
 
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
@@ -42,137 +44,17 @@ def as_tensor(array: Any, device: Device) -> Tensor:
     raise NotImplementedError
 
 
-class _Mode(threading.local):
-    def __init__(self) -> None:
-        self.enabled = True
-        self.observer: Observer | None = None
-
-
-_mode = _Mode()
-
-
-class _GradMode:
-    """A block, or decorated function, in which recording is on or off."""
-
-    def __init__(self, enabled: bool) -> None:
-        self._enabled = enabled
-        # By thread, as several may be in blocks of one object at once; in each the mode outside, innermost last.
-        self._outer: dict[int, list[bool]] = {}
-
-    def __enter__(self) -> None:
-        self._outer.setdefault(threading.get_ident(), []).append(_mode.enabled)
-        _mode.enabled = self._enabled
-
-    def __exit__(self, *exc: object) -> None:
-        thread = threading.get_ident()
-        outer = self._outer.get(thread)
-        if outer is None:  # entered in another thread, by a generator that this one finishes; nothing changed here
-            return
-        _mode.enabled = outer.pop()
-        if not outer:
-            del self._outer[thread]
-
-    def __call__(self, function: Any) -> Any:
-        """Decorate ``function``: ops are recorded, or not, while it runs.
-
-        Between the yields of a generator, and while a coroutine waits, the mode is that of whoever runs then.
-
-        Raises
-        ------
-        UsageError
-            If it is a class, of which it is not clear what should be decorated.
-        """
-        from gpunn._grad_decorator import decorated
-
-        return decorated(function, functools.partial(_GradMode, self._enabled), type(self).__name__)
-
-
-class _PlainGradMode(_GradMode):
-    """A mode that also decorates without parentheses."""
-
-    def __new__(cls, function: Any = None) -> Any:
-        return super().__new__(cls) if function is None else cls()(function)
-
-
-class no_grad(_PlainGradMode):
-    """Within this block (or decorated function) nothing is recorded; thread-local, nestable.
-
-    Parameters
-    ----------
-    function : callable, optional
-        What to decorate, by ``@gpunn.no_grad`` as by ``@gpunn.no_grad()``. Generators and coroutines too.
-    """
-
-    def __init__(self, function: Any = None) -> None:
-        super().__init__(False)
-
-
-class enable_grad(_PlainGradMode):
-    """Within this block (or decorated function) ops are recorded, also inside :class:`no_grad`.
-
-    Parameters
-    ----------
-    function : callable, optional
-        What to decorate, by ``@gpunn.enable_grad`` as by ``@gpunn.enable_grad()``. Generators and coroutines too.
-    """
-
-    def __init__(self, function: Any = None) -> None:
-        super().__init__(True)
-
-
-class set_grad_enabled(_GradMode):
-    """Record ops or not, from now on, or for a block when used with ``with``.
-
-    Parameters
-    ----------
-    mode : bool
-        Whether to record.
-
-    Raises
-    ------
-    UsageError
-        If ``mode`` is not a bool.
-    """
-
-    def __init__(self, mode: bool | np.bool_) -> None:
-        if not isinstance(mode, bool | np.bool_):
-            raise UsageError(
-                f"set_grad_enabled: mode: expected True or False; got {mode!r}. Decorate by @set_grad_enabled(False)."
-            )
-        super().__init__(bool(mode))
-        super().__enter__()
-        self._entered_in: int | None = threading.get_ident()  # the thread in which the constructor began the block
-
-    def __enter__(self) -> None:
-        if self._entered_in == threading.get_ident():  # the end of the block restores the mode from before it
-            self._entered_in = None
-        else:
-            super().__enter__()
-
-    def __call__(self, function: Any) -> Any:
-        """Decorate ``function``: ops are recorded, or not, while it runs."""
-        if self._entered_in == threading.get_ident():  # decorating a function leaves the mode outside it alone
-            self._entered_in = None
-            self.__exit__()
-        return super().__call__(function)
-
-
 @contextlib.contextmanager
 def observe_backward(observer: Observer) -> Iterator[None]:
     """Within this block, in this thread, each node is run by ``observer(node, run)``.
 
     For profilers. The observer has to call ``run()`` and return its result.
     """
-    outer, _mode.observer = _mode.observer, observer
+    outer, grad_mode.observer = grad_mode.observer, observer
     try:
         yield
     finally:
-        _mode.observer = outer
-
-
-def is_grad_enabled() -> bool:
-    """Whether ops are being recorded in this thread."""
-    return _mode.enabled
+        grad_mode.observer = outer
 
 
 class Node:
@@ -261,7 +143,7 @@ def record(
         Where two paths meet this makes one pass over memory instead of two.
     """
     result = as_tensor(output, device)
-    if not _mode.enabled:
+    if not grad_mode.enabled:
         return result
     for t in inputs:
         if t.requires_grad:
@@ -410,10 +292,10 @@ def _gradients_of(node: Node, dy: Any, waiting: Any, retain_graph: bool) -> Sequ
             )
     needs = tuple([parent is not None for parent in node.parents])
     more = (waiting,) if node.adds else ()
-    if _mode.observer is None:
+    if grad_mode.observer is None:
         gradients = node.backward(dy, needs, *more)
     else:
-        gradients = _mode.observer(node, functools.partial(node.backward, dy, needs, *more))
+        gradients = grad_mode.observer(node, functools.partial(node.backward, dy, needs, *more))
     if not retain_graph:
         node.backward, node.parents, node.saved = None, (), ()
     return gradients

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import BadData, Device
+from gpunn._device import Device
 from gpunn._layout import address_of
-from gpunn.errors import ShapeError, here
+from gpunn.errors import BadData, ShapeError, here
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor
 from gpunn.gpu.signatures import INT_MOST
 from gpunn.gpu.strided_copy import BLOCK, MAX_RANK, copied, fill, memory, merged, wide

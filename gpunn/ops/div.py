@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import BadData, Device
+from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, UsageError, ZeroDivisorError, here
+from gpunn.errors import BadData, DTypeError, UsageError, ZeroDivisorError, here
 from gpunn.ops.accumulate import scale
 from gpunn.ops.binary import binary, broadcast_binary, operands
 from gpunn.ops.cast import cast

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import BadData, Device
+from gpunn._device import Device
 from gpunn._promotion import category
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
-from gpunn.errors import DTypeError, UsageError, here
+from gpunn.errors import BadData, DTypeError, UsageError, here
 from gpunn.gpu.broadcast import launch_power_backward
 from gpunn.ops import unary
 from gpunn.ops.binary import binary, operands

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import BadData, Device
+from gpunn._device import Device
 from gpunn._layout import logical, physical, physical_axes, physical_shape
+from gpunn.errors import BadData
 from gpunn.gpu import gather as kernels
 from gpunn.gpu.strided_copy import fill
 from gpunn.ops.take_slice import Key

@@ -62,21 +62,13 @@ def test_numbers_and_text_are_pytorchs(name: str, args: tuple, named: dict, shap
     x = np.random.Generator(np.random.Philox(2)).standard_normal(shape).astype(np.float32)
     before = x.copy()
     # As in the tests of the ops: some last digits of numbers of order one, and of sums of a hundred for PReLU.
-    parity.compare(ours, lambda x: theirs(x.clone()), {"x": x}, "cpu", 2e-6, least_scale=1)
+    parity.compare(lambda x: ours(x.clone()), lambda x: theirs(x.clone()), {"x": x}, "cpu", 2e-6, least_scale=1)
     np.testing.assert_array_equal(x, before)
 
 
 @pytest.mark.parametrize(("name", "args", "named", "text"), OUR_OWN)
 def test_text_of_our_own(name: str, args: tuple, named: dict, text: str) -> None:
     assert repr(getattr(nn, name)(*args, **named)) == text
-
-
-@pytest.mark.parametrize(("name", "args", "named"), [x for x in ALL if "inplace" in x[2] or True in x[1]])
-def test_inplace_does_not_write_to_the_input(name: str, args: tuple, named: dict) -> None:
-    x = gpunn.randn(4, 6)
-    before = x.numpy().copy()
-    getattr(nn, name)(*args, **named)(x)
-    np.testing.assert_array_equal(x.numpy(), before)
 
 
 @pytest.mark.parametrize(("name", "args", "named"), ALL)
@@ -92,11 +84,11 @@ def test_has_kernels_both_ways_and_the_same_numbers(
         x = gpunn.tensor(numbers, device=where, requires_grad=True)
         there = copy.deepcopy(layer).to(where)
         if where == "cpu":
-            y = there(x)
+            y = there(x.clone())
             dy = np.random.Generator(np.random.Philox(3)).standard_normal(y.shape).astype(np.float32)
         else:
             with count_bodies() as ran:
-                y = there(x)
+                y = there(x.clone())
                 if y.requires_grad:
                     y.backward(gpunn.tensor(dy, device=where))
             assert {body for _, body in ran} == {"kernel"}
@@ -147,10 +139,14 @@ def test_prelu_learns_and_moves_with_its_state() -> None:
     assert nn.PReLU(2, dtype=np.float64).weight.dtype == np.float64
 
 
+def _in_place(layer: Any) -> bool:
+    return True in layer[1] or "inplace" in layer[2]
+
+
 _READ_THE_INPUT = {"LogSigmoid", "PReLU", "Softplus", "SiLU", "GELU", "AbsoluteReLU"}
 
 
-@pytest.mark.parametrize(("name", "args", "named"), [layer for layer in ALL if layer[0] != "Step"])
+@pytest.mark.parametrize(("name", "args", "named"), [x for x in ALL if x[0] != "Step" and not _in_place(x)])
 def test_only_a_backward_that_reads_the_input_minds_its_change(name: str, args: tuple, named: dict) -> None:
     x = gpunn.randn(2, 6, requires_grad=True)
     y = getattr(nn, name)(*args, **named)(x)
