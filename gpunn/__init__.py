@@ -14,13 +14,9 @@ import numpy as np
 from gpunn import errors
 from gpunn._calls import explains
 from gpunn._creation import (
-    as_tensor,
-    asarray,
     empty,
     empty_like,
     eye,
-    from_dlpack,
-    from_numpy,
     full,
     full_like,
     is_tensor,
@@ -31,6 +27,7 @@ from gpunn._creation import (
     zeros,
     zeros_like,
 )
+from gpunn._creation_shared import as_tensor, asarray, from_dlpack, from_numpy
 from gpunn._device import device
 from gpunn._interop import takes_arrays
 from gpunn._tensor import Tensor

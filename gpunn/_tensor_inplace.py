@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
 
 def _in_place(module: str, function: str, what: str) -> Callable[..., Any]:
-    """The method that lets a tensor become ``ops.<module>.<function>(tensor, ...)``."""
+    """The method that lets a tensor become ``ops.<module>.<function>(tensor)``."""
 
-    def method(self: Any, *args: Any, **options: Any) -> Any:
-        op = getattr(importlib.import_module(f"gpunn.ops.{module}"), function)
-        return rewrite(self, method.__name__, lambda x: op(x, *args, **options), *args, *options.values())
+    def method(self: Any) -> Any:
+        return rewrite(self, method.__name__, getattr(importlib.import_module(f"gpunn.ops.{module}"), function))
 
     method.__name__ = function.rstrip("_") + "_"
     method.__qualname__ = f"InPlaceMethods.{method.__name__}"
@@ -85,15 +84,25 @@ class InPlaceMethods:
         """Multiply by ``other``, a tensor broadcast to this shape or a number; returns itself."""
         return _update(self, "mul", other)
 
-    def div_(self: Any, other: Any) -> Tensor:
+    def div_(self: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         """Divide by ``other``, a tensor broadcast to this shape or a number; returns itself."""
+        if rounding_mode is not None:
+            return rewrite(self, "div_", lambda x: x.div(other, rounding_mode=rounding_mode), other)
         return _update(self, "div", other)
 
     subtract_, multiply_, divide_, true_divide_ = sub_, mul_, div_, div_
 
-    pow_ = _in_place("pow", "pow_", "x ** exponent")
-    floor_divide_ = _in_place("div", "floor_divide", "floor(x / other)")
-    remainder_ = _in_place("div", "remainder", "The remainder of x / other, with the sign of other")
+    def pow_(self: Any, exponent: Any) -> Tensor:
+        """x ** exponent, in place; returns itself."""
+        return rewrite(self, "pow_", lambda x: x.pow(exponent), exponent)
+
+    def floor_divide_(self: Any, other: Any) -> Tensor:
+        """floor(x / other), in place; returns itself."""
+        return rewrite(self, "floor_divide_", lambda x: x // other, other)
+
+    def remainder_(self: Any, other: Any) -> Tensor:
+        """The remainder of x / other, with the sign of other, in place; returns itself."""
+        return rewrite(self, "remainder_", lambda x: x % other, other)
 
     # ``a += b`` changes a, which all its names and views see.
 
@@ -143,17 +152,34 @@ class InPlaceMethods:
     sign_ = _in_place("unary", "sign", "-1, 0 or 1")
     floor_ = _in_place("unary", "floor", "The largest integer not above each element")
     ceil_ = _in_place("unary", "ceil", "The smallest integer not below each element")
-    round_ = _in_place("unary", "round_", "The nearest integer")
     neg_ = negative_ = _in_place("mul", "neg", "-x")
     erf_ = _in_place("erf", "erf", "The error function")
     sigmoid_ = _in_place("sigmoid", "sigmoid", "1 / (1 + exp(-x))")
     tanh_ = _in_place("tanh", "tanh", "The hyperbolic tangent")
     relu_ = _in_place("relu", "relu", "max(x, 0)")
-    clamp_ = clip_ = _in_place("clamp", "clamp", "Every element limited to [min, max]")
     logical_not_ = _in_place("compare", "logical_not", "Where elements are 0")
-    tril_ = _in_place("tril", "tril", "The lower triangle of each matrix, 0 above")
-    triu_ = _in_place("tril", "triu", "The upper triangle of each matrix, 0 below")
-    masked_fill_ = _in_place("where", "masked_fill", "``value`` where the mask holds")
+
+    def round_(self: Any, *, decimals: int = 0) -> Tensor:
+        """Round to the nearest multiple of 10^-decimals; returns itself."""
+        return rewrite(self, "round_", lambda x: x.round(decimals=decimals))
+
+    def clamp_(self: Any, min: Any = None, max: Any = None) -> Tensor:
+        """Limit every element to [min, max]; returns itself."""
+        return rewrite(self, "clamp_", lambda x: x.clamp(min, max), min, max)
+
+    clip_ = clamp_
+
+    def tril_(self: Any, diagonal: int = 0) -> Tensor:
+        """Set what is above a diagonal to 0; returns itself."""
+        return rewrite(self, "tril_", lambda x: x.tril(diagonal))
+
+    def triu_(self: Any, diagonal: int = 0) -> Tensor:
+        """Set what is below a diagonal to 0; returns itself."""
+        return rewrite(self, "triu_", lambda x: x.triu(diagonal))
+
+    def masked_fill_(self: Any, mask: Tensor, value: Any) -> Tensor:
+        """``value`` where the mask holds; returns itself."""
+        return rewrite(self, "masked_fill_", lambda x: x.masked_fill(mask, value), value)
 
 
 def _fill(x: Any, op: str, value: Any) -> Any:
