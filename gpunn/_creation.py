@@ -1,4 +1,4 @@
-"""Making tensors: from data, filled, like another. Those in shared memory, counted and drawn ones have their own files."""
+"""Making tensors: from data, filled, like another. Shared, counted and drawn ones have files of their own."""
 
 from __future__ import annotations
 
