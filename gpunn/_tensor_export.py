@@ -42,35 +42,36 @@ class ExportMethods:
         if self.device.xp is not np:
             return self._numpy_without_tape()
         refuse_in_capture("reading a tensor's values")
-        return self.device.to_host(self._exported())
+        if strided_array(self) is None:
+            copied = self.device.to_host(self.array).copy()
+            copied.flags.writeable = False
+            return copied
+        return self.device.to_host(self._exported("numpy()", UsageError))
 
-    def _exported(self: Any) -> Any:
-        """The logical array that an array library may have, in the tensor's own memory wherever that is possible."""
+    def _exported(self: Any, op: str, kind: type[Exception]) -> Any:
+        """The logical array that an array library may have, in the tensor's own memory."""
         own_memory(self)
         array = strided_array(self)
         if array is None:
-            array = self.array.copy()
-            if self.device.xp is np:
-                array.flags.writeable = False
-            return array
+            raise kind(f"{op}: no strides lead to the values of this view, of shape {self.shape}; use .clone().")
         self._storage.export()
         return array
 
     def cupy(self: Any) -> Any:
-        """The tensor's memory as a CuPy array, in logical order.
+        """The tensor's memory as a CuPy array, in logical order: never a copy.
 
-        With 4 axes it is a view of channels-last memory; ``cupy.ascontiguousarray`` copies it to C order. Only where no
-        strides lead to the tensor's values, as for images in another shape, it is a copy.
+        With 4 axes it is a view of channels-last memory; ``cupy.ascontiguousarray`` copies it to C order.
 
         Raises
         ------
         UsageError
-            If the tensor is not on a GPU, or requires a gradient while ops are being recorded, as for :meth:`numpy`.
+            If the tensor is not on a GPU, requires a gradient while ops are being recorded, as for :meth:`numpy`, or is
+            a view to whose values no strides lead, as of images in another shape.
         """
         self._refuse_grad("cupy()", ".detach().cupy()", UsageError)
         if self.device.ordinal is None:
             raise UsageError(f"cupy(): this tensor is on '{self.device}'; use .cuda().cupy(), or .numpy().")
-        return self._exported()
+        return self._exported("cupy()", UsageError)
 
     def _refuse_grad(self: Any, what: str, fix: str, kind: type[Exception]) -> None:
         if self.requires_grad and tape.is_grad_enabled():
@@ -81,7 +82,7 @@ class ExportMethods:
             self._refuse_grad("numpy()", ".detach()", UsageError)
             if self.device.xp is not np or (dtype is not None and np.dtype(dtype) != self.dtype):
                 raise UsageError(f"a NumPy array of this tensor, {self.dtype} on '{self.device}', needs a copy.")
-            return np.asarray(self._exported())
+            return np.asarray(self._exported("a NumPy array without a copy", UsageError))
         values = self.numpy()
         if copy or (dtype is not None and values.dtype != dtype):
             return values.astype(dtype or values.dtype)
@@ -93,9 +94,7 @@ class ExportMethods:
         if self.device.ordinal is None:
             raise AttributeError(f"a tensor on '{self.device}' has no __cuda_array_interface__")
         self._refuse_grad("__cuda_array_interface__", ".detach()", UsageError)
-        if strided_array(self) is None:  # a copy would be freed while the interface points to it
-            raise UsageError("__cuda_array_interface__: no strides lead to these values; use .clone().")
-        return self._exported().__cuda_array_interface__
+        return self._exported("__cuda_array_interface__", UsageError).__cuda_array_interface__
 
     def __dlpack_device__(self: Any) -> tuple[int, int]:
         return (_CPU, 0) if self.device.ordinal is None else (_CUDA, self.device.ordinal)
@@ -135,7 +134,7 @@ class ExportMethods:
             raise ExportError(f"__dlpack__: a tensor on '{self.device}' cannot go to DLPack's device {goal}.")
         if own[0] == _CPU and stream is not None:
             raise ExportError(f"__dlpack__: expected no stream for a tensor on '{self.device}'; got {stream!r}.")
-        array, device = self._exported(), self.device
+        array, device = self._exported("__dlpack__", ExportError), self.device
         if goal != own:
             if copy is False:
                 raise ExportError("__dlpack__: copy=False: host memory for a tensor on a GPU needs a copy.")

@@ -467,3 +467,65 @@ def test_views_leave_nothing_behind() -> None:
     assert len(_storage._copied) == known
     assert x._storage.sharing is not None
     assert len(x._storage.sharing.tensors) == 1
+
+
+def _shares(y: gpunn.Tensor, x: gpunn.Tensor) -> bool:
+    if y.device.ordinal is None:
+        return bool(np.shares_memory(y.array, x.array))
+    first, last = (range(t.array.data.ptr, t.array.data.ptr + t.array.nbytes) for t in (x, y))
+    return (bool(first) and first[0] in last) or last[0] in first
+
+
+NEW = {
+    "sum": lambda x: x.sum(0),
+    "mean": lambda x: x.mean(0),
+    "prod": lambda x: x.prod(0),
+    "amax": lambda x: x.amax(0),
+    "max": lambda x: x.max(0).values,
+    "norm": lambda x: x.norm(dim=0),
+    "cat": lambda x: gpunn.cat([x]),
+    "stack": lambda x: gpunn.stack([x]),
+    "clone": lambda x: x.clone(),
+    "+ 0": lambda x: x + 0,
+    "* 1": lambda x: x * 1,
+    "** 1": lambda x: x**1,
+    "/ 1": lambda x: x / 1,
+    "abs": lambda x: x.abs(),
+    "round": lambda x: x.round(),
+    "clamp": lambda x: x.clamp(-9),
+    "where": lambda x: gpunn.where(x == x, x, x),
+    "masked_fill": lambda x: x.masked_fill(x != x, 0),
+    "maximum": lambda x: x.maximum(x),
+    "flip": lambda x: x.flip(0),
+    "tril": lambda x: x.tril(9),
+    "repeat": lambda x: x.repeat(*(1,) * x.ndim),
+    "index_select": lambda x: x.index_select(0, gpunn.arange(x.shape[0], device=x.device)),
+    "x[[0]]": lambda x: x[[0]],
+    "x[mask]": lambda x: x[x == x],
+    "to": lambda x: x.to("emulator" if x.device.name == "cpu" else "cpu"),
+    "relu": lambda x: x.relu(),
+    "pad": lambda x: gpunn.nn.functional.pad(x, (0, 0)),
+    "pad, cropped": lambda x: gpunn.nn.functional.pad(x, (0, 0, 0, 0)),
+    "dropout": lambda x: gpunn.nn.functional.dropout(x, 0.0),
+    "max_pool2d": lambda x: gpunn.nn.functional.max_pool2d(x.view(1, 1, *x.shape[-2:]), 1),
+    "avg_pool2d": lambda x: gpunn.nn.functional.avg_pool2d(x.view(1, 1, *x.shape[-2:]), 1),
+    "adaptive_avg_pool2d": lambda x: gpunn.nn.functional.adaptive_avg_pool2d(x.view(1, 1, *x.shape[-2:]), x.shape[-2:]),
+    "adaptive_max_pool2d": lambda x: gpunn.nn.functional.adaptive_max_pool2d(x.view(1, 1, *x.shape[-2:]), x.shape[-2:]),
+    "conv2d": lambda x: gpunn.nn.functional.conv2d(
+        x.view(1, 1, *x.shape[-2:]), gpunn.ones(1, 1, 1, 1, device=x.device)
+    ),
+    "matmul": lambda x: x @ gpunn.eye(x.shape[-1], device=x.device),
+    "softmax": lambda x: x.softmax(0),
+    "narrow of a stack": lambda x: gpunn.stack([x, x]).narrow(0, 0, 1),
+}
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("op", NEW)
+def test_results_that_are_no_views_have_memory_of_their_own(op: str, where: str) -> None:
+    """Also where there is nothing to do: an in-place change of the result would change the operand."""
+    for shape in ((1, 4), (1, 1, 4)):
+        x = gpunn.rand(*shape, device=where, requires_grad=True)
+        y = NEW[op](x)
+        assert y._storage is not x._storage
+        assert not (y.device is x.device and _shares(y, x)), shape

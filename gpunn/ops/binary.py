@@ -107,7 +107,7 @@ def _(device: Device, dy: Any, shape: tuple[int, ...]) -> Any:
 @primitive(returns=("y",))
 def repeat_to(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
     """x repeated along axes of length 1 to ``shape``, as a copy."""
-    return xp.ascontiguousarray(xp.broadcast_to(x, shape))
+    return xp.broadcast_to(x, shape).copy(order="C")
 
 
 @repeat_to.kernel
