@@ -75,7 +75,12 @@ def _explaining(name: str, method: Any) -> Any:
     @functools.wraps(method)
     def explaining(self: Any, *args: Any, **named: Any) -> Any:
         try:
-            return method(self, *args, **named)
+            result = method(self, *args, **named)
+            if name == "__init__":
+                from gpunn._mistakes import check_plain
+
+                check_plain(type(self).__name__, method, (self, *args), named)
+            return result
         except Exception as error:
             place = type(self).__name__
             failed(error, place if name == "__init__" else f"{place}.{name}", method, (self, *args), named)

@@ -25,7 +25,7 @@ from gpunn._capture_state import StepWatch, changes, watched_by
 from gpunn._device import Device
 from gpunn._layout import address_of
 from gpunn._storage import forget_copies
-from gpunn.errors import UsageError
+from gpunn.errors import ArgumentError, UsageError
 from gpunn.gpu.tickets import new_tickets
 from gpunn.tape import is_grad_enabled
 
@@ -51,6 +51,8 @@ def capture(fn: Callable[..., Any]) -> CapturedStep:
     CaptureError
         At the capture, if the step reads a value back, or runs an op that has no kernel.
     """
+    if not callable(fn) or isinstance(fn, type):
+        raise ArgumentError(f"capture: fn: expected a function; got {type(fn).__name__}.")
     return CapturedStep(fn)
 
 

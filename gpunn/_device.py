@@ -31,6 +31,7 @@ import numpy as np
 from gpunn._capture_state import refuse_in_capture
 from gpunn._layout import address_of
 from gpunn.errors import (
+    ArgumentError,
     BadData,
     DeviceError,
     GpunnError,
@@ -404,7 +405,11 @@ def device(name: str | Device = "auto") -> Device:
         return name
     if name == "auto":
         return device("cuda" if cuda_is_available() else "cpu")
-    kind, _, number = str(name).partition(":")
+    if not isinstance(name, str):
+        raise ArgumentError(
+            f"device: expected the name of a device, such as 'cpu' or 'cuda:1'; got {type(name).__name__}."
+        )
+    kind, _, number = name.partition(":")
     if kind not in REGISTRY or (number and not (number.isdigit() and kind.startswith("cuda"))):
         known = ", ".join([*REGISTRY, "auto"])
         raise DeviceError(f"unknown device {name!r}; expected one of {known}, or a numbered GPU such as 'cuda:1'.")

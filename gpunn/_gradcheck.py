@@ -12,7 +12,7 @@ from gpunn._capture_state import StepWatch, watched_by
 from gpunn._creation import tensor
 from gpunn._tensor import Tensor
 from gpunn.differences import refuse
-from gpunn.errors import DTypeError, GraphError
+from gpunn.errors import ArgumentError, DTypeError, GraphError, UsageError
 from gpunn.random import default_generator
 from gpunn.tape import no_grad
 
@@ -109,6 +109,8 @@ def gradcheck(
         masked=masked,
     )
     given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if not given or not eps > 0:
+        raise UsageError(f"gradcheck: expected at least one input and eps > 0; got {len(given)} and {eps}.")
     checked = [i for i, t in enumerate(given) if t.requires_grad]
     for i in checked:
         if given[i].dtype != np.float64:
@@ -117,6 +119,10 @@ def gradcheck(
     leaves = [t.detach().clone().requires_grad_(t.requires_grad) for t in given]
     with snapshots.around():
         output = func(*leaves)
+        if not isinstance(output, Tensor):
+            raise ArgumentError(
+                f"gradcheck: func: expected a function that returns a Tensor; got {type(output).__name__}."
+            )
         direction = np.random.Generator(np.random.Philox(0)).standard_normal(output.shape)
         if output.requires_grad:
             output.backward(tensor(direction, dtype=output.dtype, device=output.device))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections.abc
 import functools
 import inspect
+import itertools
 import os
 import types
 import typing
@@ -18,9 +19,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from gpunn._shared.numbers import as_int
 from gpunn.errors import ArgumentError, here
 
 _LENGTHS = ("shape", "size", "sizes", "dims", "repeats")  # f(2, 3) and f((2, 3)) alike
+_PLAIN = {int, float, str, bool, type(None), None}
+_OPERANDS = ("a", "b", "other", "base", "exponent", "value", "fill_value")
 _WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "True or False", type(None): "None"}
 
 # -- what it says ---------------------------------------------------------------------------------
@@ -43,6 +47,30 @@ def explain_foreign(error: Exception, op: str, function: Any, args: tuple[Any, .
                 refuse(op, name, kind, value, error)
 
 
+def check_plain(op: str, function: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+    """Raise ArgumentError where an argument that should be a number, a string or a truth is something else.
+
+    For constructors, which often only keep what they are given: a wrong option is told here, not at the first batch.
+    """
+    if len(args) + len(named) == 1:  # self alone
+        return
+    kinds, signature = _plain_kinds(function)
+    given = dict(zip(signature, args, strict=False)) | dict(named)
+    for name, kind in kinds.items():
+        if name in given and not _fits(given[name], kind):
+            refuse(op, name, kind, given[name])
+
+
+@functools.cache
+def _plain_kinds(function: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Which parameters are plain, and what they are; and the names of those that go by position."""
+    parameters = inspect.signature(function).parameters.values()
+    kinds = {p.name: _resolved(function, p.name, p.annotation) for p in parameters}
+    plain = {name: kind for name, kind in kinds.items() if set(_parts(kind)) <= _PLAIN}
+    places = itertools.takewhile(lambda p: p.kind is p.POSITIONAL_OR_KEYWORD, parameters)
+    return plain, tuple(p.name for p in places)
+
+
 def _wrong(function: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Names, expected kinds and values of the arguments that do not fit."""
     signature = inspect.signature(function)
@@ -61,6 +89,14 @@ def _wrong(function: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> It
             if len(value) > 1 and name in _LENGTHS:
                 kind = int
         yield from ((name, kind, each) for each in values if not _fits(each, kind))
+
+
+def refuse_operand(op: str, value: Any) -> NoReturn:
+    """Raise ArgumentError: an operator was given something that is neither a tensor nor a number."""
+    from gpunn._tensor import Tensor
+
+    kind = float | Tensor
+    raise ArgumentError(f"{here(op)}: expected {expected(kind)}; got {described(value)}. {_fix(value, kind)}".rstrip())
 
 
 def refuse(op: str, name: str, kind: Any, value: Any, error: Exception | None = None) -> NoReturn:
@@ -129,7 +165,11 @@ def _meant_by(name: str) -> Any:
         return int | collections.abc.Sequence[int] | None
     if name in ("min", "max"):
         return float | late["Tensor"] | None
-    return float | late["Tensor"] if name in ("a", "b", "base", "exponent", "fill_value") else Any
+    if name == "source":
+        return late["Tensor"] | np.ndarray
+    if name == "p":
+        return float | str | None
+    return float | late["Tensor"] if name in _OPERANDS else Any
 
 
 @functools.cache
@@ -159,6 +199,8 @@ def _fits_one(value: Any, kind: Any) -> bool:
         return value is None
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if kind in (int, float, bool):
+        if kind is int:
+            return as_int(value) is not None
         # True counts as a number, and a number as a truth, as they do in Python.
         whole = int, np.integer, np.bool_
         return isinstance(value, (*whole, float, np.floating) if kind is float else whole)
@@ -255,6 +297,8 @@ def _fix(value: Any, kind: Any) -> str:
             return "Does the function that it came from return something?"
         if callable(value):
             return "Call it, and pass what it returns."
+    if np.dtype in kinds and str(value).startswith("torch."):
+        return f"Use {str(value).replace('torch', 'gpunn', 1)}."
     if isinstance(value, float) and int in kinds and value == value // 1:
         return f"Write {int(value)}." if abs(value) < 1e9 else "Convert it with int(...)."
     if isinstance(value, str) and wants_numbers:

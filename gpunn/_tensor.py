@@ -24,10 +24,12 @@ from gpunn._tensor_math import MathMethods
 from gpunn._tensor_reduce import ReductionMethods
 from gpunn._tensor_shape import ShapeMethods
 from gpunn._views import missing, twin_of
-from gpunn.errors import DTypeError, UsageError
+from gpunn.errors import DTypeError, RangeError, UsageError
 
 if TYPE_CHECKING:
     from gpunn._views import View
+
+_CHARS = frozenset("?bBhHiIlLqQfd")  # NumPy's characters of the dtypes that tensors have
 
 
 class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, ConversionMethods, ExportMethods):
@@ -73,6 +75,10 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
                 f"Tensor: expected a {self.device.xp.__name__} array for device '{self.device}'; got "
                 f"{type(array).__name__}. Use gpunn.tensor(data, device=...) to convert and copy."
             )
+        if array.dtype.char not in _CHARS:
+            from gpunn._interop import check_dtype
+
+            check_dtype("Tensor", array.dtype)
         if requires_grad and array.dtype.kind != "f":
             raise DTypeError(f"Tensor: only floating dtypes can require a gradient; got {array.dtype}.")
         with self.device.active():  # CuPy copies to its current GPU, whatever the source's
@@ -169,7 +175,11 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 
     def size(self, dim: int | None = None) -> Any:
         """Shape, or the length of one axis."""
-        return self.shape if dim is None else self.shape[dim]
+        if dim is None:
+            return self.shape
+        if not -len(self.shape) <= dim < len(self.shape):
+            raise RangeError(f"size: dim: expected an axis of shape {self.shape}; got {dim}.")
+        return self.shape[dim]
 
     def dim(self) -> int:
         """Number of axes."""

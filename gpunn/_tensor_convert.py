@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn._device import Device
+from gpunn._device import REGISTRY, Device
 from gpunn._device import device as get_device
-from gpunn.errors import DTypeError
+from gpunn.errors import DeviceError, DTypeError, here, nearest
 
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
@@ -40,6 +40,31 @@ def gpu_named(which: int | str | Device | None) -> str | Device:
     return f"cuda:{operator.index(which)}"
 
 
+def device_or_dtype(op: str, target: Any) -> tuple[Any, Any]:
+    """``target`` as (device, None) or as (None, dtype).
+
+    Raises
+    ------
+    DeviceError, DTypeError
+        If it is neither; a DeviceError for a word.
+    """
+    from gpunn._interop import dtype_of
+
+    if isinstance(target, Device):
+        return target, None
+    if isinstance(target, str) and target not in _NAMES:
+        if target.partition(":")[0] in (*REGISTRY, "auto"):
+            return target, None
+        try:
+            np.dtype(target)
+        except (TypeError, ValueError, SyntaxError):
+            raise DeviceError(
+                f"{here(op)}: expected a device or a dtype, such as 'cpu', 'cuda:0' or 'float32'; got {target!r}"
+                f"{nearest(target, (*_NAMES, *REGISTRY)) or '.'}"
+            ) from None
+    return None, dtype_of(op, target)
+
+
 class ConversionMethods:
     """Mixed into :class:`gpunn.Tensor`."""
 
@@ -58,12 +83,13 @@ class ConversionMethods:
         for number, target in enumerate(args):
             if target is True or target is False:
                 copy = copy or (target and number > 0 and isinstance(args[number - 1], bool))
-            elif hasattr(target, "requires_grad"):
+            elif hasattr(target, "requires_grad") and isinstance(target.device, Device):
                 device, dtype = target.device, target.dtype
-            elif isinstance(target, Device) or (isinstance(target, str) and target not in _NAMES):
-                device = target
-            else:
+            elif _is_ours(target):
                 dtype = target
+            elif target is not None:
+                place, kind = device_or_dtype("to", target)
+                device, dtype = (device, kind) if place is None else (place, dtype)
         result = self if dtype is None else to_dtype(self, dtype if _is_ours(dtype) else _named(dtype))
         result = result if device is None else to_device(result, get_device(device))
         return result.clone() if copy and result is self else result

@@ -20,20 +20,44 @@ def ops(name: str) -> Any:
     return importlib.import_module(f"gpunn.ops.{name}")
 
 
+_REFLECTED = {"div": "truediv", "floor_divide": "floordiv", "remainder": "mod", "pow_": "pow"}
+_MIRRORED = {"lt": "__gt__", "gt": "__lt__", "le": "__ge__", "ge": "__le__"}
+
+
 def _operator(module: str, name: str, a: Any, b: Any) -> Any:
-    """The op of two operands, or NotImplemented, which makes Python try the other operand's class."""
+    """The op of two operands, or what :func:`_no_operand` says."""
     is_operand = ops("binary").is_operand
-    if not (is_operand(a) and is_operand(b)):
-        return NotImplemented
+    if not is_operand(b):
+        return _no_operand(name, b, f"__r{_REFLECTED.get(name, name)}__")
+    if not is_operand(a):
+        return _no_operand(name, a, None)
     return getattr(ops(module), name)(a, b)
 
 
 def _compared(name: str, a: Any, b: Any) -> Any:
-    return ops("compare").compare(name, a, b) if ops("binary").is_operand(b) else NotImplemented
+    if ops("binary").is_operand(b):
+        return ops("compare").compare(name, a, b)
+    return NotImplemented if name in ("eq", "ne") else _no_operand(name, b, _MIRRORED[name])
 
 
 def _joined(name: str, a: Any, b: Any) -> Any:
-    return ops("compare").logic(name, a, b) if ops("binary").is_operand(b) else NotImplemented
+    return ops("compare").logic(name, a, b) if ops("binary").is_operand(b) else _no_operand(name, b, f"__r{name}__")
+
+
+def _no_operand(name: str, other: Any, method: str | None) -> Any:
+    """NotImplemented if the class of ``other`` has a ``method`` that may know tensors; else raises ArgumentError.
+
+    Python's own classes know none, and other libraries' arrays take ours for one of their own before they fail.
+    """
+    from gpunn._interop import is_foreign
+
+    theirs = None if method is None else getattr(type(other), method, None)
+    knows = theirs is not None and theirs is not getattr(object, method or "", None)
+    if knows and type(other).__module__ != "builtins" and not is_foreign(other):
+        return NotImplemented
+    from gpunn._mistakes import refuse_operand
+
+    refuse_operand(name.rstrip("_"), other)
 
 
 class MathMethods:

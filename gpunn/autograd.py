@@ -78,6 +78,8 @@ def grad(
     roots = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     targets = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     given = grad_outputs if isinstance(grad_outputs, Sequence) else (grad_outputs,) * len(roots)
+    if len(given) != len(roots):
+        raise UsageError(f"grad: expected a grad_outputs for each of {len(roots)} outputs; got {len(given)}.")
     for i, target in enumerate(targets):
         if not target.requires_grad:
             raise UsageError(f"grad: input {i} of shape {target.shape} does not require a gradient.")

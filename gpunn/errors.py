@@ -76,6 +76,12 @@ class ArgumentError(UsageError, TypeError):
     """An argument is not of the kind that is expected: a list in place of a tensor, a class in place of a layer."""
 
 
+class UnknownNameError(UsageError, KeyError, AttributeError):
+    """There is nothing of this name, where names are looked up as in a dict or with dots."""
+
+    __str__ = Exception.__str__  # KeyError's shows the message as it would a key
+
+
 class ExportError(UsageError, BufferError):
     """A tensor's memory cannot be handed to another library as it asks for it."""
 

@@ -124,7 +124,10 @@ def _simple(op: str, x: Tensor, item: Any) -> Any:
     if isinstance(item, slice):
         return _checked_slice(op, item)
     if isinstance(item, list | tuple | range):
-        item = np.asarray([v.tolist() if isinstance(v, Tensor) else v for v in item])
+        try:
+            item = np.asarray([v.tolist() if isinstance(v, Tensor) else v for v in item])
+        except ValueError as error:
+            raise ShapeError(f"{here(op)}: expected a list of indices of one length each; got {item!r}.") from error
         item = item.astype(np.int64) if item.size == 0 else item
     if is_cupy(item):
         item = constant(op, item, x.device)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._tensor import Tensor
-from gpunn.errors import DataError, DTypeError, ShapeError, UsageError
+from gpunn.errors import DataError, DTypeError, RangeError, ShapeError, UsageError
 
 Indices = Sequence[int] | np.ndarray
 
@@ -56,6 +56,16 @@ class Dataset:
         from gpunn.data.subsets import ConcatDataset
 
         return ConcatDataset([self, other])
+
+
+def check_dataset(name: str, dataset: Any) -> Any:
+    """The dataset; UsageError unless it has a length and items."""
+    if isinstance(dataset, type) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise UsageError(
+            f"{name}: expected a dataset with __len__ and __getitem__; got {type(dataset).__name__}. "
+            "Derive it from gpunn.data.Dataset, or put the items in a list."
+        )
+    return dataset
 
 
 def stack_items(dataset: Any, indices: Indices) -> tuple[np.ndarray, ...]:
@@ -147,7 +157,10 @@ class TensorDataset(Dataset):
         return len(self.arrays[0])
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        return tuple(array[index] for array in self.arrays)
+        try:
+            return tuple(array[index] for array in self.arrays)
+        except IndexError as error:
+            raise RangeError(f"TensorDataset: index {index!r} is out of range for {len(self)} items.") from error
 
     def batch(self, indices: Indices) -> tuple[np.ndarray, ...]:
         """Items ``indices``: one copy per array."""

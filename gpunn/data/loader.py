@@ -13,7 +13,7 @@ from gpunn._device import device as get_device
 from gpunn._layout import logical, physical
 from gpunn._tensor import Tensor, upload
 from gpunn.data._prefetch import Prefetcher
-from gpunn.data.dataset import stack_items
+from gpunn.data.dataset import check_dataset, stack_items
 from gpunn.differences import refuse
 from gpunn.errors import DataError, UsageError
 from gpunn.random import Generator, default_generator
@@ -158,11 +158,7 @@ class DataLoader:
             multiprocessing_context=multiprocessing_context,
             in_order=in_order,
         )
-        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-            raise UsageError(
-                f"DataLoader: expected a dataset with __len__ and __getitem__; got {type(dataset).__name__}. "
-                "Derive it from gpunn.data.Dataset, or put the items in a list."
-            )
+        check_dataset("DataLoader", dataset)
         if sampler is not None and shuffle:
             raise UsageError("DataLoader: sampler gives the order itself; leave out shuffle.")
         if sampler is not None and not (hasattr(sampler, "__len__") and hasattr(sampler, "__iter__")):

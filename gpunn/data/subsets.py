@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.data.dataset import Dataset, Indices, stack_items
-from gpunn.errors import DataError, DTypeError, ShapeError, UsageError
+from gpunn.data.dataset import Dataset, Indices, check_dataset, stack_items
+from gpunn.errors import DataError, DTypeError, RangeError, ShapeError, UsageError
 from gpunn.random import Generator, default_generator
 
 
@@ -26,7 +26,7 @@ def _inside(name: str, indices: Any, n: int) -> np.ndarray:
         raise UsageError(f"{name}: expected a sequence of whole numbers as indices; got {found.dtype} {found.shape}.")
     outside = np.flatnonzero((found < -n) | (found >= n))
     if len(outside):
-        raise IndexError(f"{name}: index {found[outside[0]]} is out of range for {n} items.")
+        raise RangeError(f"{name}: index {found[outside[0]]} is out of range for {n} items.")
     return np.where(found < 0, found + n, found)
 
 
@@ -52,7 +52,7 @@ class Subset(Dataset):
     ------
     UsageError
         If an index is not a whole number.
-    IndexError
+    RangeError
         If an index is out of range.
 
     Examples
@@ -65,7 +65,7 @@ class Subset(Dataset):
     """
 
     def __init__(self, dataset: Any, indices: Indices) -> None:
-        self.dataset = dataset
+        self.dataset = check_dataset("Subset", dataset)
         self.indices = _inside("Subset", indices, len(dataset))
         for name in ("classes", "input_shape"):
             if hasattr(dataset, name):
@@ -76,7 +76,8 @@ class Subset(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         """The dataset's item ``indices[index]``."""
-        return self.dataset[int(self.indices[index])]
+        (position,) = self.indices[_inside("Subset", [index], len(self))].tolist()
+        return self.dataset[position]
 
     def batch(self, indices: Indices) -> tuple[np.ndarray, ...]:
         """Items ``indices`` of this part, by the dataset's own :meth:`batch`."""
@@ -112,7 +113,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | 
     >>> [len(part) for part in random_split(range(10), [0.75, 0.25], gpunn.Generator(0))]
     [8, 2]
     """
-    n = len(dataset)
+    n = len(check_dataset("random_split", dataset))
     sizes = [float(length) for length in lengths]
     if not sizes or not all(size >= 0 and math.isfinite(size) for size in sizes):
         raise UsageError(f"random_split: expected lengths of at least 0; got {list(lengths)}.")
@@ -166,7 +167,7 @@ class ConcatDataset(Dataset):
     """
 
     def __init__(self, datasets: Iterable[Any]) -> None:
-        self.datasets = list(datasets)
+        self.datasets = [check_dataset("ConcatDataset", dataset) for dataset in datasets]
         if not self.datasets:
             raise UsageError("ConcatDataset: expected at least one dataset; got none.")
         self.cumulative_sizes: list[int] = np.cumsum([len(d) for d in self.datasets]).tolist()

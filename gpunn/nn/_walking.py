@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gpunn._tensor import Tensor
+from gpunn.errors import UnknownNameError, nearest
 from gpunn.nn.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -101,8 +102,13 @@ class Walking:
     def _at(self: Any, target: str, kind: type) -> Any:
         found: Any = self
         for name in target.split(".") if target else ():
+            if not hasattr(found, name):
+                raise UnknownNameError(
+                    f"{type(self).__name__}: '{target}': {type(found).__name__} has no '{name}'"
+                    f"{nearest(name, dir(found)) or '.'}"
+                )
             found = getattr(found, name)
         if not isinstance(found, kind):
             wanted = "Module" if kind is Walking else kind.__name__
-            raise AttributeError(f"{type(self).__name__}: '{target}' is a {type(found).__name__}, not a {wanted}")
+            raise UnknownNameError(f"{type(self).__name__}: '{target}' is a {type(found).__name__}, not a {wanted}.")
         return found

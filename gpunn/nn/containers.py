@@ -8,7 +8,7 @@ from typing import Any, overload
 from gpunn._capture_state import changes
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError
+from gpunn.errors import RangeError, UnknownNameError, UsageError, nearest
 from gpunn.nn.fusion import plan
 from gpunn.nn.module import Module
 from gpunn.nn.parameter import Parameter
@@ -27,8 +27,8 @@ class _Container(Module):
         """The name at an index, which may count from the end."""
         place = as_int(index)
         if place is None or not -len(self) <= place < len(self):
-            # IndexError ends a loop and is what PyTorch raises.
-            raise IndexError(f"{type(self).__name__}: no module {index!r}; there are {len(self)}.")
+            # An IndexError ends a loop, and is what PyTorch raises.
+            raise RangeError(f"{type(self).__name__}: no module {index!r}; there are {len(self)}.")
         return list(self._modules)[place]
 
     def __setitem__(self, index: int, module: Module) -> None:
@@ -142,18 +142,26 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules, replacing those of the same name."""
-        for name, module in modules.items() if isinstance(modules, Mapping) else modules:
-            self[name] = module
+        for pair in modules.items() if isinstance(modules, Mapping) else modules:
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise UsageError(f"ModuleDict: expected a dict or pairs of name and module; got {type(pair).__name__}.")
+            self[pair[0]] = pair[1]
 
     def __setitem__(self, name: str, module: Module) -> None:
         self.add_module(name, _checked(type(self).__name__, name, module))
 
     def __getitem__(self, name: str) -> Module:
-        module = self._modules[name]
-        assert module is not None
+        module = self._modules.get(name)
+        if module is None:
+            raise self._unknown(name)
         return module
 
+    def _unknown(self, name: Any) -> UnknownNameError:
+        return UnknownNameError(f"ModuleDict: no module {name!r}{nearest(str(name), self._modules) or '.'}")
+
     def __delitem__(self, name: str) -> None:
+        if name not in self._modules:
+            raise self._unknown(name)
         del self._modules[name]
         changes.count += 1
         changes.layers += 1
@@ -213,7 +221,7 @@ class ParameterList(Module):
 
     def __getitem__(self, index: int) -> Parameter:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"ParameterList: no parameter {index}; there are {len(self)}.")
+            raise RangeError(f"ParameterList: no parameter {index}; there are {len(self)}.")
         found = self._parameters[str(index % len(self))]
         assert found is not None
         return found

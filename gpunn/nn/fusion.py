@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from gpunn.errors import ArgumentError
 from gpunn.nn.activation import ReLU
 from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from gpunn.nn.conv import Conv1d, Conv2d
@@ -35,7 +36,11 @@ def fused_pairs(sequential: Iterable[Module]) -> list[tuple[Module, Module]]:
 
     Each pair is the layer that is called, and one whose work it does too.
     """
-    return [(module, other) for module, _, others in _calls(list(sequential)) for other in others]
+    modules = list(sequential)
+    for module in modules:
+        if not isinstance(module, Module):
+            raise ArgumentError(f"fused_pairs: expected modules in order; got {type(module).__name__} among them.")
+    return [(module, other) for module, _, others in _calls(modules) for other in others]
 
 
 def _calls(modules: Sequence[Module]) -> Iterator[tuple[Module, dict[str, Any], list[Module]]]:

@@ -150,8 +150,10 @@ def trunc_normal_(
     UsageError
         If a is not below b, or std not positive.
     """
-    if not (a < b and std > 0):
-        raise UsageError(f"trunc_normal_: expected a < b and std > 0; got a={a}, b={b}, std={std}.")
+    if not (a < b and 0 < std < math.inf and math.isfinite(mean)):
+        raise UsageError(
+            f"trunc_normal_: expected a < b and std > 0, mean and std finite; got a={a}, b={b}, std={std}, mean={mean}."
+        )
     source = generator or default_generator()
     low, high = (a - mean) / std, (b - mean) / std
     values = np.concatenate([np.zeros(0), *_truncated(source, tensor.numel(), low, high)])

@@ -19,7 +19,7 @@ from gpunn._device import device as get_device
 from gpunn._interop import constants, is_array
 from gpunn._keywords import with_our_names
 from gpunn._tensor import Tensor
-from gpunn._tensor_convert import gpu_named
+from gpunn._tensor_convert import device_or_dtype, gpu_named
 from gpunn.differences import refuse
 from gpunn.errors import DTypeError, UsageError, module_stack
 from gpunn.nn._hooks import Hook, RemovableHandle, after_forward, before_forward, watched_forward
@@ -31,7 +31,6 @@ from gpunn.nn.parameter import Parameter
 Self = TypeVar("Self", bound="Module")
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
-_DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
 class Module(Walking):
@@ -307,16 +306,15 @@ class Module(Walking):
         tensor = target if isinstance(target, Tensor) else tensor
         if tensor is not None:
             device, dtype = tensor.device, tensor.dtype
-        elif isinstance(target, Device) or (isinstance(target, str) and target not in _DTYPES):
-            device = target
         elif target is not None:
-            dtype = target
+            place, kind = device_or_dtype(f"{type(self).__name__}.to", target)
+            device, dtype = (device, kind) if place is None else (place, dtype)
         home = None if device is None else get_device(device)
-        kind = None if dtype is None else np.dtype(dtype)
-        if kind is not None and kind.kind != "f":
-            raise DTypeError(f"{type(self).__name__}.to: expected a floating dtype; got {kind}.")
+        goal = None if dtype is None else np.dtype(dtype)
+        if goal is not None and goal.kind != "f":
+            raise DTypeError(f"{type(self).__name__}.to: expected a floating dtype; got {goal}.")
         refuse_in_capture("moving a module")
-        move((*self.parameters(), *self.buffers()), home, kind)
+        move((*self.parameters(), *self.buffers()), home, goal)
         return self
 
     def cpu(self: Self) -> Self:

@@ -10,7 +10,7 @@ from gpunn._capture_state import changes
 from gpunn._interop import is_array, tensor_of
 from gpunn._tensor import Tensor
 from gpunn._views import twin_of
-from gpunn.errors import UsageError
+from gpunn.errors import DTypeError, UsageError
 from gpunn.ops.accumulate import copy
 
 
@@ -43,7 +43,10 @@ class Parameter(Tensor):
         if data is None:
             data = np.empty(0, np.float32)
         if not isinstance(data, Tensor):
-            data = tensor_of("Parameter", data if is_array(data) else np.asarray(data))
+            try:
+                data = tensor_of("Parameter", data if is_array(data) else np.asarray(data))
+            except ValueError as error:  # rows of several lengths
+                raise DTypeError(f"Parameter: cannot make an array of {type(data).__name__}: {error}.") from error
         view = data._view
         if view is not None and view.copied:
             if isinstance(view.base, Parameter):

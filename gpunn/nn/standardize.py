@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn._creation import tensor
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, UsageError, here
+from gpunn.errors import ArgumentError, ShapeError, UsageError, here
 from gpunn.nn.module import Module
 
 
@@ -51,7 +51,7 @@ class Standardize(Module):
 
     def __init__(self, mean: Any = 0.0, std: Any = 1.0) -> None:
         super().__init__()
-        values = [np.atleast_1d(np.asarray(v, np.float64)) for v in (mean, std)]
+        values = [_numbers(name, v) for name, v in (("mean", mean), ("std", std))]
         if values[0].shape != values[1].shape or values[0].ndim != 1:
             raise UsageError(f"Standardize: expected one mean and one std per channel; got {mean!r} and {std!r}.")
         if not (np.isfinite(values[0]).all() and np.isfinite(values[1]).all() and (values[1] > 0).all()):
@@ -103,3 +103,13 @@ class Standardize(Module):
 
     def extra_repr(self) -> str:
         return f"channels={self.mean.shape[0]}"
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    """A mean or deviation for each channel, or one for all."""
+    try:
+        return np.atleast_1d(np.asarray(value.detach().numpy() if isinstance(value, Tensor) else value, np.float64))
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"Standardize: {name}: expected a number, or one for each channel; got {type(value).__name__}."
+        ) from error

@@ -13,7 +13,7 @@ from gpunn._capture_state import refuse_in_capture
 from gpunn._creation import zeros
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
-from gpunn.errors import TrainingError, UsageError
+from gpunn.errors import ArgumentError, TrainingError, UsageError
 from gpunn.ops.clip_grad import clip_values, scale_by_norm, total_norm
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -77,7 +77,7 @@ def clip_grad_norm_(
     _number("clip_grad_norm_", "norm_type", norm_type)
     if norm_type == 0:
         raise UsageError("clip_grad_norm_: norm_type: expected a number > 0; got 0.")
-    gradients = _gradients(parameters)
+    gradients = _gradients("clip_grad_norm_", parameters)
     if not gradients:
         return zeros()
     device, arrays = _together("clip_grad_norm_", gradients)
@@ -128,7 +128,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
     tensor([-1. ,  0.5,  1. ])
     """
     _number("clip_grad_value_", "clip_value", clip_value)
-    gradients = _gradients(parameters)
+    gradients = _gradients("clip_grad_value_", parameters)
     if gradients:
         device, arrays = _together("clip_grad_value_", gradients)
         clip_values(device, arrays, float(clip_value))
@@ -140,8 +140,11 @@ def _number(op: str, name: str, value: Any) -> None:
         raise UsageError(f"{op}: {name}: expected a number >= 0; got {value!r}.")
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    members = [parameters] if isinstance(parameters, Tensor) else parameters
+def _gradients(op: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    members = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    for p in members:
+        if not isinstance(p, Tensor):
+            raise ArgumentError(f"{op}: expected parameters, which are Tensors; got {type(p).__name__} among them.")
     return [p.grad for p in members if p.grad is not None]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from gpunn._device import Device, device_of
 from gpunn._layout import physical_axes
 from gpunn._promotion import promoted
-from gpunn._shared.axes import axes_of
+from gpunn._shared.axes import axis_of
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu.strided_copy import cut_parts, join_parts
@@ -87,7 +87,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     first = joined[0]
     if not first.ndim:
         raise ShapeError(f"{here('cat')}: expected tensors with axes; got a number. Use stack().")
-    (axis,) = axes_of("cat", first, dim)
+    axis = axis_of("cat", first, dim)
     for i, other in enumerate(tensors):
         if other.shape == (0,) and len(joined) < len(tensors):
             continue

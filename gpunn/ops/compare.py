@@ -13,7 +13,7 @@ from gpunn._layout import physical, physical_axes
 from gpunn._promotion import category
 from gpunn._shared.axes import axes_of
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, here
+from gpunn.errors import ArgumentError, DTypeError, ShapeError, here
 from gpunn.gpu.broadcast import launch_binary
 from gpunn.gpu.reduce import reduce_axes
 from gpunn.gpu.unary import QUESTION_CODES, launch_elements, launch_invert
@@ -208,7 +208,9 @@ def all_(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = Fals
     keepdim : bool
         Keep them with length 1.
     """
-    return Tensor._of_physical(all_axes(x.device, "all", x.array, axes_of("all", x, dim), keepdim), x.device)
+    return Tensor._of_physical(
+        all_axes(x.device, "all", x.array, axes_of("all", x, dim, keepdim=keepdim), keepdim), x.device
+    )
 
 
 def any_(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
@@ -222,7 +224,9 @@ def any_(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = Fals
     keepdim : bool
         Keep them with length 1.
     """
-    return Tensor._of_physical(all_axes(x.device, "any", x.array, axes_of("any", x, dim), keepdim), x.device)
+    return Tensor._of_physical(
+        all_axes(x.device, "any", x.array, axes_of("any", x, dim, keepdim=keepdim), keepdim), x.device
+    )
 
 
 def equal(a: Tensor, b: Tensor) -> bool:
@@ -232,7 +236,14 @@ def equal(a: Tensor, b: Tensor) -> bool:
     ----------
     a, b : Tensor
     """
+    _check_tensors("equal", a, b)
     return a.shape == b.shape and bool(all_(compare("eq", a, b)).item())
+
+
+def _check_tensors(op: str, *given: Any) -> None:
+    for value in given:
+        if not isinstance(value, Tensor):
+            raise ArgumentError(f"{here(op)}: expected two Tensors; got {type(value).__name__} for one.")
 
 
 def allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
@@ -247,4 +258,9 @@ def allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal
     equal_nan : bool
         Whether two NaN are equal.
     """
+    _check_tensors("allclose", a, b)
+    try:
+        np.broadcast_shapes(a.shape, b.shape)
+    except ValueError as error:
+        raise ShapeError(f"{here('allclose')}: shapes {a.shape} and {b.shape} do not broadcast together.") from error
     return bool(np.allclose(a._numpy_without_tape(), b._numpy_without_tape(), rtol, atol, equal_nan))

@@ -31,9 +31,9 @@ _DRAW = np.dtype([(field, np.uint64) for field in ("key0", "key1", "index", "thr
 def dropout_apply(xp: Any, x: Any, p: float, key: tuple[int, int], index: int, base: Any) -> Any:
     """y = x / (1 - p) where the element's word of mask number index + base[0] is at least p 2^32, else 0."""
     words = philox_uint32(key, index + int(base[0]), x.size).reshape(logical(x).shape)
-    keep = xp.asarray(physical(words >= _threshold(p)))
+    keep = physical(xp.asarray(words >= _threshold(p)))
     with np.errstate(invalid="ignore"):  # infinity times 0 is NaN, as in PyTorch
-        return x * (keep * x.dtype.type(_scale(p)))
+        return xp.asarray(x * (keep * x.dtype.type(_scale(p))))  # a 0-d product is a scalar to NumPy
 
 
 def _threshold(p: float) -> int:

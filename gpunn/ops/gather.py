@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._layout import physical, physical_axes, physical_shape
-from gpunn._shared.axes import axes_of
+from gpunn._shared.axes import axis_of
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, here
 from gpunn.gpu import gather as kernels
@@ -79,7 +79,7 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
 
 
 def _gather(op: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
-    axis = (axes_of(op, x, dim) or (0,))[0]
+    axis = axis_of(op, x, dim)
     if not x.ndim and isinstance(index, Tensor) and index.ndim <= 1:
         return reshape(_gather(op, reshape(x, 1), 0, reshape(index, -1)), index.shape)
     places = _index_tensor(op, x, index, axis, x.shape[axis] if x.ndim else 1)
@@ -124,7 +124,7 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
         return _gather(op, reshape(x, (x.numel(),)), 0, reshape(indices, (indices.numel(),)))
     if x.ndim != indices.ndim or not x.ndim:
         raise ShapeError(f"{here(op)}: expected x and indices with equally many axes; got {x.shape}, {indices.shape}.")
-    (axis,) = axes_of(op, x, dim)
+    axis = axis_of(op, x, dim)
     others = [tuple(1 if a == axis else n for a, n in enumerate(v.shape)) for v in (x, indices)]
     try:
         wide = np.broadcast_shapes(*others)

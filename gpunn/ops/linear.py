@@ -104,7 +104,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation:
     op = "linear"
     inputs = (x, weight) if bias is None else (x, weight, bias)
     device = device_of(op, inputs)
-    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+    if weight.ndim != 2:
+        raise ShapeError(f"{here(op)}: expected a weight (out_features, in_features); got shape {weight.shape}.")
+    if x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
             f"{here(op)}: expected {weight.shape[-1]} input features to match weight {weight.shape}; got x of "
             f"shape {x.shape}. A missing or extra flatten before this layer is the usual cause."

@@ -11,7 +11,7 @@ from gpunn._device import Device, same_device
 from gpunn._interop import constants
 from gpunn._tensor import Tensor
 from gpunn.cpu import matmul as fast
-from gpunn.errors import DTypeError, ShapeError, here
+from gpunn.errors import ArgumentError, DTypeError, ShapeError, here
 from gpunn.gpu.gemm import BATCHED, TILES, choose_tile, launch_gemm
 from gpunn.gpu.launcher import c_type, ceil_div, vector_width
 from gpunn.ops.binary import repeat_to, unbroadcast
@@ -103,6 +103,11 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     """
     if type(a) is not Tensor or type(b) is not Tensor:
         (a, b), _ = constants("matmul", (a, b), {})
+        for operand in (a, b):
+            if not isinstance(operand, Tensor):
+                raise ArgumentError(
+                    f"{here('matmul')}: expected two Tensors; got a {type(operand).__name__}. Use * for a number."
+                )
     device = same_device(here("matmul"), a.device, b.device)
     inner = b.shape[-2:][0] if b.ndim else None
     if not a.ndim or not b.ndim or a.shape[-1] != inner or not _broadcasts(a.shape[:-2], b.shape[:-2]):

@@ -10,6 +10,7 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._layout import logical, physical, physical_axes
 from gpunn._shared.axes import axes_of
+from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
@@ -76,7 +77,7 @@ def _check_not_empty(op: str, x: Tensor, axes: tuple[int, ...]) -> None:
 
 
 def _along(op: str, x: Tensor, dim: int, keepdim: bool) -> Extremum:
-    axis = axes_of(op, x, dim)
+    axis = axes_of(op, x, dim, keepdim=keepdim)
     _check_not_empty(op, x, axis)
     if not x.ndim:
         values, indices = _along(op, x.reshape(1), 0, True)
@@ -131,7 +132,7 @@ def _(device: Device, dy: Any, x: Any, y: Any, axes: tuple[int, ...], finds_nan:
 
 
 def _over(op: str, x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> Tensor:
-    axes = axes_of(op, x, dim)
+    axes = axes_of(op, x, dim, keepdim=keepdim)
     _check_not_empty(op, x, axes)
     device, source = x.device, x.array
     kept = extremum_over(device, source, axes, op in ("max", "amax"))
@@ -190,6 +191,8 @@ def _extremum(op: str, x: Tensor, dim: Any, keepdim: bool) -> Any:
         if keepdim:
             raise UsageError(f"{here(op)}: keepdim goes with dim; a{op}(keepdim=True) is over all axes.")
         return _over(op, x, None, False)
+    if as_int(dim) is None:
+        raise UsageError(f"{here(op)}: dim: expected one axis, a whole number; got {dim!r}. a{op} takes several.")
     return _along(op, x, dim, keepdim)
 
 

@@ -126,7 +126,7 @@ def norm(
     if isinstance(p, str) and p != "fro":
         raise UsageError(f"{here('norm')}: p: expected a number or 'fro'; got {p!r}.")
     order = 2.0 if p is None or isinstance(p, str) else float(p)
-    axes, device, source = axes_of("norm", x, dim), x.device, x.array
+    axes, device, source = axes_of("norm", x, dim, keepdim=keepdim), x.device, x.array
     if math.isinf(order) and any(x.shape[a] == 0 for a in axes):
         raise UsageError(f"{here('norm')}: p={order}: no largest or smallest element in shape {x.shape}.")
     kept = norm_axes(device, source, axes, order)

@@ -74,7 +74,7 @@ def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any
         x = x.to(dtype=dtype)
     if dim is None or not x.ndim:
         return prod(x.reshape(-1), 0).reshape((1,) * x.ndim if keepdim else ())
-    (axis,) = axes_of("prod", x, dim)
+    (axis,) = axes_of("prod", x, dim, keepdim=keepdim)
     device, source = x.device, x.array
     kept = prod_axis(device, source, axis)
     y = left_of(device, kept, (axis,), keepdim)

@@ -83,7 +83,7 @@ def _(device: Device, dy: Any, shape: tuple[int, ...], factor: float) -> Any:
 
 
 def _reduce(op: str, x: Tensor, dim: int | Sequence[int] | None, keepdim: bool, average: bool) -> Tensor:
-    axes, device, shape = axes_of(op, x, dim), x.device, x.shape
+    axes, device, shape = axes_of(op, x, dim, keepdim=keepdim), x.device, x.shape
     if average and x.dtype.kind != "f":
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     count = math.prod(shape[a] for a in axes)

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunn._device import Device
 from gpunn._layout import address_of, logical, physical
+from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, here
 from gpunn.gpu.launcher import KernelSource, ceil_div, divisor_struct
@@ -82,6 +83,7 @@ def triu(x: Tensor, diagonal: int = 0) -> Tensor:
 def _triangle(op: str, x: Tensor, diagonal: int, *, upper: bool) -> Tensor:
     if x.ndim < 2:
         raise ShapeError(f"{here(op)}: expected matrices, (..., rows, columns); got shape {x.shape}.")
+    diagonal = whole_number(op, "diagonal", diagonal)
     device = x.device
     y = triangle(device, x.array, diagonal, upper)
     return record(op, y, device, (x,), lambda dy, needs: (triangle(device, logical(dy), diagonal, upper),))

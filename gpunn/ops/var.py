@@ -70,7 +70,7 @@ def _variance(op: str, x: Tensor, dim: Any, unbiased: bool | None, keepdim: bool
         dim, unbiased = None, dim
     if correction is None:
         correction = 1.0 if unbiased is None else float(unbiased)
-    axes, device, source = axes_of(op, x, dim), x.device, x.array
+    axes, device, source = axes_of(op, x, dim, keepdim=keepdim), x.device, x.array
     divisor = max(math.prod(x.shape[a] for a in axes) - correction, 0.0)
     kept, mean = variance_axes(device, source, axes, divisor, op == "std")
     shape = kept_shape(x.shape, axes)

@@ -142,6 +142,11 @@ class Optimizer(abc.ABC):
         UsageError
             If groups differ in number or size, or a buffer's shape is not its parameter's.
         """
+        if not {"param_groups", "state"} <= set(state_dict):
+            raise UsageError(
+                f"{self._name}.load_state_dict: expected a dict with 'param_groups' and 'state', as state_dict() "
+                f"returns; got one with {sorted(map(str, state_dict))}."
+            )
         saved, members = state_dict["param_groups"], self._all()
         sizes = [len(g["params"]) for g in self.param_groups]
         if [len(g["params"]) for g in saved] != sizes:

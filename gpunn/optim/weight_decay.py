@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError
+from gpunn.errors import ArgumentError, UsageError
 from gpunn.ops.clip_grad import total_norm
 from gpunn.optim.optimizer import Optimizer, positive
 
@@ -109,6 +109,10 @@ def l2_penalty(optimizer_or_groups: Optimizer | Iterable[dict[str, Any]]) -> flo
     groups = optimizer_or_groups.param_groups if isinstance(optimizer_or_groups, Optimizer) else optimizer_or_groups
     penalty = 0.0
     for group in groups:
+        if not isinstance(group, dict) or "params" not in group:
+            raise ArgumentError(
+                f"l2_penalty: expected an optimiser, or dicts with 'params'; got {type(group).__name__} among them."
+            )
         decay = float(group.get("weight_decay", 0.0))
         together: dict[tuple[Device, Any], list[Any]] = {}
         members = group["params"]

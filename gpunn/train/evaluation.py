@@ -12,7 +12,7 @@ import numpy as np
 from gpunn._capture import capture as capture_step
 from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError
+from gpunn.errors import ArgumentError, UsageError
 from gpunn.nn._modes import evaluating
 from gpunn.nn.loss import CrossEntropyLoss
 from gpunn.nn.module import Module
@@ -27,6 +27,13 @@ class Evaluation:
     loss: float
     accuracy_percent: float
     images: int
+
+
+def check_tensors(scores: Any, loss: Any) -> None:
+    """Raise ArgumentError unless a model and a loss function have returned tensors."""
+    for name, value in (("model", scores), ("loss function", loss)):
+        if not isinstance(value, Tensor):
+            raise ArgumentError(f"expected the {name} to return a Tensor; got {type(value).__name__}. Does it return?")
 
 
 class Totals:
@@ -81,6 +88,7 @@ class Evaluator:
         with no_grad():
             scores = self.model(x)
             loss = self.loss(scores, labels)
+            check_tensors(scores, loss)
         self._totals.add(loss, scores, labels)
 
     def __call__(self, loader: Iterable[Any]) -> Evaluation:

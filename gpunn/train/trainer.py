@@ -19,9 +19,10 @@ from gpunn.errors import TrainingError, UsageError
 from gpunn.nn.loss import CrossEntropyLoss
 from gpunn.nn.module import Module
 from gpunn.optim.lr_scheduler import ReduceLROnPlateau
+from gpunn.optim.optimizer import Optimizer
 from gpunn.random import default_generator
 from gpunn.train.callbacks import Callback, EpochRecord, Progress
-from gpunn.train.evaluation import Evaluation, Evaluator, Totals, labelled_batch, running
+from gpunn.train.evaluation import Evaluation, Evaluator, Totals, check_tensors, labelled_batch, running
 from gpunn.train.progress import reporter
 from gpunn.train.run_folder import RunFolder, machine, versions
 
@@ -80,7 +81,7 @@ class Trainer:
     def __init__(
         self,
         model: Module,
-        optimizer: Any,
+        optimizer: Optimizer,
         loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         *,
         device: Device | str = "auto",
@@ -129,6 +130,7 @@ class Trainer:
         self.optimizer.zero_grad()
         scores = self.model(x)
         loss = self.loss(scores, labels)
+        check_tensors(scores, loss)
         loss.backward()
         self.optimizer.step()
         self._totals.add(loss, scores, labels)

@@ -100,7 +100,7 @@ class CyclicLR(LRScheduler):
     def _height(self, cycle: int) -> float:
         place = cycle if self.scale_mode == "cycle" else self.last_epoch
         if self.scale_fn is not None:
-            return self.scale_fn(place)
+            return float(number(self._name, "scale_fn", self.scale_fn(place), lambda _: True, "it to return a number"))
         if self.mode == "triangular":
             return 1.0
         return 0.5 ** (place - 1) if self.mode == "triangular2" else float(self.gamma**place)

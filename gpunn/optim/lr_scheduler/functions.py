@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gpunn.errors import UsageError
-from gpunn.optim.lr_scheduler.base import LRScheduler, by_group
+from gpunn.optim.lr_scheduler.base import LRScheduler, by_group, number
 from gpunn.optim.optimizer import Optimizer
 
 Rate = Callable[[int], float]
@@ -62,7 +62,12 @@ class LambdaLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         """The groups' rates for step ``last_epoch``."""
-        return [base * rate(self.last_epoch) for base, rate in zip(self.base_lrs, self.lr_lambdas, strict=True)]
+        return [base * factor for base, factor in zip(self.base_lrs, self._factors(), strict=True)]
+
+    def _factors(self) -> list[float]:
+        """What the functions return for step ``last_epoch``."""
+        factors = [rate(self.last_epoch) for rate in self.lr_lambdas]
+        return [number(self._name, "lr_lambda", f, lambda _: True, "it to return a number") for f in factors]
 
     def state_dict(self) -> dict[str, Any]:
         """Like :meth:`LRScheduler.state_dict`; for an object used as the function, its attributes."""
@@ -78,7 +83,8 @@ class LambdaLR(LRScheduler):
             From :meth:`state_dict`.
         """
         super().load_state_dict(state_dict)
-        for function, attributes in zip(self.lr_lambdas, state_dict["lr_lambdas"], strict=True):
+        saved = state_dict.get("lr_lambdas", [None] * len(self.lr_lambdas))
+        for function, attributes in zip(self.lr_lambdas, saved, strict=True):
             if attributes is not None:
                 vars(function).update(attributes)
 
@@ -115,7 +121,7 @@ class MultiplicativeLR(LambdaLR):
         """The groups' rates for step ``last_epoch``."""
         if self._is_initial:
             return self._present()
-        return [group["lr"] * rate(self.last_epoch) for group, rate in zip(self._groups, self.lr_lambdas, strict=True)]
+        return [group["lr"] * factor for group, factor in zip(self._groups, self._factors(), strict=True)]
 
     def _begin_anew(self) -> None:
         # In a sequence it continues from the rate it finds, as in PyTorch.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from gpunn._tensor import Tensor
 from gpunn.differences import refuse
@@ -101,7 +100,7 @@ class ReduceLROnPlateau(LRScheduler):
         return self._present()
 
     def step(  # type: ignore[override]  # the measure comes first, as in PyTorch
-        self, metrics: Any = None, epoch: int | None = None
+        self, metrics: float | Tensor | None = None, epoch: int | None = None
     ) -> None:
         """Take in a measure; lower the rates if that is due.
 
