@@ -28,7 +28,7 @@ class Goal:
 
     def tensor(self, values: np.ndarray) -> Tensor:
         """The values, of the goal's dtype, as the tensor that was asked for."""
-        return self.finished(Tensor(upload(values, self.device), self.device))
+        return self.finished(Tensor(upload(np.asarray(values), self.device), self.device))  # 0-d ones may be scalars
 
     def finished(self, made: Tensor) -> Tensor:
         """A tensor of the goal's dtype and device, written into ``out`` if there is one."""

@@ -19,7 +19,7 @@ def axes_of(
 ) -> tuple[int, ...]:
     """The axes that ``dim`` names, none negative; all for None. A scalar's -1 and 0 name none.
 
-    ``empty_means_all``: so does a sequence without any. ``keepdim`` is only checked: a number there is an axis, misplaced.
+    ``empty_means_all``: so does a sequence without any. ``keepdim`` is only checked: a number there is a lost axis.
     """
     if keepdim is not False and keepdim is not True and not isinstance(keepdim, np.bool_):
         raise UsageError(

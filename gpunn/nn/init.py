@@ -13,7 +13,7 @@ import numpy as np
 from gpunn._calls import explains_all
 from gpunn._tensor import Tensor
 from gpunn.cpu.blas import single_threaded_blas
-from gpunn.errors import ShapeError, UsageError
+from gpunn.errors import DTypeError, ShapeError, UsageError
 from gpunn.random import Generator, default_generator
 from gpunn.tape import no_grad
 
@@ -82,6 +82,11 @@ def _fan(tensor: Tensor, mode: str) -> int:
     return _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
 
 
+def _check_floating(op: str, tensor: Tensor) -> None:
+    if tensor.dtype.kind != "f":
+        raise DTypeError(f"{op}: expected a floating dtype; got {tensor.dtype}. Convert with .float().")
+
+
 def _write(tensor: Tensor, values: np.ndarray) -> Tensor:
     with no_grad():
         return tensor.copy_(values)
@@ -102,6 +107,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     generator : Generator, optional
         The default one if not given.
     """
+    _check_floating("uniform_", tensor)
     return _write(tensor, (generator or default_generator()).uniform(a, b, tensor.shape, tensor.dtype))
 
 
@@ -121,6 +127,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
     ----------
     Lecture topic L18.
     """
+    _check_floating("normal_", tensor)
     return _write(tensor, (generator or default_generator()).normal(mean, std, tensor.shape, tensor.dtype))
 
 
@@ -154,6 +161,7 @@ def trunc_normal_(
         raise UsageError(
             f"trunc_normal_: expected a < b and std > 0, mean and std finite; got a={a}, b={b}, std={std}, mean={mean}."
         )
+    _check_floating("trunc_normal_", tensor)
     source = generator or default_generator()
     low, high = (a - mean) / std, (b - mean) / std
     values = np.concatenate([np.zeros(0), *_truncated(source, tensor.numel(), low, high)])
@@ -342,6 +350,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     ----------
     Saxe, McClelland, Ganguli 2013, arXiv:1312.6120.
     """
+    _check_floating("orthogonal_", tensor)
     if tensor.ndim < 2:
         raise ShapeError(f"orthogonal_: expected a weight of two axes or more; got shape {tensor.shape}.")
     if tensor.numel() == 0:
