@@ -75,9 +75,8 @@ def embedding(
     """
     op = "embedding"
     refuse(op, max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
-    if not isinstance(input, Tensor) or input.dtype.kind != "i":
-        came = input.dtype if isinstance(input, Tensor) else type(input).__name__
-        raise DTypeError(f"{here(op)}: input: expected a Tensor of integers; got {came}. Convert it to int64.")
+    if input.dtype.kind != "i":
+        raise DTypeError(f"{here(op)}: input: expected a Tensor of integers; got {input.dtype}. Convert it to int64.")
     if weight.ndim != 2:
         raise ShapeError(f"{here(op)}: expected a table (V, D) as weight; got shape {weight.shape}.")
     if weight.dtype.kind != "f":

@@ -1,0 +1,512 @@
+"""A call that works of everything public that takes arguments: ``CALLS`` by name, for tests that spoil one argument.
+
+``Call.arguments()`` makes its arguments anew: a spoilt call may have changed the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import gpunn
+from gpunn import autograd, data, models, nn, optim, train
+from gpunn.data import transforms
+from gpunn.nn import functional as F
+from gpunn.nn import init, utils
+from gpunn.optim import lr_scheduler
+
+
+@dataclass(frozen=True)
+class Call:
+    """``function(*arguments())`` works."""
+
+    function: Callable[..., Any]
+    arguments: Callable[[], tuple[Any, ...]]
+
+
+def x(*shape: int) -> gpunn.Tensor:
+    """A leaf with numbers between 0 and 1, of shape (2, 3) if none is given."""
+    numbers = np.random.Generator(np.random.Philox(0)).random(shape or (2, 3))
+    return gpunn.tensor(numbers.astype(np.float32), requires_grad=True)
+
+
+def constant(*shape: int) -> gpunn.Tensor:
+    """The same without a gradient."""
+    return x(*shape).detach()
+
+
+def images() -> gpunn.Tensor:
+    return x(2, 4, 6, 6)
+
+
+def sequences() -> gpunn.Tensor:
+    return x(2, 4, 6)
+
+
+def whole(*numbers: int) -> gpunn.Tensor:
+    return gpunn.tensor(numbers)
+
+
+def mask() -> gpunn.Tensor:
+    return constant() > 0.5
+
+
+def model() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+
+
+def parameters() -> list[Any]:
+    return list(nn.Linear(3, 2).parameters())
+
+
+def optimizer() -> optim.SGD:
+    return optim.SGD(parameters(), lr=0.1, momentum=0.9)
+
+
+def dataset() -> data.TensorDataset:
+    return data.TensorDataset(np.zeros((6, 3), np.float32), np.zeros(6, np.int64))
+
+
+def loader() -> data.DataLoader:
+    return data.DataLoader(dataset(), 2)
+
+
+def with_gradients() -> list[Any]:
+    found = parameters()
+    for parameter in found:
+        parameter.grad = gpunn.ones_like(parameter)
+    return found
+
+
+CALLS: dict[str, Call] = {}
+
+
+def add(name: str, function: Callable[..., Any], arguments: Callable[[], tuple[Any, ...]]) -> None:
+    CALLS[name] = Call(function, arguments)
+
+
+def method(name: str, make: Callable[[], Any], arguments: Callable[[], tuple[Any, ...]]) -> None:
+    """A method ``Class.name`` of what ``make`` returns."""
+
+    def called(*args: Any) -> Any:
+        return getattr(make(), name.split(".", 1)[1])(*args)
+
+    add(name, called, arguments)
+
+
+def _with_keepdim(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda given, dim, keepdim: function(given, dim=dim, keepdim=keepdim)
+
+
+def _with_reduction(kind: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda reduction: kind(reduction=reduction)
+
+
+def _fixed(options: tuple[Any, ...]) -> Callable[[], tuple[Any, ...]]:
+    return lambda: options
+
+
+def _against(target: Callable[[], Any]) -> Callable[[], tuple[Any, ...]]:
+    return lambda: (x(), target())
+
+
+def _with_optimizer(options: tuple[Any, ...]) -> Callable[[], tuple[Any, ...]]:
+    return lambda: (optimizer(), *options)
+
+
+def _one(make: Callable[[], Any]) -> Callable[[], tuple[Any, ...]]:
+    return lambda: (make(),)
+
+
+# -- functions of gpunn ---------------------------------------------------------------------------
+
+_OF_ONE = (
+    "abs ceil clone cos erf exp expm1 floor isfinite isinf isnan log log1p logical_not neg nonzero ravel reciprocal"
+)
+_OF_ONE += " relu round rsqrt sigmoid sign sin sqrt square t tanh zeros_like ones_like empty_like rand_like randn_like"
+for _name in _OF_ONE.split():
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(),))
+_ALONG = (
+    "all amax amin any argmax argmin flatten log_softmax max mean min prod softmax squeeze std sum unbind unsqueeze var"
+)
+for _name in _ALONG.split():
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(), 1))
+for _name in ("sum", "mean", "std", "var", "amax", "amin", "prod"):
+    add(f"gpunn.{_name}(keepdim)", _with_keepdim(getattr(gpunn, _name)), lambda: (x(), 1, True))
+for _name in ["add", "allclose", "div", "equal", "floor_divide", "maximum", "minimum", "mul", "pow", "sub"]:
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(), x()))
+add("gpunn.remainder", gpunn.remainder, lambda: (x(), constant()))
+for _name in ["cat", "concat", "concatenate", "stack"]:
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: ([x(), x()], 1))
+add("gpunn.bmm", gpunn.bmm, lambda: (x(2, 3, 4), x(2, 4, 5)))
+for _name in ("matmul", "mm"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(3, 4), x(4, 5)))
+add("gpunn.broadcast_to", gpunn.broadcast_to, lambda: (x(), (4, 2, 3)))
+add("gpunn.capture", gpunn.capture, lambda: (model().zero_grad,))
+add("gpunn.chunk", gpunn.chunk, lambda: (x(), 2, 0))
+for _name in ("clamp", "clip"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(), 0, 1))
+add("gpunn.device", gpunn.device, lambda: ("cpu",))
+add("gpunn.flip", gpunn.flip, lambda: (x(), (0, 1)))
+add("gpunn.full_like", gpunn.full_like, lambda: (x(), 2.0))
+add("gpunn.gather", gpunn.gather, lambda: (x(), 1, gpunn.tensor([[0], [1]])))
+add("gpunn.gradcheck", gpunn.gradcheck, lambda: (gpunn.exp, gpunn.ones(2, dtype="float64", requires_grad=True)))
+add("gpunn.index_select", gpunn.index_select, lambda: (x(), 1, whole(0, 1)))
+add("gpunn.manual_seed", gpunn.Generator().manual_seed, lambda: (2,))
+add("gpunn.masked_fill", gpunn.masked_fill, lambda: (x(), mask(), 1.0))
+add("gpunn.masked_select", gpunn.masked_select, lambda: (x(), mask()))
+add("gpunn.movedim", gpunn.movedim, lambda: (x(), 0, 1))
+add("gpunn.narrow", gpunn.narrow, lambda: (x(), 1, 0, 2))
+add("gpunn.norm", gpunn.norm, lambda: (x(), 2, 1))
+add("gpunn.permute", gpunn.permute, lambda: (x(), (1, 0)))
+add("gpunn.reshape", gpunn.reshape, lambda: (x(), (3, 2)))
+add("gpunn.select", gpunn.select, lambda: (x(), 1, 0))
+add("gpunn.split", gpunn.split, lambda: (x(), 1, 0))
+add("gpunn.take_along_dim", gpunn.take_along_dim, lambda: (x(), gpunn.tensor([[0], [1]]), 1))
+add("gpunn.transpose", gpunn.transpose, lambda: (x(), 0, 1))
+for _name in ("tril", "triu"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(), 1))
+add("gpunn.unflatten", gpunn.unflatten, lambda: (x(), 1, (3, 1)))
+add("gpunn.where", gpunn.where, lambda: (mask(), x(), x()))
+add("autograd.grad", autograd.grad, lambda: (lambda leaf: (leaf * 2, leaf))(x(1)))
+
+# -- nn.functional --------------------------------------------------------------------------------
+
+_OF_ONE = (
+    "absolute_relu dropout elu flatten gelu hardtanh leaky_relu logsigmoid relu relu6 sigmoid silu softplus step tanh"
+)
+for _name in _OF_ONE.split():
+    add(f"F.{_name}", getattr(F, _name), lambda: (x(),))
+for _name in ("softmax", "log_softmax"):
+    add(f"F.{_name}", getattr(F, _name), lambda: (x(), 1))
+add("F.maxout", F.maxout, lambda: (x(), 3, 1))
+add("F.prelu", F.prelu, lambda: (x(), x(1)))
+add("F.pad", F.pad, lambda: (images(), (1, 1, 1, 1)))
+add("F.adaptive_avg_pool1d", F.adaptive_avg_pool1d, lambda: (sequences(), 2))
+for _name in ("adaptive_avg_pool2d", "adaptive_max_pool2d"):
+    add(f"F.{_name}", getattr(F, _name), lambda: (images(), 2))
+for _name in ("avg_pool1d", "max_pool1d"):
+    add(f"F.{_name}", getattr(F, _name), lambda: (sequences(), 2, 2, 0))
+for _name in ("avg_pool2d", "max_pool2d"):
+    add(f"F.{_name}", getattr(F, _name), lambda: (images(), 2, 2, 0))
+add("F.batch_norm", F.batch_norm, lambda: (images(), gpunn.zeros(4), gpunn.ones(4), x(4), x(4), True))
+add("F.group_norm", F.group_norm, lambda: (images(), 2, x(4), x(4)))
+add("F.layer_norm", F.layer_norm, lambda: (x(), (3,), x(3), x(3)))
+add("F.linear", F.linear, lambda: (x(), x(4, 3), x(4)))
+add("F.conv1d", F.conv1d, lambda: (sequences(), x(2, 4, 3), x(2), 1, 0, 1, 1))
+add("F.conv2d", F.conv2d, lambda: (images(), x(2, 4, 3, 3), x(2), 1, 0, 1, 1))
+add("F.embedding", F.embedding, lambda: (whole(0, 1), x(5, 3)))
+_PAIRS = "binary_cross_entropy binary_cross_entropy_with_logits huber_loss l1_loss mse_loss smooth_l1_loss"
+for _name in _PAIRS.split():
+    add(f"F.{_name}", getattr(F, _name), lambda: (x(), constant()))
+for _name in ("cross_entropy", "nll_loss", "probability_cross_entropy"):
+    add(f"F.{_name}", getattr(F, _name), lambda: (x(), whole(0, 1)))
+
+
+def _local(layer: nn.Module, given: gpunn.Tensor) -> tuple[Any, ...]:
+    return given, layer.weight, layer.bias
+
+
+add("F.locally_connected1d", F.locally_connected1d, lambda: _local(nn.LocallyConnected1d(4, 2, 3, 6), sequences()))
+add("F.locally_connected2d", F.locally_connected2d, lambda: _local(nn.LocallyConnected2d(4, 2, 3, (6, 6)), images()))
+
+# -- layers: their options, and their input --------------------------------------------------------
+
+LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
+    "AbsoluteReLU": ((), x),
+    "AdaptiveAvgPool1d": ((2,), sequences),
+    "AdaptiveAvgPool2d": ((2,), images),
+    "AdaptiveMaxPool2d": ((2,), images),
+    "AvgPool1d": ((2, 2, 0), sequences),
+    "AvgPool2d": ((2, 2, 0), images),
+    "BatchNorm1d": ((3, 1e-5, 0.1, True, True), x),
+    "BatchNorm2d": ((4, 1e-5, 0.1, True, True), images),
+    "ConstantPad1d": ((1, 1.0), sequences),
+    "ConstantPad2d": ((1, 1.0), images),
+    "Conv1d": ((4, 2, 3, 1, 0, 1, 1, True), sequences),
+    "Conv2d": ((4, 2, 3, 1, 0, 1, 1, True), images),
+    "Dropout": ((0.5,), x),
+    "ELU": ((1.0,), x),
+    "Embedding": ((5, 3), lambda: whole(0, 1)),
+    "Flatten": ((1, -1), images),
+    "GELU": (("none",), x),
+    "GroupNorm": ((2, 4, 1e-5, True), images),
+    "Hardtanh": ((-1.0, 1.0), x),
+    "LayerNorm": ((3, 1e-5, True), x),
+    "LeakyReLU": ((0.1,), x),
+    "Linear": ((3, 2, True), x),
+    "LocallyConnected1d": ((4, 2, 3, 6), sequences),
+    "LocallyConnected2d": ((4, 2, 3, (6, 6)), images),
+    "LogSigmoid": ((), x),
+    "LogSoftmax": ((1,), x),
+    "MaxPool1d": ((2, 2, 0), sequences),
+    "MaxPool2d": ((2, 2, 0), images),
+    "Maxout": ((3, 1), x),
+    "PReLU": ((1, 0.25), x),
+    "ReLU": ((), x),
+    "ReLU6": ((), x),
+    "ReflectionPad2d": ((1,), images),
+    "ReplicationPad2d": ((1,), images),
+    "SiLU": ((), x),
+    "Sigmoid": ((), x),
+    "Softmax": ((1,), x),
+    "Softplus": ((1.0, 20.0), x),
+    "Standardize": ((0.0, 1.0), x),
+    "Step": ((), x),
+    "Tanh": ((), x),
+    "Unflatten": ((1, (3, 1)), x),
+    "ZeroPad1d": ((1,), sequences),
+    "ZeroPad2d": ((1,), images),
+}
+LOSSES: dict[str, Callable[[], gpunn.Tensor]] = {
+    "BCELoss": constant,
+    "BCEWithLogitsLoss": constant,
+    "CrossEntropyLoss": lambda: whole(0, 1),
+    "HuberLoss": constant,
+    "L1Loss": constant,
+    "MSELoss": constant,
+    "NLLLoss": lambda: whole(0, 1),
+    "ProbabilityCrossEntropyLoss": lambda: whole(0, 1),
+    "SmoothL1Loss": constant,
+}
+
+
+def _add_layer(name: str, options: tuple[Any, ...], inputs: Callable[[], tuple[Any, ...]]) -> None:
+    kind = getattr(nn, name)
+    if options:
+        add(f"nn.{name}", kind, lambda: options)
+    add(f"nn.{name}()()", lambda *args: kind(*options)(*args), inputs)
+
+
+for _name, (_options, _input) in LAYERS.items():
+    _add_layer(_name, _options, _one(_input))
+for _name, _target in LOSSES.items():
+    _add_layer(_name, (), _against(_target))
+    add(f"nn.{_name}(reduction)", _with_reduction(getattr(nn, _name)), lambda: ("mean",))
+
+# -- modules --------------------------------------------------------------------------------------
+
+add("nn.Sequential", nn.Sequential, lambda: (nn.Linear(3, 2), nn.ReLU()))
+add("nn.Sequential()()", lambda given: model()(given), lambda: (x(),))
+add("nn.ModuleList", nn.ModuleList, lambda: ([nn.ReLU()],))
+add("nn.ModuleDict", nn.ModuleDict, lambda: ({"a": nn.ReLU()},))
+add("nn.ParameterList", nn.ParameterList, lambda: ([constant()],))
+add("nn.fused_pairs", nn.fused_pairs, lambda: (model(),))
+add("nn.recompute_batch_statistics", nn.recompute_batch_statistics, lambda: (nn.BatchNorm1d(3), [x()]))
+add("nn.summarize", nn.summarize, lambda: (model(), (3,)))
+method("Module.to", model, lambda: ("cpu",))
+method("Module.load_state_dict", model, lambda: (model().state_dict(),))
+method("Module.register_buffer", model, lambda: ("buffer", constant()))
+method("Module.register_parameter", model, lambda: ("parameter", nn.Parameter(constant())))
+method("Module.add_module", model, lambda: ("inner", nn.ReLU()))
+method("Module.apply", model, lambda: (lambda module: None,))
+method("Module.get_submodule", model, lambda: ("0",))
+method("Module.get_parameter", model, lambda: ("0.weight",))
+method("Module.get_buffer", lambda: nn.BatchNorm1d(3), lambda: ("running_mean",))
+method("Module.append", model, lambda: (nn.ReLU(),))
+method("Module.extend", model, lambda: ([nn.ReLU()],))
+method("Module.__getitem__", model, lambda: (0,))
+method("Module.__setitem__", model, lambda: (0, nn.ReLU()))
+method("ModuleDict.update", nn.ModuleDict, lambda: ({"a": nn.ReLU()},))
+method("ModuleDict.__getitem__", lambda: nn.ModuleDict({"a": nn.ReLU()}), lambda: ("a",))
+method("ModuleDict.__setitem__", nn.ModuleDict, lambda: ("a", nn.ReLU()))
+method("ParameterList.append", nn.ParameterList, lambda: (constant(),))
+method("ParameterList.__getitem__", lambda: nn.ParameterList([constant()]), lambda: (0,))
+add(
+    "setattr(parameter)",
+    lambda value: setattr(nn.BatchNorm1d(3), "weight", value),
+    lambda: (nn.Parameter(constant(3)),),
+)
+add("setattr(buffer)", lambda value: setattr(nn.BatchNorm1d(3), "running_mean", value), lambda: (constant(3),))
+for _name in init.__all__:
+    if _name not in ("calculate_gain", "constant_"):
+        add(f"init.{_name}", getattr(init, _name), lambda: (constant(),))
+add("init.constant_", init.constant_, lambda: (constant(), 1.0))
+add("init.calculate_gain", init.calculate_gain, lambda: ("relu",))
+add("utils.clip_grad_norm_", utils.clip_grad_norm_, lambda: (with_gradients(), 1.0))
+add("utils.clip_grad_value_", utils.clip_grad_value_, lambda: (with_gradients(), 1.0))
+
+# -- optimisers and schedules ---------------------------------------------------------------------
+
+for _name in ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "LAMB"):
+    add(f"optim.{_name}", getattr(optim, _name), lambda: (parameters(), 0.1))
+add("optim.decay_groups", optim.decay_groups, lambda: (model(), 0.1))
+add("optim.l2_penalty", optim.l2_penalty, lambda: (optimizer(),))
+method("SGD.step", optimizer, lambda: (lambda: 1.0,))
+method("SGD.load_state_dict", optimizer, lambda: (optimizer().state_dict(),))
+method("SGD.add_param_group", optimizer, lambda: ({"params": parameters()},))
+SCHEDULES: dict[str, tuple[Any, ...]] = {
+    "ConstantLR": (0.5, 3),
+    "CosineAnnealingLR": (3, 0.0),
+    "CosineAnnealingWarmRestarts": (3, 1, 0.0),
+    "CyclicLR": (0.1, 0.2),
+    "ExponentialLR": (0.9,),
+    "LambdaLR": (lambda step: 1.0,),
+    "LinearLR": (0.5, 1.0, 3),
+    "MultiStepLR": ([2, 3], 0.1),
+    "MultiplicativeLR": (lambda step: 1.0,),
+    "OneCycleLR": (0.1, 10),
+    "PolynomialLR": (3, 1.0),
+    "ReduceLROnPlateau": ("min", 0.1),
+    "StepLR": (2, 0.1),
+}
+for _name, _options in SCHEDULES.items():
+    add(f"lr_scheduler.{_name}", getattr(lr_scheduler, _name), _with_optimizer(_options))
+method("ReduceLROnPlateau.step", lambda: lr_scheduler.ReduceLROnPlateau(optimizer()), lambda: (1.0,))
+add("lr_scheduler.ChainedScheduler", lr_scheduler.ChainedScheduler, lambda: ([lr_scheduler.StepLR(optimizer(), 1)],))
+
+
+def _sequence() -> tuple[Any, ...]:
+    made = optimizer()
+    return made, [lr_scheduler.StepLR(made, 1), lr_scheduler.StepLR(made, 2)], [3]
+
+
+add("lr_scheduler.SequentialLR", lr_scheduler.SequentialLR, _sequence)
+
+# -- data, models, training -----------------------------------------------------------------------
+
+add("data.TensorDataset", data.TensorDataset, lambda: (np.zeros((6, 3)), np.zeros(6)))
+add("data.ConcatDataset", data.ConcatDataset, lambda: ([dataset()],))
+add("data.Subset", data.Subset, lambda: (dataset(), [0, 1]))
+add("data.random_split", data.random_split, lambda: (dataset(), [4, 2]))
+add("data.DataLoader", lambda given, size: next(iter(data.DataLoader(given, size))), lambda: (dataset(), 2))
+method("TensorDataset.__getitem__", dataset, lambda: (0,))
+method("Subset.__getitem__", lambda: data.Subset(dataset(), [0, 1]), lambda: (0,))
+method("ConcatDataset.__getitem__", lambda: data.ConcatDataset([dataset()]), lambda: (0,))
+for _name, _options in {
+    "ColorJitter": (0.1, 0.1, 0.1),
+    "Cutout": (2,),
+    "Normalize": (0.5, 0.5),
+    "RandomCrop": (4,),
+    "RandomHorizontalFlip": (0.5,),
+    "RandomVerticalFlip": (0.5,),
+}.items():
+    add(f"transforms.{_name}", getattr(transforms, _name), _fixed(_options))
+method(
+    "RandomHorizontalFlip.__call__", transforms.RandomHorizontalFlip, lambda: (images().detach(), gpunn.Generator(0))
+)
+add("models.MLP", models.MLP, lambda: ((1, 4, 4), 3, (5,)))
+add("models.LeNet5", models.LeNet5, lambda: (1, 10, (2, 3), 5, (28, 28)))
+add("models.Perceptron", models.Perceptron, lambda: (3,))
+add("models.ResNetCifar", models.ResNetCifar, lambda: (8, "A", 3, 10))
+add("models.build", models.build, lambda: ("mlp", (1, 4, 4), 10))
+add("models.find", models.find, lambda: ("mlp",))
+
+
+def _trainer(made: Any, chosen: Any) -> train.Trainer:
+    return train.Trainer(made, chosen, device="cpu", log=None)
+
+
+def _model_and_optimizer() -> tuple[Any, ...]:
+    made = model()
+    return made, optim.SGD(made.parameters(), 0.1)
+
+
+add("Trainer", _trainer, _model_and_optimizer)
+add(
+    "Trainer.fit",
+    lambda given, epochs: _trainer(*_model_and_optimizer()).fit(given, epochs=epochs),
+    lambda: (loader(), 1),
+)
+add("train.evaluate", train.evaluate, lambda: (model(), loader()))
+
+# -- methods of a tensor --------------------------------------------------------------------------
+
+METHODS: dict[str, tuple[Any, ...]] = {
+    "all": (1,),
+    "any": (1,),
+    "add": (x,),
+    "amax": (1,),
+    "amin": (1,),
+    "argmax": (1,),
+    "argmin": (1,),
+    "backward": (lambda: gpunn.ones(2, 3),),
+    "bmm": (),
+    "broadcast_to": ((2, 3),),
+    "chunk": (2, 0),
+    "clamp": (0, 1),
+    "div": (x,),
+    "dot": (lambda: x(3, 2),),
+    "equal": (x,),
+    "expand": (2, 3),
+    "expand_as": (x,),
+    "flatten": (0, 1),
+    "flip": (0,),
+    "gather": (1, lambda: gpunn.tensor([[0], [1]])),
+    "ge": (x,),
+    "index_select": (0, lambda: whole(0, 1)),
+    "log_softmax": (1,),
+    "lt": (x,),
+    "masked_fill": (mask, 1.0),
+    "masked_select": (mask,),
+    "matmul": (lambda: x(3, 2),),
+    "max": (1,),
+    "maximum": (x,),
+    "mean": (1,),
+    "min": (1,),
+    "minimum": (x,),
+    "mm": (lambda: x(3, 2),),
+    "movedim": (0, 1),
+    "mul": (x,),
+    "narrow": (0, 0, 1),
+    "norm": (2, 1),
+    "permute": (1, 0),
+    "pow": (2,),
+    "prod": (1,),
+    "register_hook": (lambda: lambda gradient: None,),
+    "repeat": (2, 2),
+    "reshape": (3, 2),
+    "reshape_as": (lambda: x(3, 2),),
+    "select": (0, 0),
+    "size": (0,),
+    "softmax": (1,),
+    "split": (1, 0),
+    "squeeze": (0,),
+    "std": (1,),
+    "sub": (x,),
+    "sum": (1,),
+    "take_along_dim": (lambda: gpunn.tensor([[0], [1]]), 1),
+    "to": ("cpu",),
+    "transpose": (0, 1),
+    "tril": (0,),
+    "triu": (0,),
+    "unbind": (0,),
+    "unflatten": (1, (3, 1)),
+    "unsqueeze": (0,),
+    "var": (1,),
+    "view": (3, 2),
+    "view_as": (lambda: x(3, 2),),
+    "where": (mask, x),
+    "__add__": (x,),
+    "__getitem__": (0,),
+    "__lt__": (x,),
+    "__matmul__": (lambda: x(3, 2),),
+    "__mul__": (x,),
+    "__pow__": (2,),
+    "__radd__": (x,),
+    "__rmatmul__": (lambda: x(3, 2),),
+    "__rsub__": (1.0,),
+    "__truediv__": (x,),
+}
+IN_PLACE: dict[str, tuple[Any, ...]] = {
+    "add_": (constant,),
+    "clamp_": (0, 1),
+    "copy_": (constant,),
+    "div_": (constant,),
+    "mul_": (constant,),
+    "sub_": (constant,),
+    "__setitem__": (0, 1.0),
+}
+
+
+def _making(given: tuple[Any, ...]) -> Callable[[], tuple[Any, ...]]:
+    return lambda: tuple(value() if callable(value) else value for value in given)
+
+
+for _make, _methods in ((x, METHODS), (constant, IN_PLACE)):
+    for _name, _options in _methods.items():
+        if _options:
+            method(f"Tensor.{_name}", _make, _making(_options))
