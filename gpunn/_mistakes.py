@@ -65,7 +65,7 @@ def check_plain(op: str, function: Any, args: tuple[Any, ...], named: Mapping[st
 def _plain_kinds(function: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Which parameters are plain, and what they are; and the names of those that go by position."""
     parameters = inspect.signature(function).parameters.values()
-    kinds = {p.name: _resolved(function, p.name, p.annotation) for p in parameters}
+    kinds = {p.name: _resolved(function, p.name, p.annotation) for p in parameters if p.annotation != "Any"}
     plain = {name: kind for name, kind in kinds.items() if set(_parts(kind)) <= _PLAIN}
     places = itertools.takewhile(lambda p: p.kind is p.POSITIONAL_OR_KEYWORD, parameters)
     return plain, tuple(p.name for p in places)
@@ -146,8 +146,15 @@ def _resolved(function: Any, name: str, annotation: Any) -> Any:
         return _meant_by(name)
     if not isinstance(annotation, str):
         return Any if annotation is inspect.Parameter.empty else annotation
+    names = inspect.unwrap(function).__globals__
     try:
-        return eval(annotation, {**_late_names(), **inspect.unwrap(function).__globals__})
+        return eval(annotation, names)
+    except TypeError:
+        return Any
+    except NameError:
+        pass
+    try:
+        return eval(annotation, {**_late_names(), **names})
     except (NameError, TypeError):
         return Any
 
