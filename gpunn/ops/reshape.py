@@ -178,7 +178,7 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     first, last = start_dim % count, end_dim % count
     if first > last or any(not -count <= a < count for a in (start_dim, end_dim)):
         raise UsageError(f"{here('flatten')}: axes {start_dim} to {end_dim} do not exist in shape {x.shape}.")
-    if first == last and x.ndim:
+    if first == last and x.ndim and isinstance(x, Tensor):
         return x
     return _reshape("flatten", x, (*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
 

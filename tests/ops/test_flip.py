@@ -29,5 +29,5 @@ def test_forms() -> None:
 
 
 def test_refuses_an_axis_that_is_not_there() -> None:
-    with pytest.raises(UsageError, match="flip: axes"):
+    with pytest.raises(UsageError, match="flip: dim: expected axes"):
         gpunn.zeros(2).flip(1)

@@ -86,7 +86,7 @@ def test_forms() -> None:
         (lambda: gpunn.zeros(0).min(), ShapeError, "min: expected an axis with elements"),
         (lambda: gpunn.zeros(0).argmax(), ShapeError, "argmax: expected an axis with elements"),
         (lambda: gpunn.zeros(0, 2).amin(0), ShapeError, "amin: expected an axis with elements"),
-        (lambda: gpunn.zeros(2).max(1), UsageError, "axes 1 do not exist"),
+        (lambda: gpunn.zeros(2).max(1), UsageError, "max: dim: expected axes"),
         (lambda: gpunn.zeros(2).max(keepdim=True), UsageError, "keepdim goes with dim"),
         (lambda: (gpunn.zeros(2) > 0).argmax(), DTypeError, "argmax: expected numbers; got bool"),
     ],

@@ -72,7 +72,7 @@ def test_gradcheck() -> None:
     [
         (lambda x: x.permute(0, 1), UsageError, r"permute: expected each axis of shape \(2, 3, 4\) once; got \(0, 1\)"),
         (lambda x: x.permute(0, 1, 1), UsageError, "each axis"),
-        (lambda x: x.transpose(0, 3), UsageError, "axes 3 do not exist"),
+        (lambda x: x.transpose(0, 3), UsageError, "transpose: dim: expected axes"),
         (lambda x: x.t(), ShapeError, "at most a matrix"),
         (lambda x: x.T, ShapeError, "at most a matrix"),
         (lambda x: x[0, 0].mT, ShapeError, "a matrix or a batch of them"),

@@ -95,5 +95,5 @@ def test_gradcheck() -> None:
 
 @pytest.mark.parametrize("dim", [2, -3, (0, 0), (0, -2)])
 def test_refuses_axes(dim: Any) -> None:
-    with pytest.raises(UsageError, match="do not exist once each"):
+    with pytest.raises(UsageError, match="each once"):
         gpunn.ones(2, 3).sum(dim)
