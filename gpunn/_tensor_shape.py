@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gpunn._views import is_contiguous
 from gpunn.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
@@ -85,8 +86,6 @@ class ShapeMethods:
 
     def is_contiguous(self: Any) -> bool:
         """Whether it is no strided view. Images in the order (N, C, H, W) count as contiguous, as users see them."""
-        from gpunn._views import is_contiguous
-
         return is_contiguous(self)
 
     # -- another order ---------------------------------------------------------------------
