@@ -62,11 +62,10 @@ class _Items:
         """Of sums by channel the means of each group."""
         return np.asarray(sums.reshape(len(sums), self.groups, -1).sum(axis=2) / self.size)
 
-    def moments(self, u: np.ndarray, eps: float) -> Arrays:
-        """By item and group the mean, and 1 / sqrt(variance + eps)."""
+    def moments(self, u: np.ndarray) -> Arrays:
+        """By item and group the mean and the variance."""
         mean = self.means(self.sums(u))
-        var = self.means(self.sums(u, u)) - mean * mean
-        return mean, 1 / np.sqrt(var + eps)
+        return mean, np.maximum(self.means(self.sums(u, u)) - mean * mean, 0)
 
     def by_channel(self, by_group: np.ndarray) -> np.ndarray:
         """A group's number for each of its channels: in float64."""
@@ -105,13 +104,13 @@ def forward(x: np.ndarray, weight: Any, bias: Any, eps: float) -> tuple[np.ndarr
         cut = block[1]
         u, v = given[cut], out[cut]
         with quiet():
-            rest, scale = items.moments(u, eps)
+            rest, var = items.moments(u)
             mean[cut] = rest
-            if not _is_near(rest, scale):
+            if not (rest * rest <= _NEAR * _NEAR * var).all():
                 u = np.subtract(u, items.spread(items.by_channel(mean[cut])), out=v)
-                rest, scale = items.moments(u, eps)
+                rest, var = items.moments(u)
                 mean[cut] += rest
-            rstd[cut] = scale
+            rstd[cut] = scale = 1 / np.sqrt(var + eps)
             slope = items.by_channel(scale) * (1 if weight is None else weight.reshape(-1))
             shift = (0 if bias is None else bias.reshape(-1)) - items.by_channel(rest) * slope
             np.multiply(u, items.spread(slope), out=v)

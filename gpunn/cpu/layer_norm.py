@@ -72,17 +72,17 @@ def forward(x: np.ndarray, weight: Any, bias: Any, eps: float) -> tuple[np.ndarr
 
         def moments(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             about = _along(u, ones) / real(cols)
-            var = _along(u, u) / real(cols) - about * about
-            return about, 1 / np.sqrt(np.maximum(var, 0) + real(eps))
+            return about, np.maximum(_along(u, u) / real(cols) - about * about, 0)
 
         def task(cut: slice) -> None:
             u, out = x[cut], y[cut]
-            about, rstd = moments(u)
+            about, var = moments(u)
             mean[cut] = about
-            if exact or not (np.abs(about) * rstd <= _NEAR).all():
+            if exact or not (about * about <= _NEAR * _NEAR * var).all():
                 u = np.subtract(u, mean[cut, None], out=out)
-                about, rstd = moments(u)
+                about, var = moments(u)
                 mean[cut] += about
+            rstd = 1 / np.sqrt(var + real(eps))
             slopes[cut, 0] = rstd
             if exact:
                 u -= about.astype(x.dtype)[:, None]

@@ -14,6 +14,7 @@ import numpy as np
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.cpu import batch_norm as fast
+from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.gpu.tickets import COUNT, tickets
@@ -45,8 +46,12 @@ def batch_norm_statistics(
     rows = math.prod(x.shape[:-1])
     if rows == 0:
         return xp.zeros(x.shape[-1], x.dtype), xp.zeros(x.shape[-1], x.dtype)
-    mean = x.mean(axis=axes)
-    var = ((x - mean) ** 2).mean(axis=axes)
+    with quiet():
+        # From the first row, so that numbers far from 0 lose no digits: a constant channel has no variance.
+        first = x.reshape(rows, -1)[0].astype(np.float64)
+        away = x - first
+        rest = away.mean(axis=axes)
+        mean, var = first + rest, ((away - rest) ** 2).mean(axis=axes)
     if batches is not None:
         batches += 1
     share = 1 / batches if momentum is None else momentum
@@ -54,7 +59,7 @@ def batch_norm_statistics(
         running_mean[...] = (1 - share) * running_mean + share * mean
     if running_var is not None:
         running_var[...] = (1 - share) * running_var + share * var * (rows / max(rows - 1, 1))
-    return mean, var
+    return mean.astype(x.dtype), var.astype(x.dtype)
 
 
 def _grid(rows: int, channels: int, vec: int, threads: int, most: int) -> tuple[int, Triple, Triple]:

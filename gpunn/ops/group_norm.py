@@ -55,6 +55,8 @@ def group_norm_forward(xp: Any, x: Any, weight: Any, bias: Any, eps: float) -> t
     """
     mean = _mean(x)
     centred = x - mean
+    rest = _mean(centred)  # as far as the mean was rounded
+    mean, centred = mean + rest, centred - rest
     rstd = 1 / xp.sqrt(_mean(centred**2) + x.dtype.type(eps))
     y = centred * rstd
     if weight is not None:

@@ -36,15 +36,22 @@ Three = tuple[bool, bool, bool]  # whether the gradients of x, weight, bias are 
 # -- primitives -----------------------------------------------------------------------------------
 
 
+def _mean(u: Any) -> Any:
+    """Over each row; added in float64, so that long sums lose no digits."""
+    return u.mean(axis=1, dtype=np.float64).astype(u.dtype)
+
+
 @primitive(returns=("y", "mean", "rstd"))
 def layer_norm_forward(xp: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
     """y = (x - mean) * rstd * weight + bias by rows, with rstd = 1 / sqrt(var + eps); None skips a step.
 
     x, y (rows, cols);  weight, bias (cols);  mean, rstd (rows).
     """
-    mean = x.mean(axis=1)
+    mean = _mean(x)
     centred = x - mean[:, None]
-    rstd = 1 / xp.sqrt((centred**2).mean(axis=1) + x.dtype.type(eps))
+    rest = _mean(centred)  # as far as the mean was rounded
+    mean, centred = mean + rest, centred - rest[:, None]
+    rstd = 1 / xp.sqrt(_mean(centred**2) + x.dtype.type(eps))
     y = centred * rstd[:, None]
     if weight is not None:
         y = y * weight

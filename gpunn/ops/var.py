@@ -25,13 +25,17 @@ from gpunn.tape import record
 def variance_axes(xp: Any, x: Any, axes: tuple[int, ...], divisor: float, root: bool) -> tuple[Any, Any]:
     """y = sum((x - mean)^2) / divisor of a logical array, or its root; both physical, axes kept.
 
-    In float64, with the mean subtracted before squaring, so that sums do not lose digits.
+    In float64, with the mean subtracted before squaring, so that sums do not lose digits. What is left has a mean of
+    its own, as far as the first was rounded.
     """
     with quiet():
         count = np.float64(math.prod(x.shape[a] for a in axes))
         mean = x.sum(axis=axes, keepdims=True, dtype=np.float64) / count
         away = x - mean
-        y = xp.asarray((away * away).sum(axis=axes, keepdims=True) / np.float64(divisor))
+        rest = away.sum(axis=axes, keepdims=True)
+        squares = (away * away).sum(axis=axes, keepdims=True) - rest * rest / count
+        mean = mean + rest / count
+        y = xp.asarray(xp.maximum(squares, 0) / np.float64(divisor))
         y = xp.sqrt(y) if root else y
         return physical(xp.asarray(y.astype(x.dtype))), physical(xp.asarray(xp.asarray(mean).astype(x.dtype)))
 
