@@ -204,11 +204,12 @@ def _augmented(x: Any, other: Any, change: Callable[[Any], Any]) -> Any:
 
 def _draw(x: Any, op: str, first: float, second: float, generator: Any) -> Any:
     from gpunn.ops.copy_from import copy_from
-    from gpunn.random import default_generator
+    from gpunn.random import check_normal, check_uniform, generator_of
 
+    (check_normal if op == "normal_" else check_uniform)(op, first, second)
     if x.dtype.kind != "f":
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}.")
     refuse_in_capture(f"{op} (numbers drawn on the host)")
-    source = generator or default_generator()
+    source = generator_of(op, generator)
     values = (source.normal if op == "normal_" else source.uniform)(first, second, x.shape, x.dtype)
     return copy_from(x, np.asarray(values), op)

@@ -9,6 +9,7 @@ between devices. Dropout compares integers, element by element, and is drawn whe
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from gpunn._calls import explains_methods
 from gpunn._capture_state import watching
 from gpunn._device import Device
+from gpunn._shared.numbers import real_number
 from gpunn.errors import UsageError, here
 from gpunn.ops.write_scalars import StepScalars
 
@@ -72,6 +74,7 @@ class Generator:
 
     def uniform(self, low: float, high: float, shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
         """Host array of ``shape``, uniform on [low, high)."""
+        check_uniform("Generator.uniform", low, high)
         values = np.asarray(low + (high - low) * self._host.random(tuple(shape)), dtype)
         # Rounding may lead to high itself: in float32 once in 30 million numbers.
         return np.minimum(values, np.nextafter(values.dtype.type(high), values.dtype.type(low)), out=values)
@@ -82,6 +85,7 @@ class Generator:
 
     def normal(self, mean: float, std: float, shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
         """Host array of ``shape``, Gaussian."""
+        check_normal("Generator.normal", mean, std)
         return np.asarray(mean + std * self._host.standard_normal(tuple(shape)), dtype)
 
     def permutation(self, n: int) -> np.ndarray:
@@ -154,6 +158,23 @@ _default = Generator(0)
 def default_generator() -> Generator:
     """The generator that layers and loaders take theirs from; seeded with 0 until :func:`manual_seed`."""
     return _default
+
+
+def check_uniform(op: str, low: Any, high: Any) -> None:
+    """Raise UsageError unless there is an interval from ``low`` to ``high``, which may be empty."""
+    if type(low) is float and type(high) is float and low <= high and high - low < math.inf:
+        return
+    first, last = real_number(op, "low", low), real_number(op, "high", high)
+    if not first <= last or math.isinf(last - first):
+        raise UsageError(f"{here(op)}: expected an interval, low <= high, of finite length; got {low!r} and {high!r}.")
+
+
+def check_normal(op: str, mean: Any, std: Any) -> None:
+    """Raise UsageError unless there is a Gaussian of this mean and deviation; a deviation of 0 is one."""
+    if type(mean) is not float or not math.isfinite(mean):
+        real_number(op, "mean", mean, finite=False)
+    if type(std) is not float or not std >= 0:
+        real_number(op, "std", std, 0, finite=False)
 
 
 def generator_of(op: str, generator: Any) -> Generator:

@@ -9,12 +9,14 @@ Batches of the datasets here are already standardised: 0 is the mean of the trai
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunn._calls import explains_all
+from gpunn._shared.numbers import real_number, whole_number
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError
 from gpunn.ops.augment import erase, jitter, resample
@@ -112,10 +114,12 @@ class RandomCrop(Transform):
     """
 
     def __init__(self, size: int | tuple[int, int], padding: int = 0, fill: float = 0.0) -> None:
-        self.size = (size, size) if isinstance(size, int) else tuple(size)
-        if len(self.size) != 2 or min(self.size) < 1 or padding < 0:
-            raise UsageError(f"RandomCrop: expected a positive size and padding >= 0; got {size!r}, {padding!r}.")
-        self.padding, self.fill = padding, fill
+        given = tuple(size) if isinstance(size, tuple | list) else (size, size)
+        if len(given) != 2:
+            raise UsageError(f"RandomCrop: size: expected one length or (height, width); got {size!r}.")
+        self.size = tuple(whole_number("RandomCrop", "size", n, 1) for n in given)
+        self.padding = whole_number("RandomCrop", "padding", padding, 0)
+        self.fill = real_number("RandomCrop", "fill", fill)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Crop each image at its own position."""
@@ -140,9 +144,7 @@ class _RandomFlip(Transform):
     axis = 0
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise UsageError(f"{type(self).__name__}: p: expected a probability; got {p!r}.")
-        self.p = p
+        self.p = real_number(type(self).__name__, "p", p, 0, 1)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         n, _, *lengths = self._check(images)
@@ -205,9 +207,7 @@ class Cutout(Transform):
     """
 
     def __init__(self, size: int, fill: float = 0.0) -> None:
-        if not isinstance(size, int) or size < 1:
-            raise UsageError(f"Cutout: size: expected a positive whole number; got {size!r}.")
-        self.size, self.fill = size, fill
+        self.size, self.fill = whole_number("Cutout", "size", size, 1), real_number("Cutout", "fill", fill)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Erase a square of each image, at its own position."""
@@ -250,6 +250,7 @@ class ColorJitter(Transform):
     ) -> None:
         given = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
         self.ranges = {name: _factor_range(name, value) for name, value in given.items()}
+        _check_moments("ColorJitter", mean, std)
         self.mean, self.std = mean, std
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
@@ -287,8 +288,7 @@ class Normalize(Transform):
     """
 
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
-        if not np.all(np.asarray(std, np.float64) > 0):
-            raise UsageError(f"Normalize: std: expected positive numbers; got {std!r}.")
+        _check_moments("Normalize", mean, std)
         self.mean, self.std = mean, std
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
@@ -313,10 +313,24 @@ def _integers(generator: Generator, below: int, n: int) -> np.ndarray:
 
 
 def _factor_range(name: str, value: float | tuple[float, float]) -> tuple[float, float]:
-    low, high = value if isinstance(value, tuple | list) else (max(0.0, 1 - value), 1 + value)
-    if not 0 <= low <= high:
-        raise UsageError(f"ColorJitter: {name}: expected a number >= 0 or a range of such; got {value!r}.")
-    return float(low), float(high)
+    if isinstance(value, tuple | list) and len(value) == 2:
+        low, high = (real_number("ColorJitter", name, v, 0) for v in value)
+    else:
+        width = real_number("ColorJitter", name, value, 0)
+        low, high = max(0.0, 1 - width), 1 + width
+    if not low <= high:
+        raise UsageError(f"ColorJitter: {name}: expected a range, lower end first; got {value!r}.")
+    return low, high
+
+
+def _check_moments(name: str, mean: Any, std: Any) -> None:
+    """Raise UsageError unless each mean is a finite number, and each std one above 0."""
+    for key, value, least in (("mean", mean, -math.inf), ("std", std, 0.0)):
+        values = np.ravel(np.asarray(value, object))
+        if not values.size:
+            raise UsageError(f"{name}: {key}: expected one number, or one per channel; got {value!r}.")
+        for v in values:
+            real_number(name, key, v, least, above=key == "std")
 
 
 def _per_channel(name: str, value: float | Sequence[float], channels: int) -> np.ndarray:

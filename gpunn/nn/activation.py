@@ -6,7 +6,9 @@ import warnings
 from typing import Any
 
 from gpunn._device import Device
+from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
+from gpunn.errors import UsageError
 from gpunn.nn import init as initial
 from gpunn.nn._arguments import new_parameter, whole
 from gpunn.nn.module import Module
@@ -229,6 +231,11 @@ class Hardtanh(Module):
             warnings.warn("Hardtanh: min_value and max_value are called min_val and max_val.", stacklevel=2)
         self.min_val = min_val if min_value is None else min_value
         self.max_val = max_val if max_value is None else max_value
+        bounds = [real_number(type(self).__name__, "bounds", v, finite=False) for v in (self.min_val, self.max_val)]
+        if not bounds[0] < bounds[1]:
+            raise UsageError(
+                f"{type(self).__name__}: expected min_val < max_val; got {self.min_val!r} and {self.max_val!r}."
+            )
         self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn._creation import ones, zeros
 from gpunn._device import Device
+from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, here
 from gpunn.nn import init
@@ -38,7 +39,9 @@ class _BatchNorm(Module):
     ) -> None:
         super().__init__()
         self.num_features = n = whole(type(self).__name__, "num_features", num_features)
-        self.eps = eps
+        self.eps = real_number(type(self).__name__, "eps", eps, 0, finite=False)
+        if momentum is not None:
+            momentum = real_number(type(self).__name__, "momentum", momentum, 0, finite=False)
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats

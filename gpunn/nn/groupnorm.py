@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._device import Device
+from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn import init
@@ -85,7 +86,7 @@ class GroupNorm(Module):
         self.num_channels = c = whole("GroupNorm", "num_channels", num_channels)
         if c % self.num_groups:
             raise UsageError(f"GroupNorm: num_channels: expected a multiple of num_groups = {num_groups}; got {c}.")
-        self.eps = eps
+        self.eps = real_number("GroupNorm", "eps", eps, 0, finite=False)
         self.affine = affine
         self.weight: Parameter | None
         self.bias: Parameter | None

@@ -11,10 +11,12 @@ import math
 import numpy as np
 
 from gpunn._calls import explains_all
+from gpunn._promotion import category
+from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.cpu.blas import single_threaded_blas
 from gpunn.errors import DTypeError, ShapeError, UsageError
-from gpunn.random import Generator, default_generator
+from gpunn.random import Generator, check_normal, check_uniform, generator_of
 from gpunn.tape import no_grad
 
 __all__ = [
@@ -59,9 +61,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else param
-        if isinstance(slope, bool) or not isinstance(slope, int | float | np.number):
+        if isinstance(slope, bool) or not isinstance(slope, int | float | np.number) or math.isnan(slope):
             raise UsageError(f"calculate_gain: param: expected leaky_relu's negative slope, a number; got {param!r}.")
-        return math.sqrt(2 / (1 + float(slope) ** 2))
+        return math.sqrt(2 / (1 + min(abs(float(slope)), 1e150) ** 2))  # whose square is finite
     if nonlinearity not in _GAINS:
         known = ", ".join([*_GAINS, "leaky_relu"])
         raise UsageError(f"calculate_gain: expected one of {known}; got {nonlinearity!r}.")
@@ -106,9 +108,15 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
         The interval.
     generator : Generator, optional
         The default one if not given.
+
+    Raises
+    ------
+    UsageError
+        If a is above b, or one of them not a finite number.
     """
+    check_uniform("uniform_", a, b)
     _check_floating("uniform_", tensor)
-    return _write(tensor, (generator or default_generator()).uniform(a, b, tensor.shape, tensor.dtype))
+    return _write(tensor, generator_of("uniform_", generator).uniform(a, b, tensor.shape, tensor.dtype))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
@@ -123,12 +131,18 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
     generator : Generator, optional
         The default one if not given.
 
+    Raises
+    ------
+    UsageError
+        If std is negative, or one of them not a number.
+
     References
     ----------
     Lecture topic L18.
     """
+    check_normal("normal_", mean, std)
     _check_floating("normal_", tensor)
-    return _write(tensor, (generator or default_generator()).normal(mean, std, tensor.shape, tensor.dtype))
+    return _write(tensor, generator_of("normal_", generator).normal(mean, std, tensor.shape, tensor.dtype))
 
 
 def trunc_normal_(
@@ -155,14 +169,14 @@ def trunc_normal_(
     Raises
     ------
     UsageError
-        If a is not below b, or std not positive.
+        If a is not below b, std not positive, or one of the numbers NaN or infinite; a and b may be infinite.
     """
-    if not (a < b and 0 < std < math.inf and math.isfinite(mean)):
-        raise UsageError(
-            f"trunc_normal_: expected a < b and std > 0, mean and std finite; got a={a}, b={b}, std={std}, mean={mean}."
-        )
+    mean, std = real_number("trunc_normal_", "mean", mean), real_number("trunc_normal_", "std", std, 0, above=True)
+    a, b = (real_number("trunc_normal_", name, v, finite=False) for name, v in (("a", a), ("b", b)))
+    if not a < b:
+        raise UsageError(f"trunc_normal_: expected a < b; got a={a}, b={b}.")
     _check_floating("trunc_normal_", tensor)
-    source = generator or default_generator()
+    source = generator_of("trunc_normal_", generator)
     low, high = (a - mean) / std, (b - mean) / std
     values = np.concatenate([np.zeros(0), *_truncated(source, tensor.numel(), low, high)])
     values = np.clip((mean + std * values).astype(tensor.dtype), a, b)
@@ -208,6 +222,8 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     ----------
     Lecture topic L18.
     """
+    if category(val) is None:
+        raise UsageError(f"constant_: val: expected a number; got {val!r}.")
     with no_grad():
         return tensor.fill_(val)
 
@@ -289,7 +305,8 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, std, generator)
 
 
-def _xavier_std(tensor: Tensor, gain: float) -> float:
+def _xavier_std(op: str, tensor: Tensor, gain: float) -> float:
+    gain = real_number(op, "gain", gain, 0)
     return gain * math.sqrt(2 / max(sum(_calculate_fan_in_and_fan_out(tensor)), 1))
 
 
@@ -310,7 +327,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | No
     Glorot, Bengio 2010, "Understanding the difficulty of training deep feedforward neural
     networks"; lecture topic L18.
     """
-    bound = math.sqrt(3) * _xavier_std(tensor, gain)
+    bound = math.sqrt(3) * _xavier_std("xavier_uniform_", tensor, gain)
     return uniform_(tensor, -bound, bound, generator)
 
 
@@ -326,7 +343,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
     ----------
     Glorot, Bengio 2010; lecture topic L18.
     """
-    return normal_(tensor, 0.0, _xavier_std(tensor, gain), generator)
+    return normal_(tensor, 0.0, _xavier_std("xavier_normal_", tensor, gain), generator)
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
@@ -351,12 +368,14 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     Saxe, McClelland, Ganguli 2013, arXiv:1312.6120.
     """
     _check_floating("orthogonal_", tensor)
+    gain = real_number("orthogonal_", "gain", gain)
     if tensor.ndim < 2:
         raise ShapeError(f"orthogonal_: expected a weight of two axes or more; got shape {tensor.shape}.")
     if tensor.numel() == 0:
         return tensor
     rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
-    drawn = (generator or default_generator()).normal(0.0, 1.0, (max(rows, columns), min(rows, columns)), np.float64)
+    longer, shorter = max(rows, columns), min(rows, columns)
+    drawn = generator_of("orthogonal_", generator).normal(0.0, 1.0, (longer, shorter), np.float64)
     with single_threaded_blas:  # the same bits for any number of threads
         q, r = np.linalg.qr(drawn)
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # without it q would follow the factorisation's choice of signs

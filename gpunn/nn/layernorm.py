@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunn._device import Device
+from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.nn import init
 from gpunn.nn._arguments import new_parameter
@@ -73,7 +74,7 @@ class LayerNorm(Module):
     ) -> None:
         super().__init__()
         self.normalized_shape = shape = lengths("LayerNorm", normalized_shape)
-        self.eps = eps
+        self.eps = real_number("LayerNorm", "eps", eps, 0, finite=False)
         self.elementwise_affine = elementwise_affine
         self.weight: Parameter | None
         self.bias: Parameter | None

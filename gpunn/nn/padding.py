@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from gpunn._promotion import category
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
@@ -119,6 +120,8 @@ class ConstantPad1d(_Padding):
 
     def __init__(self, padding: Sides, value: float) -> None:
         super().__init__(padding)
+        if category(value) is None:  # NaN is a value, too
+            raise UsageError(f"{type(self).__name__}: value: expected a number; got {value!r}.")
         self.value = value
 
     def forward(self, x: Tensor) -> Tensor:
@@ -156,6 +159,8 @@ class ConstantPad2d(_Padding):
 
     def __init__(self, padding: Sides, value: float) -> None:
         super().__init__(padding)
+        if category(value) is None:  # NaN is a value, too
+            raise UsageError(f"{type(self).__name__}: value: expected a number; got {value!r}.")
         self.value = value
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, same_device
+from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.cpu import batch_norm as fast
 from gpunn.cpu.elementwise import quiet
@@ -272,7 +273,8 @@ def batch_norm(
     DTypeError, DeviceError
         If the tensors are not of one floating dtype and one device.
     UsageError
-        If evaluation lacks running estimates, momentum None lacks a counter, or the activation is unknown.
+        If evaluation lacks running estimates, momentum None lacks a counter, the activation is unknown, momentum is
+        negative, or eps is: in training also 0, as in PyTorch.
 
     References
     ----------
@@ -281,6 +283,8 @@ def batch_norm(
     check_arguments(x, running_mean, running_var, weight, bias, residual, num_batches_tracked)
     if activation not in (None, "relu"):
         raise UsageError(f"{here(_OP)}: activation: expected None or 'relu'; got {activation!r}.")
+    if type(eps) is not float or not eps > 0:
+        eps = real_number(_OP, "eps", eps, 0, above=training, finite=False)
     device, relu = x.device, activation == "relu"
     px, mean, var, scale, shift, extra = [
         None if t is None else t._physical for t in (x, running_mean, running_var, weight, bias, residual)
@@ -291,8 +295,8 @@ def batch_norm(
                 f"{here(_OP)}: expected more than 1 value per channel when training; got x of shape {x.shape}. "
                 "Use a larger batch (DataLoader(drop_last=True) if it is the last one), or eval()."
             )
-        if momentum is not None and not momentum >= 0:
-            raise UsageError(f"{here(_OP)}: momentum: expected None or a number >= 0; got {momentum}.")
+        if momentum is not None and (type(momentum) is not float or not momentum >= 0):
+            momentum = real_number(_OP, "momentum", momentum, 0, finite=False)
         tracks = running_mean is not None or running_var is not None
         if momentum is None and tracks and num_batches_tracked is None:
             raise UsageError(f"{here(_OP)}: momentum=None averages over all batches and needs num_batches_tracked.")

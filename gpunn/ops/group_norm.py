@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, same_device
-from gpunn._shared.numbers import whole_number
+from gpunn._shared.numbers import real_number, whole_number
 from gpunn._tensor import Tensor
 from gpunn.cpu import group_norm as fast
 from gpunn.cpu.elementwise import quiet
@@ -257,6 +257,8 @@ def group_norm(
     Wu, He 2018, arXiv:1803.08494.
     """
     num_groups = whole_number(_OP, "num_groups", num_groups, 1)
+    if type(eps) is not float or not eps >= 0:
+        eps = real_number(_OP, "eps", eps, 0, finite=False)
     _check(x, num_groups, weight, bias)
     device, px = x.device, x._physical
     grouped = _grouped_shape(x.shape, num_groups)

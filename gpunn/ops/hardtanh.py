@@ -8,7 +8,8 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._in_place import rewrite
-from gpunn._shared.activations import check_floating, number
+from gpunn._shared.activations import check_floating
+from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import part_by_part
 from gpunn.cpu.elementwise import row_of
@@ -131,7 +132,10 @@ def relu6(x: Tensor, inplace: bool = False) -> Tensor:
 
 def _clipped(op: str, x: Tensor, min_val: float, max_val: float) -> Tensor:
     check_floating(op, x)
-    low, high = number(op, "min_val", min_val), number(op, "max_val", max_val)
+    low, high = (
+        v if type(v) is float and v == v else real_number(op, name, v, finite=False)
+        for name, v in (("min_val", min_val), ("max_val", max_val))
+    )
     if low > high:
         raise UsageError(f"{here(op)}: expected min_val to be at most max_val; got {low} and {high}.")
     device = x.device

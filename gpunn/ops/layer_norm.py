@@ -13,7 +13,7 @@ import numpy as np
 
 from gpunn._device import Device, same_device
 from gpunn._layout import physical_shape
-from gpunn._shared.numbers import as_int
+from gpunn._shared.numbers import as_int, real_number
 from gpunn._tensor import Tensor
 from gpunn.cpu import layer_norm as fast
 from gpunn.cpu.elementwise import quiet
@@ -217,7 +217,7 @@ def layer_norm(
     ShapeError
         If x does not end in ``normalized_shape``, or weight or bias has another shape.
     UsageError
-        If ``normalized_shape`` is not one or several positive integers.
+        If ``normalized_shape`` is not one or several positive integers, or eps negative.
     DTypeError, DeviceError
         If the tensors are not of one floating dtype and one device.
 
@@ -233,6 +233,8 @@ def layer_norm(
     """
     shape = lengths(_OP, normalized_shape)
     _check(x, shape, weight, bias)
+    if type(eps) is not float or not eps >= 0:
+        eps = real_number(_OP, "eps", eps, 0, finite=False)
     device, cols = x.device, math.prod(shape)
     enter, leave = _orders(device, x, len(shape))
     px = enter(x._physical)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpunn._device import Device
+from gpunn._shared.numbers import real_number
 from gpunn.differences import refuse
 from gpunn.errors import UsageError
 from gpunn.ops.sgd import sgd_step
@@ -77,7 +78,8 @@ class SGD(FusedOptimizer):
     _counts = False
 
     def _check(self, options: dict[str, Any]) -> None:
-        for name in ("lr", "momentum", "dampening", "weight_decay"):
+        real_number(self._name, "dampening", options["dampening"])
+        for name in ("lr", "momentum", "weight_decay"):
             positive("SGD", name, options[name])
         if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
             raise UsageError("SGD: nesterov needs momentum > 0 and dampening = 0.")

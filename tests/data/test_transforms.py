@@ -110,12 +110,12 @@ def test_loader_applies_them_and_repeats() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: transforms.RandomCrop(0), UsageError, "positive size"),
-        (lambda: transforms.RandomCrop(4, padding=-1), UsageError, "padding >= 0"),
-        (lambda: transforms.RandomHorizontalFlip(1.5), UsageError, "a probability; got 1.5"),
-        (lambda: transforms.Cutout(0), UsageError, "positive whole number"),
-        (lambda: transforms.ColorJitter(brightness=-1), UsageError, "brightness: expected a number >= 0"),
-        (lambda: transforms.Normalize(0.0, 0.0), UsageError, "positive numbers"),
+        (lambda: transforms.RandomCrop(0), UsageError, "size: expected a whole number of at least 1; got 0"),
+        (lambda: transforms.RandomCrop(4, padding=-1), UsageError, "padding: expected a whole number of at least 0"),
+        (lambda: transforms.RandomHorizontalFlip(1.5), UsageError, "p: expected a number from 0 to 1; got 1.5"),
+        (lambda: transforms.Cutout(0), UsageError, "size: expected a whole number of at least 1; got 0"),
+        (lambda: transforms.ColorJitter(brightness=-1), UsageError, "brightness: expected a finite number"),
+        (lambda: transforms.Normalize(0.0, 0.0), UsageError, "std: expected a finite number above 0"),
         (lambda: transforms.Compose([transforms.RandomHorizontalFlip]), UsageError, "expected instances"),
         (lambda: transforms.RandomCrop(9)(gpunn.ones(1, 1, 8, 8), gpunn.Generator(0)), ShapeError, "cannot cut 9x9"),
         (lambda: transforms.Cutout(1)(gpunn.ones(2, 2), gpunn.Generator(0)), ShapeError, r"\(N, C, H, W\)"),

@@ -330,7 +330,7 @@ def _call(*shape: int, dtype: Any = np.float32, **how: Any) -> None:
         (lambda: _call(2, 3, num_batches_tracked=gpunn.zeros(1)), DTypeError, "expected one int64; got float32"),
         (lambda: _call(2, 3, activation="tanh"), UsageError, "expected None or 'relu'; got 'tanh'"),
         (lambda: _call(2, 3, running_var=None), UsageError, "evaluation needs running_mean and running_var"),
-        (lambda: _call(2, 3, training=True, momentum=-0.1), UsageError, "momentum: expected None or a number >= 0"),
+        (lambda: _call(2, 3, training=True, momentum=-0.1), UsageError, "momentum: expected a number of at least 0"),
         (lambda: _call(2, 3, training=True, momentum=None), UsageError, "needs num_batches_tracked"),
     ],
 )
