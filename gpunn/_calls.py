@@ -16,7 +16,7 @@ from gpunn.errors import GpunnError
 _Class = TypeVar("_Class", bound=type)
 _MANY = 4  # CO_VARARGS: the function ends in *shape, *dims or the like
 # Methods with underscores that are part of what is public.
-_SPECIAL = frozenset(("__init__", "__getitem__", "__setitem__", "__delitem__", "__add__"))
+_SPECIAL = frozenset(("__init__", "__getitem__", "__setitem__", "__delitem__"))
 
 
 def failed(error: Exception, op: str, function: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:

@@ -273,7 +273,8 @@ def _expected_one(kind: Any) -> str:
 def _plural(kind: Any) -> str:
     if kind is Any:
         return "things"
-    return " or ".join(f"{_expected_one(part).split(' ', 1)[-1]}s" for part in _parts(kind) if part is not type(None))
+    words = [_expected_one(part).split(" ", 1)[-1] for part in _parts(kind) if part is not type(None)]
+    return " or ".join("layers or models" if word == "layer or model" else f"{word}s" for word in words)
 
 
 # -- the likely fix -------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from gpunn._tensor_math import MathMethods
 from gpunn._tensor_reduce import ReductionMethods
 from gpunn._tensor_shape import ShapeMethods
 from gpunn._views import missing, twin_of
-from gpunn.errors import DTypeError, RangeError, UsageError
+from gpunn.errors import ArgumentError, DTypeError, RangeError, UsageError
 
 if TYPE_CHECKING:
     from gpunn._views import View
@@ -288,6 +288,8 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         handle
             ``handle.remove()`` removes the hook.
         """
+        if not callable(hook):
+            raise ArgumentError(f"register_hook: hook: expected a function; got {type(hook).__name__}.")
         if not self.requires_grad:
             raise UsageError("register_hook(): this tensor does not require a gradient, so none will arrive.")
         if self._node is not None:

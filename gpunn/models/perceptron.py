@@ -9,6 +9,7 @@ import numpy as np
 from gpunn._creation import zeros
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, here
+from gpunn.nn._arguments import whole
 from gpunn.nn.module import Module
 from gpunn.nn.parameter import Parameter
 from gpunn.ops.step import step
@@ -74,7 +75,7 @@ class Perceptron(Module):
 
     def __init__(self, in_features: int) -> None:
         super().__init__()
-        self.in_features = in_features
+        self.in_features = whole("Perceptron", "in_features", in_features)
         self.weight = Parameter(zeros(1, in_features))
         self.bias = Parameter(zeros(1))
 

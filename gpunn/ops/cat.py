@@ -11,7 +11,7 @@ from gpunn._layout import physical_axes
 from gpunn._promotion import promoted
 from gpunn._shared.axes import axis_of
 from gpunn._tensor import Tensor
-from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.errors import ArgumentError, DTypeError, ShapeError, UsageError, here
 from gpunn.gpu.strided_copy import cut_parts, join_parts
 from gpunn.ops.reshape import unsqueeze
 from gpunn.primitive import primitive
@@ -123,6 +123,10 @@ concat = concatenate = cat  # PyTorch has all three names
 
 
 def _check(op: str, tensors: Sequence[Tensor]) -> list[Tensor]:
+    if isinstance(tensors, Tensor):
+        raise ArgumentError(
+            f"{here(op)}: tensors: expected a list of Tensors; got one. Put them into a list: {op}([x, y])."
+        )
     found = list(tensors)
     if not found:
         raise UsageError(f"{here(op)}: expected at least one tensor; got none.")

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._layout import logical, physical_shape
+from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn._views import Step, Strides, view_of
 from gpunn.errors import ShapeError, here
@@ -46,7 +47,7 @@ def expand(x: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def _expand(op: str, x: Tensor, sizes: Sequence[int]) -> Tensor:
-    wanted, new = tuple(int(n) for n in sizes), len(sizes) - x.ndim
+    wanted, new = tuple([whole_number("expand", "sizes", n) for n in sizes]), len(sizes) - x.ndim
     old = (*(None for _ in range(new)), *x.shape)
     shape = tuple(n if m is None or n != -1 else m for n, m in zip(wanted, old, strict=False))
     if new < 0 or any(n < 0 or m not in (None, 1, n) for n, m in zip(shape, old, strict=True)):
@@ -121,7 +122,7 @@ def repeat(x: Tensor, repeats: Sequence[int]) -> Tensor:
     >>> repeat(gpunn.tensor([1, 2]), (2, 2)).tolist()
     [[1, 2, 1, 2], [1, 2, 1, 2]]
     """
-    times, new = tuple(int(n) for n in repeats), len(repeats) - x.ndim
+    times, new = tuple([whole_number("repeat", "repeats", n) for n in repeats]), len(repeats) - x.ndim
     if new < 0 or any(n < 0 for n in times):
         raise ShapeError(f"{here('repeat')}: expected a count for each axis of {x.shape}; got {times}.")
     shape = (*(1,) * new, *x.shape)

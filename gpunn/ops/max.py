@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._layout import logical, physical, physical_axes
-from gpunn._shared.axes import axes_of
+from gpunn._shared.axes import axes_of, axis_of
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
@@ -259,7 +259,7 @@ def _index_of(op: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
         _check_not_empty(op, flat, (0,))
         index = extremum_axis(x.device, flat.array, 0, op == "argmax")[1]
         return Tensor._of_physical(index.reshape((1,) * x.ndim if keepdim else ()), x.device)
-    return _along(op[3:], x.detach(), dim, keepdim).indices
+    return _along(op[3:], x.detach(), axis_of(op, x, dim) if x.ndim else dim, keepdim).indices
 
 
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:

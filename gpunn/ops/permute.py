@@ -10,6 +10,7 @@ from typing import Any
 from gpunn._device import Device
 from gpunn._layout import address_of
 from gpunn._shared.axes import axes_of
+from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn._views import Step, Strides, view_of
 from gpunn.errors import ShapeError, UsageError, here
@@ -176,7 +177,8 @@ def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
 
 
 def _permute(op: str, x: Tensor, dims: Sequence[int]) -> Tensor:
-    order = tuple(int(d) + x.ndim if d < 0 else int(d) for d in dims)
+    given = [whole_number("permute", "dims", d) for d in dims]
+    order = tuple([d + x.ndim if d < 0 else d for d in given])
     if sorted(order) != list(range(x.ndim)):
         raise UsageError(f"{here(op)}: expected each axis of shape {x.shape} once; got {tuple(dims)}.")
     return view_of(x, Turned(op, order))

@@ -16,6 +16,7 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._layout import address_of, logical
 from gpunn._shared.axes import axes_of
+from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn._views import Step, Strides, apart, is_contiguous, strides_for, strides_of, view_of
 from gpunn.errors import ShapeError, UsageError, here
@@ -47,7 +48,7 @@ def reshape(x: Tensor, shape: int | Sequence[int]) -> Tensor:
 def _reshape(op: str, x: Tensor, shape: int | Sequence[int], *, strict: bool = False) -> Tensor:
     """A view of x in another shape; a copy where PyTorch's strides make one, or an error if that is not ``strict``."""
     lengths = (shape,) if isinstance(shape, int | np.integer) else shape
-    step = Shaped(op, _resolve(op, x, tuple(int(n) for n in lengths)))
+    step = Shaped(op, _resolve(op, x, tuple([whole_number(op, "shape", n) for n in lengths])))
     if x._view is None or step.strides(x.shape, strides_of(x))[1] is not None:
         return view_of(x, step)
     if strict:
@@ -209,7 +210,7 @@ def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     ShapeError
         If the product is not that length.
     """
-    sizes = tuple(int(n) for n in sizes)
+    sizes = tuple([whole_number("unflatten", "sizes", n) for n in sizes])
     if not x.ndim:
         raise ShapeError(f"{here('unflatten')}: expected an axis to split; a number has none.")
     (axis,) = axes_of("unflatten", x, dim)

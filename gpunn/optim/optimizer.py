@@ -11,7 +11,7 @@ import numpy as np
 from gpunn._creation import tensor
 from gpunn._tensor import Tensor
 from gpunn.differences import REFUSALS, refuse
-from gpunn.errors import UsageError
+from gpunn.errors import ArgumentError, UsageError
 from gpunn.optim._state import ParameterState
 
 # What learning-rate schedules write into groups.
@@ -51,6 +51,11 @@ class Optimizer(abc.ABC):
         self.state = ParameterState()
         if isinstance(params, Tensor):
             raise UsageError(f"{self._name}: expected an iterable of parameters; got one Tensor. Put it into a list.")
+        if hasattr(params, "parameters"):
+            raise ArgumentError(
+                f"{self._name}: params: expected an iterable of parameters; got {type(params).__name__}. "
+                "Pass its parameters: model.parameters()."
+            )
         groups = list(params)
         if not groups:
             raise UsageError(
