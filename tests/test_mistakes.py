@@ -338,14 +338,14 @@ LAYERS: list[Mistake] = [
     (
         "an eps that is a string",
         lambda: nn.BatchNorm1d(3, eps=wrong("a")),
-        ArgumentError,
+        UsageError,
         "BatchNorm1d: eps: | a number | 'a'",
     ),
     (
         "a momentum that is a list",
         lambda: nn.BatchNorm2d(3, momentum=wrong([0.1])),
-        ArgumentError,
-        "BatchNorm2d: momentum: | a number or None | a list",
+        UsageError,
+        "BatchNorm2d: momentum: | a number | [0.1]",
     ),
     ("groups that do not divide channels", lambda: nn.GroupNorm(3, 4), UsageError, "GroupNorm | 3 | 4"),
     ("another normalised shape", lambda: nn.LayerNorm(4)(x()), ShapeError, "LayerNorm: | (..., 4) | (2, 3)"),
@@ -819,7 +819,7 @@ DATA: list[Mistake] = [
         "a probability of 2 in a transform",
         lambda: transforms.RandomHorizontalFlip(2),
         UsageError,
-        "RandomHorizontalFlip: p: | a probability | got 2",
+        "RandomHorizontalFlip: p: | expected | got 2",
     ),
     ("a crop of a string", lambda: transforms.RandomCrop(wrong("a")), GpunnError, "RandomCrop | 'a'"),
     (
