@@ -311,3 +311,23 @@ def test_two_things_of_which_none_is_a_tensor(name) -> None:
     f = {"add": gpunn.add, "mul": gpunn.mul, "eq": gpunn.maximum}[name]
     with pytest.raises(DTypeError, match="expected a tensor; got int and float"):
         f(1, 2.0)
+
+
+@pytest.mark.parametrize("name", ["add_", "sub_", "mul_", "div_"])
+def test_in_place_the_tensors_dtype_stays_or_is_refused_as_by_pytorch(name) -> None:
+    torch = pytest.importorskip("tests.parity").torch
+    for first, second in itertools.product(NAMES, NAMES):
+        for other in (values(second, ()), values(second, (3,)), *NUMBERS[:3]):
+            a = values(first, (3,), 3)
+            mine, theirs = gpunn.tensor(a), torch.tensor(a)
+            try:
+                expected = getattr(theirs, name)(torch_of(pytest.importorskip("tests.parity"), other))
+            except RuntimeError:
+                with pytest.raises((gpunn.errors.UsageError, DTypeError)):
+                    getattr(mine, name)(gpunn.tensor(other) if isinstance(other, np.ndarray) else other)
+                assert mine.numpy().tobytes() == a.tobytes()
+                continue
+            got = getattr(mine, name)(gpunn.tensor(other) if isinstance(other, np.ndarray) else other)
+            assert got is mine
+            assert got.dtype == np.dtype(first)
+            np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-6, err_msg=f"{first} {name} {other!r}")

@@ -9,7 +9,7 @@ from gpunn._promotion import category
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, here
 from gpunn.ops.accumulate import add_same_shape, scale
-from gpunn.ops.binary import BOOLS_HAVE_NO_DIFFERENCE, binary, operands
+from gpunn.ops.binary import binary, operands
 from gpunn.ops.mul import mul
 from gpunn.tape import record
 
@@ -42,8 +42,6 @@ def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
 
 def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     """a - alpha * b with broadcasting; ``a``, ``b`` and ``alpha`` as in :func:`add`. Not for bools."""
-    if (isinstance(a, Tensor) and a.dtype.kind == "b") or (isinstance(b, Tensor) and b.dtype.kind == "b"):
-        raise DTypeError(f"{here('sub')}: {BOOLS_HAVE_NO_DIFFERENCE}")
     if alpha != 1:
         a, b = operands("sub", a, b)
         b = _times("sub", b, alpha)

@@ -120,7 +120,7 @@ def _repeated(full: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*range(extra), *(extra + i for i, n in enumerate(shape) if n == 1 and full[extra + i] != 1))
 
 
-BOOLS_HAVE_NO_DIFFERENCE = (
+_BOOLS_HAVE_NO_DIFFERENCE = (
     "the - of a bool is not defined. Two differ where a ^ b (logical_xor) holds; the opposite is ~a (logical_not); "
     "numbers come from .int() and .float()."
 )
@@ -164,15 +164,15 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
         kind = category(number)
         if kind is None:
             raise DTypeError(f"{here(op)}: expected tensors or real numbers; got {type(number).__name__}.")
-        dtype = common_dtype(tensors, (kind,))
+        dtype, bools = common_dtype(tensors, (kind,)), kind == 0 or tensors[0].dtype.kind == "b"
     elif a.dtype == b.dtype:
-        dtype = a.dtype
+        dtype, bools = a.dtype, a.dtype.kind == "b"
     else:
-        dtype = _meeting(op, tensors)
+        dtype, bools = _meeting(op, tensors), a.dtype.kind == "b" or b.dtype.kind == "b"
+    if bools and op in ("sub", "sub_"):
+        raise DTypeError(f"{here(op)}: {_BOOLS_HAVE_NO_DIFFERENCE}")
     if divides and dtype.kind != "f":
         dtype = np.dtype(np.float32)
-    if dtype.kind == "b" and op in ("sub", "sub_"):
-        raise DTypeError(f"{here(op)}: {BOOLS_HAVE_NO_DIFFERENCE}")
     if len(tensors) == 2 and a.shape != b.shape:
         try:
             np.broadcast_shapes(a.shape, b.shape)

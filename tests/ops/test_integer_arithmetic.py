@@ -167,7 +167,13 @@ def test_bools_have_no_difference_and_no_opposite_number(where) -> None:
         gpunn.sub(b, b, alpha=2)
     with pytest.raises(GpunnError):
         b -= b
-    assert (of([1], "int64", where) - True).tolist() == [0]  # a number, as in PyTorch
+    for dtype in ("int64", "float32"):
+        x = of([1, 2], dtype, where)
+        for other in (True, np.bool_(False), b, of(True, "bool", where), np.array([True, False])):
+            for change in (lambda: x - other, lambda: x.sub_(other), lambda: other - x):  # noqa: B023
+                with pytest.raises(DTypeError, match="the - of a bool is not defined"):
+                    change()
+        assert x.tolist() == [1, 2]
     for f in (operator.floordiv, operator.mod, operator.pow):
         with pytest.raises(DTypeError, match="expected numbers; got bools"):
             f(b, b)
