@@ -20,6 +20,7 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._layout import physical
 from gpunn._tensor import Tensor
 from gpunn.errors import DataError, DTypeError, UsageError
 
@@ -141,7 +142,8 @@ def load_file(path: str | os.PathLike[str], device: str | Device = "cpu") -> dic
     target = get_device(device)
     with _opened(path) as file:
         arrays = {name: _read_array(path, file, name) for name in sorted(file.keys())}
-    return {name: Tensor(target.array(array), target) for name, array in arrays.items()}
+    # Half precision too, which can be converted and not much else: Tensor() would refuse it.
+    return {name: Tensor._of_physical(target.array(physical(array)), target) for name, array in arrays.items()}
 
 
 def _read_array(path: str | os.PathLike[str], file: Any, name: str) -> np.ndarray:

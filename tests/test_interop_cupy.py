@@ -137,7 +137,7 @@ def test_refused_byte_order_and_addresses(cupy: Any) -> None:
             gpunn.as_tensor(apart)
     with pytest.raises(DTypeError, match=r"from_numpy\(\): .* got cupy.ndarray. Use gpunn.as_tensor\(array\)"):
         gpunn.from_numpy(numbers(cupy, 3))
-    with pytest.raises(DTypeError, match=r"CuPy arrays among the numbers. Join them with cupy.stack first"):
+    with pytest.raises(DTypeError, match=r"CuPy arrays among the numbers\. Join them with cupy.stack first"):
         gpunn.tensor([numbers(cupy, 3)])
     with pytest.raises(UsageError, match="copy=False: this needs a copy"):
         gpunn.asarray(numbers(cupy, 3), device="cpu", copy=False)
