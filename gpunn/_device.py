@@ -36,12 +36,10 @@ from gpunn.errors import (
     DeviceError,
     GpunnError,
     KernelError,
-    LabelError,
     OutOfMemoryError,
-    RangeError,
-    UsageError,
     here,
     module_stack,
+    reported,
 )
 
 _ERROR_WORDS = 4  # of the error buffer (report_bad_data in common.cuh): kind, layer id, element index, value
@@ -245,22 +243,7 @@ class Device:
         if kind == 0:
             return
         self.fill(buffer, 0)
-        place = self._cache["places"][layer]
-        kept = "parameters were not changed from that step on, running statistics not since then"
-        if kind == 2:
-            number = np.int32(value).view(np.float32)  # the word holds a float32's bits
-            raise UsageError(
-                f"{place}: input: expected probabilities from 0 to 1; got {number!s}; {kept}. "
-                "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."
-            )
-        if isinstance(place, BadData):
-            raise place.error(f"{place.message(place.place, index)} {kept.capitalize()}.")
-        if kind == 3:
-            raise RangeError(f"{place}: index {value} at position {index} is out of range; {kept}.")
-        raise LabelError(
-            f"{place}: label {value} at position {index} is not a class index; {kept}. "
-            "Labels run from 0 to classes - 1: check the dataset, or the width of the last layer."
-        )
+        raise reported(self._cache["places"][layer], kind, index, value)
 
 
 _NOTHING = contextlib.nullcontext()

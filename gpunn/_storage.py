@@ -106,7 +106,7 @@ class Storage:
     def changed(self, writer: Tensor | None = None) -> None:
         """Note an in-place change; copies of the memory are made anew when next read, but for the writer's own."""
         self.count += 1
-        if self.sharing is not None:
+        if self.sharing is not None and len(self.sharing.tensors) > 1:
             for tensor in self.others(None):
                 if tensor is not writer:
                     forget_copy(tensor)
@@ -138,15 +138,38 @@ def forget_copies() -> None:
 
 def forget_place(tensor: Tensor) -> None:
     """Have a view find its place on the tape again when it is next asked for: its base has another one."""
-    for name in ("_node", "requires_grad"):
-        with contextlib.suppress(AttributeError):  # it is empty already
-            delattr(tensor, name)
+    _forget(tensor, "_node", "requires_grad")
 
 
 def forget_copy(tensor: Tensor) -> None:
     """Have a copied view read its storage again when its array is next asked for."""
     view = tensor._view
     if view is not None and view.copied:
-        # An empty slot makes Python call Tensor.__getattr__, so that tensors with an array pay nothing for this.
+        _forget(tensor, "_physical")
+
+
+# By a class of tensors: the one that its tensors have while something is missing from them. Python calls __getattr__
+# for an empty slot, but classes that have it are slower in every look at an attribute, so only such tensors are of one.
+_incomplete: dict[type, type] = {}
+
+
+def _forget(tensor: Tensor, *slots: str) -> None:
+    for name in slots:
         with contextlib.suppress(AttributeError):  # it is empty already
-            del tensor._physical
+            delattr(tensor, name)
+    kind = type(tensor)
+    if kind._complete is None:
+        if kind not in _incomplete:
+            members = {"__slots__": (), "__doc__": kind.__doc__, "__module__": kind.__module__, "_complete": kind}
+            _incomplete[kind] = type(kind.__name__, (kind,), {**members, "__getattr__": kind._missing})
+        tensor.__class__ = _incomplete[kind]
+
+
+def complete(tensor: Tensor) -> None:
+    """Give a tensor its own class again if nothing is missing from it any more."""
+    kind = type(tensor)._complete
+    if kind is not None:
+        with contextlib.suppress(AttributeError):
+            for name in ("_physical", "_node", "requires_grad"):
+                object.__getattribute__(tensor, name)
+            tensor.__class__ = kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -65,6 +65,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         "grad",
         "requires_grad",
     )
+    _complete: ClassVar[type | None] = None  # the class proper, where this one is for tensors that lack something
     _counts_changes = False  # whether setting requires_grad or grad is noted in _capture_state.changes
     __array_ufunc__ = None  # so that numpy.float32(2) * t reaches __rmul__, not NumPy's loop
 
@@ -97,7 +98,13 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         if self._node is not None:
             raise UsageError("only leaves can be copied or pickled; use detach().")
         grad = None if self.grad is None else self.grad._numpy_without_tape()
-        return _rebuild, (type(self), self._numpy_without_tape(), self.device, self.requires_grad, grad)
+        return _rebuild, (
+            type(self)._complete or type(self),
+            self._numpy_without_tape(),
+            self.device,
+            self.requires_grad,
+            grad,
+        )
 
     @classmethod
     def _of_physical(cls, array: Any, device: Device) -> Tensor:
@@ -114,10 +121,9 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         self._view = None
         return self
 
-    if not TYPE_CHECKING:  # mypy would believe that every attribute exists
-
-        def __getattr__(self, name: str) -> Any:
-            return missing(self, name)
+    def _missing(self, name: str) -> Any:
+        """What an empty slot stands for; see ``_storage._incomplete``."""
+        return missing(self, name)
 
     @property
     def array(self) -> Any:

@@ -6,7 +6,7 @@ written to it is written through, and it is made anew after its storage has chan
 matrix, another shape) is the memory itself.
 
 Nothing of this costs an op anything: a copied view whose storage has changed has an empty slot in place of its array,
-and Python asks :func:`missing` for it.
+and is of a class by which Python asks :func:`missing` for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gpunn import tape
 from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device
 from gpunn._layout import logical, physical
-from gpunn._storage import KeptStorage, forget_copy, note_copied
+from gpunn._storage import KeptStorage, complete, forget_copy, note_copied
 from gpunn.errors import UsageError, here
 
 if TYPE_CHECKING:
@@ -206,32 +206,29 @@ def apart(op: str, x: Tensor, y: Any, shares: bool) -> Tensor:
 
 def missing(x: Tensor, name: str) -> Any:
     """What is not in a tensor's slot ``name``: its storage or its base has changed since."""
-    if name == "_physical" and x._view is not None:
+    if name == "_physical":
         return _read_again(x)
-    if name in ("_node", "requires_grad") and x._view is not None:
+    if name in ("_node", "requires_grad"):
         return _recorded_again(x)[name == "requires_grad"]
     raise AttributeError(f"'{type(x).__name__}' object has no attribute '{name}'", name=name, obj=x)
 
 
 def _read_again(x: Tensor) -> Any:
-    sharing, view = x._storage.shared(), x._view
-    array = sharing.root
-    if view is None or array is None:  # not a view: the constructor has failed before
-        raise AttributeError("_physical")
-    for step in view.steps:
-        array, _ = step.get(x.device, array)
+    sharing = x._storage.shared()
+    array = get(x.device, sharing.root, () if x._view is None else x._view.steps)
     _lock(array)
     if not sharing.exported:  # else an array library may change it before it is read next
         x._physical = array
+        complete(x)
     return array
 
 
 def _recorded_again(x: Tensor) -> tuple[tape.Node | None, bool]:
     """x's place on the tape after its base has changed, found by recording the steps from there anew."""
     view = x._view
-    base = None if view is None else view.base
-    if view is None or base is None:
-        raise AttributeError("_node")
+    assert view is not None
+    assert view.base is not None, "only views of a base lose their place"
+    base = view.base
     if not view.recorded:
         if tape.is_grad_enabled():
             raise UsageError(
@@ -246,7 +243,8 @@ def _recorded_again(x: Tensor) -> tuple[tape.Node | None, bool]:
         for step in view.steps[begun:]:
             again = view_of(again, step)
     x._node, x.requires_grad = again._node, again.requires_grad
-    return x._node, x.requires_grad
+    complete(x)
+    return again._node, again.requires_grad
 
 
 def strided_array(x: Tensor) -> Any:
@@ -326,6 +324,7 @@ def written(x: Tensor, array: Any) -> None:
         put(x.device, x._storage.shared().root, view.steps, array)
         _lock(array)
         x._physical = array
+        complete(x)
         x._storage.changed(x)
         if x._storage.is_exported():
             forget_copy(x)

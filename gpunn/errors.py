@@ -7,6 +7,7 @@ what was expected, what came, and the likely fix.
 from __future__ import annotations
 
 import itertools
+import struct
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -102,6 +103,35 @@ class BadData:
 
     def __hash__(self) -> int:
         return hash(self._key())
+
+
+def reported(place: Any, kind: int, index: int, value: int) -> GpunnError:
+    """The error for what a kernel wrote to the error buffer (``report_bad_data`` in ``common.cuh``).
+
+    Parameters
+    ----------
+    place : str or BadData
+        Where it was found.
+    kind : int
+        1: a class label; 2: a probability; 3: an index.
+    index, value : int
+        Which element, and what it holds; a probability's bits.
+    """
+    kept = "parameters were not changed from that step on, running statistics not since then"
+    if kind == 2:
+        number = struct.unpack("f", struct.pack("i", value))[0]
+        return UsageError(
+            f"{place}: input: expected probabilities from 0 to 1; got {number:g}; {kept}. "
+            "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."
+        )
+    if isinstance(place, BadData):
+        return place.error(f"{place.message(place.place, index)} {kept.capitalize()}.")
+    if kind == 3:
+        return RangeError(f"{place}: index {value} at position {index} is out of range; {kept}.")
+    return LabelError(
+        f"{place}: label {value} at position {index} is not a class index; {kept}. "
+        "Labels run from 0 to classes - 1: check the dataset, or the width of the last layer."
+    )
 
 
 class _ModuleStack(threading.local):
