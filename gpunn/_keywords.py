@@ -62,15 +62,19 @@ def called(op: str, function: Callable[..., Any], own: frozenset[str], args: tup
 
 def with_our_names(forward: Any, named: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a layer of ours by its own names of them, such as x for ``input``; of others' as they are."""
-    code = getattr(forward, "__code__", None)
-    if code is None or not forward.__module__.startswith("gpunn."):
-        return named
-    own = parameters(forward)
-    if own.issuperset(named):
+    own = _names_of(forward)
+    if own is None or own.issuperset(named):
         return named
     from gpunn import differences
 
     return {name if name in own else differences.our_name("forward", name, own) or name: v for name, v in named.items()}
+
+
+@functools.lru_cache(maxsize=1024)  # by function: layers are called with keywords in every step
+def _names_of(forward: Any) -> frozenset[str] | None:
+    """A layer's own names of its arguments; None for one that is not ours."""
+    ours = hasattr(forward, "__code__") and forward.__module__.startswith("gpunn.")
+    return parameters(forward) if ours else None
 
 
 def _base(function: Any) -> Any:

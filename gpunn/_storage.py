@@ -161,7 +161,7 @@ def _forget(tensor: Tensor, *slots: str) -> None:
     if kind._complete is None:
         if kind not in _incomplete:
             members = {"__slots__": (), "__doc__": kind.__doc__, "__module__": kind.__module__, "_complete": kind}
-            _incomplete[kind] = type(kind.__name__, (kind,), {**members, "__getattr__": kind._missing})
+            _incomplete[kind] = type(kind.__name__, (kind._lacking, kind), members)
         tensor.__class__ = _incomplete[kind]
 
 

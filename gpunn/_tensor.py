@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,7 +22,7 @@ from gpunn._tensor_inplace import InPlaceMethods
 from gpunn._tensor_math import MathMethods
 from gpunn._tensor_reduce import ReductionMethods
 from gpunn._tensor_shape import ShapeMethods
-from gpunn._views import missing, twin_of
+from gpunn._views import Lacking, twin_of
 from gpunn.errors import ArgumentError, DTypeError, RangeError, UsageError
 
 if TYPE_CHECKING:
@@ -66,6 +65,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         "requires_grad",
     )
     _complete: ClassVar[type | None] = None  # the class proper, where this one is for tensors that lack something
+    _lacking = Lacking
     _counts_changes = False  # whether setting requires_grad or grad is noted in _capture_state.changes
     __array_ufunc__ = None  # so that numpy.float32(2) * t reaches __rmul__, not NumPy's loop
 
@@ -121,10 +121,6 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
         self._view = None
         return self
 
-    def _missing(self, name: str) -> Any:
-        """What an empty slot stands for; see ``_storage._incomplete``."""
-        return missing(self, name)
-
     @property
     def array(self) -> Any:
         """The data, a view in logical order."""
@@ -147,13 +143,12 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
     @property
     def dtype(self) -> np.dtype:
         """NumPy dtype of the elements."""
-        # A view does not ask its array, which may have to be copied first.
-        return self._physical.dtype if self._view is None else self._storage.shared().root.dtype
+        return self._physical.dtype
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return int(self._physical.ndim) if self._view is None else len(self.shape)
+        return int(self._physical.ndim)
 
     @property
     def is_leaf(self) -> bool:
@@ -193,7 +188,7 @@ class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, Conver
 
     def numel(self) -> int:
         """Number of elements."""
-        return int(self._physical.size) if self._view is None else math.prod(self.shape)
+        return int(self._physical.size)
 
     nelement = numel
     ndimension = dim

@@ -6,7 +6,7 @@ written to it is written through, and it is made anew after its storage has chan
 matrix, another shape) is the memory itself.
 
 Nothing of this costs an op anything: a copied view whose storage has changed has an empty slot in place of its array,
-and is of a class by which Python asks :func:`missing` for it.
+and is of a class by which Python asks :class:`Lacking` for it.
 """
 
 from __future__ import annotations
@@ -204,13 +204,30 @@ def apart(op: str, x: Tensor, y: Any, shares: bool) -> Tensor:
 # -- reading --------------------------------------------------------------------------------------
 
 
-def missing(x: Tensor, name: str) -> Any:
-    """What is not in a tensor's slot ``name``: its storage or its base has changed since."""
-    if name == "_physical":
-        return _read_again(x)
-    if name in ("_node", "requires_grad"):
-        return _recorded_again(x)[name == "requires_grad"]
-    raise AttributeError(f"'{type(x).__name__}' object has no attribute '{name}'", name=name, obj=x)
+class Lacking:
+    """Mixed into the class of tensors while a slot of theirs is empty, since their storage or base has changed."""
+
+    __slots__ = ()
+
+    def __getattr__(self: Any, name: str) -> Any:
+        if name == "_physical":
+            return _read_again(self)
+        if name in ("_node", "requires_grad"):
+            return _recorded_again(self)[name == "requires_grad"]
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'", name=name, obj=self)
+
+    # What does not need the array, which may have to be copied first.
+
+    @property
+    def dtype(self: Any) -> np.dtype:
+        return self._storage.sharing.root.dtype
+
+    @property
+    def ndim(self: Any) -> int:
+        return len(self.shape)
+
+    def numel(self: Any) -> int:
+        return math.prod(self.shape)
 
 
 def _read_again(x: Tensor) -> Any:
