@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn import tape
-from gpunn._capture_state import refuse_in_capture
+from gpunn._capture_state import capturing, refuse_in_capture
 from gpunn._device import Device
 from gpunn._layout import logical, physical
 from gpunn._storage import KeptStorage, complete, forget_copy, note_copied
@@ -125,7 +125,7 @@ def _hang(result: Tensor, view: View) -> None:
 
 def _lock(copy: Any) -> None:
     """Let nobody write to a view's copy, as far as the array library can see to that: it would be lost."""
-    if isinstance(copy, np.ndarray):
+    if isinstance(copy, np.ndarray) and capturing() is None:  # a captured launch writes to it later
         copy.flags.writeable = False
 
 

@@ -362,6 +362,18 @@ def _made_in(step: StepWatch, leaf: Tensor) -> bool:
     return known is not None and leaf.grad is not None and address_of(leaf.grad._physical) == address_of(known[1])
 
 
+def _add_in_place(grad: Tensor, dx: Any) -> None:
+    from gpunn._views import memory, written
+
+    if grad._storage.sharing is None:
+        _sum(grad.device, grad._physical, True, dx)
+        grad._storage.count += 1
+    else:  # views of it see the sum too
+        array = memory("backward", grad)
+        _sum(grad.device, array, True, dx)
+        written(grad, array)
+
+
 def _add_to_leaf(leaf: Tensor, dx: Any, fresh: bool) -> None:
     """``leaf.grad += dx``; the gradient array never aliases another one."""
     step = watching()
@@ -375,6 +387,6 @@ def _add_to_leaf(leaf: Tensor, dx: Any, fresh: bool) -> None:
     else:
         if step is not None and not _made_in(step, leaf):
             step.accumulated.append((leaf, leaf.grad._physical))
-        _sum(leaf.device, leaf.grad._physical, True, dx)
+        _add_in_place(leaf.grad, dx)
     if step is not None and leaf.grad is not None:
         step.gradients[id(leaf)] = leaf, leaf.grad._physical

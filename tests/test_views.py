@@ -456,6 +456,35 @@ def test_optimisers_and_captured_steps_are_seen_by_views(where: str) -> None:
         np.testing.assert_array_equal(row.tolist(), layer.weight.tolist()[1])
 
 
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_views_of_gradients_see_what_is_added(where: str) -> None:
+    x: Any = gpunn.ones(2, 3, device=where, requires_grad=True)
+    (x * 2).sum().backward()
+    turned = x.grad.t()
+    (x * 3).sum().backward()
+    assert turned.tolist() == [[5, 5]] * 3
+    gpunn.nn.utils.clip_grad_value_([x], 1.0)
+    assert turned.tolist() == [[1, 1]] * 3
+    sums = gpunn.zeros(3, 2, device=where)
+    x.grad = sums.t()  # with gaps
+    (x * 3).sum().backward()
+    assert (x.grad.tolist(), sums.tolist()) == ([[3] * 3] * 2, [[3, 3]] * 3)
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_initial_values_and_running_statistics_are_seen_by_views(where: str) -> None:
+    weight = gpunn.zeros(3, 4, device=where)
+    turned = weight.t()
+    gpunn.nn.init.ones_(weight[1:])
+    assert turned.tolist() == [[0, 1, 1]] * 4
+    gpunn.nn.init.constant_(turned[0], 7.0)
+    assert weight[:, 0].tolist() == [7, 7, 7]
+    norm: Any = gpunn.nn.BatchNorm1d(2).to(where)
+    column = norm.running_mean.view(2, 1)[:, 0]
+    norm(gpunn.tensor([[1.0, 2.0], [3.0, 4.0]], device=where))
+    assert column.tolist() == norm.running_mean.tolist() != [0, 0]
+
+
 def test_views_leave_nothing_behind() -> None:
     from gpunn import _storage
 
@@ -529,3 +558,30 @@ def test_results_that_are_no_views_have_memory_of_their_own(op: str, where: str)
         y = NEW[op](x)
         assert y._storage is not x._storage
         assert not (y.device is x.device and _shares(y, x)), shape
+
+
+def test_a_captured_step_changes_in_place_what_an_eager_one_does(kernels: str) -> None:
+    def train(captured: bool) -> list[Any]:
+        gpunn.manual_seed(1)
+        layer = gpunn.nn.Linear(4, 4).to(kernels)
+        rule = gpunn.optim.SGD(layer.parameters(), lr=0.1)
+        x = gpunn.randn(6, 4).to(kernels)
+
+        def step(x: gpunn.Tensor) -> gpunn.Tensor:
+            rule.zero_grad()
+            y = layer(x)
+            gpunn.nn.functional.relu(y, inplace=True)
+            y += x
+            y[:, 1:3] *= 2
+            y[0] = x[1]
+            halves = y.t().chunk(2)
+            halves[0].mul_(halves[1].detach().clone())
+            loss = (y * y).mean()
+            loss.backward()
+            rule.step()
+            return loss
+
+        run = gpunn.capture(step) if captured else step
+        return [run(x).item() for _ in range(4)] + layer.weight.tolist()
+
+    assert train(True) == train(False)
