@@ -6,6 +6,7 @@ with tensors. ``self`` is always a Tensor.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from gpunn._tensor import Tensor
 
 
+@functools.cache  # asking Python each time takes longer than the look at a call's keywords
 def ops(name: str) -> Any:
     """The module ``gpunn.ops.<name>``."""
     return importlib.import_module(f"gpunn.ops.{name}")

@@ -16,7 +16,7 @@ from gpunn._calls import failed
 from gpunn._capture_state import changes, refuse_in_capture, watching
 from gpunn._device import Device
 from gpunn._device import device as get_device
-from gpunn._interop import constants, is_array
+from gpunn._interop import constants, dtype_of, is_array
 from gpunn._keywords import with_our_names
 from gpunn._tensor import Tensor
 from gpunn._tensor_convert import device_or_dtype, gpu_named
@@ -310,7 +310,7 @@ class Module(Walking):
             place, kind = device_or_dtype(f"{type(self).__name__}.to", target)
             device, dtype = (device, kind) if place is None else (place, dtype)
         home = None if device is None else get_device(device)
-        goal = None if dtype is None else np.dtype(dtype)
+        goal = None if dtype is None else dtype_of(f"{type(self).__name__}.to", dtype)
         if goal is not None and goal.kind != "f":
             raise DTypeError(f"{type(self).__name__}.to: expected a floating dtype; got {goal}.")
         refuse_in_capture("moving a module")

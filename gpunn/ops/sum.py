@@ -112,7 +112,7 @@ def sum_(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = Fals
     dtype : dtype, optional
         Convert to it first.
     """
-    return _reduce("sum", x if dtype is None else x.to(np.dtype(dtype)), dim, keepdim, average=False)
+    return _reduce("sum", x if dtype is None else x.to(dtype=dtype), dim, keepdim, average=False)
 
 
 def mean(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -129,4 +129,4 @@ def mean(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = Fals
     dtype : dtype, optional
         Convert to it first.
     """
-    return _reduce("mean", x if dtype is None else x.to(np.dtype(dtype)), dim, keepdim, average=True)
+    return _reduce("mean", x if dtype is None else x.to(dtype=dtype), dim, keepdim, average=True)
