@@ -16,7 +16,7 @@ from gpunn._calls import failed
 
 _MANY = 4  # CO_VARARGS: the function ends in *shape, *dims or the like
 # Methods without parameters where PyTorch's have some.
-_BARE = frozenset(("bool", "clone", "contiguous", "cpu", "double", "float", "int", "is_contiguous", "long"))
+_BARE = frozenset(("bool", "clone", "double", "float", "int", "long"))
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 

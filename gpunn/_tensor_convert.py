@@ -94,7 +94,7 @@ class ConversionMethods:
         result = result if device is None else to_device(result, get_device(device))
         return result.clone() if copy and result is self else result
 
-    def type(self: Any, dtype: Any = None) -> Any:
+    def type(self: Any, dtype: Any = None, non_blocking: Any = False) -> Any:
         """Convert to a dtype; without one, return the name of the current one."""
         return self.dtype.name if dtype is None else self.to(dtype=dtype)
 
@@ -102,11 +102,11 @@ class ConversionMethods:
         """Convert to another tensor's dtype and move to its device."""
         return self.to(other)
 
-    def cpu(self: Any) -> Tensor:
+    def cpu(self: Any, memory_format: Any = None) -> Tensor:
         """Move to the ``cpu`` device."""
         return self.to("cpu")
 
-    def cuda(self: Any, device: Any = None) -> Tensor:
+    def cuda(self: Any, device: Any = None, non_blocking: Any = False, memory_format: Any = None) -> Tensor:
         """Move to a GPU, the first one if none is named."""
         return self.to(gpu_named(device))
 

@@ -25,12 +25,17 @@ class ExportMethods:
         refuse_in_capture("reading a tensor's values")
         return np.ascontiguousarray(self.device.to_host(self.array)).reshape(self.shape)
 
-    def numpy(self: Any) -> np.ndarray:
+    def numpy(self: Any, *, force: bool = False) -> np.ndarray:
         """The values as a NumPy array, which shares the tensor's memory on ``cpu`` and ``emulator``.
 
         With 4 axes it is a view of channels-last memory, in logical order; ``numpy.ascontiguousarray`` copies it to C
         order. One whose values cannot be had without a copy, as images in another shape, is a copy that cannot be
         written to. From a GPU it is a copy.
+
+        Parameters
+        ----------
+        force : bool
+            The values also of a tensor that requires a gradient.
 
         Raises
         ------
@@ -38,7 +43,8 @@ class ExportMethods:
             If the tensor requires a gradient and ops are being recorded, as in PyTorch; ``.detach().numpy()`` makes
             the intent explicit.
         """
-        self._refuse_grad("numpy()", ".detach().numpy()", UsageError)
+        if not force:
+            self._refuse_grad("numpy()", ".detach().numpy()", UsageError)
         if self.device.xp is not np:
             return self._numpy_without_tape()
         refuse_in_capture("reading a tensor's values")

@@ -78,13 +78,13 @@ class ShapeMethods:
 
         return unsqueeze(self, dim)
 
-    def contiguous(self: Any) -> Tensor:
+    def contiguous(self: Any, memory_format: Any = None) -> Tensor:
         """Itself, or a copy if it is a strided view, such as a transpose."""
         from gpunn.ops.reshape import contiguous
 
         return contiguous(self)
 
-    def is_contiguous(self: Any) -> bool:
+    def is_contiguous(self: Any, memory_format: Any = None) -> bool:
         """Whether it is no strided view. Images in the order (N, C, H, W) count as contiguous, as users see them."""
         return is_contiguous(self)
 

@@ -117,6 +117,18 @@ def test_out_that_does_not_fit() -> None:
         assert gpunn.sum(leaf, 0, out=out) is out
 
 
+def test_a_captured_step_writes_out_again(kernels: str) -> None:
+    out = gpunn.zeros(3, device=kernels)
+
+    def step(x: Any) -> Any:
+        return gpunn.sum(x, 0, out=out) + 0
+
+    captured = gpunn.capture(step)
+    for factor in (1, 2, 3):
+        captured(gpunn.tensor(X * factor, device=kernels))
+        np.testing.assert_array_equal(out.numpy(), (X * factor).sum(0))
+
+
 def quotients() -> list[Any]:
     rng = np.random.Generator(np.random.Philox(3))
     a, b = rng.uniform(-9, 9, (2, 5, 7)).astype(np.float32)

@@ -163,6 +163,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "from_numpy": {"ndarray": Of(lambda library: X)},
     "full": {"size": (2, 3), "names": None},
     "normal_": {"mean": 1.0, "std": 2.0},
+    "numpy": {"self": Of(_on_tape)},
     "register_hook": {"self": Of(_on_tape), "hook": Of(lambda library: lambda gradient: None)},
     "backward": {"self": Of(_on_tape), "gradient": X, "retain_graph": True, "create_graph": True, "inputs": None},
     "index_select": {"index": Ints([0, 1])},
@@ -370,8 +371,6 @@ class Case(NamedTuple):
     ways: tuple[Overload, ...]
 
 
-# Yet to come: what changes in place.
-PENDING = frozenset(("dropout-inplace", "relu-inplace", "div_-rounding_mode", "numpy-force"))
 # Where functions and methods are, and what to call the place in a test's name.
 PLACES = {"": "gpunn", "nn.functional": "functional", "Tensor": "Tensor", "nn.init": "init", "nn.utils": "utils"}
 PLACES |= {"autograd": "autograd", "nn.Module": "Module", "optim.SGD": "SGD", "optim.lr_scheduler.StepLR": "StepLR"}
@@ -405,8 +404,6 @@ def cases() -> list[Any]:
                 if overload.builtin:
                     keywords += [numpys for n in overload.names for numpys in NUMPY_NAMES.get(n, ())]
                 for keyword in keywords:
-                    if f"{name}-{keyword}" in PENDING:
-                        continue
                     found.setdefault((place, name, keyword), []).append(overload)
     return [
         pytest.param(Case(*which, tuple(ways)), id="-".join((PLACES[which[0]], *which[1:])))
