@@ -122,6 +122,7 @@ ACCEPTED = (
     Accepted(("gradcheck",), "check_undefined_grad", "the tape leaves out gradients that do not arrive, for every op"),
     Accepted(("gradcheck",), "check_grad_dtypes", "a gradient's dtype is its tensor's"),
     Accepted(("gradcheck",), "fast_mode", "all elements are checked"),
+    Accepted(("Generator",), "device", "a generator serves every device, with the same numbers"),
     Accepted(("grad",), "only_inputs", "PyTorch ignores it too"),
     Accepted(("SGD", "Adam", "AdamW", "Adagrad", "RMSprop"), "foreach", _ONE_LAUNCH),
     Accepted(("SGD", "Adam", "AdamW", "Adagrad"), "fused", _ONE_LAUNCH),

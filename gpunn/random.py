@@ -32,6 +32,8 @@ class Generator:
     ----------
     seed : int, optional
         Any non-negative integer; None draws one from the operating system.
+    device : optional
+        Changes nothing: a generator serves every device, with the same numbers.
 
     Notes
     -----
@@ -39,7 +41,7 @@ class Generator:
     of masks drawn on devices (:meth:`next_call`). Both are in :meth:`get_state`.
     """
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, *, device: Any = None) -> None:
         self.manual_seed(secrets.randbits(63) if seed is None else seed)
 
     def manual_seed(self, seed: int) -> Generator:

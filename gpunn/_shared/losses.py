@@ -6,6 +6,7 @@ Such a loss is a formula for the term of one element. Its forward returns the te
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -33,8 +34,17 @@ def reduction_of(op: str, reduction: str, size_average: bool | None, reduce: boo
     if size_average is None and reduce is None:
         return reduction
     asked = "none" if reduce is False else "sum" if size_average is False else "mean"
-    warnings.warn(f"{here(op)}: size_average and reduce are deprecated: use reduction='{asked}'.", stacklevel=3)
+    message = f"{here(op)}: size_average and reduce are deprecated: use reduction='{asked}'."
+    warnings.warn(message, stacklevel=_outside())
     return asked
+
+
+def _outside() -> int:
+    """The ``stacklevel`` for a warning of the caller's that is to name the line that called this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("gpunn."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def check_pair(op: str, input: Tensor, target: Tensor) -> None:

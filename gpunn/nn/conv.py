@@ -16,6 +16,9 @@ from gpunn.nn.pooling import MaxPool2d
 from gpunn.ops.conv1d import conv1d, sequence_window
 from gpunn.ops.conv2d import conv2d
 from gpunn.ops.conv2d_max_pool2d import conv2d_max_pool2d
+from gpunn.ops.pad import pad
+
+_BORDERS = ("reflect", "replicate", "circular")
 
 
 class _Conv(Module):
@@ -49,15 +52,23 @@ class _Conv(Module):
         each = sides(padding, op, self.kernel_size, self.stride, self.dilation)
         equal = all(before == after for before, after in each)
         self.padding = padding if isinstance(padding, str) else tuple(p[0] for p in each) if equal else each
-        if padding_mode != "zeros":
-            raise UsageError(f"{op}: padding_mode: expected 'zeros', the only one there is; got {padding_mode!r}.")
+        if padding_mode not in ("zeros", *_BORDERS):
+            known = ", ".join(map(repr, _BORDERS))
+            raise UsageError(f"{op}: padding_mode: expected 'zeros', {known}; got {padding_mode!r}.")
         self.padding_mode = padding_mode
+        self._border = [n for pair_ in reversed(each) for n in pair_]  # as pad() takes it
         self.strict = strict
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         self.weight = new_parameter(shape, device, dtype)
         self.bias: Parameter | None
         self.register_parameter("bias", new_parameter((self.out_channels,), device, dtype) if bias else None)
         self.reset_parameters()
+
+    def _padded(self, x: Tensor) -> tuple[Tensor, Any]:
+        """x with its border, unless that is of zeros, and the padding that is left to the convolution."""
+        if self.padding_mode == "zeros":
+            return x, self.padding
+        return pad(x, self._border, self.padding_mode), 0
 
     def reset_parameters(self) -> None:
         """Draw new initial values from the default generator."""
@@ -73,6 +84,8 @@ class _Conv(Module):
             text += f", groups={self.groups}"
         if self.bias is None:
             text += ", bias=False"
+        if self.padding_mode != "zeros":
+            text += f", padding_mode={self.padding_mode}"
         return text + (", strict=True" if self.strict else "")
 
 
@@ -94,7 +107,7 @@ class Conv1d(_Conv):
     bias : bool
         Whether a number per output channel is added.
     padding_mode : str
-        Only ``"zeros"``.
+        ``"zeros"``, or what :func:`pad` puts around x first: ``"reflect"``, ``"replicate"`` or ``"circular"``.
     device : Device or str, optional
         Where the parameters are made; ``cpu`` if not given.
     dtype : dtype, optional
@@ -152,12 +165,13 @@ class Conv1d(_Conv):
 
     def forward(self, x: Tensor, *, activation: str | None = None) -> Tensor:
         """Apply the layer, and ``activation`` ("relu") in the same pass."""
+        x, padding = self._padded(x)
         return conv1d(
             x,
             self.weight,
             self.bias,
             self.stride,
-            self.padding,
+            padding,
             self.dilation,
             self.groups,
             activation=activation,
@@ -182,7 +196,7 @@ class Conv2d(_Conv):
     bias : bool
         Whether a number per output channel is added.
     padding_mode : str
-        Only ``"zeros"``.
+        ``"zeros"``, or what :func:`pad` puts around x first: ``"reflect"``, ``"replicate"`` or ``"circular"``.
     device : Device or str, optional
         Where the parameters are made; ``cpu`` if not given.
     dtype : dtype, optional
@@ -244,7 +258,8 @@ class Conv2d(_Conv):
         self, x: Tensor, *, activation: str | None = None, pool: MaxPool2d | None = None, flatten: bool = False
     ) -> Tensor:
         """Apply the layer, then ``activation`` ("relu"), ``pool`` and ``flatten``, in the same pass."""
-        geometry = (self.stride, self.padding, self.dilation, self.groups)
+        x, padding = self._padded(x)
+        geometry = (self.stride, padding, self.dilation, self.groups)
         if pool is None:
             return conv2d(x, self.weight, self.bias, *geometry, activation=activation, strict=self.strict)
         return conv2d_max_pool2d(

@@ -27,7 +27,8 @@ class Optimizer(abc.ABC):
     Parameters
     ----------
     params : iterable of Tensor, or of dict
-        Leaves that require gradients; or groups, dicts with ``"params"`` and options of their own.
+        Leaves that require gradients, or pairs of a name and such; or groups, dicts with ``"params"`` and options of
+        their own.
     defaults : dict
         Options for groups that do not set their own.
 
@@ -92,6 +93,7 @@ class Optimizer(abc.ABC):
         group = {name: value for name, value in param_group.items() if name not in _HOW}
         members = group["params"]
         members = [members] if isinstance(members, Tensor) else list(members)
+        members = [p[1] if isinstance(p, tuple) and len(p) == 2 else p for p in members]
         known = {id(p) for other in self.param_groups for p in other["params"]}
         for p in members:
             if not isinstance(p, Tensor):
@@ -214,7 +216,8 @@ def positive(optimizer: str, name: str, value: Any, *, below: float = float("inf
     """An option that must be a number in [0, below); UsageError otherwise."""
     if not isinstance(value, int | float | np.number) or not 0 <= float(value) < below:
         limit = "" if below == float("inf") else f" and < {below:g}"
-        raise UsageError(f"{optimizer}: {name}: expected a number >= 0{limit}; got {value!r}.")
+        fix = " Pass its .item()." if isinstance(value, Tensor) else ""
+        raise UsageError(f"{optimizer}: {name}: expected a number >= 0{limit}; got {value!r}.{fix}")
     return value
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import gpunn
 from gpunn import nn
 from gpunn.errors import ShapeError, UsageError
+from tests.devices import EVERYWHERE
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,11 @@ def test_initial_values_are_uniform_by_fan_in(layer, fan_in) -> None:
         (lambda: nn.Conv1d(3, 4, (1, 3)), UsageError, r"Conv1d: kernel_size"),
         (lambda: nn.Conv1d(3, 4, 3, padding=(1, 2)), UsageError, r"Conv1d: padding: .*\(\(left, right\),\)"),
         (lambda: nn.Conv1d(3, 4, 3, padding="same", stride=2), UsageError, "Conv1d: padding='same' needs stride 1"),
-        (lambda: nn.Conv1d(3, 4, 3, padding_mode="circular"), UsageError, "Conv1d: padding_mode: expected 'zeros'"),
+        (
+            lambda: nn.Conv1d(3, 4, 3, padding_mode="wrap"),
+            UsageError,
+            "Conv1d: padding_mode: expected 'zeros', 'reflect'",
+        ),
         (lambda: nn.Conv1d(3, 4, 3, groups=2), UsageError, r"Conv1d: groups: expected a divisor of in_channels \(3\)"),
         (lambda: nn.Conv2d(3, 4, 3, padding=((1, 2), (3, 4, 5))), UsageError, r"Conv2d: padding: .*\(top, bottom\)"),
         (lambda: nn.LocallyConnected1d(1, 0, 3, 5), UsageError, "LocallyConnected1d: out_channels"),
@@ -156,3 +163,33 @@ def test_repr_of_what_torch_has_not() -> None:
         "LocallyConnected1d(1, 2, kernel_size=(3,), input_size=(5,), stride=(1,), padding='same', "
         "dilation=(2,), bias=False)"
     )
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("padding", [(1, 2), "same"])
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_borders_that_are_not_zeros(mode: str, padding: Any, where: str) -> None:
+    """A ReLU and a pooling run in the same layer; the border is no part of the image whose gradient is asked for."""
+    torch = pytest.importorskip("torch")
+    x = np.random.Generator(np.random.Philox(8)).standard_normal((2, 3, 7, 6)).astype(np.float32)
+    mine = nn.Conv2d(3, 4, (3, 4), padding=padding, padding_mode=mode).to(where)
+    theirs = torch.nn.Conv2d(3, 4, (3, 4), padding=padding, padding_mode=mode)
+    theirs.load_state_dict({name: torch.tensor(v.numpy()) for name, v in mine.state_dict().items()})
+    assert repr(mine) == repr(theirs)
+
+    def of(library: Any, layer: Any, **where: Any) -> list[np.ndarray]:
+        leaf = library.tensor(x, requires_grad=True, **where)
+        y = library.nn.Sequential(layer, library.nn.ReLU(), library.nn.MaxPool2d(2))(leaf)
+        (y * y).sum().backward()
+        return [t.numpy() for t in (y.detach(), leaf.grad, layer.weight.grad, layer.bias.grad)]
+
+    for got, expected in zip(of(gpunn, mine, device=where), of(torch, theirs), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)  # sums of hundreds of terms of order one
+
+
+def test_a_sequence_with_a_border() -> None:
+    layer = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular", bias=False)
+    layer.weight.data.fill_(1)
+    assert layer(gpunn.tensor([[[1.0, 2.0, 4.0]]])).tolist() == [[[7.0, 7.0, 7.0]]]
+    with pytest.raises(ShapeError, match=r"Conv1d: mode .reflect. cannot pad axis 2, of length 2"):
+        nn.Conv1d(1, 1, 3, padding=3, padding_mode="reflect")(gpunn.ones(1, 1, 2))

@@ -116,7 +116,7 @@ def test_parameters_are_made_where_and_as_asked() -> None:
             r"Conv2d: padding: expected numbers, 'same' or 'valid'; got 'full'",
         ),
         (lambda: nn.Conv2d(3, 4, 3, padding="same", stride=2), r"Conv2d: padding='same' needs stride 1"),
-        (lambda: nn.Conv2d(3, 4, 3, padding_mode="reflect"), r"Conv2d: padding_mode: expected 'zeros'"),
+        (lambda: nn.Conv2d(3, 4, 3, padding_mode="wrap"), r"Conv2d: padding_mode: expected 'zeros', 'reflect'"),
         (lambda: nn.MaxPool2d(0), r"MaxPool2d: kernel_size"),
         (lambda: nn.Dropout(1.5), r"Dropout: p: expected a probability from 0 to 1; got 1.5"),
         (lambda: nn.BatchNorm2d(-1), r"BatchNorm2d: num_features"),

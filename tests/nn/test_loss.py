@@ -156,6 +156,13 @@ def test_the_older_names_of_reduction(size_average: bool | None, reduce: bool | 
         np.testing.assert_allclose(a, b, rtol=1e-6)  # some roundings
 
 
+def test_the_warning_names_the_users_line() -> None:
+    for call in (lambda: nn.MSELoss(size_average=True), lambda: F.l1_loss(gpunn.ones(1), gpunn.ones(1), reduce=True)):
+        with pytest.warns(UserWarning, match="use reduction='mean'") as caught:
+            call()
+        assert [w.filename for w in caught] == [__file__]
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
 def test_weights_of_elements(name: str, reduction: str, kernels: str) -> None:
