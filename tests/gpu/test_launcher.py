@@ -187,7 +187,7 @@ def test_an_image_has_no_more_pixels_than_an_int_counts() -> None:
         for name, length in lengths.items():
             shape[name] = length
         args = (array, np.zeros(4, np.uint8), array, shape, 4)
-        max_pool2d.SOURCE.launch(device, "max_pool2d_forward", (1, 1, 1), 32, args, REAL="float", VEC=1)
+        max_pool2d.SOURCE.launch(device, "max_pool2d_forward", (1, 1, 1), 32, args, REAL="float", VEC=1, CODE="uint8")
         return device.loader.launched
 
     assert len(launch(H=2**15, W=2**15, P=2**15, Q=2**15)) == 1
