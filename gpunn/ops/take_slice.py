@@ -56,7 +56,7 @@ def _(device: Device, dy: Any, shape: tuple[int, ...], key: Key) -> Any:
 
 @primitive(returns=(), mutates=("target",))
 def set_slice(xp: Any, target: Any, value: Any, key: Key) -> None:
-    """target[key] = value, in place; both logical."""
+    """target[key] = value, in place; both logical, of one dtype."""
     target[key] = value
 
 
