@@ -51,7 +51,7 @@ class _GradMode:
         UsageError
             If it is a class, of which it is not clear what should be decorated.
         """
-        from gpunn._grad_decorator import decorated
+        from gpunn._decorated import decorated
 
         return decorated(function, functools.partial(_GradMode, self._enabled), type(self).__name__)
 

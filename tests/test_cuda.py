@@ -79,16 +79,18 @@ class _Stream:
     def __init__(self, ptr: int = 7, **how: Any) -> None:
         self.ptr, self.how, self.clock, self.done = ptr, how, 0.0, True
         self.waited: list[Any] = []
+        self.outer: list[Any] = []  # as CuPy's, which may be entered again
 
     def wait_event(self, event: Any) -> None:
         self.waited.append(event)
 
     def __enter__(self) -> _Stream:
-        self.outer, _Two.stream = _Two.stream, self
+        self.outer.append(_Two.stream)
+        _Two.stream = self
         return self
 
     def __exit__(self, *_: Any) -> None:
-        _Two.stream = self.outer
+        _Two.stream = self.outer.pop()
 
 
 class _Two:
@@ -122,8 +124,10 @@ class _Two:
     @contextlib.contextmanager
     def current(self, ordinal: int) -> Iterator[None]:
         outer, self.now = self.now, ordinal
-        yield
-        self.now = outer
+        try:
+            yield
+        finally:
+            self.now = outer
 
     def get_default_memory_pool(self) -> Any:
         return types.SimpleNamespace(
@@ -262,6 +266,33 @@ def test_streams(two: _Two) -> None:
     assert side.query()
     side.wait_stream(usual)
     assert len(side._stream.waited) == 1
+
+
+def test_a_block_on_a_stream_is_used_again_and_in_itself(two: _Two) -> None:
+    side, usual = cuda.Stream(1), cuda.current_stream()
+    block = cuda.stream(side)
+    for _ in range(2):
+        with block:
+            assert cuda.current_stream() == side
+            with cuda.stream(usual), block:
+                assert cuda.current_stream() == side
+            assert cuda.current_stream() == side
+        assert cuda.current_stream() == usual
+    with pytest.raises(KeyError), block:
+        raise KeyError
+    assert cuda.current_stream() == usual
+
+    @block
+    def generate() -> Any:
+        yield cuda.current_stream()
+        yield cuda.current_stream()
+
+    running = generate()
+    assert next(running) == side
+    assert cuda.current_stream() == usual
+    assert next(running) == side
+    with pytest.raises(UsageError, match=r"stream: expected a gpunn.cuda.Stream or None; got int"):
+        cuda.stream(7)
 
 
 def test_events(two: _Two) -> None:

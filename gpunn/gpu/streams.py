@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+import threading
 from typing import Any
 
 from gpunn._capture_state import refuse_in_capture
+from gpunn._decorated import decorated
 from gpunn._device import Device, device
 from gpunn.errors import DeviceError, UsageError
 
@@ -152,19 +154,50 @@ def default_stream(device: AnyDevice = None) -> Stream:
     return Stream._of(gpu, gpu.xp.cuda.Stream.null)
 
 
-@contextlib.contextmanager
-def stream(stream: Stream | None) -> Iterator[None]:
+class OnStream:
+    """What :func:`stream` returns: a block, or a decorator, to be used as often as needed and by several threads."""
+
+    __slots__ = ("_entered", "_stream")
+
+    def __init__(self, stream: Stream | None) -> None:
+        self._stream = stream
+        self._entered: dict[int, list[contextlib.ExitStack]] = {}  # by thread, innermost last
+
+    def __enter__(self) -> None:
+        with contextlib.ExitStack() as stack:
+            if self._stream is not None:
+                stack.enter_context(self._stream.device.active())
+                stack.enter_context(self._stream._stream)
+            self._entered.setdefault(threading.get_ident(), []).append(stack.pop_all())
+
+    def __exit__(self, *error: Any) -> None:
+        thread = threading.get_ident()
+        entered = self._entered[thread]
+        stack = entered.pop()
+        if not entered:
+            del self._entered[thread]
+        stack.__exit__(*error)
+
+    def __call__(self, function: Any) -> Any:
+        """Decorate ``function``, also a generator or a coroutine: what it does while it runs is in the block."""
+        return decorated(function, functools.partial(OnStream, self._stream), "stream")
+
+
+def stream(stream: Stream | None) -> OnStream:
     """Let this thread launch on ``stream``, and on its GPU, for the block; None changes nothing.
 
     Parameters
     ----------
     stream : Stream or None
+
+    Raises
+    ------
+    UsageError
+        If it is neither.
     """
-    if stream is None:
-        yield
-    else:
-        with stream.device.active(), stream._stream:
-            yield
+    if stream is not None and not isinstance(stream, Stream):
+        raise UsageError(f"stream: expected a gpunn.cuda.Stream or None; got {type(stream).__name__}.")
+    return OnStream(stream)
 
 
 class Event:
