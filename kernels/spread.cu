@@ -52,7 +52,7 @@ extern "C" __global__ void norm_backward(real* __restrict__ dx, const real* __re
         const real d = dy[at], all = y[at];
         switch (kind) {
             case TIMES_SIGN: return sign_of(u) * d;
-            case TIMES_X: return u * (all == 0 ? real(0) : d / all);
+            case TIMES_X: return all == 0 ? real(0) : d * (u / all);
             case SHARE_OF_ABS: return sign_of(u) * real(fabs(u) == all) * (d / count[at]);
             case NOTHING: return 0;
         }

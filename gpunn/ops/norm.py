@@ -65,7 +65,7 @@ def norm_backward(xp: Any, dy: Any, x: Any, y: Any, axes: tuple[int, ...], p: fl
             won = (xp.abs(x) == y) | (x != x)  # else nothing has won where one is NaN
             dx = sign_array(xp, x) * won * (dy / won.sum(axis=axes, keepdims=True).astype(dy.dtype))
         elif p == 2:
-            dx = x * xp.where(y == 0, zero, dy / y)
+            dx = xp.where(y == 0, zero, dy * (x / y))  # dy / y may overflow
         else:
             dx = sign_array(xp, x) * (xp.abs(x) / xp.where(y == 0, dy.dtype.type(1), y)) ** dy.dtype.type(p - 1) * dy
             dx = xp.where((y == 0) | (x == 0), zero, dx) if p < 1 else xp.where(y == 0, zero, dx)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, UsageError
+from gpunn.ops.norm import norm_backward
 from tests.arrays import arrays, check, shapes, tolerance
-from tests.devices import EVERYWHERE
+from tests.devices import EVERYWHERE, call
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
@@ -54,3 +55,10 @@ def test_refuses() -> None:
         gpunn.arange(3).norm()
     with pytest.raises(UsageError, match="no largest or smallest"):
         gpunn.zeros(0).norm(math.inf)
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_a_gradient_over_a_small_norm_may_overflow(where: str) -> None:
+    x, y = np.array([[1.2e-37, -1.6e-37]], np.float32), np.array([[2e-37]], np.float32)
+    dx = call(norm_backward, where, np.array([[100.0]], np.float32), x, y, (1,), 2.0)
+    np.testing.assert_allclose(dx, [[60.0, -80.0]], rtol=1e-6)
