@@ -105,6 +105,13 @@ class BadData:
         return hash(self._key())
 
 
+# What was no probability, by the index in the error buffer, and what to do.
+NO_PROBABILITY = (
+    ("input", "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."),
+    ("target", "It says how likely a yes is: 0, 1, or anything in between."),
+)
+
+
 def reported(place: Any, kind: int, index: int, value: int) -> GpunnError:
     """The error for what a kernel wrote to the error buffer (``report_bad_data`` in ``common.cuh``).
 
@@ -115,15 +122,13 @@ def reported(place: Any, kind: int, index: int, value: int) -> GpunnError:
     kind : int
         1: a class label; 2: a probability; 3: an index.
     index, value : int
-        Which element, and what it holds; a probability's bits.
+        Which element, and what it holds. Of a probability: 0 for the input's and 1 for the target's, and its bits.
     """
     kept = "parameters were not changed from that step on, running statistics not since then"
     if kind == 2:
         number = struct.unpack("f", struct.pack("i", value))[0]
-        return UsageError(
-            f"{place}: input: expected probabilities from 0 to 1; got {number:g}; {kept}. "
-            "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."
-        )
+        name, fix = NO_PROBABILITY[index]
+        return UsageError(f"{place}: {name}: expected probabilities from 0 to 1; got {number:g}; {kept}. {fix}")
     if isinstance(place, BadData):
         return place.error(f"{place.message(place.place, index)} {kept.capitalize()}.")
     if kind == 3:

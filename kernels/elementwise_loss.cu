@@ -3,7 +3,7 @@
 //   SQUARED   z^2
 //   ABSOLUTE  |z|
 //   ROUNDED   slope z^2 / (2 edge) where |z| < edge, else slope (|z| - edge / 2); |z| / (edge / slope) cannot overflow
-//   BINARY    -w (t log x + (1 - t) log(1 - x)), logarithms at least -100; x outside 0..1 is reported
+//   BINARY    -w (t log x + (1 - t) log(1 - x)), logarithms at least -100; x or t outside 0..1 is reported
 //   LOGISTIC  w ((1 - t) log(1 + exp(x)) + q t log(1 + exp(-x)))
 //   x, target, weight, pos_weight, terms, dx, dtarget: n elements   loss: one number
 //   dy: one number, the gradient of the loss, or if `each` n of them   parts (blocks of loss_parts): double
@@ -87,12 +87,14 @@ __device__ __forceinline__ real slope_of_target(const Inputs& in, real d, real x
     }
 }
 
-// Kind 2 of a device's bad data (Device.check): a number, which is no probability.
-__device__ __forceinline__ void check(int* error, int layer, real x) {
-    if (LOSS == BINARY && (x < 0 || x > 1) && atomicCAS(&error[0], 0, 2) == 0) {
+// Kind 2 of a device's bad data (Device.check): a number that is no probability, of the input (index 0) or target (1).
+__device__ __forceinline__ void check(int* error, int layer, real x, real t) {
+    if (LOSS != BINARY) return;
+    const bool input = x < 0 || x > 1;
+    if ((input || t < 0 || t > 1) && atomicCAS(&error[0], 0, 2) == 0) {
         error[1] = layer;
-        error[2] = 0;
-        error[3] = __float_as_int((float)x);
+        error[2] = input ? 0 : 1;
+        error[3] = __float_as_int((float)(input ? x : t));
     }
 }
 
@@ -101,7 +103,7 @@ __device__ __forceinline__ Vector<real, N> terms_at(const Inputs& in, int* error
     Elements<N> e = fetch<N>(in, i);
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-        check(error, layer, e.x.v[j]);
+        check(error, layer, e.x.v[j], e.t.v[j]);
         e.x.v[j] = term(in, e.x.v[j], e.t.v[j], e.w.v[j], e.q.v[j]);
     }
     return e.x;

@@ -486,6 +486,12 @@ LOSSES: list[Mistake] = [
         DTypeError,
         "BCELoss: target: | float32 | int64",
     ),
+    (
+        "a target that is no probability",
+        lambda: nn.BCELoss()(x(), constant() + 1),
+        UsageError,
+        "BCELoss: target: | 0 to 1 | likely",
+    ),
     ("a delta of 0", lambda: nn.HuberLoss(delta=0), UsageError, "HuberLoss: delta: | 0"),
     ("a negative beta", lambda: nn.SmoothL1Loss(beta=-1), UsageError, "SmoothL1Loss: beta: | -1"),
     (

@@ -15,7 +15,7 @@ from gpunn._shared.losses import check_constant, check_pair, divisor_of, reducti
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
 from gpunn.cpu.losses import gradient_in_blocks, share, total_in_blocks
-from gpunn.errors import ShapeError, UsageError, here
+from gpunn.errors import NO_PROBABILITY, ShapeError, UsageError, here
 from gpunn.gpu.elementwise_loss import Two, launch_gradients, launch_loss
 from gpunn.ops.sum import spread
 from gpunn.primitive import primitive
@@ -33,7 +33,7 @@ _LEAST_VARIANCE = 1e-12  # p (1 - p) in the gradient is clamped to at least this
 @primitive(returns=("loss",))
 def binary_cross_entropy_forward(xp: Any, p: Any, target: Any, weight: Any, divisor: float | None) -> Any:
     """-weight (target log p + (1 - target) log(1 - p)), logarithms at least -100; or with a divisor, sum / divisor."""
-    _require_probabilities(p)
+    _require_probabilities(p, target)
     return total(xp, _terms(xp, p, target, weight), divisor, p.dtype)
 
 
@@ -44,13 +44,11 @@ def _logs(xp: Any, p: Any) -> tuple[Any, Any]:
         return xp.maximum(xp.log(p), least), xp.maximum(xp.log1p(-p), least)
 
 
-def _require_probabilities(p: Any) -> None:
+def _require_probabilities(p: Any, target: Any) -> None:
     """Raise unless all are from 0 to 1; NaN passes."""
-    if ((p < 0) | (p > 1)).any():
-        raise UsageError(
-            f"{here(_OP)}: input: expected probabilities from 0 to 1; got some outside. "
-            "Apply a sigmoid first, or use binary_cross_entropy_with_logits on the scores."
-        )
+    for (name, fix), values in zip(NO_PROBABILITY, (p, target), strict=True):
+        if ((values < 0) | (values > 1)).any():
+            raise UsageError(f"{here(_OP)}: {name}: expected probabilities from 0 to 1; got some outside. {fix}")
 
 
 def _terms(xp: Any, p: Any, target: Any, weight: Any) -> Any:
@@ -61,7 +59,7 @@ def _terms(xp: Any, p: Any, target: Any, weight: Any) -> Any:
 
 @binary_cross_entropy_forward.numpy
 def _(p: np.ndarray, target: np.ndarray, weight: np.ndarray | None, divisor: float | None) -> np.ndarray:
-    _require_probabilities(p)
+    _require_probabilities(p, target)
     return total_in_blocks(lambda a, b, w: _terms(np, a, b, w), divisor, p, target, weight)
 
 

@@ -98,6 +98,8 @@ def test_refuses() -> None:
     for outside in (-0.1, 1.5, np.inf):
         with pytest.raises(UsageError, match=r"expected probabilities from 0 to 1; got some outside.*with_logits"):
             binary_cross_entropy(gpunn.tensor([0.5, outside]), half)
+        with pytest.raises(UsageError, match=r"target: expected probabilities from 0 to 1; got some outside"):
+            binary_cross_entropy(half, gpunn.tensor([outside, 0.5]))
     with pytest.raises(
         ShapeError, match=r"weight: expected a shape that broadcasts to the input's, \(2,\); got \(3,\)"
     ):
@@ -125,6 +127,16 @@ def test_kernel_reports_what_is_no_probability(kernels: str, outside: float, red
         device(kernels).synchronize()
     device(kernels).synchronize()  # told once
     np.testing.assert_array_equal(layer.weight.detach().numpy(), before)
+
+
+@pytest.mark.parametrize("outside", [-0.25, 1.5, np.inf])
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+def test_kernel_reports_a_target_that_is_no_probability(kernels: str, outside: float, reduction: str) -> None:
+    target = gpunn.tensor([0.0, 1.0, np.nan, outside], device=kernels)
+    binary_cross_entropy(gpunn.full((4,), 0.5, device=kernels), target, reduction=reduction)
+    with pytest.raises(UsageError, match=rf"^binary_cross_entropy: target: expected probabilities .* got {outside};"):
+        device(kernels).synchronize()
+    device(kernels).synchronize()  # told once
 
 
 def test_kernel_takes_the_ends_and_nan(kernels: str) -> None:
