@@ -5,7 +5,6 @@ A separate mixin because its methods shadow Python's types, which no annotation 
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +36,9 @@ def gpu_named(which: int | str | Device | None) -> str | Device:
     """The name of a GPU that is given by its number, by name, or not at all: then it is the first."""
     if which is None or isinstance(which, str | Device):
         return "cuda" if which is None else which
-    return f"cuda:{operator.index(which)}"
+    from gpunn._shared.numbers import whole_number
+
+    return f"cuda:{whole_number('cuda', 'device', which, 0)}"
 
 
 def device_or_dtype(op: str, target: Any) -> tuple[Any, Any]:

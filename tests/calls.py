@@ -496,6 +496,8 @@ IN_PLACE: dict[str, tuple[Any, ...]] = {
     "clamp_": (0, 1),
     "copy_": (constant,),
     "div_": (constant,),
+    "fill_": (1.0,),
+    "masked_fill_": (mask, 1.0),
     "mul_": (constant,),
     "sub_": (constant,),
     "__setitem__": (0, 1.0),

@@ -200,6 +200,7 @@ TENSORS: list[Mistake] = [
     ("a list as a dtype", lambda: x().to(["a"]), DTypeError, "to: dtype: | ['a']"),
     ("complex", lambda: x().to("complex64"), DTypeError, "to: | complex64"),
     ("a GPU that does not exist", lambda: gpunn.device("cuda:99"), DeviceError, "cuda"),
+    ("a GPU that is a list", lambda: x().cuda(wrong([0])), UsageError, "cuda: device: | a whole number | [0]"),
     (
         "a device that is a number",
         lambda: gpunn.device(wrong(0)),
