@@ -34,15 +34,20 @@ class Sharing:
         Whether an array library sees the memory too, so that it may change at any time.
     lent : bool
         Whether it is a view's copy, which others read: it has to be copied before it is written to.
+    tensors : dict
+        Weak references to all that share it.
+    fragile : dict
+        To those of them that a change concerns: views that are copies, or were made under ``no_grad()``.
     """
 
-    __slots__ = ("exported", "lent", "root", "tensors")
+    __slots__ = ("exported", "fragile", "lent", "root", "tensors")
 
     def __init__(self) -> None:
         self.root: Any = None
         self.exported = False
         self.lent = False
         self.tensors: References = {}
+        self.fragile: References = {}
 
 
 class Storage:
@@ -80,7 +85,7 @@ class Storage:
     def export(self) -> None:
         """Note that an array library sees the memory from now on: nothing that was copied from it stays valid."""
         self.shared().exported = True
-        for tensor in self.others(None):
+        for tensor in self._alive(self.shared().fragile):
             forget_copy(tensor)
 
     def add(self, owner: Tensor, other: Tensor) -> None:
@@ -92,12 +97,13 @@ class Storage:
         _remember(sharing.tensors, other)
         other._storage = self
 
-    def others(self, tensor: Tensor | None) -> list[Tensor]:
+    def others(self, tensor: Tensor) -> list[Tensor]:
         """The living tensors that share it with ``tensor``."""
-        if self.sharing is None:
-            return []
-        known = [ref() for ref in tuple(self.sharing.tensors.values())]
-        return [t for t in known if t is not None and t is not tensor and t._storage is self]
+        return [] if self.sharing is None else [t for t in self._alive(self.sharing.tensors) if t is not tensor]
+
+    def _alive(self, references: References) -> list[Tensor]:
+        known = [ref() for ref in tuple(references.values())]
+        return [t for t in known if t is not None and t._storage is self]
 
     def belongs_to(self, tensor: Tensor) -> bool:
         """Whether nobody but ``tensor`` sees the memory, so that it may be exchanged for other memory."""
@@ -106,8 +112,8 @@ class Storage:
     def changed(self, writer: Tensor | None = None) -> None:
         """Note an in-place change; copies of the memory are made anew when next read, but for the writer's own."""
         self.count += 1
-        if self.sharing is not None and len(self.sharing.tensors) > 1:
-            for tensor in self.others(None):
+        if self.sharing is not None and self.sharing.fragile:
+            for tensor in self._alive(self.sharing.fragile):
                 if tensor is not writer:
                     forget_copy(tensor)
                 view = tensor._view
@@ -122,9 +128,14 @@ class KeptStorage(Storage):
     kept = True
 
 
-def note_copied(tensor: Tensor) -> None:
-    """Note a copied view."""
-    _remember(_copied, tensor)
+def note_view(tensor: Tensor) -> None:
+    """Note a new view, as far as changes of its storage concern it."""
+    view = tensor._view
+    if view is None or not (view.copied or not view.recorded):
+        return
+    _remember(tensor._storage.shared().fragile, tensor)
+    if view.copied:
+        _remember(_copied, tensor)
 
 
 def forget_copies() -> None:

@@ -21,7 +21,7 @@ from gpunn import tape
 from gpunn._capture_state import capturing, refuse_in_capture
 from gpunn._device import Device
 from gpunn._layout import logical, physical
-from gpunn._storage import KeptStorage, complete, forget_copy, note_copied
+from gpunn._storage import KeptStorage, complete, forget_copy, note_view
 from gpunn.errors import UsageError, here
 
 if TYPE_CHECKING:
@@ -115,10 +115,10 @@ def attach(result: Tensor, x: Tensor, step: Step, shares: bool) -> None:
 def _hang(result: Tensor, view: View) -> None:
     """Make ``result``, whose storage it shares already, a view."""
     result._view = view
+    note_view(result)
     if view.copied:
         result._shape = logical(result._physical).shape  # asking for it later may copy
         _lock(result._physical)
-        note_copied(result)
         if result._storage.is_exported():
             forget_copy(result)
 
@@ -350,7 +350,7 @@ def written(x: Tensor, array: Any) -> None:
 
 
 def store(op: str, x: Tensor, value: Any) -> None:
-    """Write the physical array ``value``, of x's shape and dtype, to x's memory."""
+    """Write the physical array ``value``, of x's shape and dtype, to x's memory. Nobody else may write to it later."""
     from gpunn.ops.copy_arrays import copy_arrays
 
     if x._view is not None and x._view.copied:

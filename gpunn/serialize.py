@@ -103,7 +103,7 @@ def _checked_name(name: Any) -> str:
 
 def _host_array(name: str, tensor: Any) -> np.ndarray:
     """A value as a C-contiguous host array of a dtype the format knows."""
-    array = tensor.detach().numpy() if isinstance(tensor, Tensor) else tensor
+    array = tensor._numpy_without_tape() if isinstance(tensor, Tensor) else tensor
     if not isinstance(array, np.ndarray):
         raise DTypeError(
             f"save_file: expected Tensors or NumPy arrays; '{name}' is {type(tensor).__name__}. "

@@ -43,8 +43,11 @@ def copy_from(x: Tensor, source: Any, op: str = "copy_") -> Tensor:
     if recorded(op, x, value):
         return rewrite(x, op, lambda old: _taking_over(op, old, value), value)
     if isinstance(value, Tensor):
-        y = repeated(value._physical if value.device is x.device else to_device(value, x.device)._physical, x)
-        store(op, x, copy(x.device, y) if value._storage is x._storage else y)
+        there = to_device(value, x.device)
+        y = repeated(there._physical, x)
+        # A view that is a copy keeps what it is given; and what is written to shared memory may be read again.
+        keeps = x._view is not None and x._view.copied and there is value
+        store(op, x, copy(x.device, y) if keeps or value._storage is x._storage else y)
         return x
     refuse_in_capture(f"{op} (array-library code)")
     array = memory(op, x)

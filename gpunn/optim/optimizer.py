@@ -200,13 +200,13 @@ class Optimizer(abc.ABC):
 
 def step_count(value: Any) -> Tensor:
     """A number of steps as PyTorch keeps it: a 0-d float32 tensor on the CPU."""
-    host = value.detach().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    host = value._numpy_without_tape() if isinstance(value, Tensor) else np.asarray(value)
     return tensor(host.reshape(()), dtype=np.float32)
 
 
 def like(parameter: Tensor, values: Any, into: Tensor | None) -> Tensor:
     """A copy of ``values`` on the parameter's device, in its dtype; ``into``, the old buffer, is reused if it fits."""
-    host = values.detach().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    host = values._numpy_without_tape() if isinstance(values, Tensor) else np.asarray(values)
     if into is not None and into.device is parameter.device and into.dtype == parameter.dtype:
         return into.copy_(host)
     return tensor(host, dtype=parameter.dtype, device=parameter.device)

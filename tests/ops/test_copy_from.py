@@ -47,6 +47,15 @@ def test_what_is_filled_has_no_gradient_of_its_own() -> None:
     assert w.grad.tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_a_strided_view_does_not_take_the_source_over(where: str) -> None:
+    x, source = gpunn.zeros(2, 3, device=where), gpunn.ones(3, 2, device=where)
+    turned = x.t()
+    turned.copy_(source)
+    source.add_(1)
+    assert (source.tolist(), turned.tolist(), x.tolist()) == ([[2, 2]] * 3, [[1, 1]] * 3, [[1] * 3] * 2)
+
+
 def test_parts_of_one_memory() -> None:
     x = gpunn.arange(5)
     x[1:].copy_(x[:-1])
