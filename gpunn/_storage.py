@@ -113,8 +113,12 @@ class Storage:
         """Note an in-place change; copies of the memory are made anew when next read, but for the writer's own."""
         self.count += 1
         if self.sharing is not None and self.sharing.fragile:
-            for tensor in self._alive(self.sharing.fragile):
-                if tensor is not writer:
+            known = self._alive(self.sharing.fragile)
+            self.sharing.fragile.clear()  # they are noted again when they have read what has changed
+            for tensor in known:
+                if tensor is writer:
+                    note_view(tensor)
+                else:
                     forget_copy(tensor)
                 view = tensor._view
                 if view is not None and not view.recorded and view.base is not None and view.base.requires_grad:
@@ -129,7 +133,7 @@ class KeptStorage(Storage):
 
 
 def note_view(tensor: Tensor) -> None:
-    """Note a new view, as far as changes of its storage concern it."""
+    """Note a view that is new, or has been read anew, as far as changes of its storage concern it."""
     view = tensor._view
     if view is None or not (view.copied or not view.recorded):
         return
@@ -141,7 +145,9 @@ def note_view(tensor: Tensor) -> None:
 def forget_copies() -> None:
     """Have all copied views read their storage again: memory has been written to by a captured graph."""
     if _copied:
-        for ref in tuple(_copied.values()):
+        known = tuple(_copied.values())
+        _copied.clear()
+        for ref in known:
             tensor = ref()
             if tensor is not None:
                 forget_copy(tensor)

@@ -20,7 +20,8 @@ import numpy as np
 from gpunn import tape
 from gpunn._capture_state import capturing, refuse_in_capture
 from gpunn._device import Device
-from gpunn._layout import logical, physical
+from gpunn._layout import address_of, logical, physical
+from gpunn._layout import is_contiguous as is_whole
 from gpunn._storage import KeptStorage, complete, forget_copy, note_view
 from gpunn.errors import UsageError, here
 
@@ -237,6 +238,7 @@ def _read_again(x: Tensor) -> Any:
     if not sharing.exported:  # else an array library may change it before it is read next
         x._physical = array
         complete(x)
+        note_view(x)
     return array
 
 
@@ -261,6 +263,7 @@ def _recorded_again(x: Tensor) -> tuple[tape.Node | None, bool]:
             again = view_of(again, step)
     x._node, x.requires_grad = again._node, again.requires_grad
     complete(x)
+    note_view(x)
     return again._node, again.requires_grad
 
 
@@ -269,12 +272,25 @@ def strided_array(x: Tensor) -> Any:
     view = x._view
     if view is None or not view.copied:
         return logical(x._physical)
-    array = logical(x._storage.shared().root)
-    for step in view.steps:
+    return _strided(x._storage.shared().root, view.steps)
+
+
+def _strided(root: Any, steps: tuple[Step, ...]) -> Any:
+    array = logical(root)
+    for step in steps:
         array = step.strided(array)
         if array is None:
             return None
     return array
+
+
+def _box(root: Any, steps: tuple[Step, ...]) -> tuple[Any, int] | None:
+    """The physical array with gaps that a view is of whole memory, and the byte where it begins; None if none is."""
+    array = _strided(root, steps) if is_whole(root) else None
+    if array is None:
+        return None
+    inner = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+    return inner, address_of(inner) - address_of(root) if inner.size else 0
 
 
 def strides_of(x: Tensor) -> Strides:
@@ -342,6 +358,7 @@ def written(x: Tensor, array: Any) -> None:
         _lock(array)
         x._physical = array
         complete(x)
+        note_view(x)
         x._storage.changed(x)
         if x._storage.is_exported():
             forget_copy(x)
@@ -364,6 +381,12 @@ def store(op: str, x: Tensor, value: Any) -> None:
 
 def put(device: Device, root: Any, steps: tuple[Step, ...], value: Any) -> None:
     """Write a view's values to the memory that it is a view of."""
+    from gpunn.ops.take_slice import write_strided
+
+    box = _box(root, steps)
+    if box is not None:
+        write_strided(device, root, value, box[0].strides, box[1])
+        return
     arrays, own = [root], [True]
     for step in steps[:-1]:
         array, shares = step.get(device, arrays[-1])
@@ -377,7 +400,13 @@ def put(device: Device, root: Any, steps: tuple[Step, ...], value: Any) -> None:
 
 
 def get(device: Device, root: Any, steps: tuple[Step, ...]) -> Any:
-    """The physical array of a view."""
+    """The physical array of a view, a part of the same memory where that has no gaps."""
+    from gpunn.ops.take_slice import read_strided
+
+    box = _box(root, steps)
+    if box is not None:
+        inner, start = box
+        return inner if is_whole(inner) else read_strided(device, root, inner.shape, inner.strides, start)
     for step in steps:
         root, _ = step.get(device, root)
     return root

@@ -6,7 +6,7 @@ from typing import Any
 
 from gpunn._device import Device
 from gpunn._layout import address_of, logical, physical_shape
-from gpunn.gpu.strided_copy import Box, Place, copy_box, copy_of_view, place_box
+from gpunn.gpu.strided_copy import Box, Place, copied, copy_box, copy_of_view, place_box
 from gpunn.primitive import primitive
 
 Key = tuple[Any, ...]
@@ -67,3 +67,32 @@ def _(device: Device, target: Any, value: Any, key: Key) -> None:
     strides = device.xp.broadcast_to(value, place.shape).strides
     to = address_of(place) - address_of(target) if place.size else 0
     copy_box(device, target, value, Box(list(place.shape), list(place.strides), list(strides), to))
+
+
+# -- any strides ----------------------------------------------------------------------------------
+
+
+@primitive(returns=("y",))
+def read_strided(xp: Any, x: Any, shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> Any:
+    """y of ``shape``, its elements from x at byte ``start`` and with these strides in bytes; both physical."""
+    return _strided(xp, x, shape, strides, start).copy(order="C")
+
+
+@read_strided.kernel
+def _(device: Device, x: Any, shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> Any:
+    return copied(device, x, shape, strides, start)
+
+
+@primitive(returns=(), mutates=("target",))
+def write_strided(xp: Any, target: Any, value: Any, strides: tuple[int, ...], start: int) -> None:
+    """The inverse of :func:`read_strided`, in place: value goes to byte ``start`` of target, with these strides."""
+    _strided(xp, target, value.shape, strides, start)[...] = value
+
+
+@write_strided.kernel
+def _(device: Device, target: Any, value: Any, strides: tuple[int, ...], start: int) -> None:
+    copy_box(device, target, value, Box(list(value.shape), list(strides), list(value.strides), start))
+
+
+def _strided(xp: Any, x: Any, shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> Any:
+    return xp.lib.stride_tricks.as_strided(x.reshape(-1)[start // x.itemsize :], shape, strides)

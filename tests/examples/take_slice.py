@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.ops.take_slice import Key, put_slice, set_slice, take_slice
+from gpunn.ops.take_slice import Key, put_slice, read_strided, set_slice, take_slice, write_strided
 from tests.examples import examples_for
 
 
@@ -38,3 +38,33 @@ def _put_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 def _set_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = [{"target": np.zeros(s, np.float32), "value": np.float32(2), "key": k} for s, k in _keys()]
     return [*made, {"target": np.zeros((2, 3)), "value": np.arange(3.0), "key": (1,)}]
+
+
+_STRIDED = [  # lengths, strides in elements, the first element; of 24
+    ((4, 3, 2), (1, 8, 4), 0),
+    ((5,), (4,), 2),
+    ((2, 3), (12, 2), 5),
+    ((), (), 23),
+    ((0, 3), (1, 1), 0),
+    ((1, 2, 2, 3), (24, 1, 12, 4), 1),
+]
+
+
+@examples_for(read_strided)
+def _read_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    x = np.asarray(rng.standard_normal((2, 3, 4)), np.float32)
+    made = [{"x": x, "shape": s, "strides": tuple(4 * n for n in steps), "start": 4 * at} for s, steps, at in _STRIDED]
+    return [*made, {"x": np.arange(6), "shape": (3, 2), "strides": (8, 24), "start": 0}]
+
+
+@examples_for(write_strided)
+def _write_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [
+        {
+            "target": np.zeros((2, 3, 4), np.float32),
+            "value": np.asarray(rng.standard_normal(shape), np.float32),
+            "strides": tuple(4 * n for n in steps),
+            "start": 4 * at,
+        }
+        for shape, steps, at in _STRIDED
+    ]
