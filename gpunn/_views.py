@@ -284,13 +284,15 @@ def _strided(root: Any, steps: tuple[Step, ...]) -> Any:
     return array
 
 
-def _box(root: Any, steps: tuple[Step, ...]) -> tuple[Any, int] | None:
-    """The physical array with gaps that a view is of whole memory, and the byte where it begins; None if none is."""
+def _box(root: Any, steps: tuple[Step, ...]) -> tuple[Any, Strides, int] | None:
+    """A view as a physical array with gaps in memory that is whole, its strides and its start in elements, if it is."""
     array = _strided(root, steps) if is_whole(root) else None
     if array is None:
         return None
     inner = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
-    return inner, address_of(inner) - address_of(root) if inner.size else 0
+    size = inner.itemsize
+    start = (address_of(inner) - address_of(root)) // size if inner.size else 0
+    return inner, tuple(s // size for s in inner.strides), start
 
 
 def strides_of(x: Tensor) -> Strides:
@@ -385,7 +387,7 @@ def put(device: Device, root: Any, steps: tuple[Step, ...], value: Any) -> None:
 
     box = _box(root, steps)
     if box is not None:
-        write_strided(device, root, value, box[0].strides, box[1])
+        write_strided(device, root, value, *box[1:])
         return
     arrays, own = [root], [True]
     for step in steps[:-1]:
@@ -405,8 +407,8 @@ def get(device: Device, root: Any, steps: tuple[Step, ...]) -> Any:
 
     box = _box(root, steps)
     if box is not None:
-        inner, start = box
-        return inner if is_whole(inner) else read_strided(device, root, inner.shape, inner.strides, start)
+        inner, strides, start = box
+        return inner if is_whole(inner) else read_strided(device, root, inner.shape, strides, start)
     for step in steps:
         root, _ = step.get(device, root)
     return root

@@ -34,7 +34,7 @@ _BYTES = 2**40  # of the file
 _MOST_OF_A_BLOCK = 2**20  # elements; of launches with few blocks even one is too much to run here
 _HALF = {"pair_backward"}  # where 2^31 elements are taken, 2^32 refused
 # Primitives of which no example has rows that depend on themselves alone; or the array library copies an array, a few
-# blocks go through all of the arrays, or the kernel counts elements in an int and refuses.
+# blocks go through all of the arrays, or the kernel counts elements in an int and refuses; strides are of any rows.
 _NOT_COMPARED = {
     "all_axes",
     "batch_norm_statistics",
@@ -52,6 +52,7 @@ _NOT_COMPARED = {
     "place_along",
     "prelu_backward",
     "prod_axis",
+    "read_strided",
     "share_backward",
     "spread",
     "total_norm",
@@ -60,6 +61,7 @@ _NOT_COMPARED = {
     "update_metrics",
     "valid_index",
     "write_scalars",
+    "write_strided",
 }
 _LARGE = 2**17  # elements of an example
 _MOST_LAUNCHES = 40  # of one call

@@ -74,25 +74,28 @@ def _(device: Device, target: Any, value: Any, key: Key) -> None:
 
 @primitive(returns=("y",))
 def read_strided(xp: Any, x: Any, shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> Any:
-    """y of ``shape``, its elements from x at byte ``start`` and with these strides in bytes; both physical."""
+    """y of ``shape``, its elements from x beginning at element ``start``, with strides in elements; both physical."""
     return _strided(xp, x, shape, strides, start).copy(order="C")
 
 
 @read_strided.kernel
 def _(device: Device, x: Any, shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> Any:
-    return copied(device, x, shape, strides, start)
+    return copied(device, x, shape, [s * x.itemsize for s in strides], start * x.itemsize)
 
 
 @primitive(returns=(), mutates=("target",))
 def write_strided(xp: Any, target: Any, value: Any, strides: tuple[int, ...], start: int) -> None:
-    """The inverse of :func:`read_strided`, in place: value goes to byte ``start`` of target, with these strides."""
+    """The inverse of :func:`read_strided`, in place: the value goes to target."""
     _strided(xp, target, value.shape, strides, start)[...] = value
 
 
 @write_strided.kernel
 def _(device: Device, target: Any, value: Any, strides: tuple[int, ...], start: int) -> None:
-    copy_box(device, target, value, Box(list(value.shape), list(strides), list(value.strides), start))
+    size = target.itemsize
+    box = Box(list(value.shape), [s * size for s in strides], list(value.strides), start * size)
+    copy_box(device, target, value, box)
 
 
 def _strided(xp: Any, x: Any, shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> Any:
-    return xp.lib.stride_tricks.as_strided(x.reshape(-1)[start // x.itemsize :], shape, strides)
+    steps = tuple(s * x.itemsize for s in strides)
+    return xp.lib.stride_tricks.as_strided(x.reshape(-1)[start:], shape, steps)

@@ -82,6 +82,26 @@ def put_slice(d: Draw) -> dict[str, Any]:
     return {"dy": d.numbers(*np.empty(shape)[key].shape), "shape": tuple(shape), "key": key}
 
 
+@row("set_slice")
+def set_slice(d: Draw) -> dict[str, Any]:
+    shape, key = _slice(d)
+    wanted = np.empty(shape)[key].shape
+    value = d.numbers(*d.pick(wanted, (1,) * len(wanted), wanted[1:]))
+    return {"target": d.numbers(*shape), "value": value, "key": key}
+
+
+@row("read_strided", "write_strided")
+def strided(d: Draw) -> dict[str, Any]:
+    shape, key = _slice(d)
+    x = d.numbers(*shape)
+    part = x[key].transpose(d.pick((0, 1, 2), (2, 1, 0), (1, 0, 2)))
+    start = (part.ctypes.data - x.ctypes.data) // x.itemsize if part.size else 0
+    how = {"strides": tuple(s // x.itemsize for s in part.strides), "start": start}
+    if d.primitive.name == "read_strided":
+        return {"x": x, "shape": part.shape, **how}
+    return {"target": x, "value": d.numbers(*part.shape), **how}
+
+
 @row("put_parts")
 def put_parts(d: Draw) -> dict[str, Any]:
     rows, columns = d.sizes(_SIDE, _BLOCK)

@@ -53,18 +53,14 @@ _STRIDED = [  # lengths, strides in elements, the first element; of 24
 @examples_for(read_strided)
 def _read_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     x = np.asarray(rng.standard_normal((2, 3, 4)), np.float32)
-    made = [{"x": x, "shape": s, "strides": tuple(4 * n for n in steps), "start": 4 * at} for s, steps, at in _STRIDED]
-    return [*made, {"x": np.arange(6), "shape": (3, 2), "strides": (8, 24), "start": 0}]
+    made = [{"x": x, "shape": shape, "strides": strides, "start": start} for shape, strides, start in _STRIDED]
+    return [*made, {"x": np.arange(6), "shape": (3, 2), "strides": (1, 3), "start": 0}]
 
 
 @examples_for(write_strided)
 def _write_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [
-        {
-            "target": np.zeros((2, 3, 4), np.float32),
-            "value": np.asarray(rng.standard_normal(shape), np.float32),
-            "strides": tuple(4 * n for n in steps),
-            "start": 4 * at,
-        }
-        for shape, steps, at in _STRIDED
-    ]
+    made = []
+    for shape, strides, start in _STRIDED:
+        value = np.asarray(rng.standard_normal(shape), np.float32)
+        made.append({"target": np.zeros((2, 3, 4), np.float32), "value": value, "strides": strides, "start": start})
+    return made
