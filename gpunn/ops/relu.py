@@ -11,7 +11,7 @@ from gpunn._in_place import rewrite
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import part_by_part
 from gpunn.cpu.elementwise import row_of
-from gpunn.cpu.masking import is_open, keep_where
+from gpunn.cpu.masking import keep_where
 from gpunn.errors import DTypeError, here
 from gpunn.gpu.elementwise import launch_elementwise
 from gpunn.gpu.launcher import KernelSource
@@ -47,7 +47,8 @@ def relu_backward(xp: Any, dy: Any, y: Any) -> Any:
 
 @relu_backward.numpy
 def _(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return part_by_part(lambda dx, dy, y: keep_where(is_open(y), dy, dx), dy, y)
+    # Not is_open: callers of gpunn.arrays may give x itself, which is negative where y is 0.
+    return part_by_part(lambda dx, dy, y: keep_where(~(y <= 0), dy, dx), dy, y)
 
 
 @relu_backward.kernel
