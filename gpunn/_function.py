@@ -67,7 +67,7 @@ class Context:
         self._materialize = value
 
     def mark_dirty(self, *tensors: Tensor) -> None:
-        """Refuse: a tensor on the tape is never written to.
+        """Refuse: what a forward changes in place is not recorded.
 
         Parameters
         ----------

@@ -36,7 +36,7 @@ def _put_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 @examples_for(set_slice)
 def _set_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = [{"target": np.zeros(s, np.float32), "value": np.float32(2), "key": k} for s, k in _keys()]
+    made = [{"target": np.zeros(s, np.float32), "value": np.array(2, np.float32), "key": k} for s, k in _keys()]
     return [*made, {"target": np.zeros((2, 3)), "value": np.arange(3.0), "key": (1,)}]
 
 
