@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from gpunn.errors import GpunnError
 
 _Class = TypeVar("_Class", bound=type)
-_MANY = 4  # CO_VARARGS: the function ends in *shape, *dims or the like
+MANY = 4  # CO_VARARGS: the function ends in *shape, *dims or the like
 # Methods with underscores that are part of what is public.
 _SPECIAL = frozenset(("__init__", "__getitem__", "__setitem__", "__delitem__"))
 
@@ -52,12 +52,7 @@ def explains_methods(kind: _Class, special: frozenset[str] = _SPECIAL) -> _Class
             continue
         for name, method in list(vars(owner).items()):
             wanted = name in special if name[0] == "_" else name != "forward"
-            if (
-                wanted
-                and isinstance(method, FunctionType)
-                and _takes_something(method)
-                and not hasattr(method, "__wrapped__")
-            ):
+            if wanted and isinstance(method, FunctionType) and _takes_something(method):
                 setattr(owner, name, _explaining(name, method))
         owner._explains = True  # type: ignore[attr-defined]
     return kind
@@ -67,7 +62,7 @@ def _takes_something(method: FunctionType) -> bool:
     if hasattr(method, "__wrapped__"):  # it explains already, as Tensor's methods do that take PyTorch's keywords
         return False
     code = method.__code__
-    return code.co_argcount + code.co_kwonlyargcount > 1 or bool(code.co_flags & _MANY)
+    return code.co_argcount + code.co_kwonlyargcount > 1 or bool(code.co_flags & MANY)
 
 
 def _explaining(name: str, method: Any) -> Any:

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from gpunn import tape
 from gpunn._layout import physical_shape
+from gpunn._promotion import can_cast
 from gpunn._storage import forget_place
 from gpunn._views import Step, get, put, refuse_repeated, store
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
-
-_KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}  # a result may be converted to its own kind or a higher one
 
 
 def rewrite(x: Tensor, op: str, make: Callable[[Tensor], Tensor], *others: Any, give_up: bool = False) -> Tensor:
@@ -104,7 +103,7 @@ def _fitting(op: str, x: Tensor, new: Tensor) -> Tensor:
             f"{here(op)}: the result, of shape {new.shape}, does not fit into x of shape {x.shape} in place."
         )
     if new.dtype != x.dtype:
-        if _KINDS[new.dtype.kind] > _KINDS[x.dtype.kind]:
+        if not can_cast(new.dtype, x.dtype):
             raise DTypeError(
                 f"{here(op)}: the result, {new.dtype}, does not fit into a tensor of {x.dtype} in place; compute a new "
                 "tensor, or convert with .to(dtype) first."

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
-from gpunn._calls import failed
+from gpunn._calls import MANY, failed
 
-_MANY = 4  # CO_VARARGS: the function ends in *shape, *dims or the like
 # Methods without parameters where PyTorch's have some.
 _BARE = frozenset(("bool", "clone", "double", "float", "int", "long"))
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -46,7 +45,7 @@ def called(op: str, function: Callable[..., Any], own: frozenset[str], args: tup
             if ours in kept:
                 raise differences.given_twice(op, ours, name)
             kept[ours] = value
-        elif name in differences.LENGTHS and _base(function).__code__.co_flags & _MANY:
+        elif name in differences.LENGTHS and _base(function).__code__.co_flags & MANY:
             args = (*args, value)
         elif name == "out" and op in differences.OUT:
             out = value
@@ -115,5 +114,5 @@ def take_keywords(kind: type, only: tuple[str, ...] = ()) -> None:
     for name, method in list(vars(kind).items()):
         if name in only if only else name[0] != "_" and isinstance(method, FunctionType):
             code = method.__code__
-            if code.co_argcount + code.co_kwonlyargcount > 1 or code.co_flags & _MANY or name in _BARE:
+            if code.co_argcount + code.co_kwonlyargcount > 1 or code.co_flags & MANY or name in _BARE:
                 setattr(kind, name, _taking_keywords(name, method))

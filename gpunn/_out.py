@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._device import same_device
+from gpunn._promotion import can_cast
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.tape import is_grad_enabled
-
-_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}  # a result may go into a tensor of its own kind of numbers, or of a wider one
 
 
 def check_out(op: str, out: Any) -> None:
@@ -19,7 +18,7 @@ def check_out(op: str, out: Any) -> None:
             raise DTypeError(f"{here(op)}: out: expected a Tensor; got {type(each).__name__}.")
         if each.requires_grad and is_grad_enabled():
             raise UsageError(
-                f"{here(op)}: out: expected a tensor off the tape; it requires a gradient. Leave out away."
+                f"{here(op)}: out: expected a tensor off the tape; it requires a gradient. Call it without out=."
             )
 
 
@@ -41,7 +40,7 @@ def write_out(op: str, out: Any, result: Any) -> Any:
         raise DTypeError(f"{here(op)}: out: expected one Tensor; got {_called(out)}.")
     if result.requires_grad:
         raise UsageError(
-            f"{here(op)}: out: the result requires a gradient, which writing it would lose; leave out away, or call it "
+            f"{here(op)}: out: the result requires a gradient, which writing it would lose; call it without out=, or "
             "within gpunn.no_grad()."
         )
     if out.shape != result.shape:
@@ -49,7 +48,7 @@ def write_out(op: str, out: Any, result: Any) -> Any:
             f"{here(op)}: out: expected a tensor of the result's shape, {result.shape}; got {out.shape}. It is not "
             "resized."
         )
-    if _RANK[result.dtype.kind] > _RANK[out.dtype.kind]:
+    if not can_cast(result.dtype, out.dtype):
         raise DTypeError(f"{here(op)}: out: a result of {result.dtype} does not go into a tensor of {out.dtype}.")
     same_device(op, result.device, out.device)
     out[...] = result

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError
+
+if TYPE_CHECKING:
+    from gpunn._tensor import Tensor
 
 CATEGORIES = {"b": 0, "u": 1, "i": 1, "f": 2}
 _NUMBERS = (np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float32))  # of a Python number, by category

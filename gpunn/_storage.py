@@ -113,9 +113,9 @@ class Storage:
         """Note an in-place change; copies of the memory are made anew when next read, but for the writer's own."""
         self.count += 1
         if self.sharing is not None and self.sharing.fragile:
-            known = self._alive(self.sharing.fragile)
-            self.sharing.fragile.clear()  # they are noted again when they have read what has changed
-            for tensor in known:
+            fragile = self.sharing.fragile
+            for tensor in self._alive(fragile):
+                fragile.pop(id(tensor), None)  # it is noted again when it has read what has changed
                 if tensor is writer:
                     note_view(tensor)
                 else:
@@ -145,11 +145,10 @@ def note_view(tensor: Tensor) -> None:
 def forget_copies() -> None:
     """Have all copied views read their storage again: memory has been written to by a captured graph."""
     if _copied:
-        known = tuple(_copied.values())
-        _copied.clear()
-        for ref in known:
+        for key, ref in tuple(_copied.items()):
             tensor = ref()
             if tensor is not None:
+                _copied.pop(key, None)  # it is noted again when it has been read
                 forget_copy(tensor)
 
 
