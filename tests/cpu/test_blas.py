@@ -1,12 +1,18 @@
-"""Sums of two vectors by NumPy's BLAS, and where there is none that has them."""
+"""Sums of two vectors by NumPy's BLAS, and BLAS at one thread while somebody needs that: in threads and forks."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
+from gpunn.cpu import threads
 from gpunn.cpu.blas import axpby, single_threaded_blas
 
 
@@ -47,3 +53,97 @@ def test_nothing_times_infinity_is_nan() -> None:
             axpby(alpha, x, beta, y, np.empty_like(x))
         assert np.isnan(y[0])
         assert y[1] == 1
+
+
+def blas_threads() -> list[int]:
+    """Threads of the BLAS that was there before the pool was first used: NumPy's. Others' (SciPy's) are not ours."""
+    with single_threaded_blas:
+        ours = {library.path for library in single_threaded_blas.libraries or ()}
+    return [pool["num_threads"] for pool in threadpool_info() if pool["filepath"] in ours]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.1.0", reason="the OpenBLAS of NumPy 2.0 hangs in forks of forked processes"
+)
+def test_a_forked_child_has_blas_threads_although_another_thread_was_inside() -> None:
+    code = (
+        "import os, sys, threading\n"
+        "from gpunn.cpu.blas import single_threaded_blas as single\n"
+        "with single:\n"
+        "    pass\n"
+        "for library in single.libraries:\n"
+        "    library.change(3)\n"
+        "inside, leave = threading.Event(), threading.Event()\n"
+        "def other():\n"
+        "    with single:\n"
+        "        inside.set()\n"
+        "        leave.wait()\n"
+        "thread = threading.Thread(target=other)\n"
+        "thread.start()\n"
+        "inside.wait()\n"
+        "numbers = lambda: [library.ask() for library in single.libraries]\n"
+        "assert set(numbers()) == {1}\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    right = set(numbers()) == {3}\n"
+        "    with single:\n"
+        "        right &= set(numbers()) == {1}\n"
+        "        if os.fork() == 0:\n"  # the thread that forks stays inside
+        "            os._exit(0 if set(numbers()) == {1} else 1)\n"
+        "        right &= os.waitstatus_to_exitcode(os.wait()[1]) == 0\n"
+        "    os._exit(0 if right and set(numbers()) == {3} else 1)\n"
+        "leave.set()\n"
+        "thread.join()\n"
+        "assert set(numbers()) == {3}\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+
+
+def test_blas_is_single_threaded_inside_and_restored_after() -> None:
+    np.ones((4, 4)) @ np.ones((4, 4))
+    before = blas_threads()
+    inside: list[list[int]] = []
+    threads.run(lambda _: inside.append(blas_threads()), range(2))
+    assert all(set(found) <= {1} for found in inside)
+    assert blas_threads() == before
+
+
+def test_overlapping_users_restore_only_when_the_last_leaves() -> None:
+    before = blas_threads()
+    entered, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with single_threaded_blas:
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait(10)
+    with single_threaded_blas:
+        pass
+    assert set(blas_threads()) <= {1}, "the other user still needs single-threaded BLAS"
+    leave.set()
+    thread.join()
+    assert blas_threads() == before
+
+
+def test_the_last_to_leave_restores_although_another_thread_came_first() -> None:
+    before = blas_threads()
+    entered, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with single_threaded_blas:
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait(10)
+    with single_threaded_blas:
+        leave.set()
+        thread.join(10)
+        assert set(blas_threads()) <= {1}
+    assert blas_threads() == before

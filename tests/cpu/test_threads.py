@@ -15,10 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
 from gpunn.cpu import threads
-from gpunn.cpu.blas import single_threaded_blas
 from gpunn.errors import UsageError
 
 
@@ -28,13 +26,6 @@ def _two_threads():
     threads.set_num_threads(2)
     yield
     threads.set_num_threads(before)
-
-
-def blas_threads() -> list[int]:
-    """Threads of the BLAS that was there before the pool was first used: NumPy's. Others' (SciPy's) are not ours."""
-    with single_threaded_blas:
-        ours = {library.path for library in single_threaded_blas.libraries or ()}
-    return [pool["num_threads"] for pool in threadpool_info() if pool["filepath"] in ours]
 
 
 def test_every_item_once() -> None:
@@ -403,45 +394,6 @@ def test_an_op_while_the_interpreter_ends_waits_for_no_one() -> None:
     assert done.stdout == "[0, 1, 2, 3]", done.stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.skipif(
-    np.lib.NumpyVersion(np.__version__) < "2.1.0", reason="the OpenBLAS of NumPy 2.0 hangs in forks of forked processes"
-)
-def test_a_forked_child_has_blas_threads_although_another_thread_was_inside() -> None:
-    code = (
-        "import os, sys, threading\n"
-        "from gpunn.cpu.blas import single_threaded_blas as single\n"
-        "with single:\n"
-        "    pass\n"
-        "for library in single.libraries:\n"
-        "    library.change(3)\n"
-        "inside, leave = threading.Event(), threading.Event()\n"
-        "def other():\n"
-        "    with single:\n"
-        "        inside.set()\n"
-        "        leave.wait()\n"
-        "thread = threading.Thread(target=other)\n"
-        "thread.start()\n"
-        "inside.wait()\n"
-        "numbers = lambda: [library.ask() for library in single.libraries]\n"
-        "assert set(numbers()) == {1}\n"
-        "child = os.fork()\n"
-        "if child == 0:\n"
-        "    right = set(numbers()) == {3}\n"
-        "    with single:\n"
-        "        right &= set(numbers()) == {1}\n"
-        "        if os.fork() == 0:\n"  # the thread that forks stays inside
-        "            os._exit(0 if set(numbers()) == {1} else 1)\n"
-        "        right &= os.waitstatus_to_exitcode(os.wait()[1]) == 0\n"
-        "    os._exit(0 if right and set(numbers()) == {3} else 1)\n"
-        "leave.set()\n"
-        "thread.join()\n"
-        "assert set(numbers()) == {3}\n"
-        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
-    )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
-
-
 def test_resizing_ends_the_old_threads() -> None:
     test_runs_at_the_same_time()
     threads.set_num_threads(3)
@@ -471,54 +423,6 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) - 7)\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
-
-
-def test_blas_is_single_threaded_inside_and_restored_after() -> None:
-    np.ones((4, 4)) @ np.ones((4, 4))
-    before = blas_threads()
-    inside: list[list[int]] = []
-    threads.run(lambda _: inside.append(blas_threads()), range(2))
-    assert all(set(found) <= {1} for found in inside)
-    assert blas_threads() == before
-
-
-def test_overlapping_users_restore_only_when_the_last_leaves() -> None:
-    before = blas_threads()
-    entered, leave = threading.Event(), threading.Event()
-
-    def other() -> None:
-        with single_threaded_blas:
-            entered.set()
-            leave.wait(10)
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    entered.wait(10)
-    with single_threaded_blas:
-        pass
-    assert set(blas_threads()) <= {1}, "the other user still needs single-threaded BLAS"
-    leave.set()
-    thread.join()
-    assert blas_threads() == before
-
-
-def test_the_last_to_leave_restores_although_another_thread_came_first() -> None:
-    before = blas_threads()
-    entered, leave = threading.Event(), threading.Event()
-
-    def other() -> None:
-        with single_threaded_blas:
-            entered.set()
-            leave.wait(10)
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    entered.wait(10)
-    with single_threaded_blas:
-        leave.set()
-        thread.join(10)
-        assert set(blas_threads()) <= {1}
-    assert blas_threads() == before
 
 
 @pytest.mark.parametrize(("length", "parts"), [(0, 4), (1, 4), (10, 3), (7, 7), (5, 1)])
