@@ -196,3 +196,31 @@ def nearest(word: str, known: Iterable[str]) -> str:
     spelt = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), list(spelt), n=1, cutoff=0.5)
     return f"; did you mean '{spelt[near[0]]}'?" if near else ""
+
+
+def shortened(text: object, most: int = 120) -> str:
+    """A text that came from a file, fit to be shown: one line of at most ``most`` characters that change no terminal.
+
+    Control characters, those that turn the direction of writing and halves of surrogate pairs are written as Python
+    escapes. What is too long keeps its beginning and its end.
+    """
+    text = str(text)
+    if len(text) > 2 * most:  # before any work on a text of gigabytes
+        text = f"{text[:most]}{text[-most:]}"
+        cut = True
+    else:
+        cut = False
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    if not cut and len(plain) <= most:
+        return plain
+    tail = (most - 3) // 3
+    return f"{plain[: most - 3 - tail]}...{plain[-tail:]}"
+
+
+def quoted(value: object, most: int = 120) -> str:
+    """The ``repr`` of a string out of a file, of bytes or of a number, fit to be shown as in :func:`shortened`."""
+    if isinstance(value, str) and len(value) > 4 * most:
+        value = value[: 2 * most] + value[-2 * most :]
+    elif isinstance(value, bytes) and len(value) > 4 * most:
+        value = value[: 2 * most] + value[-2 * most :]
+    return shortened(repr(value), most)

@@ -11,12 +11,13 @@ from typing import Any
 
 from gpunn.cli.arguments import one_of, whole
 from gpunn.cli.datasets import add_data_arguments, open_part
-from gpunn.cli.run import RUN_HELP, Run
+from gpunn.cli.run import RUN_HELP, Run, add_trust_arguments
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
     """Declare the command's arguments."""
     add("run_folder", metavar="RUN", help=RUN_HELP)
+    add_trust_arguments(add)
     add_data_arguments(add, default=None)
     add("--part", type=one_of(("test", "train")), default="test", metavar="NAME", help="test (the default) or train")
     add("--batch-size", type=whole(1), default=500, metavar="N", help="images at a time (default: 500)")
@@ -25,7 +26,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Rebuild the network, load its weights, and test it."""
-    trained = Run(args.run_folder)
+    trained = Run(args.run_folder, args.model, args.trust)
     if args.data is None:
         args.data = trained.data_name
         args.data_dir = args.data_dir or trained.data_folder

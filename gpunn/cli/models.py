@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from gpunn.errors import UsageError, nearest
+from gpunn.errors import UsageError, nearest, quoted
 
 if TYPE_CHECKING:
     from gpunn.models import ModelEntry
@@ -32,14 +32,50 @@ def resolve(text: str) -> ModelEntry:
     """
     from gpunn.models import ModelEntry, find
 
-    path, colon, name = text.rpartition(":")
-    if not colon or not path.endswith(".py"):
+    path, _, name = text.rpartition(":")
+    if not is_file(text):
         if text.endswith(".py"):
             raise UsageError(f"model {text!r}: expected file.py:Net, with the name of the class behind a colon.")
         return find(text)
     make = _attribute(_run_file(Path(path)), path, name)
     shape = tuple(getattr(make, "input_shape", ()))
     return ModelEntry(_builder(make, text), shape if len(shape) == 3 else (0, 0, 0), f"from {path}")
+
+
+def resolve_saved(name: str, given: str | None, trust: bool) -> ModelEntry:
+    """The network of a saved run, without running a file that only the run's ``config.json`` names.
+
+    A run folder is data, and may come from anybody. A file of Python in it, or one elsewhere on this machine whose
+    name it holds, is run only at the user's own word.
+
+    Parameters
+    ----------
+    name : str
+        What ``config.json`` names.
+    given : str or None
+        What the user named on the command line (``--model``). It is used in place of ``name``.
+    trust : bool
+        Whether the user said that files named by the run may be run (``--trust``).
+
+    Raises
+    ------
+    UsageError
+        If ``name`` is a file of Python, which the user has neither named nor allowed; or as in :func:`resolve`.
+    """
+    if given is not None:
+        return resolve(given)
+    if is_file(name) and not trust:
+        raise UsageError(
+            f"the run's network is {quoted(name, 200)}, a file of Python, which is not run only because a run "
+            "names it. If you know the file, name it yourself with --model FILE.py:NAME, or give --trust, which "
+            "runs whatever file the run names."
+        )
+    return resolve(name)
+
+
+def is_file(text: str) -> bool:
+    """Whether a model's name is that of something in a Python file, ``net.py:Net``."""
+    return text.rpartition(":")[0].endswith(".py")
 
 
 def known_shape(entry: ModelEntry) -> tuple[int, int, int] | None:

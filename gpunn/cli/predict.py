@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from gpunn.cli.arguments import whole
-from gpunn.cli.run import RUN_HELP, Run
+from gpunn.cli.run import RUN_HELP, Run, add_trust_arguments
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
     """Declare the command's arguments."""
     add("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG or whatever Pillow reads")
     add("--run", dest="run_folder", required=True, metavar="RUN", help=RUN_HELP)
+    add_trust_arguments(add)
     add("--top", type=whole(1), default=3, metavar="N", help="how many classes to show (default: 3)")
     add("--invert", action="store_true", help="exchange bright and dark first")
     add("--device", default="cpu", metavar="NAME", help="cpu (the default), cuda, emulator, ...")
@@ -28,7 +29,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """One line per image."""
-    trained = Run(args.run_folder)
+    trained = Run(args.run_folder, args.model, args.trust)
 
     from gpunn._creation import tensor
     from gpunn._device import device

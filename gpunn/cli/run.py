@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn.cli.models import resolve
+from gpunn.cli.models import resolve_saved
 from gpunn.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from gpunn.models import ModelEntry
     from gpunn.nn.module import Module
 
 RUN_HELP = "a folder that gpunn train --out wrote"
+
+
+def add_trust_arguments(add: Callable[..., Any]) -> None:
+    """``--model`` and ``--trust``."""
+    add("--model", metavar="FILE.py:NAME", help="the run's network, where it is a class or function in a Python file")
+    add("--trust", action="store_true", help="run the Python file that the run names, wherever the run is from")
 
 
 class Run:
@@ -23,16 +31,21 @@ class Run:
     Parameters
     ----------
     folder : path-like
+    model : str, optional
+        The network as the user names it, which is built in place of the one that the run names.
+    trust : bool
+        Whether a Python file that the run names may be run.
 
     Raises
     ------
     UsageError
-        If it is not the folder of a run.
+        If it is not the folder of a run, or its network is in a Python file that the user has neither named nor
+        trusted.
     DataError
         If its files are damaged or not written by ``gpunn train``.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, model: str | None = None, trust: bool = False) -> None:
         self.folder = Path(folder)
         missing = [name for name in ("config.json", "model.safetensors") if not (self.folder / name).is_file()]
         if missing:
@@ -40,9 +53,9 @@ class Run:
             raise UsageError(f"expected {RUN_HELP}; {self.folder} {state}.")
         try:
             config = json.loads((self.folder / "config.json").read_text())
-            model, data = config["model"], config["data"]
-            self.name: str = model["name"]
-            c, h, w = (int(n) for n in model["input_shape"])
+            network, data = config["model"], config["data"]
+            self.name: str = network["name"]
+            c, h, w = (int(n) for n in network["input_shape"])
             self.input_shape = (c, h, w)
             self.classes = [str(name) for name in data["classes"]]
             self.data_name: str = data["name"]
@@ -55,6 +68,8 @@ class Run:
                 f"{self.folder / 'config.json'}: not a configuration that gpunn train wrote: "
                 f"{type(error).__name__}: {error}"
             ) from error
+        self._network: ModelEntry = resolve_saved(self.name, model, trust)
+        self.name = self.name if model is None else model
         from gpunn.serialize import read_metadata
 
         self.epoch = read_metadata(self.folder / "model.safetensors").get("epoch", "?")
@@ -63,7 +78,7 @@ class Run:
         """The network with the run's weights."""
         from gpunn.serialize import load_file
 
-        model = resolve(self.name).build(self.input_shape, len(self.classes))
+        model = self._network.build(self.input_shape, len(self.classes))
         model.load_state_dict(load_file(self.folder / "model.safetensors"))
         return model
 

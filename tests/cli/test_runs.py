@@ -70,15 +70,15 @@ def test_ones_own_network_on_ones_own_images(net: Path, pictures: Path, tmp_path
     assert "test accuracy 100.00 %" in text
     assert "(48 training and 16 test images)" in text
     # Evaluated again, on the same numbers, from another folder than the one it was trained in.
-    assert main(["eval", out, "--device", "cpu"]) == 0
+    assert main(["eval", out, "--trust", "--device", "cpu"]) == 0
     line = capsys.readouterr().out
     last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert line.startswith(f"{net}:Net from {out} (epoch 4) on {pictures}, 16 test images, on cpu: loss ")
     assert f"loss {last['test_loss']:.4f}, accuracy 100.00 %" in line
-    assert main(["eval", out, "--part", "train", "--device", "cpu"]) == 0
+    assert main(["eval", out, "--model", f"{net}:Net", "--part", "train", "--device", "cpu"]) == 0
     assert "48 train images" in capsys.readouterr().out
     files = [str(pictures / "test" / side / "0.png") for side in ("left", "right")]
-    assert main(["predict", *files, "--run", out]) == 0
+    assert main(["predict", *files, "--run", out, "--trust"]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert re.fullmatch(re.escape(files[0]) + r": left [\d.]+ %, right [\d.]+ %", first)
     assert re.fullmatch(re.escape(files[1]) + r": right [\d.]+ %, left [\d.]+ %", second)
@@ -172,6 +172,32 @@ def test_refuses(words: list[str], message: str, net: Path, tmp_path: Path, caps
     assert message.format(**names) in refused(capsys, *(word.format(**names) for word in words))
 
 
+@pytest.mark.parametrize("command", ["eval", "predict"])
+def test_python_that_only_the_run_names_is_not_run(command: str, net: Path, tmp_path: Path, capsys) -> None:
+    write_mnist(tmp_path / "mnist")
+    run, trace = tmp_path / "run", tmp_path / "it-ran"
+    data = ["--data", "mnist", "--data-dir", str(tmp_path), "--device", "cpu"]
+    assert main(["train", f"{net}:make", *data, "--max-steps", "1", "--epochs", "1", "--out", str(run)]) == 0
+    capsys.readouterr()
+    net.write_text(f"open({str(trace)!r}, 'w').close()\n{_NET}")
+    image = pytest.importorskip("PIL.Image")
+    image.new("L", (28, 28)).save(tmp_path / "a.png")
+    words = ["eval", str(run)] if command == "eval" else ["predict", str(tmp_path / "a.png"), "--run", str(run)]
+    message = refused(capsys, *words)
+    assert f"the run's network is '{net}:make', a file of Python" in message
+    assert "--model FILE.py:NAME, or give --trust" in message
+    assert not trace.exists()
+    # Another file than the run's: the user's word counts, and the run's file is not looked at.
+    other = tmp_path / "other.py"
+    other.write_text(_NET)
+    assert main([*words, "--model", f"{other}:make"]) == 0
+    assert not trace.exists()
+    for allowed in (["--trust"], ["--model", f"{net}:make"]):
+        assert main([*words, *allowed]) == 0
+        assert trace.exists()
+        trace.unlink()
+
+
 def test_refuses_a_damaged_run_and_other_data(net: Path, tmp_path: Path, capsys) -> None:
     write_mnist(tmp_path / "mnist")
     data = ["--data", "mnist", "--data-dir", str(tmp_path), "--device", "cpu"]
@@ -182,8 +208,8 @@ def test_refuses_a_damaged_run_and_other_data(net: Path, tmp_path: Path, capsys)
     arrays: dict[str, Any] = {"x_test": rng.integers(0, 9, (4, 6, 6)).astype(np.uint8), "y_test": np.arange(4)}
     np.savez(tmp_path / "other.npz", **arrays)
     assert "takes images (1, 28, 28) and tells 10 classes; the data has (1, 6, 6) and 4" in refused(
-        capsys, "eval", str(run), "--data", str(tmp_path / "other.npz")
+        capsys, "eval", str(run), "--trust", "--data", str(tmp_path / "other.npz")
     )
-    assert "there is no file" in refused(capsys, "predict", str(tmp_path / "a.png"), "--run", str(run))
+    assert "there is no file" in refused(capsys, "predict", str(tmp_path / "a.png"), "--run", str(run), "--trust")
     (run / "config.json").write_text('{"model": 3}')
     assert "not a configuration that gpunn train wrote" in refused(capsys, "eval", str(run))
