@@ -15,7 +15,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, TracebackType
 from typing import Any
 
-from gpunn.errors import DataError, DeviceError, GpunnError, UsageError
+from gpunn.errors import DataError, DeviceError, GpunnError, UsageError, shortened
 
 LONGEST = 480  # characters of a message
 TRACEBACK = "GPUNN_TRACEBACK"  # the environment variable that asks for tracebacks
@@ -39,15 +39,7 @@ _EXTRAS = {"sklearn": "scikit-learn", "PIL": "pillow", "cv2": "opencv-python", "
 def describe(error: BaseException) -> tuple[str, int]:
     """The message for an exception that a command raised, and the exit status."""
     text, status = _describe(error)
-    return shortened(" ".join(text.split())), status
-
-
-def shortened(text: str) -> str:
-    """A message of at most ``LONGEST`` characters: its begin and its end, which mostly has the fix."""
-    if len(text) <= LONGEST:
-        return text
-    end = LONGEST // 3
-    return f"{text[: LONGEST - end - 5]} ... {text[-end:]}"
+    return shortened(" ".join(text.split()), LONGEST), status
 
 
 def _describe(error: BaseException) -> tuple[str, int]:

@@ -18,8 +18,7 @@ from typing import Any, NoReturn
 
 from gpunn import __version__
 from gpunn.cli import bench, eval, predict, profile, streams, summary, train, warmup
-from gpunn.cli.arguments import shown
-from gpunn.errors import UsageError, nearest
+from gpunn.errors import UsageError, nearest, quoted
 
 _COMMANDS = {
     "train": train,
@@ -135,7 +134,7 @@ def _check_words(words: list[str]) -> None:
     if words and (words[0] == "--" or not words[0].startswith("-")) and words[0] not in _COMMANDS:
         word = words[0]
         meant = f"; did you mean '--{word}'?" if word in ("help", "version") else nearest(word[:99], _COMMANDS)
-        raise UsageError(f"unknown command {shown(word)}: expected one of {', '.join(_COMMANDS)}{meant}")
+        raise UsageError(f"unknown command {quoted(word, 60)}: expected one of {', '.join(_COMMANDS)}{meant}")
 
 
 def _recording(parser: argparse.ArgumentParser, flags: list[str]) -> Callable[..., Any]:

@@ -10,9 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gpunn.cli.arguments import shown
 from gpunn.cli.models import MODEL_HELP, known_shape, resolve
-from gpunn.errors import UsageError
+from gpunn.errors import UsageError, quoted
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
@@ -65,5 +64,5 @@ def lengths(text: str) -> tuple[int, ...]:
     """``C,H,W``, or as many lengths as the model's input has."""
     parts = [part.strip() for part in text.replace("x", ",").split(",")]
     if not all(part.isascii() and part.isdigit() and int(part[:99]) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f"expected channels,height,width such as 1,28,28; got {shown(text)}")
+        raise argparse.ArgumentTypeError(f"expected channels,height,width such as 1,28,28; got {quoted(text, 60)}")
     return tuple(int(part[:99]) for part in parts)
