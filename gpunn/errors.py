@@ -62,7 +62,21 @@ class StateDictError(GpunnError, RuntimeError):
 
 
 class TrainingError(GpunnError, ArithmeticError):
-    """Training cannot continue: the loss is not a finite number."""
+    """Training cannot continue: a loss, a gradient or a parameter is not a finite number."""
+
+
+class NotFiniteError(TrainingError):
+    """A batch's loss is ``value``, which is not finite; ``batch`` batches were counted before it."""
+
+    def __init__(self, place: str, value: float, batch: int) -> None:
+        super().__init__(
+            f"{place} became {value} after {batch} batches; parameters were not changed since. Lower the learning "
+            "rate, and see that the images are finite and standardised."
+        )
+        self.place, self.value, self.batch = place, value, batch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.place, self.value, self.batch)
 
 
 class UsageError(GpunnError, ValueError):
@@ -120,10 +134,13 @@ def reported(place: Any, kind: int, index: int, value: int) -> GpunnError:
     place : str or BadData
         Where it was found.
     kind : int
-        1: a class label; 2: a probability; 3: an index.
+        1: a class label; 2: a probability; 3: an index; 4: a loss that is not finite, ``index`` batches being counted.
     index, value : int
         Which element, and what it holds. Of a probability: 0 for the input's and 1 for the target's, and its bits.
+        Of a loss its bits.
     """
+    if kind == 4:
+        return NotFiniteError(place, struct.unpack("f", struct.pack("i", value))[0], index)
     kept = "parameters were not changed from that step on, running statistics not since then"
     if kind == 2:
         number = struct.unpack("f", struct.pack("i", value))[0]

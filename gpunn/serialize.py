@@ -10,9 +10,10 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ _DTYPES = {
     "float64": "F64",
     "complex64": "C64",
 }
+
+# The names of files that are being written, and of the one that shows that a folder can be written to.
+_TRIAL = ".gpunn-write-test-"
+_TEMPORARY = re.compile(rf"\..+\.[0-9a-f]{{8}}\.tmp|{re.escape(_TRIAL)}.+")
 
 
 def save_file(
@@ -73,6 +78,19 @@ def save_file(
     DataError
         If the file cannot be written (the message gives the system's reason); nothing is left behind.
     """
+    write_atomically(path, *encode(tensors, metadata))
+
+
+def encode(
+    tensors: Mapping[str, Tensor | np.ndarray], metadata: Mapping[str, str] | None = None
+) -> tuple[bytes, bytes, memoryview]:
+    """What :func:`save_file` writes, as three pieces: the header's length, the header, the arrays.
+
+    Raises
+    ------
+    DTypeError, UsageError
+        As in :func:`save_file`.
+    """
     # The package itself would write a transposed view's memory as if it were in C order, without an error.
     from safetensors.numpy import save
 
@@ -92,7 +110,7 @@ def save_file(
         header = {"__metadata__": dict(sorted(metadata.items())), **header}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # keeps the arrays 8-byte aligned
-    write_atomically(path, len(text).to_bytes(8, "little"), text, blob[end:])
+    return len(text).to_bytes(8, "little"), text, blob[end:]
 
 
 def _checked_name(name: Any) -> str:
@@ -203,17 +221,29 @@ def write_atomically(path: str | os.PathLike[str], *chunks: bytes | memoryview) 
     DataError
         If it cannot be written; the message names the file and the system's reason.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    created = False
+    write_together({path: chunks})
+
+
+def write_together(files: Mapping[str | os.PathLike[str], Sequence[bytes | memoryview]]) -> None:
+    """As :func:`write_atomically`, for several files of one folder that belong together.
+
+    Everything that takes time or can be refused is done before the first file is moved to its place.
+    """
+    path = Path()
+    temporaries: list[Path] = []
     try:
-        with open(temporary, "xb") as file:
-            created = True
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        for name, chunks in files.items():
+            path = Path(name)
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+            with open(temporary, "xb") as file:
+                temporaries.append(temporary)
+                for chunk in chunks:
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+        for name, temporary in zip(files, temporaries, strict=True):
+            path = Path(name)
+            os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
         raise DataError(
@@ -221,8 +251,15 @@ def write_atomically(path: str | os.PathLike[str], *chunks: bytes | memoryview) 
             "Check that its folder exists, that the path is not a folder, and that the disk is not full."
         ) from error
     finally:  # on an interrupt as well; after the move there is nothing to remove
-        if created:
+        for temporary in temporaries:
             temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: str | os.PathLike[str]) -> None:
+    """Delete what processes that were killed while writing to ``folder`` left behind; nobody may be writing now."""
+    for path in Path(folder).iterdir():
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -261,7 +298,7 @@ def check_writable_folder(path: str | os.PathLike[str]) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         # A file with content: a full disk still lets an empty one be created.
-        with tempfile.NamedTemporaryFile(dir=path, prefix=".gpunn-write-test-") as file:
+        with tempfile.NamedTemporaryFile(dir=path, prefix=_TRIAL) as file:
             file.write(bytes(4096))
             file.flush()
             os.fsync(file.fileno())

@@ -1,6 +1,7 @@
 // metrics.cu: totals += (loss * rows, rows whose first largest logit is the label's, rows).
-//   logits (rows, columns)   labels (rows)   loss: one number, the batch mean   totals (3), double
-//   error: the device's error buffer, which stops the counting once set
+//   logits (rows, columns)   labels (rows)   loss: one number, the batch mean   totals (4), double: the fourth counts
+//   batches   error: the device's error buffer, which stops the counting once set. A loss that is not finite sets it, in
+//   the name of `place`, unless that is negative; an optimiser's step that comes later then changes nothing.
 // Launch: one block, a warp for each row. One block keeps the order of the sum, and it is small beside the step.
 // Traffic: logits and labels once.
 #include "common.cuh"
@@ -18,7 +19,7 @@ __device__ __forceinline__ bool larger(real a, real b) {
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 1)
 update_metrics(INOUT double* __restrict__ totals, const real* __restrict__ loss, const real* __restrict__ logits,
-               const label* __restrict__ labels, const int* __restrict__ error, int rows, int columns) {
+               const label* __restrict__ labels, INOUT int* __restrict__ error, int rows, int columns, int place) {
     __shared__ int correct[BLOCK / WARP];
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     int mine = 0;
@@ -40,9 +41,14 @@ update_metrics(INOUT double* __restrict__ totals, const real* __restrict__ loss,
     if (lane == 0) correct[warp] = mine;
     __syncthreads();
     if (threadIdx.x > 0 || failed(error)) return;
+    if (place >= 0 && !isfinite(loss[0])) {
+        report_bad_data(error, place, (int)totals[3], __float_as_int((float)loss[0]), 4);
+        return;
+    }
     int sum = 0;
     for (int i = 0; i < BLOCK / WARP; ++i) sum += correct[i];
     totals[0] += (double)loss[0] * rows;
     totals[1] += sum;
     totals[2] += rows;
+    totals[3] += 1;
 }

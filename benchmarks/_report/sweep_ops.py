@@ -218,7 +218,7 @@ def _metrics(lib: Any, t: Tensors) -> None:
     from gpunn.ops.metrics import update_metrics
 
     device = t["x"].device
-    totals = device.cached("device report's totals", lambda: device.zeros((3,), np.float64))
+    totals = device.cached("device report's totals", lambda: device.zeros((4,), np.float64))
     update_metrics(device, totals, t["loss"].array, t["x"].array, t["labels"].array)
 
 

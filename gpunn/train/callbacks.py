@@ -52,6 +52,11 @@ class EpochRecord:
         The whole epoch, with its test.
     lr : float
         Learning rate of the optimiser's first group at the end of the epoch.
+    gradient_norms : dict of str to float, or None
+        By layer (its name in ``named_modules()``; its class's name for a model that is one layer), the Euclidean norm
+        of the gradient of its parameters in the epoch's last step.
+    skipped : int
+        Steps of the epoch that changed nothing, as their loss or gradient was not finite (``not_finite="skip"``).
     """
 
     epoch: int
@@ -63,6 +68,8 @@ class EpochRecord:
     images_per_second: float
     seconds: float
     lr: float
+    gradient_norms: dict[str, float] | None = None
+    skipped: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, in order."""
@@ -73,8 +80,16 @@ class Callback:
     """Base class of objects that watch a :class:`Trainer`; override the methods of interest.
 
     Callbacks are called in the order given, after the trainer's own files are written, never inside
-    a step. They may read the model and change the optimiser's learning rate.
+    a step. They may read the model, change the optimiser's learning rate, and end training with
+    :meth:`Trainer.stop`.
     """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of this callback: names to numbers, strings, lists; by default nothing."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned when the checkpoint was written."""
 
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps: int) -> None:
         """Before the first step; ``epochs`` is the last epoch's number, ``steps`` the number per epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -47,19 +48,21 @@ class Totals:
     def __init__(self, device: Device) -> None:
         self.device = device
         # sum of loss * rows, correct, rows: a captured step is bound to this array permanently.
-        self.array = device.zeros((3,), np.float64)
+        self.array = device.zeros((4,), np.float64)
 
     def clear(self) -> None:
         """Start over."""
         self.device.fill(self.array, 0)
 
-    def add(self, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
-        """Count a batch, whose mean loss is ``loss``."""
-        update_metrics(self.device, self.array, loss.array, scores.array, labels.array)
+    def add(self, loss: Tensor, scores: Tensor, labels: Tensor, finite: bool = False) -> None:
+        """Count a batch, whose mean loss is ``loss``; with ``finite`` it must be finite (:func:`update_metrics`)."""
+        update_metrics(self.device, self.array, loss.array, scores.array, labels.array, finite)
 
-    def read(self) -> Evaluation:
-        """The means; waits for the device, and raises what its kernels reported."""
-        loss, correct, rows = self.device.to_host(self.array).tolist()
+    def read(self, or_nothing: bool = False) -> Evaluation:
+        """The means, NaN of no images ``or_nothing``; waits for the device, and raises what its kernels reported."""
+        loss, correct, rows, _ = self.device.to_host(self.array).tolist()
+        if not rows and or_nothing:
+            return Evaluation(math.nan, math.nan, 0)
         if not rows:
             raise UsageError("evaluate: the loader gave no images.")
         return Evaluation(loss / rows, 100 * correct / rows, int(rows))
@@ -91,12 +94,14 @@ class Evaluator:
             check_tensors(scores, loss)
         self._totals.add(loss, scores, labels)
 
-    def __call__(self, loader: Iterable[Any]) -> Evaluation:
+    def __call__(self, loader: Iterable[Any], after_batch: Callable[[], None] | None = None) -> Evaluation:
         """Mean loss and accuracy over ``loader`` in evaluation mode; modes are restored afterwards."""
         with running(self.device), evaluating(self.model):
             self._totals.clear()
             for batch in loader:
                 self._step(*labelled_batch(batch, self.device))
+                if after_batch is not None:
+                    after_batch()
             return self._totals.read()
 
 

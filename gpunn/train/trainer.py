@@ -5,34 +5,39 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from gpunn._capture import capture as capture_step
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
-from gpunn.errors import TrainingError, UsageError
+from gpunn.errors import NotFiniteError, TrainingError, UsageError
 from gpunn.nn.loss import CrossEntropyLoss
 from gpunn.nn.module import Module
 from gpunn.optim.lr_scheduler import ReduceLROnPlateau
 from gpunn.optim.optimizer import Optimizer
-from gpunn.random import default_generator
+from gpunn.train import diagnosis
+from gpunn.train._describe import describe
+from gpunn.train._position import Position
+from gpunn.train._state import collect, move_to, places_of, restore
+from gpunn.train._steps import TrainingStep
+from gpunn.train._stopping import StopSignals
 from gpunn.train.callbacks import Callback, EpochRecord, Progress
-from gpunn.train.evaluation import Evaluation, Evaluator, Totals, check_tensors, labelled_batch, running
+from gpunn.train.evaluation import Evaluation, Evaluator, labelled_batch, running
 from gpunn.train.progress import reporter
-from gpunn.train.run_folder import RunFolder, machine, versions
+from gpunn.train.run_folder import RunFolder
 
 _READ_EVERY = 50  # steps between reads of the totals on a GPU, where each read waits for the device
 
 
 class Trainer:
-    """Train a classifier, test it after every epoch, and save completed epochs.
+    """Train a classifier, test it after every epoch, and keep what is needed to go on after anything.
 
-    A step is: zero the gradients, forward, loss, backward, update, and add to the running totals.
+    A step is: zero the gradients, forward, loss, backward, add to the running totals, update.
     It runs through :func:`gpunn.capture`: on ``cuda`` as one graph launch. Nothing in it waits for
     the device; the totals are read every 50 steps there (every step on the CPU) and at the end of an
     epoch.
@@ -55,25 +60,43 @@ class Trainer:
     capture : bool
         Capture the step and replay it, where the device has kernels. False runs it as written.
     out : path-like, optional
-        A folder for ``metrics.jsonl``, ``config.json`` and ``model.safetensors``, written after every epoch
-        (:class:`~gpunn.train.run_folder.RunFolder`). The constructor checks it, before any work.
+        A folder for the run's files (:class:`~gpunn.train.RunFolder`): configuration, and after every epoch metrics,
+        weights and a checkpoint. The constructor checks that it can be written, before any work.
     log : "auto", "bar", "lines" or None
         What to show on standard output: see :func:`~gpunn.train.progress.reporter`.
     callbacks : iterable of Callback
         Called after ``log``.
     config : mapping, optional
         More for ``config.json``: whatever is needed to rebuild model and data.
+    overwrite : bool
+        Let :meth:`fit` delete an earlier run in ``out``. Otherwise it refuses to begin where there is one.
+    checkpoint_every : int, optional
+        Write a checkpoint after so many steps too, not only after each epoch.
+    keep : int
+        How many of the latest checkpoints stay, beside the best epoch's.
+    accumulate : int
+        Split each batch into so many pieces, and add up their gradients: a step then needs the memory of one piece. The
+        loss is the mean of the pieces' losses, weighted by their lengths. Batch norm sees single pieces.
+    clip_grad_norm : float, optional
+        Scale the gradients down to this norm where it is larger (:func:`~gpunn.nn.utils.clip_grad_norm_`).
+    not_finite : "stop" or "skip"
+        What to do where loss or gradients are not finite: raise TrainingError, or leave the step out, up to 100 in a
+        row. For that every step waits for the device.
 
     Attributes
     ----------
     epoch, step : int
         How many are done, over all calls of :meth:`fit`.
     history : list of EpochRecord
+    stop_reason : str or None
+        What :meth:`stop` was given.
+    stop_signals : tuple of int
+        What ends :meth:`fit` after the running step: by default SIGINT (Ctrl-C).
 
     Raises
     ------
     UsageError
-        If the optimiser holds none of the model's parameters, or ``out`` cannot be written.
+        If the optimiser holds none of the model's parameters, an option is invalid, or ``out`` cannot be written.
     DeviceError
         If this machine does not have the device.
     """
@@ -92,6 +115,12 @@ class Trainer:
         log: str | None = "auto",
         callbacks: Iterable[Callback] = (),
         config: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        checkpoint_every: int | None = None,
+        keep: int = 2,
+        accumulate: int = 1,
+        clip_grad_norm: float | None = None,
+        not_finite: str = "stop",
     ) -> None:
         own = {id(p) for p in model.parameters()}
         if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
@@ -105,9 +134,17 @@ class Trainer:
             raise UsageError("Trainer: the schedule holds another optimiser; build it from the one given here.")
         if isinstance(scheduler, ReduceLROnPlateau) and scheduler_every == "step":
             raise UsageError("Trainer: ReduceLROnPlateau watches whole epochs; use scheduler_every='epoch'.")
+        if not_finite not in ("stop", "skip"):
+            raise UsageError(f"Trainer: not_finite: expected 'stop' or 'skip'; got {not_finite!r}.")
+        _count("Trainer: checkpoint_every", 1 if checkpoint_every is None else checkpoint_every)
+        _count("Trainer: accumulate", accumulate)
+        if clip_grad_norm is not None and not (
+            isinstance(clip_grad_norm, int | float) and not isinstance(clip_grad_norm, bool) and clip_grad_norm > 0
+        ):
+            raise UsageError(f"Trainer: clip_grad_norm: expected a number above 0; got {clip_grad_norm!r}.")
         shown = reporter(log)
         self.device = get_device(device)
-        self.folder = None if out is None else RunFolder(out)
+        self.folder = None if out is None else RunFolder(out, keep)
         self.model = model.to(self.device)
         self.optimizer = optimizer
         self.loss = CrossEntropyLoss() if loss is None else loss
@@ -115,25 +152,32 @@ class Trainer:
         self.scheduler_every = scheduler_every
         self.capture = capture
         self.callbacks = [*([shown] if shown else []), *callbacks]
+        self.overwrite, self.checkpoint_every = overwrite, checkpoint_every
+        self.accumulate, self.clip_grad_norm, self.not_finite = accumulate, clip_grad_norm, not_finite
         self.epoch = 0
         self.step = 0
         self.history: list[EpochRecord] = []
+        self.stop_signals: tuple[int, ...] = (signal.SIGINT,)
         self._config = dict(config or {})
-        self._totals = Totals(self.device)
+        self._train_step = TrainingStep(
+            self.model,
+            optimizer,
+            self.loss,
+            self.device,
+            capture=capture,
+            accumulate=accumulate,
+            clip_grad_norm=clip_grad_norm,
+            skip=not_finite == "skip",
+        )
+        self._totals = self._train_step.totals
         self._read_every = 1 if self.device.xp is np else _READ_EVERY
-        self._train_step = capture_step(self._train) if capture else self._train
         self._evaluator = Evaluator(self.model, self.loss, self.device, capture)
-
-    # -- the steps ---------------------------------------------------------------------------
-
-    def _train(self, x: Tensor, labels: Tensor) -> None:
-        self.optimizer.zero_grad()
-        scores = self.model(x)
-        loss = self.loss(scores, labels)
-        check_tensors(scores, loss)
-        loss.backward()
-        self.optimizer.step()
-        self._totals.add(loss, scores, labels)
+        self._signals = StopSignals()
+        self.stop_reason: str | None = None
+        self._begun = False  # whether config.json is written
+        self._until_fit = contextlib.ExitStack()  # holds the folder's lock between resume and the end of fit
+        self._position = Position()
+        self._norms: dict[str, float] = {}  # of the last step's gradients, if that was before a resume
 
     # -- training ----------------------------------------------------------------------------
 
@@ -145,6 +189,8 @@ class Trainer:
         max_steps: int | None = None,
     ) -> list[EpochRecord]:
         """Train for ``epochs`` more epochs, and test after each.
+
+        After :meth:`resume`, an epoch that the checkpoint lies within is finished first, and counts as one of them.
 
         Parameters
         ----------
@@ -163,13 +209,15 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If the loss is no longer finite; the message says at which step.
+            If the loss is no longer finite; the message says at which step, where in the model, and which checkpoint
+            was the last good one.
+        OutOfMemoryError
+            If a step does not fit into memory; the message says which batch size does.
         KeyboardInterrupt
-            On Ctrl-C; ``history`` and the files hold every complete epoch.
+            On Ctrl-C, after the running step, with a checkpoint if there is a folder; a second Ctrl-C ends at once.
         """
-        for name, value in (("epochs", epochs), ("max_steps", max_steps)):
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise UsageError(f"Trainer.fit: {name}: expected a whole number of at least 1; got {value!r}.")
+        _count("Trainer.fit: epochs", epochs)
+        _count("Trainer.fit: max_steps", 1 if max_steps is None else max_steps)
         if not hasattr(train_loader, "__len__"):
             raise UsageError(
                 "Trainer.fit: expected a loader that knows how many batches it gives; "
@@ -178,52 +226,103 @@ class Trainer:
         steps = len(train_loader)
         last_epoch = self.epoch + epochs
         last_step = None if max_steps is None else self.step + max_steps
-        config = self._describe(train_loader, epochs, max_steps)
+        if not self._position.restored:
+            self.stop_reason = None
         if not self.model.training:  # otherwise inner modules that were frozen by .eval() stay frozen
             self.model.train()
         with running(self.device), contextlib.ExitStack() as ending:
+            ending.enter_context(self._until_fit)
+            if self.folder is not None:
+                ending.enter_context(self.folder.locked())
+                self._begin(self.folder, describe(self, train_loader, epochs, max_steps, self._config))
             for callback in self.callbacks:
                 ending.callback(callback.on_fit_end, self)
                 callback.on_fit_begin(self, last_epoch, steps)
-            while self.epoch < last_epoch and self.step != last_step:
+            ending.enter_context(self._signals.watching(self.stop_signals))
+            ending.callback(self._position.leave)
+            self._position.move(train_loader, test_loader)
+            while self.epoch < last_epoch and self.step != last_step and self.stop_reason is None:
                 record = self._run_epoch(train_loader, test_loader, last_epoch, last_step)
                 self._schedule_epoch(record)
-                if self.folder is not None:
-                    self.folder.save(self.model, record, config)
                 self.history.append(record)
+                if self.folder is not None:
+                    self.folder.save(self.model, self.history)
                 for callback in self.callbacks:
                     callback.on_epoch_end(self, record)
+                self._save_checkpoint(train_loader, test_loader)  # last, as it holds what callbacks know
+                self._signals.check()
         return self.history
 
+    def stop(self, reason: str) -> None:
+        """End :meth:`fit` after the running epoch, as complete; for callbacks. ``reason`` is kept in checkpoints."""
+        self.stop_reason = reason
+
+    def _begin(self, folder: RunFolder, config: dict[str, Any]) -> None:
+        """A new run's files, unless this trainer's run is in the folder already."""
+        if self._begun:
+            return
+        if folder.holds_a_run() and not self.overwrite:
+            raise UsageError(
+                f"{folder.path}: holds a run already. Go on with it (Trainer.resume, gpunn train --resume), give "
+                "another folder, or say overwrite."
+            )
+        folder.begin(config)
+        self._begun = True
+
     def _run_epoch(self, train_loader: Any, test_loader: Any, last_epoch: int, last_step: int | None) -> EpochRecord:
-        epoch, done = self.epoch + 1, 0
-        steps = len(train_loader) if last_step is None else min(len(train_loader), last_step - self.step)
-        start = time.perf_counter()
-        self._totals.clear()
-        for done, batch in enumerate(train_loader, 1):
+        epoch, first = self.epoch + 1, self.step - self._position.taken  # steps before this epoch
+        steps = len(train_loader) if last_step is None else min(len(train_loader), last_step - first)
+        begun, start, images = self._position.taken, time.perf_counter(), None
+        if not begun:
+            self._totals.clear()
+            self._train_step.skipped = 0
+        left = self._position.batches(train_loader) if begun < steps else ()  # all are done if only the test is left
+        for done, batch in enumerate(left, begun + 1):
             images, labels = labelled_batch(batch, self.device)
-            self._train_step(images, labels)
+            try:
+                self._train_step(images, labels)
+            except NotFiniteError as error:
+                self._refuse_loss(error, train_loader, images)
+            self._position.taken = done
             self.step += 1
             if self.scheduler is not None and self.scheduler_every == "step":
                 self.scheduler.step()
             if done % self._read_every == 0 or done == steps:
-                seen = self._totals.read()
-                elapsed = time.perf_counter() - start
-                self._refuse_not_finite(
-                    seen.loss, f"the training loss became {seen.loss}", (done - 1) % self._read_every, images
-                )
-                told = Progress(epoch, last_epoch, done, steps, seen.loss, seen.accuracy_percent, seen.images / elapsed)
+                elapsed = self._position.elapsed + time.perf_counter() - start
+                seen = self._read_totals(train_loader, images)
+                per_second = seen.images / elapsed
+                told = Progress(epoch, last_epoch, done, steps, seen.loss, seen.accuracy_percent, per_second)
                 for callback in self.callbacks:
                     callback.on_progress(self, told)
-            if done == steps:
+            if self.checkpoint_every is not None and self.step % self.checkpoint_every == 0 and done < steps:
+                self._read_totals(train_loader, images)
+                self._save_checkpoint(train_loader, test_loader, time.perf_counter() - start)
+            if self._signals.signum:
+                self._read_totals(train_loader, images)
+                self._end_here(train_loader, test_loader, time.perf_counter() - start)
+            if done >= steps:
                 break
-        else:
-            raise UsageError(f"Trainer.fit: the training loader gave {done} batches; its length says {steps}.")
-        tested = None if test_loader is None else self.evaluate(test_loader)
-        if tested is not None:
-            self._refuse_not_finite(tested.loss, f"the test loss after epoch {epoch} is {tested.loss}", 0)
-        self.epoch = epoch
-        return EpochRecord(
+        if self._position.taken < max(steps, 1):
+            raise UsageError(
+                f"Trainer.fit: the training loader gave {self._position.taken} batches; its length says "
+                f"{len(train_loader)}."
+            )
+        elapsed, seen = self._position.elapsed + time.perf_counter() - start, self._read_totals(train_loader, images)
+        self._check_parameters()
+        norms = diagnosis.gradient_norms(self.model) or self._norms
+        tested = None
+        if test_loader is not None:
+            before = places_of(test_loader)
+            try:
+                tested = self._evaluator(test_loader, self._signals.check)
+            except KeyboardInterrupt:
+                if self._signals.signum:
+                    move_to(test_loader, before)
+                    self._end_here(train_loader, test_loader, time.perf_counter() - start)
+                raise
+            if not math.isfinite(tested.loss):
+                self._refuse(f"the test loss after epoch {epoch} is {tested.loss}", self.step, None)
+        record = EpochRecord(
             epoch=epoch,
             step=self.step,
             train_loss=seen.loss,
@@ -231,9 +330,20 @@ class Trainer:
             test_loss=None if tested is None else tested.loss,
             test_accuracy_percent=None if tested is None else tested.accuracy_percent,
             images_per_second=seen.images / elapsed,
-            seconds=time.perf_counter() - start,
+            seconds=self._position.elapsed + time.perf_counter() - start,
             lr=float(self.optimizer.param_groups[0]["lr"]),
+            gradient_norms=norms,
+            skipped=self._train_step.skipped,
         )
+        self.epoch = epoch
+        self._position.next_epoch()
+        return record
+
+    def _read_totals(self, loader: Any, images: Tensor | None) -> Evaluation:
+        try:
+            return self._totals.read(or_nothing=self._train_step.skipped > 0)
+        except NotFiniteError as error:
+            self._refuse_loss(error, loader, images if self._read_every == 1 else None)
 
     def _schedule_epoch(self, record: EpochRecord) -> None:
         if self.scheduler is None or self.scheduler_every == "step":
@@ -253,61 +363,88 @@ class Trainer:
         """
         return self._evaluator(loader)
 
-    def _refuse_not_finite(self, loss: float, what: str, steps_before: int, images: Tensor | None = None) -> None:
-        if math.isfinite(loss):
+    # -- saving and going on -----------------------------------------------------------------
+
+    def resume(self) -> list[str]:
+        """Go on with the run in ``out``: the next :meth:`fit` continues bit for bit, in the middle of an epoch too.
+
+        Trainer, model, optimiser, schedule and loaders must have been built as those of the run were, with the same
+        seed. Metrics and weights that are newer than the checkpoint are cut back to it. A run that was stopped before
+        its first checkpoint begins anew.
+
+        Returns
+        -------
+        list of str
+            What was wrong with later checkpoints, which were passed over; empty if there was nothing.
+
+        Raises
+        ------
+        UsageError
+            If the trainer has no ``out``, has begun already, is not built as the run's was, or another one is writing.
+        DataError
+            If there are checkpoints, and none can be read.
+        """
+        if self.folder is None:
+            raise UsageError("Trainer.resume: expected a trainer with a folder; give it out=.")
+        if self._begun or self.step:
+            raise UsageError("Trainer.resume: this trainer has begun already; resume with a new one.")
+        with running(self.device), contextlib.ExitStack() as lock:
+            lock.enter_context(self.folder.locked())
+            checkpoint, complaints = self.folder.reopen()
+            if checkpoint is not None:
+                restore(self, checkpoint)
+                self._begun = True
+                self.folder.cut_back(checkpoint, self.history)
+            self._until_fit = lock.pop_all()
+        return complaints
+
+    def _save_checkpoint(self, train_loader: Any, test_loader: Any, elapsed: float = 0.0) -> None:
+        if self.folder is None:
             return
-        place = (
-            f"step {self.step}" if not steps_before else f"one of the steps {self.step - steps_before} to {self.step}"
-        )
-        raise TrainingError(
-            f"{what} at {place} (epoch {self.epoch + 1}){self._where_not_finite(images)}. Lower the learning rate (now "
-            f"{self.optimizer.param_groups[0]['lr']:g}), and see that the images are finite and standardised."
-        )
-
-    def _where_not_finite(self, images: Tensor | None) -> str:
-        """The layer whose input or parameters first contain non-finite numbers, as part of a sentence."""
-        layers = [(name, layer) for name, layer in self.model.named_modules() if not list(layer.children())]
-        if images is not None and layers and not np.isfinite(images.numpy()).all():
-            name, layer = layers[0]
-            return f"; the images given to {name} ({type(layer).__name__}) have values that are not finite"
-        for name, layer in layers:
-            for parameter, values in layer.named_parameters():
-                if not np.isfinite(values.detach().numpy()).all():
-                    return f"; {name} ({type(layer).__name__}) is the first layer whose {parameter} is not finite"
-        return ""
-
-    def _describe(self, loader: Any, epochs: int, max_steps: int | None) -> dict[str, Any]:
-        """The contents of ``config.json``: enough to run again."""
-        groups = [
-            {**{k: v for k, v in group.items() if k != "params"}, "tensors": len(group["params"])}
-            for group in self.optimizer.param_groups
-        ]
-        dataset = getattr(loader, "dataset", None)
-        config: dict[str, Any] = {
-            "versions": versions(self.device),
-            "machine": machine(self.device),
-            "seed": default_generator().seed,
-            "model": {
-                "class": type(self.model).__name__,
-                "parameters": sum(p.numel() for p in self.model.parameters()),
-            },
-            "loss": repr(self.loss),
-            "optimizer": {"class": type(self.optimizer).__name__, "groups": groups},
-            "scheduler": None
-            if self.scheduler is None
-            else {"class": type(self.scheduler).__name__, "every": self.scheduler_every},
-            "data": {
-                "class": type(dataset).__name__,
-                "items": None if dataset is None else len(dataset),
-                "batch_size": getattr(loader, "batch_size", None),
-                "shuffle": getattr(loader, "shuffle", None),
-                "drop_last": getattr(loader, "drop_last", None),
-            },
-            "epochs": epochs,
-            "max_steps": max_steps,
-            "capture": self.capture,
+        self._check_parameters()
+        data = {
+            **self._position.state(train_loader, test_loader, elapsed),
+            "skipped": self._train_step.skipped,
+            "stop_reason": self.stop_reason,
+            "gradient_norms": diagnosis.gradient_norms(self.model) or self._norms,
         }
-        for key, value in self._config.items():
-            known = config.get(key)
-            config[key] = {**known, **value} if isinstance(known, dict) and isinstance(value, Mapping) else value
-        return config
+        self.folder.save_checkpoint(*collect(self, data), self.history)
+
+    def _end_here(self, train_loader: Any, test_loader: Any, elapsed: float) -> None:
+        """After a signal: keep what there is, also for another ``fit``, and raise."""
+        self._save_checkpoint(train_loader, test_loader, elapsed)
+        self._position.restore(self._position.state(train_loader, test_loader, elapsed))
+        self._signals.check()
+
+    # -- what cannot go on -------------------------------------------------------------------
+
+    def _refuse_loss(self, error: NotFiniteError, loader: Any, images: Tensor | None) -> NoReturn:
+        """Tell of a batch whose loss is not finite; where totals are read seldom, the batch is read again."""
+        number = error.batch // self.accumulate  # batches of this epoch before it
+        step = self.step - self._position.taken + number + 1
+        if images is None and hasattr(loader, "batches"):
+            images = labelled_batch(next(self._position.again(loader, number)), self.device)[0]
+        self._refuse(f"{error.place} became {error.value} at step {step}", step, images)
+
+    def _check_parameters(self) -> None:
+        """Raise if the last step's gradient was not finite, of which no later loss has told yet."""
+        bad = diagnosis.parameters_that_are_not_finite(self.model)
+        if bad:
+            self._refuse(f"the gradient of step {self.step} was not finite; {bad}", self.step, None)
+
+    def _refuse(self, what: str, step: int, images: Tensor | None) -> NoReturn:
+        where = "" if images is None else diagnosis.first_that_is_not_finite(self.model, images)
+        kept = ""
+        if self.folder is not None:
+            good = self.folder.last_before(step)
+            kept = " There is no checkpoint yet." if good is None else f" The last good checkpoint is {good}."
+        raise TrainingError(
+            f"{what} (epoch {self.epoch + 1}){f'; {where}' if where else ''}. Lower the learning rate (now "
+            f"{self.optimizer.param_groups[0]['lr']:g}), clip the gradients, and see that the images are finite and "
+            f"standardised.{kept}"
+        ) from None
+
+
+def _count(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{name}: expected a whole number of at least 1; got {value!r}.")

@@ -269,7 +269,7 @@ def test_ctrl_c_keeps_complete_epochs_and_ends_with_130(tmp_path) -> None:
     assert "Training lenet5" in stdout
     assert gpunn.load_file(out / "model.safetensors")["fc2.bias"].shape == (10,)
     assert json.loads((out / "config.json").read_text())["data"]["name"] == "mnist"
-    assert sorted(p.name for p in out.iterdir()) == ["config.json", "metrics.jsonl", "model.safetensors"]
+    assert sorted(p.name for p in out.iterdir()) == ["checkpoints", "config.json", "metrics.jsonl", "model.safetensors"]
 
 
 # -- summary, help ----------------------------------------------------------------------------------

@@ -276,4 +276,4 @@ def update_metrics(d: Draw) -> dict[str, Any]:
     rows, columns = d.sizes((0, *around(16, 256, 512)), around(4, 32))
     logits = d.numbers(rows, columns)
     labels = logits.argmax(axis=1) * d.rng.integers(0, 2, rows)
-    return {"totals": np.array([1.5, 2, 3]), "loss": np.asarray(d.positive()), "logits": logits, "labels": labels}
+    return {"totals": np.array([1.5, 2, 3, 4]), "loss": np.asarray(d.positive()), "logits": logits, "labels": labels}

@@ -1,0 +1,138 @@
+"""A training step: gradients of a batch, piece by piece if wanted, and the update, or none if it must not be made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from gpunn._capture import capture as capture_step
+from gpunn._device import Device
+from gpunn._tensor import Tensor
+from gpunn.errors import NotFiniteError, OutOfMemoryError, TrainingError
+from gpunn.nn.module import Module
+from gpunn.nn.utils import clip_grad_norm_
+from gpunn.ops.clip_grad import total_norm
+from gpunn.optim.optimizer import Optimizer
+from gpunn.train.diagnosis import fitting_batch
+from gpunn.train.evaluation import Totals, check_tensors
+
+_MOST_SKIPPED = 100  # steps in a row
+
+
+class TrainingStep:
+    """Makes steps, and counts what they did; parameters as of :class:`~gpunn.train.Trainer`.
+
+    Attributes
+    ----------
+    totals : Totals
+        Of the batches that had a finite loss.
+    skipped : int
+        Steps that changed nothing, since it was set to 0.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        device: Device,
+        *,
+        capture: bool,
+        accumulate: int,
+        clip_grad_norm: float | None,
+        skip: bool,
+    ) -> None:
+        self.model, self.optimizer, self.loss, self.device = model, optimizer, loss, device
+        self.accumulate, self.clip_grad_norm, self.skip = accumulate, clip_grad_norm, skip
+        self.totals = Totals(device)
+        self.skipped = self._in_a_row = 0
+        work = self._gradients if skip else self._train
+        self.run = capture_step(work) if capture else work
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        """Make a step.
+
+        Raises
+        ------
+        NotFiniteError
+            If the loss is not finite; where kernels run, the totals' next ``read`` raises it. Nothing was updated.
+        TrainingError
+            If too many steps in a row had to be skipped.
+        OutOfMemoryError
+            If memory does not suffice; the message says for which batch size it does.
+        """
+        try:
+            if self.skip:
+                self._try(images, labels)
+            else:
+                self.run(images, labels)
+        except MemoryError as error:
+            self.run = self._gradients  # what was captured may hold memory; no step follows
+            fits = fitting_batch(self.model, self.optimizer, self.loss, (images, labels), error)
+            raise OutOfMemoryError(_advice(str(error), len(images), fits)) from None
+
+    def _train(self, x: Tensor, labels: Tensor) -> None:
+        self._gradients(x, labels)
+        self._update()
+
+    def _update(self) -> None:
+        if self.clip_grad_norm is not None:
+            clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
+        self.optimizer.step()
+
+    def _gradients(self, x: Tensor, labels: Tensor) -> None:
+        self.optimizer.zero_grad()
+        rows = len(labels)
+        piece = max(1, -(-rows // self.accumulate))
+        for start in range(0, max(rows, 1), piece):
+            whole = piece >= rows
+            images, truth = (x, labels) if whole else (x[start : start + piece], labels[start : start + piece])
+            scores = self.model(images)
+            loss = self.loss(scores, truth)
+            check_tensors(scores, loss)
+            (loss if whole else loss * (len(truth) / rows)).backward()
+            # Before the update, which a loss that is not finite prevents.
+            self.totals.add(loss, scores, truth, finite=True)
+
+    def _try(self, images: Tensor, labels: Tensor) -> None:
+        """A step that is left out if its loss or its gradient is not finite."""
+        buffers = [(buffer, buffer.detach().clone()) for buffer in self.model.buffers()]
+        try:
+            self.run(images, labels)
+            self.device.check()
+            finite = self._gradient_is_finite()
+        except NotFiniteError:
+            finite = False
+        if finite:
+            self._in_a_row = 0
+            self._update()
+            return
+        for buffer, before in buffers:  # running statistics of such a batch would spoil every test
+            buffer.copy_(before)
+        self.skipped += 1
+        self._in_a_row += 1
+        if self._in_a_row > _MOST_SKIPPED:
+            raise TrainingError(
+                f"more than {_MOST_SKIPPED} steps in a row had a loss or a gradient that is not finite, so nothing is "
+                f"learned any more. Lower the learning rate (now {self.optimizer.param_groups[0]['lr']:g}), or train "
+                "with not_finite='stop' (--not-finite stop), which tells where they come from."
+            )
+
+    def _gradient_is_finite(self) -> bool:
+        by_dtype: dict[object, list[object]] = {}
+        for p in self.model.parameters():
+            if p.grad is not None:
+                by_dtype.setdefault(p.grad.dtype, []).append(p.grad._physical)
+        norms = [total_norm(self.device, arrays, 2.0) for arrays in by_dtype.values()]
+        return all(math.isfinite(float(self.device.to_host(norm))) for norm in norms)
+
+
+def _advice(what: str, batch: int, fits: int) -> str:
+    pieces = -(-batch // fits) if fits else 0
+    advice = (
+        f"Batches of {fits} fit: reduce the batch size to that, or keep it and train it in {pieces} pieces "
+        f"(accumulate={pieces}, --accumulate {pieces})."
+        if fits
+        else "Not even a single image fits: use a smaller model or smaller images."
+    )
+    return f"out of memory in a step with {batch} images: {what[:250].rstrip('. ')}. {advice}"
