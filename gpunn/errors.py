@@ -54,7 +54,14 @@ class KernelError(GpunnError, RuntimeError):
 
 
 class DataError(GpunnError, ValueError):
-    """A data file is missing, truncated or not what its name says, or a dataset is unusable."""
+    """A data file is missing, truncated or not what its name says, or a dataset is unusable.
+
+    Its message may hold names and values out of that file, so it is one line of less than 500 characters, whatever
+    they are.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(shortened(message, 499))
 
 
 class StateDictError(GpunnError, RuntimeError):
@@ -236,8 +243,6 @@ def shortened(text: object, most: int = 120) -> str:
 
 def quoted(value: object, most: int = 120) -> str:
     """The ``repr`` of a string out of a file, of bytes or of a number, fit to be shown as in :func:`shortened`."""
-    if isinstance(value, str) and len(value) > 4 * most:
-        value = value[: 2 * most] + value[-2 * most :]
-    elif isinstance(value, bytes) and len(value) > 4 * most:
-        value = value[: 2 * most] + value[-2 * most :]
+    if isinstance(value, str | bytes) and len(value) > 4 * most:
+        return shortened(repr(value[: 2 * most]) + repr(value[-2 * most :]), most)
     return shortened(repr(value), most)

@@ -6,14 +6,12 @@ then the arrays' bytes, each in C order. https://github.com/huggingface/safetens
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import json
 import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +20,9 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._layout import physical
+from gpunn._safetensors import DTYPES, read_arrays, read_header
 from gpunn._tensor import Tensor
 from gpunn.errors import DataError, DTypeError, UsageError
-
-# What both this format and NumPy (with ml_dtypes for bfloat16) can hold: NumPy's name -> the format's.
-_DTYPES = {
-    "bool": "BOOL",
-    "uint8": "U8",
-    "int8": "I8",
-    "uint16": "U16",
-    "int16": "I16",
-    "uint32": "U32",
-    "int32": "I32",
-    "uint64": "U64",
-    "int64": "I64",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "float32": "F32",
-    "float64": "F64",
-    "complex64": "C64",
-}
 
 # The names of files that are being written, and of the one that shows that a folder can be written to.
 _TRIAL = ".gpunn-write-test-"
@@ -127,8 +108,8 @@ def _host_array(name: str, tensor: Any) -> np.ndarray:
             f"save_file: expected Tensors or NumPy arrays; '{name}' is {type(tensor).__name__}. "
             "Wrap it in gpunn.tensor or numpy.asarray."
         )
-    if array.dtype.name not in _DTYPES:
-        known = ", ".join(_DTYPES)
+    if array.dtype.name not in DTYPES:
+        known = ", ".join(DTYPES)
         raise DTypeError(f"save_file: expected a dtype out of {known}; '{name}' is {array.dtype}.")
     # Not ascontiguousarray, which makes a 0-d array 1-d.
     return np.asarray(array, order="C")
@@ -153,31 +134,15 @@ def load_file(path: str | os.PathLike[str], device: str | Device = "cpu") -> dic
     ------
     DataError
         If the file is missing, cut short or not safetensors; the message names it. The format has no
-        checksum: altered weights of the right length cannot be noticed.
+        checksum: altered weights of the right length cannot be noticed. Also if it has more and smaller tensors than
+        any model: 10,000 and one for each kilobyte are read.
     DTypeError
         If an array has a dtype that NumPy does not have (float8), or that needs ml_dtypes (bfloat16).
     """
     target = get_device(device)
-    with _opened(path) as file:
-        arrays = {name: _read_array(path, file, name) for name in sorted(file.keys())}
+    arrays, _ = read_arrays(path)
     # Half precision too, which can be converted and not much else: Tensor() would refuse it.
     return {name: Tensor._of_physical(target.array(physical(array)), target) for name, array in arrays.items()}
-
-
-def _read_array(path: str | os.PathLike[str], file: Any, name: str) -> np.ndarray:
-    dtype = file.get_slice(name).get_dtype()
-    if dtype not in _DTYPES.values():
-        raise DTypeError(f"{path}: '{name}' is {dtype}, which NumPy does not have. Save it as F32 or BF16.")
-    if dtype == "BF16":
-        try:
-            importlib.import_module("ml_dtypes")  # registers the dtype with NumPy
-        except ImportError as error:
-            raise DTypeError(
-                f"{path}: '{name}' is bfloat16, which needs ml_dtypes; importing it failed ({error}). "
-                "Install it with pip install ml_dtypes, or save the file as float32."
-            ) from error
-    array: np.ndarray = file.get_tensor(name)
-    return array
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -188,26 +153,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     DataError
         As in :func:`load_file`.
     """
-    with _opened(path) as file:
-        return dict(sorted((file.metadata() or {}).items()))
-
-
-@contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """The file opened by the safetensors package; its errors and the system's become DataErrors."""
-    from safetensors import SafetensorError, safe_open
-
-    if not os.path.isfile(path):
-        found = "that is a folder" if os.path.isdir(path) else "there is no such file"
-        raise DataError(f"{path}: expected a safetensors file; {found}.")
-    try:
-        with safe_open(path, framework="np") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise DataError(
-            f"{path}: expected a whole safetensors file; found {os.path.getsize(path)} bytes that are not "
-            f"one ({error}). It was cut short or is another format: copy it again or use an earlier one."
-        ) from error
+    return read_header(path).metadata
 
 
 def write_atomically(path: str | os.PathLike[str], *chunks: bytes | memoryview) -> None:

@@ -219,7 +219,7 @@ def test_a_file_the_system_will_not_read(tmp_path, weights, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("safetensors.safe_open", refuse)
+    monkeypatch.setattr("gpunn._safetensors.fill", refuse)
     with pytest.raises(DataError, match=r"w: expected a whole safetensors file.*Input/output error"):
         load_file(tmp_path / "w")
 

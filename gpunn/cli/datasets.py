@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpunn.cli.arguments import whole
-from gpunn.errors import UsageError, nearest
+from gpunn.errors import UsageError, nearest, shortened
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,12 @@ def add_data_arguments(add: Callable[..., Any], default: str | None = "digits") 
         help="the folder that contains mnist/ and the like, or the files themselves (default: $GPUNN_DATA)",
     )
     add("--image-size", type=whole(1), metavar="N", help="resize the images of a folder to N x N")
+    add(
+        "--max-pixels",
+        type=whole(1),
+        metavar="N",
+        help="refuse larger images of a folder (default: 2 million, and 5 for every 4 bytes of the file)",
+    )
     add("--download", action="store_true", help="fetch published data that is not there, and check its digests")
 
 
@@ -77,7 +83,42 @@ def open_data(args: argparse.Namespace) -> tuple[Any, Any]:
     if args.data in DATA:
         return train, open_part(args, False)
     statistics = _measure(train)
-    return open_part(args, True, statistics), open_part(args, False, statistics)
+    test = open_part(args, False, statistics)
+    check_classes(f"--data {args.data}: the training part has", train.classes, "the test part", test)
+    return open_part(args, True, statistics), test
+
+
+def check_classes(where: str, known: Sequence[str], what: str, dataset: Any) -> None:
+    """Refuse data whose labels number other classes than ``known``: its accuracy would mean nothing.
+
+    The labels of an ``.npz`` file have no names of their own; there must only be no more of them.
+
+    Raises
+    ------
+    UsageError
+        The message names the classes that one has and the other has not.
+    """
+    from gpunn.data import NpzDataset
+
+    found = tuple(dataset.classes)
+    if isinstance(dataset, NpzDataset):
+        if len(found) > len(known):
+            raise UsageError(f"{where} {len(known)} classes; {what} has labels up to {len(found) - 1}.")
+        return
+    if found == tuple(known):
+        return
+    names = [
+        f"{beginning} {shortened(', '.join(sorted(one)[:20]), 100)}"
+        for beginning, one in (
+            (f"only {what} has", set(found) - set(known)),
+            (f"{what} has no", set(known) - set(found)),
+        )
+        if one
+    ]
+    raise UsageError(
+        f"{shortened(where, 200)} {len(known)} classes, and {what} has others: "
+        f"{'; '.join(names) or 'they are in another order'}. Both need the same folders of classes."
+    )
 
 
 def open_part(args: argparse.Namespace, train: bool, statistics: tuple[Any, Any] = (0.0, 1.0)) -> Any:
@@ -94,12 +135,16 @@ def open_part(args: argparse.Namespace, train: bool, statistics: tuple[Any, Any]
     path, (mean, std) = Path(name), statistics
     if args.image_size is not None and (name in DATA or not path.is_dir()):
         raise UsageError(f"--image-size: it is for folders of images; got --data {name}.")
+    if args.max_pixels is not None and (name in DATA or not path.is_dir()):
+        raise UsageError(f"--max-pixels: it is for folders of images; got --data {name}.")
     if name == "digits":
         return data.Digits(train=train)
     if path.suffix == ".npz" and path.is_file():
         return data.NpzDataset(path, train=train, mean=mean, std=std)
     if path.is_dir():
-        return data.ImageFolder(_image_folder(path, train), args.image_size, mean=mean, std=std)
+        return data.ImageFolder(
+            _image_folder(path, train), args.image_size, mean=mean, std=std, max_pixels=args.max_pixels
+        )
     raise UsageError(
         f"--data: expected {', '.join(DATA)}, a folder or an .npz file; got {name!r}"
         + (nearest(name, DATA) or ", which does not exist.")

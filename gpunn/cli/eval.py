@@ -12,6 +12,7 @@ from typing import Any
 from gpunn.cli.arguments import one_of, whole
 from gpunn.cli.datasets import add_data_arguments, open_part
 from gpunn.cli.run import RUN_HELP, Run, add_trust_arguments
+from gpunn.errors import shortened
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
@@ -44,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
 
     result = evaluate(model, DataLoader(dataset, args.batch_size, device=home))
     print(
-        f"{trained.name} from {trained.folder} (epoch {trained.epoch}) on {args.data}, {result.images:,} {args.part} "
+        f"{shortened(trained.name)} from {shortened(trained.folder, 4096)} (epoch {trained.epoch}) on "
+        f"{shortened(args.data, 4096)}, {result.images:,} {args.part} "
         f"images, on {home}: loss {result.loss:.4f}, accuracy {result.accuracy_percent:.2f} %"
     )
     return 0

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunn._files import is_file
+from gpunn.cli.config import read_config
+from gpunn.cli.datasets import check_classes
 from gpunn.cli.models import resolve_saved
-from gpunn.errors import DataError, UsageError
+from gpunn.errors import UsageError, shortened
 
 if TYPE_CHECKING:
     from gpunn.models import ModelEntry
@@ -47,32 +49,21 @@ class Run:
 
     def __init__(self, folder: str | Path, model: str | None = None, trust: bool = False) -> None:
         self.folder = Path(folder)
-        missing = [name for name in ("config.json", "model.safetensors") if not (self.folder / name).is_file()]
+        missing = [name for name in ("config.json", "model.safetensors") if not is_file(self.folder / name)]
         if missing:
             state = f"has no {' and no '.join(missing)}" if self.folder.is_dir() else "does not exist"
-            raise UsageError(f"expected {RUN_HELP}; {self.folder} {state}.")
-        try:
-            config = json.loads((self.folder / "config.json").read_text())
-            network, data = config["model"], config["data"]
-            self.name: str = network["name"]
-            c, h, w = (int(n) for n in network["input_shape"])
-            self.input_shape = (c, h, w)
-            self.classes = [str(name) for name in data["classes"]]
-            self.data_name: str = data["name"]
-            self.data_folder = None if data["folder"] is None else Path(data["folder"])
-            self.image_size: int | None = data["image_size"]
-            self.statistics: tuple[list[float], list[float]] = data["mean"], data["std"]
-            self._mean, self._std = (np.array(data[k], np.float32).reshape(-1, 1, 1) for k in ("mean", "std"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{self.folder / 'config.json'}: not a configuration that gpunn train wrote: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            raise UsageError(f"expected {RUN_HELP}; {shortened(self.folder, 300)} {state}.")
+        config = read_config(self.folder / "config.json")
+        self.name, self.input_shape, self.classes = config.name, config.input_shape, list(config.classes)
+        self.data_name, self.image_size = config.data_name, config.image_size
+        self.data_folder = None if config.data_folder is None else Path(config.data_folder)
+        self.statistics = config.mean, config.std
+        self._mean, self._std = (np.array(v, np.float32).reshape(-1, 1, 1) for v in self.statistics)
         self._network: ModelEntry = resolve_saved(self.name, model, trust)
         self.name = self.name if model is None else model
         from gpunn.serialize import read_metadata
 
-        self.epoch = read_metadata(self.folder / "model.safetensors").get("epoch", "?")
+        self.epoch = shortened(read_metadata(self.folder / "model.safetensors").get("epoch", "?"), 20)
 
     def model(self) -> Module:
         """The network with the run's weights."""
@@ -87,9 +78,11 @@ class Run:
         return (pixels.astype(np.float32) / np.float32(255) - self._mean) / self._std
 
     def check_fits(self, dataset: Any) -> None:
-        """Refuse data with images of another shape or another number of classes."""
-        if tuple(dataset.input_shape) != self.input_shape or len(dataset.classes) != len(self.classes):
+        """Refuse data with images of another shape, or with classes that are not the run's."""
+        where = shortened(self.folder, 160)
+        if tuple(dataset.input_shape) != self.input_shape or len(dataset.classes) > len(self.classes):
             raise UsageError(
-                f"{self.folder}: its network takes images {self.input_shape} and tells {len(self.classes)} classes; "
+                f"{where}: its network takes images {self.input_shape} and tells {len(self.classes)} classes; "
                 f"the data has {tuple(dataset.input_shape)} and {len(dataset.classes)}."
             )
+        check_classes(f"{where}: it was trained on", self.classes, "the data", dataset)

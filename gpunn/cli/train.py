@@ -184,6 +184,8 @@ def _config(args: argparse.Namespace, train_set: Any) -> dict[str, Any]:
         command += ["--data-dir", str(folder.resolve())]
     if args.image_size is not None:
         command += ["--image-size", str(args.image_size)]
+    if args.max_pixels is not None:
+        command += ["--max-pixels", str(args.max_pixels)]
     for flag in _FLAGS:
         value = getattr(args, flag)
         if value is not None:

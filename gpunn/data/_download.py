@@ -9,27 +9,33 @@ match, so that under its own name it is whole or absent, whatever interrupts the
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import http.client
 import os
+import socket
+import ssl
 import sys
 import tarfile
 import tempfile
+import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from gpunn._files import file_size, most_unpacked
+from gpunn.data._gzip import GzipStream
 from gpunn.data._sources import Remote, Source
-from gpunn.errors import DataError
+from gpunn.errors import DataError, quoted, shortened
 
 _TIMEOUT = 30.0  # seconds without a byte
+# Seconds for a whole file: a minute, and the time that 50 kB/s takes.
+_LEAST_SECONDS = 60.0
+_SLOWEST = 50e3
 _CHUNK = 1 << 18
-
-Opener = Callable[..., Any]
 
 
 class _MirrorFailed(Exception):
@@ -77,19 +83,49 @@ def fetch_members(dataset: str, source: Source, name: str, members: Collection[s
         As in :func:`fetch_file`, or if a member is missing.
     """
     missing = set(members)
-    with _verified(dataset, source, name, folder) as archive, tarfile.open(archive, "r:gz") as tar:
-        for member in tar:  # in order: going back in a gzip stream would decompress it again
-            content = tar.extractfile(member) if member.name in missing and member.isreg() else None
-            if content is None:
-                continue
-            with content, _temporary(folder, Path(member.name).name) as (path, file):
-                while chunk := content.read(_CHUNK):
-                    file.write(chunk)
-                _close(file)
-                os.replace(path, folder / Path(member.name).name)
-            missing.remove(member.name)
+    with _verified(dataset, source, name, folder) as archive, open(archive, "rb") as packed:
+        try:
+            unpacked: Any = _Unpacked(packed)
+            with tarfile.open(fileobj=unpacked, mode="r|") as tar:
+                for member in tar:
+                    # A sparse member's few bytes stand for as many zeros as it likes.
+                    wanted = member.name in missing and member.isreg() and not member.issparse()
+                    content = tar.extractfile(member) if wanted else None
+                    if content is None:
+                        continue
+                    with content, _temporary(folder, Path(member.name).name) as (path, file):
+                        while chunk := content.read(_CHUNK):
+                            file.write(chunk)
+                        _close(file)
+                        os.replace(path, folder / Path(member.name).name)
+                    missing.remove(member.name)
+        except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+            raise DataError(
+                f"{dataset}: {name} has the published digests and is no archive that can be unpacked: {error}."
+            ) from error
     if missing:
         raise DataError(f"{dataset}: {name} holds no {', '.join(sorted(missing))}.")
+
+
+class _Unpacked:
+    """A gzip file decompressed for tarfile, up to what a file of its size may unpack to.
+
+    Parameters
+    ----------
+    packed : binary file
+    """
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._stream = GzipStream(packed)
+        self._most = self._left = most_unpacked(file_size(packed))
+
+    def read(self, count: int) -> bytes:
+        """Up to ``count`` bytes; none only at the end. EOFError and zlib.error as :class:`GzipStream`."""
+        data = self._stream.read(count)
+        self._left -= len(data)
+        if self._left < 0:
+            raise EOFError(f"it unpacks to more than {self._most} bytes")
+        return data
 
 
 @contextlib.contextmanager
@@ -107,7 +143,7 @@ def _verified(dataset: str, source: Source, name: str, folder: Path) -> Iterator
                     _close(file)
                     _check(path, remote)
                 except _MirrorFailed as failure:
-                    reasons.append(f"{url}: {failure}")
+                    reasons.append(f"{url}: {shortened(failure, 240)}")
                     continue
                 yield path
                 return
@@ -150,13 +186,20 @@ def _close(file: BinaryIO) -> None:
     file.close()
 
 
-def _receive(dataset: str, url: str, remote: Remote, file: BinaryIO, opener: Opener = urllib.request.urlopen) -> None:
-    """Copy what ``url`` sends to ``file``, in chunks."""
+def _receive(dataset: str, url: str, remote: Remote, file: BinaryIO, seconds: float | None = None) -> None:
+    """Copy what ``url`` sends to ``file``, in chunks; a mirror that takes longer than ``seconds`` has failed."""
     request = urllib.request.Request(url, headers={"User-Agent": "gpunn"})
     received = 0
-    with _Report(dataset, url, remote.size) as report, _network_failures(), opener(request, timeout=_TIMEOUT) as reply:
+    limit = _LEAST_SECONDS + remote.size / _SLOWEST if seconds is None else seconds
+    with (
+        _Report(dataset, url, remote.size) as report,
+        _Deadline(limit) as deadline,
+        _network_failures(deadline),
+        _opener(deadline).open(request, timeout=_TIMEOUT) as reply,
+    ):
         while True:
-            chunk = reply.read(_CHUNK)
+            chunk = reply.read1(_CHUNK)  # what is there: a chunk in drops could take hours
+            deadline.check()
             if not chunk:
                 return
             received += len(chunk)
@@ -164,6 +207,90 @@ def _receive(dataset: str, url: str, remote: Remote, file: BinaryIO, opener: Ope
                 raise _MirrorFailed(f"sends more than {received} bytes where {remote.size} were expected")
             _write(file, chunk)
             report.show(received)
+
+
+class _Deadline:
+    """Ends a connection when its time is over, whatever it is waiting for.
+
+    A limit for each wait, as sockets have, does not do: a mirror may send a byte a second for days.
+
+    Parameters
+    ----------
+    seconds : float
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._expired = False
+
+    def __enter__(self) -> _Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._timer.cancel()
+
+    def watch(self, connected: socket.socket) -> None:
+        """Shut this one down too when the time is over."""
+        with self._lock:
+            self._sockets.append(connected)
+            if self._expired:
+                self._shut(connected)
+
+    def check(self) -> None:
+        """Raise the mirror's failure if the time is over."""
+        if self._expired:
+            raise _MirrorFailed(f"took longer than {self._seconds:.0f} seconds")
+
+    def _expire(self) -> None:
+        with self._lock:
+            self._expired = True
+            for connected in self._sockets:
+                self._shut(connected)
+
+    @staticmethod
+    def _shut(connected: socket.socket) -> None:
+        # Not the method of an SSL socket, which forgets its state while another thread reads from it.
+        with contextlib.suppress(OSError):  # it has been closed already
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but none from https to something that anybody on the way can read and change."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """The request to follow, as the base class makes it."""
+        if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
+            raise _MirrorFailed(f"redirects from https to {quoted(newurl, 100)}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener(deadline: _Deadline) -> urllib.request.OpenerDirector:
+    """Opens addresses as ``urllib`` does, with safe redirects, and tells ``deadline`` of every connection."""
+
+    class Connection(http.client.HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            deadline.watch(self.sock)
+
+    class SecureConnection(http.client.HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            deadline.watch(self.sock)
+
+    class Plain(urllib.request.HTTPHandler):
+        def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(Connection, req)
+
+    class Secure(urllib.request.HTTPSHandler):
+        def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(SecureConnection, req, context=ssl.create_default_context())
+
+    return urllib.request.build_opener(Plain, Secure, _SafeRedirects)
 
 
 class _DiskFailed(Exception):
@@ -182,10 +309,14 @@ def _write(file: BinaryIO, chunk: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _network_failures() -> Iterator[None]:
+def _network_failures(deadline: _Deadline) -> Iterator[None]:
     """Turn network errors into the mirror's failure, and keep them apart from a full disk."""
     try:
-        yield
+        try:
+            yield
+        except (OSError, http.client.HTTPException):
+            deadline.check()  # which then is why
+            raise
     except _DiskFailed as failure:
         raise failure.error from None
     except urllib.error.HTTPError as error:
@@ -201,11 +332,12 @@ def _check(path: Path, remote: Remote) -> None:
     """Compare the digests."""
     hashes = {algorithm: hashlib.new(algorithm, usedforsecurity=False) for algorithm in remote.digests}
     try:
-        with gzip.open(path) if remote.decompressed else open(path, "rb") as file:
-            while chunk := file.read(_CHUNK):
+        with open(path, "rb") as file:
+            stream = _Unpacked(file) if remote.decompressed else file
+            while chunk := stream.read(_CHUNK):
                 for digest in hashes.values():
                     digest.update(chunk)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (EOFError, zlib.error) as error:
         raise _MirrorFailed(f"{path.stat().st_size} bytes that are not a complete gzip file ({error})") from error
     for algorithm, digest in hashes.items():
         if digest.hexdigest() != remote.digests[algorithm]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gpunn._files import fill, open_file
 from gpunn._layout import logical
 from gpunn.data._folders import dataset_folder, files_missing
 from gpunn.data._sources import CIFAR10 as CIFAR10_SOURCE
@@ -97,7 +98,10 @@ def _read(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     A record is one byte of label and three planes of 32x32 bytes: red, green, blue.
     """
     length = 1 + 3 * 32 * 32
-    sizes = [path.stat().st_size for path in paths]
+    try:
+        sizes = [path.stat().st_size for path in paths]
+    except OSError as error:
+        raise DataError(f"CIFAR10: {error.filename} could not be read: {error.strerror or error}.") from error
     for path, size in zip(paths, sizes, strict=True):
         if size % length or not size:
             raise DataError(
@@ -108,10 +112,14 @@ def _read(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     pixels = np.empty((ends[-1], 32, 32, 3), np.uint8)
     labels = np.empty(ends[-1], np.uint8)
     for path, size, end in zip(paths, sizes, ends, strict=True):
+        records = np.empty((size // length, length), np.uint8)
         try:
-            records = np.fromfile(path, np.uint8).reshape(-1, length)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: could not be read: {error}.") from error
+            with open_file(path) as file:
+                found = fill(file, records)
+        except OSError as error:
+            raise DataError(f"{path}: could not be read: {error.strerror or error}.") from error
+        if found < size:
+            raise DataError(f"{path}: expected {size} bytes; found {found}: it was cut short while it was read.")
         part = slice(end - size // length, end)
         labels[part] = records[:, 0]
         pixels[part] = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._shared.numbers import whole_number
 from gpunn.data.dataset import Dataset, Indices
 from gpunn.data.image import image_size, pillow, read_image
 from gpunn.data.images import Standardiser
-from gpunn.errors import DataError, UsageError
+from gpunn.errors import DataError, UsageError, shortened
+
+_DEEPEST = 50
 
 
 class ImageFolder(Dataset):
@@ -41,7 +44,11 @@ class ImageFolder(Dataset):
     mean, std : float or sequence of C floats
         Of pixels divided by 255. Default 0 and 1: the images are from 0 to 1.
     extensions : sequence of str
-        Which files are images, by the case-insensitive end of their name; others are skipped.
+        Which files are images, by the case-insensitive end of their name; others are skipped. How a file is decoded is
+        decided by its content: BMP, JPEG, PNG, PPM, TIFF or WebP.
+    max_pixels : int, optional
+        Refuse larger images. Default: 2 million, and five for every four bytes of the file, so that a small file
+        cannot fill the memory. With ``size``, a larger JPEG is decoded at a half, a quarter or an eighth of its size.
 
     Attributes
     ----------
@@ -59,8 +66,9 @@ class ImageFolder(Dataset):
     Raises
     ------
     DataError
-        If the folder does not exist, has no subfolder, or a class has no image; if Pillow is not
-        installed; when an item is taken, if its file cannot be decoded or has another size.
+        If the folder does not exist, cannot be read, has no subfolder, or a class has no image; if folders are nested
+        more than 50 deep or a link leads to a folder twice; if Pillow is not installed; when an item is taken, if its
+        file cannot be decoded, or has another size or too many pixels.
     UsageError
         If an argument is invalid.
 
@@ -88,6 +96,7 @@ class ImageFolder(Dataset):
             ".tiff",
             ".webp",
         ),
+        max_pixels: int | None = None,
     ) -> None:
         pillow()
         if channels not in (1, 3):
@@ -109,7 +118,8 @@ class ImageFolder(Dataset):
             self.samples += [(path, label) for path in paths]
         self.labels = np.array([label for _, label in self.samples], np.int64)
         self._size = None if size is None else _height_and_width(size)
-        H, W = self._size or image_size(self.samples[0][0])
+        self._max_pixels = None if max_pixels is None else whole_number("ImageFolder", "max_pixels", max_pixels, 1)
+        H, W = self._size or image_size(self.samples[0][0], self._max_pixels)
         self.input_shape = (channels, H, W)
         self.mean, self.std = mean, std
         self._standardise = Standardiser("ImageFolder", mean, std, self.input_shape)
@@ -135,11 +145,11 @@ class ImageFolder(Dataset):
     def _decode(self, path: str) -> np.ndarray:
         """(H, W, C) uint8."""
         C, H, W = self.input_shape
-        pixels = read_image(path, C, self._size).transpose(1, 2, 0)
+        pixels = read_image(path, C, self._size, self._max_pixels).transpose(1, 2, 0)
         if pixels.shape != (H, W, C):
             raise DataError(
-                f"ImageFolder: {path} is {pixels.shape[0]}x{pixels.shape[1]} (height x width); expected {H}x{W}, "
-                f"as {self.samples[0][0]}. Give size= to resize all."
+                f"ImageFolder: {shortened(path, 150)} is {pixels.shape[0]}x{pixels.shape[1]} (height x width); "
+                f"expected {H}x{W}, as {shortened(self.samples[0][0], 150)}. Give size= to resize all."
             )
         return pixels
 
@@ -158,19 +168,61 @@ def _height_and_width(size: Any) -> tuple[int, int]:
 def _class_names(root: Path) -> list[str]:
     if not root.is_dir():
         raise DataError(f"ImageFolder: expected a folder with one folder per class; {root} is none.")
-    with os.scandir(root) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    names = [entry.name for entry in _entries(str(root)) if entry.is_dir()]
     if not names:
         raise DataError(f"ImageFolder: expected one folder per class in {root}; it has no folder.")
     return names
 
 
 def _files(folder: Path, endings: tuple[str, ...]) -> Iterator[str]:
-    """Images in and below a folder, in the sorted order of their paths."""
-    with os.scandir(folder) as entries:
-        found = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-    for entry in found:
-        if entry.is_dir():
-            yield from _files(Path(entry.path), endings)
+    """Images in and below a folder, in the sorted order of their paths; links are followed.
+
+    A folder is read once: a link to a folder above would lead in circles, and a few links to each other's folders
+    to more paths than there are atoms.
+    """
+    seen: set[tuple[int, int]] = set()
+    waiting: list[Iterator[os.DirEntry[str]]] = [iter(_entry_list(str(folder), seen))]
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+        elif entry.is_dir():
+            if len(waiting) >= _DEEPEST:
+                raise DataError(
+                    f"ImageFolder: expected folders at most {_DEEPEST} deep in {shortened(folder, 150)}; there is "
+                    f"{shortened(entry.path, 150)}."
+                )
+            waiting.append(iter(_entry_list(entry.path, seen)))
         elif entry.name.lower().endswith(endings):
+            if not entry.is_file():
+                raise DataError(
+                    f"ImageFolder: expected an image; {entry.path} is a pipe, a device or a link that leads nowhere. "
+                    "Remove it."
+                )
             yield entry.path
+
+
+def _entry_list(path: str, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+    """What is in a folder that was not met before."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    # Where the system does not number its files, all have the number 0.
+    if status.st_ino and (status.st_dev, status.st_ino) in seen:
+        raise DataError(f"ImageFolder: expected every folder once; a link leads to {path} again. Remove the link.")
+    seen.add((status.st_dev, status.st_ino))
+    return _entries(path)
+
+
+def _entries(path: str) -> list[os.DirEntry[str]]:
+    """What is in a folder, sorted by name, without what is hidden."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: OSError) -> DataError:
+    return DataError(f"ImageFolder: the folder {path} could not be read: {error.strerror or error}.")

@@ -10,6 +10,8 @@ from gpunn._layout import logical, physical
 from gpunn.data.dataset import Dataset, Indices
 from gpunn.errors import DataError, UsageError
 
+_TILE = 1 << 18  # numbers
+
 
 class Standardiser:
     """y = (pixel / 255 - mean) / std, in float32 and in this order.
@@ -45,8 +47,10 @@ class Standardiser:
             values = np.atleast_1d(np.asarray(given, np.float32))
             if values.shape not in ((1,), (C,)):
                 raise UsageError(f"{name}: expected {word} to be one number or {C}, one per channel; got {given!r}.")
-            # Repeated to a whole image: broadcasting C numbers along the last axis would run loops of length C.
-            tiled.append(np.tile(np.broadcast_to(values, C), H * W))
+            # Repeated to a whole image: broadcasting C numbers along the last axis would run loops of length C. Of
+            # large images a row is enough, and more would take eight times the memory of the image.
+            pixels = H * W if H * W * C <= _TILE else W
+            tiled.append(np.tile(np.broadcast_to(values, C), pixels))
         self._mean, self._std = tiled
         if not (np.isfinite(self._mean).all() and np.isfinite(self._std).all() and (self._std > 0).all()):
             raise UsageError(f"{name}: expected a finite mean and a positive std; got mean {mean!r}, std {std!r}.")
@@ -58,7 +62,7 @@ class Standardiser:
         twice as long at MNIST's and CIFAR-10's sizes (batch 128), and tables of pairs were no faster.
         """
         C, H, W = self.shape
-        x = np.divide(pixels.reshape(-1, H * W * C), np.float32(255), dtype=np.float32)
+        x = np.divide(pixels.reshape(-1, len(self._mean) or 1), np.float32(255), dtype=np.float32)
         x -= self._mean
         x /= self._std
         batch: np.ndarray = logical(x.reshape(-1, H, W, C))

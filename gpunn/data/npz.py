@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from gpunn._files import file_size, most_unpacked, open_file
 from gpunn._layout import logical, physical
+from gpunn.data._npz_file import Header, NpzFile
 from gpunn.data.dataset import Dataset, Indices
 from gpunn.data.images import Standardiser
-from gpunn.errors import DataError, UsageError
+from gpunn.errors import DataError, UsageError, quoted, shortened
 
 _WHOLE = (("x", "y"), ("images", "labels"))
-_MOST_CLASSES = 1_000_000
+_MOST_CLASSES = 100_000
+_BLOCK = 1 << 18
 _PARTS = {True: (("x_train", "y_train"),), False: (("x_test", "y_test"),)}
 
 
@@ -33,7 +35,8 @@ class NpzDataset(Dataset):
     ----------
     path : path-like
         The file, as written by ``numpy.savez`` or ``numpy.savez_compressed``. Pickled objects in it
-        are refused, as loading them would run their code.
+        are refused, as loading them would run their code. A compressed file may unpack to ten times its size and
+        12 MB, labels counted as int64; one that is not compressed may have any size.
     train : bool, optional
         Take ``x_train`` and ``y_train``, or for False ``x_test`` and ``y_test``. Default: the file
         has one part, ``x`` and ``y`` or ``images`` and ``labels``.
@@ -82,17 +85,8 @@ class NpzDataset(Dataset):
             raise UsageError(f"NpzDataset: expected layout 'NCHW' or 'NHWC'; got {layout!r}.")
         self.path = Path(path)
         self.train = train
-        name = f"NpzDataset ({self.path})"
-        x, y = _read(name, self.path, train)
-        if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
-            raise DataError(
-                f"{name}: expected as many targets as inputs, at least one; got inputs {x.shape} and targets {y.shape}."
-            )
-        for what, array in (("inputs", x), ("targets", y)):
-            if array.dtype.kind not in "biuf":
-                raise DataError(f"{name}: expected {what} to be numbers; got {array.dtype}.")
-        self.x = _channels_first(name, x, layout)
-        self.y = _targets(name, y)
+        name = f"NpzDataset ({shortened(self.path, 200)})"
+        self.x, self.y = _read(name, self.path, train, layout)
         self.input_shape = self.x.shape[1:]
         self.classes = _names(name, self.y, classes)
         self.mean, self.std = mean, std
@@ -124,77 +118,132 @@ class NpzDataset(Dataset):
         return logical(stored) if self._standardise is None else self._standardise(stored), self.y[indices]
 
 
-def _read(name: str, path: Path, train: bool | None) -> tuple[np.ndarray, np.ndarray]:
+def _read(name: str, path: Path, train: bool | None, layout: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs, images among them with the channels first, and targets."""
     try:
-        # Opened here, because numpy.load leaves the file open when it fails.
-        with open(path, "rb") as stream:
-            return _choose(name, _load(name, stream), train)
+        with open_file(path) as file:
+            archive = NpzFile(name, file)
+            return _arrays(name, archive, _choose(name, list(archive.members), train), layout, file_size(file))
     except FileNotFoundError as error:
         raise DataError(f"{name}: the file does not exist.") from error
     except OSError as error:
         raise DataError(f"{name}: could not be read: {error.strerror or error}.") from error
 
 
-def _load(name: str, stream: BinaryIO) -> Mapping[str, np.ndarray]:
-    """The archive; its arrays are read on access."""
-    try:
-        file = np.load(stream, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{name}: expected a file made by numpy.savez; it cannot be read: {error}.") from error
-    if isinstance(file, np.ndarray):
-        raise DataError(f"{name}: expected several arrays, made by numpy.savez; it holds one, made by numpy.save.")
-    return file
-
-
-def _choose(name: str, file: Mapping[str, np.ndarray], train: bool | None) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets from the file's arrays."""
-    held = ", ".join(file) or "nothing"
-    pairs = [pair for pair in (_WHOLE if train is None else _PARTS[bool(train)]) if set(pair) <= set(file)]
+def _choose(name: str, keys: Sequence[str], train: bool | None) -> tuple[str, str]:
+    """The names of inputs and targets."""
+    held = shortened(", ".join(keys[:50])) or "nothing"
+    pairs = [pair for pair in (_WHOLE if train is None else _PARTS[bool(train)]) if set(pair) <= set(keys)]
     if train is None and len(pairs) != 1:
-        if {"x_train", "x_test"} & set(file):
+        if {"x_train", "x_test"} & set(keys):
             raise UsageError(f"{name}: it has parts; choose one with train=True or train=False. It holds {held}.")
         raise DataError(f"{name}: expected either x and y or images and labels; it holds {held}.")
     if not pairs:
         wanted = " and ".join(_PARTS[bool(train)][0])
         raise DataError(f"{name}: train={train} expects {wanted}; it holds {held}.")
-    try:
-        x, y = (file[key] for key in pairs[0])
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{name}: {' or '.join(pairs[0])} cannot be read: {error}.") from error
-    return _native(x), _native(y)
+    return pairs[0]
+
+
+def _arrays(
+    name: str, archive: NpzFile, keys: tuple[str, str], layout: str | None, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Everything is checked by the headers before anything is allocated for the arrays."""
+    (x, x_stream), (y, y_stream) = (archive.open(key) for key in keys)
+    if not x.shape or not y.shape or x.shape[0] != y.shape[0] or x.shape[0] == 0:
+        raise DataError(
+            f"{name}: expected as many targets as inputs, at least one; got inputs {quoted(x.shape)} and targets "
+            f"{quoted(y.shape)}."
+        )
+    for what, header in (("inputs", x), ("targets", y)):
+        if header.dtype.kind not in "biuf":
+            raise DataError(f"{name}: expected {what} to be numbers; got {header.dtype}.")
+    if not math.prod(x.shape):
+        raise DataError(f"{name}: expected inputs of at least one number each; got {x.dtype} {quoted(x.shape)}.")
+    channels_last = len(x.shape) == 4 and _layout(name, x.shape, layout) == "NHWC"
+    floats = y.dtype.kind == "f"
+    if not floats and y.shape not in ((y.shape[0],), (y.shape[0], 1)):
+        raise DataError(
+            f"{name}: expected one integer label per input, (N,) or (N, 1); got {y.dtype} {quoted(y.shape)}."
+        )
+    takes = math.prod(x.shape) * x.dtype.itemsize + math.prod(y.shape) * (y.dtype.itemsize if floats else 8)
+    if x.dtype == np.uint8 and len(x.shape) == 4:
+        takes += 8 * min(math.prod(x.shape[1:]), 1 << 18)
+    if takes > most_unpacked(size):
+        raise DataError(
+            f"{name}: expected {' and '.join(keys)} to unpack to at most {most_unpacked(size)} bytes, for a file of "
+            f"{size}; they take {takes}. If the file is genuine, save it with numpy.savez, which does not compress."
+        )
+    if len(x.shape) == 4 and not channels_last:
+        n, c, h, w = x.shape
+        memory = np.empty((n, h, w, c), x.dtype)
+        as_stored = memory.transpose(0, 3, 1, 2)
+    else:
+        as_stored = memory = np.empty(x.shape, x.dtype)
+    _fill(archive, keys[0], x_stream, as_stored.T if x.fortran else as_stored)
+    archive.finish(keys[0], x_stream)
+    inputs = logical(_native(memory)) if len(x.shape) == 4 else _native(memory)
+    if x.dtype == np.uint8 and len(x.shape) == 3:
+        inputs = inputs[:, None]
+    if floats:
+        targets = np.empty(y.shape, y.dtype)
+        _fill(archive, keys[1], y_stream, targets.T if y.fortran else targets)
+        targets = _native(targets)
+    else:
+        targets = _labels(name, archive, keys[1], y_stream, y)
+    archive.finish(keys[1], y_stream)
+    return inputs, targets
+
+
+def _fill(archive: NpzFile, key: str, stream: Any, view: np.ndarray) -> None:
+    """Read the next ``view.nbytes`` bytes into an array of any strides, with little memory beside it."""
+    if view.flags.c_contiguous:
+        archive.fill(key, stream, view)
+        return
+    row = view[0].nbytes
+    if row > _BLOCK:
+        for part in view:
+            _fill(archive, key, stream, part)
+        return
+    count = max(1, _BLOCK // max(1, row))
+    for start in range(0, len(view), count):
+        part = np.empty(view[start : start + count].shape, view.dtype)
+        archive.fill(key, stream, part)
+        view[start : start + count] = part
+
+
+def _labels(name: str, archive: NpzFile, key: str, stream: Any, header: Header) -> np.ndarray:
+    """Labels (N,) int64, of any stored integers."""
+    labels = np.empty(header.shape[0], np.int64)
+    for start in range(0, len(labels), _BLOCK):
+        part = np.empty(len(labels[start : start + _BLOCK]), header.dtype)
+        archive.fill(key, stream, part)
+        # Before the cast: 2^63 and more would become negative.
+        wrong = np.flatnonzero((part < 0) | (part > np.iinfo(np.int64).max))
+        if len(wrong):
+            value = int(part[wrong[0]])
+            expected = "labels of at least 0" if value < 0 else "labels that number classes"
+            raise DataError(f"{name}: expected {expected}; got {value} at position {start + int(wrong[0])}.")
+        labels[start : start + _BLOCK] = part
+    return labels
 
 
 def _native(array: np.ndarray) -> np.ndarray:
-    """The array in this machine's byte order, the only one devices support."""
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    """The array in this machine's byte order, the only one devices support, in the same memory."""
+    if array.dtype.isnative:
+        return array
+    return array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
 
 
-def _channels_first(name: str, x: np.ndarray, layout: str | None) -> np.ndarray:
-    """Images as (N, C, H, W), channels last in memory; other inputs unchanged."""
-    if x.ndim != 4:
-        x = np.ascontiguousarray(x)  # Fortran order would be reordered for every batch
-        return x[:, None] if x.dtype == np.uint8 and x.ndim == 3 else x
-    if layout is None:
-        first, last = x.shape[1] in (1, 3), x.shape[3] in (1, 3)
-        if first == last:
-            raise UsageError(
-                f"{name}: cannot tell which axis of {x.shape} has the channels; give layout='NCHW' or 'NHWC'."
-            )
-        layout = "NCHW" if first else "NHWC"
-    images: np.ndarray = logical(np.ascontiguousarray(x) if layout == "NHWC" else physical(x))
-    return images
-
-
-def _targets(name: str, y: np.ndarray) -> np.ndarray:
-    if y.dtype.kind == "f":
-        return y
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim != 1:
-        raise DataError(f"{name}: expected one integer label per input, (N,) or (N, 1); got {y.dtype} {y.shape}.")
-    if y.min() < 0:
-        raise DataError(f"{name}: expected labels of at least 0; got {y.min()} at position {y.argmin()}.")
-    return y.astype(np.int64)
+def _layout(name: str, shape: tuple[int, ...], layout: str | None) -> str:
+    """Where images of this shape have their channels."""
+    if layout is not None:
+        return layout
+    first, last = shape[1] in (1, 3), shape[3] in (1, 3)
+    if first == last:
+        raise UsageError(
+            f"{name}: cannot tell which axis of {quoted(shape)} has the channels; give layout='NCHW' or 'NHWC'."
+        )
+    return "NCHW" if first else "NHWC"
 
 
 def _names(name: str, y: np.ndarray, given: Sequence[str] | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gpunn._calls import explains_all
-from gpunn.errors import UsageError
+from gpunn.errors import UsageError, quoted
 from gpunn.models.lenet import LeNet5, convolutional_layers
 from gpunn.models.mlp import MLP
 from gpunn.models.perceptron import Perceptron, PerceptronFit
@@ -85,9 +85,9 @@ def find(name: str) -> ModelEntry:
         If there is none; the message suggests the nearest name.
     """
     if name not in MODELS:
-        near = difflib.get_close_matches(name.lower().replace("-", ""), MODELS, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name[:40].lower().replace("-", ""), MODELS, n=1, cutoff=0.5)
         hint = f"; did you mean '{near[0]}'?" if near else "."
-        raise UsageError(f"unknown model {name!r}: expected one of {', '.join(MODELS)}{hint}")
+        raise UsageError(f"unknown model {quoted(name)}: expected one of {', '.join(MODELS)}{hint}")
     return MODELS[name]
 
 

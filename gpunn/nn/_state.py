@@ -9,10 +9,11 @@ import numpy as np
 
 from gpunn._interop import is_cupy, tensor_of
 from gpunn._tensor import Tensor
-from gpunn.errors import StateDictError
+from gpunn.errors import StateDictError, shortened
 from gpunn.tape import no_grad
 
 _LISTED = 12  # keys that a message names before it counts the rest
+_ROOM = 240  # characters that they may take, as they may be a file's
 
 
 class LoadReport(NamedTuple):
@@ -40,7 +41,12 @@ def load(name: str, own: Mapping[str, Tensor], given: Mapping[str, Any], strict:
     if strict:
         faults = [("missing keys", missing), ("unexpected keys", unexpected), *faults]
     if any(keys for _, keys in faults):
-        listed = "\n".join(f"  {what}: {_listing(keys)}" for what, keys in faults if keys)
+        listings = {what: _listing(keys) for what, keys in faults if keys}
+        left, rooms = _ROOM, {}
+        for count, what in enumerate(sorted(listings, key=lambda what: len(listings[what]))):
+            rooms[what] = min(len(listings[what]), left // (len(listings) - count))
+            left -= rooms[what]
+        listed = "\n".join(f"  {what}: {shortened(text, rooms[what])}" for what, text in listings.items())
         raise StateDictError(
             f"{name}: the state_dict does not fit, so nothing was loaded:\n{listed}\n"
             "It may belong to a model built with other arguments"
@@ -73,4 +79,4 @@ def _floating(array: Tensor | np.ndarray) -> bool:
 def _listing(keys: list[str]) -> str:
     more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
     separator = "; " if ":" in keys[0] else ", "
-    return separator.join(keys[:_LISTED]) + more
+    return separator.join(shortened(key, 80) for key in keys[:_LISTED]) + more

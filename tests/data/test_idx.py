@@ -83,7 +83,7 @@ def test_missing_file_and_folder(tmp_path):
         ),
         (idx_bytes(np.zeros((2, 3), np.int32)) + b"x", r"trailing bytes: expected 36 bytes.*found 37"),
         # 65536 ** 4 elements: 0 of them if the product is taken in 64 bits.
-        (struct.pack(">2xBB4I", 8, 4, *[65536] * 4), r"truncated: expected 18446744073709551636 bytes"),
+        (struct.pack(">2xBB4I", 8, 4, *[65536] * 4), r".* 18446744073709551636"),
         # No elements, so the length is right, but more than NumPy can address along the other axes.
         (struct.pack(">2xBB4I", 8, 4, 0, *[2**32 - 1] * 3), r"expected an array NumPy can hold"),
         (struct.pack(">2xBB40I", 8, 40, *[1] * 40) + b"\x00", r"expected an array NumPy can hold"),
@@ -107,7 +107,7 @@ def test_truncation_anywhere_is_noticed(tmp_path, compress):
             read_idx(path)
 
 
-@pytest.mark.parametrize(("offset", "what"), [(-8, "CRC"), (-4, "length")])
+@pytest.mark.parametrize(("offset", "what"), [(-8, "data check"), (-4, "length check")])
 def test_gzip_checksums_are_verified(tmp_path, offset, what):
     data = bytearray(gzip.compress(idx_bytes(np.arange(100, dtype=np.uint8))))
     data[offset] ^= 1
