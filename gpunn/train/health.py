@@ -314,7 +314,7 @@ class _Watch:
 
 def _either(known: np.ndarray, found: np.ndarray, axis: int) -> np.ndarray:
     """For each unit whether anything was found, now or before."""
-    now = found.any(axis=tuple(a for a in range(found.ndim) if a != axis))
+    now = np.asarray(found.any(axis=tuple(a for a in range(found.ndim) if a != axis)))
     return now if known.shape != now.shape else known | now
 
 

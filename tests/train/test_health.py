@@ -197,10 +197,10 @@ def test_channels_are_the_units_of_images_and_features_those_of_sequences() -> N
         def forward(self, x):
             return self.outer(self.relu(self.inner(x))).mean(1)
 
-    model = Sequence()
+    sequence = Sequence()
     with gpunn.no_grad():
-        model.inner.bias.copy_(gpunn.tensor([-100.0, 50.0, 50.0, 50.0]))
-    report = layer_health(model, (np.ones((2, 5, 3), np.float32), np.array([0, 1])))
+        sequence.inner.bias.copy_(gpunn.tensor([-100.0, 50.0, 50.0, 50.0]))
+    report = layer_health(sequence, (np.ones((2, 5, 3), np.float32), np.array([0, 1])))
     assert row(report, "inner").dead == row(report, "relu").dead == 1 / 4
 
 
@@ -447,7 +447,7 @@ def test_refused_in_a_captured_step(kernels: str) -> None:
     def step(x: gpunn.Tensor) -> None:
         layer_health(model, (x, labels))
 
-    step = gpunn.capture(step)
-    step(x)
+    captured = gpunn.capture(step)
+    captured(x)
     with pytest.raises(CaptureError, match="layer_health"):
-        step(x)
+        captured(x)
