@@ -88,7 +88,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
         metavar="NAMES",
         help=f"change training images at random: {', '.join(AUGMENTATIONS)}; several with commas",
     )
-    add("--seed", type=whole(0), default=0, metavar="N", help="default: 0")
+    add("--seed", type=whole(0, None), default=0, metavar="N", help="default: 0")
     add(
         "--device",
         default="auto",
