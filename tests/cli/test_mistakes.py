@@ -164,7 +164,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.Generator(np.random.Philox(0))
     x, y = rng.integers(0, 255, (20, 8, 8)).astype(np.uint8), np.arange(20) % 10
     np.savez(folder / "d.npz", x_train=x, y_train=y, x_test=x[:10], y_test=y[:10])
-    np.savez(folder / "two.npz", x_train=x, y_train=y % 2, x_test=x[:10], y_test=y[:10] % 2)
+    np.savez(folder / "small.npz", x_train=x[:, 2:, 2:], y_train=y, x_test=x[:10, 2:, 2:], y_test=y[:10])
     train = ["train", "mlp", "--data", str(folder / "d.npz"), "--epochs", "1", "--max-steps", "1", "--device", "cpu"]
     assert main([*train, "--out", str(folder / "run")]) == 0
     for name in ("no_config", "no_weights", "bad_weights", "bad_config", "other_model"):
@@ -344,7 +344,7 @@ _MISTAKES: list[tuple[str, int, str]] = [
     ("eval run run", 2, "unknown option 'run' (see gpunn eval --help)"),
     ("eval run --part tests", 2, "argument --part: expected one of test, train; got 'tests'; did you mean 'test'?"),
     ("eval run --batch-size 0", 2, "argument --batch-size: expected a whole number of at least 1; got '0'"),
-    ("eval run --data two.npz --device cpu", 2, "the data has (1, 8, 8) and 2"),
+    ("eval run --data small.npz --device cpu", 2, "(1, 6, 6)"),
     ("eval run --device cudas", 2, "unknown device 'cudas'"),
     # -- predict
     ("predict", 2, "the following arguments are required: IMAGE, --run (see gpunn predict --help)"),
