@@ -16,7 +16,7 @@ _MOST_NAME = 4096  # what a path may have
 
 
 class Config(NamedTuple):
-    """What is read of it: the network's name and shapes, the data's, the classes, and the images' statistics."""
+    """What is read of it: the network's name and shapes, the data, the classes, the images' statistics, the command."""
 
     name: str
     input_shape: tuple[int, int, int]
@@ -26,6 +26,7 @@ class Config(NamedTuple):
     image_size: int | None
     mean: list[float]
     std: list[float]
+    command: tuple[str, ...]
 
 
 class _Wrong(Exception):
@@ -84,6 +85,7 @@ def _config(text: Any) -> Config:
         image_size=size,
         mean=mean,
         std=std,
+        command=tuple(_text("command", word) for word in _list("command", whole.get("command", []))),
     )
 
 

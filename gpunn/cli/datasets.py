@@ -36,15 +36,14 @@ _DOWNLOADS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIF
 _FOLDERS = {"mnist": "mnist", "fashion-mnist": "fashion-mnist", "cifar10": "cifar10"}
 
 
-def add_data_arguments(add: Callable[..., Any], default: str | None = "digits") -> None:
-    """``--data``, ``--data-dir``, ``--download``."""
+def add_data_arguments(add: Callable[..., Any], default: str) -> None:
+    """``--data``, ``--data-dir``, ``--download``; ``default`` says what is used without ``--data``."""
     add(
         "--data",
-        default=default,
         metavar="NAME",
         help="digits (1,797 images, come with scikit-learn), mnist, fashion-mnist, cifar10, a folder with train/ and "
         "test/, each with a folder of images per class, or an .npz file"
-        + ("; the default is digits" if default else " (default: what the run was trained on)"),
+        f" (default: {default})",
     )
     add(
         "--data-dir",

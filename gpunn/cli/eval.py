@@ -19,7 +19,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
     """Declare the command's arguments."""
     add("run_folder", metavar="RUN", help=RUN_HELP)
     add_trust_arguments(add)
-    add_data_arguments(add, default=None)
+    add_data_arguments(add, default="what the run was trained on")
     add("--part", type=one_of(("test", "train")), default="test", metavar="NAME", help="test (the default) or train")
     add("--batch-size", type=whole(1), default=500, metavar="N", help="images at a time (default: 500)")
     add("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, emulator, ... or auto (the default)")

@@ -1,13 +1,16 @@
 """Train a network and test it after every epoch.
 
 Without --out nothing is saved. With it, after every epoch the folder holds model.safetensors (the
-weights), metrics.jsonl (one line per epoch) and config.json (what is needed to run again, to evaluate
-and to predict). A seed determines weights, order, augmentation and dropout, the same on every device.
+weights), metrics.jsonl (one line per epoch), config.json (what is needed to run again, to evaluate
+and to predict) and checkpoints, from which --resume goes on bit for bit after a crash, a full disk or Ctrl-C.
+A seed determines weights, order, augmentation and dropout, the same on every device.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +29,8 @@ from gpunn.cli.recipe import (
     make_schedule,
     schedule_text,
 )
+from gpunn.cli.resume import saved_arguments
+from gpunn.errors import UsageError
 
 if TYPE_CHECKING:
     from gpunn.train.trainer import Trainer
@@ -33,8 +38,11 @@ if TYPE_CHECKING:
 _TEST_BATCH = 500
 _FLAGS = [
     *("epochs", "batch_size", "lr", "optimizer", "schedule", "lr_decay", "momentum", "weight_decay"),
-    *("label_smoothing", "augment", "seed", "max_steps"),
+    *("label_smoothing", "augment", "seed", "max_steps", "accumulate", "clip_grad_norm", "not_finite"),
+    *("checkpoint_every", "keep"),
 ]
+# What ends training after the running step; a closed terminal sends the third.
+_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
@@ -43,14 +51,13 @@ def add_arguments(add: Callable[..., Any]) -> None:
     def default(field: str) -> str:
         return ", ".join(f"{getattr(d, field)} for {name}" for name, d in DATA.items())
 
-    add("model", help=MODEL_HELP)
-    add_data_arguments(add)
+    add("model", nargs="?", help=MODEL_HELP)
+    add_data_arguments(add, default="digits")
     add("--epochs", type=whole(1), metavar="N", help=f"passes over the data (default: {default('epochs')})")
     add("--batch-size", type=whole(1), metavar="N", help=f"images per step (default: {default('batch_size')})")
     add(
         "--optimizer",
         type=one_of(OPTIMIZERS),
-        default="sgd",
         metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)} (default: sgd)",
     )
@@ -64,7 +71,6 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add(
         "--schedule",
         type=one_of(SCHEDULES),
-        default="exponential",
         metavar="NAME",
         help="; ".join(f"{name}: {text}" for name, text in SCHEDULES.items()) + " (default: exponential)",
     )
@@ -78,43 +84,68 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add(
         "--weight-decay",
         type=number(positive=False),
-        default=0.0,
         metavar="X",
         help="on weights, not on biases and norms (default: 0)",
     )
-    add("--label-smoothing", type=number(positive=False), default=0.0, metavar="X", help="of the loss (default: 0)")
+    add("--label-smoothing", type=number(positive=False), metavar="X", help="of the loss (default: 0)")
     add(
         "--augment",
         metavar="NAMES",
         help=f"change training images at random: {', '.join(AUGMENTATIONS)}; several with commas",
     )
-    add("--seed", type=whole(0, None), default=0, metavar="N", help="default: 0")
+    add("--clip-grad-norm", type=number(positive=True), metavar="X", help="scale larger gradients down to this norm")
+    add(
+        "--accumulate",
+        type=whole(1),
+        metavar="N",
+        help="make each step in N pieces of the batch, which need an Nth of the memory (default: 1)",
+    )
+    add(
+        "--not-finite",
+        type=one_of(("stop", "skip")),
+        metavar="NAME",
+        help="where a loss or gradient is not finite: stop (the default), or skip the step",
+    )
+    add("--seed", type=whole(0), metavar="N", help="default: 0")
     add(
         "--device",
-        default="auto",
         metavar="NAME",
         help="cpu, cuda, cuda:1, emulator, ... or auto: a GPU if there is one (the default)",
     )
-    add("--out", type=Path, metavar="DIR", help="save weights, metrics and configuration here")
+    add("--out", type=Path, metavar="DIR", help="save weights, metrics, configuration and checkpoints here")
+    add("--overwrite", action="store_true", help="let the run take the place of an earlier one in --out")
+    add("--resume", type=Path, metavar="RUN", help="go on with the run in this folder, from its last whole checkpoint")
+    add("--trust", action="store_true", help="with --resume: run the Python file that the run names")
+    add("--checkpoint-every", type=whole(1), metavar="N", help="a checkpoint every N steps too, not only every epoch")
+    add("--keep", type=whole(1), metavar="N", help="how many checkpoints stay, beside the best epoch's (default: 2)")
     add("--max-steps", type=whole(1), metavar="N", help="stop after so many steps")
-    add("--workers", type=whole(0), default=0, metavar="N", help="threads that prepare batches (default: 0)")
+    add("--workers", type=whole(0), metavar="N", help="threads that prepare batches (default: 0)")
     add("--no-capture", action="store_true", help="launch every kernel by itself, not a step as one graph")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check everything that was requested, then train."""
-    entry = resolve(args.model)
+    resumed: Path | None = args.resume
+    if resumed is not None:
+        args, entry = saved_arguments(args, add_arguments)
+    elif args.model is None:
+        raise UsageError(f"expected {MODEL_HELP}; or --resume RUN.")
+    elif args.trust:
+        raise UsageError("--trust: it is for --resume; a network that you name yourself is trusted.")
+    else:
+        entry = resolve(args.model)
+    _fill(args)
     check_recipe(args, defaults_for(args.data))
 
     from gpunn._device import device
-    from gpunn.serialize import check_writable_folder
+    from gpunn.train.run_folder import RunFolder
 
     home = device(args.device)
     train_set, test_set = open_data(args)
     change = augmentation(args.augment, train_set)
     # Last, as it makes the folder.
     if args.out is not None:
-        check_writable_folder(args.out)
+        RunFolder(args.out).check_free(args.overwrite or resumed is not None)
 
     from gpunn.data import DataLoader
     from gpunn.nn import CrossEntropyLoss
@@ -139,29 +170,73 @@ def run(args: argparse.Namespace) -> int:
         capture=not args.no_capture,
         out=args.out,
         config=_config(args, train_set),
+        overwrite=args.overwrite,
+        checkpoint_every=args.checkpoint_every,
+        keep=args.keep,
+        accumulate=args.accumulate,
+        clip_grad_norm=args.clip_grad_norm,
+        not_finite=args.not_finite,
     )
-    parameters = sum(p.numel() for p in model.parameters())
-    momentum = "" if args.momentum is None else f", momentum {args.momentum:g}"
-    print(
-        f"Training {args.model} ({parameters:,} parameters) on {args.data} ({len(train_set):,} training and "
-        f"{len(test_set):,} test images) on {home}: {args.epochs} epochs in batches of {args.batch_size}, "
-        f"{type(optimizer).__name__} with learning rate {args.lr:g}{schedule_text(args)}{momentum}, "
-        f"weight decay {args.weight_decay:g}, seed {args.seed}.",
-        flush=True,
-    )
+    trainer.stop_signals = tuple(_STOPPING)
+    if resumed is not None:
+        for complaint in trainer.resume():
+            print(f"gpunn: warning: {complaint}", file=sys.stderr)
+    epochs = args.epochs - trainer.epoch
+    steps = None if args.max_steps is None else args.max_steps - trainer.step
+    if epochs < 1 or steps == 0 or trainer.stop_reason is not None:
+        print(f"The run in {args.out} is complete: {_outcome(trainer, args.epochs)}")
+        return 0
+    print(_announcement(args, model, train_set, test_set, home, optimizer, trainer), flush=True)
     try:
-        trainer.fit(train_loader, test_loader, args.epochs, args.max_steps)
-    except KeyboardInterrupt:
-        print(f"gpunn: interrupted; {_outcome(trainer, args.epochs)}", file=sys.stderr)
-        return 130
+        trainer.fit(train_loader, test_loader, epochs, steps)
+    except KeyboardInterrupt as stopped:
+        print(f"gpunn: interrupted; {_outcome(trainer, args.epochs)}{_how_to_go_on(trainer)}", file=sys.stderr)
+        return 128 + getattr(stopped, "signum", signal.SIGINT)
     print(_outcome(trainer, args.epochs))
     return 0
+
+
+def _fill(args: argparse.Namespace) -> None:
+    """Fill in what does not depend on the data; until then None says that it was not given."""
+    defaults = {
+        "data": "digits",
+        "optimizer": "sgd",
+        "schedule": "exponential",
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
+        "seed": 0,
+        "device": "auto",
+        "workers": 0,
+        "accumulate": 1,
+        "not_finite": "stop",
+        "keep": 2,
+    }
+    for name, value in defaults.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+
+
+def _announcement(
+    args: argparse.Namespace, model: Any, train_set: Any, test_set: Any, home: Any, optimizer: Any, trainer: Trainer
+) -> str:
+    """What is about to be trained, in one line."""
+    parameters = sum(p.numel() for p in model.parameters())
+    momentum = "" if args.momentum is None else f", momentum {args.momentum:g}"
+    begin = "Training"
+    if trainer.step:
+        begin = f"Going on with {args.out} after step {trainer.step} (epoch {trainer.epoch + 1}): training"
+    return (
+        f"{begin} {args.model} ({parameters:,} parameters) on {args.data} ({len(train_set):,} training and "
+        f"{len(test_set):,} test images) on {home}: {args.epochs} epochs in batches of {args.batch_size}, "
+        f"{type(optimizer).__name__} with learning rate {args.lr:g}{schedule_text(args)}{momentum}, "
+        f"weight decay {args.weight_decay:g}, seed {args.seed}."
+    )
 
 
 def _outcome(trainer: Trainer, epochs: int) -> str:
     """The result and where it was saved, in one line."""
     if not trainer.history:
-        return "no epoch was complete, so nothing was saved."
+        return "no epoch was complete, so no weights were saved."
     last = trainer.history[-1]
     reached = f"test accuracy {last.test_accuracy_percent:.2f} %"
     text = f"{reached} after epoch {last.epoch} of {epochs} (step {last.step}); "
@@ -170,6 +245,14 @@ def _outcome(trainer: Trainer, epochs: int) -> str:
     files = trainer.folder
     names = ", ".join(path.name for path in (files.weights, files.metrics, files.config))
     return f"{text}{files.path} holds {names}."
+
+
+def _how_to_go_on(trainer: Trainer) -> str:
+    if trainer.folder is None:
+        return ""
+    steps = trainer.folder.steps()
+    after = f" after step {steps[-1]}" if steps else " from the beginning"
+    return f" gpunn train --resume {shlex.quote(str(trainer.folder.path))} goes on{after}."
 
 
 def _config(args: argparse.Namespace, train_set: Any) -> dict[str, Any]:

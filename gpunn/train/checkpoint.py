@@ -9,26 +9,28 @@ digits count as zeros.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
 import re
-import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gpunn._files import file_size, open_file
+from gpunn._json import parse
+from gpunn._safetensors import read_arrays
 from gpunn._tensor import Tensor
-from gpunn.errors import DataError
+from gpunn.errors import DataError, DTypeError, quoted, shortened
 from gpunn.serialize import encode, write_atomically
 
 _FORMAT = "gpunn checkpoint 1"
 _NO_DIGEST = "0" * 64
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-_MOST_HEADER = 2**27  # bytes: a model of half a million tensors
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def write_checkpoint(
     """
     metadata = {"format": _FORMAT, "sha256": _NO_DIGEST, "state": json.dumps(_to_json(state), allow_nan=False)}
     length, header, data = encode(arrays, metadata)
-    digest = _digest(length, header, data)
+    digest = _digest((length, header, data))
     write_atomically(path, length, header.replace(_NO_DIGEST.encode(), digest.encode(), 1), data)
 
 
@@ -86,52 +88,46 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         If it is missing, cut short, altered or no checkpoint.
     """
     path = Path(path)
-    content = _content(path)
-    size = int.from_bytes(content[:8], "little")
-    if not 2 <= size <= min(len(content) - 8, _MOST_HEADER):
-        raise _damaged(path, f"its first bytes announce a header of {size:,} bytes in {len(content):,}")
-    header = bytes(content[8 : 8 + size])
-    found = _DIGEST.search(header)
-    if found is None:
-        raise _damaged(path, "it has no checksum")
-    blank = header[: found.start(1)] + _NO_DIGEST.encode() + header[found.end(1) :]
-    if _digest(content[:8], blank, content[8 + size :]) != found[1].decode():
-        raise _damaged(path, "its checksum does not fit its content")
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
-        metadata = json.loads(header)["__metadata__"]
-        if metadata["format"] != _FORMAT:
-            raise _damaged(path, f"its format is {str(metadata['format'])[:40]!r}; this version reads {_FORMAT!r}")
-        state = _from_json(json.loads(metadata["state"]))
-        arrays = load(bytes(content))
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        _check_digest(path)
+        arrays, metadata = read_arrays(path)
+        if metadata.get("format") != _FORMAT:
+            raise _damaged(path, f"its format is {quoted(metadata.get('format'), 40)}; {_FORMAT!r} can be read")
+        state = _from_json(parse(metadata["state"].encode(), path.stat().st_size))
+    except OSError as error:
+        raise _damaged(path, str(error.strerror or error)) from error
+    except DTypeError as error:
+        raise _damaged(path, str(error)) from error
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
-        raise _damaged(path, f"{type(error).__name__}: {str(error)[:120]}") from error
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
     if not isinstance(state, dict):
         raise _damaged(path, f"its state is {type(state).__name__}")
     return Checkpoint(path, arrays, state)
 
 
-def _content(path: Path) -> memoryview:
-    try:
-        kind = path.stat().st_mode
-        if not stat.S_ISREG(kind):
-            raise DataError(f"{path}: expected a checkpoint; that is no regular file.")
-        return memoryview(path.read_bytes())
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: could not be read: {getattr(error, 'strerror', None) or error}.") from error
+def _check_digest(path: Path) -> None:
+    """Raise DataError unless the file's checksum is that of its content."""
+    with open_file(path) as file:
+        length, size = file.read(8), file_size(file)
+        bytes_of_header = int.from_bytes(length, "little")
+        if len(length) < 8 or bytes_of_header > size - 8:
+            raise _damaged(path, f"it has {size} bytes, and a header of {bytes_of_header}")
+        header = file.read(bytes_of_header)
+        found = _DIGEST.search(header)
+        if found is None:
+            raise _damaged(path, "it has no checksum")
+        blank = header[: found.start(1)] + _NO_DIGEST.encode() + header[found.end(1) :]
+        if _digest(itertools.chain((length, blank), iter(lambda: file.read(1 << 20), b""))) != found[1].decode():
+            raise _damaged(path, "its checksum does not fit its content")
 
 
 def _damaged(path: Path, why: str) -> DataError:
-    return DataError(f"{path}: expected a whole checkpoint; {why}. Use an earlier one.")
+    return DataError(f"{shortened(path, 200)}: expected a whole checkpoint; {shortened(why, 200)}. Use an earlier one.")
 
 
-def _digest(*pieces: Any) -> str:
+def _digest(pieces: Iterable[bytes | memoryview]) -> str:
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
@@ -166,7 +162,7 @@ def _from_json(value: Any) -> Any:
     if set(value) == {"$array"}:
         dtype, shape, items = value["$array"]
         kind = np.dtype(dtype)
-        if kind.hasobject or not isinstance(items, list):
+        if kind.kind not in "biufc" or not isinstance(items, list):
             raise TypeError(f"an array of {kind}")
         return np.array(_from_json(items), kind).reshape([int(n) for n in shape])
     return {key: _from_json(v) for key, v in value.items()}

@@ -120,6 +120,14 @@ class RunFolder:
         """Whether an earlier run left weights or checkpoints here."""
         return self.weights.exists() or bool(self.steps())
 
+    def check_free(self, overwrite: bool) -> None:
+        """Raise UsageError if there is an earlier run here, unless that may be overwritten."""
+        if not overwrite and self.holds_a_run():
+            raise UsageError(
+                f"{self.path}: holds a run already. Go on with it (gpunn train --resume, Trainer.resume), give another "
+                "folder, or let it be overwritten (--overwrite, overwrite=True)."
+            )
+
     def begin(self, config: Mapping[str, Any]) -> None:
         """Start a new run: whatever an earlier one left is deleted, and ``config.json`` written.
 

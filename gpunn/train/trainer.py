@@ -261,11 +261,7 @@ class Trainer:
         """A new run's files, unless this trainer's run is in the folder already."""
         if self._begun:
             return
-        if folder.holds_a_run() and not self.overwrite:
-            raise UsageError(
-                f"{folder.path}: holds a run already. Go on with it (Trainer.resume, gpunn train --resume), give "
-                "another folder, or say overwrite."
-            )
+        folder.check_free(self.overwrite)
         folder.begin(config)
         self._begun = True
 

@@ -72,7 +72,8 @@ def test_trains_on_digits_and_writes_the_run(tmp_path, capsys) -> None:
     config = json.loads((out / "config.json").read_text())
     assert " ".join(config["command"]) == (
         "train lenet5 --data digits --epochs 2 --batch-size 16 --lr 0.02 --optimizer sgd --schedule exponential "
-        "--lr-decay 1.0 --momentum 0.9 --weight-decay 0.001 --label-smoothing 0.0 --seed 5 --max-steps 3 --device cpu"
+        "--lr-decay 1.0 --momentum 0.9 --weight-decay 0.001 --label-smoothing 0.0 --seed 5 --max-steps 3 "
+        "--accumulate 1 --not-finite stop --keep 2 --device cpu"
     )
     assert config["seed"] == 5
     assert config["versions"]["gpunn"] == gpunn.__version__
@@ -178,9 +179,10 @@ def test_a_folder_that_the_system_refuses_is_told(capsys) -> None:
     [
         (
             ["trian", "lenet5"],
-            "unknown command 'trian': expected one of train, eval, predict, summary, bench, profile, ",
+            "unknown command 'trian': expected one of train, eval, predict, summary, bench, profile, warmup; "
+            "did you mean 'train'",
         ),
-        (["train"], "the following arguments are required: model (see gpunn train --help)"),
+        (["train"], "expected a network's name, such as lenet5"),
         (["train", "lenet5", "--epoch", "3"], "'--epoch' (see gpunn train --help); did you mean '--epochs'?"),
         (["train", "lenet5", "more"], "unknown option 'more'"),
         (["--verison"], "unknown option '--verison' (see gpunn --help); did you mean '--version'?"),
