@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from gpunn._creation_random import rand, rand_like, randint, randint_like, randn, randn_like, randperm
     from gpunn._function import Function
     from gpunn._gradcheck import gradcheck
+    from gpunn._lockstep import lockstep
     from gpunn.cpu.conv2d.winograd import is_winograd_enabled, set_winograd_enabled
     from gpunn.ops.add import add, sub
     from gpunn.ops.cat import cat, concat, concatenate, stack
@@ -151,6 +152,7 @@ _LAZY = {
     "capture": "gpunn._capture",
     "gradcheck": "gpunn._gradcheck",
     "load_file": "gpunn.serialize",
+    "lockstep": "gpunn._lockstep",
     "save_file": "gpunn.serialize",
     "arange": "gpunn._creation_counted",
     "linspace": "gpunn._creation_counted",
@@ -332,6 +334,7 @@ __all__ = [
     "isnan",
     "linspace",
     "load_file",
+    "lockstep",
     "log",
     "log1p",
     "log_softmax",

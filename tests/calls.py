@@ -153,6 +153,7 @@ add("gpunn.device", gpunn.device, lambda: ("cpu",))
 add("gpunn.flip", gpunn.flip, lambda: (x(), (0, 1)))
 add("gpunn.full_like", gpunn.full_like, lambda: (x(), 2.0))
 add("gpunn.gather", gpunn.gather, lambda: (x(), 1, gpunn.tensor([[0], [1]])))
+add("gpunn.lockstep", gpunn.lockstep, lambda: (nn.Linear(3, 2), constant(), ("cpu", "cpu")))
 add("gpunn.gradcheck", gpunn.gradcheck, lambda: (gpunn.exp, gpunn.ones(2, dtype="float64", requires_grad=True)))
 add("gpunn.index_select", gpunn.index_select, lambda: (x(), 1, whole(0, 1)))
 add("gpunn.manual_seed", gpunn.Generator().manual_seed, lambda: (2,))
@@ -412,6 +413,7 @@ add(
     lambda: (loader(), 1),
 )
 add("train.evaluate", train.evaluate, lambda: (model(), loader()))
+add("train.layer_health", train.layer_health, lambda: (model(), loader()))
 
 # -- methods of a tensor --------------------------------------------------------------------------
 

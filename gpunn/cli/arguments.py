@@ -6,11 +6,13 @@ import argparse
 import math
 from collections.abc import Callable, Iterable
 
-from gpunn.errors import nearest
+from gpunn.errors import nearest, quoted
+
+_MOST = 2**31 - 1  # images, steps, threads: more than this is a slip of the finger, and more than NumPy counts
 
 
-def whole(minimum: int) -> Callable[[str], int]:
-    """A whole number of at least ``minimum``."""
+def whole(minimum: int, most: int | None = _MOST) -> Callable[[str], int]:
+    """A whole number of at least ``minimum`` and at most ``most``."""
 
     def parse(text: str) -> int:
         try:
@@ -18,7 +20,9 @@ def whole(minimum: int) -> Callable[[str], int]:
         except ValueError:
             value = minimum - 1
         if value < minimum:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {minimum}; got {text!r}")
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {minimum}; got {quoted(text, 60)}")
+        if most is not None and value > most:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at most {most:,}; got {quoted(text, 60)}")
         return value
 
     return parse
@@ -34,7 +38,7 @@ def number(*, positive: bool) -> Callable[[str], float]:
             value = math.nan
         if not (math.isfinite(value) and (value > 0 if positive else value >= 0)):
             what = "above 0" if positive else "of at least 0"
-            raise argparse.ArgumentTypeError(f"expected a number {what}; got {text!r}")
+            raise argparse.ArgumentTypeError(f"expected a number {what}; got {quoted(text, 60)}")
         return value
 
     return parse
@@ -46,16 +50,9 @@ def one_of(known: Iterable[str]) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if text not in words:
-            raise argparse.ArgumentTypeError(f"expected one of {', '.join(words)}; got {text!r}{nearest(text, words)}")
+            raise argparse.ArgumentTypeError(
+                f"expected one of {', '.join(words)}; got {quoted(text, 60)}{nearest(text[:99], words)}"
+            )
         return text
 
     return parse
-
-
-def image_shape(text: str) -> tuple[int, int, int]:
-    """``C,H,W``."""
-    parts = text.replace("x", ",").split(",")
-    if len(parts) != 3 or not all(p.strip().isdigit() and int(p) > 0 for p in parts):
-        raise argparse.ArgumentTypeError(f"expected channels,height,width such as 1,28,28; got {text!r}")
-    c, h, w = (int(p) for p in parts)
-    return c, h, w

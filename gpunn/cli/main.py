@@ -2,20 +2,23 @@
 
 Exit status: 0 done; 2 wrong usage, or something requested is missing (a model, a file,
 a device, a writable folder); 1 anything else that went wrong, such as a loss that is no longer
-finite; 130 stopped by Ctrl-C. Errors are one line on standard error.
+finite; 130 stopped by Ctrl-C; 141 the reader of the output has gone. Errors are one line on standard error; with
+GPUNN_TRACEBACK=1 the traceback comes before it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from gpunn import __version__
-from gpunn.cli import bench, eval, predict, profile, summary, train, warmup
-from gpunn.errors import DataError, DeviceError, GpunnError, UsageError, nearest
+from gpunn.cli import bench, eval, lockstep, predict, profile, streams, summary, train, warmup
+from gpunn.errors import UsageError, nearest, quoted
 
 _COMMANDS = {
     "train": train,
@@ -24,6 +27,7 @@ _COMMANDS = {
     "summary": summary,
     "bench": bench,
     "profile": profile,
+    "lockstep": lockstep,
     "warmup": warmup,
 }
 
@@ -38,26 +42,48 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with these arguments (the process's own if None); returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and not streams.prepare():
+        streams.say("gpunn: error: standard output is closed. Redirect it to a file, or to /dev/null.")
+        return 1
     try:
         status = _run(words)
-        sys.stdout.flush()
-        return status
-    except (UsageError, DataError, DeviceError) as error:
-        return _complain(error, 2)
-    except GpunnError as error:
-        return _complain(error, 1)
+        failed = streams.failure()
+        return status if failed is None else _cannot_write(failed)
     except KeyboardInterrupt:
-        print("gpunn: interrupted", file=sys.stderr)
+        streams.failure()
+        streams.say("gpunn: interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader (head, less) has gone. Python flushes once more at exit, which must not fail either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # of --help and --version
+        failed = streams.failure()
+        if failed is None:
+            raise
+        return _cannot_write(failed)
+    except Exception as error:  # the last resort: whatever it is, the user is told in one message
+        failed = streams.failure()
+        if failed is not None and isinstance(error, OSError):
+            return _cannot_write(failed)
+        return _complain(error)
+    finally:
+        if argv is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # From here on Python only tidies up; a Ctrl-C ends that without a traceback.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _cannot_write(error: OSError) -> int:
+    """The status where standard output takes no more."""
+    if isinstance(error, BrokenPipeError):  # the reader (head, less) has gone, which it may
         return 141
+    streams.say(f"gpunn: error: cannot write to standard output: {error.strerror}.")
+    return 1
 
 
-def _complain(error: GpunnError, status: int) -> int:
-    # Messages that list keys have several lines; here they are one.
-    print("gpunn: error: " + " ".join(str(error).split()), file=sys.stderr)
+def _complain(error: BaseException) -> int:
+    from gpunn.cli import failures
+
+    if os.environ.get(failures.TRACEBACK, "0") not in ("", "0"):
+        streams.say("".join(traceback.format_exception(error)).rstrip())
+    text, status = failures.describe(error)
+    streams.say(f"gpunn: error: {text}")
     return status
 
 
@@ -82,10 +108,7 @@ def _run(words: list[str]) -> int:
         flags[name] = []
         module.add_arguments(_recording(sub, flags[name]))
         sub.set_defaults(run=module.run)
-    if words and not words[0].startswith("-") and words[0] not in _COMMANDS:
-        raise UsageError(
-            f"unknown command {words[0]!r}: expected one of {', '.join(_COMMANDS)}" + nearest(words[0], _COMMANDS)
-        )
+    _check_words(words)
     args, unknown = parser.parse_known_args(words)
     if unknown:
         program, known = "gpunn", ["--help", "--version"]
@@ -95,8 +118,24 @@ def _run(words: list[str]) -> int:
     if args.command is None:
         parser.print_help()
         return 0
-    status: int = args.run(args)
+    try:
+        status: int = args.run(args)
+    except SystemExit as error:  # no command of ours ends like this
+        return _complain(error)
     return status
+
+
+def _check_words(words: list[str]) -> None:
+    """Refuse what argparse would take, or say less well."""
+    for before, word in zip(["gpunn", *words], words, strict=False):
+        flag, is_option, value = word.partition("=")
+        if not word or (is_option and not value and flag.startswith("--")):
+            place = flag if word else before
+            raise UsageError(f"after {place!r}: expected a value; got ''. Is a variable of the shell's not set?")
+    if words and (words[0] == "--" or not words[0].startswith("-")) and words[0] not in _COMMANDS:
+        word = words[0]
+        meant = f"; did you mean '--{word}'?" if word in ("help", "version") else nearest(word[:99], _COMMANDS)
+        raise UsageError(f"unknown command {quoted(word, 60)}: expected one of {', '.join(_COMMANDS)}{meant}")
 
 
 def _recording(parser: argparse.ArgumentParser, flags: list[str]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunn.cli.models import MODEL_HELP, known_shape, resolve
-from gpunn.errors import UsageError
+from gpunn.errors import UsageError, quoted
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
@@ -62,7 +62,7 @@ def model_and_shape(text: str, given: tuple[int, ...] | None) -> tuple[Any, tupl
 
 def lengths(text: str) -> tuple[int, ...]:
     """``C,H,W``, or as many lengths as the model's input has."""
-    parts = text.replace("x", ",").split(",")
-    if not all(p.strip().isdigit() and int(p) > 0 for p in parts):
-        raise argparse.ArgumentTypeError(f"expected channels,height,width such as 1,28,28; got {text!r}")
-    return tuple(int(p) for p in parts)
+    parts = [part.strip() for part in text.replace("x", ",").split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part[:99]) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected channels,height,width such as 1,28,28; got {quoted(text, 60)}")
+    return tuple(int(part[:99]) for part in parts)

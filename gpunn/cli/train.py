@@ -106,7 +106,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
         metavar="NAME",
         help="where a loss or gradient is not finite: stop (the default), or skip the step",
     )
-    add("--seed", type=whole(0), metavar="N", help="default: 0")
+    add("--seed", type=whole(0, None), metavar="N", help="default: 0")
     add(
         "--device",
         metavar="NAME",

@@ -43,6 +43,16 @@ def fused_pairs(sequential: Iterable[Module]) -> list[tuple[Module, Module]]:
     return [(module, other) for module, _, others in _calls(modules) for other in others]
 
 
+def fused_groups(modules: Sequence[Module]) -> Iterator[tuple[Module, dict[str, Any], range]]:
+    """The neighbours that a :class:`Sequential` runs as one op: the module to call, its keywords, and their numbers."""
+    number = 0
+    for module, keywords, others in _calls(modules):
+        count = len(others) + 1
+        if others:
+            yield module, keywords, range(number, number + count)
+        number += count
+
+
 def _calls(modules: Sequence[Module]) -> Iterator[tuple[Module, dict[str, Any], list[Module]]]:
     """Each module to call, its keywords, and the neighbours whose work those do."""
     number = 0

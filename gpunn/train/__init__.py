@@ -3,9 +3,24 @@
 from gpunn._calls import explains_all
 from gpunn.train.callbacks import Callback, EpochRecord, Progress
 from gpunn.train.evaluation import Evaluation, evaluate
+from gpunn.train.health import layer_health
+from gpunn.train.health_check import HealthCheck
+from gpunn.train.health_report import HealthReport, LayerHealth
 from gpunn.train.run_folder import RunFolder
 from gpunn.train.trainer import Trainer
 
-__all__ = ["Callback", "EpochRecord", "Evaluation", "Progress", "RunFolder", "Trainer", "evaluate"]
+__all__ = [
+    "Callback",
+    "EpochRecord",
+    "Evaluation",
+    "HealthCheck",
+    "HealthReport",
+    "LayerHealth",
+    "Progress",
+    "RunFolder",
+    "Trainer",
+    "evaluate",
+    "layer_health",
+]
 
 explains_all(globals())
