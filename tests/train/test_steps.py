@@ -220,20 +220,14 @@ def test_out_of_memory_for_a_single_image() -> None:
 def test_out_of_memory_on_a_gpu_says_which_batch_size_fits() -> None:
     import cupy
 
-    pool = cupy.get_default_memory_pool()
-    model = nn.Sequential(nn.Linear(4, 2000), nn.Tanh(), nn.Linear(2000, 3)).to("cuda")
-    trainer = Trainer(model, Adam(model.parameters()), device="cuda", log=None, capture=False)
-    loader = DataLoader(TensorDataset(np.zeros((4096, 4), np.float32), np.zeros(4096, np.int64)), 4096, device="cuda")
-    before = pool.get_limit()
-    pool.free_all_blocks()
-    pool.set_limit(pool.used_bytes() + (40 << 20))  # an activation of the batch has 33 MB
-    try:
-        with pytest.raises(
-            OutOfMemoryError, match=r"out of memory in a step with 4096 images: .*Batches of (1024|512) fit"
-        ):
-            trainer.fit(loader)
-    finally:
-        pool.set_limit(before)
+    pool = cupy.cuda.MemoryPool()
+    with cupy.cuda.using_allocator(pool.malloc):
+        model = nn.Sequential(nn.Linear(4, 2000), nn.Tanh(), nn.Linear(2000, 3)).to("cuda")
+        trainer = Trainer(model, Adam(model.parameters()), device="cuda", log=None, capture=False)
+        data = TensorDataset(np.zeros((4096, 4), np.float32), np.zeros(4096, np.int64))
+        pool.set_limit(pool.total_bytes() + (40 << 20))  # an activation of the batch has 33 MB
+        with pytest.raises(OutOfMemoryError, match=r"in a step with 4096 images: .*Batches of (1024|512) fit"):
+            trainer.fit(DataLoader(data, 4096, device="cuda"))
 
 
 # -- stopping, options -----------------------------------------------------------------------------
