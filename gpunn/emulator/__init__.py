@@ -16,11 +16,18 @@ Not found: an access that leaves one array and lands inside another (``__shared_
 are wherever NumPy put them); reads of uninitialised registers; wrong use of memory ordering beyond
 "fence, atomic, fence"; the order in which a GPU adds up within one matrix product; a shuffle that
 relies on lanes of a diverged warp running together. Blocks run one after another, so a kernel that
-waits for another block never ends. Registers, bank conflicts and speed need a GPU.
+waits for another block never ends. Registers and speed need a GPU.
+
+Inside `counting()` it also counts what a profiler would: how well accesses are coalesced, bank conflicts, branches
+that diverge.
 """
 
 from gpunn.emulator.build import available
+from gpunn.emulator.counts import Counts, KernelCount, LineCount, counting
 from gpunn.emulator.findings import EmulatorFinding
 from gpunn.emulator.launch import Argument, Module, compile_module, only_blocks, schedule
 
-__all__ = ["Argument", "EmulatorFinding", "Module", "available", "compile_module", "only_blocks", "schedule"]
+__all__ = [
+    "Argument", "Counts", "EmulatorFinding", "KernelCount", "LineCount", "Module", "available", "compile_module",
+    "counting", "only_blocks", "schedule",
+]  # fmt: skip

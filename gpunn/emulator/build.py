@@ -28,6 +28,7 @@ _HEADERS = ("cuda.h", "atomics.h", "tensor_core.h", "runtime.h")
 _RUNTIME = (
     "runtime.h", "state.h", "switch.h", "fibers.h",
     "switch.cpp", "fibers.cpp", "collectives.cpp", "copies.cpp", "memory.cpp", "races.cpp", "describe.cpp", "hooks.cpp",
+    "counts.h", "counts.cpp", "block_order.cpp", "warp_steps.cpp",
 )  # fmt: skip
 
 _RUNTIME_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions")
@@ -47,6 +48,13 @@ _KERNEL_FLAGS = (
     "-fno-tree-loop-distribute-patterns",
     # A hook that was jumped to would see its caller's caller.
     "-fno-optimize-sibling-calls",
+)  # fmt: skip
+# Of modules that count (counts.cpp): calls at basic blocks and comparisons; and vectors stay one access, elements side
+# by side several, each block of the source one block.
+_COUNTING_FLAGS = (
+    "-fsanitize-coverage=trace-pc,trace-cmp",
+    "-fno-tree-sra", "-fno-ipa-sra", "-fno-tree-vectorize", "-fno-tree-slp-vectorize", "-fno-store-merging",
+    "-fno-thread-jumps", "-fno-code-hoisting", "-fno-tree-tail-merge",
 )  # fmt: skip
 _LINK_FLAGS = (
     "-shared", "-Wl,-z,defs", "-Wl,-rpath,$ORIGIN", "-Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset",
@@ -73,21 +81,22 @@ def available() -> str | None:
     return None
 
 
-def compile_kernels(source: str, label: str, defines: Mapping[str, str]) -> Path:
-    """Return the path of the shared library with the kernels of ``source``."""
+def compile_kernels(source: str, label: str, defines: Mapping[str, str], counting: bool = False) -> Path:
+    """Return the path of the shared library with the kernels of ``source``, which can count if that is asked for."""
     runtime = _runtime()
     flags = [f"-D{name}={value}" for name, value in defines.items()]
+    code_flags = (*_KERNEL_FLAGS, *(_COUNTING_FLAGS if counting else ()))
     # The kernels stand in an unnamed namespace: g++ then makes no COMDAT groups of templates and inline
     # functions, which could not share a section with the static variables of ordinary ones. Includes of
     # system headers must not, and are moved out.
     includes = "\n".join(_INCLUDE.findall(source))
     text = f'#include "cuda.h"\n{includes}\nnamespace {{\n#line 1 "{label}"\n{_INCLUDE.sub("", source)}\n}}\n'
-    key = _key(text, *flags, *_KERNEL_FLAGS, *_LINK_FLAGS, runtime.name, *_texts((*_HEADERS, "build.py")))
+    key = _key(text, *flags, *code_flags, *_LINK_FLAGS, runtime.name, *_texts((*_HEADERS, "build.py")))
 
     def build(target: Path, folder: Path) -> None:
         (folder / "kernels.cu").write_text(text, encoding="utf-8")
         compiled = folder / "cuda.h.gch"  # what g++ takes for cuda.h where it finds it
-        compiled.symlink_to(_header())
+        compiled.symlink_to(_header(code_flags))
         try:
             compile_text(folder)
         except KernelError:
@@ -96,11 +105,13 @@ def compile_kernels(source: str, label: str, defines: Mapping[str, str]) -> Path
             compiled.unlink()
             compile_text(folder)
         plain = (folder / "plain.s").read_text(encoding="utf-8")
+        if counting:
+            plain = count_in_kernels_alone(plain)
         (folder / "kernels.s").write_text(guard_shared_arrays(plain) + _static_table(plain), encoding="utf-8")
         _run(["kernels.s", str(runtime), *_LINK_FLAGS, "-o", str(target)], folder, label)
 
     def compile_text(folder: Path) -> None:
-        common = ["-x", "c++", "-fpch-preprocess", f"-I{_HERE}", *flags, *_KERNEL_FLAGS]
+        common = ["-x", "c++", "-fpch-preprocess", f"-I{_HERE}", *flags, *code_flags]
         _run(["-E", *common, "kernels.cu", "-o", "plain.ii"], folder, label)
         plain = (folder / "plain.ii").read_text(encoding="utf-8")
         names = list(dict.fromkeys(_KERNEL_NAME.findall(plain)))
@@ -108,7 +119,7 @@ def compile_kernels(source: str, label: str, defines: Mapping[str, str]) -> Path
             raise KernelError(f'{label}: no kernel found; expected extern "C" __global__ void name(...)')
         plain = re.sub(r"\b__global__\b", "", plain) + _registration(names)
         (folder / "kernels.ii").write_text(plain, encoding="utf-8")
-        _run(["-S", *_KERNEL_FLAGS, "kernels.ii", "-o", "plain.s"], folder, label)
+        _run(["-S", *code_flags, "kernels.ii", "-o", "plain.s"], folder, label)
 
     return _cached(f"{Path(label).stem}-{key}.so", build)
 
@@ -155,6 +166,22 @@ def guard_shared_arrays(assembly: str) -> str:
                 '\t.section\tgpunn_arrays,"aw"', f"\t.quad\t{name}, {size}, .Lgpunn_name{i}",
                 "\t.section\t.rodata", f".Lgpunn_name{i}:", f'\t.string\t"{name}"',
             ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def count_in_kernels_alone(assembly: str) -> str:
+    """Take the calls for counting out of functions whose accesses are not seen either: those of ``cuda.h``."""
+    lines: list[str] = []
+    start, watched = 0, True
+    for line in assembly.splitlines():
+        if line.startswith("\t.type") and line.endswith("@function"):
+            start, watched = len(lines), False
+        elif "\t__tsan_func_entry" in line:
+            watched = True
+        elif line.startswith("\t.size") and not watched:
+            lines[start:] = [other for other in lines[start:] if "\t__sanitizer_cov_trace_" not in other]
+            watched = True
+        lines.append(line)
     return "\n".join(lines) + "\n"
 
 
@@ -241,12 +268,12 @@ def _runtime() -> Path:
     return _cached(name, build)
 
 
-def _header() -> Path:
-    """``cuda.h``, compiled for kernels."""
-    key = _key(*_KERNEL_FLAGS, _compiler(), str(_HERE), *_texts(_HEADERS))
+def _header(flags: tuple[str, ...] = _KERNEL_FLAGS) -> Path:
+    """``cuda.h``, compiled for kernels with these flags."""
+    key = _key(*flags, _compiler(), str(_HERE), *_texts(_HEADERS))
 
     def build(target: Path, folder: Path) -> None:
-        _run(["-x", "c++-header", *_KERNEL_FLAGS, str(_HERE / "cuda.h"), "-o", str(target)], folder, "cuda.h")
+        _run(["-x", "c++-header", *flags, str(_HERE / "cuda.h"), "-o", str(target)], folder, "cuda.h")
 
     return _cached(f"cuda-{key}.gch", build)
 

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "counts.h"
 #include "fibers.h"
-#include "state.h"
 
 namespace gpunn {
 namespace {
@@ -28,6 +28,7 @@ using namespace gpunn;
 
 EXPORTED int gpunn_emulator_barrier(int operation, int predicate, int line, const char* file) {
     me().predicate = predicate;
+    if (state.counting) count_wait(gpunn_emulator_barrier_wait, ~0u, line, file);
     wait_here(Wait::barrier, u32(operation), 0, line, file);
     return block.predicate;
 }
@@ -39,6 +40,7 @@ static void meet(u32 operation, u32 mask, const void* operand, u32 bytes, int li
     if (!(mask & state.lane_bit))
         fail(call_at(line, file), "bad-mask", "%s calls a warp collective whose mask %#x does not name its lane",
              thread_text(~0u, state.thread).data, mask);
+    if (state.counting) count_wait(gpunn_emulator_collective, mask, line, file);
     release_exchange(fiber);
     fiber.operation = operation;
     fiber.mask = mask;

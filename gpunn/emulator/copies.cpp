@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "state.h"
+#include "counts.h"
 
 namespace gpunn {
 namespace {
@@ -157,9 +157,11 @@ EXPORTED void gpunn_emulator_copy(void* shared, const void* global, unsigned byt
     if (valid) {
         source = &find_global(read);
         check(*source, read);
+        if (state.counting) count_access(*source, read);
     }
     Region& destination = find_shared(write, "the destination of the asynchronous copy");
     check(destination, write);
+    if (state.counting) count_access(destination, write);
     for (u32 i = 0; i < bytes; i += 4) {
         Cell& word = destination.word(write.address + i);
         word = Cell{};
@@ -189,7 +191,9 @@ EXPORTED void gpunn_emulator_matrix_row(const void* row, int read, int line, con
         fail(access, "misaligned", "misaligned row of a matrix: the address from %s is no multiple of 16",
              thread_text(~0u, state.thread).data);
     Region& region = find_shared(access, "the row of a matrix");
-    if (read) check(region, access);
+    if (!read) return;
+    check(region, access);
+    if (state.counting) count_access(region, access);
 }
 
 EXPORTED void gpunn_emulator_matrix_part(const void* part, int line, const char* file) {

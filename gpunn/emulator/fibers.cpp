@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "counts.h"
 #include "fibers.h"
-#include "state.h"
 
 // The built-in variables, by the names that cuda.h gives them.
 extern "C" {
@@ -141,6 +141,7 @@ void run_warp(u32 warp) {
         }
     }
     if (w.waiting) note_stuck_warp(warp);
+    if (state.counting && !block.failed) settle_counts(warp);
 }
 
 // All threads have returned or wait in a barrier. Returns false when the block is done or has failed.
@@ -292,5 +293,5 @@ EXPORTED int gpunn_emulator_launch(const gpunn_emulator_request* request, gpunn_
 EXPORTED uint64_t gpunn_emulator_layout() {
     return sizeof(gpunn_emulator_kernel) | sizeof(gpunn_emulator_module_info) << 8 |
            sizeof(gpunn_emulator_buffer) << 16 | sizeof(gpunn_emulator_request) << 24 |
-           u64(sizeof(gpunn_emulator_finding)) << 40;
+           u64(sizeof(gpunn_emulator_finding)) << 40 | u64(sizeof(gpunn_emulator_count)) << 56;
 }

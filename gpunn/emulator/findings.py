@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 
 from gpunn.errors import KernelError
 
@@ -50,15 +51,25 @@ def source_places(library: str, offset: int) -> list[tuple[str, int]]:
 
     ``offset`` is the return address of a hook, relative to the start of the library: one past the call.
     """
-    addr2line = shutil.which("addr2line")
-    if addr2line is None or not offset:
-        return []
-    command = [addr2line, "-e", library, "-i", hex(offset - 1)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    places = []
+    return many_source_places(library, [offset]).get(offset, []) if offset else []
+
+
+def many_source_places(library: str, offsets: Iterable[int]) -> dict[int, list[tuple[str, int]]]:
+    """Return what :func:`source_places` tells of each instruction, by one call of addr2line; {} where it is missing."""
+    addr2line, wanted = shutil.which("addr2line"), list(dict.fromkeys(offsets))
+    if addr2line is None or not wanted:
+        return {}
+    command = [addr2line, "-e", library, "-i", "-a"]
+    addresses = "".join(f"{offset - 1:#x}\n" for offset in wanted)
+    result = subprocess.run(command, input=addresses, capture_output=True, text=True, check=False)
+    found: dict[int, list[tuple[str, int]]] = {}
+    places: list[tuple[str, int]] = []
     for text in result.stdout.splitlines():
+        if text.startswith("0x"):  # -a: each address before its places
+            places = found.setdefault(int(text, 16) + 1, [])
+            continue
         file, _, line = text.partition(" ")[0].rpartition(":")
         # A fault is never in the header that stands in for CUDA.
         if line.isdigit() and os.path.basename(file) != "cuda.h":
             places.append((os.path.basename(file), int(line)))
-    return places
+    return found

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "state.h"
+#include "counts.h"
 
 using namespace gpunn;
 
@@ -18,7 +18,9 @@ namespace {
 __attribute__((noinline)) void check_slowly(const void* pointer, u32 size, Operation operation, u64 pc) {
     if (!size) return;
     const Access access{u64(pointer), size, operation, pc, 0, nullptr};
-    check(find(access), access);
+    Region& region = find(access);
+    check(region, access);
+    if (state.counting) count_access(region, access);
 }
 
 bool same_block_before(u64 stamp) { return epoch_of(stamp) - state.block_first < state.now - state.block_first; }
@@ -93,8 +95,6 @@ Access access_at(const SourceLocation& at) { return Access{0, 0, Operation::read
 }  // namespace
 
 EXPORTED void __tsan_init() {}
-EXPORTED void __tsan_func_entry(void*) {}
-EXPORTED void __tsan_func_exit() {}
 EXPORTED void __tsan_read1(void* p) { access<0, false>(p, PC); }
 EXPORTED void __tsan_read2(void* p) { access<1, false>(p, PC); }
 EXPORTED void __tsan_read4(void* p) { access<2, false>(p, PC); }
@@ -137,7 +137,9 @@ EXPORTED void gpunn_emulator_atomic(const void* pointer, unsigned bytes, int lin
     if (u64(pointer) % bytes)
         fail(access, "misaligned", "misaligned atomic: %s changes %u bytes at an address that is not a multiple of %u",
              thread_text(~0u, state.thread).data, bytes, bytes);
-    check(find(access), access);
+    Region& region = find(access);
+    check(region, access);
+    if (state.counting) count_access(region, access);
 }
 
 EXPORTED void __ubsan_handle_type_mismatch_v1(const MismatchData* data, u64 address) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gpunn.emulator import counts
 from gpunn.emulator.build import compile_kernels
 from gpunn.emulator.findings import EmulatorFinding, Index, source_places
 from gpunn.errors import KernelError
@@ -98,6 +100,7 @@ class _Request(ctypes.Structure):
         ("seed", ctypes.c_uint64),
         ("blocks", ctypes.POINTER(ctypes.c_uint32)),
         ("block_count", ctypes.c_uint64),
+        ("counting", ctypes.c_uint32),
     ]
 
 
@@ -114,21 +117,25 @@ class _Finding(ctypes.Structure):
 
 
 def _layout() -> int:
-    structures = ((_Kernel, 0), (_ModuleInfo, 8), (_Buffer, 16), (_Request, 24), (_Finding, 40))
+    structures = ((_Kernel, 0), (_ModuleInfo, 8), (_Buffer, 16), (_Request, 24), (_Finding, 40), (counts.Row, 56))
     return sum(ctypes.sizeof(structure) << shift for structure, shift in structures)
 
 
 class Module:
     """The kernels of one compiled source file. Made by `compile_module`."""
 
-    def __init__(self, path: Path, label: str) -> None:
+    def __init__(self, path: Path, label: str, make_counting: Callable[[], Module] | None = None) -> None:
         self.label = label
         self._path = path
+        self._make_counting = make_counting  # the module of the same kernels that can count; None for that itself
         self._library = ctypes.CDLL(str(path))
         self._info = _ModuleInfo.in_dll(self._library, "gpunn_emulator_module")
         # Found through the module, which was linked against the runtime it was compiled for.
         self._launch = self._library.gpunn_emulator_launch
         self._launch.argtypes = [ctypes.POINTER(_Request), ctypes.POINTER(_Finding)]
+        self._counts = self._library.gpunn_emulator_counts
+        self._counts.restype = ctypes.c_uint64
+        self._counts.argtypes = [ctypes.POINTER(ctypes.POINTER(counts.Row))]
         self._library.gpunn_emulator_layout.restype = ctypes.c_uint64
         if self._library.gpunn_emulator_layout() != _layout():
             raise KernelError("the emulator's runtime.h and launch.py disagree about a structure")
@@ -176,6 +183,9 @@ class Module:
         KernelError
             If the launch does not fit the kernel's signature or the limits of a GPU.
         """
+        count = counts.current()
+        if count is not None and self._make_counting is not None:
+            return self._make_counting().launch(kernel, grid, block, arguments, shared_bytes, extra)
         entry = self._kernels.get(kernel)
         if entry is None:
             raise KernelError(f"{self.label} has no kernel {kernel}; it has {', '.join(self._kernels)}")
@@ -186,6 +196,8 @@ class Module:
         buffers = _buffers(where, [*arguments, *extra])
         order, seed = _current_schedule()
         chosen = _chosen(grid)
+        if chosen is None and count is not None:
+            chosen = count.chosen(grid)
         request = _Request(
             ctypes.pointer(self._info),
             ctypes.pointer(entry),
@@ -199,10 +211,16 @@ class Module:
             seed,
             None if chosen is None else (ctypes.c_uint32 * max(1, len(chosen)))(*chosen),
             0 if chosen is None else len(chosen),
+            count is not None,
         )
         finding = _Finding()
         with _lock:
             failed = self._launch(ctypes.byref(request), ctypes.byref(finding))
+            if count is not None and not failed:
+                rows = ctypes.POINTER(counts.Row)()
+                found = self._counts(ctypes.byref(rows))
+                blocks = grid[0] * grid[1] * grid[2] if chosen is None else len(chosen)
+                count.add(kernel, self.label, str(self._path), grid, blocks, rows[:found])
         if failed:
             raise self._explain(kernel, finding)
 
@@ -247,7 +265,12 @@ def compile_module(source: str, label: str, defines: Mapping[str, str]) -> Modul
     key = (source, label, tuple(sorted(defines.items())))
     module = _modules.get(key)
     if module is None:
-        module = _modules.setdefault(key, Module(compile_kernels(source, label, defines), label))
+
+        @functools.cache
+        def make_counting() -> Module:
+            return Module(compile_kernels(source, label, defines, counting=True), label)
+
+        module = _modules.setdefault(key, Module(compile_kernels(source, label, defines), label, make_counting))
     return module
 
 

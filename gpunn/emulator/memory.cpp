@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "state.h"
+#include "counts.h"
 
 extern "C" const gpunn::u32 gpunn_emulator_thread[3], gpunn_emulator_block[3], gpunn_emulator_block_shape[3],
     gpunn_emulator_grid_shape[3];
@@ -163,7 +163,8 @@ Region& find(const Access& access) {
         region = &after[-1];
         if (access.address - region->low >= region->size || end > region->low + region->size) fail_outside(access);
     }
-    state.recent[(access.pc ^ access.pc >> 9) % recent_regions] = region;
+    // Otherwise the next access would be decided without coming here.
+    if (!state.counting) state.recent[(access.pc ^ access.pc >> 9) % recent_regions] = region;
     return *region;
 }
 
@@ -197,6 +198,8 @@ void begin_launch() {
     state.block_starts.clear();
     forget_releases();
     forget_copies();
+    state.counting = request.counting;
+    if (state.counting) begin_counts();
     state.regions.clear();
     state.shared.clear();
     state.stack.kind = Kind::stack;
@@ -246,6 +249,7 @@ void begin_block(u32 block) {
         w.waiting = w.clock = w.clock_of_all = 0;
     }
     forget_fences();
+    if (state.counting) begin_block_counts();
 }
 
 void begin_epoch() {

@@ -94,6 +94,7 @@ struct gpunn_emulator_request {
     uint64_t seed;
     const uint32_t* blocks;  // those to run, by their linear numbers, on outputs as they are; null: all
     uint64_t block_count;
+    uint32_t counting;  // of a module that was compiled for it: gpunn_emulator_counts tells what came out
 };
 struct gpunn_emulator_finding {
     char kind[32];
@@ -104,8 +105,25 @@ struct gpunn_emulator_finding {
     uint32_t block[3], thread[3];
 };
 
+// In the order of Operation (state.h), the first six.
+enum {
+    gpunn_emulator_global_load, gpunn_emulator_global_store, gpunn_emulator_global_atomic,
+    gpunn_emulator_shared_load, gpunn_emulator_shared_store, gpunn_emulator_shared_atomic,
+    gpunn_emulator_branch, gpunn_emulator_barrier_wait, gpunn_emulator_collective,
+};
+struct gpunn_emulator_count {  // one place in the source, over a launch (counts.cpp)
+    uint64_t offset;           // of the instruction, from the start of the module; 0 if `line` is set
+    const char *file, *array;  // array: the one that is accessed, by its argument's name
+    int32_t line;
+    uint32_t kind;
+    uint64_t executions, lanes;  // by a warp, and the lanes that took part in all of them
+    uint64_t asked, least;       // sectors of global memory, passes of shared memory; branch: how many diverged, and 0
+};
+
 // Runs one launch. Returns 0, or 1 with `finding` filled in. Not reentrant: the caller holds a lock.
 int gpunn_emulator_launch(const gpunn_emulator_request* request, gpunn_emulator_finding* finding);
+// What the last launch counted, if it did; valid until the next one.
+uint64_t gpunn_emulator_counts(const gpunn_emulator_count** rows);
 // sizeof the structures above, so that a Python declaration that has drifted is noticed.
 uint64_t gpunn_emulator_layout(void);
 

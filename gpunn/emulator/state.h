@@ -111,6 +111,7 @@ struct State {
     std::vector<BlockStart> block_starts;
     u64 stacks_low, stacks_high;
     u64 module_base;  // where the kernels' library was loaded
+    bool counting;    // counts.h
 };
 extern State state;
 
