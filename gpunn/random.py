@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import secrets
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,6 +67,12 @@ class Generator:
         self._calls = 0
         self._spawned: dict[str, int] = {}
         self._bases: dict[Device, StepScalars] = {}
+        _generators.add(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """What copies and unpickled generators begin with."""
+        self.__dict__.update(state)
+        _generators.add(self)
 
     def spawn(self, label: str) -> Generator:
         """A generator independent of this one, determined by seed, label and how often that label was spawned."""
@@ -153,6 +161,26 @@ class Generator:
             host[name] = state[name]
         self._host.bit_generator.state = host
 
+    def _start_over(self) -> None:
+        """In a forked child: go on with a copy of the host stream.
+
+        NumPy's has a lock. A thread that was drawing at the fork, and is not in the child, holds it there for ever.
+        """
+        bits = np.random.Philox(0)
+        bits.state = self._host.bit_generator.state
+        self._host = np.random.Generator(bits)
+
+
+_generators: weakref.WeakSet[Generator] = weakref.WeakSet()
+
+
+def _start_all_over() -> None:
+    for generator in list(_generators):
+        generator._start_over()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_all_over)
 
 _default = Generator(0)
 

@@ -9,14 +9,22 @@ the thread. It finds
 - asynchronous copies (cp.async) whose memory is used before they are waited for: they arrive as late as allowed;
 - accesses outside the arrays, reads of unwritten memory, writes to inputs, misaligned accesses,
   integer division by zero, shifts by more bits than there are;
-- launches that a GPU refuses: too many threads, more shared memory than a block has.
+- stacks that overflow and local arrays that are written past their end, calls of no function, endless loops,
+  failed asserts, ``abort`` and ``exit``, what printf cannot print, places that were declared unreachable;
+- launches that a GPU refuses: too many threads, more shared memory than a block has. Functions of the host
+  and static variables that code initialises do not compile.
+
+Python lives through all of these, and through Ctrl-C, which ends a launch as it ends any other work. Limits, in
+environment variables (0: none): ``GPUNN_EMULATOR_SECONDS`` (5), the processor time for which a thread may run without
+returning or waiting for others; for g++ ``GPUNN_EMULATOR_COMPILE_SECONDS`` (60) of processor time for one step of one
+file, and ``GPUNN_EMULATOR_COMPILE_MB`` (4096) of address space.
 
 Not found: an access that leaves one array and lands inside another (``__shared__`` arrays are between
 128-byte guard zones, and indices into them are checked against their declared bounds too; arguments
 are wherever NumPy put them); reads of uninitialised registers; wrong use of memory ordering beyond
 "fence, atomic, fence"; the order in which a GPU adds up within one matrix product; a shuffle that
-relies on lanes of a diverged warp running together. Blocks run one after another, so a kernel that
-waits for another block never ends. Registers and speed need a GPU.
+relies on lanes of a diverged warp running together; what assembly code does. Blocks run one after another, so
+waiting for another block is an endless loop here. Registers and speed need a GPU.
 
 Inside `counting()` it also counts what a profiler would: how well accesses are coalesced, bank conflicts, branches
 that diverge.

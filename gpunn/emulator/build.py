@@ -21,13 +21,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from gpunn.emulator.compiler import CompilerStopped, run_compiler
+from gpunn.emulator.rules import check_assembly, read_assembly, undefined_function
 from gpunn.errors import DeviceError, KernelError
 
 _HERE = Path(__file__).parent
 _HEADERS = ("cuda.h", "atomics.h", "tensor_core.h", "runtime.h")
 _RUNTIME = (
-    "runtime.h", "state.h", "switch.h", "fibers.h",
-    "switch.cpp", "fibers.cpp", "collectives.cpp", "copies.cpp", "memory.cpp", "races.cpp", "describe.cpp", "hooks.cpp",
+    "runtime.h", "state.h", "switch.h", "fibers.h", "faults.h",
+    "switch.cpp", "fibers.cpp", "faults.cpp", "collectives.cpp", "copies.cpp", "memory.cpp", "races.cpp",
+    "describe.cpp", "hooks.cpp", "host_calls.cpp",
     "counts.h", "counts.cpp", "block_order.cpp", "warp_steps.cpp",
 )  # fmt: skip
 
@@ -38,12 +41,13 @@ _KERNEL_FLAGS = (
     "-std=c++17", "-O2", "-g1", "-gdwarf-4", "-fPIC", "-fno-exceptions", "-fno-rtti",
     # Where variables are, which -g1 does not say anyway: an eighth of the compiler's work.
     "-fno-var-tracking",
-    # A fiber's stack has 128 KB.
-    "-Werror=frame-larger-than=98304",
+    # A fiber's stack has 160 KB. No function gets past the page that guards its end without touching it, and none
+    # that writes past its arrays returns.
+    "-Werror=frame-larger-than=98304", "-fstack-clash-protection", "-fstack-protector-strong",
     # A compiler for the GPU contracts a * b + c; the results here are those of NumPy instead.
     "-ffp-contract=off",
     # The hooks; only the calls are wanted, their libraries are not linked.
-    "-fsanitize=thread,alignment,bounds,integer-divide-by-zero,shift",
+    "-fsanitize=thread,alignment,bounds,integer-divide-by-zero,shift,unreachable,return,vla-bound",
     # A loop that became memset would not call the hooks.
     "-fno-tree-loop-distribute-patterns",
     # A hook that was jumped to would see its caller's caller.
@@ -56,18 +60,21 @@ _COUNTING_FLAGS = (
     "-fno-tree-sra", "-fno-ipa-sra", "-fno-tree-vectorize", "-fno-tree-slp-vectorize", "-fno-store-merging",
     "-fno-thread-jumps", "-fno-code-hoisting", "-fno-tree-tail-merge",
 )  # fmt: skip
+_WRAPPED = (  # host_calls.cpp has them
+    "memcpy", "memmove", "memset", "memcmp", "printf", "puts", "putchar", "abort", "exit", "_exit", "_Exit",
+    "quick_exit", "__assert_fail", "__stack_chk_fail", "__cxa_pure_virtual",
+)  # fmt: skip
 _LINK_FLAGS = (
-    "-shared", "-Wl,-z,defs", "-Wl,-rpath,$ORIGIN", "-Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset",
+    "-shared", "-Wl,-z,defs", "-Wl,-rpath,$ORIGIN", *(f"-Wl,--wrap={name}" for name in _WRAPPED),
+    # No other function of the C library.
+    "-nodefaultlibs", "-lm", "-lgcc", "-Wl,--no-demangle",
 )  # fmt: skip
 
 _GUARD_BYTES = 128
 _DIRECTIVES = ("\t.section", "\t.text", "\t.data", "\t.bss", "\t.align", "\t.balign", "\t.comm", "\t.size")
 _PATIENCE = 120.0  # seconds for another process to build a file; what is built twice for all that does no harm
-_MESSAGE_LENGTH = 4000  # of g++'s output: what comes later mostly follows from what came first
-_DYNAMIC_ALIGNMENT = 16  # dynamic shared memory begins behind a kernel's variables, at a multiple of this (common.cuh)
-_CALLER = "_ZN21gpunn_emulator_caller"  # how the name of its instance for a kernel begins
+_NAME_LENGTH = 100  # of a kernel file's name, as far as it is part of its library's
 _STATIC = "gpunn_emulator_static_shared"
-_SYMBOL = re.compile(r"[A-Za-z_.$][\w.$]*")
 _KERNEL_NAME = re.compile(r'extern\s+"C"\s+(?:static\s+)?__global__\s+(?:static\s+)?void\s+(\w+)\s*\(')
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<[^>]*>", re.MULTILINE)
 
@@ -91,37 +98,47 @@ def compile_kernels(source: str, label: str, defines: Mapping[str, str], countin
     # system headers must not, and are moved out.
     includes = "\n".join(_INCLUDE.findall(source))
     text = f'#include "cuda.h"\n{includes}\nnamespace {{\n#line 1 "{label}"\n{_INCLUDE.sub("", source)}\n}}\n'
-    key = _key(text, *flags, *code_flags, *_LINK_FLAGS, runtime.name, *_texts((*_HEADERS, "build.py")))
+    key = _key(text, *flags, *code_flags, *_LINK_FLAGS, runtime.name, *_texts((*_HEADERS, "build.py", "rules.py")))
 
     def build(target: Path, folder: Path) -> None:
         (folder / "kernels.cu").write_text(text, encoding="utf-8")
         compiled = folder / "cuda.h.gch"  # what g++ takes for cuda.h where it finds it
         compiled.symlink_to(_header(code_flags))
         try:
-            compile_text(folder)
+            names = compile_text(folder)
+        except CompilerStopped:
+            raise
         except KernelError:
             # Before version 13 g++ gives up where that memory is taken which the header was compiled for. And
             # faults of the kernel are told in the words that belong to the whole text.
             compiled.unlink()
-            compile_text(folder)
+            names = compile_text(folder)
         plain = (folder / "plain.s").read_text(encoding="utf-8")
         if counting:
             plain = count_in_kernels_alone(plain)
-        (folder / "kernels.s").write_text(guard_shared_arrays(plain) + _static_table(plain), encoding="utf-8")
-        _run(["kernels.s", str(runtime), *_LINK_FLAGS, "-o", str(target)], folder, label)
+        assembly = read_assembly(plain)
+        check_assembly(assembly, label, names)
+        guarded = guard_shared_arrays(plain) + _static_table(assembly.static_shared())
+        (folder / "kernels.s").write_text(guarded, encoding="utf-8")
+        try:
+            run_compiler(["kernels.s", str(runtime), *_LINK_FLAGS, "-o", str(target)], folder, label)
+        except KernelError as error:
+            told = undefined_function(str(error), assembly, label, names)
+            raise (error if told is None else KernelError(told)) from None
 
-    def compile_text(folder: Path) -> None:
+    def compile_text(folder: Path) -> list[str]:
         common = ["-x", "c++", "-fpch-preprocess", f"-I{_HERE}", *flags, *code_flags]
-        _run(["-E", *common, "kernels.cu", "-o", "plain.ii"], folder, label)
+        run_compiler(["-E", *common, "kernels.cu", "-o", "plain.ii"], folder, label)
         plain = (folder / "plain.ii").read_text(encoding="utf-8")
         names = list(dict.fromkeys(_KERNEL_NAME.findall(plain)))
         if not names:
             raise KernelError(f'{label}: no kernel found; expected extern "C" __global__ void name(...)')
         plain = re.sub(r"\b__global__\b", "", plain) + _registration(names)
         (folder / "kernels.ii").write_text(plain, encoding="utf-8")
-        _run(["-S", *code_flags, "kernels.ii", "-o", "plain.s"], folder, label)
+        run_compiler(["-S", *code_flags, "kernels.ii", "-o", "plain.s"], folder, label)
+        return names
 
-    return _cached(f"{Path(label).stem}-{key}.so", build)
+    return _cached(f"{Path(label).stem[:_NAME_LENGTH]}-{key}.so", build)
 
 
 def guard_shared_arrays(assembly: str) -> str:
@@ -185,47 +202,8 @@ def count_in_kernels_alone(assembly: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def static_shared(assembly: str) -> list[int]:
-    """How many bytes of ``__shared__`` variables each kernel has, in the order of the table of kernels.
-
-    As on a GPU, these are the variables that the kernel, or a function that it calls, refers to.
-    """
-    sizes: dict[str, int] = {}
-    named: dict[str, set[str]] = {}  # what a function refers to
-    roots: list[str] = []
-    section = inside = ""
-    for line in assembly.splitlines():
-        words = line.replace(",", " ").split()
-        first = words[0] if words else ""
-        if first in (".section", ".text", ".data", ".bss"):
-            section = words[1] if first == ".section" else first
-        if first == ".type" and words[2] == "@function":
-            inside = words[1]
-            named[inside] = set()
-        elif first == ".size" and words[1] == inside:
-            inside = ""
-        elif (first == ".size" and section == "gpunn_shared") or (first == ".comm" and words[1].startswith("_ZZ")):
-            sizes[words[1]] = int(words[2])
-        elif first == ".quad" and words[1].startswith(_CALLER) and words[1].endswith("4callEPPv"):
-            roots.append(words[1])
-        elif inside:
-            named[inside].update(_SYMBOL.findall(line))
-
-    def bytes_of(root: str) -> int:
-        seen, left = set[str](), [root]
-        while left:
-            name = left.pop()
-            if name not in seen:
-                seen.add(name)
-                left += named.get(name, ())
-        total = sum(sizes[name] for name in seen if name in sizes)
-        return -(-total // _DYNAMIC_ALIGNMENT) * _DYNAMIC_ALIGNMENT
-
-    return [bytes_of(root) for root in roots]
-
-
-def _static_table(assembly: str) -> str:
-    rows = "".join(f"\t.quad\t{size}\n" for size in static_shared(assembly))
+def _static_table(sizes: list[int]) -> str:
+    rows = "".join(f"\t.quad\t{size}\n" for size in sizes)
     return f"\t.section\t.rodata\n\t.balign\t8\n\t.globl\t{_STATIC}\n\t.hidden\t{_STATIC}\n{_STATIC}:\n{rows}"
 
 
@@ -263,7 +241,7 @@ def _runtime() -> Path:
 
     def build(target: Path, folder: Path) -> None:
         command = [*_RUNTIME_FLAGS, *sources, f"-Wl,-soname,{name}", "-o", str(target)]
-        _run(command, folder, "the emulator's runtime")
+        run_compiler(command, folder, "the emulator's runtime")
 
     return _cached(name, build)
 
@@ -273,7 +251,7 @@ def _header(flags: tuple[str, ...] = _KERNEL_FLAGS) -> Path:
     key = _key(*flags, _compiler(), str(_HERE), *_texts(_HEADERS))
 
     def build(target: Path, folder: Path) -> None:
-        _run(["-x", "c++-header", *flags, str(_HERE / "cuda.h"), "-o", str(target)], folder, "cuda.h")
+        run_compiler(["-x", "c++-header", *flags, str(_HERE / "cuda.h"), "-o", str(target)], folder, "cuda.h")
 
     return _cached(f"cuda-{key}.gch", build)
 
@@ -360,14 +338,3 @@ def _claim(path: Path, lock: Path) -> int | None:
                     opened.pop_all()
                     return file
     return None
-
-
-def _run(arguments: list[str], folder: Path, what: str) -> None:
-    """Run g++; its output becomes the error's message and never reaches the console."""
-    environment = {**os.environ, "LC_ALL": "C"}
-    result = subprocess.run(
-        ["g++", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    if result.returncode:
-        message = result.stderr.strip()[:_MESSAGE_LENGTH]
-        raise KernelError(f"{what} does not compile for the emulator:\n{message}")

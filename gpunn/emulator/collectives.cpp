@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "counts.h"
+#include "faults.h"
 #include "fibers.h"
 
 namespace gpunn {
@@ -22,6 +23,8 @@ void release_exchange(Fiber& fiber) {
     free_exchanges = exchange;
 }
 
+void abandon_exchanges() { free_exchanges = nullptr; }
+
 }  // namespace gpunn
 
 using namespace gpunn;
@@ -37,6 +40,9 @@ EXPORTED int gpunn_emulator_barrier(int operation, int predicate, int line, cons
 static void meet(u32 operation, u32 mask, const void* operand, u32 bytes, int line, const char* file) {
     Fiber& fiber = me();
     Warp& warp = state.warps[state.thread >> 5];
+    const Access access = call_at(line, file);
+    if (watch.attention) pause(access);
+    require_stack(access);
     if (!(mask & state.lane_bit))
         fail(call_at(line, file), "bad-mask", "%s calls a warp collective whose mask %#x does not name its lane",
              thread_text(~0u, state.thread).data, mask);

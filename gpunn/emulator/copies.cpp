@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "counts.h"
+#include "faults.h"
 
 namespace gpunn {
 namespace {
@@ -101,6 +102,11 @@ void forget_copies() {
     in_flight = watched = 0;
 }
 
+void abandon_copies() {
+    for (Queue& queue : queues) new (&queue) Queue();
+    in_flight = watched = 0;
+}
+
 void require_no_copies() {
     if (!in_flight) return;
     const Queue& queue = queues[state.thread];
@@ -145,6 +151,7 @@ using namespace gpunn;
 EXPORTED void gpunn_emulator_copy(void* shared, const void* global, unsigned bytes, int valid, int line,
                                   const char* file) {
     const Access write{u64(shared), bytes, Operation::write, 0, line, file};
+    require_stack(write);
     // No element has one byte; a condition that was taken for a number has.
     if (valid < 0 || u32(valid) > bytes || valid % 2)
         fail(write, "bad-size", "%s copies %d valid bytes of %u: expected an even number from 0 to %u",

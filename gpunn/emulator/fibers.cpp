@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "counts.h"
+#include "faults.h"
 #include "fibers.h"
 
 // The built-in variables, by the names that cuda.h gives them.
@@ -25,7 +26,7 @@ Block block;
 
 namespace {
 
-constexpr u32 stack_bytes = 128 << 10, page = 4096;
+constexpr u32 stack_bytes = 160 << 10, page = 4096;
 
 char* stacks;
 
@@ -52,6 +53,8 @@ void body() {
     state.request->kernel->call(state.request->arguments);
     require_no_copies();
     me().wait = Wait::returned;
+    ++watch.returned;
+    watch.overtime = false;
     switch_context(me().context, block.main);
     abort();  // nobody switches back to a thread that has returned
 }
@@ -62,7 +65,15 @@ void resume(u32 thread) {
     memcpy(gpunn_emulator_thread, fiber.index, sizeof fiber.index);
     state.stack.low = u64(stacks) + u64(thread) * stack_bytes + page;
     refresh_stamp();
-    switch_context(block.main, fiber.context);
+    ++watch.switches;
+    do {
+        watch.paused = false;
+        watch.in_fiber = true;
+        switch_context(block.main, fiber.context);
+        watch.in_fiber = false;
+        if (block.failed) return;
+    } while ((!watch.attention || attend()) && watch.paused);
+    if (watch.interrupted) block.failed = true;
 }
 
 // Notes a finding about a thread without leaving anything.
@@ -73,11 +84,22 @@ void note(const Access& access, const char* kind, const char* format, va_list ar
     vsnprintf(finding.detail, sizeof finding.detail, format, arguments);
     snprintf(finding.file, sizeof finding.file, "%s", access.file ? access.file : "");
     finding.line = access.line;
-    finding.offset = access.file ? 0 : access.pc - state.module_base;
+    finding.offset = access.file || !access.pc ? 0 : access.pc - state.module_base;
     memcpy(finding.block, gpunn_emulator_block, sizeof finding.block);
     memcpy(finding.thread, block.fibers[state.thread].index, sizeof finding.thread);
     block.failed = true;
 }
+
+}  // namespace
+
+void note_finding(const Access& access, const char* kind, const char* format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    note(access, kind, format, arguments);
+    va_end(arguments);
+}
+
+namespace {
 
 // A finding about a waiting thread, made when no thread runs.
 __attribute__((format(printf, 3, 4)))
@@ -181,6 +203,7 @@ bool pass_barrier() {
 void run_block(u32 linear) {
     block_index(linear, gpunn_emulator_block);
     begin_block(linear);
+    watch.switches = 0;
     for (u32 thread = 0; thread < block.threads; ++thread) {
         Fiber& fiber = block.fibers[thread];
         fiber.wait = Wait::nothing;
@@ -226,6 +249,7 @@ bool have_stacks() {
 }  // namespace
 
 void wait_here(Wait wait, u32 operation, u32 mask, int line, const char* file) {
+    if (watch.overtime) fail_overtime(Access{0, 0, Operation::read, 0, line, file});
     Fiber& fiber = me();
     fiber.operation = operation;
     fiber.mask = mask;
@@ -254,6 +278,7 @@ void advance_clock(int line, const char* file) {
 }
 
 void fail(const Access& access, const char* kind, const char* format, ...) {
+    require_stack(access);
     va_list arguments;
     va_start(arguments, format);
     note(access, kind, format, arguments);
@@ -266,28 +291,53 @@ void fail(const Access& access, const char* kind, const char* format, ...) {
 
 using namespace gpunn;
 
+namespace {
+
+// All of a launch but the watch; what is missing where the memory does not suffice.
+const char* run_launch() {
+    const gpunn_emulator_request& request = *state.request;
+    if (!have_stacks()) return "the threads' stacks";
+    state.stack.size = stack_bytes - page;
+    start_shape();
+    if (!begin_launch()) return "what is remembered of the arrays' elements";
+    const u32* chosen = request.blocks;
+    const u32 blocks = chosen ? u32(request.block_count) : request.grid[0] * request.grid[1] * request.grid[2];
+    u32* order = nullptr;  // only where it is no simple one: a grid may have two billion blocks
+    if (request.order == gpunn_emulator_shuffled) {
+        order = static_cast<u32*>(malloc(u64(blocks) * sizeof(u32) + 1));
+        if (!order) return "the order of the blocks";
+        arrange(order, blocks);
+    }
+    for (u32 i = 0; i < blocks && !block.failed; ++i) {
+        const u32 next = order ? order[i] : request.order == gpunn_emulator_reverse ? blocks - 1 - i : i;
+        run_block(chosen ? chosen[next] : next);
+        for (u32 thread = 0; thread < block.threads; ++thread) release_exchange(block.fibers[thread]);
+    }
+    free(order);
+    return nullptr;
+}
+
+}  // namespace
+
 EXPORTED int gpunn_emulator_launch(const gpunn_emulator_request* request, gpunn_emulator_finding* finding) {
     state.request = request;
     state.finding = finding;
     memset(finding, 0, sizeof *finding);
-    if (!have_stacks()) {
+    void* python_thread = request->python.save_thread();
+    const char* missing = "the stack that faults are handled on";
+    if (begin_watch()) {
+        watch.python_thread = python_thread;
+        missing = run_launch();
+        fflush(stdout);  // what the kernel printed
+        python_thread = watch.python_thread;
+        end_watch();
+    }
+    if (missing) {
         snprintf(finding->kind, sizeof finding->kind, "memory");
-        snprintf(finding->detail, sizeof finding->detail, "no memory for the threads' stacks");
-        return 1;
+        snprintf(finding->detail, sizeof finding->detail, "no memory for %s", missing);
     }
-    state.stack.size = stack_bytes - page;
-    start_shape();
-    begin_launch();
-    const u32* chosen = request->blocks;
-    const u32 blocks = chosen ? u32(request->block_count) : request->grid[0] * request->grid[1] * request->grid[2];
-    std::vector<u32> order(blocks);
-    arrange(order.data(), blocks);
-    for (u32 i = 0; i < blocks && !block.failed; ++i) {
-        run_block(chosen ? chosen[order[i]] : order[i]);
-        for (u32 thread = 0; thread < block.threads; ++thread) release_exchange(block.fibers[thread]);
-    }
-    fflush(stdout);  // what the kernel printed
-    return block.failed;
+    request->python.restore_thread(python_thread);
+    return missing || block.failed;
 }
 
 EXPORTED uint64_t gpunn_emulator_layout() {

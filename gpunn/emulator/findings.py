@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -21,7 +22,9 @@ class EmulatorFinding(KernelError):
         "race", "out-of-bounds", "unwritten-read", "write-to-input", "misaligned", "address-space",
         "undelivered" (an asynchronous copy is in flight), "unwaited" (still in flight at the thread's end),
         "bad-size", "divergent-barrier", "deadlock", "bad-mask", "absent-lane", "division", "shift",
-        "assert", "trap" or "limit".
+        "assert", "trap", "unreachable", "printf" (arguments that it cannot print), "host-call" (abort or exit),
+        "stack-overflow", "stack-smashed" (a write past the end of a local array), "fault" (the processor stopped the
+        thread: a call of no function, an instruction that there is not), "limit" (an endless loop) or "memory".
     kernel : str
         Name of the kernel.
     file, line : str, int or None
@@ -46,12 +49,13 @@ class EmulatorFinding(KernelError):
         self.detail = detail
 
 
-def source_places(library: str, offset: int) -> list[tuple[str, int]]:
-    """Return (file, line) of an instruction, innermost inlined function first; [] if unknown.
+@functools.lru_cache(256)
+def source_places(library: str, offset: int) -> tuple[tuple[str, int], ...]:
+    """Return (file, line) of an instruction, innermost inlined function first; () if unknown.
 
     ``offset`` is the return address of a hook, relative to the start of the library: one past the call.
     """
-    return many_source_places(library, [offset]).get(offset, []) if offset else []
+    return tuple(many_source_places(library, [offset]).get(offset, ())) if offset else ()
 
 
 def many_source_places(library: str, offsets: Iterable[int]) -> dict[int, list[tuple[str, int]]]:
@@ -70,6 +74,6 @@ def many_source_places(library: str, offsets: Iterable[int]) -> dict[int, list[t
             continue
         file, _, line = text.partition(" ")[0].rpartition(":")
         # A fault is never in the header that stands in for CUDA.
-        if line.isdigit() and os.path.basename(file) != "cuda.h":
+        if line.isdigit() and line != "0" and os.path.basename(file) != "cuda.h":
             places.append((os.path.basename(file), int(line)))
     return found

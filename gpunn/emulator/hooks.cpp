@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "counts.h"
+#include "faults.h"
 
 using namespace gpunn;
 
@@ -18,10 +19,15 @@ namespace {
 __attribute__((noinline)) void check_slowly(const void* pointer, u32 size, Operation operation, u64 pc) {
     if (!size) return;
     const Access access{u64(pointer), size, operation, pc, 0, nullptr};
+    if (watch.attention) pause(access);
+    require_stack(access);
     Region& region = find(access);
     check(region, access);
     if (state.counting) count_access(region, access);
 }
+
+// An access of 4 GB or more leaves every array, as one of 4 GB - 1 does.
+u32 clamped(u64 size) { return u32(std::min(size, u64(~u32(0)))); }
 
 bool same_block_before(u64 stamp) { return epoch_of(stamp) - state.block_first < state.now - state.block_first; }
 
@@ -95,6 +101,8 @@ Access access_at(const SourceLocation& at) { return Access{0, 0, Operation::read
 }  // namespace
 
 EXPORTED void __tsan_init() {}
+EXPORTED void __tsan_vptr_update(void** p, void*) { access<3, true>(p, PC); }
+EXPORTED void __tsan_vptr_read(void** p) { access<3, false>(p, PC); }
 EXPORTED void __tsan_read1(void* p) { access<0, false>(p, PC); }
 EXPORTED void __tsan_read2(void* p) { access<1, false>(p, PC); }
 EXPORTED void __tsan_read4(void* p) { access<2, false>(p, PC); }
@@ -113,27 +121,13 @@ EXPORTED void __tsan_unaligned_write2(void* p) { access<1, true>(p, PC); }
 EXPORTED void __tsan_unaligned_write4(void* p) { access<2, true>(p, PC); }
 EXPORTED void __tsan_unaligned_write8(void* p) { access<3, true>(p, PC); }
 EXPORTED void __tsan_unaligned_write16(void* p) { access<4, true>(p, PC); }
-EXPORTED void __tsan_read_range(void* p, u64 size) { check_slowly(p, u32(size), Operation::read, PC); }
-EXPORTED void __tsan_write_range(void* p, u64 size) { check_slowly(p, u32(size), Operation::write, PC); }
-
-// Calls that g++ leaves or makes of larger copies: kernels are linked with --wrap for these.
-EXPORTED void* __wrap_memcpy(void* to, const void* from, size_t size) {
-    check_slowly(from, u32(size), Operation::read, PC);
-    check_slowly(to, u32(size), Operation::write, PC);
-    return memcpy(to, from, size);
-}
-EXPORTED void* __wrap_memmove(void* to, const void* from, size_t size) {
-    check_slowly(from, u32(size), Operation::read, PC);
-    check_slowly(to, u32(size), Operation::write, PC);
-    return memmove(to, from, size);
-}
-EXPORTED void* __wrap_memset(void* to, int value, size_t size) {
-    check_slowly(to, u32(size), Operation::write, PC);
-    return memset(to, value, size);
-}
+EXPORTED void __tsan_read_range(void* p, u64 size) { check_slowly(p, clamped(size), Operation::read, PC); }
+EXPORTED void __tsan_write_range(void* p, u64 size) { check_slowly(p, clamped(size), Operation::write, PC); }
 
 EXPORTED void gpunn_emulator_atomic(const void* pointer, unsigned bytes, int line, const char* file) {
     const Access access{u64(pointer), bytes, Operation::atomic, PC, line, file};
+    if (watch.attention) pause(access);
+    require_stack(access);
     if (u64(pointer) % bytes)
         fail(access, "misaligned", "misaligned atomic: %s changes %u bytes at an address that is not a multiple of %u",
              thread_text(~0u, state.thread).data, bytes, bytes);
@@ -155,6 +149,18 @@ EXPORTED void __ubsan_handle_out_of_bounds(const BoundsData* data, u64 index) {
 EXPORTED void __ubsan_handle_divrem_overflow(const BoundsData* data, u64, u64 divisor) {
     fail(access_at(data->at), "division", "%s in %s", divisor ? "division overflows" : "integer division by zero",
          thread_text(~0u, state.thread).data);
+}
+EXPORTED void __ubsan_handle_builtin_unreachable(const SourceLocation* at) {
+    fail(access_at(*at), "unreachable", "%s comes to a place that was declared unreachable",
+         thread_text(~0u, state.thread).data);
+}
+EXPORTED void __ubsan_handle_missing_return(const SourceLocation* at) {
+    fail(access_at(*at), "unreachable", "%s comes to the end of a function that returns a value, without one",
+         thread_text(~0u, state.thread).data);
+}
+EXPORTED void __ubsan_handle_vla_bound_not_positive(const BoundsData* data, u64 length) {
+    fail(access_at(data->at), "bad-size", "%s declares an array of %lld elements", thread_text(~0u, state.thread).data,
+         (long long)length);
 }
 EXPORTED void __ubsan_handle_shift_out_of_bounds(const BoundsData* data, u64, u64 count) {
     fail(access_at(data->at), "shift", "%s shifts %s by %lld bits", thread_text(~0u, state.thread).data,

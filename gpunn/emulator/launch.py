@@ -16,6 +16,7 @@ import numpy as np
 from gpunn.emulator import counts
 from gpunn.emulator.build import compile_kernels
 from gpunn.emulator.findings import EmulatorFinding, Index, source_places
+from gpunn.emulator.limits import launch_seconds
 from gpunn.errors import KernelError
 
 _ACCESS = {"in": 0, "out": 1, "inout": 2}
@@ -28,6 +29,8 @@ _MAX_BLOCK = (1024, 1024, 64)
 _MAX_SHARED, _MAX_SHARED_ASKED = 48 * 1024, 227 * 1024
 
 _lock = threading.Lock()  # the runtime has one set of fibers and one shadow
+_launching: int | None = None  # the thread that holds it
+_after_fork: Callable[[], object] | None = None  # the runtime's, once it is loaded
 _modules: dict[tuple[str, str, tuple[tuple[str, str], ...]], Module] = {}
 _schedule: tuple[str, int] | None = None
 _choose: Callable[[Index], Iterable[int]] | None = None
@@ -86,6 +89,14 @@ class _Buffer(ctypes.Structure):
     ]
 
 
+class _Python(ctypes.Structure):
+    _fields_ = [
+        ("save_thread", ctypes.c_void_p),
+        ("restore_thread", ctypes.c_void_p),
+        ("check_signals", ctypes.c_void_p),
+    ]
+
+
 class _Request(ctypes.Structure):
     _fields_ = [
         ("module", ctypes.POINTER(_ModuleInfo)),
@@ -101,6 +112,8 @@ class _Request(ctypes.Structure):
         ("blocks", ctypes.POINTER(ctypes.c_uint32)),
         ("block_count", ctypes.c_uint64),
         ("counting", ctypes.c_uint32),
+        ("time_limit", ctypes.c_uint64),
+        ("python", _Python),
     ]
 
 
@@ -111,6 +124,7 @@ class _Finding(ctypes.Structure):
         ("file", ctypes.c_char * 256),
         ("line", ctypes.c_int32),
         ("offset", ctypes.c_uint64),
+        ("caller", ctypes.c_uint64),
         ("block", ctypes.c_uint32 * 3),
         ("thread", ctypes.c_uint32 * 3),
     ]
@@ -121,6 +135,46 @@ def _layout() -> int:
     return sum(ctypes.sizeof(structure) << shift for structure, shift in structures)
 
 
+# The runtime is entered with the interpreter's lock, which it releases itself: meanwhile it comes back for Ctrl-C.
+_LAUNCH = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Request), ctypes.POINTER(_Finding))
+
+
+@functools.cache
+def _python() -> _Python:
+    names = ("PyEval_SaveThread", "PyEval_RestoreThread", "PyErr_CheckSignals")
+    return _Python(*[ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p) for name in names])
+
+
+@contextmanager
+def _alone(where: str) -> Iterator[None]:
+    """Hold the runtime."""
+    global _launching
+    if _launching == threading.get_ident():
+        raise KernelError(
+            f"{where}: launched by a handler of signals, while this thread launches another kernel. Let the handler "
+            "note that the signal has come, and act on it after the launch."
+        )
+    with _lock:
+        _launching = threading.get_ident()
+        try:
+            yield
+        finally:
+            _launching = None
+
+
+def _start_over() -> None:
+    """In a forked child: the thread that held the runtime is not here, unless it is this one."""
+    global _lock, _launching
+    if _launching != threading.get_ident():
+        _lock, _launching = threading.Lock(), None
+    if _after_fork is not None:
+        _after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_over)
+
+
 class Module:
     """The kernels of one compiled source file. Made by `compile_module`."""
 
@@ -128,17 +182,21 @@ class Module:
         self.label = label
         self._path = path
         self._make_counting = make_counting  # the module of the same kernels that can count; None for that itself
-        self._library = ctypes.CDLL(str(path))
+        try:
+            self._library = ctypes.CDLL(str(path))
+        except OSError as error:
+            raise KernelError(f"{label}: the compiled kernels cannot be loaded: {error}") from error
         self._info = _ModuleInfo.in_dll(self._library, "gpunn_emulator_module")
         # Found through the module, which was linked against the runtime it was compiled for.
-        self._launch = self._library.gpunn_emulator_launch
-        self._launch.argtypes = [ctypes.POINTER(_Request), ctypes.POINTER(_Finding)]
+        self._launch = _LAUNCH(("gpunn_emulator_launch", self._library))
         self._counts = self._library.gpunn_emulator_counts
         self._counts.restype = ctypes.c_uint64
         self._counts.argtypes = [ctypes.POINTER(ctypes.POINTER(counts.Row))]
         self._library.gpunn_emulator_layout.restype = ctypes.c_uint64
         if self._library.gpunn_emulator_layout() != _layout():
             raise KernelError("the emulator's runtime.h and launch.py disagree about a structure")
+        global _after_fork
+        _after_fork = self._library.gpunn_emulator_after_fork
         kernels = [self._info.kernels[i] for i in range(self._info.kernel_count)]
         self._kernels = {kernel.name.decode(): kernel for kernel in kernels}
         self._static_shared = {name: self._info.static_shared[i] for i, name in enumerate(self._kernels)}
@@ -212,9 +270,11 @@ class Module:
             None if chosen is None else (ctypes.c_uint32 * max(1, len(chosen)))(*chosen),
             0 if chosen is None else len(chosen),
             count is not None,
+            int(launch_seconds() * 1e9),
+            _python(),
         )
         finding = _Finding()
-        with _lock:
+        with _alone(where):
             failed = self._launch(ctypes.byref(request), ctypes.byref(finding))
             if count is not None and not failed:
                 rows = ctypes.POINTER(counts.Row)()
@@ -228,8 +288,9 @@ class Module:
         file: str = self.label
         line: int | None = None
         detail = finding.detail.decode(errors="replace")
-        if finding.offset:
-            places = source_places(str(self._path), finding.offset)
+        if finding.offset or finding.caller:
+            library = str(self._path)
+            places = source_places(library, finding.offset) or source_places(library, finding.caller)
             if places:
                 file, line = places[0]
                 callers = [place for place in places[1:] if place[0] == self.label]

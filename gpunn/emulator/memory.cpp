@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "counts.h"
+#include "faults.h"
 
 extern "C" const gpunn::u32 gpunn_emulator_thread[3], gpunn_emulator_block[3], gpunn_emulator_block_shape[3],
     gpunn_emulator_grid_shape[3];
@@ -31,15 +32,14 @@ u64 words_of(u64 low, u64 size) { return ((low + size + 3) >> 2) - (low >> 2); }
 Cell* new_cells(u64 count) {
     void* cells = mmap(nullptr, count * sizeof(Cell), PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (cells == MAP_FAILED) abort();
-    return static_cast<Cell*>(cells);
+    return cells == MAP_FAILED ? nullptr : static_cast<Cell*>(cells);
 }
 
-void reserve_arena(u64 words) {
+bool reserve_arena(u64 words) {
     arena.used = 0;
     // Epochs never wrap within a launch: a launch of a billion barriers would take hours.
     const bool wraps = state.now > 3u << 30;
-    if (words <= arena.capacity && arena.capacity <= kept_words && !wraps) return;
+    if (words <= arena.capacity && arena.capacity <= kept_words && !wraps) return true;
     if (arena.capacity) {
         munmap(arena.words, arena.capacity * sizeof(Cell));
         munmap(arena.bytes, arena.capacity * 4 * sizeof(Cell));
@@ -48,6 +48,11 @@ void reserve_arena(u64 words) {
     arena.capacity = std::max(words + words / 4, u64(1) << 16);
     arena.words = new_cells(arena.capacity);
     arena.bytes = new_cells(arena.capacity * 4);
+    if (arena.words && arena.bytes) return true;
+    if (arena.words) munmap(arena.words, arena.capacity * sizeof(Cell));
+    if (arena.bytes) munmap(arena.bytes, arena.capacity * 4 * sizeof(Cell));
+    arena = Arena{};
+    return false;
 }
 
 void add_region(u64 low, u64 size, Kind kind, u32 item_bytes, const char* name) {
@@ -109,26 +114,31 @@ void guard_shared(const Region& region) {
 }
 
 struct Range {
-    u64 inside, base, low, high;
+    u64 inside, base, low, high, code_low, code_end;
 };
 
 // The addresses that the loaded module covers, which it keeps to read constants from.
 Range module_range() {
-    Range range{u64(state.request->module), 0, 0, 0};
+    Range range{u64(state.request->module), 0, 0, 0, 0, 0};
     dl_iterate_phdr(
         [](dl_phdr_info* info, size_t, void* data) {
             Range& r = *static_cast<Range*>(data);
-            u64 low = ~u64(0), high = 0;
+            u64 low = ~u64(0), high = 0, code_low = ~u64(0), code_end = 0;
             for (int i = 0; i < info->dlpi_phnum; ++i) {
                 if (info->dlpi_phdr[i].p_type != PT_LOAD) continue;
                 const u64 start = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
                 low = std::min(low, start);
                 high = std::max(high, start + info->dlpi_phdr[i].p_memsz);
+                if (!(info->dlpi_phdr[i].p_flags & PF_X)) continue;
+                code_low = std::min(code_low, start);
+                code_end = std::max(code_end, start + info->dlpi_phdr[i].p_memsz);
             }
             if (r.inside < low || r.inside >= high) return 0;
             r.base = info->dlpi_addr;
             r.low = low;
             r.high = high;
+            r.code_low = code_low;
+            r.code_end = code_end;
             return 1;
         },
         &range);
@@ -184,7 +194,7 @@ void check(Region& region, const Access& access) {
     if (access.operation == Operation::atomic && region.kind != Kind::shared) hand_on(access.address);
 }
 
-void begin_launch() {
+bool begin_launch() {
     const gpunn_emulator_request& request = *state.request;
     const gpunn_emulator_module_info& module = *request.module;
     const u64 shared_low = u64(module.shared_start), shared_size = u64(module.shared_stop) - shared_low;
@@ -192,7 +202,7 @@ void begin_launch() {
     for (u32 i = 0; i < request.buffer_count; ++i)
         if (request.buffers[i].access != gpunn_emulator_in)
             words += words_of(request.buffers[i].address, request.buffers[i].bytes);
-    reserve_arena(words);
+    if (!reserve_arena(words)) return false;
 
     state.launch_first = ++state.now;
     state.block_starts.clear();
@@ -217,6 +227,8 @@ void begin_launch() {
     }
     const Range range = module_range();
     state.module_base = range.base;
+    state.code_low = range.code_low;
+    state.code_end = range.code_end;
     add_region(range.low, shared_size ? shared_low - range.low : range.high - range.low, Kind::constants, 1,
                "the module's constants");
     if (shared_size) {
@@ -233,6 +245,14 @@ void begin_launch() {
               [](const Region& a, const Region& b) { return a.low < b.low; });
     for (Region& region : state.regions)
         if (region.kind == Kind::shared) state.shared.push_back(&region);
+    return true;
+}
+
+void abandon_memory() {
+    arena = Arena{};
+    new (&state.regions) std::vector<Region>();
+    new (&state.shared) std::vector<Region*>();
+    new (&state.block_starts) std::vector<State::BlockStart>();
 }
 
 void begin_block(u32 block) {

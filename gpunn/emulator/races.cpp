@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "faults.h"
 #include "state.h"
 
 namespace gpunn {
@@ -221,6 +222,11 @@ void hand_on(u64 word) {
 void forget_releases() {
     releases.clear();
     fenced_in_launch = false;
+}
+
+void abandon_releases() {
+    new (&releases) std::unordered_map<u64, std::vector<Release>>();
+    new (&acquires) std::vector<Acquire>();
 }
 
 void forget_fences() {

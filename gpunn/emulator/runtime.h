@@ -82,6 +82,11 @@ struct gpunn_emulator_buffer {  // memory that the launch may reach; no two over
     uint32_t access;      // gpunn_emulator_in, _out, _inout
     const char* name;
 };
+struct gpunn_emulator_python {  // of the interpreter that launches; it holds the interpreter's lock then
+    void* (*save_thread)(void);        // PyEval_SaveThread
+    void (*restore_thread)(void*);     // PyEval_RestoreThread
+    int (*check_signals)(void);        // PyErr_CheckSignals: not 0 if a handler raised
+};
 struct gpunn_emulator_request {
     const gpunn_emulator_module_info* module;
     const gpunn_emulator_kernel* kernel;
@@ -95,6 +100,8 @@ struct gpunn_emulator_request {
     const uint32_t* blocks;  // those to run, by their linear numbers, on outputs as they are; null: all
     uint64_t block_count;
     uint32_t counting;  // of a module that was compiled for it: gpunn_emulator_counts tells what came out
+    uint64_t time_limit;  // nanoseconds of processor time without progress (faults.h); 0: none
+    gpunn_emulator_python python;
 };
 struct gpunn_emulator_finding {
     char kind[32];
@@ -102,6 +109,7 @@ struct gpunn_emulator_finding {
     char file[256];  // empty where only `offset` tells the place
     int32_t line;
     uint64_t offset;  // of the instruction, from the start of the module; 0 if `line` is set
+    uint64_t caller;  // likewise, where nothing is known of `offset`
     uint32_t block[3], thread[3];
 };
 
@@ -120,8 +128,11 @@ struct gpunn_emulator_count {  // one place in the source, over a launch (counts
     uint64_t asked, least;       // sectors of global memory, passes of shared memory; branch: how many diverged, and 0
 };
 
-// Runs one launch. Returns 0, or 1 with `finding` filled in. Not reentrant: the caller holds a lock.
+// Runs one launch. Returns 0, or 1 with `finding` filled in, unless a handler of signals has raised, which then is
+// the interpreter's current exception. Not reentrant: the caller holds a lock, and the interpreter's.
 int gpunn_emulator_launch(const gpunn_emulator_request* request, gpunn_emulator_finding* finding);
+// To be called in a child process that was forked.
+void gpunn_emulator_after_fork(void);
 // What the last launch counted, if it did; valid until the next one.
 uint64_t gpunn_emulator_counts(const gpunn_emulator_count** rows);
 // sizeof the structures above, so that a Python declaration that has drifted is noticed.

@@ -111,6 +111,7 @@ struct State {
     std::vector<BlockStart> block_starts;
     u64 stacks_low, stacks_high;
     u64 module_base;  // where the kernels' library was loaded
+    u64 code_low, code_end;  // its instructions
     bool counting;    // counts.h
 };
 extern State state;
@@ -123,7 +124,7 @@ void refresh_stamp();  // after the thread, the epoch or the warp's clock change
 void advance_clock(int line, const char* file);  // of the running thread's warp
 
 // memory.cpp
-void begin_launch();
+bool begin_launch();  // false where there is no memory for the shadow
 void begin_block(u32 block);
 void begin_epoch();
 Region& find(const Access& access);

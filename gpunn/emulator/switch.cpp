@@ -7,6 +7,8 @@ __asm__(R"(
     .globl gpunn_switch
     .hidden gpunn_switch
     .type gpunn_switch, @function
+    .globl gpunn_switch_arrive
+    .hidden gpunn_switch_arrive
 gpunn_switch:
     pushq %rbp
     pushq %rbx
@@ -16,6 +18,7 @@ gpunn_switch:
     pushq %r15
     movq %rsp, (%rdi)
     movq %rsi, %rsp
+gpunn_switch_arrive:
     popq %r15
     popq %r14
     popq %r13

@@ -1,9 +1,10 @@
-// switch.h: leave one call stack and go on with another.
+// switch.h: leave one call stack and go on with another, also from within a signal's handler.
 #pragma once
 
-#if defined(__x86_64__)
-
 #include <stdint.h>
+#include <ucontext.h>
+
+#if defined(__x86_64__)
 
 namespace gpunn {
 
@@ -14,6 +15,7 @@ struct Context {
 };
 
 extern "C" void gpunn_switch(void** from, void* to);  // switch.cpp
+extern "C" char gpunn_switch_arrive[];                // within it: the stack pointer is already the new one's
 
 inline void switch_context(Context& from, Context& to) { gpunn_switch(&from.stack_pointer, to.stack_pointer); }
 
@@ -25,11 +27,20 @@ inline void prepare_context(Context& context, char*, char* top, void (*start)())
     context.stack_pointer = slots;
 }
 
+inline uint64_t pc_of(const ucontext_t& stopped) { return uint64_t(stopped.uc_mcontext.gregs[REG_RIP]); }
+inline uint64_t sp_of(const ucontext_t& stopped) { return uint64_t(stopped.uc_mcontext.gregs[REG_RSP]); }
+
+// What the signal stopped is never gone on with: when the handler returns, `to` goes on.
+inline void leave_from_handler(ucontext_t& stopped, Context& to) {
+    constexpr greg_t direction_and_alignment = 1 << 10 | 1 << 18;  // flags that compiled code expects to be clear
+    stopped.uc_mcontext.gregs[REG_RSP] = greg_t(to.stack_pointer);
+    stopped.uc_mcontext.gregs[REG_RIP] = greg_t(gpunn_switch_arrive);
+    stopped.uc_mcontext.gregs[REG_EFL] &= ~direction_and_alignment;
+}
+
 }  // namespace gpunn
 
 #else
-
-#include <ucontext.h>
 
 namespace gpunn {
 
@@ -46,6 +57,17 @@ inline void prepare_context(Context& context, char* low, char* top, void (*start
     context.context.uc_link = nullptr;
     makecontext(&context.context, start, 0);
 }
+
+#if defined(__aarch64__)
+inline uint64_t pc_of(const ucontext_t& stopped) { return stopped.uc_mcontext.pc; }
+inline uint64_t sp_of(const ucontext_t& stopped) { return stopped.uc_mcontext.sp; }
+#else
+inline uint64_t pc_of(const ucontext_t&) { return 0; }  // findings then name no line
+inline uint64_t sp_of(const ucontext_t&) { return 0; }
+#endif
+
+// Does not return; setcontext restores the mask of signals too.
+inline void leave_from_handler(ucontext_t&, Context& to) { setcontext(&to.context); }
 
 }  // namespace gpunn
 

@@ -331,7 +331,7 @@ def ready_cache(request: pytest.FixtureRequest) -> Path:
 def test_cache_is_used_again_and_left_tidy(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = build.compile_kernels(AXPY, "axpy.cu", {"OFFSET": "0"})
     assert sorted(p.name.split("-")[0] for p in fresh_cache.iterdir()) == ["axpy", "cuda", "runtime"]
-    monkeypatch.setattr(build, "_run", None)  # nothing may be compiled now
+    monkeypatch.setattr(build, "run_compiler", None)  # nothing may be compiled now
     assert build.compile_kernels(AXPY, "axpy.cu", {"OFFSET": "0"}) == path
 
 
@@ -370,10 +370,10 @@ def test_what_three_processes_want_is_built_once(tmp_path: Path) -> None:
 
 def test_whoever_is_killed_while_building_keeps_nobody_waiting(ready_cache: Path, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
-    slow = f'[ "$1" = --version ] && exec "$REAL" "$@"; touch {begun}; sleep 600'
+    slow = f'[ "$1" = --version ] && exec "$REAL" "$@"; echo $$ > {begun}; exec sleep 600'
     stuck = other_process(tmp_path, slow)
     try:
-        while not begun.exists():
+        while not (begun.exists() and begun.read_text().strip()):
             assert stuck.poll() is None
             time.sleep(0.01)
         (lock,) = ready_cache.glob("*.lock")
@@ -382,7 +382,8 @@ def test_whoever_is_killed_while_building_keeps_nobody_waiting(ready_cache: Path
         build.compile_kernels(AXPY, "axpy.cu", {"OFFSET": "0"})
         assert not lock.exists()
     finally:
-        os.killpg(stuck.pid, signal.SIGKILL)
+        stuck.kill()
+        os.killpg(int(begun.read_text()), signal.SIGKILL)
 
 
 def test_nobody_waits_for_ever(ready_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
