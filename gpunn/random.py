@@ -167,7 +167,8 @@ class Generator:
         NumPy's has a lock. A thread that was drawing at the fork, and is not in the child, holds it there for ever.
         """
         bits = np.random.Philox(0)
-        bits.state = self._host.bit_generator.state
+        state: Any = self._host.bit_generator.state
+        bits.state = state
         self._host = np.random.Generator(bits)
 
 

@@ -1,4 +1,4 @@
-"""Loads a compiled module and launches its kernels on NumPy arrays (the structures are runtime.h's)."""
+"""Loads a compiled module and launches its kernels on NumPy arrays."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from gpunn.emulator import counts
 from gpunn.emulator.build import compile_kernels
 from gpunn.emulator.findings import EmulatorFinding, Index, source_places
 from gpunn.emulator.limits import launch_seconds
+from gpunn.emulator.structures import Buffer, Finding, Kernel, ModuleInfo, Request, layout, python
 from gpunn.errors import KernelError
 
 _ACCESS = {"in": 0, "out": 1, "inout": 2}
@@ -57,92 +58,8 @@ class Argument:
     name: str = ""
 
 
-class _Kernel(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_char_p),
-        ("call", ctypes.c_void_p),
-        ("count", ctypes.c_int32),
-        ("sizes", ctypes.POINTER(ctypes.c_uint32)),
-        ("pointers", ctypes.POINTER(ctypes.c_ubyte)),
-    ]
-
-
-class _ModuleInfo(ctypes.Structure):
-    _fields_ = [
-        ("kernels", ctypes.POINTER(_Kernel)),
-        ("kernel_count", ctypes.c_uint64),
-        ("shared_start", ctypes.c_void_p),
-        ("shared_stop", ctypes.c_void_p),
-        ("arrays_start", ctypes.c_void_p),
-        ("arrays_stop", ctypes.c_void_p),
-        ("static_shared", ctypes.POINTER(ctypes.c_uint64)),
-    ]
-
-
-class _Buffer(ctypes.Structure):
-    _fields_ = [
-        ("address", ctypes.c_uint64),
-        ("bytes", ctypes.c_uint64),
-        ("item_bytes", ctypes.c_uint32),
-        ("access", ctypes.c_uint32),
-        ("name", ctypes.c_char_p),
-    ]
-
-
-class _Python(ctypes.Structure):
-    _fields_ = [
-        ("save_thread", ctypes.c_void_p),
-        ("restore_thread", ctypes.c_void_p),
-        ("check_signals", ctypes.c_void_p),
-    ]
-
-
-class _Request(ctypes.Structure):
-    _fields_ = [
-        ("module", ctypes.POINTER(_ModuleInfo)),
-        ("kernel", ctypes.POINTER(_Kernel)),
-        ("arguments", ctypes.POINTER(ctypes.c_void_p)),
-        ("buffers", ctypes.POINTER(_Buffer)),
-        ("buffer_count", ctypes.c_uint32),
-        ("grid", ctypes.c_uint32 * 3),
-        ("block", ctypes.c_uint32 * 3),
-        ("shared_bytes", ctypes.c_uint32),
-        ("order", ctypes.c_uint32),
-        ("seed", ctypes.c_uint64),
-        ("blocks", ctypes.POINTER(ctypes.c_uint32)),
-        ("block_count", ctypes.c_uint64),
-        ("counting", ctypes.c_uint32),
-        ("time_limit", ctypes.c_uint64),
-        ("python", _Python),
-    ]
-
-
-class _Finding(ctypes.Structure):
-    _fields_ = [
-        ("kind", ctypes.c_char * 32),
-        ("detail", ctypes.c_char * 512),
-        ("file", ctypes.c_char * 256),
-        ("line", ctypes.c_int32),
-        ("offset", ctypes.c_uint64),
-        ("caller", ctypes.c_uint64),
-        ("block", ctypes.c_uint32 * 3),
-        ("thread", ctypes.c_uint32 * 3),
-    ]
-
-
-def _layout() -> int:
-    structures = ((_Kernel, 0), (_ModuleInfo, 8), (_Buffer, 16), (_Request, 24), (_Finding, 40), (counts.Row, 56))
-    return sum(ctypes.sizeof(structure) << shift for structure, shift in structures)
-
-
 # The runtime is entered with the interpreter's lock, which it releases itself: meanwhile it comes back for Ctrl-C.
-_LAUNCH = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Request), ctypes.POINTER(_Finding))
-
-
-@functools.cache
-def _python() -> _Python:
-    names = ("PyEval_SaveThread", "PyEval_RestoreThread", "PyErr_CheckSignals")
-    return _Python(*[ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p) for name in names])
+_LAUNCH = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.POINTER(Request), ctypes.POINTER(Finding))
 
 
 @contextmanager
@@ -186,14 +103,14 @@ class Module:
             self._library = ctypes.CDLL(str(path))
         except OSError as error:
             raise KernelError(f"{label}: the compiled kernels cannot be loaded: {error}") from error
-        self._info = _ModuleInfo.in_dll(self._library, "gpunn_emulator_module")
+        self._info = ModuleInfo.in_dll(self._library, "gpunn_emulator_module")
         # Found through the module, which was linked against the runtime it was compiled for.
         self._launch = _LAUNCH(("gpunn_emulator_launch", self._library))
         self._counts = self._library.gpunn_emulator_counts
         self._counts.restype = ctypes.c_uint64
         self._counts.argtypes = [ctypes.POINTER(ctypes.POINTER(counts.Row))]
         self._library.gpunn_emulator_layout.restype = ctypes.c_uint64
-        if self._library.gpunn_emulator_layout() != _layout():
+        if self._library.gpunn_emulator_layout() != layout():
             raise KernelError("the emulator's runtime.h and launch.py disagree about a structure")
         global _after_fork
         _after_fork = self._library.gpunn_emulator_after_fork
@@ -256,11 +173,11 @@ class Module:
         chosen = _chosen(grid)
         if chosen is None and count is not None:
             chosen = count.chosen(grid)
-        request = _Request(
+        request = Request(
             ctypes.pointer(self._info),
             ctypes.pointer(entry),
             (ctypes.c_void_p * max(1, len(values)))(*[ctypes.addressof(value) for value in values]),
-            (_Buffer * max(1, len(buffers)))(*buffers),
+            (Buffer * max(1, len(buffers)))(*buffers),
             len(buffers),
             tuple(grid),
             tuple(block),
@@ -271,9 +188,9 @@ class Module:
             0 if chosen is None else len(chosen),
             count is not None,
             int(launch_seconds() * 1e9),
-            _python(),
+            python(),
         )
-        finding = _Finding()
+        finding = Finding()
         with _alone(where):
             failed = self._launch(ctypes.byref(request), ctypes.byref(finding))
             if count is not None and not failed:
@@ -284,7 +201,7 @@ class Module:
         if failed:
             raise self._explain(kernel, finding)
 
-    def _explain(self, kernel: str, finding: _Finding) -> EmulatorFinding:
+    def _explain(self, kernel: str, finding: Finding) -> EmulatorFinding:
         file: str = self.label
         line: int | None = None
         detail = finding.detail.decode(errors="replace")
@@ -410,7 +327,7 @@ def _check_shared(where: str, static: int, dynamic: int) -> None:
         )
 
 
-def _pack(where: str, kernel: _Kernel, arguments: Sequence[Argument]) -> list[ctypes.Array[ctypes.c_char]]:
+def _pack(where: str, kernel: Kernel, arguments: Sequence[Argument]) -> list[ctypes.Array[ctypes.c_char]]:
     """Return the bytes of each argument, in the form the kernel's parameters need."""
     if len(arguments) != kernel.count:
         raise KernelError(f"{where}: expected {kernel.count} arguments; got {len(arguments)}")
@@ -435,7 +352,7 @@ def _pack(where: str, kernel: _Kernel, arguments: Sequence[Argument]) -> list[ct
     return packed
 
 
-def _buffers(where: str, arguments: Sequence[Argument]) -> list[_Buffer]:
+def _buffers(where: str, arguments: Sequence[Argument]) -> list[Buffer]:
     """Return the memory that the arguments reach, sorted; arrays that overlap become one buffer.
 
     Where one array is read through one parameter and written through another, it is both.
@@ -463,4 +380,4 @@ def _buffers(where: str, arguments: Sequence[Argument]) -> list[_Buffer]:
             merged[-1] = (start, end - start, min(item, span[2]), both, names)
         else:
             merged.append(span)
-    return [_Buffer(a, size, item, _ACCESS[access], name.encode()) for a, size, item, access, name in merged]
+    return [Buffer(a, size, item, _ACCESS[access], name.encode()) for a, size, item, access, name in merged]

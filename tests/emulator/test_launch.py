@@ -18,6 +18,7 @@ import pytest
 
 import gpunn.emulator
 from gpunn.emulator import Argument, EmulatorFinding, Module, available, build, compile_module, only_blocks, schedule
+from gpunn.emulator.findings import source_places
 from gpunn.errors import DeviceError, KernelError
 
 pytestmark = [
@@ -417,10 +418,12 @@ def test_without_compiler(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_addr2line_the_file_is_still_named(monkeypatch: pytest.MonkeyPatch) -> None:
     module = axpy()
+    source_places.cache_clear()
     monkeypatch.setenv("PATH", "")
     with pytest.raises(EmulatorFinding, match=r"^axpy.cu in on_its_own_line: out of bounds") as caught:
         module.launch("on_its_own_line", (1, 1, 1), (64, 1, 1), [Argument(floats(32), "out", "y")])
     assert caught.value.line is None
+    source_places.cache_clear()  # which has learned nothing
 
 
 def test_import_runs_no_program() -> None:

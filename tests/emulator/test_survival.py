@@ -348,7 +348,11 @@ def folder(process):
         return os.readlink(process / "cwd")
     except OSError:  # it has ended, or is another user's
         return ""
-print([process.name for process in Path("/proc").glob("[0-9]*") if folder(process).startswith(str(cache))])
+until = time.monotonic() + 20  # what was killed may take a moment to go
+while running := [process.name for process in Path("/proc").glob("[0-9]*") if folder(process).startswith(str(cache))]:
+    if time.monotonic() > until:
+        break
+print(running)
 left = sorted(path.name.split("-")[0] for path in cache.iterdir())
 print(left)
 """,
