@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from gpunn import __version__
-from gpunn.cli import bench, eval, lockstep, predict, profile, streams, summary, train, warmup
+from gpunn.cli import bench, doctor, eval, lockstep, predict, profile, streams, summary, train, warmup
 from gpunn.errors import UsageError, nearest, quoted
 
 _COMMANDS = {
@@ -29,6 +29,7 @@ _COMMANDS = {
     "profile": profile,
     "lockstep": lockstep,
     "warmup": warmup,
+    "doctor": doctor,
 }
 
 

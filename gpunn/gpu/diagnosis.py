@@ -63,7 +63,7 @@ def no_import(name: str, error: BaseException) -> str:
     installed = packages()
     if not installed and isinstance(error, ModuleNotFoundError):
         return f"device '{name}' needs CuPy, which is not installed ({error}). {_install()[:-1]}, {_ELSE}"
-    found = _listed(installed) or "CuPy"
+    found = listed(installed) or "CuPy"
     if isinstance(error, OSError) and error.filename is not None:  # which CuPy makes when it is imported
         return (
             f"device '{name}': {found} cannot make {error.filename} for its kernel cache ({error.strerror}). "
@@ -87,7 +87,7 @@ def no_gpu(name: str, cupy: Any) -> str:
     except Exception as error:  # whichever of CUDA's errors it is: it is told
         said = str(error)
     start = (
-        f"device '{name}': {_listed(packages()) or f'CuPy {cupy.__version__}'} finds no usable NVIDIA GPU or driver: "
+        f"device '{name}': {listed(packages()) or f'CuPy {cupy.__version__}'} finds no usable NVIDIA GPU or driver: "
     )
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if "InsufficientDriver" in said:
@@ -105,6 +105,21 @@ def no_gpu(name: str, cupy: Any) -> str:
 def packages() -> list[str]:
     """The names of all CuPy packages that are installed; more than one is a mistake."""
     return [name for name in (*_WHEELS, *_OTHERS) if _installed(name) is not None]
+
+
+def listed(names: list[str]) -> str:
+    """Packages with their versions, in words."""
+    return " and ".join(f"{name} {_installed(name)}" for name in names)
+
+
+def how_to_install() -> str:
+    """The command that installs CuPy."""
+    return f"pip install {_extra()}"
+
+
+def how_to_mend(names: list[str]) -> str:
+    """The command that replaces several CuPy packages by one."""
+    return f"pip uninstall -y {' '.join(names)} && pip install {_extra()}"
 
 
 def _driver(runtime: Any) -> str:
@@ -127,17 +142,14 @@ def _install(again: bool = False) -> str:
     """The command that installs what is missing; the one that mends two CuPy packages in one environment, if so."""
     found = packages()
     if len(found) > 1:
-        return (
-            f"{_listed(found)} are installed at once and overwrite each other's files: "
-            f"pip uninstall -y {' '.join(found)} && pip install {_extra()}."
-        )
+        return f"{listed(found)} are installed at once and overwrite each other's files: {how_to_mend(found)}."
     if found and found[0] in _WHEELS:
         what = f"--force-reinstall '{found[0]}[ctk]'" if again else f"'gpunn[{_WHEELS[found[0]]}]'"
         return f"Mend it with pip install {what}."
     if found:  # built from source, or from conda
         wheel = f"pip uninstall -y {found[0]} && pip install {_extra()}"
         return f"Mend it with conda install -c conda-forge cupy cuda-version=12 (or 13), or {wheel}."
-    return f"Install it with pip install {_extra()}."
+    return f"Install it with {how_to_install()}."
 
 
 def _extra() -> str:
@@ -163,10 +175,6 @@ def _installed(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join(f"{name} {_installed(name)}" for name in names)
 
 
 def _version(number: int) -> str:

@@ -405,6 +405,28 @@ _MISTAKES: list[tuple[str, int, str]] = [
     ("profile lenet5 --batch-size 2147483647 --device cpu", 1, "out of memory: Unable to allocate"),
     ("profile net.py:Pair --device cpu", 2, "expected a network that returns one tensor; got tuple"),
     ("profile net.py:Forward --device cpu", 1, "net.py, line @Forward, in forward: AttributeError"),
+    # -- lockstep
+    ("lockstep", 2, "the following arguments are required: model (see gpunn lockstep --help)"),
+    ("lockstep lenet6", 2, "unknown model 'lenet6'"),
+    ("lockstep lenet5 --devices cpu", 2, "argument --devices: expected two devices such as cpu,emulator; got 'cpu'"),
+    ("lockstep lenet5 --devices cpu,", 2, "expected two devices such as cpu,emulator; got 'cpu,'"),
+    ("lockstep lenet5 --devices cpu,cpu,cpu", 2, "expected two devices such as cpu,emulator; got 'cpu,cpu,cpu'"),
+    ("lockstep lenet5 --devices cpu,gpu", 2, "unknown device 'gpu'"),
+    (
+        "lockstep lenet5 --device cuda",
+        2,
+        "unknown option '--device' (see gpunn lockstep --help); did you mean '--devices'",
+    ),
+    ("lockstep lenet5 --dtype float16", 2, "argument --dtype: expected one of float32, float64; got 'float16'"),
+    ("lockstep net.py:Forward --devices cpu,cpu", 1, "net.py, line @Forward, in forward: AttributeError"),
+    ("lockstep net.py:Backward --devices cpu,cpu", 1, "net.py, line @Double, in backward: ValueError: mine"),
+    ("lockstep net.py:Nothing --devices cpu,cpu", 2, "expected a network that returns tensors; got NoneType"),
+    # -- doctor
+    ("doctor cuda", 2, "unknown option 'cuda' (see gpunn doctor --help)"),
+    ("doctor --device gpu", 2, "--device: expected one of auto, cpu, cuda, cuda-plain, emulator"),
+    ("doctor --device cpu:1", 2, "or a numbered GPU such as cuda:1; got 'cpu:1'"),
+    ("doctor --limit 0", 2, "argument --limit: expected a number above 0; got '0'"),
+    ("doctor --jsn", 2, "unknown option '--jsn' (see gpunn doctor --help); did you mean '--json'?"),
     # -- warmup
     ("warmup --device cpu", 2, "warmup: device 'cpu' runs no kernels"),
     ("warmup --batch-size 3", 2, "--batch-size: it is about a model; got none"),
