@@ -2,8 +2,8 @@
 
 A checkpoint is a safetensors file, so weights can be read out of it by any program that reads that format: tensors
 ``model.<name>``, ``optimizer.<parameter's number>.<buffer>`` and ``totals``. What is no tensor (counters, generators,
-options) is JSON, in the metadata under ``state``. The metadata also has the SHA-256 of the file, in which its own 64
-digits count as zeros.
+options, the run's ``config.json``) is JSON, in the metadata under ``state``. The metadata also has the SHA-256 of the
+file, in which its own 64 digits count as zeros.
 """
 
 from __future__ import annotations

@@ -216,6 +216,7 @@ class RunFolder:
         """
         path = self.checkpoint(int(state["step"]))
         with _reporting(self.path):
+            state = {"config": self.config.read_text() if self.config.is_file() else None, **state}
             self.checkpoints.mkdir(exist_ok=True)
             write_checkpoint(path, arrays, state)
             steps, kept = self.steps(), best_step(history)

@@ -234,7 +234,7 @@ class Trainer:
             ending.enter_context(self._until_fit)
             if self.folder is not None:
                 ending.enter_context(self.folder.locked())
-                self._begin(self.folder, describe(self, train_loader, epochs, max_steps, self._config))
+                self._begin(self.folder, train_loader, epochs, max_steps)
             for callback in self.callbacks:
                 ending.callback(callback.on_fit_end, self)
                 callback.on_fit_begin(self, last_epoch, steps)
@@ -257,13 +257,12 @@ class Trainer:
         """End :meth:`fit` after the running epoch, as complete; for callbacks. ``reason`` is kept in checkpoints."""
         self.stop_reason = reason
 
-    def _begin(self, folder: RunFolder, config: dict[str, Any]) -> None:
+    def _begin(self, folder: RunFolder, train_loader: Any, epochs: int, max_steps: int | None) -> None:
         """A new run's files, unless this trainer's run is in the folder already."""
-        if self._begun:
-            return
-        folder.check_free(self.overwrite)
-        folder.begin(config)
-        self._begun = True
+        if not self._begun:
+            folder.check_free(self.overwrite)
+            folder.begin(describe(self, train_loader, epochs, max_steps, self._config))
+            self._begun = True
 
     def _run_epoch(self, train_loader: Any, test_loader: Any, last_epoch: int, last_step: int | None) -> EpochRecord:
         epoch, first = self.epoch + 1, self.step - self._position.taken  # steps before this epoch

@@ -311,6 +311,12 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(how, tmp_path, 
     assert outcome(tmp_path, counting) == undisturbed("cpu", "adam")
 
 
+def test_a_checkpoint_holds_configuration_and_version(tmp_path) -> None:
+    state = read_checkpoint(stopped(tmp_path).checkpoint(10)).state
+    assert state["gpunn"] == gpunn.__version__
+    assert state["config"] == (tmp_path / "config.json").read_text()
+
+
 def test_no_checkpoint_that_can_be_read_is_an_error(tmp_path) -> None:
     folder = stopped(tmp_path)
     for step in folder.steps():
