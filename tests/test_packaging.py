@@ -28,7 +28,7 @@ def test_wheel_carries_kernels_emulator_and_types(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     kernels = {f"gpunn/_kernels/{p.name}" for p in (ROOT / "kernels").glob("*.cu*")}
     emulator = {f"gpunn/emulator/{p.name}" for p in (ROOT / "gpunn" / "emulator").iterdir() if p.is_file()}
-    assert kernels | emulator | {"gpunn/py.typed"} <= names
+    assert kernels | emulator | {"gpunn/py.typed", "gpunn/_kernels/kernel_resources.tsv"} <= names
     assert not [n for n in names if n.startswith(("tests", "benchmarks", "kernels"))]
 
 

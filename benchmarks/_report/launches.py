@@ -10,9 +10,10 @@ from typing import Any
 
 from benchmarks._report.book import Section
 from benchmarks._report.networks import STEPS, Step, gpunn_batch, gpunn_step
-from benchmarks._report.work import Ceilings, bytes_of, ceilings, flop_of, rates
+from benchmarks._report.work import Ceilings, ceilings, rates
 from gpunn.bench.graphs import GpunnGraph
 from gpunn.bench.sides import CallSide, CupyClock
+from gpunn.bench.work import bytes_of, flop_of
 from gpunn.gpu.launcher import Launch, trace_launches
 
 _SAMPLES = 7

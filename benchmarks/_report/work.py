@@ -1,4 +1,4 @@
-"""What a launch has to do at least, read from its arguments, and what this card can do at most, measured."""
+"""What this card can do at most, measured, and the share of it that a launch reaches."""
 
 from __future__ import annotations
 
@@ -11,50 +11,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks._report.book import Section, write_whole
-from gpunn._layout import address_of
 from gpunn.bench.graphs import torch_or_none
 from gpunn.bench.sides import Clock, CupyClock, TorchClock
-from gpunn.gpu.launcher import Launch
-from gpunn.gpu.launches import Struct
 
-_PIXELS = ("N", "P", "Q", "K", "R", "S")  # of the structs that describe a convolution
-_TWO_PRODUCTS = ("gemm_backward", "conv2d_backward")  # both gradients by one launch
-_NO_PRODUCT = ("local_backward_bias",)
 _BLOCK = 1 << 20  # elements
 _COPY, _SIDE = 250_000_000, 8192  # of the ceilings' arrays
-
-
-def bytes_of(launch: Launch) -> float:
-    """Bytes of the arrays it is given: each once, twice where it is read and written.
-
-    A kernel that reads an array in several passes moves more, one that picks a few elements less.
-    """
-    given = [
-        (array, parameter.access)
-        for array, parameter in zip(launch.args, launch.parameters, strict=True)
-        if parameter.pointer and array is not None
-    ]
-    given += [(array, access) for array, access, _ in launch.pointees]
-    seen: dict[tuple[int, str], float] = {}
-    for array, access in given:
-        for way in ("in", "out") if access == "inout" else (access,):
-            seen[address_of(array), way] = max(seen.get((address_of(array), way), 0.0), float(array.nbytes))
-    return sum(seen.values())
-
-
-def flop_of(launch: Launch) -> float:
-    """Multiplications and additions of its matrix product, padding included; 0 for a kernel that has none."""
-    kernel = launch.kernel
-    if not kernel.startswith(("gemm", "conv2d", "local")) or kernel in _NO_PRODUCT:
-        return 0.0
-    given = {p.name: arg for arg, p in zip(launch.args, launch.parameters, strict=True)}
-    products = 2 if kernel in _TWO_PRODUCTS else 1
-    if "M" in given:
-        batch = launch.grid[2] if "batched" in kernel else 1
-        return 2.0 * products * batch * int(given["M"]) * int(given["N"]) * int(given["K"])
-    shape = next(arg.array[0] for arg in launch.args if isinstance(arg, Struct))
-    channels = "group_C" if "group_C" in shape.dtype.names else "C"
-    return 2.0 * products * float(np.prod([float(shape[name]) for name in (*_PIXELS, channels)]))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from gpunn import __version__
-from gpunn.cli import bench, doctor, eval, lockstep, predict, profile, streams, summary, train, warmup
+from gpunn.cli import bench, doctor, eval, explain, lockstep, predict, profile, streams, summary, train, warmup
 from gpunn.errors import UsageError, nearest, quoted
 
 _COMMANDS = {
@@ -27,6 +27,7 @@ _COMMANDS = {
     "summary": summary,
     "bench": bench,
     "profile": profile,
+    "explain": explain,
     "lockstep": lockstep,
     "warmup": warmup,
     "doctor": doctor,

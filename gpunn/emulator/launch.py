@@ -32,7 +32,7 @@ _MAX_SHARED, _MAX_SHARED_ASKED = 48 * 1024, 227 * 1024
 _lock = threading.Lock()  # the runtime has one set of fibers and one shadow
 _launching: int | None = None  # the thread that holds it
 _after_fork: Callable[[], object] | None = None  # the runtime's, once it is loaded
-_modules: dict[tuple[str, str, tuple[tuple[str, str], ...]], Module] = {}
+_modules: dict[tuple[str, str, tuple[tuple[str, str], ...], bool], Module] = {}
 _schedule: tuple[str, int] | None = None
 _choose: Callable[[Index], Iterable[int]] | None = None
 
@@ -220,7 +220,7 @@ class Module:
         )
 
 
-def compile_module(source: str, label: str, defines: Mapping[str, str]) -> Module:
+def compile_module(source: str, label: str, defines: Mapping[str, str], *, counting: bool = False) -> Module:
     """Compile the text of one ``.cu`` file, or return the module made from it earlier.
 
     Parameters
@@ -232,6 +232,8 @@ def compile_module(source: str, label: str, defines: Mapping[str, str]) -> Modul
         Name of the file, for messages.
     defines : mapping
         Macros, as ``-Dname=value``.
+    counting : bool
+        Compile only the module that counts (`counting`), which otherwise is compiled when it is first needed.
 
     Raises
     ------
@@ -240,15 +242,11 @@ def compile_module(source: str, label: str, defines: Mapping[str, str]) -> Modul
     DeviceError
         If g++ is missing.
     """
-    key = (source, label, tuple(sorted(defines.items())))
+    key = (source, label, tuple(sorted(defines.items())), counting)
     module = _modules.get(key)
     if module is None:
-
-        @functools.cache
-        def make_counting() -> Module:
-            return Module(compile_kernels(source, label, defines, counting=True), label)
-
-        module = _modules.setdefault(key, Module(compile_kernels(source, label, defines), label, make_counting))
+        twin = None if counting else functools.partial(compile_module, source, label, defines, counting=True)
+        module = _modules.setdefault(key, Module(compile_kernels(source, label, defines, counting), label, twin))
     return module
 
 

@@ -20,20 +20,27 @@ from gpunn.gpu.signatures import Parameter
 
 
 class EmulatorLoader:
-    """Compiles kernels with g++ and runs them on NumPy arrays (``gpunn.emulator``)."""
+    """Compiles kernels with g++ and runs them on NumPy arrays (``gpunn.emulator``).
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    counting : bool
+        Load only the modules that count (``gpunn.emulator.counting``), for launches that run once.
+    """
+
+    def __init__(self, *, counting: bool = False) -> None:
         from gpunn import emulator
 
         reason = emulator.available()
         if reason is not None:
             raise DeviceError(f"device 'emulator': {reason}")
         self._emulator = emulator
+        self._counting = counting
 
     def load(self, source: str, label: str, macros: Mapping[str, str]) -> _EmulatorModule:
         """Compile one specialisation, or load it from the cache."""
         try:
-            module = self._emulator.compile_module(source, label, macros)
+            module = self._emulator.compile_module(source, label, macros, counting=self._counting)
         except (DeviceError, KernelError) as error:
             raise type(error)(f"{running_layer(label)}{error}") from error
         return _EmulatorModule(self._emulator, module)

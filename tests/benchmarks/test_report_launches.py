@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks._report import launches, networks, sweep, work
+from benchmarks._report import launches, networks, sweep
 from benchmarks._report.book import Section
 from benchmarks._report.networks import Step
 from benchmarks._report.sweep_ops import SMALL, Op, Sizes, ops
@@ -19,6 +19,7 @@ from gpunn.bench import networks as bench_networks
 from gpunn.bench import ops as bench_ops
 from gpunn.bench.case import tensors, torch_tensors
 from gpunn.bench.cases import all_cases
+from gpunn.bench.work import bytes_of, flop_of
 from gpunn.gpu.launcher import Launch, trace_launches
 from gpunn.gpu.signatures import parse_signatures
 from tests.traces import dry_launches
@@ -58,7 +59,7 @@ def _traced(step: Step, target: Device) -> list[Launch]:
 def test_flop_of_launches_add_up_to_those_of_the_step(emulator: Device, batch: int) -> None:
     for network in (bench_networks.lenet(), bench_networks.mlp(), bench_networks.resnet_cifar(8, "A", 16)):
         made = _traced(Step(network, batch), emulator)
-        assert sum(map(work.flop_of, made)) == network.step_flop(batch)
+        assert sum(map(flop_of, made)) == network.step_flop(batch)
 
 
 @pytest.mark.emulator
@@ -70,12 +71,12 @@ def test_flop_of_products_that_no_step_has(emulator: Device) -> None:
         ("bmm", 3 * 2.0 * 32 * 4**3),
         ("locally_connected2d", 3 * 2.0 * s.batch * (s.side - 2) ** 2 * s.channels**2 * 9),
     ):
-        assert sum(map(work.flop_of, sweep.launches_of(named[name], emulator))) == flop
+        assert sum(map(flop_of, sweep.launches_of(named[name], emulator))) == flop
     (case, *_) = bench_ops.convolution("grouped", 2, 8, 6, 8, 3, groups=4)
     run = case.ours(emulator, case.arrays(emulator))
     with trace_launches() as made:
         run()
-    assert sum(map(work.flop_of, made)) == case.flop
+    assert sum(map(flop_of, made)) == case.flop
 
 
 @pytest.mark.emulator
@@ -83,14 +84,14 @@ def test_bytes_of_a_launch_count_each_array_once_and_twice_if_it_is_changed(emul
     named = {op.name: op for op in ops(SMALL)}
     size = 4.0 * SMALL.rows * SMALL.columns
     (forward, backward) = sweep.launches_of(named["elu"], emulator)
-    assert work.bytes_of(forward) == 2 * size
-    assert work.bytes_of(backward) == 3 * size
+    assert bytes_of(forward) == 2 * size
+    assert bytes_of(backward) == 3 * size
     (added,) = sweep.launches_of(named["x += y"], emulator)
-    assert work.bytes_of(added) == 3 * size
+    assert bytes_of(added) == 3 * size
     (update,) = [launch for launch in _traced(TINY, emulator) if launch.kernel == "sgd_step"]
     parameters = 4.0 * TINY.network.parameters
-    assert work.bytes_of(update) >= 5 * parameters
-    assert work.bytes_of(update) < 5 * parameters + 100  # and a few words
+    assert bytes_of(update) >= 5 * parameters
+    assert bytes_of(update) < 5 * parameters + 100  # and a few words
 
 
 def test_launches_that_are_the_same_are_grouped(emulator: Device) -> None:
@@ -98,7 +99,7 @@ def test_launches_that_are_the_same_are_grouped(emulator: Device) -> None:
     groups = launches.grouped(made)
     assert sum(group.count for group in groups) == len(made)
     assert len(groups) < len(made)
-    assert sum(g.count * work.bytes_of(g.launch) for g in groups) == sum(map(work.bytes_of, made))
+    assert sum(g.count * bytes_of(g.launch) for g in groups) == sum(map(bytes_of, made))
 
 
 # -- the sweep ------------------------------------------------------------------------------------

@@ -1,0 +1,287 @@
+"""Show the CUDA kernels behind a network's layers, and judge them without a GPU.
+
+Without a layer: every launch of a training step's forward and backward pass. With one: its kernels in full, and what
+the emulator counts of some of their blocks: 32-byte sectors of global memory that warps ask for beside the fewest
+possible, conflicts of shared memory's banks, branches that diverge, and the lines that waste most. Registers are those
+of the compile gate's table. Occupancy and times are predictions from a card's published numbers: no launch of this
+kind can be faster, and most are slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpunn.cli.arguments import whole
+from gpunn.cli.models import MODEL_HELP
+from gpunn.cli.summary import lengths, model_and_shape
+
+if TYPE_CHECKING:
+    from gpunn.bench.cards import Card
+    from gpunn.bench.explain import LayerLaunch
+    from gpunn.emulator import KernelCount
+
+_HEADINGS = (
+    "layer", "pass", "kernel", "times", "grid", "block", "regs", "shared", "occupancy", "MB", "MFLOP", "least µs",
+)  # fmt: skip
+_LINES = ("place", "what", "by warps", "lanes", "asked", "least")
+_TEXT = ("layer", "pass", "kernel", "place", "what")  # to the left; numbers to the right
+_BLOCKS = 8
+_WORST = 6
+
+
+def add_arguments(add: Callable[..., Any]) -> None:
+    """Declare the command's arguments."""
+    add("model", help=MODEL_HELP)
+    add("layer", nargs="?", help="a layer's name, such as conv1 or layer1.0 (default: all, in short)")
+    add("--input", type=lengths, metavar="C,H,W", help="shape of one item (default: the named network's own)")
+    add("--batch-size", type=whole(1), default=128, metavar="N", help="items a step (default: 128)")
+    add(
+        "--card", default="H100", metavar="NAME", help="T4, A100, RTX3090, RTX4090, H100 (the default), H200, B200, ..."
+    )
+    add(
+        "--blocks",
+        type=whole(1),
+        default=_BLOCKS,
+        metavar="N",
+        help=f"blocks of a launch to count (default: {_BLOCKS})",
+    )
+    add("--no-counts", action="store_true", help="of a layer, do not count on the emulator, which takes a while")
+    add("--json", action="store_true", help="print everything as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the kernels."""
+    from gpunn.bench.cards import card as find_card
+    from gpunn.bench.explain import count, launches_of, list_launches
+    from gpunn.errors import DeviceError
+    from gpunn.nn.summary import shape_text
+
+    card = find_card(args.card)
+    model, shape, description = model_and_shape(args.model, args.input)
+    names = [name for name, _ in model.named_modules()]
+    launches = list_launches(model, shape, args.batch_size)
+    if args.layer is not None:
+        launches = launches_of(launches, args.layer, names)
+        if not args.no_counts:
+            try:
+                count(launches, args.blocks)
+            except DeviceError as error:
+                raise DeviceError(f"explain: {error}. With --no-counts nothing is counted.") from error
+    if args.json:
+        print(json.dumps(_record(args, card, shape, launches), indent=1))
+        return 0
+    what = args.model if args.layer is None else f"{args.layer} of {args.model}"
+    print(f"{what}: {description}; input {shape_text(shape)}, batch {args.batch_size}")
+    print(
+        f"{card.name}: sm_{card.sm}, {card.sms} SMs, {card.tflops:g} TFLOP/s float32, {card.gbs:,g} GB/s, "
+        "as published; occupancy and times are predictions"
+    )
+    if args.layer is None:
+        _show(_HEADINGS, [_cells(one, card) for one in launches], _total(launches, card))
+        return 0
+    for one in launches:
+        _explain(one, card)
+    return 0
+
+
+def _cells(one: LayerLaunch, card: Card) -> tuple[str, ...]:
+    needs, held = one.resources(card), one.occupancy(card)
+    return (
+        one.layer or "(model)",
+        one.phase,
+        one.kernel,
+        f"{one.times}",
+        _shape(one.grid),
+        _shape(one.block),
+        "?" if needs is None else f"{needs.registers}",
+        "?" if needs is None else f"{needs.shared + one.shared:,}",
+        "?" if held is None else f"{held.share:.0%}",
+        f"{one.times * one.traffic / 1e6:,.2f}",
+        f"{one.times * one.flop / 1e6:,.1f}" if one.flop else "-",
+        f"{one.times * one.least_us(card):,.2f}",
+    )
+
+
+def _total(launches: Sequence[LayerLaunch], card: Card) -> tuple[str, ...]:
+    times = sum(one.times for one in launches)
+    traffic, flop = (sum(one.times * getattr(one, name) for one in launches) / 1e6 for name in ("traffic", "flop"))
+    least = sum(one.times * one.least_us(card) for one in launches)
+    return "total", "", "", f"{times}", *[""] * 5, f"{traffic:,.2f}", f"{flop:,.1f}", f"{least:,.2f}"
+
+
+def _explain(one: LayerLaunch, card: Card) -> None:
+    """Everything about one kind of launch."""
+    from gpunn.bench.resources import kernel_path
+
+    file, line = one.place
+    print(f"\n{one.layer or '(model)'}, {one.phase}: {one.kernel}, {kernel_path(file)}:{line}")
+    rows = [*_needed(one, card), *_work(one, card)]
+    worst = []
+    if one.counts is not None:
+        rows += _counted(one.counts)
+        worst = one.counts.worst(_WORST)
+    elif one.uncounted:
+        rows.append(("not counted", f"on made-up numbers it fails: {one.uncounted}"))
+    for name, text in rows:
+        print(f"  {name:<15}{text}")
+    if worst:
+        print("  lines that waste most:")
+        _show(_LINES, [_line(w) for w in worst], None, indent=4)
+
+
+def _needed(one: LayerLaunch, card: Card) -> Iterator[tuple[str, str]]:
+    """How it is launched, and what it takes of the card."""
+    yield "compiled with", " ".join(f"{name}={value}" for name, value in one.macros.items()) or "no macros"
+    warps = _number(-(-one.threads // 32), "warp")
+    times = _number(one.times, "launch")
+    yield "launch", f"{times}; grid {_shape(one.grid)}, block {_shape(one.block)}: {warps}"
+    needs, held = one.resources(card), one.occupancy(card)
+    if needs is None or held is None:
+        yield "resources", f"the compile gate's table does not know this source for sm_{card.sm}"
+        return
+    spills = needs.stack + needs.spill_stores + needs.spill_loads
+    yield "registers", f"{needs.registers} a thread; {f'{spills:,} bytes of spills' if spills else 'no spills'}"
+    yield "shared memory", f"{needs.shared:,} bytes of static, {one.shared:,} of dynamic a block"
+    most = f"{_number(held.blocks, 'block')} of {warps} an SM, limited by {held.limit}"
+    waves = f"; the grid fills the card {one.blocks / (held.blocks * card.sms):,.2f} times" if held.blocks else ""
+    yield "occupancy", f"{held.share:.0%}: {most}{waves}"
+
+
+def _work(one: LayerLaunch, card: Card) -> Iterator[tuple[str, str]]:
+    """What it does at least, and the time that takes at least."""
+    work = f"{one.traffic / 1e6:,.3f} MB"
+    if one.flop:
+        density = one.flop / one.traffic
+        bound = "arithmetic" if density > card.ridge else "memory"
+        work += f", {one.flop / 1e6:,.1f} MFLOP: {density:,.1f} FLOP a byte, bound by {bound}"
+        work += f" (by arithmetic from {card.ridge:,.1f} on)"
+    else:
+        work += ", no matrix product: bound by memory"
+    yield "work", work
+    yield "prediction", f"at least {one.least_us(card):,.2f} µs a launch"
+
+
+def _counted(found: KernelCount) -> Iterator[tuple[str, str]]:
+    """What the emulator counted."""
+    memory, shared, branches = found.global_memory, found.shared_memory, found.branches
+    yield "counted", f"on the emulator, {found.counted_blocks:,} of {found.blocks:,} blocks"
+    if memory.asked:
+        yield (
+            "sectors",
+            f"{memory.least / memory.asked:.1%} of ideal: {memory.asked:,} of 32 bytes asked for, {memory.least:,} at "
+            "least",
+        )
+    if shared.asked:
+        conflicts = f"{shared.wasted:,}" if shared.wasted else "none"
+        yield "bank conflicts", f"{conflicts}: {shared.asked:,} passes over the banks, {shared.least:,} at least"
+    if branches.executions:
+        yield "branches", f"{branches.asked / branches.executions:.1%} of {branches.executions:,} diverge"
+
+
+def _line(one: Any) -> tuple[str, ...]:
+    place = one.file if one.line is None else f"{one.file}:{one.line}"
+    what = f"{one.kind} of {one.array}" if one.array else one.kind
+    least = "" if one.kind == "branch" else f"{one.least:,}"
+    asked = f"{one.asked:,} diverge" if one.kind == "branch" else f"{one.asked:,}"
+    return place, what, f"{one.executions:,}", f"{one.lanes / one.executions:.1f}", asked, least
+
+
+def _shape(index: tuple[int, ...]) -> str:
+    lengths = list(index)
+    while len(lengths) > 1 and lengths[-1] == 1:
+        lengths.pop()
+    return "x".join(f"{n}" for n in lengths)
+
+
+def _number(n: int, what: str) -> str:
+    plural = "es" if what.endswith("ch") else "s"
+    return f"{n} {what}{'' if n == 1 else plural}"
+
+
+def _show(headings: Sequence[str], rows: list[tuple[str, ...]], total: tuple[str, ...] | None, indent: int = 0) -> None:
+    if sys.stdout.isatty() and not indent:
+        _show_rich(headings, rows, total)
+        return
+    shown = [tuple(headings), *rows, *([total] if total else [])]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = []
+    for row in shown:
+        cells = zip(headings, row, widths, strict=True)
+        text = "  ".join(c.ljust(w) if h in _TEXT else c.rjust(w) for h, c, w in cells)
+        lines.append((" " * indent + text).rstrip())
+    rule = " " * indent + "-" * (max(map(len, lines)) - indent)
+    tail = [rule, lines[-1]] if total else [lines[-1]]
+    print("\n".join([lines[0], rule, *lines[1:-1], *tail]))
+
+
+def _show_rich(headings: Sequence[str], rows: list[tuple[str, ...]], total: tuple[str, ...] | None) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in _TEXT else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    if total:
+        table.add_section()
+        table.add_row(*total)
+    Console().print(table)
+
+
+def _record(args: argparse.Namespace, card: Card, shape: Sequence[int], launches: Sequence[LayerLaunch]) -> Any:
+    from dataclasses import asdict
+
+    return {
+        "model": args.model,
+        "layer": args.layer,
+        "input": list(shape),
+        "batch_size": args.batch_size,
+        "card": asdict(card),
+        "launches": [_launch_record(one, card) for one in launches],
+    }
+
+
+def _launch_record(one: LayerLaunch, card: Card) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    needs, held, (file, line) = one.resources(card), one.occupancy(card), one.place
+    return {
+        "layer": one.layer,
+        "type": one.kind,
+        "pass": one.phase,
+        "kernel": one.kernel,
+        "file": file,
+        "line": line,
+        "macros": one.macros,
+        "launches": one.times,
+        "grid": list(one.grid),
+        "block": list(one.block),
+        "dynamic_shared": one.shared,
+        "resources": None if needs is None else asdict(needs),
+        "occupancy": None if held is None else asdict(held),
+        "bytes": one.traffic,
+        "flop": one.flop,
+        "predicted_least_us": one.least_us(card),
+        "counts": None if one.counts is None else _counts_record(one.counts),
+        "uncounted": one.uncounted or None,
+    }
+
+
+def _counts_record(found: KernelCount) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "blocks": found.blocks,
+        "counted_blocks": found.counted_blocks,
+        "sector_efficiency": found.sector_efficiency,
+        "bank_conflicts": found.bank_conflicts,
+        "lines": [
+            asdict(line) for line in sorted(found.lines, key=lambda line: (line.file, line.line or 0, line.kind))
+        ],
+    }
