@@ -234,7 +234,11 @@ def shortened(text: object, most: int = 120) -> str:
         cut = True
     else:
         cut = False
-    plain = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    plain = (
+        text
+        if text.isprintable()
+        else "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    )
     if not cut and len(plain) <= most:
         return plain
     tail = (most - 3) // 3

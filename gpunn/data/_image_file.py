@@ -107,9 +107,14 @@ def _check_tiff(raw: bytes, allowed: int) -> None:
     except struct.error as error:
         raise Malformed("it ends before its tags") from error
     taken, tile = 0, [0, 0]
-    for start in range(place + 2, min(place + 2 + 12 * count, len(raw) - 11), 12):
+    if place + 2 + 12 * count > len(raw):
+        raise Malformed("it ends within its tags")
+    for start in range(place + 2, place + 2 + 12 * count, 12):
         tag, kind, values = struct.unpack_from(f"{order}HHI", raw, start)
-        taken += _TIFF_BYTES.get(kind, 8) * values
+        length = _TIFF_BYTES.get(kind, 8) * values
+        if length > 4 and struct.unpack_from(f"{order}I", raw, start + 8)[0] + length > len(raw):
+            raise Malformed(f"it ends before the value of its tag {tag}")
+        taken += length
         if tag in (_TILE_WIDTH, _TILE_LENGTH):
             tile[tag - _TILE_WIDTH] = struct.unpack_from(order + ("H" if kind == 3 else "I"), raw, start + 8)[0]
     if taken > len(raw) + 4 * count:

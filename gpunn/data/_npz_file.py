@@ -120,7 +120,8 @@ class NpzFile:
         if info.file_size != expected:
             raise self._fault(
                 key,
-                f"expected {expected} bytes for {header.dtype} {quoted(header.shape)}; it has {info.file_size}",
+                f"expected {quoted(expected, 30)} bytes for {header.dtype} {quoted(header.shape)}; it has "
+                f"{info.file_size}",
             )
         return header, stream
 

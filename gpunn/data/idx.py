@@ -115,7 +115,8 @@ def _read(path: Path, stream: Any, size: int | None, most: int) -> np.ndarray:
         raise _wrong_length(path, expected, stated, size)
     if size is None and expected > most:
         raise DataError(
-            f"{path}: expected gzip of at most {most} bytes in a file of this size; its header states {expected} "
+            f"{path}: expected gzip of at most {most} bytes in a file of this size; its header states "
+            f"{quoted(expected, 30)} "
             f"({stated}). If the file is genuine, unpack it first (gunzip): plain files of any size are read."
         )
     # Even an array that NumPy cannot make has the right number of bytes if one length is zero.
@@ -133,6 +134,6 @@ def _read(path: Path, stream: Any, size: int | None, most: int) -> np.ndarray:
 def _wrong_length(path: Path, expected: int, stated: str, found: int, at_least: bool = False) -> DataError:
     fault = "truncated" if found < expected else "trailing bytes"
     return DataError(
-        f"{path}: {fault}: expected {expected} bytes ({stated}); found "
+        f"{path}: {fault}: expected {quoted(expected, 30)} bytes ({stated}); found "
         f"{'at least ' if at_least else ''}{found}. {_AGAIN}"
     )

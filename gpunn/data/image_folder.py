@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._files import is_file
 from gpunn._shared.numbers import whole_number
 from gpunn.data.dataset import Dataset, Indices
 from gpunn.data.image import image_size, pillow, read_image
@@ -168,7 +169,7 @@ def _height_and_width(size: Any) -> tuple[int, int]:
 def _class_names(root: Path) -> list[str]:
     if not root.is_dir():
         raise DataError(f"ImageFolder: expected a folder with one folder per class; {root} is none.")
-    names = [entry.name for entry in _entries(str(root)) if entry.is_dir()]
+    names = [entry.name for entry in _entries(str(root)) if _is_folder(entry)]
     if not names:
         raise DataError(f"ImageFolder: expected one folder per class in {root}; it has no folder.")
     return names
@@ -186,7 +187,7 @@ def _files(folder: Path, endings: tuple[str, ...]) -> Iterator[str]:
         entry = next(waiting[-1], None)
         if entry is None:
             waiting.pop()
-        elif entry.is_dir():
+        elif _is_folder(entry):
             if len(waiting) >= _DEEPEST:
                 raise DataError(
                     f"ImageFolder: expected folders at most {_DEEPEST} deep in {shortened(folder, 150)}; there is "
@@ -194,7 +195,7 @@ def _files(folder: Path, endings: tuple[str, ...]) -> Iterator[str]:
                 )
             waiting.append(iter(_entry_list(entry.path, seen)))
         elif entry.name.lower().endswith(endings):
-            if not entry.is_file():
+            if not is_file(entry.path):
                 raise DataError(
                     f"ImageFolder: expected an image; {entry.path} is a pipe, a device or a link that leads nowhere. "
                     "Remove it."
@@ -222,6 +223,13 @@ def _entries(path: str) -> list[os.DirEntry[str]]:
             return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
 
 
 def _unreadable(path: str, error: OSError) -> DataError:

@@ -171,7 +171,8 @@ def _arrays(
     if takes > most_unpacked(size):
         raise DataError(
             f"{name}: expected {' and '.join(keys)} to unpack to at most {most_unpacked(size)} bytes, for a file of "
-            f"{size}; they take {takes}. If the file is genuine, save it with numpy.savez, which does not compress."
+            f"{size}; they take {quoted(takes, 30)}. If the file is genuine, save it with "
+            "numpy.savez, which does not compress."
         )
     if len(x.shape) == 4 and not channels_last:
         n, c, h, w = x.shape

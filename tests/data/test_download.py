@@ -12,7 +12,9 @@ import re
 import socket
 import tarfile
 import threading
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -312,3 +314,122 @@ def test_the_real_files_have_the_digests_of_the_table(name):
     if not path.is_file():
         pytest.skip(f"no {path}; set GPUNN_DATA to the folder above mnist/")
     _download._check(path, _sources.MNIST.file(name))
+
+
+# -- what a mirror may do to us ------------------------------------------------------------
+
+
+def test_no_redirect_from_https_to_what_anybody_can_change():
+    redirects = _download._SafeRedirects()
+    for target in ("http://x.org/y", "ftp://x.org/y", "file:///etc/passwd", "http://x.org/" + "\x1b" * 500):
+        request = urllib.request.Request("https://x.org/y")
+        with pytest.raises(_download._MirrorFailed, match=r"redirects from https to '(http|ftp|file):") as caught:
+            redirects.redirect_request(request, None, 302, "Found", {}, target)
+        assert len(str(caught.value)) < 200
+    for source, target in (("https", "https"), ("http", "http"), ("http", "https")):
+        followed = redirects.redirect_request(
+            urllib.request.Request(f"{source}://x.org/y"), None, 302, "Found", {}, f"{target}://x.org/z"
+        )
+        assert followed.full_url == f"{target}://x.org/z"
+
+
+def test_every_connection_uses_the_safe_redirects_and_the_deadline(web, tmp_path):
+    with _download._Deadline(1000) as deadline:
+        opener: Any = _download._opener(deadline)
+        kinds = {type(handler).__name__ for handler in opener.handlers}
+        assert {"_SafeRedirects", "Plain", "Secure"} <= kinds
+        assert not {"HTTPRedirectHandler", "HTTPHandler", "HTTPSHandler"} & kinds
+        web.files["a"] = b"x"
+        with opener.open(web.url + "a") as reply:
+            assert reply.read() == b"x"
+        assert len(deadline._sockets) == 1
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"])
+def test_a_mirror_that_never_ends_has_a_limit_of_time(tmp_path, monkeypatch, begun):
+    """It sends something and then nothing for ever, in the answer's first line, its header or its body."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(begun)
+                done.wait()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+            with (
+                open(tmp_path / "x", "wb") as file,
+                pytest.raises(_download._MirrorFailed, match="took longer than 1 seconds"),
+            ):
+                _download._receive("Set", url, remote(), file, seconds=0.6)
+        finally:
+            done.set()
+            thread.join()
+
+
+def test_the_limit_of_time_leaves_slow_lines_enough(monkeypatch):
+    """A minute, and 50 kB a second."""
+    limits = []
+
+    def noted(seconds: float) -> Any:
+        limits.append(seconds)
+        raise _download._MirrorFailed("noted")
+
+    monkeypatch.setattr(_download, "_Deadline", noted)
+    with pytest.raises(_download._MirrorFailed, match="noted"):
+        _download._receive("Set", "http://127.0.0.1/", Remote("x", 5_000_000, {}), io.BytesIO())
+    assert limits == [160.0]
+
+
+def test_digests_of_a_bomb_are_not_computed_to_its_end(web, tmp_path):
+    web.files["a/x.gz"] = gzip.compress(bytes(20_000_000))
+    with pytest.raises(DataError, match=r"it unpacks to more than 12[0-9]{6} bytes"):
+        fetch_file("Set", web.source(remote("x.gz", decompressed=True)), "x.gz", tmp_path)
+    assert names(tmp_path) == []
+
+
+def packed_tar(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        for info, content in members:
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no archive at all", "incorrect header check"),
+        (b"", "empty"),
+        (gzip.compress(b"no tar" * 1000), "invalid header"),
+        (gzip.compress(bytes(20_000_000)), ""),
+        (packed_tar((tarfile.TarInfo("a/x"), bytes(2000)))[:-30], "it ends in the middle"),
+        (packed_tar((tarfile.TarInfo("bomb"), bytes(20_000_000))), "it unpacks to more than 12[0-9]{6} bytes"),
+    ],
+    ids=["text", "empty", "no-tar", "zeros", "cut", "bomb"],
+)
+def test_a_verified_archive_that_is_none(web, tmp_path, content, reason):
+    web.files["a/x.tar.gz"] = content
+    with pytest.raises(DataError, match=rf"x.tar.gz (has the published digests.*{reason}|holds no a/x)"):
+        fetch_members("Set", web.source(remote("x.tar.gz", content)), "x.tar.gz", ["a/x"], tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_members_that_are_links_or_sparse_are_not_written(web, tmp_path):
+    link = tarfile.TarInfo("a/x")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    web.files["a/x.tar.gz"] = content = packed_tar((link, b""))
+    with pytest.raises(DataError, match=r"x.tar.gz holds no a/x"):
+        fetch_members("Set", web.source(remote("x.tar.gz", content)), "x.tar.gz", ["a/x"], tmp_path)
+    sparse = tarfile.TarInfo("a/x")
+    sparse.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(10**15)}
+    web.files["a/x.tar.gz"] = content = packed_tar((sparse, b"1\n0\n1\n" + bytes(1000)))
+    with pytest.raises(DataError, match=r"x.tar.gz (has the published|holds no a/x)"):
+        fetch_members("Set", web.source(remote("x.tar.gz", content)), "x.tar.gz", ["a/x"], tmp_path)
+    assert names(tmp_path) == []

@@ -363,7 +363,7 @@ def tiff(*tags: tuple[int, int, int, int], magic: bytes = b"II*\0") -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (tiff(*((700 + i, 7, 40_000, 0) for i in range(3000))) + bytes(40_000), "its tags take 120000000 bytes"),
+        (tiff(*((700 + i, 7, 40_000, 8) for i in range(3000))) + bytes(40_000), "its tags take 120000000 bytes"),
         (tiff((256, 4, 1, 8), (257, 4, 1, 8), (322, 4, 1, 30000), (323, 4, 1, 30000)), "30000 x 30000 pixels"),
         (tiff(magic=b"II+\0"), "BigTIFF"),
         (b"MM\0*\xff\xff\xff\xff", "ends before its tags"),
@@ -477,8 +477,12 @@ def test_folder_what_is_called_an_image_and_is_none(photo):
     os.mkfifo(photo / "0.png")
     assert "0.png is a pipe, a device or a link that leads nowhere" in refusal(lambda: ImageFolder(photo.parent))
     (photo / "0.png").unlink()
-    (photo / "0.png").symlink_to(photo / "absent")
-    assert "0.png is a pipe, a device or a link that leads nowhere" in refusal(lambda: ImageFolder(photo.parent))
+    for target in ("absent", "0.png"):
+        (photo / "0.png").symlink_to(photo / target)
+        assert "0.png is a pipe, a device or a link that leads nowhere" in refusal(lambda: ImageFolder(photo.parent))
+        (photo / "0.png").unlink()
+    (photo.parent / "circle").symlink_to(photo.parent / "circle")  # no class
+    assert ImageFolder(photo.parent).classes == ("a",)
 
 
 @posix
