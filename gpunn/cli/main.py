@@ -17,13 +17,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from gpunn import __version__
-from gpunn.cli import bench, doctor, eval, explain, lockstep, predict, profile, streams, summary, train, warmup
+from gpunn.cli import bench, doctor, eval, explain, lockstep, plot, predict, profile, streams, summary, train, warmup
 from gpunn.errors import UsageError, nearest, quoted
 
 _COMMANDS = {
     "train": train,
     "eval": eval,
     "predict": predict,
+    "plot": plot,
     "summary": summary,
     "bench": bench,
     "profile": profile,

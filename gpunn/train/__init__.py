@@ -6,6 +6,7 @@ from gpunn.train.evaluation import Evaluation, evaluate
 from gpunn.train.health import layer_health
 from gpunn.train.health_check import HealthCheck
 from gpunn.train.health_report import HealthReport, LayerHealth
+from gpunn.train.metrics import Metrics, read_metrics
 from gpunn.train.run_folder import RunFolder
 from gpunn.train.trainer import Trainer
 
@@ -16,11 +17,13 @@ __all__ = [
     "HealthCheck",
     "HealthReport",
     "LayerHealth",
+    "Metrics",
     "Progress",
     "RunFolder",
     "Trainer",
     "evaluate",
     "layer_health",
+    "read_metrics",
 ]
 
 explains_all(globals())

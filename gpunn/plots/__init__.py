@@ -1,0 +1,1 @@
+"""Pictures of runs: curves, confusion matrices, misclassified images. They need matplotlib (the extra ``plot``)."""
