@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = ("curves", "confusion", "mistakes")
-_OF_NETWORKS = ("model", "trust", "data", "data_dir", "image_size", "download")  # options that curves do not need
+_OF_NETWORKS = (
+    "model",
+    "trust",
+    "data",
+    "data_dir",
+    "image_size",
+    "max_pixels",
+    "download",
+)  # options that curves do not need
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
@@ -52,7 +60,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
         help="a file that ends in .png, .svg or .pdf (default: RUN/curves.png or the like)",
     )
     add_trust_arguments(add)
-    add_data_arguments(add, default=None)
+    add_data_arguments(add, default="what the run was trained on")
     add("--part", type=one_of(("test", "train")), default="test", metavar="NAME", help="test (the default) or train")
     add("--batch-size", type=whole(1), default=500, metavar="N", help="images at a time (default: 500)")
     add("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, emulator, ... or auto (the default)")

@@ -45,7 +45,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Fi
     bar = figure.colorbar(image, ax=axes, pad=0.02, shrink=0.9)
     bar.set_label("share of the true class's images (%)")
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     _name_classes(axes, classes)
     _write_counts(axes, counts, shares)
     _list(side, counts, classes)

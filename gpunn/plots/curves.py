@@ -118,7 +118,7 @@ def _layers(figure: Figure, axes: Axes, metrics: Metrics) -> None:
     names = list(norms)
     places = np.unique(np.linspace(0, len(names) - 1, 4).round().astype(int))
     bar.set_ticks([int(p) for p in places], labels=[label(names[p], 16) for p in places])
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def _finish(axes: Axes, title: str, unit: str, logarithmic_from: float | None = None, gaps: bool = False) -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def needs_matplotlib() -> None:
 def run(tmp_path: Path, capsys) -> Path:
     """A run of a network in a file of one's own, on images of three classes."""
     rng = np.random.Generator(np.random.Philox(8))
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, n in (("train", 30), ("test", 60)):
         labels = np.arange(n) % 3
         images = rng.integers(0, 150, (n, 6, 6)).astype(np.uint8)
@@ -99,8 +100,8 @@ def test_pictures_of_a_network(needs_matplotlib: None, kind: str, run: Path, cap
 def test_the_figures_are_those_of_eval(needs_matplotlib: None, run: Path, capsys, monkeypatch) -> None:
     from gpunn.plots import confusion, mistakes
 
-    seen: dict[str, tuple] = {}
-    draw = {"confusion": confusion.draw_confusion, "mistakes": mistakes.draw_mistakes}
+    seen: dict[str, Any] = {}
+    draw: dict[str, Any] = {"confusion": confusion.draw_confusion, "mistakes": mistakes.draw_mistakes}
     monkeypatch.setattr(confusion, "draw_confusion", lambda *a: seen.update(confusion=a) or draw["confusion"](*a))
     monkeypatch.setattr(mistakes, "draw_mistakes", lambda *a: seen.update(mistakes=a) or draw["mistakes"](*a))
     for kind in draw:

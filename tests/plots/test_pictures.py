@@ -112,7 +112,7 @@ def test_curves_of_a_run(epochs: int, layers: int) -> None:
     texts = check(figure)
     assert {"lenet5", "training", "test", "accuracy (%)", "learning rate", "mean loss per image", "epoch"} <= set(texts)
     loss = figure.axes[0]
-    shown = {line.get_linestyle(): len(line.get_xdata()) for line in loss.get_lines()}  # type: ignore[arg-type]
+    shown = {line.get_linestyle(): len(line.get_xdata()) for line in loss.get_lines()}
     assert shown == {"--": min(epochs, 4000), "-": min(epochs, 4000)}
     assert len({line.get_color() for line in loss.get_lines()}) == 2
     assert ("L2 norm" in texts) is (layers > 0)
@@ -182,7 +182,7 @@ def test_the_norm_of_all_layers() -> None:
     run = metrics(2, 0)
     run.gradient_norms.update(a=np.array([3.0, np.nan]), b=np.array([4.0, np.nan]))
     line = draw_curves([("a", run), ("b", metrics(2, 1))]).axes[3].get_lines()[0]
-    np.testing.assert_array_equal(line.get_ydata(), [5, np.nan])
+    np.testing.assert_array_equal(np.asarray(line.get_ydata(), float), [5, np.nan])
 
 
 # -- confusion matrices -----------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def test_a_confusion_matrix_lists_what_is_confused_most() -> None:
     assert numbers.x1 + 5 < names.x0
     assert listed[1:] == [["images", "3", "1"], ["true → predicted", "a → c", "b → a"]]
     shares = figure.axes[0].get_images()[0].get_array()
-    np.testing.assert_allclose(np.asarray(shares)[:2], [[62.5, 0, 37.5], [20, 80, 0]])
+    np.testing.assert_allclose(np.asarray(shares)[:2], np.array([[62.5, 0, 37.5], [20, 80, 0]]))
     assert "nothing was confused" in " ".join(check(draw_confusion(np.eye(2, dtype=int), ["a", "b"], "x")))
     assert "no images" in " ".join(check(draw_confusion(np.zeros((2, 2), int), ["a", "b"], "x")))
 

@@ -171,7 +171,7 @@ _FIELDS = st.sampled_from([*EpochRecord.__dataclass_fields__, "other"])
 _LINES = st.binary(max_size=60) | st.dictionaries(_FIELDS, _VALUES, max_size=6).map(lambda d: json.dumps(d).encode())
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(_LINES, max_size=5), st.integers(0, 3))
 def test_whatever_the_file_holds_it_is_metrics_or_our_own_error(tmp_path: Path, lines: list[bytes], cut: int) -> None:
     data = b"\n".join([json.dumps(epoch(1)).encode(), *lines])
