@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn._files import is_file
+from gpunn._files import is_file, most_unpacked
 from gpunn.cli.config import read_config
 from gpunn.cli.datasets import check_classes
 from gpunn.cli.models import resolve_saved
-from gpunn.errors import UsageError, shortened
+from gpunn.errors import DataError, UsageError, shortened
 
 if TYPE_CHECKING:
     from gpunn.models import ModelEntry
@@ -59,6 +60,13 @@ class Run:
         self.data_folder = None if config.data_folder is None else Path(config.data_folder)
         self.statistics = config.mean, config.std
         self._mean, self._std = (np.array(v, np.float32).reshape(-1, 1, 1) for v in self.statistics)
+        # The weights are what the folder is worth: an image and a network beyond that are made up.
+        self._size = (self.folder / "model.safetensors").stat().st_size
+        if 4 * math.prod(self.input_shape) > most_unpacked(self._size) and not trust:
+            raise DataError(
+                f"{shortened(self.folder, 160)}: config.json states images {self.input_shape}, which are larger than "
+                f"its weights make likely. If the run is yours, give --trust."
+            )
         self._network: ModelEntry = resolve_saved(self.name, model, trust)
         self.name = self.name if model is None else model
         from gpunn.serialize import read_metadata
@@ -66,10 +74,26 @@ class Run:
         self.epoch = shortened(read_metadata(self.folder / "model.safetensors").get("epoch", "?"), 20)
 
     def model(self) -> Module:
-        """The network with the run's weights."""
+        """The network with the run's weights.
+
+        Raises
+        ------
+        DataError
+            If it cannot be built for images of this shape, is much larger than the weights, or they are damaged.
+        StateDictError
+            If the weights are another network's.
+        """
+        from gpunn.nn._arguments import parameters_within
         from gpunn.serialize import load_file
 
-        model = self._network.build(self.input_shape, len(self.classes))
+        try:
+            with parameters_within(2 * self._size + 1_000_000):  # twice: saved weights may be float16
+                model = self._network.build(self.input_shape, len(self.classes))
+        except UsageError as error:
+            raise DataError(
+                f"{shortened(self.folder, 160)}: the network that config.json states cannot be built: "
+                f"{shortened(error, 200)}"
+            ) from error
         model.load_state_dict(load_file(self.folder / "model.safetensors"))
         return model
 

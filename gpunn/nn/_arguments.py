@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +13,7 @@ import numpy as np
 from gpunn._creation import zeros
 from gpunn._device import Device
 from gpunn._shared.numbers import whole_number
+from gpunn.errors import UsageError
 from gpunn.nn.parameter import Parameter
 
 
@@ -17,7 +22,33 @@ def whole(layer: str, name: str, value: Any, minimum: int = 1) -> int:
     return whole_number(layer, name, value, minimum)
 
 
+class _Room(threading.local):
+    """How many bytes of parameters may still be made in this thread; None: as many as one likes."""
+
+    left: int | None = None
+
+
+_room = _Room()
+
+
+@contextlib.contextmanager
+def parameters_within(most: int) -> Iterator[None]:
+    """Within the block, making parameters of more than ``most`` bytes in all raises UsageError.
+
+    For a network whose sizes come from a file: the weights beside it say how large it can be.
+    """
+    before, _room.left = _room.left, most
+    try:
+        yield
+    finally:
+        _room.left = before
+
+
 def new_parameter(shape: tuple[int, ...], device: Device | str | None, dtype: Any) -> Parameter:
     """A parameter of zeros; on ``cpu`` in float32 where device and dtype are None."""
+    if _room.left is not None:
+        _room.left -= math.prod(shape) * np.dtype(np.float32 if dtype is None else dtype).itemsize
+        if _room.left < 0:
+            raise UsageError(f"a parameter of shape {shape} is too large for the weights that are to be loaded.")
     values = zeros(*shape, dtype=np.float32 if dtype is None else dtype, device="cpu" if device is None else device)
     return Parameter(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from gpunn.cli.config import read_config
 from gpunn.cli.main import main
+from gpunn.cli.run import Run
 from gpunn.errors import DataError
 from tests.cli.test_cli import refused
 from tests.data.test_hostile_files import posix, refusal
@@ -203,3 +205,47 @@ def test_max_pixels_is_kept_with_the_command(tmp_path: Path, capsys: Any) -> Non
 def test_a_configuration_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="could not be read"):
         read_config(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input_shape": [3, 50_000, 50_000]}, "states images (3, 50000, 50000), which are larger than its weights"),
+        ({"input_shape": [2**31, 2**31, 2**31]}, "which are larger than its weights make likely"),
+        ({"input_shape": [1, 1500, 1500]}, "a parameter of shape (1024, 2250000) is too large for the weights"),
+        ({"name": "lenet5", "input_shape": [1, 3, 3]}, "the network that config.json states cannot be built: "),
+    ],
+)
+def test_a_network_larger_than_its_weights_is_not_built(run: Path, change: dict[str, Any], message: str) -> None:
+    config = copy.deepcopy(GOOD)
+    config["model"] |= change
+    (run / "config.json").write_text(json.dumps(config))
+    assert message in refusal(lambda: Run(run).model(), 16_000_000)
+    if "larger than its weights make" in message:
+        assert Run(run, trust=True).input_shape == tuple(change["input_shape"])
+
+
+def test_many_classes_are_no_reason_for_a_large_network(run: Path) -> None:
+    config = copy.deepcopy(GOOD)
+    config["data"]["classes"] = ["x"] * 100_000
+    (run / "config.json").write_text(json.dumps(config))
+    assert "is too large for the weights" in refusal(lambda: Run(run).model(), 30_000_000)
+
+
+def test_the_limit_is_for_the_block_and_the_thread() -> None:
+    from gpunn import nn
+    from gpunn.errors import UsageError
+    from gpunn.nn._arguments import parameters_within
+
+    with parameters_within(400):
+        nn.Linear(9, 10)
+        with parameters_within(10_000):
+            nn.Linear(30, 30)
+        with pytest.raises(UsageError, match=r"a parameter of shape \(1, 1\) is too large"):
+            nn.Linear(1, 1)
+        made: list[Any] = []
+        other = threading.Thread(target=lambda: made.append(nn.Linear(30, 30)))
+        other.start()
+        other.join()
+        assert made
+    nn.Linear(30, 30)

@@ -124,10 +124,10 @@ def test_what_breaks_a_rule_is_noticed(tmp_path: Path, read: Any, fault: str | N
     assert (outcome.fault is None) if fault is None else (fault in (outcome.fault or ""))
 
 
-def test_long_messages_and_such_of_two_lines_are_noticed(tmp_path: Path) -> None:
+def test_long_messages_and_such_for_a_terminal_are_noticed(tmp_path: Path) -> None:
     from gpunn.errors import UsageError
 
-    for message in ("x" * 500, "a\nb", "\x1b[2J"):
+    for message in ("x" * 500, "a\rb", "\x1b[2J"):
         target = Target(lambda: [b"x"], lambda rng, files: b"x", _raising(UsageError(message)), put("x"))
         assert "a message of" in (attempt(target, tmp_path, b"x").fault or "")
 

@@ -75,6 +75,7 @@ def attempt(target: Target, folder: Path, data: bytes) -> Outcome:
         fault = f"{seconds:.2f} seconds of processor time"
     if fault is None and max(traced, grown) > most:
         fault = f"{traced} bytes traced and {grown} resident for {len(data)}; allowed are {most}"
-    if fault is None and (len(message) > MOST_CHARACTERS or not message.isprintable()):
+    # Lines are state_dict's, which lists keys; the command line makes them one.
+    if fault is None and (len(message) > MOST_CHARACTERS or not message.replace("\n", " ").isprintable()):
         fault = f"a message of {len(message)} characters: {message[:300]!r}"
     return Outcome(refused, fault, seconds, traced, message)
