@@ -323,6 +323,44 @@ def _read_run(folder: Path) -> Any:
     return run
 
 
+# -- metrics --------------------------------------------------------------------------------------
+
+
+def metrics_files() -> list[bytes]:
+    """As a run writes them, and as an old version did."""
+    rows = [
+        {
+            "epoch": epoch,
+            "step": 10 * epoch,
+            "train_loss": 1 / epoch,
+            "train_accuracy_percent": 50.0,
+            "test_loss": None,
+            "lr": 0.1,
+            "skipped": 0,
+            "gradient_norms": {"conv1": 0.5, "": 1e-9},
+        }
+        for epoch in (1, 2, 3)
+    ]
+    whole = "".join(json.dumps(row) + "\n" for row in rows)
+    return [whole.encode(), (whole + whole[:40]).encode(), b'{"epoch": 1, "train_loss": NaN}\n']
+
+
+def make_metrics(rng: Random, files: list[bytes]) -> bytes:
+    """Wrong text, or right text of wrong values."""
+    if rng.random() < 0.5:
+        return plainly(rng, files)
+    lines = rng.choice(files[:1] + files[2:]).splitlines()
+    at = rng.randrange(len(lines))
+    lines[at] = mutated_json(rng, json.loads(lines[at]))
+    return b"\n".join(lines * rng.choice((1, 1, 1, 50))) + b"\n"
+
+
+def _read_metrics(folder: Path) -> Any:
+    from gpunn.train.metrics import read_metrics
+
+    return read_metrics(folder)
+
+
 # -- images ----------------------------------------------------------------------------------------
 
 
@@ -462,6 +500,7 @@ TARGETS: dict[str, Target] = {
     "metadata": Target(safetensors_files, make_safetensors, _read_metadata, put("w")),
     "checkpoint": Target(checkpoint_files, make_checkpoint, _read_checkpoint, put("c")),
     "config": Target(config_files, make_config, _read_run, _place_config),
+    "metrics.jsonl": Target(metrics_files, make_metrics, _read_metrics, put("metrics.jsonl")),
     "image": Target(image_files, make_image, _read_image, put("x.png")),
     "image-folder": Target(folder_plans, make_folder, _read_folder, _place_folder),
     "cifar10": Target(cifar_files, plainly, _read_cifar, put("test_batch.bin")),
