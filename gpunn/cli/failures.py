@@ -55,8 +55,14 @@ def _describe(error: BaseException) -> tuple[str, int]:
         at = f" [{place}]" if place is not None else ""
         return f"out of memory{said}. Take smaller batches or images, or a smaller network.{at}", 1
     said = f"{type(error).__name__}: {error}" if str(error) else f"{type(error).__name__}{_source(error)}"
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return "the home folder is not known, in which caches are kept. Set HOME, or GPUNN_CACHE and CUPY_CACHE_DIR.", 1
+    frames = traceback.extract_tb(error.__traceback__)
+    last = next((frame for frame in reversed(frames) if _is_ours(frame.filename)), None)
+    at = f" at {_short(last.filename)}:{last.lineno}" if last is not None else ""
     if place is not None:
-        return f"{place}: {said}", 1
+        # What a call from there raises in a file of ours is mostly the caller's mistake, but may be our own.
+        return f"{place}: {said}{at if frames and last is frames[-1] else ''}", 1
     if isinstance(error, OSError):
         return _describe_system(error)
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] != "gpunn":
@@ -64,12 +70,11 @@ def _describe(error: BaseException) -> tuple[str, int]:
         name = _EXTRAS.get(package, package)
         return f"this needs the package {name}, which is not installed: pip install {name}", 2
     if isinstance(error, RecursionError):
+        if frames and {"pathlib", "pathlib.py", "os.py"} & set(Path(frames[-1].filename).parts):
+            return "a path has too many folders, one in the other. Give a shorter one.", 2
         return "the network is nested too deeply for Python's stack: build it flatter, as one Sequential.", 1
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return "the system allows no further thread (ulimit -u, ulimit -v). Raise the limit, or give --threads 1.", 1
-    frames = traceback.extract_tb(error.__traceback__)
-    last = next((frame for frame in reversed(frames) if _is_ours(frame.filename)), None)
-    at = f" at {_short(last.filename)}:{last.lineno}" if last is not None else ""
     why = f"This is a fault of gpunn: please report it, with the traceback that {TRACEBACK}=1 shows."
     return f"unexpected {said}{at}. {why}", 1
 

@@ -94,6 +94,7 @@ def _run(words: list[str]) -> int:
     parser = _Parser(
         prog="gpunn",
         description="Neural-network layers on NumPy and CuPy: train networks, and look into them.",
+        epilog="With GPUNN_TRACEBACK=1 in the environment an error comes with its traceback.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"gpunn {__version__}")

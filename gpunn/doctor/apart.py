@@ -14,7 +14,7 @@ from typing import Any
 from gpunn.doctor.findings import ABSENT, BROKEN, Finding
 
 MARK = "gpunn-doctor:"  # begins the line that has the result
-# The same modules as here, and none of the working folder's: that is where a user's own cupy.py may lie.
+# The same modules as here. With -c alone those of the working folder come first, where a user's own cupy.py may lie.
 _CHILD = (
     "import sys; sys.path.pop(0); import json; sys.path[:] = json.loads(sys.argv[1]); "
     "from gpunn.doctor.probes import main; main(json.loads(sys.argv[2]))"
@@ -43,7 +43,10 @@ def apart(name: str, probe: str, limit: float, group: str, needed: bool = False,
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         # Files, not pipes: nobody has to read them, however much a library prints.
         own_group: dict[str, Any] = {"start_new_session": True} if os.name == "posix" else {}
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, **own_group)
+        try:
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, **own_group)
+        except OSError as error:
+            return Finding(name, BROKEN, f"no process can be started: {error}", "", group, needed)
         _running.add(process)
         try:
             status = process.wait(limit)

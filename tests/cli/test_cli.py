@@ -179,7 +179,7 @@ def test_a_folder_that_the_system_refuses_is_told(capsys) -> None:
     [
         (
             ["trian", "lenet5"],
-            "unknown command 'trian': expected one of train, eval, predict, summary, bench, profile, ",
+            "unknown command 'trian': expected one of train, eval, predict, ",
         ),
         (["train"], "expected a network's name, such as lenet5"),
         (["train", "lenet5", "--epoch", "3"], "'--epoch' (see gpunn train --help); did you mean '--epochs'?"),

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -606,6 +607,7 @@ def test_long_messages_keep_their_begin_and_their_end() -> None:
         (OSError(28, "No space left on device", "x"), 1, "x: No space left on device. Free some space"),
         (OSError(5, "Input/output error"), 1, "the system says: Input/output error."),
         (ModuleNotFoundError("No module named 'sklearn.x'", name="sklearn.x"), 2, "pip install scikit-learn"),
+        (RuntimeError("Could not determine home directory."), 1, "the home folder is not known"),
         (RuntimeError("can't start new thread"), 1, "the system allows no further thread"),
         (MemoryError(), 1, "out of memory. Take smaller batches or images"),
         (AssertionError(), 1, "unexpected AssertionError. This is a fault of gpunn"),
@@ -620,3 +622,16 @@ def test_what_other_errors_become(error: Exception, status: int, text: str) -> N
     said, found = failures.describe(error)
     assert text in said
     assert found == status
+
+
+@pytest.mark.parametrize("name", ["pathlib.py", "pathlib/__init__.py"])
+def test_a_path_of_too_many_folders(name: str) -> None:
+    from gpunn.cli import failures
+
+    library = Path(sysconfig.get_paths()["stdlib"], name)  # a file, since Python 3.14 a folder
+    with pytest.raises(RecursionError) as raised:
+        exec(compile("raise RecursionError('maximum recursion depth exceeded')", str(library), "exec"))
+    error = raised.value
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next  # without this test, which is no library
+    assert failures.describe(error) == ("a path has too many folders, one in the other. Give a shorter one.", 2)
