@@ -3,7 +3,9 @@
 // Launch: one thread for each block of eight words. dropout: along the elements. dropout_images: threadIdx.x
 // along C, so that a warp touches neighbours in memory, threadIdx.y along the blocks of one channel's plane;
 // grid = (N, blocks, channels).
-// Traffic: x and y once. No mask is stored: backward is the same kernel with dy for x.
+// Traffic: x and y once. No mask is stored: backward is the same kernel with dy for x. dropout: a thread's elements are
+// two vectors side by side, so each access of a warp asks for halves of sectors (50 % of ideal, counted by the emulator);
+// the other halves are in the L1 cache when the next one wants them.
 // Source: Srivastava et al. 2014, "Dropout"; lecture topic L9.
 #include "common.cuh"
 #include "philox.cuh"

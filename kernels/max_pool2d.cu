@@ -7,7 +7,8 @@
 // Launch: one thread per VEC channels of one output (forward) or input (backward) pixel.
 // Traffic: forward x about once (windows overlap in cache), y and offset once; backward dy and offset
 // about once, dx once. Backward gathers: each input pixel looks at the windows that cover it, so
-// nothing is added twice at once, no atomics, the same bits every time.
+// nothing is added twice at once, no atomics, the same bits every time. With `flat` neighbours in a warp lie P * Q apart
+// in y and dy: up to eight times the sectors, counted by the emulator, which the L2 cache puts together.
 // Source: lecture topic L15; ties and NaN as in PyTorch (the first maximum; NaN wins).
 #include "common.cuh"
 

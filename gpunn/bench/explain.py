@@ -6,8 +6,7 @@ compiles nothing. Launches that are to be counted are then made on the emulator,
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -284,7 +283,8 @@ def count(launches: Sequence[LayerLaunch], blocks: int | None) -> None:
     for one in launches:
         function = modules[one.file, tuple(one.macros.items())].function(one.kernel, one.parameters)
         launch = EmulatorLaunch(function, one.grid, one.block, one.args, one.shared, one.pointees)
-        with _filled(one, rng), counting(blocks=None if _writes_indices(one) else blocks) as counts:
+        _fill(one, rng)
+        with counting(blocks=None if _writes_indices(one) else blocks) as counts:
             try:
                 launch.run()
             except EmulatorFinding as finding:  # with whole numbers that another layer's kernels would have made
@@ -307,10 +307,8 @@ def _arrays(launch: LayerLaunch) -> list[tuple[np.ndarray, str]]:
     return given + [(array, access) for array, access, _ in launch.pointees]
 
 
-@contextlib.contextmanager
-def _filled(launch: LayerLaunch, rng: np.random.Generator) -> Iterator[None]:
-    """Put numbers into the arrays that a launch reads; those that it also writes are as they were afterwards."""
-    kept: list[tuple[np.ndarray, np.ndarray]] = []
+def _fill(launch: LayerLaunch, rng: np.random.Generator) -> None:
+    """Put numbers into the arrays that a launch reads and that hold none yet."""
     for array, access in _arrays(launch):
         if access == "out" or not array.flags.writeable:
             continue
@@ -320,8 +318,3 @@ def _filled(launch: LayerLaunch, rng: np.random.Generator) -> Iterator[None]:
                 array[empty] = rng.standard_normal(int(empty.sum())).astype(array.dtype)
         elif (array.reshape(-1).view(np.uint8) == 0xFF).all():  # as Device.empty leaves it
             array[...] = 0
-        if access == "inout":
-            kept.append((array, array.copy()))
-    yield
-    for array, before in kept:
-        array[...] = before

@@ -205,7 +205,8 @@ def counting(blocks: int | None = None) -> Iterator[Counts]:
     ----------
     blocks : int, optional
         Run at most so many blocks of each launch, spread over the grid, for launches that would take long. What the
-        others would write stays as it was, so results are wrong; counts are those of the blocks that ran.
+        others would write stays as it was, so results are wrong; counts are those of the blocks that ran. Whole numbers
+        that a kernel changes, such as tickets, are put back.
 
     Notes
     -----

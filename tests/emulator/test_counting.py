@@ -457,6 +457,16 @@ def test_some_blocks_spread_over_the_grid(module: Module, most: int, run: list[i
     assert found.global_memory.executions == len(run)
 
 
+def test_tickets_are_put_back_where_some_blocks_ran(module: Module) -> None:
+    y = aligned(2, np.int32)
+    with counting(blocks=2):
+        module.launch("tickets", (3, 1, 1), (32, 1, 1), [Argument(y, "inout", "y")])
+    assert y.tolist() == [0, 0]
+    with counting(blocks=3):
+        module.launch("tickets", (3, 1, 1), (32, 1, 1), [Argument(y, "inout", "y")])
+    assert y.tolist() == [48, 48]
+
+
 def test_blocks_that_a_test_chose_are_the_ones(module: Module) -> None:
     with counting(blocks=2) as counts, only_blocks(lambda grid: [3, 4, 5]):
         module.launch("early", (10, 1, 1), (32, 1, 1), [Argument(aligned(320), "out", "y"), Argument(np.int32(320))])
