@@ -413,6 +413,7 @@ add(
     lambda: (loader(), 1),
 )
 add("train.evaluate", train.evaluate, lambda: (model(), loader()))
+add("train.EarlyStopping", train.EarlyStopping, lambda: ("test_loss",))
 add("train.layer_health", train.layer_health, lambda: (model(), loader()))
 
 # -- methods of a tensor --------------------------------------------------------------------------

@@ -17,7 +17,21 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from gpunn import __version__
-from gpunn.cli import bench, doctor, eval, explain, lockstep, plot, predict, profile, streams, summary, train, warmup
+from gpunn.cli import (
+    bench,
+    doctor,
+    eval,
+    explain,
+    health,
+    lockstep,
+    plot,
+    predict,
+    profile,
+    streams,
+    summary,
+    train,
+    warmup,
+)
 from gpunn.errors import UsageError, nearest, quoted
 
 _COMMANDS = {
@@ -28,6 +42,7 @@ _COMMANDS = {
     "summary": summary,
     "bench": bench,
     "profile": profile,
+    "health": health,
     "explain": explain,
     "lockstep": lockstep,
     "warmup": warmup,

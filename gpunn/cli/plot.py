@@ -32,15 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = ("curves", "confusion", "mistakes")
-_OF_NETWORKS = (
-    "model",
-    "trust",
-    "data",
-    "data_dir",
-    "image_size",
-    "max_pixels",
-    "download",
-)  # options that curves do not need
+# Options that curves do not need.
+_OF_NETWORKS = ("model", "trust", "data", "data_dir", "image_size", "max_pixels", "download")
 
 
 def add_arguments(add: Callable[..., Any]) -> None:

@@ -1,8 +1,8 @@
 """Train a network and test it after every epoch.
 
-Without --out nothing is saved. With it, after every epoch the folder holds model.safetensors (the
-weights), metrics.jsonl (one line per epoch), config.json (what is needed to run again, to evaluate
-and to predict) and checkpoints, from which --resume goes on bit for bit after a crash, a full disk or Ctrl-C.
+The run is kept in --out, or else in a new folder runs/NAME-TIME. After every epoch it holds model.safetensors (the
+weights), metrics.jsonl (one line per epoch, see gpunn plot --help), config.json (what is needed to run again, to
+evaluate and to predict) and checkpoints, from which --resume goes on bit for bit after a crash, a full disk or Ctrl-C.
 A seed determines weights, order, augmentation and dropout, the same on every device.
 """
 
@@ -30,6 +30,7 @@ from gpunn.cli.recipe import (
     schedule_text,
 )
 from gpunn.cli.resume import saved_arguments
+from gpunn.cli.watching import add_watch_arguments, callbacks, check_watch_arguments, new_folder
 from gpunn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _TEST_BATCH = 500
 _FLAGS = [
     *("epochs", "batch_size", "lr", "optimizer", "schedule", "lr_decay", "momentum", "weight_decay"),
     *("label_smoothing", "augment", "seed", "max_steps", "accumulate", "clip_grad_norm", "not_finite"),
-    *("checkpoint_every", "keep"),
+    *("checkpoint_every", "keep", "patience", "monitor"),
 ]
 # What ends training after the running step; a closed terminal sends the third.
 _STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -112,7 +113,8 @@ def add_arguments(add: Callable[..., Any]) -> None:
         metavar="NAME",
         help="cpu, cuda, cuda:1, emulator, ... or auto: a GPU if there is one (the default)",
     )
-    add("--out", type=Path, metavar="DIR", help="save weights, metrics, configuration and checkpoints here")
+    add("--out", type=Path, metavar="DIR", help="keep the run here (default: a new folder in runs/)")
+    add_watch_arguments(add)
     add("--overwrite", action="store_true", help="let the run take the place of an earlier one in --out")
     add("--resume", type=Path, metavar="RUN", help="go on with the run in this folder, from its last whole checkpoint")
     add("--trust", action="store_true", help="with --resume: run the Python file that the run names")
@@ -135,6 +137,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         entry = resolve(args.model)
     _fill(args)
+    check_watch_arguments(args)
     check_recipe(args, defaults_for(args.data))
 
     from gpunn._device import device
@@ -160,6 +163,10 @@ def run(args: argparse.Namespace) -> int:
     test_loader = DataLoader(test_set, _TEST_BATCH, device=home, num_workers=args.workers)
     optimizer = make_optimizer(args, model)
     schedule, every = make_schedule(args, optimizer, len(train_loader))
+    watching = callbacks(args, train_set, home)
+    named = args.out is not None
+    if not named and not args.no_save:
+        args.out = new_folder(args.model)
     trainer = Trainer(
         model,
         optimizer,
@@ -169,6 +176,7 @@ def run(args: argparse.Namespace) -> int:
         scheduler_every=every,
         capture=not args.no_capture,
         out=args.out,
+        callbacks=watching,
         config=_config(args, train_set),
         overwrite=args.overwrite,
         checkpoint_every=args.checkpoint_every,
@@ -186,7 +194,8 @@ def run(args: argparse.Namespace) -> int:
     if epochs < 1 or steps == 0 or trainer.stop_reason is not None:
         print(f"The run in {args.out} is complete: {_outcome(trainer, args.epochs)}")
         return 0
-    print(_announcement(args, model, train_set, test_set, home, optimizer, trainer), flush=True)
+    kept = "" if named or args.no_save else f" It is kept in {args.out}."
+    print(_announcement(args, model, train_set, test_set, home, optimizer, trainer) + kept, flush=True)
     try:
         trainer.fit(train_loader, test_loader, epochs, steps)
     except KeyboardInterrupt as stopped:
@@ -239,9 +248,11 @@ def _outcome(trainer: Trainer, epochs: int) -> str:
         return "no epoch was complete, so no weights were saved."
     last = trainer.history[-1]
     reached = f"test accuracy {last.test_accuracy_percent:.2f} %"
+    if trainer.stop_reason is not None:
+        reached = f"{trainer.stop_reason}; {reached}"
     text = f"{reached} after epoch {last.epoch} of {epochs} (step {last.step}); "
     if trainer.folder is None:
-        return text + "nothing was saved: give --out DIR to keep the weights."
+        return text + "nothing was saved."
     files = trainer.folder
     names = ", ".join(path.name for path in (files.weights, files.metrics, files.config))
     return f"{text}{files.path} holds {names}."
@@ -273,6 +284,7 @@ def _config(args: argparse.Namespace, train_set: Any) -> dict[str, Any]:
         value = getattr(args, flag)
         if value is not None:
             command += [f"--{flag.replace('_', '-')}", str(value)]
+    command += [f"--{flag}" for flag in ("tensorboard", "health") if getattr(args, flag)]
     command += ["--device", args.device, *(["--no-capture"] if args.no_capture else [])]
     return {
         "command": command,
