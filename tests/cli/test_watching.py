@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -89,10 +90,12 @@ def test_folders_of_the_same_second_differ(own_folder: Path, monkeypatch) -> Non
     assert len(new_folder("n" * 300).name) < 100
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write to any folder")
-def test_a_folder_that_cannot_be_written(own_folder: Path) -> None:
-    own_folder.chmod(0o500)
-    with pytest.raises(UsageError, match=r"could not be made: Permission denied. Give --out DIR, or --no-save"):
+def test_a_folder_that_cannot_be_made(own_folder: Path, monkeypatch) -> None:
+    def refuse(self: Path, **options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UsageError, match=r"could not be made: Read-only file system. Give --out DIR, or --no-save"):
         new_folder("lenet5")
 
 

@@ -33,7 +33,8 @@ def epochs_until_stop(stopping: EarlyStopping, values: list[float | None]) -> tu
     """After which of the epochs with these figures it stops, and what it says."""
     trainer: Any = Stop()
     for epoch, value in enumerate(values, 1):
-        stopping.on_epoch_end(trainer, replace(_RECORD, epoch=epoch, **{stopping.monitor: value}))
+        changed: dict[str, Any] = {"epoch": epoch, stopping.monitor: value}
+        stopping.on_epoch_end(trainer, replace(_RECORD, **changed))
         if trainer.reason is not None:
             return epoch, trainer.reason
     return None, None
