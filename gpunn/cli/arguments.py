@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from gpunn.errors import nearest, quoted
 
@@ -42,6 +43,11 @@ def number(*, positive: bool) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def why_no_folder(path: Path) -> str:
+    """What is wrong with a path that should be a folder and is none."""
+    return "is not a folder" if path.exists() else "does not exist"
 
 
 def one_of(known: Iterable[str]) -> Callable[[str], str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpunn.cli.arguments import whole
+from gpunn.cli.arguments import whole, why_no_folder
 from gpunn.errors import UsageError, nearest, shortened
 
 
@@ -146,7 +146,7 @@ def open_part(args: argparse.Namespace, train: bool, statistics: tuple[Any, Any]
         )
     raise UsageError(
         f"--data: expected {', '.join(DATA)}, a folder or an .npz file; got {name!r}"
-        + (nearest(name, DATA) or ", which does not exist.")
+        + (", which is neither." if path.exists() else nearest(name, DATA) or ", which does not exist.")
     )
 
 
@@ -179,7 +179,7 @@ def folder_of(args: argparse.Namespace) -> Path | None:
             )
         given = Path(environment)
     if not given.is_dir() and not args.download:
-        what = "is not a folder" if given.exists() else "does not exist"
+        what = why_no_folder(given)
         raise UsageError(
             f"--data-dir: {given} {what}; expected the folder that contains {_FOLDERS[args.data]}/ or its files."
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from gpunn.cli.arguments import why_no_folder
 from gpunn.cli.config import read_config
 from gpunn.cli.models import is_file, resolve_saved
 from gpunn.errors import DataError, UsageError, shortened
@@ -48,7 +49,7 @@ def saved_arguments(
     folder = Path(args.resume)
     path = folder / "config.json"
     if not path.is_file():
-        what = "has no config.json" if folder.is_dir() else "does not exist"
+        what = "has no config.json" if folder.is_dir() else why_no_folder(folder)
         raise UsageError(f"--resume: expected the folder of a run; {shortened(folder, 200)} {what}.")
     for name, value in vars(args).items():
         if name not in (*_AGAIN, "command", "run") and value not in (None, False):

@@ -178,7 +178,7 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         callbacks=watching,
         config=_config(args, train_set),
-        overwrite=args.overwrite,
+        overwrite=args.overwrite or resumed is not None,  # killed before its first checkpoint, a run begins anew
         checkpoint_every=args.checkpoint_every,
         keep=args.keep,
         accumulate=args.accumulate,

@@ -267,6 +267,8 @@ _MISTAKES: list[tuple[str, int, str]] = [
     ("train lenet5 --data mnits", 2, "got 'mnits'; did you mean 'mnist'?"),
     ("train lenet5 --data none.npz", 2, "none.npz"),
     ("train lenet5 --data text.npz", 2, "NpzDataset (text.npz): expected a file made by numpy.savez"),
+    ("train lenet5 --data net.py", 2, "expected digits, mnist, fashion-mnist, cifar10, a folder or an .npz file"),
+    ("train lenet5 --data net.py", 2, "got 'net.py', which is neither."),
     ("train lenet5 --data nothing", 2, "--data: expected folders train/ and test/ in nothing"),
     ("train lenet5 --data ''", 2, "after '--data': expected a value; got ''"),
     ("train lenet5 --data mnist", 2, "--data mnist needs its files: give the folder that contains mnist/"),
@@ -344,6 +346,21 @@ _MISTAKES: list[tuple[str, int, str]] = [
         1,
         "net.py, line @Missing, in __init__: FileNotFoundError: [Errno 2] No such file or dir",
     ),
+    # -- train: going on
+    ("train --resume", 2, "argument --resume: expected one argument"),
+    ("train --resume none", 2, "--resume: expected the folder of a run; none does not exist"),
+    ("train --resume net.py", 2, "--resume: expected the folder of a run; net.py is not a folder"),
+    ("train --resume nothing", 2, "--resume: expected the folder of a run; nothing has no config.json"),
+    ("train --resume bad_config", 2, "bad_config/config.json: not a configuration that gpunn train wrote"),
+    ("train --resume run --lr 0.1", 2, "--lr: a resumed run keeps its own"),
+    ("train --resume run --out other", 2, "--out: a resumed run keeps its own"),
+    ("train lenet5 --resume run", 2, "the run in run trains mlp; got lenet5"),
+    (f"{_STEP} --epochs 1 --out run", 2, "run: holds a run already"),
+    (f"{_STEP} --trust", 2, "--trust: it is for --resume"),
+    (f"{_STEP} --keep 0", 2, "argument --keep: expected a whole number of at least 1; got '0'"),
+    (f"{_STEP} --clip-grad-norm 0", 2, "argument --clip-grad-norm: expected a number above 0; got '0'"),
+    (f"{_STEP} --accumulate x", 2, "argument --accumulate: expected a whole number of at least 1; got 'x'"),
+    (f"{_STEP} --not-finite go", 2, "argument --not-finite: expected one of stop, skip; got 'go'"),
     # -- eval
     ("eval", 2, "the following arguments are required: RUN (see gpunn eval --help)"),
     ("eval none", 2, "none does not exist"),
@@ -354,7 +371,7 @@ _MISTAKES: list[tuple[str, int, str]] = [
     ("eval bad_weights", 2, "bad_weights/model.safetensors: "),
     ("eval bad_config", 2, "bad_config/config.json"),
     ("eval other_model --device cpu", 1, "LeNet5: the state_dict does not fit, so nothing was loaded"),
-    ("eval net.py", 2, "net.py"),
+    ("eval net.py", 2, "net.py is not a folder"),
     ("eval run run", 2, "unknown option 'run' (see gpunn eval --help)"),
     ("eval run --part tests", 2, "argument --part: expected one of test, train; got 'tests'; did you mean 'test'?"),
     ("eval run --batch-size 0", 2, "argument --batch-size: expected a whole number of at least 1; got '0'"),
@@ -406,6 +423,20 @@ _MISTAKES: list[tuple[str, int, str]] = [
     ("profile lenet5 --batch-size 2147483647 --device cpu", 1, "out of memory: Unable to allocate"),
     ("profile net.py:Pair --device cpu", 2, "expected a network that returns one tensor; got tuple"),
     ("profile net.py:Forward --device cpu", 1, "net.py, line @Forward, in forward: AttributeError"),
+    # -- explain
+    ("explain", 2, "the following arguments are required: model (see gpunn explain --help)"),
+    ("explain lenet6", 2, "unknown model 'lenet6'"),
+    ("explain lenet5 conv9", 2, "there is no layer 'conv9'; expected one of conv1, relu1"),
+    ("explain lenet5 flatten --no-counts --batch-size 2", 2, "layer 'flatten' launches no kernel of its own"),
+    ("explain lenet5 --card GTX", 2, "unknown card 'GTX': expected one of T4, A100"),
+    ("explain lenet5 conv1 --blocks 0", 2, "argument --blocks: expected a whole number of at least 1; got '0'"),
+    ("explain lenet5 --batch-size 2147483647", 1, "out of memory: Unable to allocate"),
+    ("explain net.py:Forward", 1, "net.py, line @Forward, in forward: AttributeError"),
+    ("explain net.py:Pair", 2, "expected a network that returns one tensor; got tuple"),
+    # -- plot
+    ("plot", 2, "the following arguments are required: RUN (see gpunn plot --help)"),
+    ("plot run --kind curve", 2, "argument --kind: expected one of curves, confusion, mistakes; got 'curve'"),
+    ("plot run --batch-size 0", 2, "argument --batch-size: expected a whole number of at least 1; got '0'"),
     # -- lockstep
     ("lockstep", 2, "the following arguments are required: model (see gpunn lockstep --help)"),
     ("lockstep lenet6", 2, "unknown model 'lenet6'"),
@@ -462,6 +493,26 @@ def test_a_mistake_is_one_message(words: str, status: int, text: str, capsys: An
 
 def test_there_are_120() -> None:
     assert len({words for words, _, _ in _MISTAKES}) >= 120
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "text"),
+    [
+        ("plot run", 2, "pictures need matplotlib ("),
+        ("train mlp --epochs 1 --max-steps 1 --device cpu", 2, "scikit-learn"),
+        ("predict text.png --run run", 2, "pillow"),
+        ("bench --cases relu.forward --size tiny --device cpu --against torch", 2, "torch"),
+    ],
+)
+def test_optional_packages_that_are_missing(
+    words: str, status: int, text: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("matplotlib", "sklearn", "sklearn.datasets", "PIL", "torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    got = main(words.split())
+    said = capsys.readouterr().err
+    _checked(got, said, status, text)
+    assert "pip install" in said
 
 
 # -- in a process of its own: streams, limits, locales -------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,6 +155,19 @@ def test_resumed_by_the_command_that_the_message_names(words, tmp_path, capsys) 
     # Once more, with the network named by the user: there is nothing left to do.
     assert main(["train", words[1], "--resume", str(out)]) == 0
     assert capsys.readouterr().out.startswith(f"The run in {out} is complete: test accuracy ")
+
+
+def test_a_run_that_was_killed_between_its_first_weights_and_checkpoint_begins_anew(words, tmp_path) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    assert main([*words, "--out", str(whole)]) == 0
+    assert main([*words, "--out", str(out), "--max-steps", "5"]) == 0
+    shutil.rmtree(out / "checkpoints")
+    config = json.loads((out / "config.json").read_text())
+    config["command"] = json.loads((whole / "config.json").read_text())["command"]
+    (out / "config.json").write_text(json.dumps(config))
+    assert main(["train", "--resume", str(out), "--trust"]) == 0
+    assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert len(read(out)) == 3
 
 
 def test_a_damaged_checkpoint_is_told_of(words, tmp_path, capsys) -> None:
