@@ -56,7 +56,7 @@ def add_data_arguments(add: Callable[..., Any], default: str) -> None:
         "--max-pixels",
         type=whole(1),
         metavar="N",
-        help="refuse larger images of a folder (default: 2 million, and 5 for every 4 bytes of the file)",
+        help="refuse larger images of a folder (default: about 1.9 million, and 5 for every 4 bytes of the file)",
     )
     add("--download", action="store_true", help="fetch published data that is not there, and check its digests")
 

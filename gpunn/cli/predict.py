@@ -28,7 +28,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
         "--max-pixels",
         type=whole(1),
         metavar="N",
-        help="refuse larger images (default: 2 million, and 5 for every 4 bytes of the file)",
+        help="refuse larger images (default: about 1.9 million, and 5 for every 4 bytes of the file)",
     )
     add("--invert", action="store_true", help="exchange bright and dark first")
     add("--device", default="cpu", metavar="NAME", help="cpu (the default), cuda, emulator, ...")

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
+from typing import NamedTuple
 
 from gpunn._files import open_file
 from gpunn.errors import DataError
@@ -18,6 +20,12 @@ from gpunn.errors import DataError
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_SEGMENTS, _SCANS = 1000, 100
+_COMMENTS = 1000
+# Bytes that a pixel takes while it is decoded and converted: four, and four of the converted image. WebP's decoder has
+# three more images of its own.
+_BYTES, _WEBP_BYTES = 8, 18
+_FREE = 15_500_000
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Bytes of a value by its type, TIFF 6.0 section 2 and its supplements.
 _TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -28,15 +36,33 @@ class Malformed(Exception):
     """The file is not what its first bytes say; the message says how."""
 
 
-def pixels_of(path: str | os.PathLike[str], most: int | None) -> tuple[io.BytesIO, int]:
+class ImageFile(NamedTuple):
+    """What may be decoded.
+
+    Attributes
+    ----------
+    data : io.BytesIO
+        The file without what no pixel needs.
+    most_pixels : int
+        How many it may have.
+    by_rows : bool
+        Whether it is a JPEG that is decoded row by row, and so takes less memory where it is decoded smaller.
+    """
+
+    data: io.BytesIO
+    most_pixels: int
+    by_rows: bool
+
+
+def read_file(path: str | os.PathLike[str], most: int | None) -> ImageFile:
     """An image file's bytes without what no pixel needs, and how many pixels it may have.
 
     Parameters
     ----------
     path : path-like
     most : int or None
-        What the user allows; None allows 2 million and five for four bytes of the file. A pixel takes up to eight
-        bytes while it is decoded and converted, which makes ten times the file and 16 MB.
+        What the user allows; None allows as many as decoding, converting and resizing can do in ten times the file
+        and 16 MB.
 
     Raises
     ------
@@ -52,14 +78,20 @@ def pixels_of(path: str | os.PathLike[str], most: int | None) -> tuple[io.BytesI
         raise DataError(f"expected an image; there is no file {path}.") from error
     except OSError as error:
         raise DataError(f"{path}: expected an image; {error.strerror or error}.") from error
-    allowed = 2_000_000 + len(raw) * 5 // 4 if most is None else most
+    size, each, by_rows = len(raw), float(_BYTES), False
     if raw.startswith(_PNG):
         raw = _png(raw)
     elif raw.startswith(b"\xff\xd8"):
-        raw = _jpeg(raw)
-    elif raw.startswith(_TIFF):
+        raw, beside = _jpeg(raw)
+        each, by_rows = max(each, 4.5 + beside), not beside  # they are gone when it is converted
+    elif raw.startswith(b"RIFF"):
+        each = _WEBP_BYTES
+    elif raw.startswith((b"P1", b"P2", b"P3")):
+        raw = _without_comments(raw)
+    allowed = int((_FREE + 10 * size) / each) if most is None else most
+    if raw.startswith(_TIFF):
         _check_tiff(raw, allowed)
-    return io.BytesIO(raw), allowed
+    return ImageFile(io.BytesIO(raw), allowed, by_rows)
 
 
 def _png(raw: bytes) -> bytes:
@@ -74,9 +106,13 @@ def _png(raw: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _jpeg(raw: bytes) -> bytes:
-    """Without comments and applications' segments but JFIF's and Adobe's, which say what the colours are (T.81, B)."""
-    kept, place = [raw[:2]], 2
+def _jpeg(raw: bytes) -> tuple[bytes, float]:
+    """Without comments and applications' segments but JFIF's and Adobe's, which say what the colours are (T.81, B).
+
+    Also the bytes a pixel that the decoder keeps beside the image: where a scan does not hold all components, or not
+    all of their bits, it collects the coefficients of the whole image, two bytes each.
+    """
+    kept, place, beside, components, progressive = [raw[:2]], 2, 0.0, 0, False
     while place + 4 <= len(raw):
         if raw[place] != 0xFF:
             raise Malformed(f"it has no marker at byte {place}")
@@ -84,16 +120,42 @@ def _jpeg(raw: bytes) -> bytes:
         if marker == 0xFF:  # fill byte
             place += 1
             continue
-        if marker == 0xDA:  # the scans: nothing but pixels from here on
-            break
         (length,) = struct.unpack_from(">H", raw, place + 2)
         if length < 2:
             raise Malformed(f"it has a segment of {length} bytes")
+        segment = raw[place : place + 2 + length]
+        if marker == 0xDA:  # the scans: nothing but pixels from here on
+            in_parts = len(segment) > 4 and segment[4] < components
+            # Each walks through the whole image, however few bytes it has.
+            if raw.count(b"\xff\xda", place) > _SCANS:
+                raise Malformed(f"it has more than {_SCANS} scans")
+            kept.append(raw[place:])
+            return b"".join(kept), beside if in_parts or progressive else 0.0
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame's header
+            progressive = marker & 3 == 2
+            components, beside = _coefficients(segment)
         if marker in (0xE0, 0xEE) or not (0xE1 <= marker <= 0xEF or marker == 0xFE):
-            kept.append(raw[place : place + 2 + length])
+            kept.append(segment)
+            if len(kept) > _SEGMENTS:
+                raise Malformed(f"it has more than {_SEGMENTS} segments before its pixels")
         place += 2 + length
-    kept.append(raw[place:])
-    return b"".join(kept)
+    raise Malformed("it ends before its pixels")
+
+
+def _coefficients(frame: bytes) -> tuple[int, float]:
+    """Components, and bytes of coefficients a pixel, of a JPEG frame's header."""
+    if len(frame) < 10 or len(frame) < 10 + 3 * frame[9]:
+        raise Malformed("it has a header of a frame that is cut short")
+    factors = [(frame[at] >> 4, frame[at] & 15) for at in range(11, 10 + 3 * frame[9], 3)]
+    blocks = max((h for h, _ in factors), default=1) * max((v for _, v in factors), default=1)
+    return frame[9], 2 * sum(h * v for h, v in factors) / max(1, blocks)
+
+
+def _without_comments(raw: bytes) -> bytes:
+    """A PPM whose pixels are text: Pillow copies all that follows for each comment."""
+    if raw.count(b"#") > _COMMENTS:
+        raise Malformed(f"it has more than {_COMMENTS} comments")
+    return re.sub(rb"#[^\r\n]*", b"", raw)
 
 
 def _check_tiff(raw: bytes, allowed: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.data._image_file import FORMATS, pixels_of
+from gpunn.data._image_file import FORMATS, read_file
 from gpunn.errors import DataError, shortened
 
 _STRIP = 1 << 16  # pixels
@@ -35,8 +35,10 @@ def read_image(
         Height and width to resize to, bilinearly and without keeping the aspect ratio. A JPEG of more pixels than
         allowed is decoded at a half, a quarter or an eighth of its size where that is not below ``size``.
     max_pixels : int, optional
-        Refuse larger images. Default: 2 million, and five for every four bytes of the file, so that a file of some
-        kilobytes cannot fill the memory. Photographs have fewer; drawings and screenshots may have more.
+        Refuse larger images. Default: what can be decoded in ten times the file and 16 MB, so that a file of some
+        kilobytes cannot fill the memory. These are 1.9 million pixels and five for every four bytes of the file; in
+        WebP half of that, as its decoder takes more, and in progressive JPEGs without subsampling three quarters.
+        Photographs have fewer; drawings and screenshots may have more.
 
     Raises
     ------
@@ -87,16 +89,16 @@ def image_size(path: str | os.PathLike[str], max_pixels: int | None = None) -> t
 
 def _opened(module: Any, path: str | os.PathLike[str], most: int | None, size: tuple[int, int] | None) -> Any:
     """The image, not decoded yet, of a size that may be."""
-    data, allowed = pixels_of(path, most)
-    image = module.open(data, formats=FORMATS)
+    file = read_file(path, most)
+    allowed = file.most_pixels
+    image = module.open(file.data, formats=FORMATS)
     width, height = image.size
-    small = width * height <= 8 * allowed and not image.info.get("progressive")  # which is decoded whole
-    if width * height > allowed and size is not None and image.format == "JPEG" and small:
+    if allowed < width * height <= 8 * allowed and size is not None and image.format == "JPEG" and file.by_rows:
         image.draft(image.mode, size[::-1])
     if image.size[0] * image.size[1] > allowed:
         raise DataError(
-            f"{path}: expected at most {allowed:,} pixels in a file of this size; it has {width} x {height}. Scale it "
-            "down, or allow it with max_pixels= or --max-pixels."
+            f"{shortened(path, 250)}: expected at most {allowed:,} pixels in a file of this size; it has {width} x "
+            f"{height}. Scale it down, or allow it with max_pixels= or --max-pixels."
         )
     return image
 

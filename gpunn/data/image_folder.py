@@ -48,8 +48,9 @@ class ImageFolder(Dataset):
         Which files are images, by the case-insensitive end of their name; others are skipped. How a file is decoded is
         decided by its content: BMP, JPEG, PNG, PPM, TIFF or WebP.
     max_pixels : int, optional
-        Refuse larger images. Default: 2 million, and five for every four bytes of the file, so that a small file
-        cannot fill the memory. With ``size``, a larger JPEG is decoded at a half, a quarter or an eighth of its size.
+        Refuse larger images. Default: about 1.9 million, and five for every four bytes of the file, so that a small
+        file cannot fill the memory (see :func:`gpunn.data.image.read_image`). With ``size``, a larger JPEG is decoded
+        at a half, a quarter or an eighth of its size.
 
     Attributes
     ----------

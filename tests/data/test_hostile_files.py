@@ -369,11 +369,50 @@ def tiff(*tags: tuple[int, int, int, int], magic: bytes = b"II*\0") -> bytes:
         (b"MM\0*\xff\xff\xff\xff", "ends before its tags"),
         (b"\xff\xd8\xff\xe1\x00\x00", "a segment of 0 bytes"),
         (b"\xff\xd8abcd", "no marker at byte 2"),
+        (b"\xff\xd8" + b"\xff\xdb\x00\x02" * 1001 + b"\xff\xda\x00\x02", "more than 1000 segments"),
+        (b"\xff\xd8" + b"\xff\xda\x00\x02" * 101, "more than 100 scans"),
+        (b"\xff\xd8\xff\xc0\x00\x05abc", "a header of a frame that is cut short"),
+        (b"\xff\xd8\xff\xdb\x00\x02", "it ends before its pixels"),
+        (b"P3 4 4 255 " + b"#\n1 " * 1001, "more than 1000 comments"),
     ],
 )
 def test_image_what_stands_beside_the_pixels_is_looked_at_first(tmp_path, content, message):
     (tmp_path / "x").write_bytes(content)
     assert message in refusal(lambda: read_image(tmp_path / "x", 3))
+
+
+def test_image_comments_of_a_ppm_are_no_pixels(tmp_path):
+    (tmp_path / "x.ppm").write_bytes(b"P3 # 9 9\n2 1 # 7\n255\n1 2 3 #4 5 6\n7 8 9\n")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.ppm", 3)[:, 0], [[1, 7], [2, 8], [3, 9]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "side"),
+    [
+        ("WEBP", {"lossless": True}, 1000),  # 18 MB where it is decoded
+        ("JPEG", {"progressive": True, "subsampling": 0}, 1240),  # 10.5 bytes a pixel: 6 of coefficients
+        ("PNG", {}, 1420),
+    ],
+)
+def test_image_decoders_that_take_more_get_fewer_pixels(tmp_path, kind, options, side):
+    path = tmp_path / "x"
+    Image.new("RGB", (side, side)).save(path, kind, **options)
+    assert f"it has {side} x {side}" in refusal(lambda: read_image(path, 3, (8, 8)))
+    Image.new("RGB", (side - 100, side - 100)).save(path, kind, **options)
+    assert read_image(path, 3, (8, 8)).shape == (3, 8, 8)
+    assert read_image(path, 1, (8, 8), max_pixels=10**7).shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_image_what_a_jpegs_coefficients_take(subsampling, progressive):
+    from gpunn.data._image_file import _jpeg
+
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(stream, "JPEG", subsampling=subsampling, progressive=progressive)
+    content, beside = _jpeg(stream.getvalue())
+    assert content == stream.getvalue()
+    assert beside == ((6, 4, 3)[subsampling] if progressive else 0)
 
 
 def test_image_a_jpegs_tags_are_left_out(tmp_path):
