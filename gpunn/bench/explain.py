@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gpunn.emulator import KernelCount
 
 
-LOSS = "(loss)"
+LOSS, MEETING = "(loss)", "(gradients)"  # names of what is outside the model
 
 
 @dataclass
@@ -39,7 +39,8 @@ class LayerLaunch:
     Attributes
     ----------
     layer, kind : str
-        The layer's dotted name in the model ("" of the model itself, "(loss)" outside it) and its class.
+        The layer's dotted name in the model and its class. The name is "" of the model itself, "(loss)" of the loss,
+        "(gradients)" where gradients that meet are added up.
     phase : str
         "forward" or "backward".
     kernel, file : str
@@ -126,6 +127,7 @@ class _Listing:
     launches: list[LayerLaunch] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
     inside: tuple[Any, ...] | None = None  # the modules of the node whose backward runs
+    between: bool = False  # no node's does, but the walk has begun
 
     facts = EmulatorLoader.facts
 
@@ -135,7 +137,7 @@ class _Listing:
     def note(self, function: _ListingFunction, *launch: Any) -> None:
         modules = tuple(module_stack.modules) if self.inside is None else self.inside
         module = modules[-1] if modules else None
-        name = self.names.get(id(module), LOSS)
+        name = self.names.get(id(module), MEETING if self.between else LOSS)
         kind = "" if module is None else type(module).__name__
         phase = "forward" if self.inside is None else "backward"
         of = function.module
@@ -182,8 +184,7 @@ def list_launches(model: Any, input_shape: Sequence[int], batch_size: int) -> li
     Returns
     -------
     list of LayerLaunch
-        Those of the loss have the layer "(loss)": the mean cross-entropy where the model gives class scores, else the
-        sum.
+        The loss is the mean cross-entropy where the model gives class scores, else the sum.
     """
     from gpunn._creation import zeros
     from gpunn._tensor import Tensor
@@ -214,11 +215,11 @@ def list_launches(model: Any, input_shape: Sequence[int], batch_size: int) -> li
 
 def _observer(listing: _Listing) -> Callable[[Node, Callable[[], Any]], Any]:
     def observe(node: Node, run: Callable[[], Any]) -> Any:
-        listing.inside = node.inside
+        listing.inside, listing.between = node.inside, False
         try:
             return run()
         finally:
-            listing.inside = ()
+            listing.inside, listing.between = (), True
 
     return observe
 

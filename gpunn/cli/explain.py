@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,7 @@ _HEADINGS = (
 )  # fmt: skip
 _LINES = ("place", "what", "by warps", "lanes", "asked", "least")
 _TEXT = ("layer", "pass", "kernel", "place", "what")  # to the left; numbers to the right
+_DISPENSABLE = ("shared", "block", "grid", "regs", "MFLOP", "times", "MB")
 _BLOCKS = 8
 _WORST = 6
 
@@ -100,9 +104,9 @@ def _cells(one: LayerLaunch, card: Card) -> tuple[str, ...]:
         "?" if needs is None else f"{needs.registers}",
         "?" if needs is None else f"{needs.shared + one.shared:,}",
         "?" if held is None else f"{held.share:.0%}",
-        f"{one.times * one.traffic / 1e6:,.2f}",
-        f"{one.times * one.flop / 1e6:,.1f}" if one.flop else "-",
-        f"{one.times * one.least_us(card):,.2f}",
+        _short(one.times * one.traffic / 1e6),
+        _short(one.times * one.flop / 1e6) if one.flop else "-",
+        _short(one.times * one.least_us(card)),
     )
 
 
@@ -110,7 +114,7 @@ def _total(launches: Sequence[LayerLaunch], card: Card) -> tuple[str, ...]:
     times = sum(one.times for one in launches)
     traffic, flop = (sum(one.times * getattr(one, name) for one in launches) / 1e6 for name in ("traffic", "flop"))
     least = sum(one.times * one.least_us(card) for one in launches)
-    return "total", "", "", f"{times}", *[""] * 5, f"{traffic:,.2f}", f"{flop:,.1f}", f"{least:,.2f}"
+    return "total", "", "", f"{times}", *[""] * 5, _short(traffic), _short(flop), _short(least)
 
 
 def _explain(one: LayerLaunch, card: Card) -> None:
@@ -127,7 +131,7 @@ def _explain(one: LayerLaunch, card: Card) -> None:
     elif one.uncounted:
         rows.append(("not counted", f"on made-up numbers it fails: {one.uncounted}"))
     for name, text in rows:
-        print(f"  {name:<15}{text}")
+        print(textwrap.fill(text, min(_columns(), 120), initial_indent=f"  {name:<15}", subsequent_indent=" " * 17))
     if worst:
         print("  lines that waste most:")
         _show(_LINES, [_line(w) for w in worst], None, indent=4)
@@ -153,16 +157,16 @@ def _needed(one: LayerLaunch, card: Card) -> Iterator[tuple[str, str]]:
 
 def _work(one: LayerLaunch, card: Card) -> Iterator[tuple[str, str]]:
     """What it does at least, and the time that takes at least."""
-    work = f"{one.traffic / 1e6:,.3f} MB"
+    work = f"{_short(one.traffic / 1e6)} MB"
     if one.flop:
         density = one.flop / one.traffic
         bound = "arithmetic" if density > card.ridge else "memory"
-        work += f", {one.flop / 1e6:,.1f} MFLOP: {density:,.1f} FLOP a byte, bound by {bound}"
+        work += f", {_short(one.flop / 1e6)} MFLOP: {_short(density)} FLOP a byte, bound by {bound}"
         work += f" (by arithmetic from {card.ridge:,.1f} on)"
     else:
         work += ", no matrix product: bound by memory"
     yield "work", work
-    yield "prediction", f"at least {one.least_us(card):,.2f} µs a launch"
+    yield "prediction", f"at least {_short(one.least_us(card))} µs a launch"
 
 
 def _counted(found: KernelCount) -> Iterator[tuple[str, str]]:
@@ -197,41 +201,48 @@ def _shape(index: tuple[int, ...]) -> str:
     return "x".join(f"{n}" for n in lengths)
 
 
+def _short(value: float) -> str:
+    """Three digits, and at most three behind the point."""
+    if value < 0.001:
+        return "<0.001" if value else "0"
+    return f"{value:,.{min(3, max(0, 2 - math.floor(math.log10(value))))}f}"
+
+
 def _number(n: int, what: str) -> str:
     plural = "es" if what.endswith("ch") else "s"
     return f"{n} {what}{'' if n == 1 else plural}"
 
 
 def _show(headings: Sequence[str], rows: list[tuple[str, ...]], total: tuple[str, ...] | None, indent: int = 0) -> None:
-    if sys.stdout.isatty() and not indent:
-        _show_rich(headings, rows, total)
-        return
+    """Print a table; of one that is wider than the terminal without the columns that matter least."""
     shown = [tuple(headings), *rows, *([total] if total else [])]
+    left_out = []
+    for heading in _DISPENSABLE:
+        if heading in headings and _width(shown) + indent > _columns():
+            at = shown[0].index(heading)
+            shown = [row[:at] + row[at + 1 :] for row in shown]
+            left_out.append(heading)
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = []
     for row in shown:
-        cells = zip(headings, row, widths, strict=True)
+        cells = zip(shown[0], row, widths, strict=True)
         text = "  ".join(c.ljust(w) if h in _TEXT else c.rjust(w) for h, c, w in cells)
         lines.append((" " * indent + text).rstrip())
-    rule = " " * indent + "-" * (max(map(len, lines)) - indent)
+    rule = " " * indent + "-" * (_width(shown))
     tail = [rule, lines[-1]] if total else [lines[-1]]
     print("\n".join([lines[0], rule, *lines[1:-1], *tail]))
+    if left_out:
+        print(f"A wider terminal shows {', '.join(left_out)} too.")
 
 
-def _show_rich(headings: Sequence[str], rows: list[tuple[str, ...]], total: tuple[str, ...] | None) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
+def _width(rows: list[tuple[str, ...]]) -> int:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return sum(widths) + 2 * (len(widths) - 1)
 
-    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in _TEXT else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    if total:
-        table.add_section()
-        table.add_row(*total)
-    Console().print(table)
+
+def _columns() -> int:
+    """How wide a line may be: as the terminal, any number in a file."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6
 
 
 def _record(args: argparse.Namespace, card: Card, shape: Sequence[int], launches: Sequence[LayerLaunch]) -> Any:

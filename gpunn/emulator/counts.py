@@ -152,6 +152,7 @@ class Counts:
 
     most_blocks: int | None = None
     kernels: dict[str, KernelCount] = field(default_factory=dict)
+    _places: dict[str, dict[int, list[tuple[str, int]]]] = field(default_factory=dict, repr=False)  # by library
 
     def chosen(self, grid: Index) -> list[int] | None:
         """The blocks of a grid that run, by linear number; None for all of them."""
@@ -171,7 +172,10 @@ class Counts:
         found.blocks += grid[0] * grid[1] * grid[2]
         found.counted_blocks += blocks
         known = {(line.file, line.line, line.kind, line.array): line for line in found.lines}
-        places = many_source_places(library, [row.offset for row in rows if row.offset])
+        places = self._places.setdefault(library, {})
+        missing = [row.offset for row in rows if row.offset and row.offset not in places]
+        if missing:
+            places.update(many_source_places(library, missing))
         for row in rows:
             if row.offset:
                 file, number = _place(places.get(row.offset, []), label)
@@ -196,10 +200,10 @@ def _place(places: list[tuple[str, int]], label: str) -> tuple[str, int | None]:
 def counting(blocks: int | None = None) -> Iterator[Counts]:
     """Count what launches on the emulator do inside the ``with`` block; gives the counts, which grow as they run.
 
-    Counted are the instructions of warps: the 32-byte sectors that accesses to global memory ask for and the fewest
-    possible, the passes over the banks of shared memory and the fewest possible, branches and how many diverge,
-    barriers and collectives; all of them by kernel and line. Kernels are compiled once more for this, and run several
-    times slower. Without this block nothing is counted, and nothing slower.
+    Counted are the instructions of warps, of launches by any thread: the 32-byte sectors that accesses to global memory
+    ask for and the fewest possible, the passes over the banks of shared memory and the fewest possible, branches and
+    how many diverge, barriers and collectives; all of them by kernel and line. Kernels are compiled once more for this,
+    and run some twenty times slower. Without this block nothing is counted, and nothing slower.
 
     Parameters
     ----------
@@ -213,10 +217,16 @@ def counting(blocks: int | None = None) -> Iterator[Counts]:
     Fibers run one lane at a time, so what lanes do together is put together afterwards: of the places that the lanes
     of a warp have come to, the first goes next, with all lanes that are there, by the order in which basic blocks
     lead to each other. Lanes that took different ways meet where the ways meet; a lane that has left a loop waits
-    for the others. The accesses are those that g++ makes of the source: a GPU's compiler may keep more in registers,
-    or make one access of several. Branches are those that went more than one way; a GPU may run a short one as
-    predicated instructions, which cost both sides without diverging. Caches are not modelled: a sector that is asked
-    for again counts again.
+    for the others.
+
+    A pass over shared memory gives each of 32 banks of 4 bytes one word, to all lanes that want that word. Accesses of
+    8 bytes a lane are made by 16 lanes at a time, of 16 bytes by 8. The fewest sectors are those that as many different
+    bytes would fill; the fewest passes, one for each group of lanes that has any.
+
+    The accesses are those that g++ makes of the source: a GPU's compiler may keep more in registers, or make one access
+    of several. Branches are those that went more than one way; a GPU may run a short one as predicated instructions,
+    which cost both sides without diverging. Caches are not modelled: a sector that is asked for again counts again.
+    Lanes that change one word atomically count as one access, though a GPU makes the changes one by one.
 
     Raises
     ------

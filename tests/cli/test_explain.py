@@ -11,6 +11,7 @@ import pytest
 
 from gpunn import emulator
 from gpunn.bench import resources
+from gpunn.cli import explain
 from gpunn.cli.main import main
 from gpunn.gpu.launcher import kernel_folder
 from tests.cli.test_cli import refused
@@ -88,6 +89,49 @@ def test_a_kernel_that_the_table_does_not_know(capsys: Any, monkeypatch: pytest.
     assert "the compile gate's table does not know this source for sm_90" in capsys.readouterr().out
     assert main(["explain", "lenet5"]) == 0
     assert "?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("columns", "headings"),
+    [
+        (72, "layer pass kernel occupancy least µs"),
+        (84, "layer pass kernel times occupancy MB least µs"),
+        (130, "layer pass kernel times grid block regs shared occupancy MB MFLOP least µs"),
+    ],
+)
+def test_narrow_terminals_leave_columns_out(
+    columns: int, headings: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explain, "_columns", lambda: columns)
+    assert main(["explain", "lenet5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(lines[2].split()) == headings
+    assert max(map(len, lines[2:])) <= columns
+    assert lines[-1].startswith("A wider terminal shows shared, block, grid, ") == (columns < 130)
+
+
+def test_lines_are_as_wide_as_the_terminal(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explain, "_columns", lambda: 60)
+    assert main(["explain", "lenet5", "fc2", "--no-counts"]) == 0
+    text = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert max(map(len, text)) <= 60
+    assert any(line.startswith(" " * 17) for line in text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.0004, "<0.001"),
+        (0.00123, "0.001"),
+        (0.5, "0.500"),
+        (1.234, "1.23"),
+        (56.78, "56.8"),
+        (1234.5, "1,234"),
+    ],
+)
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    assert explain._short(value) == text
 
 
 @pytest.mark.parametrize(
