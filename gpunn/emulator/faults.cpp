@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,6 +40,9 @@ struct Before {
     sigset_t mask;
     timer_t timer;
 } before;
+
+volatile sig_atomic_t filling;
+sigjmp_buf unfilled;
 
 char* handler_stack;
 
@@ -132,6 +136,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
     ucontext_t& stopped = *static_cast<ucontext_t*>(context);
     int number = 0;
     while (fault_signals[number] != signal) ++number;
+    if (ours() && filling && info->si_code > 0) siglongjmp(unfilled, 1);
     // Positive codes are faults of this very instruction; what others send has 0 or less.
     if (!ours() || !watch.in_fiber || info->si_code <= 0) {
         hand_over(signal, number, info, context);
@@ -244,6 +249,16 @@ void end_watch() {
     restore_handlers();
     pthread_sigmask(SIG_SETMASK, &before.mask, nullptr);
     sigaltstack(&before.stack, nullptr);
+}
+
+bool fill(void* to, int value, u64 bytes) {
+    const bool whole = sigsetjmp(unfilled, 1) == 0;
+    if (whole) {
+        filling = true;
+        memset(to, value, bytes);
+    }
+    filling = false;
+    return whole;
 }
 
 bool attend() {

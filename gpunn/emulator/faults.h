@@ -45,6 +45,8 @@ void pause(const Access& access);
 // Ends the launch where too little stack is left for functions that take locks of the C library: a fault within
 // them would leave these locked.
 void require_stack(const Access& access);
+// On the main stack: memset, and false where the memory is not there (a mapped file that has been cut short).
+bool fill(void* to, int value, u64 bytes);
 void abandon_watch();  // in a forked child
 
 // fibers.cpp: notes a finding about the running thread, and returns.

@@ -293,19 +293,19 @@ using namespace gpunn;
 
 namespace {
 
-// All of a launch but the watch; what is missing where the memory does not suffice.
+// All of a launch but the watch; what is wrong with the memory, if anything is.
 const char* run_launch() {
     const gpunn_emulator_request& request = *state.request;
-    if (!have_stacks()) return "the threads' stacks";
+    if (!have_stacks()) return "no memory for the threads' stacks";
     state.stack.size = stack_bytes - page;
     start_shape();
-    if (!begin_launch()) return "what is remembered of the arrays' elements";
+    if (const char* wrong = begin_launch()) return wrong;
     const u32* chosen = request.blocks;
     const u32 blocks = chosen ? u32(request.block_count) : request.grid[0] * request.grid[1] * request.grid[2];
     u32* order = nullptr;  // only where it is no simple one: a grid may have two billion blocks
     if (request.order == gpunn_emulator_shuffled) {
         order = static_cast<u32*>(malloc(u64(blocks) * sizeof(u32) + 1));
-        if (!order) return "the order of the blocks";
+        if (!order) return "no memory for the order of the blocks";
         arrange(order, blocks);
     }
     for (u32 i = 0; i < blocks && !block.failed; ++i) {
@@ -324,20 +324,20 @@ EXPORTED int gpunn_emulator_launch(const gpunn_emulator_request* request, gpunn_
     state.finding = finding;
     memset(finding, 0, sizeof *finding);
     void* python_thread = request->python.save_thread();
-    const char* missing = "the stack that faults are handled on";
+    const char* wrong = "no memory for the stack that faults are handled on";
     if (begin_watch()) {
         watch.python_thread = python_thread;
-        missing = run_launch();
+        wrong = run_launch();
         fflush(stdout);  // what the kernel printed
         python_thread = watch.python_thread;
         end_watch();
     }
-    if (missing) {
+    if (wrong) {
         snprintf(finding->kind, sizeof finding->kind, "memory");
-        snprintf(finding->detail, sizeof finding->detail, "no memory for %s", missing);
+        snprintf(finding->detail, sizeof finding->detail, "%s", wrong);
     }
     request->python.restore_thread(python_thread);
-    return missing || block.failed;
+    return wrong || block.failed;
 }
 
 EXPORTED uint64_t gpunn_emulator_layout() {

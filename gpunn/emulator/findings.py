@@ -38,8 +38,8 @@ class EmulatorFinding(KernelError):
     def __init__(
         self, kind: str, kernel: str, file: str, line: int | None, block: Index, thread: Index, detail: str
     ) -> None:
-        place = file if line is None else f"{file}:{line}"
-        super().__init__(f"{place} in {kernel}: {detail}")
+        place = _short(file) if line is None else f"{_short(file)}:{line}"
+        super().__init__(f"{place} in {_short(kernel)}: {detail}")
         self.kind = kind
         self.kernel = kernel
         self.file = file
@@ -47,6 +47,10 @@ class EmulatorFinding(KernelError):
         self.block = block
         self.thread = thread
         self.detail = detail
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 100 else f"{name[:97]}..."
 
 
 @functools.lru_cache(256)

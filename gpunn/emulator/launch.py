@@ -66,14 +66,14 @@ _LAUNCH = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.POINTER(Request), ctypes.POINTE
 def _alone(where: str) -> Iterator[None]:
     """Hold the runtime."""
     global _launching
-    if _launching == threading.get_ident():
+    if _launching == threading.get_ident() and _lock.locked():
         raise KernelError(
             f"{where}: launched by a handler of signals, while this thread launches another kernel. Let the handler "
             "note that the signal has come, and act on it after the launch."
         )
     with _lock:
-        _launching = threading.get_ident()
         try:
+            _launching = threading.get_ident()
             yield
         finally:
             _launching = None

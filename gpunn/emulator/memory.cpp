@@ -194,7 +194,7 @@ void check(Region& region, const Access& access) {
     if (access.operation == Operation::atomic && region.kind != Kind::shared) hand_on(access.address);
 }
 
-bool begin_launch() {
+const char* begin_launch() {
     const gpunn_emulator_request& request = *state.request;
     const gpunn_emulator_module_info& module = *request.module;
     const u64 shared_low = u64(module.shared_start), shared_size = u64(module.shared_stop) - shared_low;
@@ -202,7 +202,7 @@ bool begin_launch() {
     for (u32 i = 0; i < request.buffer_count; ++i)
         if (request.buffers[i].access != gpunn_emulator_in)
             words += words_of(request.buffers[i].address, request.buffers[i].bytes);
-    if (!reserve_arena(words)) return false;
+    if (!reserve_arena(words)) return "no memory for what is remembered of the arrays' elements";
 
     state.launch_first = ++state.now;
     state.block_starts.clear();
@@ -223,7 +223,8 @@ bool begin_launch() {
                                                                 : Kind::inout;
         add_region(buffer.address, buffer.bytes, kind, buffer.item_bytes, buffer.name);
         // NaN in every floating-point type, so that what a kernel forgets to write shows.
-        if (kind == Kind::output && !request.blocks) memset(reinterpret_cast<void*>(buffer.address), 0xff, buffer.bytes);
+        if (kind == Kind::output && !request.blocks && !fill(reinterpret_cast<void*>(buffer.address), 0xff, buffer.bytes))
+            return "an array cannot be written to: is it a mapped file that has become shorter?";
     }
     const Range range = module_range();
     state.module_base = range.base;
@@ -245,7 +246,7 @@ bool begin_launch() {
               [](const Region& a, const Region& b) { return a.low < b.low; });
     for (Region& region : state.regions)
         if (region.kind == Kind::shared) state.shared.push_back(&region);
-    return true;
+    return nullptr;
 }
 
 void abandon_memory() {

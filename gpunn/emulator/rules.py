@@ -79,6 +79,8 @@ def read_assembly(text: str) -> Assembly:
             section = words[1] if first == ".section" else first
         if first == ".file" and len(words) > 2:
             files[words[1]] = words[-1].strip('"').rpartition("/")[2]
+        elif first == ".type" and words[2] == "@gnu_indirect_function":
+            made.at_load.append(words[1])
         elif first == ".type" and words[2] == "@function":
             inside = words[1]
             made.named[inside], made.places[inside] = set(), []
@@ -106,8 +108,9 @@ def check_assembly(assembly: Assembly, label: str, names: list[str]) -> None:
         # functions and constructors that it calls.
         variables = [place for place in places if place != places[0] and place[0] == label]
         file, line = max(variables, default=places[0] if places else (label, 0))
+        where = f"{file}:{line}" if line else file
         raise KernelError(
-            f"{file}:{line}: code would run when the kernels are loaded, which a GPU does not do: initialise static "
+            f"{where}: code would run when the kernels are loaded, which a GPU does not do: initialise static "
             "variables with constants, and use neither constructors nor destructors for them."
         )
     for name, total in zip(names, assembly.static_shared(), strict=True):

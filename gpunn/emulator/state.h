@@ -124,7 +124,7 @@ void refresh_stamp();  // after the thread, the epoch or the warp's clock change
 void advance_clock(int line, const char* file);  // of the running thread's warp
 
 // memory.cpp
-bool begin_launch();  // false where there is no memory for the shadow
+const char* begin_launch();  // null, or why not
 void begin_block(u32 block);
 void begin_epoch();
 Region& find(const Access& access);

@@ -9,14 +9,16 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from gpunn.emulator import available, compile_module
+from gpunn.emulator import Argument, EmulatorFinding, available, build, compile_module
 from gpunn.errors import KernelError
 from tests.emulator.survive import Bad, launched, refused
 
@@ -26,12 +28,13 @@ pytestmark = [
 ]
 
 LAUNCHED, REFUSED = list(launched()), list(refused())
-SHORT = {"GPUNN_EMULATOR_SECONDS": "0.3", "GPUNN_EMULATOR_COMPILE_SECONDS": "2"}
+SHORT = {"GPUNN_EMULATOR_SECONDS": "0.3"}
 MOST_SECONDS = 10.0  # of processor time, for any of them
 
 
 def python(*arguments: str, limits: dict[str, str] = SHORT, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run another Python, as this one runs, with short limits."""
+    build._runtime(), build._header()  # or the other would begin with compiling these
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **limits}
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300, **options)
@@ -118,7 +121,7 @@ def test_faults_leave_nothing_behind() -> None:
     """Memory and file handles after a few hundred faults are those after a few thousand."""
     names = ["recursion", "recursion_with_shuffles", "huge_alloca", "calls_null", "calls_abort", "prints_null"]
     held = []
-    for times in (50, 500):
+    for times in (50, 300):
         done = python("-m", "tests.emulator.survive", "--times", str(times), *names)
         assert done.returncode == 0, done.stderr
         held.append(records_of(done.stdout)[-1])
@@ -332,6 +335,8 @@ def test_a_compiler_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ctrl_c_ends_the_compiler_and_its_children(tmp_path: Path) -> None:
+    for made in (build._runtime(), build._header()):
+        shutil.copy(made, tmp_path)
     done = program(
         f"""
 from pathlib import Path
@@ -356,6 +361,47 @@ print(running)
 left = sorted(path.name.split("-")[0] for path in cache.iterdir())
 print(left)
 """,
-        {**SHORT, "GPUNN_EMULATOR_COMPILE_SECONDS": "60", "GPUNN_CACHE": str(tmp_path)},
+        {**SHORT, "GPUNN_CACHE": str(tmp_path)},
     )
     assert done.stdout == "interrupted\n[]\n['cuda', 'good', 'runtime']\n", done.stderr
+
+
+def test_a_mapped_file_that_becomes_shorter(tmp_path: Path) -> None:
+    """Read by the kernel, and filled before it."""
+    done = program(
+        f"""
+source = '''
+extern "C" __global__ void copy(float* y, const float* x) {{
+    y[threadIdx.x + 1024 * blockIdx.x] = x[threadIdx.x + 1024 * blockIdx.x];
+}}
+'''
+def copy(y, x):
+    try:
+        survive.compile_module(source, "copy.cu", {{}}).launch(
+            "copy", (4, 1, 1), (1024, 1, 1), [Argument(y, "out", "y"), Argument(x, "in", "x")])
+    except EmulatorFinding as found:
+        print(found)
+path = {str(tmp_path / "mapped")!r}
+mapped, other = np.memmap(path, np.float32, "w+", shape=4096).view(np.ndarray), np.zeros(4096, np.float32)
+copy(other, mapped)
+os.truncate(path, 8192)
+copy(other, mapped)
+copy(mapped, other)
+assert survive.good()["right"]
+"""
+    )
+    assert done.returncode == 0, done.stderr
+    read, filled = done.stdout.splitlines()
+    assert re.match(r"copy.cu:3 in copy: thread \(0,0,0\) of block \(2,0,0\) touches memory that is not there", read)
+    assert filled == "copy.cu in copy: an array cannot be written to: is it a mapped file that has become shorter?"
+
+
+def test_names_are_cut_in_messages() -> None:
+    name = "k" * 5000
+    source = f'extern "C" __global__ void {name}(int* y) {{ y[1] = 0; }}\n'
+    with pytest.raises(EmulatorFinding, match=r"f{97}\.\.\.:1 in k{97}\.\.\.: out of bounds") as caught:
+        compile_module(source, f"{'f' * 400}.cu", {}).launch(
+            name, (1, 1, 1), (1, 1, 1), [Argument(np.zeros(1, np.int32), "out", "y")]
+        )
+    assert (caught.value.kernel, caught.value.line) == (name, 1)
+    assert len(str(caught.value)) < 500

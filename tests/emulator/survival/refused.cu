@@ -86,6 +86,12 @@ extern "C" __global__ void starts_with_a_constructor(float* y, const float* x, i
 // ==== ends_with_a_destructor: ^ends_with_a_destructor.cu:1: code would run when the kernels are loaded
 __attribute__((destructor)) static void finish() { __builtin_trap(); }
 extern "C" __global__ void ends_with_a_destructor(float* y, const float* x, int n) { y[threadIdx.x] = 0; }
+// ==== chosen_at_load: ^chosen_at_load.cu: code would run when the kernels are loaded
+extern "C" {
+static void* choose() { return *(void**)8; }
+void chosen() __attribute__((ifunc("choose")));
+}
+extern "C" __global__ void chosen_at_load(float* y, const float* x, int n) { chosen(); }
 // ==== static_object: ^static_object.cu:[25]: code would run when the kernels are loaded
 struct Table {
     __device__ Table() : entries() { entries[0] = *(volatile float*)(size_t(sizeof entries)); }
@@ -168,6 +174,8 @@ extern "C" __global__ void closes_too_much(float* y, const float* x, int n) {
     y[threadIdx.x] = x[threadIdx.x];
 } }
 }
+// ==== named_as_a_function_of_c: error: unable to deduce 'auto' from '.*::memcpy'
+extern "C" __global__ void memcpy(float* y, const float* x, int n) { y[threadIdx.x] = x[threadIdx.x]; }
 // ==== says_error: says_error.cu:1:\d+: error: #error not on this device
 #error not on this device
 extern "C" __global__ void says_error(float* y, const float* x, int n) {}
@@ -177,7 +185,7 @@ extern "C" __global__ void missing_header(float* y, const float* x, int n) {}
 // ==== reads_its_input: reads_its_input
 #include </dev/stdin>
 extern "C" __global__ void reads_its_input(float* y, const float* x, int n) { y[threadIdx.x] = undeclared; }
-// ==== reads_a_device: reads_a_device
+// ==== reads_a_device: ^reads_a_device.cu: g\+\+ (did not end within 2 s|needs more than)
 #include </dev/zero>
 extern "C" __global__ void reads_a_device(float* y, const float* x, int n) { y[threadIdx.x] = undeclared; }
 // ==== fails_statically: fails_statically.cu:2:\d+: error: static assertion failed: never
