@@ -361,6 +361,10 @@ _MISTAKES: list[tuple[str, int, str]] = [
     (f"{_STEP} --clip-grad-norm 0", 2, "argument --clip-grad-norm: expected a number above 0; got '0'"),
     (f"{_STEP} --accumulate x", 2, "argument --accumulate: expected a whole number of at least 1; got 'x'"),
     (f"{_STEP} --not-finite go", 2, "argument --not-finite: expected one of stop, skip; got 'go'"),
+    (f"{_STEP} --patience 0", 2, "argument --patience: expected a whole number of at least 1; got '0'"),
+    (f"{_STEP} --monitor test_loss", 2, "--monitor: it says what --patience N watches; give both"),
+    (f"{_STEP} --no-save --out other", 2, "--no-save: it keeps nothing, and --out says where to keep it"),
+    (f"{_STEP} --no-save --tensorboard", 2, "--tensorboard: its files are in the run's folder, and --no-save keeps"),
     # -- eval
     ("eval", 2, "the following arguments are required: RUN (see gpunn eval --help)"),
     ("eval none", 2, "none does not exist"),
@@ -500,6 +504,7 @@ def test_there_are_120() -> None:
     [
         ("plot run", 2, "pictures need matplotlib ("),
         ("train mlp --epochs 1 --max-steps 1 --device cpu", 2, "scikit-learn"),
+        (f"{_STEP} --epochs 1 --tensorboard", 2, "TensorBoard needs its package"),
         ("predict text.png --run run", 2, "pillow"),
         ("bench --cases relu.forward --size tiny --device cpu --against torch", 2, "torch"),
     ],
@@ -507,7 +512,7 @@ def test_there_are_120() -> None:
 def test_optional_packages_that_are_missing(
     words: str, status: int, text: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("matplotlib", "sklearn", "sklearn.datasets", "PIL", "torch"):
+    for name in ("matplotlib", "sklearn", "sklearn.datasets", "PIL", "torch", "tensorboard"):
         monkeypatch.setitem(sys.modules, name, None)
     got = main(words.split())
     said = capsys.readouterr().err
