@@ -66,6 +66,14 @@ def is_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """``os.path.isdir``, False also for a name that cannot be one; ``Path.is_dir`` raises for one that is too long."""
+    try:
+        return os.path.isdir(path)
+    except ValueError:
+        return False
+
+
 def file_size(file: BinaryIO) -> int:
     """Bytes in an open file."""
     return os.fstat(file.fileno()).st_size

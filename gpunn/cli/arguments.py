@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def number(*, positive: bool) -> Callable[[str], float]:
 
 def why_no_folder(path: Path) -> str:
     """What is wrong with a path that should be a folder and is none."""
-    return "is not a folder" if path.exists() else "does not exist"
+    return "is not a folder" if os.path.lexists(path) else "does not exist"
 
 
 def one_of(known: Iterable[str]) -> Callable[[str], str]:

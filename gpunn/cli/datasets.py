@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpunn._files import is_file, is_folder
 from gpunn.cli.arguments import whole, why_no_folder
-from gpunn.errors import UsageError, nearest, shortened
+from gpunn.errors import UsageError, nearest, quoted, shortened
 
 
 @dataclass(frozen=True)
@@ -132,21 +133,21 @@ def open_part(args: argparse.Namespace, train: bool, statistics: tuple[Any, Any]
     if args.data_dir is not None:
         raise UsageError(f"--data-dir: it is for {', '.join(_DOWNLOADS)}; got --data {name}.")
     path, (mean, std) = Path(name), statistics
-    if args.image_size is not None and (name in DATA or not path.is_dir()):
+    if args.image_size is not None and (name in DATA or not is_folder(path)):
         raise UsageError(f"--image-size: it is for folders of images; got --data {name}.")
-    if args.max_pixels is not None and (name in DATA or not path.is_dir()):
+    if args.max_pixels is not None and (name in DATA or not is_folder(path)):
         raise UsageError(f"--max-pixels: it is for folders of images; got --data {name}.")
     if name == "digits":
         return data.Digits(train=train)
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix == ".npz" and is_file(path):
         return data.NpzDataset(path, train=train, mean=mean, std=std)
-    if path.is_dir():
+    if is_folder(path):
         return data.ImageFolder(
             _image_folder(path, train), args.image_size, mean=mean, std=std, max_pixels=args.max_pixels
         )
     raise UsageError(
-        f"--data: expected {', '.join(DATA)}, a folder or an .npz file; got {name!r}"
-        + (", which is neither." if path.exists() else nearest(name, DATA) or ", which does not exist.")
+        f"--data: expected {', '.join(DATA)}, a folder or an .npz file; got {quoted(name)}"
+        + (", which is neither." if os.path.lexists(path) else nearest(name, DATA) or ", which does not exist.")
     )
 
 
@@ -178,18 +179,18 @@ def folder_of(args: argparse.Namespace) -> Path | None:
                 "--data-dir DIR or the environment variable GPUNN_DATA, or let --download fetch them."
             )
         given = Path(environment)
-    if not given.is_dir() and not args.download:
+    if not is_folder(given) and not args.download:
         what = why_no_folder(given)
         raise UsageError(
             f"--data-dir: {given} {what}; expected the folder that contains {_FOLDERS[args.data]}/ or its files."
         )
     inner = given / _FOLDERS[args.data]
-    return inner if inner.is_dir() or args.download else given
+    return inner if is_folder(inner) or args.download else given
 
 
 def _image_folder(path: Path, train: bool) -> Path:
     parts = {part: path / part for part in ("train", "test")}
-    missing = [str(p) for p in parts.values() if not p.is_dir()]
+    missing = [str(p) for p in parts.values() if not is_folder(p)]
     if missing:
         raise UsageError(f"--data: expected folders train/ and test/ in {path}; missing: {', '.join(missing)}.")
     return parts["train" if train else "test"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -90,7 +91,7 @@ def absolute(text: str) -> str:
 
 
 def _run_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"model: there is no file {path}; expected file.py:Net.")
     spec = importlib.util.spec_from_file_location(f"gpunn_user_{path.stem}", path)
     assert spec is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn._files import is_file, most_unpacked
+from gpunn._files import is_file, is_folder, most_unpacked
 from gpunn.cli.arguments import why_no_folder
 from gpunn.cli.config import read_config
 from gpunn.cli.datasets import check_classes
@@ -53,7 +53,7 @@ class Run:
         self.folder = Path(folder)
         missing = [name for name in ("config.json", "model.safetensors") if not is_file(self.folder / name)]
         if missing:
-            state = f"has no {' and no '.join(missing)}" if self.folder.is_dir() else why_no_folder(self.folder)
+            state = f"has no {' and no '.join(missing)}" if is_folder(self.folder) else why_no_folder(self.folder)
             raise UsageError(f"expected {RUN_HELP}; {shortened(self.folder, 300)} {state}.")
         config = read_config(self.folder / "config.json")
         self.name, self.input_shape, self.classes = config.name, config.input_shape, list(config.classes)

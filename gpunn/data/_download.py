@@ -148,7 +148,7 @@ def _verified(dataset: str, source: Source, name: str, folder: Path) -> Iterator
                 yield path
                 return
     raise DataError(
-        f"{dataset}: could not download {name} into {folder.resolve()}: {'; '.join(reasons)}. Check the network "
+        f"{dataset}: could not download {name} into {os.path.abspath(folder)}: {'; '.join(reasons)}. Check the network "
         f"connection, or put the file there yourself."
     )
 
@@ -159,8 +159,8 @@ def _writing(dataset: str, folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"{dataset}: could not write to {folder.resolve()}: {error.strerror or error}. Choose another folder "
-            "with root= or $GPUNN_DATA."
+            f"{dataset}: could not write to {os.path.abspath(folder)}: {error.strerror or error}. Choose "
+            "another folder with root= or $GPUNN_DATA."
         ) from error
 
 

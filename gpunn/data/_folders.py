@@ -30,7 +30,7 @@ def files_missing(
     state = f"has no {missing}" if os.path.isdir(folder) else "does not exist"
     unset = "" if root is not None or os.environ.get("GPUNN_DATA") else " ($GPUNN_DATA is not set)"
     return DataError(
-        f"{dataset}: expected {wanted} in {folder.resolve()}, which {state}{unset}. Fetch it with download=True or "
-        f"--download, give the folder that contains {name}/ with --data-dir DIR or $GPUNN_DATA, or pass root=, the "
-        "folder of the files itself."
+        f"{dataset}: expected {wanted} in {os.path.abspath(folder)}, which {state}{unset}. Fetch it with "
+        f"download=True or --download, give the folder that contains {name}/ with --data-dir DIR or $GPUNN_DATA, or "
+        "pass root=, the folder of the files itself."
     )

@@ -22,6 +22,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _SEGMENTS, _SCANS = 1000, 100
 _COMMENTS = 1000
+_COLOURS = 1024
 # Bytes that a pixel takes while it is decoded and converted: four, and four of the converted image. WebP's decoder has
 # three more images of its own.
 _BYTES, _WEBP_BYTES = 8, 18
@@ -86,6 +87,8 @@ def read_file(path: str | os.PathLike[str], most: int | None) -> ImageFile:
         each, by_rows = max(each, 4.5 + beside), not beside  # they are gone when it is converted
     elif raw.startswith(b"RIFF"):
         each = _WEBP_BYTES
+    elif raw.startswith(b"BM"):
+        _check_bmp(raw)
     elif raw.startswith((b"P1", b"P2", b"P3")):
         raw = _without_comments(raw)
     allowed = int((_FREE + 10 * size) / each) if most is None else most
@@ -149,6 +152,14 @@ def _coefficients(frame: bytes) -> tuple[int, float]:
     factors = [(frame[at] >> 4, frame[at] & 15) for at in range(11, 10 + 3 * frame[9], 3)]
     blocks = max((h for h, _ in factors), default=1) * max((v for _, v in factors), default=1)
     return frame[9], 2 * sum(h * v for h, v in factors) / max(1, blocks)
+
+
+def _check_bmp(raw: bytes) -> None:
+    """Refuse a palette that takes Pillow seconds: its length is a number in the header, whatever follows."""
+    (header,) = struct.unpack_from("<I", raw.ljust(50, b"\0"), 14)
+    (colours,) = struct.unpack_from("<I", raw.ljust(50, b"\0"), 46)
+    if header >= 36 and colours > _COLOURS:
+        raise Malformed(f"it states a palette of {colours} colours; one byte a pixel tells 256")
 
 
 def _without_comments(raw: bytes) -> bytes:

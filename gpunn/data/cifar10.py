@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpunn._files import fill, open_file
+from gpunn._files import fill, is_file, open_file
 from gpunn._layout import logical
 from gpunn.data._folders import dataset_folder, files_missing
 from gpunn.data._sources import CIFAR10 as CIFAR10_SOURCE
@@ -75,9 +75,9 @@ class CIFAR10(ImageDataset):
     def __init__(self, root: str | os.PathLike[str] | None = None, train: bool = True, download: bool = False) -> None:
         names = _TRAIN if train else _TEST
         outer = dataset_folder(self.folder, root)
-        is_inner = outer.name == _INNER or any((outer / name).is_file() for name in (*_TRAIN, *_TEST))
+        is_inner = outer.name == _INNER or any(is_file(outer / name) for name in (*_TRAIN, *_TEST))
         folder = outer if is_inner else outer / _INNER
-        missing = [name for name in names if not (folder / name).is_file()]
+        missing = [name for name in names if not is_file(folder / name)]
         if missing and download:
             from gpunn.data._download import fetch_members
 

@@ -118,7 +118,11 @@ def _pixels(image: Any, mode: str) -> np.ndarray:
 def pillow() -> Any:
     """Pillow's module ``Image``, or an error that says how to get it."""
     try:
-        from PIL import Image
+        # Two of the formats that are read. Without these lines Pillow loads all it has, forty, at the first of either.
+        from PIL import Image, TiffImagePlugin, WebPImagePlugin
+
+        assert TiffImagePlugin
+        assert WebPImagePlugin
     except ImportError as error:
         raise DataError(
             f"Reading image files needs Pillow, which is not installed ({error}). Install it with "

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._files import is_file
+from gpunn._files import is_file, is_folder
 from gpunn._shared.numbers import whole_number
 from gpunn.data.dataset import Dataset, Indices
 from gpunn.data.image import image_size, pillow, read_image
@@ -168,7 +168,7 @@ def _height_and_width(size: Any) -> tuple[int, int]:
 
 
 def _class_names(root: Path) -> list[str]:
-    if not root.is_dir():
+    if not is_folder(root):
         raise DataError(f"ImageFolder: expected a folder with one folder per class; {root} is none.")
     names = [entry.name for entry in _entries(str(root)) if _is_folder(entry)]
     if not names:

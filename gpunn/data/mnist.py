@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpunn._files import is_file
 from gpunn.data._folders import dataset_folder, files_missing
 from gpunn.data._sources import FASHION_MNIST, Source
 from gpunn.data._sources import MNIST as MNIST_SOURCE
@@ -143,4 +144,4 @@ class FashionMNIST(MNIST):
 
 def _find(folder: Path, name: str, suffixes: Sequence[str] = ("", ".gz")) -> Path | None:
     """The path of the named file, plain or with ``.gz``."""
-    return next((p for s in suffixes if os.path.isfile(p := folder / f"{name}{s}")), None)
+    return next((p for s in suffixes if is_file(p := folder / f"{name}{s}")), None)

@@ -12,6 +12,8 @@ import io
 import lzma
 import os
 import struct
+import subprocess
+import sys
 import threading
 import tracemalloc
 import zipfile
@@ -24,10 +26,13 @@ import numpy as np
 import pytest
 
 from gpunn import load_file
-from gpunn.data import CIFAR10, ImageFolder, NpzDataset, read_idx
+from gpunn.cli.config import read_config
+from gpunn.cli.run import Run
+from gpunn.data import CIFAR10, MNIST, ImageFolder, NpzDataset, read_idx
 from gpunn.data.image import image_size, read_image
 from gpunn.errors import DataError, GpunnError, UsageError
 from gpunn.serialize import read_metadata
+from gpunn.train.metrics import read_metrics
 
 Image = pytest.importorskip("PIL.Image")
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and links are POSIX's")
@@ -78,6 +83,12 @@ def test_a_device_and_a_circle_of_links(tmp_path, reader):
 def test_names_that_no_file_has(tmp_path, reader):
     for name in (f"{tmp_path}/a\0b", f"{tmp_path}/{'x' * 300}", f"{tmp_path}/a\n\x1b[31mb"):
         refusal(functools.partial(READERS[reader], Path(name)))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "y/" * 3000, "a\0b", "\udcff\n"])
+@pytest.mark.parametrize("kind", [ImageFolder, CIFAR10, MNIST, NpzDataset, read_metrics, read_config, Run])
+def test_names_that_no_folder_has(name, kind):
+    refusal(lambda: kind(name))
 
 
 def test_a_message_is_one_short_line_whatever_a_file_holds():
@@ -344,6 +355,21 @@ def test_image_a_programs_language_is_no_image(tmp_path, monkeypatch):
     refusal(lambda: read_image(tmp_path / "x.gif", 3))
 
 
+def test_image_formats_that_are_not_read_are_not_even_loaded(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.tif")
+    (tmp_path / "x.png").write_bytes(b"no image")
+    code = (
+        "import sys; from gpunn.data.image import read_image\n"
+        "read_image(sys.argv[1], 3)\n"
+        "try: read_image(sys.argv[2], 3)\n"
+        "except ValueError: print(sorted(name for name in sys.modules if name.endswith('Plugin')))"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "x.tif"), str(tmp_path / "x.png")]
+    loaded = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "TiffImagePlugin" in loaded
+    assert "EpsImagePlugin" not in loaded
+
+
 def test_image_texts_and_profiles_are_not_unpacked(tmp_path):
     bomb = b"Comment\0\0" + zlib.compress(bytes(900_000), 9)
     path = tmp_path / "x.png"
@@ -373,6 +399,7 @@ def tiff(*tags: tuple[int, int, int, int], magic: bytes = b"II*\0") -> bytes:
         (b"\xff\xd8" + b"\xff\xda\x00\x02" * 101, "more than 100 scans"),
         (b"\xff\xd8\xff\xc0\x00\x05abc", "a header of a frame that is cut short"),
         (b"\xff\xd8\xff\xdb\x00\x02", "it ends before its pixels"),
+        (b"BM" + bytes(12) + struct.pack("<3I2H6I", 40, 4, 4, 1, 8, 0, 0, 0, 0, 1025, 0), "a palette of 1025 colours"),
         (b"P3 4 4 255 " + b"#\n1 " * 1001, "more than 1000 comments"),
     ],
 )
