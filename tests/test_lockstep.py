@@ -13,6 +13,7 @@ import gpunn
 from gpunn import nn
 from gpunn.cli.main import main
 from gpunn.errors import UsageError
+from gpunn.nn import functional as F
 from gpunn.primitive import REGISTRY
 from gpunn.random import default_generator
 
@@ -91,7 +92,8 @@ class Net(nn.Module):
 
     def forward(self, x: Any, offset: Any) -> Any:
         h = self.stem(x).reshape(-1, 3, 3, 3)
-        h = self.twice(self.drop(self.block(self.block(h)).flatten(1)))
+        h = F.dropout(self.block(self.block(h)).flatten(1), 0.2)  # by the default generator, not by a layer's own
+        h = self.twice(self.drop(h))
         scores = self.head(h)
         return {"twice": self.aux(self.aux(scores)) + offset, "others": (scores.exp(), [offset * 2])}
 
@@ -169,6 +171,22 @@ def test_inputs_of_whole_numbers_and_no_gradient(kernels: str) -> None:
     report = gpunn.lockstep(model, np.array([[1, 2, 6], [0, 0, 3]]), ("cpu", kernels))
     assert report.agrees, str(report)
     assert {d.what for layer in report.layers for d in layer.differences} == {"output"}
+
+
+def test_sums_of_parameters_that_cancel_are_no_fault(kernels: str) -> None:
+    class Cancels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            numbers = np.random.Generator(np.random.Philox(1)).standard_normal(3000)
+            self.weight = nn.Parameter(gpunn.tensor((numbers - numbers.mean()).astype(np.float32)))
+
+        def forward(self, x: Any) -> Any:
+            return x + self.weight.sum()
+
+    report = gpunn.lockstep(Cancels(), np.zeros((1, 1), np.float32), ("cpu", kernels))
+    (output,) = [d for d in report.layers[0].differences if d.what == "output"]
+    assert report.agrees, str(report)
+    assert output.relative > 1e-5, "this sum is all rounding"
 
 
 # -- devices that do not ---------------------------------------------------------------------------
