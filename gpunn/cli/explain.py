@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     if args.layer is not None:
         launches = launches_of(launches, args.layer, names)
         if not args.no_counts:
+            if sys.stderr.isatty():
+                print("counting on the emulator, which compiles what is new to it", file=sys.stderr, flush=True)
             try:
                 count(launches, args.blocks)
             except DeviceError as error:
