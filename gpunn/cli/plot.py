@@ -137,6 +137,12 @@ def _of_network(args: argparse.Namespace) -> Figure | None:
         return [caption(trained.classes[true], trained.classes[said], float(sure)) for true, said, sure in rows]
 
     shown = wrong[: most_shown(captions(wrong[:40]))]
-    which = f"{len(shown)} of {len(wrong):,}" if len(shown) < len(wrong) else f"all {len(wrong)}"
-    title = f"{which} mistakes among {len(dataset):,}: {what}"
+    which = (
+        f"{len(shown)} of {len(wrong):,}"
+        if len(shown) < len(wrong)
+        else f"all {len(wrong)}"
+        if len(wrong) > 1
+        else "the only"
+    )
+    title = f"{which} mistake{'s' * (len(wrong) > 1)} among {len(dataset):,}: {what}"
     return draw_mistakes(pixels_of(dataset, shown), captions(shown), title)

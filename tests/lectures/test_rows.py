@@ -12,6 +12,7 @@ ROWS = [
     *(f"L{n}" for n in range(1, 17)),
     "L18",
     *(f"T{n}" for n in range(7)),
+    *("T8", "T9"),
     *("N1", "N2", "N4"),
 ]
 

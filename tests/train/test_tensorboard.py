@@ -17,7 +17,8 @@ from gpunn import nn
 from gpunn.data import DataLoader, TensorDataset
 from gpunn.errors import DataError, UsageError
 from gpunn.optim import SGD
-from gpunn.train import Callback, TensorBoard, Trainer
+from gpunn.train import Callback, EpochRecord, TensorBoard, Trainer
+from gpunn.train.tensorboard import _figures
 
 _WHY = "TensorBoard's files need its package: pip install 'gpunn[tensorboard]'"
 
@@ -83,6 +84,8 @@ def test_what_was_not_measured_is_left_out(needs_tensorboard: None, tmp_path: Pa
     assert "loss/training" in found
     assert "loss/test" not in found
     assert "accuracy in percent/test" not in found
+    odd = EpochRecord(1, 3, float("nan"), 50.0, None, None, float("inf"), 1.0, 0.1, {"a": float("nan"), "b": 2.0})
+    assert dict(_figures(odd)) == {"accuracy in percent/training": 50.0, "learning rate": 0.1, "gradient norm/b": 2.0}
 
 
 def test_a_resumed_run_shows_no_step_twice(needs_tensorboard: None, tmp_path: Path) -> None:
