@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -99,9 +100,10 @@ def test_the_emulator_in_a_child() -> None:
 
 
 @pytest.mark.emulator
-def test_a_child_forked_during_a_launch() -> None:
+@pytest.mark.parametrize("counted", [False, True])
+def test_a_child_forked_during_a_launch(counted: bool) -> None:
     """The fork comes while another thread's kernel runs; the child resets what that was changing."""
-    from gpunn.emulator import Argument, compile_module
+    from gpunn.emulator import Argument, compile_module, counting
 
     source = """extern "C" __global__ void count(int* y, int n) {
     __shared__ int kept[32];
@@ -117,7 +119,8 @@ def test_a_child_forked_during_a_launch() -> None:
 
     def launch(times: int) -> int:
         y = np.zeros(32, np.int32)
-        module.launch("count", (1, 1, 1), (32, 1, 1), [Argument(y, "out", "y"), Argument(np.int32(times))])
+        with counting() if counted else contextlib.nullcontext():
+            module.launch("count", (1, 1, 1), (32, 1, 1), [Argument(y, "out", "y"), Argument(np.int32(times))])
         return int(y[0])
 
     ends = threading.Event()

@@ -21,6 +21,8 @@
 
 #include <algorithm>
 
+#include "faults.h"
+
 namespace gpunn {
 namespace counting {
 
@@ -106,6 +108,16 @@ void begin_counts() {
     order_is_old = true;
 }
 
+void abandon_counts() {
+    for (Lane& lane : lanes) new (&lane) Lane();
+    new (&nodes) std::vector<Node>();
+    new (&places) std::vector<Place>();
+    new (&counts) std::unordered_map<Key, gpunn_emulator_count, Hash>();
+    new (&node_at) std::unordered_map<u32, u32>();
+    new (&rows) std::vector<gpunn_emulator_count>();
+    abandon_branches();
+}
+
 void begin_block_counts() {
     forget_branches();
     for (Lane& lane : lanes) {
@@ -145,14 +157,23 @@ using namespace gpunn;
 
 #define PC u64(__builtin_return_address(0))
 
+// What is written down takes memory, and so a lock of the C library.
+static void begin_writing(u64 pc) {
+    const Access access{0, 0, Operation::read, pc, 0, nullptr};
+    if (watch.attention) pause(access);
+    require_stack(access);
+}
+
 static void compared(u64 pc) {
     if (!state.counting) return;
+    begin_writing(pc);
     write_down(event_at(is_comparison, 0, pc, 0, nullptr), Access{0, 0, Operation::read, pc, 0, nullptr});
 }
 
 // What g++ -fsanitize-coverage=trace-pc,trace-cmp calls.
 EXPORTED void __sanitizer_cov_trace_pc() {
     if (!state.counting) return;
+    begin_writing(PC);
     const u32 pc = offset_of(PC);
     Recent& recent = recent_nodes[(pc ^ pc >> 10) % 1024];
     if (recent.pc != pc) {
@@ -181,6 +202,7 @@ EXPORTED void __sanitizer_cov_trace_switch(u64, void*) { compared(PC); }
 
 EXPORTED void __tsan_func_entry(void*) {
     if (!state.counting) return;
+    begin_writing(PC);
     mine().path.push_back(0);
     mine().entered = true;
 }

@@ -75,7 +75,8 @@ struct Hash {
 extern std::unordered_map<Key, gpunn_emulator_count, Hash> counts;
 
 void order_nodes();      // block_order.cpp
-void forget_branches();  // warp_steps.cpp
+void forget_branches();   // warp_steps.cpp
+void abandon_branches();  // likewise
 
 }  // namespace counting
 }  // namespace gpunn

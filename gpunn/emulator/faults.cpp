@@ -314,4 +314,5 @@ EXPORTED void gpunn_emulator_after_fork() {
     abandon_releases();
     abandon_copies();
     abandon_exchanges();
+    abandon_counts();
 }

@@ -59,5 +59,6 @@ void abandon_memory();     // memory.cpp
 void abandon_releases();   // races.cpp
 void abandon_copies();     // copies.cpp
 void abandon_exchanges();  // collectives.cpp
+void abandon_counts();     // counts.cpp
 
 }  // namespace gpunn

@@ -169,6 +169,11 @@ void forget_branches() {
     free_branches.clear();
 }
 
+void abandon_branches() {
+    new (&branches) std::vector<Branch>();
+    new (&free_branches) std::vector<u32>();
+}
+
 }  // namespace counting
 
 using namespace counting;

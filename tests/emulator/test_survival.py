@@ -396,6 +396,24 @@ assert survive.good()["right"]
     assert filled == "copy.cu in copy: an array cannot be written to: is it a mapped file that has become shorter?"
 
 
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("recursion", "stack-overflow"), ("recursion_with_atomics", "stack-overflow"), ("does_nothing", "limit"),
+     ("writes_again", "limit"), ("calls_null", "fault"), ("traps", "trap")],
+)  # fmt: skip
+def test_it_also_survives_while_it_counts(name: str, kinds: str) -> None:
+    done = program(
+        f"""
+from gpunn.emulator import counting
+for again in range(2):
+    with counting():
+        print(fails({name!r}))
+assert survive.good()["right"]
+"""
+    )
+    assert (done.stdout, done.returncode) == (f"{kinds}\n" * 2, 0), done.stderr
+
+
 def test_names_are_cut_in_messages() -> None:
     name = "k" * 5000
     source = f'extern "C" __global__ void {name}(int* y) {{ y[1] = 0; }}\n'
