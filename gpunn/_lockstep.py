@@ -111,7 +111,7 @@ def lockstep(
         raise UsageError("lockstep: loss: it needs a target; give the batch as (input, target).")
     first, second = (get_device(d) for d in devices)
     try:
-        step = copy.deepcopy(_Step(model, loss))
+        step = _copied(_Step(model, loss))
     except Exception as error:  # whatever the user's attributes raise
         raise UsageError(f"lockstep: the model cannot be copied ({type(error).__name__}: {error}).") from error
     runs = _Runs(step, inputs, target, seed)
@@ -129,6 +129,12 @@ def lockstep(
         rows += _fused_rows(runs, second, free.calls)
     kept = [row for row, holds in rows if row.diverges or not holds]
     return LockstepReport((str(first), str(second)), tuple(kept), "" if own.error is None else one_line(own.error))
+
+
+def _copied(step: _Step) -> _Step:
+    """A copy, with results of an earlier call that modules keep as attributes detached: nothing else copies those."""
+    kept = [value for module in step.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    return copy.deepcopy(step, {id(t): t.detach().clone() for t in kept if not t.is_leaf})
 
 
 def _parts(batch: Any) -> tuple[tuple[Any, ...], Any]:

@@ -182,7 +182,8 @@ class Recorder:
     def _watched(self, t: Tensor, gradients: dict[int, np.ndarray], number: int) -> Tensor:
         """The same numbers for this call alone, whose gradient is noted."""
         copy = t.clone()
-        copy.register_hook(_noting(gradients, number))
+        if copy.requires_grad:  # not under no_grad
+            copy.register_hook(_noting(gradients, number))
         return copy
 
     def _noted(self, call: Call) -> Call:

@@ -161,7 +161,8 @@ class LockstepReport:
         if first is None:
             if self.stopped:
                 return f"{other} stopped: {self.stopped}"
-            return f"{other} agrees with {reference}: {len(self.layers)} calls of layers, forward and backward."
+            count = len(self.layers)
+            return f"{other} agrees with {reference}: {count} call{'s' * (count != 1)} of layers, forward and backward."
         if first.error:
             return f"{first.place} is the first to fail on {other}: {first.error}"
         found = [d for d in first.differences if d.diverges]

@@ -189,6 +189,36 @@ def test_sums_of_parameters_that_cancel_are_no_fault(kernels: str) -> None:
     assert output.relative > 1e-5, "this sum is all rounding"
 
 
+def test_models_with_habits_of_their_own(kernels: str) -> None:
+    """Hooks, a result that is kept, a part without gradients, a call that fails and is caught, tied weights."""
+
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(7, 5)
+            self.linear = nn.Linear(5, 5)
+            self.linear.register_forward_hook(lambda module, args, output: output * 2)
+            self.kept: Any = None
+
+        def forward(self, numbers: Any) -> Any:
+            x = self.embedding(numbers).mean(1)
+            with gpunn.no_grad():
+                still = self.linear(x)
+            with pytest.raises(gpunn.errors.ShapeError):
+                self.linear(x.reshape(-1))
+            self.kept = self.linear(x) + still
+            return self.kept @ self.embedding.weight.t(), self.kept.argmax(1)
+
+    model = Odd()
+    numbers = np.array([[1, 2], [3, 6], [0, 0]])
+    model(numbers)
+    report = gpunn.lockstep(model, numbers, ("cpu", kernels))
+    assert report.agrees, str(report)
+    assert not model.kept.is_leaf
+    calls = [(layer.name, layer.call) for layer in report.layers]
+    assert calls == [("embedding", 1), ("linear", 1), ("linear", 3)]
+
+
 # -- devices that do not ---------------------------------------------------------------------------
 
 
