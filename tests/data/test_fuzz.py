@@ -6,6 +6,8 @@ many as one likes, and so does atheris where it is installed.
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -139,3 +141,15 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert (tmp_path / "r").read_text() == done.stdout
     again = subprocess.run([*words, "--number", "7"], capture_output=True, text=True, check=False, cwd=command.ROOT)
     assert "Outcome(refused=" in again.stdout
+
+
+def test_atheris_is_used_where_it_is_installed() -> None:
+    words = [sys.executable, "-m", "tests.fuzz", "--reader", "config", "--atheris", "--count", "50"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=command.ROOT)
+    if importlib.util.find_spec("atheris") is None:
+        assert done.returncode == 2
+        assert "Install it with pip install atheris." in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        record = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+        assert (record["count"], record["faults"], record["by"][:8]) == (50, 0, "atheris ")

@@ -112,6 +112,15 @@ def about() -> dict[str, Any]:
     return {"commit": commit.stdout.strip(), "versions": versions}
 
 
+def keep_record(record: dict[str, Any], out: Path | None) -> None:
+    """Print a record with what it depends on, and append it to a file if one is given."""
+    text = json.dumps({**record, **about()})
+    print(text, flush=True)
+    if out is not None:
+        with out.open("a") as file:
+            file.write(text + "\n")
+
+
 def main() -> int:
     """Returns the exit status: 1 if an input broke a rule."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=sys.modules["tests.fuzz"].__doc__)
@@ -128,7 +137,7 @@ def main() -> int:
     if args.atheris:
         from tests.fuzz.guided import guided
 
-        return guided(names[0], args.count, args.seed)
+        return guided(names[0], args.count, args.seed, lambda record: keep_record(record, args.out))
     if args.number is not None:
         data = TARGETS[names[0]].make(generator(args.seed, args.number), TARGETS[names[0]].whole())
         with tempfile.TemporaryDirectory() as folder:
@@ -137,10 +146,7 @@ def main() -> int:
         return 0
     failed = 0
     for name in names:
-        record = {**run(name, args.count, args.seed, args.keep, not args.no_trace), **about()}
-        print(json.dumps(record), flush=True)
-        if args.out is not None:
-            with args.out.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+        record = run(name, args.count, args.seed, args.keep, not args.no_trace)
+        keep_record(record, args.out)
         failed += record["faults"]
     return 1 if failed else 0
