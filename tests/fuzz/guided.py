@@ -71,6 +71,16 @@ def guided(name: str, count: int, seed: int, done: Callable[[dict[str, Any]], No
                 }
             )
 
-    atheris.Setup([sys.argv[0], f"-runs={count + 100}", f"-seed={seed + 1}", "-max_len=65536", str(corpus)], one)
+    atheris.Setup(
+        [
+            sys.argv[0],
+            f"-runs={count + 100}",
+            f"-seed={seed + 1}",
+            "-max_len=65536",
+            f"-artifact_prefix={folder}/",
+            str(corpus),
+        ],
+        one,
+    )
     atheris.Fuzz()
     return 0
