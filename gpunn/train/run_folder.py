@@ -9,7 +9,8 @@ import os
 import platform
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class RunFolder:
             raise UsageError(f"RunFolder: keep: expected a whole number of at least 1; got {keep!r}.")
         self.path: Path = check_writable_folder(path)
         self.keep = keep
-        self._lock: FileIO | None = None  # whose file is closed with it, should this object be dropped
+        self._unlock: Callable[[], Any] = bool  # called too when this object is dropped or the program ends
         self._held = 0
 
     @property
@@ -103,16 +104,15 @@ class RunFolder:
         """
         if not self._held:
             with _reporting(self.path):
-                self._lock = _lock(self._lock_file)
+                lock = _lock(self._lock_file)
+            self._unlock = weakref.finalize(self, _unlock, self._lock_file, lock, os.getpid())
         self._held += 1
         try:
             yield
         finally:
             self._held -= 1
-            if not self._held and self._lock is not None:
-                self._lock_file.unlink(missing_ok=True)  # first, as afterwards it may be another's
-                self._lock.close()
-                self._lock = None
+            if not self._held:
+                self._unlock()
 
     # -- beginning ---------------------------------------------------------------------------------
 
@@ -282,6 +282,13 @@ def _lock(path: Path) -> FileIO | None:
             )
             return None
         file.close()  # its owner removed it between our opening and locking it: once more
+
+
+def _unlock(path: Path, file: FileIO | None, owner: int) -> None:
+    if file is not None:
+        if os.getpid() == owner:  # and not a child that a fork gave a copy
+            path.unlink(missing_ok=True)  # first, as afterwards it may be another's
+        file.close()
 
 
 def _is_still(path: Path, file: FileIO) -> bool:

@@ -155,6 +155,9 @@ def test_resumed_by_the_command_that_the_message_names(words, tmp_path, capsys) 
     # Once more, with the network named by the user: there is nothing left to do.
     assert main(["train", words[1], "--resume", str(out)]) == 0
     assert capsys.readouterr().out.startswith(f"The run in {out} is complete: test accuracy ")
+    done = shell(["train", "--resume", str(out), "--trust"])
+    assert done.returncode == 0
+    assert kills.litter(out) == []
 
 
 def test_a_run_that_was_killed_between_its_first_weights_and_checkpoint_begins_anew(words, tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from gpunn.optim import SGD, Adam, lr_scheduler
 from gpunn.serialize import read_metadata
 from gpunn.train import Callback, RunFolder, Trainer
 from gpunn.train.checkpoint import read_checkpoint, write_checkpoint
+from gpunn.train.run_folder import _unlock
 from tests.devices import EVERYWHERE
 
 EPOCHS, STEPS = 3, 4  # steps an epoch
@@ -396,6 +398,18 @@ def test_between_resume_and_fit_the_folder_is_locked(tmp_path) -> None:
     with pytest.raises(UsageError, match="another training run is writing here"):
         other.resume()
     trainer.fit(train, test, 1)
+    assert made(tmp_path)[0].resume() == []
+
+
+def test_a_lock_is_given_back_by_a_trainer_that_is_dropped_and_by_no_forked_child(tmp_path) -> None:
+    stopped(tmp_path)
+    trainer = made(tmp_path)[0]
+    trainer.resume()
+    _unlock(tmp_path / ".lock", open(tmp_path / ".lock", "rb"), os.getpid() + 1)  # noqa: SIM115  as in a child
+    assert (tmp_path / ".lock").exists()
+    del trainer
+    gc.collect()
+    assert not (tmp_path / ".lock").exists()
     assert made(tmp_path)[0].resume() == []
 
 
