@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,7 +27,9 @@ PATIENCE = 60.0  # seconds until a child counts as stuck
 
 def in_child(work: Callable[[], None]) -> None:
     """Call ``work`` in a forked child; fail if it raises, or does not end."""
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: that there are threads is the point here
+        child = os.fork()
     if child == 0:
         status = 1
         try:
