@@ -62,21 +62,12 @@ class Argument:
 _LAUNCH = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.POINTER(Request), ctypes.POINTER(Finding))
 
 
-@contextmanager
-def _alone(where: str) -> Iterator[None]:
-    """Hold the runtime."""
-    global _launching
+def _refuse_within_another(where: str) -> None:
     if _launching == threading.get_ident() and _lock.locked():
         raise KernelError(
             f"{where}: launched by a handler of signals, while this thread launches another kernel. Let the handler "
             "note that the signal has come, and act on it after the launch."
         )
-    with _lock:
-        try:
-            _launching = threading.get_ident()
-            yield
-        finally:
-            _launching = None
 
 
 def _start_over() -> None:
@@ -158,6 +149,7 @@ class Module:
         KernelError
             If the launch does not fit the kernel's signature or the limits of a GPU.
         """
+        global _launching
         count = counts.current()
         if count is not None and self._make_counting is not None:
             return self._make_counting().launch(kernel, grid, block, arguments, shared_bytes, extra)
@@ -194,8 +186,13 @@ class Module:
             python(),
         )
         finding = Finding()
-        with _alone(where):
-            failed = self._launch(ctypes.byref(request), ctypes.byref(finding))
+        _refuse_within_another(where)
+        with _lock:
+            try:
+                _launching = threading.get_ident()
+                failed = self._launch(ctypes.byref(request), ctypes.byref(finding))
+            finally:
+                _launching = None
             if count is not None and not failed:
                 rows = ctypes.POINTER(counts.Row)()
                 found = self._counts(ctypes.byref(rows))
