@@ -14,7 +14,7 @@ import struct
 from typing import NamedTuple
 
 from gpunn._files import open_file
-from gpunn.errors import DataError
+from gpunn.errors import DataError, shortened
 
 # Each is read by a piece of code of its own. Of the others some start programs (EPS: Ghostscript), and all are rare.
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -94,7 +94,33 @@ def read_file(path: str | os.PathLike[str], most: int | None) -> ImageFile:
     allowed = int((_FREE + 10 * size) / each) if most is None else most
     if raw.startswith(_TIFF):
         _check_tiff(raw, allowed)
+    elif raw.startswith(b"RIFF"):
+        width, height = _webp_size(raw)  # its decoder takes the memory for the image when it is opened
+        if width * height > allowed:
+            raise too_large(path, allowed, width, height)
     return ImageFile(io.BytesIO(raw), allowed, by_rows)
+
+
+def too_large(path: str | os.PathLike[str], allowed: int, width: int, height: int) -> DataError:
+    """The error for an image of too many pixels."""
+    return DataError(
+        f"{shortened(path, 250)}: expected at most {allowed:,} pixels in a file of this size; it has {width} x "
+        f"{height}. Scale it down, or allow it with max_pixels= or --max-pixels."
+    )
+
+
+def _webp_size(raw: bytes) -> tuple[int, int]:
+    """Width and height in the header of a WebP file (RFC 9649, section 2)."""
+    kind, head = raw[12:16], raw[20:30]
+    if len(head) == 10:
+        if kind == b"VP8X":
+            return int.from_bytes(head[4:7], "little") + 1, int.from_bytes(head[7:10], "little") + 1
+        if kind == b"VP8L":
+            bits = int.from_bytes(head[1:5], "little")
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        if kind == b"VP8 ":
+            return int.from_bytes(head[6:8], "little") & 0x3FFF, int.from_bytes(head[8:10], "little") & 0x3FFF
+    raise Malformed("it is no WebP")
 
 
 def _png(raw: bytes) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.data._image_file import FORMATS, read_file
+from gpunn.data._image_file import FORMATS, read_file, too_large
 from gpunn.errors import DataError, shortened
 
 _STRIP = 1 << 16  # pixels
@@ -96,10 +96,7 @@ def _opened(module: Any, path: str | os.PathLike[str], most: int | None, size: t
     if allowed < width * height <= 8 * allowed and size is not None and image.format == "JPEG" and file.by_rows:
         image.draft(image.mode, size[::-1])
     if image.size[0] * image.size[1] > allowed:
-        raise DataError(
-            f"{shortened(path, 250)}: expected at most {allowed:,} pixels in a file of this size; it has {width} x "
-            f"{height}. Scale it down, or allow it with max_pixels= or --max-pixels."
-        )
+        raise too_large(path, allowed, width, height)
     return image
 
 

@@ -400,6 +400,8 @@ def tiff(*tags: tuple[int, int, int, int], magic: bytes = b"II*\0") -> bytes:
         (b"\xff\xd8\xff\xc0\x00\x05abc", "a header of a frame that is cut short"),
         (b"\xff\xd8\xff\xdb\x00\x02", "it ends before its pixels"),
         (b"BM" + bytes(12) + struct.pack("<3I2H6I", 40, 4, 4, 1, 8, 0, 0, 0, 0, 1025, 0), "a palette of 1025 colours"),
+        (b"RIFF" + bytes(30), "it is no WebP"),
+        (b"RIFF", "it is no WebP"),
         (b"P3 4 4 255 " + b"#\n1 " * 1001, "more than 1000 comments"),
     ],
 )
@@ -440,6 +442,28 @@ def test_image_what_a_jpegs_coefficients_take(subsampling, progressive):
     content, beside = _jpeg(stream.getvalue())
     assert content == stream.getvalue()
     assert beside == ((6, 4, 3)[subsampling] if progressive else 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "kind"),
+    [
+        ("RGB", {}, b"VP8 "),
+        ("RGB", {"lossless": True}, b"VP8L"),
+        ("RGBA", {"quality": 50}, b"VP8X"),
+    ],
+)
+def test_image_a_webps_size_is_known_before_it_is_opened(tmp_path, monkeypatch, mode, options, kind):
+    from gpunn.data._image_file import _webp_size
+
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 1020, len(mode)), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels, mode).save(stream, "WEBP", **options)
+    assert stream.getvalue()[12:16] == kind
+    assert _webp_size(stream.getvalue()) == (1020, 37)
+    (tmp_path / "x").write_bytes(stream.getvalue())
+    assert read_image(tmp_path / "x", 3).shape == (3, 37, 1020)
+    monkeypatch.setattr(Image, "open", None)
+    assert "it has 1020 x 37" in refusal(lambda: read_image(tmp_path / "x", 3, max_pixels=1020 * 37 - 1))
 
 
 def test_image_a_jpegs_tags_are_left_out(tmp_path):
