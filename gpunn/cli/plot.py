@@ -114,11 +114,16 @@ def _of_network(args: argparse.Namespace) -> Figure | None:
         args.image_size = args.image_size or trained.image_size
 
     from gpunn._device import device
-    from gpunn.plots.confusion import draw_confusion
+    from gpunn.plots.confusion import MOST_CLASSES, draw_confusion
     from gpunn.plots.mistakes import caption, draw_mistakes, most_shown, pixels_of
     from gpunn.plots.predictions import predict
     from gpunn.plots.style import run_names
 
+    if args.kind == "confusion" and len(trained.classes) > MOST_CLASSES:
+        raise UsageError(
+            f"--kind confusion: expected at most {MOST_CLASSES:,} classes in a matrix; the run has "
+            f"{len(trained.classes):,}."
+        )
     home = device(args.device)
     dataset = open_part(args, args.part == "train", trained.statistics)
     trained.check_fits(dataset)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SIDE = HEIGHT * 100 * 0.70  # about how many pixels the matrix is wide
 _MOST_LISTED = 10
+MOST_CLASSES = 1000  # a cell is half a pixel then
 
 
 def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:

@@ -160,6 +160,12 @@ def test_refusals(needs_matplotlib: None, run: Path, tmp_path: Path, capsys) -> 
     for kind in ("confusion", "mistakes"):
         assert "is not run only because a run names it" in refused(capsys, "plot", folder, "--kind", kind)
         assert not (tmp_path / "net.ran").exists()
+    config = json.loads((run / "config.json").read_text())
+    config["model"]["classes"], config["data"]["classes"] = 1001, [str(i) for i in range(1001)]
+    (run / "config.json").write_text(json.dumps(config))
+    assert "expected at most 1,000 classes in a matrix; the run has 1,001" in refused(
+        capsys, "plot", folder, "--kind", "confusion", "--trust"
+    )
     (tmp_path / "file").touch()
     assert "could not be written" in refused(
         capsys, "plot", str(old_run(tmp_path / "old")), "--out", str(tmp_path / "file" / "a.png")
