@@ -39,8 +39,20 @@ def resolve(text: str) -> ModelEntry:
             raise UsageError(f"model {text!r}: expected file.py:Net, with the name of the class behind a colon.")
         return find(text)
     make = _attribute(_run_file(Path(path)), path, name)
-    shape = tuple(getattr(make, "input_shape", ()))
-    return ModelEntry(_builder(make, text), shape if len(shape) == 3 else (0, 0, 0), f"from {path}")
+    return ModelEntry(_builder(make, text), _stated_shape(make, text), f"from {path}")
+
+
+def _stated_shape(make: Any, text: str) -> tuple[int, int, int]:
+    """The attribute ``input_shape`` of a class or function; zeros if it has none, or computes one for each network."""
+    shape = getattr(make, "input_shape", None)
+    if shape is None or isinstance(shape, property):
+        return 0, 0, 0
+    if not isinstance(shape, tuple | list) or len(shape) != 3 or not all(type(n) is int and n > 0 for n in shape):
+        raise UsageError(
+            f"model {quoted(text, 200)}: input_shape: expected the (C, H, W) of an image, whole numbers; got "
+            f"{quoted(shape)}."
+        )
+    return shape[0], shape[1], shape[2]
 
 
 def resolve_saved(name: str, given: str | None, trust: bool) -> ModelEntry:

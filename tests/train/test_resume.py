@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -405,7 +406,7 @@ def test_a_lock_is_given_back_by_a_trainer_that_is_dropped_and_by_no_forked_chil
     stopped(tmp_path)
     trainer = made(tmp_path)[0]
     trainer.resume()
-    _unlock(tmp_path / ".lock", open(tmp_path / ".lock", "rb"), os.getpid() + 1)  # noqa: SIM115  as in a child
+    _unlock(tmp_path / ".lock", FileIO(tmp_path / ".lock"), os.getpid() + 1)  # as in a child
     assert (tmp_path / ".lock").exists()
     del trainer
     gc.collect()
