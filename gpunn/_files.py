@@ -79,16 +79,16 @@ def file_size(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def fill(stream: Any, array: np.ndarray) -> int:
+def fill(stream: Any, array: np.ndarray, at_once: int = 1 << 24) -> int:
     """Read into a C-contiguous array of any dtype until it is full or the stream ends; returns the bytes read.
 
-    ``stream`` is anything with ``readinto``.
+    ``stream`` is anything with ``readinto``, which is asked for ``at_once`` bytes at most: some make as many beside.
     """
     flat: Any = array.reshape(-1).view(np.uint8)
     view = memoryview(flat)
     done = 0
     while done < len(view):
-        got = stream.readinto(view[done : done + (1 << 24)])
+        got = stream.readinto(view[done : done + at_once])
         if not got:
             break
         done += got

@@ -23,6 +23,7 @@ from gpunn.errors import DataError, quoted
 
 _DIRECTORY = 1_000_000  # bytes at the file's end that list what it holds: some 10,000 arrays
 _HEADER = 1 << 16
+_AT_ONCE = 1 << 17
 _KEY = r"""(?:'descr'|"descr")\s*:\s*(?P<descr>'[^'\\]*'|"[^"\\]*"|[(\[].*[)\]])"""
 _ORDER = r"""(?:'fortran_order'|"fortran_order")\s*:\s*(?P<order>True|False)"""
 _SHAPE = r"""(?:'shape'|"shape")\s*:\s*\((?P<shape>[\d,\sL]*)\)"""
@@ -134,7 +135,7 @@ class NpzFile:
             If they are damaged or fewer.
         """
         try:
-            if fill(stream, array) < array.nbytes:
+            if fill(stream, array, _AT_ONCE) < array.nbytes:
                 raise EOFError("it ends too early")
         except _FAULTS as error:
             raise self._fault(key, _reason(error)) from error
@@ -204,14 +205,15 @@ class _Counted:
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, count: int = -1) -> bytes:
+        if self.left == sys.maxsize:
+            return self._file.read(count)
         here = self._file.tell()
         rest = self._file.seek(0, 2) - here
         self._file.seek(here)
         wanted = rest if count is None or count < 0 else min(count, rest)
         if wanted > self.left:
             raise zipfile.BadZipFile(f"its list of contents is longer than {_DIRECTORY} bytes")
-        if self.left != sys.maxsize:
-            self.left -= wanted
+        self.left -= wanted
         return self._file.read(count)
 
 

@@ -6,6 +6,7 @@ What such files have in common is tested of every reader; what is special to a f
 from __future__ import annotations
 
 import bz2
+import contextlib
 import functools
 import gzip
 import io
@@ -269,6 +270,20 @@ def test_npz_a_megabyte_does_not_become_a_gigabyte(tmp_path):
     y = npy(np.zeros(11 * 10**6, np.uint8), header)
     path = write_npz(tmp_path / "y.npz", x=y, y=y)
     assert "they take 99000000" in refusal(lambda: NpzDataset(path))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("shape", [(10_000_000,), (10, 1000, 1000), (10, 1, 1000, 1000), (10, 1000, 1000, 1)])
+def test_npz_takes_the_memory_of_its_arrays(tmp_path, save, shape):
+    save(tmp_path / "x.npz", x=np.zeros(shape, np.uint8), y=np.zeros(shape[0] if len(shape) > 1 else shape))
+    tracemalloc.start()
+    data = NpzDataset(tmp_path / "x.npz") if len(shape) > 1 else None
+    if data is None:
+        with pytest.raises(DataError) if save is np.savez_compressed else contextlib.nullcontext():
+            data = NpzDataset(tmp_path / "x.npz")  # float targets of 80 MB
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < (0 if data is None else data.x.nbytes + data.y.nbytes) + 4_000_000
 
 
 @pytest.mark.parametrize(("method", "number"), [(zipfile.ZIP_BZIP2, 12), (zipfile.ZIP_LZMA, 14)])

@@ -150,3 +150,17 @@ def test_mean_for_what_is_no_image_is_refused(path):
     np.savez(path, x=np.zeros((3, 4)), y=np.arange(3))
     with pytest.raises(UsageError, match=r"mean and std are for images of bytes; the inputs are float64 \(3, 4\)"):
         NpzDataset(path, mean=0.5)
+
+
+@pytest.mark.parametrize("shape", [(3, 300, 400), (3, 4, 5), (1, 700, 700)])
+def test_large_images_are_standardised_as_small_ones(shape):
+    """Mean and deviation are laid out for a whole image, or where that would take eight times its memory for a row."""
+    from gpunn.data.images import Standardiser
+
+    C, H, W = shape
+    pixels = np.random.default_rng(0).integers(0, 256, (2, H, W, C), dtype=np.uint8)
+    mean, std = np.linspace(0.1, 0.5, C, dtype=np.float32), np.linspace(0.2, 0.3, C, dtype=np.float32)
+    standardise = Standardiser("x", mean.tolist(), std.tolist(), shape)
+    expected = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    np.testing.assert_array_equal(standardise(pixels), expected.transpose(0, 3, 1, 2))
+    assert len(standardise._mean) <= 1 << 18
