@@ -87,7 +87,7 @@ class Nothing(Net):
     def forward(self, x):
         pass
 
-class Shape(Net):
+class Five(Net):
     input_shape = 5
 
 class Pair(Net):
@@ -428,7 +428,7 @@ _MISTAKES: list[tuple[str, int, str]] = [
     ("profile lenet", 2, "unknown model 'lenet'"),
     ("profile lenet5 --steps 0", 2, "argument --steps: expected a whole number of at least 1; got '0'"),
     ("profile lenet5 --batch-size 2147483647 --device cpu", 1, "out of memory: Unable to allocate"),
-    ("summary net.py:Shape", 2, "input_shape: expected the (C, H, W) of an image, whole numbers; got 5"),
+    ("summary net.py:Five", 2, "input_shape: expected the (C, H, W) of an image, whole numbers; got 5"),
     ("profile net.py:Pair --device cpu", 2, "expected a network that returns one tensor; got tuple"),
     ("profile net.py:Forward --device cpu", 1, "net.py, line @Forward, in forward: AttributeError"),
     # -- explain
