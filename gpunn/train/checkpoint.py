@@ -30,6 +30,7 @@ from gpunn.serialize import encode, write_atomically
 
 _FORMAT = "gpunn checkpoint 1"
 _NO_DIGEST = "0" * 64
+_ARRAY_DTYPE = re.compile(r"[<>|=][biufc]\d{1,2}", re.ASCII)
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 
 
@@ -161,8 +162,9 @@ def _from_json(value: Any) -> Any:
         return float(value["$float"])
     if set(value) == {"$array"}:
         dtype, shape, items = value["$array"]
+        # NumPy reads other texts as lists of fields, and raises SyntaxError for some.
+        if not isinstance(dtype, str) or not _ARRAY_DTYPE.fullmatch(dtype) or not isinstance(items, list):
+            raise TypeError(f"an array of {quoted(dtype, 40)}")
         kind = np.dtype(dtype)
-        if kind.kind not in "biufc" or not isinstance(items, list):
-            raise TypeError(f"an array of {kind}")
         return np.array(_from_json(items), kind).reshape([int(n) for n in shape])
     return {key: _from_json(v) for key, v in value.items()}

@@ -153,3 +153,12 @@ def test_atheris_is_used_where_it_is_installed() -> None:
         assert done.returncode == 0, done.stderr
         record = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
         assert (record["count"], record["faults"], record["by"][:8]) == (50, 0, "atheris ")
+
+
+@pytest.mark.parametrize("dtype", [",u8", "O", "<f8,<f8", "S1000000", "V9", "", None, ["<f8"], "f" * 5000])
+def test_dtypes_of_a_checkpoint_are_plain(dtype: Any) -> None:
+    """NumPy raises SyntaxError for the first: found by the command."""
+    from gpunn.train.checkpoint import _from_json
+
+    with pytest.raises(TypeError, match="an array of"):
+        _from_json({"$array": [dtype, [1], [1]]})

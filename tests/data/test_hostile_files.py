@@ -76,7 +76,9 @@ def test_a_pipe_is_not_waited_for(tmp_path, reader):
 def test_a_device_and_a_circle_of_links(tmp_path, reader):
     (tmp_path / "zeros").symlink_to("/dev/zero")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
-    assert "it is a device, not a file" in refusal(lambda: READERS[reader](tmp_path / "zeros"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", None)  # some devices do something when they are opened
+        assert "it is a device, not a file" in refusal(lambda: READERS[reader](tmp_path / "zeros"))
     assert "oo many levels of symbolic links" in refusal(lambda: READERS[reader](tmp_path / "circle"))
 
 
