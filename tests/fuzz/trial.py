@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import resource
+import importlib
+import os
 import sys
 import time
 import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gpunn.errors import GpunnError
 from tests.fuzz.targets import Target
 
+# Windows has none.
+_RESOURCE: Any = importlib.import_module("resource") if os.name == "posix" else None
 MOST_SECONDS = 1.0
 MOST_BYTES = 16_000_000
 MOST_CHARACTERS = 499
@@ -44,7 +48,9 @@ class Outcome:
 
 def resident_peak() -> int:
     """Bytes of memory that this process had at once at most: also of what C libraries allocate."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if _RESOURCE is None:
+        return 0
+    return int(_RESOURCE.getrusage(_RESOURCE.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 def attempt(target: Target, folder: Path, data: bytes) -> Outcome:
