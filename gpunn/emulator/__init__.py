@@ -16,7 +16,7 @@ the thread. It finds
 
 Python lives through all of these, and through Ctrl-C, which ends a launch as it ends any other work. Limits, in
 environment variables (0: none): ``GPUNN_EMULATOR_SECONDS`` (5), the processor time for which a thread may run without
-returning or waiting for others; for g++ ``GPUNN_EMULATOR_COMPILE_SECONDS`` (60) of processor time for one step of one
+returning or waiting for others; for g++ ``GPUNN_EMULATOR_COMPILE_SECONDS`` (9) of processor time for one step of one
 file, and ``GPUNN_EMULATOR_COMPILE_MB`` (4096) of address space.
 
 Not found: an access that leaves one array and lands inside another (``__shared__`` arrays are between
