@@ -15,7 +15,7 @@ from gpunn import load_file, save_file
 from gpunn._files import fill
 from gpunn.errors import DataError, GpunnError
 from gpunn.serialize import read_metadata
-from tests.data.test_hostile_files import refusal
+from tests.hostile import refusal
 
 
 def entry(dtype: Any = "F32", shape: Any = (2,), offsets: Any = (0, 8)) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from gpunn.cli.main import main
 from gpunn.cli.run import Run
 from gpunn.errors import DataError
 from tests.cli.test_cli import refused
-from tests.data.test_hostile_files import posix, refusal
+from tests.hostile import posix, refusal
 
 GOOD: dict[str, Any] = {
     "model": {"name": "mlp", "input_shape": [1, 28, 28], "classes": 10},

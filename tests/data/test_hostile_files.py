@@ -34,9 +34,9 @@ from gpunn.data.image import image_size, read_image
 from gpunn.errors import DataError, GpunnError, UsageError
 from gpunn.serialize import read_metadata
 from gpunn.train.metrics import read_metrics
+from tests.hostile import posix, refusal
 
 Image = pytest.importorskip("PIL.Image")
-posix = pytest.mark.skipif(os.name != "posix", reason="pipes and links are POSIX's")
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "idx": read_idx,
@@ -46,22 +46,6 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "image": lambda path: read_image(path, 3),
     "image size": image_size,
 }
-
-
-def refusal(read: Callable[[], Any], most: int = 16_000_000) -> str:
-    """The message of the error that reading raises, taking less memory than ``most`` bytes on the way."""
-    tracemalloc.start()
-    try:
-        with pytest.raises(GpunnError) as caught:
-            read()
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    message = str(caught.value)
-    assert peak < most
-    assert len(message) < 500
-    assert message.isprintable()
-    return message
 
 
 @posix
