@@ -218,8 +218,9 @@ def _labels(name: str, archive: NpzFile, key: str, stream: Any, header: Header) 
     for start in range(0, len(labels), _BLOCK):
         part = np.empty(len(labels[start : start + _BLOCK]), header.dtype)
         archive.fill(key, stream, part)
+        part = _native(part)  # NumPy 2.0.0 dies of comparing others with numbers that their dtype does not have
         # Before the cast: 2^63 and more would become negative.
-        wrong = np.flatnonzero((part < 0) | (part > np.iinfo(np.int64).max))
+        wrong = np.flatnonzero(part > np.iinfo(np.int64).max if part.dtype == np.uint64 else part < 0)
         if len(wrong):
             value = int(part[wrong[0]])
             expected = "labels of at least 0" if value < 0 else "labels that number classes"
