@@ -14,6 +14,8 @@ from gpunn.optim._fused import FusedOptimizer
 from gpunn.optim.optimizer import Optimizer
 from gpunn.tape import no_grad
 
+_PIECE = 1 << 14
+
 
 def layers_of(model: Module) -> list[tuple[str, Module]]:
     """The layers that have no layers in them, by name; a model that is one layer goes by its class's name."""
@@ -26,12 +28,18 @@ def gradient_norms(model: Module) -> dict[str, float]:
     """The Euclidean norm of the gradient of each module's own parameters, by the module's name."""
     norms = {}
     for name, module in model.named_modules():
-        found = [p.grad.numpy() for p in module._parameters.values() if p is not None and p.grad is not None]
+        found = [p.grad for p in module._parameters.values() if p is not None and p.grad is not None]
         if found:
-            # In float64, where squares of float32 numbers do not overflow.
-            total = sum(float(np.square(g, dtype=np.float64).sum()) for g in found)
+            total = sum(_sum_of_squares(g.device.to_host(g._physical)) for g in found)
             norms[name or type(module).__name__] = float(np.sqrt(total))
     return norms
+
+
+def _sum_of_squares(array: np.ndarray) -> float:
+    """In float64, where squares of float32 numbers do not overflow; in pieces that stay in a cache."""
+    flat = array.reshape(-1)
+    pieces = (flat[start : start + _PIECE] for start in range(0, len(flat), _PIECE))
+    return sum(float(np.square(piece, dtype=np.float64).sum()) for piece in pieces)
 
 
 def parameters_that_are_not_finite(model: Module) -> str:
@@ -83,7 +91,7 @@ def first_that_is_not_finite(model: Module, images: Tensor | None) -> str:
 
 
 def _finite(values: Tensor) -> bool:
-    return values.dtype.kind != "f" or bool(np.isfinite(values.detach().numpy()).all())
+    return values.dtype.kind != "f" or bool(np.isfinite(values.device.to_host(values._physical)).all())
 
 
 def fitting_batch(
