@@ -8,19 +8,31 @@ from dataclasses import dataclass
 
 from gpunn._calls import explains_all
 from gpunn.errors import UsageError, quoted
+from gpunn.models.alexnet import AlexNet, AlexNetCifar, AlexNetTwoGroups
+from gpunn.models.densenet import DenseNet
+from gpunn.models.googlenet import GoogLeNet
 from gpunn.models.lenet import LeNet5, convolutional_layers
 from gpunn.models.mlp import MLP
 from gpunn.models.perceptron import Perceptron, PerceptronFit
+from gpunn.models.resnet import ResNet
 from gpunn.models.resnet_cifar import ResNetCifar
+from gpunn.models.vgg import VGG
 from gpunn.nn.module import Module
 
 __all__ = [
     "MLP",
     "MODELS",
+    "VGG",
+    "AlexNet",
+    "AlexNetCifar",
+    "AlexNetTwoGroups",
+    "DenseNet",
+    "GoogLeNet",
     "LeNet5",
     "ModelEntry",
     "Perceptron",
     "PerceptronFit",
+    "ResNet",
     "ResNetCifar",
     "build",
     "convolutional_layers",
@@ -60,19 +72,48 @@ def _mlp(modern: bool, dropout: float) -> Callable[[tuple[int, int, int], int], 
     return build
 
 
-def _resnet20(input_shape: tuple[int, int, int], classes: int) -> ResNetCifar:
-    return ResNetCifar(20, "A", input_shape[0], classes)
+def _resnet_cifar(depth: int) -> Callable[[tuple[int, int, int], int], ResNetCifar]:
+    return lambda input_shape, classes: ResNetCifar(depth, "A", input_shape[0], classes)
+
+
+def _of_depth(kind: Callable[..., Module], least: int, *depth: int) -> Callable[[tuple[int, int, int], int], Module]:
+    """A network that takes images of any size from ``least`` pixels on."""
+
+    def build(input_shape: tuple[int, int, int], classes: int) -> Module:
+        channels, height, width = input_shape
+        if min(height, width) < least:
+            raise UsageError(
+                f"{kind.__name__}: expected images of at least {least}x{least} pixels; got {height}x{width}. Give "
+                "larger ones (--image-size), or take a network for small images: alexnet-cifar, resnet20."
+            )
+        return kind(*depth, num_classes=classes, in_channels=channels)
+
+    return build
 
 
 _MNIST = (1, 28, 28)
 _CIFAR = (3, 32, 32)
+_IMAGENET = (3, 224, 224)
 MODELS: dict[str, ModelEntry] = {
     "lenet5": ModelEntry(_lenet5, _MNIST, "the lecture's LeNet: 20 and 50 filters of 5x5, 500 hidden units"),
     "mlp": ModelEntry(_mlp(False, 0.0), _MNIST, "two hidden layers of 1024 units, ReLU"),
     "mlp-dropout": ModelEntry(_mlp(False, 0.5), _MNIST, "the same with dropout"),
     "modern-mlp": ModelEntry(_mlp(True, 0.0), _MNIST, "the same with batch norm and PReLU"),
     "modern-mlp-dropout": ModelEntry(_mlp(True, 0.2), _MNIST, "with batch norm, PReLU and dropout"),
-    "resnet20": ModelEntry(_resnet20, _CIFAR, "the residual network of 20 layers for CIFAR-10, option A"),
+    "resnet20": ModelEntry(_resnet_cifar(20), _CIFAR, "the residual network of 20 layers for CIFAR-10, option A"),
+    "resnet56": ModelEntry(_resnet_cifar(56), _CIFAR, "the same of 56 layers"),
+    "alexnet-cifar": ModelEntry(_of_depth(AlexNetCifar, 32), _CIFAR, "AlexNet's pattern for 32x32 pixels"),
+    "alexnet": ModelEntry(_of_depth(AlexNet, 63), _IMAGENET, "torchvision's AlexNet"),
+    "alexnet-two-groups": ModelEntry(
+        _of_depth(AlexNetTwoGroups, 227), (3, 227, 227), "the AlexNet of 2012: 96 filters of 11x11, two groups"
+    ),
+    "vgg11": ModelEntry(_of_depth(VGG, 32, 11), _IMAGENET, "3x3 convolutions, 11 layers"),
+    "vgg16": ModelEntry(_of_depth(VGG, 32, 16), _IMAGENET, "3x3 convolutions, 16 layers"),
+    "googlenet": ModelEntry(_of_depth(GoogLeNet, 15), _IMAGENET, "Inception v1 with batch norm"),
+    "resnet18": ModelEntry(_of_depth(ResNet, 1, 18), _IMAGENET, "residual network of 18 layers"),
+    "resnet34": ModelEntry(_of_depth(ResNet, 1, 34), _IMAGENET, "residual network of 34 layers"),
+    "resnet50": ModelEntry(_of_depth(ResNet, 1, 50), _IMAGENET, "residual network of 50 layers, bottlenecks"),
+    "densenet121": ModelEntry(_of_depth(DenseNet, 29, 121), _IMAGENET, "each layer sees all before it, 121 layers"),
 }
 
 
