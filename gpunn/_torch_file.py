@@ -184,7 +184,7 @@ def _dtype(path: Any, name: str) -> np.dtype[Any]:
             importlib.import_module("ml_dtypes")  # registers the dtype with NumPy
         except ImportError as error:
             raise DTypeError(
-                f"{shortened(path, 200)}: holds bfloat16, which needs ml_dtypes. Install it with pip install ml_dtypes, "
+                f"{shortened(path, 200)}: holds bfloat16, which needs ml_dtypes: pip install ml_dtypes, "
                 "or save the file as float32."
             ) from error
     return np.dtype(name)

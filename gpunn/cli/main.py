@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from gpunn import __version__
 from gpunn.cli import (
     bench,
+    convert,
     doctor,
     eval,
     explain,
@@ -46,6 +47,7 @@ _COMMANDS = {
     "explain": explain,
     "lockstep": lockstep,
     "warmup": warmup,
+    "convert": convert,
     "doctor": doctor,
 }
 

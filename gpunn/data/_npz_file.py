@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import math
+import os
 import re
 import struct
 import sys
@@ -18,8 +19,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gpunn._files import fill
-from gpunn.errors import DataError, quoted
+from gpunn._files import file_size, fill, most_unpacked, open_file
+from gpunn.errors import DataError, quoted, shortened
 
 _DIRECTORY = 1_000_000  # bytes at the file's end that list what it holds: some 10,000 arrays
 _HEADER = 1 << 16
@@ -191,6 +192,35 @@ class NpzFile:
 
     def _fault(self, key: str, reason: str) -> DataError:
         return DataError(f"{self._name}: {quoted(key)[1:-1]} cannot be read: {reason}.")
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """All arrays of an ``.npz`` file, by name.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, is no such file, or unpacks to far more than its own size.
+    """
+    name = shortened(path, 200)
+    try:
+        with open_file(path) as file:
+            archive, left = NpzFile(name, file), most_unpacked(file_size(file))
+            arrays = {}
+            for key in archive.members:
+                header, stream = archive.open(key)
+                left -= math.prod(header.shape) * header.dtype.itemsize
+                if left < 0:
+                    raise DataError(f"{name}: its arrays unpack to more than {most_unpacked(file_size(file))} bytes.")
+                stored = np.empty(header.stored_shape, header.dtype)
+                archive.fill(key, stream, stored)
+                archive.finish(key, stream)
+                array = stored.T if header.fortran else stored
+                native = array.dtype.newbyteorder("=")
+                arrays[key] = np.asarray(array.astype(native, copy=False), order="C")
+            return arrays
+    except OSError as error:
+        raise DataError(f"{name}: could not be read: {error.strerror or error}.") from error
 
 
 class _Counted:
