@@ -194,6 +194,7 @@ for _name in ("avg_pool1d", "max_pool1d"):
 for _name in ("avg_pool2d", "max_pool2d"):
     add(f"F.{_name}", getattr(F, _name), lambda: (images(), 2, 2, 0))
 add("F.batch_norm", F.batch_norm, lambda: (images(), gpunn.zeros(4), gpunn.ones(4), x(4), x(4), True))
+add("F.scaled_dot_product_attention", F.scaled_dot_product_attention, lambda: (x(2, 3), x(4, 3), x(4, 5)))
 add("F.group_norm", F.group_norm, lambda: (images(), 2, x(4), x(4)))
 add("F.layer_norm", F.layer_norm, lambda: (x(), (3,), x(3), x(3)))
 add("F.linear", F.linear, lambda: (x(), x(4, 3), x(4)))
@@ -287,6 +288,8 @@ for _name, (_options, _input) in LAYERS.items():
 for _name, _target in LOSSES.items():
     _add_layer(_name, (), _against(_target))
     add(f"nn.{_name}(reduction)", _with_reduction(getattr(nn, _name)), lambda: ("mean",))
+
+_add_layer("MultiheadAttention", (4, 2, 0.0, True, False, False, 4, 4, True), lambda: (x(2, 3, 4),) * 3)
 
 # -- modules --------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from gpunn.models.perceptron import Perceptron, PerceptronFit
 from gpunn.models.resnet import ResNet
 from gpunn.models.resnet_cifar import ResNetCifar
 from gpunn.models.vgg import VGG
+from gpunn.models.vit import VisionTransformer
 from gpunn.nn.module import Module
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PerceptronFit",
     "ResNet",
     "ResNetCifar",
+    "VisionTransformer",
     "build",
     "convolutional_layers",
     "find",
@@ -91,6 +93,21 @@ def _of_depth(kind: Callable[..., Module], least: int, *depth: int) -> Callable[
     return build
 
 
+def _vit(image: int, patch: int, layers: int, heads: int, hidden: int) -> Callable[[tuple[int, int, int], int], Module]:
+    def build(input_shape: tuple[int, int, int], classes: int) -> VisionTransformer:
+        channels, height, width = input_shape
+        if height != width or height % patch:
+            raise UsageError(
+                f"VisionTransformer: expected square images whose size is a multiple of {patch}; got {height}x{width}. "
+                f"Resize them (--image-size {image})."
+            )
+        return VisionTransformer(
+            height, patch, layers, heads, hidden, 4 * hidden, num_classes=classes, in_channels=channels
+        )
+
+    return build
+
+
 _MNIST = (1, 28, 28)
 _CIFAR = (3, 32, 32)
 _IMAGENET = (3, 224, 224)
@@ -113,6 +130,8 @@ MODELS: dict[str, ModelEntry] = {
     "resnet18": ModelEntry(_of_depth(ResNet, 1, 18), _IMAGENET, "residual network of 18 layers"),
     "resnet34": ModelEntry(_of_depth(ResNet, 1, 34), _IMAGENET, "residual network of 34 layers"),
     "resnet50": ModelEntry(_of_depth(ResNet, 1, 50), _IMAGENET, "residual network of 50 layers, bottlenecks"),
+    "vit-small": ModelEntry(_vit(32, 4, 6, 3, 192), _CIFAR, "a small vision transformer: 64 patches of 4x4"),
+    "vit-b-16": ModelEntry(_vit(224, 16, 12, 12, 768), _IMAGENET, "the vision transformer ViT-B/16"),
     "densenet121": ModelEntry(_of_depth(DenseNet, 29, 121), _IMAGENET, "each layer sees all before it, 121 layers"),
 }
 

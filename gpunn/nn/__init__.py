@@ -3,6 +3,7 @@
 from gpunn._calls import explains_all
 from gpunn.nn import functional, init, utils
 from gpunn.nn.activation import ELU, AbsoluteReLU, Hardtanh, LeakyReLU, Maxout, PReLU, ReLU, ReLU6, Step
+from gpunn.nn.attention import MultiheadAttention
 from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from gpunn.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
 from gpunn.nn.conv import Conv1d, Conv2d
@@ -80,6 +81,7 @@ __all__ = [
     "MaxPool2d",
     "Maxout",
     "Module",
+    "MultiheadAttention",
     "ModuleDict",
     "ModuleList",
     "NLLLoss",

@@ -41,6 +41,7 @@ from gpunn.ops.prelu import prelu
 from gpunn.ops.probability_cross_entropy import probability_cross_entropy
 from gpunn.ops.relu import relu
 from gpunn.ops.reshape import flatten
+from gpunn.ops.scaled_dot_product_attention import scaled_dot_product_attention
 from gpunn.ops.sigmoid import sigmoid
 from gpunn.ops.silu import silu
 from gpunn.ops.smooth_l1_loss import smooth_l1_loss
@@ -88,6 +89,7 @@ __all__ = [
     "probability_cross_entropy",
     "relu",
     "relu6",
+    "scaled_dot_product_attention",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
