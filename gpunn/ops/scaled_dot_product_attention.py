@@ -1,4 +1,8 @@
-"""Scaled dot-product attention: each query's weighted mean of the values, by how well it fits the keys."""
+"""Scaled dot-product attention: each query's mean of the values, weighted by how well it fits the keys.
+
+The primitives (``kernels/scaled_dot_product_attention.cu``) see (items, positions, features): with four axes memory
+would have the heads last.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,140 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._creation import ones
-from gpunn._device import same_device
+from gpunn._creation import ones, zeros
+from gpunn._device import Device, same_device
 from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div
 from gpunn.ops.dropout import dropout
 from gpunn.ops.matmul import matmul
 from gpunn.ops.softmax import softmax
 from gpunn.ops.where import masked_fill
+from gpunn.primitive import primitive
+from gpunn.tape import record
 
 _OP = "scaled_dot_product_attention"
+SOURCE = KernelSource("scaled_dot_product_attention.cu", REAL=("float", "double"), WIDTH=(32, 64, 128))
+_LANES, _ITEMS = 4, 65535  # threads of a row; CUDA's limit on a grid's second axis
+_SHAPE = {
+    real: np.dtype(
+        [(n, np.int32) for n in ("L", "S", "E", "V", "items", "mask_items", "causal")] + [("scale", real)], align=True
+    )
+    for real in (np.float32, np.float64)
+}
+Three = tuple[bool, bool, bool]  # whether the gradients of query, key, value are wanted
+
+
+# -- primitives -----------------------------------------------------------------------------------
+
+
+@primitive(returns=("y", "lse"))
+def attention_forward(xp: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool) -> tuple[Any, Any]:
+    """y = p v, p = exp(s - lse), s = q kᵀ scale + mask, lse = log of the sum over the keys of exp(s).
+
+    q (B, L, E);  k (B, S, E);  v (B, S, V);  mask (B or 1, L, S) or None;  y (B, L, V);  lse (B, L).
+    """
+    s = _scores(xp, q, k, mask, scale, causal)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        most = s.max(axis=2, keepdims=True)
+        about = xp.where(xp.isneginf(most), 0, most)  # a query that sees no key
+        weights = xp.exp(s - about)
+        total = weights.sum(axis=2, keepdims=True)
+        return xp.matmul(weights, v) / total, (most + xp.log(total))[:, :, 0]
+
+
+def _scores(xp: Any, q: Any, k: Any, mask: Any, scale: float, causal: bool) -> Any:
+    s = xp.matmul(q, k.swapaxes(1, 2)) * q.dtype.type(scale)
+    if mask is not None:
+        s = s + mask
+    if causal:
+        unseen = xp.arange(k.shape[1]) > xp.arange(q.shape[1])[:, None]
+        s = xp.where(unseen, s.dtype.type(-np.inf), s)
+    return s
+
+
+@attention_forward.kernel
+def _(device: Device, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool) -> tuple[Any, Any]:
+    y, lse = device.empty((*q.shape[:2], v.shape[2]), q.dtype), device.empty(q.shape[:2], q.dtype)
+    _launch(device, "attention_forward", q.shape[1], (y, lse, q, k, v, mask), q, v, mask, scale, causal)
+    return y, lse
+
+
+@primitive(returns=("dq", "dk", "dv"))
+def attention_backward(
+    xp: Any,
+    dy: Any,
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any,
+    y: Any,
+    lse: Any,
+    scale: float,
+    causal: bool,
+    needs: Three,
+) -> tuple[Any, Any, Any]:
+    """dq = scale ds k, dk = scale dsᵀ q, dv = pᵀ dy, with ds = p (dy vᵀ - the sum over features of dy y)."""
+    with np.errstate(invalid="ignore"):
+        p = xp.exp(_scores(xp, q, k, mask, scale, causal) - lse[:, :, None])
+        ds = p * (xp.matmul(dy, v.swapaxes(1, 2)) - (dy * y).sum(axis=2, keepdims=True)) * q.dtype.type(scale)
+        dq = xp.matmul(ds, k) if needs[0] else None
+        dk = xp.ascontiguousarray(xp.matmul(ds.swapaxes(1, 2), q)) if needs[1] else None
+        dv = xp.ascontiguousarray(xp.matmul(p.swapaxes(1, 2), dy)) if needs[2] else None
+        return dq, dk, dv
+
+
+@attention_backward.kernel
+def _(
+    device: Device,
+    dy: Any,
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any,
+    y: Any,
+    lse: Any,
+    scale: float,
+    causal: bool,
+    needs: Three,
+) -> tuple[Any, Any, Any]:
+    dq, dk, dv = (device.empty(a.shape, a.dtype) if need else None for a, need in zip((q, k, v), needs, strict=True))
+    delta = device.empty(lse.shape, lse.dtype)
+    how = (q, v, mask, scale, causal)
+    _launch(device, "attention_backward_queries", q.shape[1], (dq, delta, dy, q, k, v, mask, y, lse), *how)
+    if needs[1] or needs[2]:
+        _launch(device, "attention_backward_keys", k.shape[1], (dk, dv, dy, q, k, v, mask, lse, delta), *how)
+    return dq, dk, dv
+
+
+def _width(q: Any, v: Any) -> int | None:
+    """The features that a specialisation has room for; None if there is none."""
+    most = max(q.shape[-1], v.shape[-1])
+    return next((width for width in (32, 64, 128) if most <= width), None)
+
+
+def _launch(
+    device: Device,
+    kernel: str,
+    rows: int,
+    arrays: tuple[Any, ...],
+    q: Any,
+    v: Any,
+    mask: Any,
+    scale: float,
+    causal: bool,
+) -> None:
+    """Launch over blocks of ``rows`` and over items."""
+    width = _width(q, v)
+    tile = min(128, 8192 // width) // q.itemsize  # ROWS in the kernel
+    numbers = (q.shape[1], v.shape[1], q.shape[2], v.shape[2], len(q), 1 if mask is None else len(mask), int(causal))
+    shape = np.array((*numbers, scale), _SHAPE[q.dtype.type])
+    grid = (ceil_div(rows, tile), min(len(q), _ITEMS), 1)
+    SOURCE.launch(device, kernel, grid, tile * _LANES, (*arrays, shape), REAL=c_type(q.dtype, _OP), WIDTH=width)
+
+
+# -- the op ----------------------------------------------------------------------------------------
 
 
 def scaled_dot_product_attention(
@@ -85,17 +212,43 @@ def scaled_dot_product_attention(
     batch = query.shape[:-2]
     # Three axes: with four, memory would have the heads last.
     q, k, v = (t.reshape(-1, *t.shape[-2:]) for t in (query, key, value))
-    scores = matmul(q * factor, k.transpose(-2, -1))
-    if is_causal:
-        allowed = ones(L, S, dtype="bool", device=query.device).tril()
-        scores = masked_fill(scores, allowed.logical_not(), -math.inf)
-    elif attn_mask is not None:
-        mask = _mask(attn_mask, (*batch, L, S), query)
-        scores = masked_fill(scores, mask.logical_not(), -math.inf) if mask.dtype == bool else scores + mask
+    mask = None if attn_mask is None else _mask(attn_mask, (*batch, L, S), query)
+    recorded = mask is not None and mask.requires_grad
+    if dropout_p or recorded or _width(q, v) is None or not (len(q) and L and S):
+        y = _composed(q, k, v, mask, dropout_p, is_causal, factor)
+    else:
+        y = _fused(q, k, v, mask, is_causal, factor)
+    return y.reshape(*batch, L, value.shape[-1])
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
+    """By the primitives."""
+    device, arrays = q.device, (q._physical, k._physical, v._physical)
+    added = None if mask is None else mask._physical
+    y, lse = attention_forward(device, *arrays, added, scale, causal)
+
+    def backward(dy: Any, needs: Three) -> tuple[Any, Any, Any]:
+        made: tuple[Any, Any, Any] = attention_backward(device, dy, *arrays, added, y, lse, scale, causal, needs)
+        return made
+
+    saves = (q, k, v) if mask is None else (q, k, v, mask)
+    return record(_OP, y, device, (q, k, v), backward, saves=saves, keeps=True)
+
+
+def _composed(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: float, causal: bool, scale: float
+) -> Tensor:
+    """By other ops, with the weights in memory: dropout draws for each, and a mask's gradient has their shape."""
+    scores = matmul(q * scale, k.transpose(-2, -1))
+    if causal:
+        unseen = ones(*scores.shape[1:], dtype="bool", device=q.device).tril().logical_not()
+        scores = masked_fill(scores, unseen, -math.inf)
+    elif mask is not None:
+        scores = scores + mask
     weights = softmax(scores, -1)
     if dropout_p:
         weights = dropout(weights, dropout_p, True)
-    return matmul(weights, v).reshape(*batch, L, value.shape[-1])
+    return matmul(weights, v)
 
 
 def _checked(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,14 +289,19 @@ def _repeated(t: Tensor, count: int) -> Tensor:
 
 
 def _mask(mask: Any, shape: tuple[int, ...], query: Tensor) -> Tensor:
-    """A mask as (items, L, S), of bools or of the query's dtype."""
+    """A mask as numbers to add to the scores, (items, L, S), or (1, L, S) if all items have the same."""
     same_device(_OP, query.device, mask.device)
     if mask.dtype != bool and mask.dtype != query.dtype:
         raise DTypeError(f"{here(_OP)}: attn_mask: expected bool or {query.dtype}; got {mask.dtype}.")
     try:
-        whole = mask.expand(*shape) if mask.shape != shape else mask
-    except (ShapeError, UsageError):
-        raise ShapeError(
-            f"{here(_OP)}: attn_mask: expected a shape that broadcasts to {shape}; got {mask.shape}."
-        ) from None
-    return whole.reshape(-1, *shape[-2:])
+        fits = np.broadcast_shapes(mask.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"{here(_OP)}: attn_mask: expected a shape that broadcasts to {shape}; got {mask.shape}.")
+    if mask.dtype == bool:
+        nothing = zeros(*mask.shape, dtype=query.dtype, device=query.device)
+        mask = masked_fill(nothing, mask.logical_not(), -math.inf)
+    whole = shape if math.prod(mask.shape[:-2]) > 1 else shape[-2:]
+    mask = mask.reshape(*mask.shape[-2:]) if len(whole) == 2 and mask.ndim > 2 else mask
+    return (mask.expand(*whole) if mask.shape != whole else mask).reshape(-1, *shape[-2:])
