@@ -75,7 +75,7 @@ __device__ __forceinline__ const real* of_item(const real* array, int item, int 
     return array + (size_t)item * rows * columns;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 attention_forward(real* __restrict__ y, real* __restrict__ lse, const real* __restrict__ q, const real* __restrict__ k,
                   const real* __restrict__ v, const real* __restrict__ mask, Shape s) {
     __shared__ Tile queries, keys, values;
@@ -129,7 +129,7 @@ attention_forward(real* __restrict__ y, real* __restrict__ lse, const real* __re
 }
 
 // dq, and delta for attention_backward_keys.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 attention_backward_queries(real* __restrict__ dq, real* __restrict__ delta, const real* __restrict__ dy,
                            const real* __restrict__ q, const real* __restrict__ k, const real* __restrict__ v,
                            const real* __restrict__ mask, const real* __restrict__ y, const real* __restrict__ lse,
@@ -179,7 +179,7 @@ attention_backward_queries(real* __restrict__ dq, real* __restrict__ delta, cons
 }
 
 // dk and dv. A block's rows are keys; weights[r][i] are of key r and the tile's query i.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 attention_backward_keys(real* __restrict__ dk, real* __restrict__ dv, const real* __restrict__ dy,
                         const real* __restrict__ q, const real* __restrict__ k, const real* __restrict__ v,
                         const real* __restrict__ mask, const real* __restrict__ lse, const real* __restrict__ delta,
