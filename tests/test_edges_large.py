@@ -84,6 +84,12 @@ TAKEN: dict[str, Arguments] = {
     "broadcast_binary": lambda f: {"name": "add", "a": f(LARGE), "b": f(LARGE)},
     "softmax_forward": lambda f: {"x": f(2**31, 2), "axis": 1},
     "layer_norm_forward": lambda f: {"x": f(2**21, 2048), "weight": None, "bias": None, "eps": 1e-5},
+    "attention_forward": lambda f: {
+        **{name: f(2**20, 32, 128) for name in "qkv"},
+        "mask": None,
+        "scale": 1.0,
+        "causal": False,
+    },
     "group_norm_forward": lambda f: {"x": f(2**17, 2**8, 8, 16, 1), "weight": None, "bias": None, "eps": 1e-5},
     "sum_axes": lambda f: {"x": f(2**20, 4096), "axes": (1,), "keepdims": True, "factor": 1.0},
     "gemm": lambda f: {"a": f(2**20, 4096), "b": f(64, 4096), "form": "nt"},
@@ -170,6 +176,12 @@ REFUSED: dict[str, Arguments] = {
         "ignore_index": -100,
         "reduction": "sum",
         "with_gradient": True,
+    },
+    "attention_forward": lambda f: {
+        **{name: f(2**31, 1, 1) for name in "qkv"},
+        "mask": None,
+        "scale": 1.0,
+        "causal": False,
     },
     "maxout_forward": lambda f: {"x": f(2**31, 2, 1)},
     "dropout_apply": lambda f: {

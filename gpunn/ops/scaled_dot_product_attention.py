@@ -139,6 +139,10 @@ def _launch(
     width = _width(q, v)
     tile = min(128, 8192 // width) // q.itemsize  # ROWS in the kernel
     numbers = (q.shape[1], v.shape[1], q.shape[2], v.shape[2], len(q), 1 if mask is None else len(mask), int(causal))
+    if max(numbers) >= 2**31:
+        raise UsageError(
+            f"{here(_OP)}: {max(numbers):,} items or positions are too many for one launch; split the batch."
+        )
     shape = np.array((*numbers, scale), _SHAPE[q.dtype.type])
     grid = (ceil_div(rows, tile), min(len(q), _ITEMS), 1)
     SOURCE.launch(device, kernel, grid, tile * _LANES, (*arrays, shape), REAL=c_type(q.dtype, _OP), WIDTH=width)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._window import Window
+from gpunn.primitive import REGISTRY
 from tests.edges.draw import BATCH, FEW, Draw, around, row
 
 _TILED = around(32, 64, 128)  # rows or columns of a tile
@@ -49,6 +50,21 @@ def _wanted(d: Draw, *x: int) -> dict[str, Any]:
     """Which gradients, and perhaps what is added to that of x, which is of this shape."""
     needs = d.flags(3)
     return {"needs": needs, "more": d.optional(*x) if needs[0] else None}
+
+
+@row("attention_forward", "attention_backward")
+def attention(d: Draw) -> dict[str, Any]:
+    """Around a block's rows, which are 32, 16 or 8 by the features, and around the features of a specialisation."""
+    items, L, S = d.sizes((1, 2, 3), around(8, 16, 32), around(8, 16, 32), most=5000)
+    E, V = d.sizes(around(4, 32, 64), around(4, 32, 64), most=3000)
+    made = {"q": d.numbers(items, L, E), "k": d.numbers(items, S, E), "v": d.numbers(items, S, V)}
+    causal = d.pick(True, False)
+    mask = None if causal or d.pick(True, False) else d.numbers(d.pick(1, items), L, S)
+    inputs = {**made, "mask": mask, "scale": E**-0.5, "causal": causal}
+    if d.primitive.name == "attention_forward":
+        return inputs
+    y, lse = REGISTRY["attention_forward"].plain(np, **inputs)
+    return {"dy": d.numbers(items, L, V), **inputs, "y": y, "lse": lse, "needs": d.flags(3)}
 
 
 # -- convolutions ---------------------------------------------------------------------------------
