@@ -26,10 +26,10 @@ from gpunn.tape import record
 
 _OP = "scaled_dot_product_attention"
 SOURCE = KernelSource("scaled_dot_product_attention.cu", REAL=("float", "double"), WIDTH=(32, 64, 128))
-_LANES, _ITEMS = 4, 65535  # threads of a row; CUDA's limit on a grid's second axis
+_LANES = 4  # threads of a row
 _SHAPE = {
     real: np.dtype(
-        [(n, np.int32) for n in ("L", "S", "E", "V", "items", "mask_items", "causal")] + [("scale", real)], align=True
+        [(n, np.int32) for n in ("L", "S", "E", "V", "tiles", "mask_items", "causal")] + [("scale", real)], align=True
     )
     for real in (np.float32, np.float64)
 }
@@ -138,13 +138,14 @@ def _launch(
     """Launch over blocks of ``rows`` and over items."""
     width = _width(q, v)
     tile = min(128, 8192 // width) // q.itemsize  # ROWS in the kernel
-    numbers = (q.shape[1], v.shape[1], q.shape[2], v.shape[2], len(q), 1 if mask is None else len(mask), int(causal))
-    if max(numbers) >= 2**31:
+    tiles = ceil_div(rows, tile)
+    if max(tiles * len(q), *q.shape, *v.shape) >= 2**31:
         raise UsageError(
-            f"{here(_OP)}: {max(numbers):,} items or positions are too many for one launch; split the batch."
+            f"{here(_OP)}: {len(q):,} items of {rows:,} positions are too many for one launch: split the batch."
         )
+    numbers = (q.shape[1], v.shape[1], q.shape[2], v.shape[2], tiles, 1 if mask is None else len(mask), int(causal))
     shape = np.array((*numbers, scale), _SHAPE[q.dtype.type])
-    grid = (ceil_div(rows, tile), min(len(q), _ITEMS), 1)
+    grid = (tiles * len(q), 1, 1)
     SOURCE.launch(device, kernel, grid, tile * _LANES, (*arrays, shape), REAL=c_type(q.dtype, _OP), WIDTH=width)
 
 
