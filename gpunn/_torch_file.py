@@ -238,7 +238,7 @@ def save(value: Any, path: str | os.PathLike[str]) -> None:
         for name, content in members.items():
             archive.writestr(zipfile.ZipInfo(f"archive/{name}"), content)
         for key, array in enumerate(written.storages):
-            archive.writestr(zipfile.ZipInfo(f"archive/data/{key}"), memoryview(array.reshape(-1).view(np.uint8)))
+            archive.writestr(zipfile.ZipInfo(f"archive/data/{key}"), array.tobytes())
     write_atomically(path, packed.getbuffer())
 
 
@@ -292,8 +292,9 @@ class _Pickle:
         self._text += pickle.MARK
         self.add("storage")
         self._text += b"ctorch\n" + _NAMES[array.dtype.name].encode() + b"\n"
-        for item in (str(len(self.storages)), "cpu", array.size):
-            self.add(item)
+        self.add(str(len(self.storages)))
+        self.add("cpu")
+        self.add(array.size)
         self._text += pickle.TUPLE + pickle.BINPERSID
         for item in (0, array.shape, strides, False):
             self.add(item)

@@ -298,6 +298,16 @@ VALUES |= {
 for _name in ("avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d"):
     VALUES[_name] |= {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True, "count_include_pad": False}
     VALUES[_name] |= {"dilation": 1, "return_indices": True}
+VALUES["scaled_dot_product_attention"] = {
+    "query": LINES,
+    "key": LINES * 2,
+    "value": LINES + 1,
+    "attn_mask": LINES[0, :, :4],
+    "dropout_p": 0.0,
+    "is_causal": True,
+    "scale": 0.5,
+    "enable_gqa": False,
+}
 VALUES["embedding"] |= {"scale_grad_by_freq": True, "sparse": True}
 # The values are drawn, or whatever was in memory.
 RANDOM = frozenset(("empty", "empty_like", "new_empty", "normal_", "uniform_", "rand", "rand_like", "randint", "randn"))
@@ -688,6 +698,16 @@ NEW_OF: dict[str, dict[str, Any]] = {
     "ConcatDataset": {"datasets": [[1, 2], [3]]},
     "Subset": {"dataset": [1, 2, 3], "indices": [0, 2]},
     "CyclicLR": {"mode": "triangular2", "base_momentum": 0.25},
+    "MultiheadAttention": {
+        "embed_dim": 4,
+        "num_heads": 2,
+        "dropout": 0.0,
+        "add_bias_kv": True,
+        "add_zero_attn": True,
+        "kdim": 3,
+        "vdim": 5,
+        "batch_first": True,
+    },
 }
 # What has to be given as well.
 NEW_ALSO = {"CyclicLR": ("cycle_momentum",), "OneCycleLR": ("total_steps",), "SGD": ("momentum",)}
@@ -730,7 +750,8 @@ def behaviour(case: Case, made: Any) -> Any:
         kept = kept if isinstance(kept, bool | int | float | str | tuple) else None
         if differences.accepts_any(case.name, case.keyword):
             return plain(shown)
-        return plain((shown, kept, None if case.name == "Parameter" else str(made)))
+        text = str(made).replace("NonDynamicallyQuantizableLinear", "Linear")  # a Linear, of MultiheadAttention
+        return plain((shown, kept, None if case.name == "Parameter" else text))
     if case.place == "optim" and case.keyword != "differentiable":  # with which PyTorch wants no leaves
         made.step()
         (group,) = made.param_groups

@@ -27,7 +27,7 @@ def arrays() -> dict[str, Any]:
     return made
 
 
-def nested() -> dict[str, Any]:
+def nested() -> dict[Any, Any]:
     return {"model": arrays(), "epoch": 3, "rate": 0.1, "names": ["a", ("b", None, True)], 7: "seven", "big": 2**80}
 
 

@@ -80,8 +80,8 @@ class VisionTransformer(Module):
         self.heads = Sequential({"head": Linear(hidden_dim, num_classes)})
         fan_in = in_channels * patch_size**2
         init.trunc_normal_(self.conv_proj.weight, std=math.sqrt(1 / fan_in))
-        for tensor in (self.conv_proj.bias, self.heads.head.weight, self.heads.head.bias):
-            init.zeros_(tensor)
+        for layer, name in ((self.conv_proj, "bias"), (self.heads.head, "weight"), (self.heads.head, "bias")):
+            init.zeros_(getattr(layer, name))
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[2:] != (self.image_size, self.image_size):

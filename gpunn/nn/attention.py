@@ -271,6 +271,3 @@ class MultiheadAttention(Module):
             return mask
         nothing = zeros(*mask.shape, dtype=self.out_proj.weight.dtype, device=mask.device)
         return masked_fill(nothing, mask, float("-inf"))
-
-    def extra_repr(self) -> str:
-        return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}"

@@ -137,6 +137,7 @@ def _launch(
 ) -> None:
     """Launch over blocks of ``rows`` and over items."""
     width = _width(q, v)
+    assert width is not None  # the op asked
     tile = min(128, 8192 // width) // q.itemsize  # ROWS in the kernel
     tiles = ceil_div(rows, tile)
     if max(tiles * len(q), *q.shape, *v.shape) >= 2**31:

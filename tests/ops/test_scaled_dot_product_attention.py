@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn.errors import DTypeError, ShapeError, UsageError
-from gpunn.nn import functional as F
+from gpunn.nn import functional
 from tests.devices import EVERYWHERE
+
+F: Any = functional  # whose arguments are given as lists here
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:
@@ -73,7 +75,7 @@ def test_equal_keys_give_the_mean_and_a_far_better_one_its_value(where: str) -> 
     one = F.scaled_dot_product_attention(query, gpunn.tensor([[0.0], [500.0], [0.0]], device=where), value)
     assert one.tolist() == [[2, 6], [2, 6]]
     causal = F.scaled_dot_product_attention(query, gpunn.ones(3, 1, device=where), value, is_causal=True)
-    np.testing.assert_allclose(causal.numpy(), [[1, 0], [1.5, 3]], rtol=1e-6)
+    np.testing.assert_allclose(causal.numpy(), [[1.0, 0.0], [1.5, 3.0]], rtol=1e-6)
 
 
 def test_dropout_drops_weights_and_scales_the_others() -> None:
