@@ -264,6 +264,13 @@ def _reductions(s: Sizes) -> Iterator[Op]:
     a, b = (s.product, s.product), (32, max(4, s.product // 8), max(4, s.product // 8))
     yield Op("matmul", {"x": a, "y": a}, lambda lib, t: lib.matmul(t["x"], t["y"]), ("x", "y"))
     yield Op("bmm", {"x": b, "y": b}, lambda lib, t: lib.bmm(t["x"], t["y"]), ("x", "y"))
+    heads = {name: (32, max(4, s.product // 4), min(64, s.product)) for name in ("x", "y", "w")}
+    yield Op("attention", heads, _attention, ("x", "y", "w"))
+    yield Op("causal attention", heads, lambda lib, t: _attention(lib, t, True), ("x", "y", "w"))
+
+
+def _attention(lib: Any, t: Tensors, causal: bool = False) -> Any:
+    return lib.nn.functional.scaled_dot_product_attention(t["x"], t["y"], t["w"], is_causal=causal)
 
 
 def _moving(s: Sizes) -> Iterator[Op]:
