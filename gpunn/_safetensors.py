@@ -175,15 +175,20 @@ def _dtype(path: str | os.PathLike[str], entry: Entry) -> np.dtype[Any]:
             f"{shortened(path, 200)}: {name} is {shortened(entry.dtype, 40)}, which NumPy does not have. Save it as "
             "F32 or BF16."
         )
-    if entry.dtype == "BF16":
+    return numpy_dtype(path, name, _NAMES[entry.dtype])
+
+
+def numpy_dtype(path: str | os.PathLike[str], what: str, dtype: str) -> np.dtype[Any]:
+    """NumPy's dtype of this name; DTypeError where ``what`` is in the file needs ml_dtypes, and that is missing."""
+    if dtype == "bfloat16":
         try:
             importlib.import_module("ml_dtypes")  # registers the dtype with NumPy
         except ImportError as error:
             raise DTypeError(
-                f"{shortened(path, 200)}: {name} is bfloat16, which needs ml_dtypes; importing it failed ({error}). "
+                f"{shortened(path, 200)}: {what} is bfloat16, which needs ml_dtypes; importing it failed ({error}). "
                 "Install it with pip install ml_dtypes, or save the file as float32."
             ) from error
-    return np.dtype(_NAMES[entry.dtype])
+    return np.dtype(dtype)
 
 
 def _read(path: str | os.PathLike[str], file: BinaryIO, entry: Entry, dtype: np.dtype[Any]) -> np.ndarray:

@@ -8,7 +8,6 @@ tensors and dictionaries, and nothing else. https://pytorch.org/docs/stable/note
 from __future__ import annotations
 
 import collections
-import importlib
 import io
 import math
 import os
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from gpunn._files import file_size, fill, open_file
+from gpunn._safetensors import numpy_dtype
 from gpunn._tensor import Tensor
 from gpunn.errors import DataError, DTypeError, UsageError, quoted, shortened
 from gpunn.serialize import write_atomically
@@ -108,7 +108,7 @@ class _Archive:
             raise self._fault("a storage is not described as PyTorch does")
         if key not in self._arrays:
             info = self._members.get(f"data/{key}")
-            dtype = _dtype(self._path, kind.dtype)
+            dtype = numpy_dtype(self._path, f"storage {quoted(key, 40)}", kind.dtype)
             if info is None or info.file_size != length * dtype.itemsize:
                 raise self._fault(f"storage {quoted(key, 40)} has not the bytes of {length} numbers of {dtype}")
             array = np.empty(length, dtype)
@@ -117,7 +117,7 @@ class _Archive:
                     raise self._fault(f"storage {quoted(key, 40)} is cut short")
             self._arrays[key] = array
         array = self._arrays[key]
-        if array.dtype != _dtype(self._path, kind.dtype) or len(array) != length:
+        if array.dtype.name != kind.dtype or len(array) != length:
             raise self._fault(f"storage {quoted(key, 40)} is described in two ways")
         return array
 
@@ -176,18 +176,6 @@ class _Unpickler(pickle.Unpickler):
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage":
             raise DataError(f"{shortened(self._archive._path, 160)}: a storage is not described as PyTorch does.")
         return self._archive.storage(pid[1], pid[2], pid[4])
-
-
-def _dtype(path: Any, name: str) -> np.dtype[Any]:
-    if name == "bfloat16":
-        try:
-            importlib.import_module("ml_dtypes")  # registers the dtype with NumPy
-        except ImportError as error:
-            raise DTypeError(
-                f"{shortened(path, 200)}: holds bfloat16, which needs ml_dtypes: pip install ml_dtypes, "
-                "or save the file as float32."
-            ) from error
-    return np.dtype(name)
 
 
 _FAULTS = (

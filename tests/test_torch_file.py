@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import sys
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -221,3 +222,10 @@ def test_memory_is_that_of_the_file(tmp_path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 2.1 * path.stat().st_size
     finally:
         tracemalloc.stop()
+
+
+def test_bfloat16_without_ml_dtypes_is_told(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    path = archive(tmp_path / "a.pt", described(kind=b"ctorch\nBFloat16Storage\n"), _0=bytes(8))
+    with pytest.raises(DTypeError, match="storage '0' is bfloat16, which needs ml_dtypes"):
+        _torch_file.load(path)
