@@ -26,7 +26,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from gpunn._warmup import sources
+from gpunn import _warmup
+from gpunn.bench import ladder
 from gpunn.gpu.launcher import NVRTC_OPTIONS, SHARED_MOST, KernelSource
 
 TABLE = Path(__file__).parent / "results" / "kernel_resources.tsv"
@@ -107,6 +108,11 @@ def over_limit(row: Row, dynamic: int) -> str | None:
     if row.shared + dynamic <= most:
         return None
     return f"{row.place}: {row.shared} bytes of static and {dynamic} of dynamic shared memory; a block has {most}"
+
+
+def sources() -> dict[str, KernelSource]:
+    """Every kernel file of the package: those that ops launch, and the ladders' to read."""
+    return {**_warmup.sources(), **{source.file: source for source in ladder.SOURCES.values()}}
 
 
 def jobs_of(source: KernelSource) -> Iterator[Job]:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import compile_gate
-from benchmarks.compile_gate import GateError, Job, Resources, Row, compare, parse_log
-from gpunn._warmup import sources
+from benchmarks.compile_gate import GateError, Job, Resources, Row, compare, parse_log, sources
 from gpunn.emulator import compile_module
 from gpunn.gpu.launcher import KernelSource, kernel_folder
 from gpunn.gpu.signatures import parse_signatures
@@ -203,7 +202,8 @@ def _pretend(
 
 
 def test_every_kernel_file_is_declared() -> None:
-    assert sorted(sources()) == sorted(path.name for path in kernel_folder().glob("*.cu"))
+    files = [path.relative_to(kernel_folder()).as_posix() for path in kernel_folder().rglob("*.cu")]
+    assert sorted(sources()) == sorted(files)
 
 
 def test_the_table_is_current() -> None:

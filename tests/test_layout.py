@@ -91,8 +91,8 @@ def test_every_op_has_its_test(op: str) -> None:
     assert (ROOT / path).is_file(), f"gpunn/ops/{op}.py needs tests/ops/test_{op}.py"
 
 
-def test_every_kernel_file_is_launched_by_an_op() -> None:
-    files = {p.name for p in (ROOT / "kernels").glob("*.cu")}
+def test_every_kernel_file_is_launched_by_an_op_or_a_ladder() -> None:
+    files = {p.relative_to(ROOT / "kernels").as_posix() for p in (ROOT / "kernels").rglob("*.cu")}
     assert files == set(KernelSource.registry), "a .cu file without a KernelSource, or the other way round"
 
 
@@ -180,7 +180,7 @@ def _pattern(name: str) -> str:
 # -- files ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "kernels").glob("*.cu*")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "kernels").rglob("*.cu*")), ids=lambda p: p.name)
 def test_kernel_files_open_with_what_they_do(path: Path) -> None:
     lines = path.read_text().splitlines()
     assert lines[0].startswith(f"// {path.name}: "), "a kernel file opens with its name and its formula"

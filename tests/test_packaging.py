@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_carries_kernels_emulator_and_types(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    kernels = {f"gpunn/_kernels/{p.name}" for p in (ROOT / "kernels").glob("*.cu*")}
+    kernels = {f"gpunn/_{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "kernels").rglob("*.cu*")}
     emulator = {f"gpunn/emulator/{p.name}" for p in (ROOT / "gpunn" / "emulator").iterdir() if p.is_file()}
     assert kernels | emulator | {"gpunn/py.typed", "gpunn/_kernels/kernel_resources.tsv"} <= names
     assert not [n for n in names if n.startswith(("tests", "benchmarks", "kernels"))]
