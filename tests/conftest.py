@@ -50,7 +50,7 @@ def _mentions_torch(path: Path) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """``-m parity`` selects the files that use PyTorch somewhere, so that no test is skipped in both of CI's runs."""
+    """``-m parity`` selects the files that use PyTorch somewhere."""
     from gpunn import emulator
 
     if not HAS_GPU:  # deselected, not skipped: they say nothing about this machine
@@ -65,6 +65,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.parity)
         if item.get_closest_marker("tools") and not wanted:
             item.add_marker(pytest.mark.skip(reason="checks a tool of developers: CI runs it, and pytest -m tools"))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Note what is skipped for want of PyTorch, so that CI's second run with it need not repeat all the rest.
+
+    Every process of pytest-xdist adds to the file, so names come more than once: of files that are skipped on import
+    the controlling process hears of one alone.
+    """
+    names = os.environ.get("GPUNN_TESTS_WITHOUT_TORCH")
+    if names and report.skipped and isinstance(report.longrepr, tuple) and "torch" in report.longrepr[2].lower():
+        with open(names, "a") as file:
+            file.write(f"{report.nodeid}\n")
+
+
+pytest_collectreport = pytest_runtest_logreport
 
 
 @pytest.fixture(autouse=True)
