@@ -60,7 +60,7 @@ def test_top_level_holds_what_the_design_lists() -> None:
     expected = {"pyproject.toml", "README.md", "CONTRIBUTING.md", "LICENSE", "CHANGELOG.md"}
     expected |= {"gpunn", "kernels", "benchmarks", "tests"}
     found = {p.name for p in ROOT.iterdir() if not p.name.startswith(".")}
-    built = {p for p in found if p in ("build", "dist", "runs", "out", "scratch") or p.endswith(".egg-info")}
+    built = {p for p in found if p in ("build", "dist", "demos", "runs", "out", "scratch") or p.endswith(".egg-info")}
     assert expected <= found
     assert found - built - expected == set()
 

@@ -20,6 +20,7 @@ from gpunn import __version__
 from gpunn.cli import (
     bench,
     convert,
+    demo,
     doctor,
     eval,
     explain,
@@ -40,6 +41,7 @@ _COMMANDS = {
     "eval": eval,
     "predict": predict,
     "plot": plot,
+    "demo": demo,
     "summary": summary,
     "bench": bench,
     "profile": profile,

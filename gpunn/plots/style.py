@@ -49,8 +49,6 @@ _STYLE = {
     "legend.frameon": False,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    # Names of runs and classes are text, also where they contain a dollar.
-    "text.parse_math": False,
     "axes.formatter.use_mathtext": False,
     "axes.unicode_minus": False,
     "agg.path.chunksize": 10_000,
@@ -58,14 +56,15 @@ _STYLE = {
     "pdf.fonttype": 42,
 }
 _UNDATED = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_ORIGIN = {"png": "Source", "svg": "Source", "pdf": "Subject"}  # where each kind says what a picture is from
 
 
-def need_matplotlib() -> None:
-    """Raise UsageError where matplotlib is missing."""
+def need_matplotlib(extra: str = "plot") -> None:
+    """Raise UsageError where matplotlib is missing; ``extra`` of ours brings it."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise UsageError(f"pictures need matplotlib ({error}): pip install 'gpunn[plot]'.") from error
+        raise UsageError(f"pictures need matplotlib ({error}): pip install 'gpunn[{extra}]'.") from error
 
 
 def check_suffix(path: Path) -> str:
@@ -84,8 +83,11 @@ def check_suffix(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def drawing() -> Iterator[None]:
-    """Our style for the block, whatever the user's matplotlibrc says; making and writing a figure are both in it."""
+def drawing(*, formulas: bool = False) -> Iterator[None]:
+    """Our style for the block, whatever the user's matplotlibrc says; making and writing a figure are both in it.
+
+    With ``formulas`` text between dollars is one, as on logarithmic axes; without, it may come from files.
+    """
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
@@ -93,6 +95,8 @@ def drawing() -> Iterator[None]:
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=COLOURS)
+        matplotlib.rcParams["text.parse_math"] = formulas
         yield
 
 
@@ -107,8 +111,8 @@ def new_figure() -> Figure:
     return figure
 
 
-def write(figure: Figure, path: Path) -> None:
-    """Draw it, and write the file whole or not at all.
+def write(figure: Figure, path: Path, origin: str | None = None) -> None:
+    """Draw it, and write the file whole or not at all; ``origin`` says inside it what it is from.
 
     Raises
     ------
@@ -117,7 +121,7 @@ def write(figure: Figure, path: Path) -> None:
     """
     kind = check_suffix(path)
     drawn = io.BytesIO()
-    figure.savefig(drawn, format=kind, metadata=_UNDATED[kind])
+    figure.savefig(drawn, format=kind, metadata=_UNDATED[kind] | {_ORIGIN[kind]: origin})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, drawn.getvalue())

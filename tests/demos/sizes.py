@@ -1,0 +1,10 @@
+"""Arguments of the demonstrations' ``run`` with which they take a second or two, for the test of the gallery's page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SIZES: dict[str, dict[str, Any]] = {
+    "approximation": {"n": (4, 16), "starts": 1, "steps": 100},
+    "kernels": {"size": 32, "image": 8},
+}
