@@ -31,6 +31,7 @@ from gpunn.cli import (
     profile,
     streams,
     summary,
+    sweep,
     train,
     warmup,
 )
@@ -38,6 +39,7 @@ from gpunn.errors import UsageError, nearest, quoted
 
 _COMMANDS = {
     "train": train,
+    "sweep": sweep,
     "eval": eval,
     "predict": predict,
     "plot": plot,

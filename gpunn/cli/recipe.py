@@ -57,6 +57,13 @@ def check_recipe(args: argparse.Namespace, defaults: Defaults) -> None:
         raise UsageError(f"--label-smoothing: expected a number from 0 to 1; got {args.label_smoothing:g}.")
 
 
+def is_used(field: str, optimizer: str | None, schedule: str | None) -> bool:
+    """Whether a hyper-parameter has a meaning with this optimiser and schedule (None: the default ones)."""
+    if field == "momentum":
+        return (optimizer or "sgd") in _WITH_MOMENTUM
+    return field != "lr_decay" or (schedule or "exponential") in _DECAYING
+
+
 def make_optimizer(args: argparse.Namespace, model: Any) -> Any:
     """The optimiser for a model's parameters, with weight decay on weights only (lecture, T3)."""
     from gpunn import optim

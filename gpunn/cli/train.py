@@ -12,9 +12,9 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpunn.cli.arguments import number, one_of, whole
 from gpunn.cli.datasets import DATA, add_data_arguments, defaults_for, folder_of, open_data
@@ -34,6 +34,7 @@ from gpunn.cli.watching import add_watch_arguments, callbacks, check_watch_argum
 from gpunn.errors import UsageError
 
 if TYPE_CHECKING:
+    from gpunn.models import ModelEntry
     from gpunn.train.trainer import Trainer
 
 _TEST_BATCH = 500
@@ -136,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--trust: it is for --resume; a network that you name yourself is trusted.")
     else:
         entry = resolve(args.model)
-    _fill(args)
+    fill(args)
     check_watch_arguments(args)
     check_recipe(args, defaults_for(args.data))
 
@@ -150,42 +151,15 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         RunFolder(args.out).check_free(args.overwrite or resumed is not None)
 
-    from gpunn.data import DataLoader
-    from gpunn.nn import CrossEntropyLoss
-    from gpunn.random import manual_seed
-    from gpunn.train import Trainer
-
-    manual_seed(args.seed)
-    model = entry.build(train_set.input_shape, len(train_set.classes))
-    train_loader = DataLoader(
-        train_set, args.batch_size, shuffle=True, device=home, num_workers=args.workers, transform=change
-    )
-    test_loader = DataLoader(test_set, _TEST_BATCH, device=home, num_workers=args.workers)
-    optimizer = make_optimizer(args, model)
-    schedule, every = make_schedule(args, optimizer, len(train_loader))
+    parts = make_parts(args, entry, home, train_set, test_set, change)
     watching = callbacks(args, train_set, home)
     named = args.out is not None
     if not named and not args.no_save:
         args.out = new_folder(args.model)
-    trainer = Trainer(
-        model,
-        optimizer,
-        CrossEntropyLoss(label_smoothing=args.label_smoothing),
-        device=home,
-        scheduler=schedule,
-        scheduler_every=every,
-        capture=not args.no_capture,
-        out=args.out,
-        callbacks=watching,
-        config=_config(args, train_set),
-        overwrite=args.overwrite or resumed is not None,  # killed before its first checkpoint, a run begins anew
-        checkpoint_every=args.checkpoint_every,
-        keep=args.keep,
-        accumulate=args.accumulate,
-        clip_grad_norm=args.clip_grad_norm,
-        not_finite=args.not_finite,
+    # Killed before its first checkpoint, a resumed run begins anew.
+    trainer = make_trainer(
+        args, parts, home, config_of(args, train_set), watching, overwrite=args.overwrite or resumed is not None
     )
-    trainer.stop_signals = tuple(_STOPPING)
     if resumed is not None:
         for complaint in trainer.resume():
             print(f"gpunn: warning: {complaint}", file=sys.stderr)
@@ -195,9 +169,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"The run in {args.out} is complete: {_outcome(trainer, args.epochs)}")
         return 0
     kept = "" if named or args.no_save else f" It is kept in {args.out}."
-    print(_announcement(args, model, train_set, test_set, home, optimizer, trainer) + kept, flush=True)
+    print(_announcement(args, train_set, test_set, home, trainer) + kept, flush=True)
     try:
-        trainer.fit(train_loader, test_loader, epochs, steps)
+        trainer.fit(parts.train_loader, parts.test_loader, epochs, steps)
     except KeyboardInterrupt as stopped:
         print(f"gpunn: interrupted; {_outcome(trainer, args.epochs)}{_how_to_go_on(trainer)}", file=sys.stderr)
         return 128 + getattr(stopped, "signum", signal.SIGINT)
@@ -205,7 +179,73 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _fill(args: argparse.Namespace) -> None:
+class Parts(NamedTuple):
+    """What a trainer trains, and on what."""
+
+    model: Any
+    optimizer: Any
+    schedule: Any
+    schedule_every: str
+    train_loader: Any
+    test_loader: Any
+
+
+def make_parts(
+    args: argparse.Namespace, entry: ModelEntry, home: Any, train_set: Any, test_set: Any, change: Any
+) -> Parts:
+    """Seed the generators, and build what the filled-in arguments ask for; ``change`` is the augmentation or None."""
+    from gpunn.data import DataLoader
+    from gpunn.random import manual_seed
+
+    manual_seed(args.seed)
+    model = entry.build(train_set.input_shape, len(train_set.classes))
+    train_loader = DataLoader(
+        train_set, args.batch_size, shuffle=True, device=home, num_workers=args.workers, transform=change
+    )
+    test_loader = DataLoader(test_set, _TEST_BATCH, device=home, num_workers=args.workers)
+    optimizer = make_optimizer(args, model)
+    schedule, every = make_schedule(args, optimizer, len(train_loader))
+    return Parts(model, optimizer, schedule, every, train_loader, test_loader)
+
+
+def make_trainer(
+    args: argparse.Namespace,
+    parts: Parts,
+    home: Any,
+    config: dict[str, Any],
+    watching: Sequence[Any],
+    *,
+    overwrite: bool,
+    log: str | None = "auto",
+) -> Trainer:
+    """The trainer of these parts, which keeps its run in ``args.out`` and ends after the running step on a signal."""
+    from gpunn.nn import CrossEntropyLoss
+    from gpunn.train import Trainer
+
+    trainer = Trainer(
+        parts.model,
+        parts.optimizer,
+        CrossEntropyLoss(label_smoothing=args.label_smoothing),
+        device=home,
+        scheduler=parts.schedule,
+        scheduler_every=parts.schedule_every,
+        capture=not args.no_capture,
+        out=args.out,
+        log=log,
+        callbacks=watching,
+        config=config,
+        overwrite=overwrite,
+        checkpoint_every=args.checkpoint_every,
+        keep=args.keep,
+        accumulate=args.accumulate,
+        clip_grad_norm=args.clip_grad_norm,
+        not_finite=args.not_finite,
+    )
+    trainer.stop_signals = tuple(_STOPPING)
+    return trainer
+
+
+def fill(args: argparse.Namespace) -> None:
     """Fill in what does not depend on the data; until then None says that it was not given."""
     defaults = {
         "data": "digits",
@@ -225,11 +265,9 @@ def _fill(args: argparse.Namespace) -> None:
             setattr(args, name, value)
 
 
-def _announcement(
-    args: argparse.Namespace, model: Any, train_set: Any, test_set: Any, home: Any, optimizer: Any, trainer: Trainer
-) -> str:
+def _announcement(args: argparse.Namespace, train_set: Any, test_set: Any, home: Any, trainer: Trainer) -> str:
     """What is about to be trained, in one line."""
-    parameters = sum(p.numel() for p in model.parameters())
+    parameters = sum(p.numel() for p in trainer.model.parameters())
     momentum = "" if args.momentum is None else f", momentum {args.momentum:g}"
     begin = "Training"
     if trainer.step:
@@ -237,7 +275,7 @@ def _announcement(
     return (
         f"{begin} {args.model} ({parameters:,} parameters) on {args.data} ({len(train_set):,} training and "
         f"{len(test_set):,} test images) on {home}: {args.epochs} epochs in batches of {args.batch_size}, "
-        f"{type(optimizer).__name__} with learning rate {args.lr:g}{schedule_text(args)}{momentum}, "
+        f"{type(trainer.optimizer).__name__} with learning rate {args.lr:g}{schedule_text(args)}{momentum}, "
         f"weight decay {args.weight_decay:g}, seed {args.seed}."
     )
 
@@ -266,7 +304,7 @@ def _how_to_go_on(trainer: Trainer) -> str:
     return f" gpunn train --resume {shlex.quote(str(trainer.folder.path))} goes on{after}."
 
 
-def _config(args: argparse.Namespace, train_set: Any) -> dict[str, Any]:
+def config_of(args: argparse.Namespace, train_set: Any) -> dict[str, Any]:
     """What ``config.json`` keeps of the command line: ``gpunn`` followed by ``command`` runs it again.
 
     Mean and deviation of the training images are kept with the model, because predictions need them.

@@ -13,7 +13,7 @@ from gpunn.cli.arguments import one_of, whole
 from gpunn.errors import UsageError, shortened
 
 FOLDER = Path("runs")
-_MONITORS = ("test_loss", "test_accuracy_percent", "train_loss", "train_accuracy_percent")
+MONITORS = ("test_loss", "test_accuracy_percent", "train_loss", "train_accuracy_percent")
 _EXAMINED = 200  # images: enough to tell a dead unit from one that is seldom needed
 
 
@@ -23,9 +23,9 @@ def add_watch_arguments(add: Callable[..., Any]) -> None:
     add("--patience", type=whole(1), metavar="N", help="stop after N epochs without an improvement of --monitor")
     add(
         "--monitor",
-        type=one_of(_MONITORS),
+        type=one_of(MONITORS),
         metavar="NAME",
-        help=f"what --patience watches: {', '.join(_MONITORS)} (default: test_loss)",
+        help=f"what --patience watches: {', '.join(MONITORS)} (default: test_loss)",
     )
     add("--tensorboard", action="store_true", help="write files for TensorBoard to the run's folder too")
     add(

@@ -192,6 +192,7 @@ def _there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 # Words ('' is an empty one), status, and what the message says; @Name is the number of the line marked so in net.py.
 _TRAIN = "train {} --data d.npz --device cpu --epochs 1 --max-steps 1"
+_SWEEP = "sweep mlp --data d.npz --device cpu"
 _STEP = "train lenet5 --data d.npz --device cpu --max-steps 1"
 _MISTAKES: list[tuple[str, int, str]] = [
     # -- commands
@@ -445,6 +446,42 @@ _MISTAKES: list[tuple[str, int, str]] = [
     ("plot", 2, "the following arguments are required: RUN (see gpunn plot --help)"),
     ("plot run --kind curve", 2, "argument --kind: expected one of curves, confusion, mistakes; got 'curve'"),
     ("plot run --batch-size 0", 2, "argument --batch-size: expected a whole number of at least 1; got '0'"),
+    # -- sweep
+    ("sweep", 2, "the following arguments are required: model (see gpunn sweep --help)"),
+    ("sweep lenet6 --lr 0.1,0.2", 2, "unknown model 'lenet6'"),
+    (_SWEEP, 2, "expected at least one option that varies, such as --lr 1e-3..1e-1"),
+    (f"{_SWEEP} --lr 0.1", 2, "expected at least one option that varies, such as --lr 1e-3..1e-1"),
+    (f"{_SWEEP} --lr 0.1..0.01", 2, "argument --lr: expected a range A..B with A below B; '0.1..0.01' runs down"),
+    (f"{_SWEEP} --lr 0..0.1", 2, "argument --lr: expected a number above 0; got '0'"),
+    (f"{_SWEEP} --lr 0.1..", 2, "argument --lr: expected a range such as 1..10"),
+    (f"{_SWEEP} --lr 0.1-0.2", 2, "argument --lr: expected a number above 0; got '0.1-0.2'"),
+    (f"{_SWEEP} --batch-size 16;32", 2, "argument --batch-size: expected a whole number of at least 1; got '16;32'"),
+    (f"{_SWEEP} --batch-size 1.5..3", 2, "argument --batch-size: expected a whole number of at least 1; got '1.5'"),
+    (f"{_SWEEP} --batch-size 16,16", 2, "argument --batch-size: expected different values; got one twice"),
+    (f"{_SWEEP} --optimizer sgd,adm", 2, "argument --optimizer: expected one of sgd, adam, adamw"),
+    (f"{_SWEEP} --lr 0.1,0.2 --trials 0", 2, "argument --trials: expected a whole number of at least 1; got '0'"),
+    (f"{_SWEEP} --lr 0.1,0.2 --sampler best", 2, "argument --sampler: expected one of tpe, random, grid; got 'best'"),
+    (f"{_SWEEP} --lr 0.1..0.2 --sampler grid", 2, "--lr: --sampler grid needs values such as 0.1,0.1414,0.2"),
+    (f"{_SWEEP} --seed 0..99999 --sampler grid", 2, "--sampler grid: expected at most 10,000 combinations"),
+    (f"{_SWEEP} --lr 0.1,0.2 --learning-rate 1", 2, "unknown option '--learning-rate' (see gpunn sweep --help)"),
+    (f"{_SWEEP} --lr 0.1,0.2 --overwrite", 2, "unknown option '--overwrite' (see gpunn sweep --help)"),
+    (f"{_SWEEP} --lr 0.1,0.2 --optimizer adam --momentum 0.9", 2, "--momentum: it is for sgd and rmsprop"),
+    (f"{_SWEEP} --schedule cosine --lr-decay 0.1,0.2", 2, "--lr-decay: it is for the schedules exponential, step"),
+    (f"{_SWEEP} --label-smoothing 0..0.2", 2, "Give --monitor test_accuracy_percent"),
+    (
+        f"{_SWEEP} --label-smoothing 0..2 --monitor test_accuracy_percent",
+        2,
+        "--label-smoothing: expected numbers from 0 to 1; got 0..2",
+    ),
+    (f"{_SWEEP} --lr 0.1,0.2 --monitor accuracy", 2, "argument --monitor: expected one of test_loss, test_accuracy"),
+    (f"{_SWEEP} --lr 0.1,0.2 --prune --epochs 2", 2, "--prune: it ends trials after their second epoch"),
+    (f"{_SWEEP} --lr 0.1,0.2 --augment flop", 2, "--augment: expected some of crop, flip"),
+    (f"{_SWEEP} --lr 0.1,0.2 --device gpu", 2, "unknown device 'gpu'"),
+    (f"{_SWEEP} --lr 0.1,0.2 --out run", 2, "--out: run holds a run of gpunn train"),
+    (f"{_SWEEP} --lr 0.1,0.2 --name a", 2, "--storage and --name: the database, and which sweep in it"),
+    (f"{_SWEEP} --lr 0.1,0.2 --storage sqlite:///a.db", 2, "--storage and --name: the database, and which sweep in it"),
+    (f"{_SWEEP} --lr 0.1,0.2 --storage a.db --name a", 2, "--storage: expected sqlite:///FILE, postgresql://"),
+    ("sweep mlp --lr 0.1,0.2 --data nowhere", 2, "--data: expected digits, mnist"),
     # -- lockstep
     ("lockstep", 2, "the following arguments are required: model (see gpunn lockstep --help)"),
     ("lockstep lenet6", 2, "unknown model 'lenet6'"),
@@ -511,12 +548,14 @@ def test_there_are_120() -> None:
         (f"{_STEP} --epochs 1 --tensorboard", 2, "TensorBoard needs its package"),
         ("predict text.png --run run", 2, "pillow"),
         ("bench --cases relu.forward --size tiny --device cpu --against torch", 2, "torch"),
+        (f"{_SWEEP} --lr 0.1,0.2", 2, "gpunn sweep needs Optuna ("),
+        (f"{_SWEEP} --lr 0.1,0.2", 2, "pip install 'gpunn[sweep]'"),
     ],
 )
 def test_optional_packages_that_are_missing(
     words: str, status: int, text: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("matplotlib", "sklearn", "sklearn.datasets", "PIL", "torch", "tensorboard"):
+    for name in ("matplotlib", "sklearn", "sklearn.datasets", "PIL", "torch", "tensorboard", "optuna"):
         monkeypatch.setitem(sys.modules, name, None)
     got = main(words.split())
     said = capsys.readouterr().err
