@@ -65,7 +65,9 @@ def _title(figure: Figure, results: Sequence[Result], monitor: str, missing: int
     found = ": none was trained to its end"
     if best is not None and best.value is not None:
         digits = 2 if monitor.endswith("percent") else 4
-        found = f"; the best, {best.value:.{digits}f}: trial {best.place}, {settings_text(best.settings)}"
+        found = f"; the best, {best.value:.{digits}f}: trial {best.place}"
+        settings = f", {settings_text(best.settings)}"
+        found += settings if len(settings) < 60 else ""
     more = f" ({missing} more hyper-parameters not shown)" if missing else ""
     figure.suptitle(label(f"{count}{found}{more}", 100))
 
@@ -176,4 +178,5 @@ def _vertical(axes: Axes, results: Sequence[Result], monitor: str) -> None:
         spread = found.max() / found.min()
         axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0,) if spread > 1000 else (1.0, 2.0, 5.0), numticks=8))
         axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.margins(y=0.1)  # for what stands at the edge
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
