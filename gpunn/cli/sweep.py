@@ -21,54 +21,30 @@ Needs Optuna: pip install 'gpunn[sweep]'.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gc
 import json
-import os
 import re
-import shlex
-import shutil
 import signal
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpunn.cli import train
 from gpunn.cli.arguments import one_of, whole
-from gpunn.cli.datasets import defaults_for, open_data
+from gpunn.cli.datasets import open_data
 from gpunn.cli.models import MODEL_HELP, resolve
-from gpunn.cli.recipe import augmentation, check_recipe, is_used
-from gpunn.cli.watching import FOLDER, MONITORS, callbacks
+from gpunn.cli.recipe import augmentation, is_used
+from gpunn.cli.sweep_trials import NOT_ASKED, VARIABLE, WORDS, Trials, drop_checkpoints, filled, report
+from gpunn.cli.watching import FOLDER, MONITORS
 from gpunn.errors import DataError, UsageError, shortened
 from gpunn.sweep.space import SAMPLERS, Choices, Fixed, Range, Spec, grid, numbers, words
 
 if TYPE_CHECKING:
-    from gpunn.sweep.study import Plan, Sweep, Trained
-    from gpunn.sweep.trials import Result
+    from gpunn.sweep.study import Plan, Sweep
 
-# In the order in which they are drawn: whether momentum and decay have a meaning depends on the first two.
-_WORDS = ("optimizer", "schedule")
-_NUMBERS = ("lr", "batch_size", "momentum", "weight_decay", "lr_decay", "label_smoothing", "clip_grad_norm")
-_COUNTS = ("epochs", "accumulate", "seed")
-_VARIABLE = (*_WORDS, *_NUMBERS, *_COUNTS)
 # Of a range, whether equal ratios are equally likely; by default where it spans a decade.
 _LOG = {"lr": True, "weight_decay": True, "seed": False}
-# What a trial is not asked for, with the value that it has.
-_SET = {
-    "resume": None,
-    "trust": False,
-    "no_save": False,
-    "overwrite": False,
-    "tensorboard": False,
-    "health": False,
-    "keep": 1,
-    "checkpoint_every": None,
-    "out": None,
-    "monitor": None,
-}
 # What may be another when a sweep goes on, as it changes no result.
 _FREE = ("device", "workers", "no_capture", "download", "data_dir", "max_pixels")
 _TRIALS = 20
@@ -80,13 +56,13 @@ def add_arguments(add: Callable[..., Any]) -> None:
 
     def varied(*names: str, **options: Any) -> None:
         field = names[0].lstrip("-").replace("-", "_")
-        if field in _SET:
+        if field in NOT_ASKED:
             return
         if field == "model":
             names, options = ("model",), {"help": MODEL_HELP}
-        elif field in _WORDS:
+        elif field in WORDS:
             options = {**options, "type": words(options["type"]), "metavar": "NAMES"}
-        elif field in _VARIABLE:
+        elif field in VARIABLE:
             options = {**options, "type": numbers(options["type"], log=_LOG.get(field)), "metavar": "A..B"}
         add(*names, **options)
 
@@ -125,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--storage and --name: the database, and which sweep in it; give both or neither.")
     if args.storage is not None:
         check_url(args.storage)
-    trials = _count(args, plan)
+    count = _count(args, plan)
     home = device(args.device or "auto")
     data = argparse.Namespace(**{**vars(args), "data": args.data or "digits"})
     train_set, test_set = open_data(data)
@@ -142,34 +118,34 @@ def run(args: argparse.Namespace) -> int:
 
         sweep = Sweep(plan, url, name, worker, args.storage is not None)
         try:
-            trainer = _Trials(args, entry, home, train_set, test_set, plan, out, trials)
-            return _search(sweep, trainer, worker)
+            trials = Trials(args, entry, home, train_set, test_set, plan, out, count)
+            return _search(sweep, trials, worker)
         finally:
             sweep.close()
 
 
-def _search(sweep: Sweep, trainer: _Trials, worker: str) -> int:
+def _search(sweep: Sweep, trials: Trials, worker: str) -> int:
     """Train what is missing, and tell the results."""
     left = sweep.interrupted()
     known = sweep.results()
     if known or left:
         again = f"; {left} that did not end {'are' if left > 1 else 'is'} trained again" if left else ""
-        print(f"Going on with {trainer.out}: {len(known)} of {trainer.count} trials are finished{again}.", flush=True)
+        print(f"Going on with {trials.out}: {len(known)} of {trials.count} trials are finished{again}.", flush=True)
     try:
-        with trainer.showing():
-            while not sweep.done(trainer.count):
-                sweep.run_one(trainer.train)
+        with trials.showing():
+            while not sweep.done(trials.count):
+                sweep.run_one(trials.train)
                 results = sweep.results()
-                trainer.tell(results)
-                _drop_checkpoints(trainer.out, results, worker)
+                trials.tell(results)
+                drop_checkpoints(trials.out, results, worker)
     except KeyboardInterrupt as stopped:
         print(
-            f"gpunn: interrupted; {len(sweep.results())} of {trainer.count} trials are finished. The same command "
+            f"gpunn: interrupted; {len(sweep.results())} of {trials.count} trials are finished. The same command "
             f"goes on.",
             file=sys.stderr,
         )
         return 128 + getattr(stopped, "signum", signal.SIGINT)
-    _report(sweep.results(), trainer, worker)
+    report(sweep.results(), trials, worker)
     return 0
 
 
@@ -180,7 +156,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     """The space, and what must stay the same; options that contradict each other are refused."""
     from gpunn.sweep.study import Plan
 
-    space: dict[str, Spec] = {name: getattr(args, name) for name in _VARIABLE if getattr(args, name) is not None}
+    space: dict[str, Spec] = {name: getattr(args, name) for name in VARIABLE if getattr(args, name) is not None}
     varying = {name: spec for name, spec in space.items() if not isinstance(spec, Fixed)}
     if not varying:
         raise UsageError(
@@ -244,25 +220,14 @@ def _check_combination(
     for name, spec in space.items():
         if name not in settings and (name == anyway or is_used(name, optimizer, schedule)):
             settings[name] = spec.low if isinstance(spec, Range) else _values(spec)[0]
-    _filled(args, settings)
-
-
-def _filled(args: argparse.Namespace, settings: Mapping[str, Any]) -> argparse.Namespace:
-    """The arguments of ``gpunn train`` for a trial."""
-    given = {**dict.fromkeys(_VARIABLE), **_SET, **settings}
-    filled = argparse.Namespace(**{**vars(args), **given})
-    if args.patience is not None:
-        filled.monitor = args.monitor
-    train.fill(filled)
-    check_recipe(filled, defaults_for(filled.data))
-    return filled
+    filled(args, settings)
 
 
 def _same(args: argparse.Namespace, space: Mapping[str, Spec]) -> dict[str, str]:
     """By option what must not change when the sweep goes on."""
     own = ("sampler", "sampler_seed", "prune", "monitor")
     same = {"model": args.model, "--data": args.data or "digits"}
-    skipped = {*_SET, *_FREE, *_VARIABLE, *own, "model", "data", "trials", "storage", "name", "command", "run"}
+    skipped = {*NOT_ASKED, *_FREE, *VARIABLE, *own, "model", "data", "trials", "storage", "name", "command", "run"}
     for name, value in vars(args).items():
         if name in own or (name not in skipped and value not in (None, False)):
             same[f"--{name.replace('_', '-')}"] = str(value)
@@ -300,179 +265,3 @@ def _worker(out: Path) -> str:
     worker = uuid.uuid4().hex
     write_atomically(path, (json.dumps({"worker": worker}) + "\n").encode())
     return worker
-
-
-# -- training ---------------------------------------------------------------------------------------
-
-
-class _Trials:
-    """Trains trials, and shows how far they are."""
-
-    def __init__(
-        self,
-        args: argparse.Namespace,
-        entry: Any,
-        home: Any,
-        train_set: Any,
-        test_set: Any,
-        plan: Plan,
-        out: Path,
-        count: int,
-    ) -> None:
-        self._args, self._entry, self._home = args, entry, home
-        self._train_set, self._test_set = train_set, test_set
-        self.out, self.count, self.monitor = out, count, plan.monitor
-        self.names = [name for name, spec in plan.space.items() if not isinstance(spec, Fixed)]
-        self.plan = plan
-        self._fixed = {name: spec.value for name, spec in plan.space.items() if isinstance(spec, Fixed)}
-        self._status: Any = None
-        self._place = 0
-        self._start = 0.0
-
-    def folder(self, place: int) -> Path:
-        """The run of a trial."""
-        return self.out / f"trial-{place:03d}"
-
-    def train(self, place: int, settings: dict[str, Any], report: Callable[[int, float], bool]) -> Trained:
-        """Train one trial, as ``gpunn train`` would."""
-        from gpunn.sweep.study import Trained
-        from gpunn.sweep.table import settings_text
-
-        self._place, self._start = place, time.perf_counter()
-        title = f"trial {place}/{self.count}: {settings_text(settings)}"
-        self._show(title)
-        given = {**self._fixed, **settings}
-        args = _filled(self._args, {name: value for name, value in given.items() if self.plan.used(name, given)})
-        args.out = self.folder(place)
-        try:
-            parts = train.make_parts(
-                args,
-                self._entry,
-                self._home,
-                self._train_set,
-                self._test_set,
-                augmentation(args.augment, self._train_set),
-            )
-            watch = _watch(self.monitor, report, lambda text: self._show(f"{title}; {text}"))
-            watching = [*callbacks(args, self._train_set, self._home), watch]
-            config = train.config_of(args, self._train_set)
-            trainer = train.make_trainer(args, parts, self._home, config, watching, overwrite=True, log=None)
-            trainer.fit(parts.train_loader, parts.test_loader, args.epochs, args.max_steps)
-        finally:
-            # The next one needs the memory: what a network's hooks and closures hold is in cycles.
-            parts = trainer = None  # type: ignore[assignment]
-            gc.collect()
-            if self._home.ordinal is not None:
-                self._home.xp.get_default_memory_pool().free_all_blocks()
-        return Trained(watch.figures, list(config["command"]), watch.pruned)
-
-    def tell(self, results: Sequence[Result]) -> None:
-        """A line of the trial that has just ended."""
-        from gpunn.sweep.table import line, settings_text
-
-        result = next(r for r in results if r.place == self._place)
-        best = "  (the best so far)" if result is results[0] and result.value is not None and len(results) > 1 else ""
-        seconds = time.perf_counter() - self._start
-        text = f"trial {result.place}/{self.count}  {settings_text(result.settings)}  {line(result)}"
-        text += f"  {seconds:.1f} s{best}"
-        if self._status is None:
-            print(text, flush=True)
-        else:
-            self._status.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    @contextlib.contextmanager
-    def showing(self) -> Iterator[None]:
-        """On a terminal that can move its cursor, a line that says what is being trained."""
-        if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-            yield
-            return
-        from rich.console import Console
-
-        with Console().status("") as self._status:
-            yield
-        self._status = None
-
-    def _show(self, text: str) -> None:
-        if self._status is not None:
-            from rich.markup import escape
-
-            self._status.update(escape(text))
-
-
-def _watch(monitor: str, report: Callable[[int, float], bool], show: Callable[[str], None]) -> Any:
-    """The callback that tells the study each epoch, and ends a trial that the study prunes."""
-    from gpunn.sweep.table import figures_text
-    from gpunn.train import Callback
-
-    class Watch(Callback):
-        figures: dict[str, Any] = {}  # noqa: RUF012  # replaced, never changed
-        pruned = False
-        last = 0
-
-        def on_fit_begin(self, trainer: Any, epochs: int, steps: int) -> None:
-            self.last = epochs
-
-        def on_progress(self, trainer: Any, progress: Any) -> None:
-            show(f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}")
-
-        def on_epoch_end(self, trainer: Any, record: Any) -> None:
-            self.figures = {name: value for name, value in record.as_dict().items() if name != "gradient_norms"}
-            show(f"epoch {record.epoch}/{self.last}, {figures_text(self.figures)}")
-            # After the last epoch there is nothing left to save.
-            if report(record.epoch, float(self.figures[monitor])) and record.epoch < self.last:
-                self.pruned = True
-                trainer.stop("the sweep ended it")
-
-    return Watch()
-
-
-def _drop_checkpoints(out: Path, results: Sequence[Result], worker: str) -> None:
-    """Delete the checkpoints of all trials but the best: nothing goes on from them, and they are large."""
-    for result in results[1:]:
-        if result.worker == worker:
-            shutil.rmtree(out / f"trial-{result.place:03d}" / "checkpoints", ignore_errors=True)
-
-
-# -- results ----------------------------------------------------------------------------------------
-
-
-def _report(results: Sequence[Result], trainer: _Trials, worker: str) -> None:
-    """The table, its file, the picture, and the best trial with its command."""
-    from rich.console import Console
-
-    from gpunn.serialize import write_atomically
-    from gpunn.sweep.table import as_csv, figures_text, left_out, settings_text, table
-
-    # Where there is no terminal, lines may be as long as they are.
-    wide = None if sys.stdout.isatty() else 200
-    console = Console(width=wide, highlight=False)
-    console.print(table(results, trainer.names, trainer.monitor))
-    if left_out(results):
-        print(f"... and {left_out(results)} more.")
-    path = trainer.out / "trials.csv"
-    write_atomically(path, as_csv(results, trainer.names))
-    print(f"{path} has all of it{_picture(results, trainer)}.")
-    best = results[0] if results else None
-    if best is None or best.value is None:
-        print("No trial was trained to its end: there is no best one. Try lower learning rates.")
-        return
-    place = str(trainer.folder(best.place)) if best.worker == worker else f"the sweep's folder on {best.host}"
-    print(f"Best is trial {best.place}: {settings_text(best.settings)}: {figures_text(best.figures)}.")
-    print(f"Its run is {'' if best.worker == worker else 'in '}{place}. To train it again:")
-    print(f"gpunn {shlex.join(best.command)}")
-
-
-def _picture(results: Sequence[Result], trainer: _Trials) -> str:
-    """Draw it where matplotlib is installed; what to say of it."""
-    from gpunn.plots.style import drawing, need_matplotlib, write
-
-    try:
-        need_matplotlib()
-    except UsageError:
-        return "; for a picture, pip install 'gpunn[plot]' and give the same command"
-    from gpunn.plots.sweep import draw_sweep
-
-    path = trainer.out / "sweep.png"
-    with drawing():
-        write(draw_sweep(results, trainer.plan.space, trainer.monitor, trainer.plan.minimize), path)
-    return f", and {path} shows it"

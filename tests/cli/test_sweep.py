@@ -61,7 +61,7 @@ def _place(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing here loses its power: the disk need not be waited for.
     monkeypatch.setattr(os, "fsync", lambda file: None)
     # Each picture takes as long as all trials of a sweep here.
-    monkeypatch.setattr("gpunn.cli.sweep._picture", lambda *args: "")
+    monkeypatch.setattr("gpunn.cli.sweep_trials._picture", lambda *args: "")
 
 
 _SPACE = "--lr 1e-3..1e0 --batch-size 8,16"
@@ -105,9 +105,8 @@ def test_a_sweep_goes_on_after_a_kill_as_if_it_had_not_happened(capfd: Any) -> N
     capfd.readouterr()
     assert main(words) == 0
     said = capfd.readouterr().out
-    assert said.startswith(
-        "Going on with s: 2 of 6 trials are finished; 1 that did not end is trained again.\ntrial 3/6  "
-    )
+    begin = "Going on with s: 2 of 4 trials are finished; 1 that did not end is trained again.\n"
+    assert said.startswith(f"{begin}trial 3/4  ")
     assert _trials()[2:4] == [("FAIL", 3), ("COMPLETE", 3)]
     assert _rows() == _rows("whole")  # same draws, same bits
     assert len(_rows()) == 4
