@@ -39,10 +39,10 @@ from gpunn.errors import UsageError, nearest, quoted
 
 _COMMANDS = {
     "train": train,
-    "sweep": sweep,
     "eval": eval,
     "predict": predict,
     "plot": plot,
+    "sweep": sweep,
     "demo": demo,
     "summary": summary,
     "bench": bench,
