@@ -1,7 +1,12 @@
 """gpunn: neural-network layers on NumPy and CuPy, with hand-written CUDA kernels.
 
-Names and defaults are PyTorch's. ``gpunn.nn``, ``gpunn.optim``, ``gpunn.data``, ``gpunn.models`` and
-``gpunn.Trainer`` are imported when first used.
+Names and defaults are PyTorch's. ``gpunn.guide`` shows how to use them, from a first network to a kernel of one's own.
+
+``gpunn.nn`` has layers and losses, ``gpunn.optim`` optimisers and schedules, ``gpunn.data`` datasets and the loader,
+``gpunn.train`` what goes with ``gpunn.Trainer``, ``gpunn.models`` the lectures' networks, ``gpunn.arrays`` the same
+arithmetic without tensors, ``gpunn.cuda`` this machine's GPUs, ``gpunn.emulator`` CUDA kernels on the CPU, checked.
+
+All but tensors are imported when first used.
 """
 
 from __future__ import annotations

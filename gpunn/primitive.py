@@ -38,6 +38,8 @@ from gpunn.cpu.blas import single_threaded_blas
 from gpunn.errors import CaptureError, UsageError, here
 from gpunn.gpu.plans import Plans
 
+__all__ = ["Primitive", "count_bodies", "primitive"]
+
 REGISTRY: dict[str, Primitive] = {}
 
 

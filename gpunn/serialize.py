@@ -48,7 +48,7 @@ def save_file(
     path : path-like
         The file; its folder must exist.
     metadata : mapping of str to str, optional
-        Kept in the header; :func:`read_metadata` returns it.
+        Kept in the header; ``gpunn.serialize.read_metadata`` returns it.
 
     Raises
     ------

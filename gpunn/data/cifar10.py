@@ -25,7 +25,7 @@ class CIFAR10(ImageDataset):
     """Photographs of 10 kinds of animals and vehicles, 32x32 RGB: 50,000 to train on and 10,000 to test on.
 
     Items are (image, label): a (3, 32, 32) float32 image, standardised channel by channel, and an
-    int. :meth:`batch` returns (n, 3, 32, 32) float32 and (n,) int64.
+    int. :meth:`Dataset.batch` returns (n, 3, 32, 32) float32 and (n,) int64.
 
     Parameters
     ----------

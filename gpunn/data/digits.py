@@ -18,7 +18,7 @@ class Digits(ImageDataset):
     They are enlarged bilinearly (pixel centres aligned, edges repeated: PyTorch's
     ``interpolate(mode="bilinear", align_corners=False)``) in exact integer arithmetic and
     rounded to bytes, so they are the same on every machine. Everything else is as in
-    :class:`~gpunn.data.MNIST`: :meth:`batch` returns (n, 1, 28, 28) float32, standardised by the
+    :class:`~gpunn.data.MNIST`: :meth:`Dataset.batch` returns (n, 1, 28, 28) float32, standardised by the
     training part, and (n,) int64.
 
     The split is fixed: item i is ranked by the i-th output of Philox 4x64-10 with key 1797 and

@@ -49,7 +49,7 @@ class ImageFolder(Dataset):
         decided by its content: BMP, JPEG, PNG, PPM, TIFF or WebP.
     max_pixels : int, optional
         Refuse larger images. Default: about 1.9 million, and five for every four bytes of the file, so that a small
-        file cannot fill the memory (see :func:`gpunn.data.image.read_image`). With ``size``, a larger JPEG is decoded
+        file cannot fill the memory (see ``gpunn.data.image.read_image``). With ``size``, a larger JPEG is decoded
         at a half, a quarter or an eighth of its size.
 
     Attributes

@@ -18,7 +18,7 @@ class MNIST(ImageDataset):
     """Handwritten digits, 28x28 grey: 60,000 to train on and 10,000 to test on.
 
     Items are (image, label): a (1, 28, 28) float32 image, standardised with the mean and the
-    standard deviation of all training pixels, and an int. :meth:`batch` returns (n, 1, 28, 28)
+    standard deviation of all training pixels, and an int. :meth:`Dataset.batch` returns (n, 1, 28, 28)
     float32 and (n,) int64.
 
     Parameters

@@ -35,6 +35,9 @@ from gpunn.errors import DTypeError, KernelError, ShapeError, UsageError, here
 from gpunn.gpu.launches import Struct
 from gpunn.gpu.signatures import INT_MOST, Parameter, parse_signatures
 
+# For kernels of one's own: the guide's page about them uses these.
+__all__ = ["KernelSource", "Launch", "Struct", "c_type", "kernel_folder", "read_source", "trace_launches"]
+
 # sm_120 needs NVRTC 12.8; sm_75 is the oldest that NVRTC 13 still compiles for.
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 NVRTC_OPTIONS = ("-std=c++17", "-lineinfo")

@@ -134,6 +134,7 @@ MODELS: dict[str, ModelEntry] = {
     "vit-b-16": ModelEntry(_vit(224, 16, 12, 12, 768), _IMAGENET, "the vision transformer ViT-B/16"),
     "densenet121": ModelEntry(_of_depth(DenseNet, 29, 121), _IMAGENET, "each layer sees all before it, 121 layers"),
 }
+"""The networks that :func:`build` and the command line know, by name."""
 
 
 def find(name: str) -> ModelEntry:

@@ -107,7 +107,8 @@ class Conv1d(_Conv):
     bias : bool
         Whether a number per output channel is added.
     padding_mode : str
-        ``"zeros"``, or what :func:`pad` puts around x first: ``"reflect"``, ``"replicate"`` or ``"circular"``.
+        ``"zeros"``, or what :func:`gpunn.nn.functional.pad` puts around x first: ``"reflect"``, ``"replicate"`` or
+        ``"circular"``.
     device : Device or str, optional
         Where the parameters are made; ``cpu`` if not given.
     dtype : dtype, optional
@@ -196,7 +197,8 @@ class Conv2d(_Conv):
     bias : bool
         Whether a number per output channel is added.
     padding_mode : str
-        ``"zeros"``, or what :func:`pad` puts around x first: ``"reflect"``, ``"replicate"`` or ``"circular"``.
+        ``"zeros"``, or what :func:`gpunn.nn.functional.pad` puts around x first: ``"reflect"``, ``"replicate"`` or
+        ``"circular"``.
     device : Device or str, optional
         Where the parameters are made; ``cpu`` if not given.
     dtype : dtype, optional

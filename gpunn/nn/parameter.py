@@ -22,7 +22,7 @@ class Parameter(Tensor):
     data : Tensor, numpy.ndarray or cupy.ndarray, optional
         The values, none if not given; a tensor's storage is shared, an array's as by :func:`gpunn.as_tensor`.
     requires_grad : bool
-        Whether :meth:`backward` collects a gradient here.
+        Whether :meth:`gpunn.Tensor.backward` collects a gradient here.
 
     Raises
     ------

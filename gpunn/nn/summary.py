@@ -123,7 +123,7 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
     Returns
     -------
     Summary
-        ``layers`` (see :class:`~gpunn.nn.summary.LayerSummary`), totals, and a table as its text.
+        ``layers`` (see ``gpunn.nn.summary.LayerSummary``), totals, and a table as its text.
 
     Raises
     ------

@@ -91,7 +91,7 @@ class Expanded(Step):
 
 
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """Like :func:`expand`.
+    """Like :meth:`gpunn.Tensor.expand`.
 
     Parameters
     ----------

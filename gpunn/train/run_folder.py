@@ -41,7 +41,7 @@ class RunFolder:
     ``config.json``                     what is needed to run again; written before the first step
     ``metrics.jsonl``                   a line for each epoch (:class:`~gpunn.train.EpochRecord`)
     ``model.safetensors``               the weights after the last epoch in ``metrics.jsonl``
-    ``checkpoints/step-000001234….``    everything needed to go on from there (:mod:`gpunn.train.checkpoint`)
+    ``checkpoints/step-000001234….``    everything needed to go on from there (``gpunn.train.checkpoint``)
     =================================== ====================================================================
 
     Every file appears whole or not at all, and is on the disk before the next one is touched.

@@ -63,7 +63,7 @@ class Trainer:
         A folder for the run's files (:class:`~gpunn.train.RunFolder`): configuration, and after every epoch metrics,
         weights and a checkpoint. The constructor checks that it can be written, before any work.
     log : "auto", "bar", "lines" or None
-        What to show on standard output: see :func:`~gpunn.train.progress.reporter`.
+        What to show on standard output: see ``gpunn.train.progress.reporter``.
     callbacks : iterable of Callback
         Called after ``log``.
     config : mapping, optional

@@ -85,7 +85,7 @@ class MultiStepLR(LRScheduler):
         Parameters
         ----------
         state_dict : mapping
-            From :meth:`state_dict`.
+            From :meth:`LRScheduler.state_dict`.
         """
         super().load_state_dict(state_dict)
         if isinstance(self.milestones, Mapping):
