@@ -24,6 +24,7 @@ from gpunn.cli import (
     doctor,
     eval,
     explain,
+    guide,
     health,
     lockstep,
     plot,
@@ -53,6 +54,7 @@ _COMMANDS = {
     "warmup": warmup,
     "convert": convert,
     "doctor": doctor,
+    "guide": guide,
 }
 
 

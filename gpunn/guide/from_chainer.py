@@ -1,0 +1,1 @@
+""".. include:: from_chainer.md"""
