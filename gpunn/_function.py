@@ -168,11 +168,12 @@ def _on_the_tape(cls: type[Function], ctx: Context, args: tuple[Any, ...], outpu
             twin = output.detach()
             if output.dtype.kind == "f" and id(output) not in ctx._constant:
                 twin.requires_grad = True
-                twin._node = node
+                twin._node, extent = node, twin._physical.shape
                 if len(outputs) > 1:
-                    twin._node = tape.Node(
-                        cls.__name__, (node,), _unchanged, passes_on=True, saved=(), slot=(i, len(outputs))
-                    )
+                    slot = i, len(outputs)
+                    twin._node = tape.Node(cls.__name__, (node,), _unchanged, True, (), slot=slot, extent=extent)
+                else:
+                    node.extent = extent
             output = twin
         made.append(output)
     return tuple(made)

@@ -46,6 +46,11 @@ def physical_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(shape[a] for a in _TO_PHYSICAL) if len(shape) == 4 else shape
 
 
+def logical_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The logical shape of an array whose physical shape is given."""
+    return tuple(shape[a] for a in _TO_LOGICAL) if len(shape) == 4 else shape
+
+
 def is_contiguous(array: Any) -> bool:
     """Whether an array is C-contiguous."""
     # CuPy makes a new object for each .flags; this is the flag itself.

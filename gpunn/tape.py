@@ -82,9 +82,13 @@ class Node:
         (None where none arrived) as its ``dy``.
     hooks : dict
         Called with the output's gradient as a Tensor; may return a replacement.
+    extent : tuple of int or None
+        The physical shape of its output; None of the common node of several outputs.
     """
 
-    __slots__ = ("adds", "backward", "hooks", "inside", "name", "order", "parents", "passes_on", "saved", "slot")
+    __slots__ = (
+        "adds", "backward", "extent", "hooks", "inside", "name", "order", "parents", "passes_on", "saved", "slot",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -95,6 +99,7 @@ class Node:
         saved: tuple[Any, ...],
         slot: tuple[int, int] | None = None,
         adds: bool = False,
+        extent: tuple[int, ...] | None = None,
     ) -> None:
         self.name = name
         self.inside = tuple(module_stack.modules)
@@ -106,6 +111,7 @@ class Node:
         self.slot = slot
         self.adds = adds
         self.hooks: dict[object, Hook] = {}
+        self.extent = extent
 
     @property
     def op(self) -> str:
@@ -148,7 +154,7 @@ def record(
     for t in inputs:
         if t.requires_grad:
             saved = saved_of((*saves, result) if keeps else saves)
-            result._node = Node(op, parents_of(inputs), backward, passes_on, saved, None, adds)
+            result._node = Node(op, parents_of(inputs), backward, passes_on, saved, None, adds, output.shape)
             result.requires_grad = True
             break
     return result

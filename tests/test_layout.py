@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gpunn.bench import ladder
 from gpunn.gpu.launcher import KernelSource
 from gpunn.ops import import_all
 from gpunn.primitive import REGISTRY
@@ -93,7 +94,8 @@ def test_every_op_has_its_test(op: str) -> None:
 
 def test_every_kernel_file_is_launched_by_an_op_or_a_ladder() -> None:
     files = {p.relative_to(ROOT / "kernels").as_posix() for p in (ROOT / "kernels").rglob("*.cu")}
-    assert files == set(KernelSource.registry), "a .cu file without a KernelSource, or the other way round"
+    declared = {*KernelSource.registry, *(source.file for source in ladder.SOURCES.values())}
+    assert files == declared, "a .cu file without a KernelSource, or the other way round"
 
 
 @pytest.mark.parametrize("name", ["conv2d_forward", "conv2d_backward", "relu_forward"])

@@ -1,6 +1,7 @@
 """Show a network's layers: shapes, parameters, work, memory, receptive fields.
 
-For one item. "Fused" layers run inside the one before them and store nothing of their own.
+For one item. "Fused" layers run inside the one before them and store nothing of their own. --graph also draws ops,
+parameters and shapes, and says where; pictures need matplotlib: pip install 'gpunn[plot]', .dot does not.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gpunn.cli.models import MODEL_HELP, known_shape, resolve
@@ -18,18 +20,49 @@ def add_arguments(add: Callable[..., Any]) -> None:
     """Declare the command's arguments."""
     add("model", help=MODEL_HELP)
     add("--input", type=lengths, metavar="C,H,W", help="shape of one item (default: the named network's own)")
+    add("--graph", type=Path, metavar="FILE", help="draw the graph: a file that ends in .svg, .png, .pdf or .dot")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    from gpunn.nn.summary import HEADINGS, NUMBERS, shape_text, summarize
+    from gpunn.nn.summary import shape_text, summarize
 
+    if args.graph is not None:
+        _check_graph(args.graph)
     model, input_shape, description = model_and_shape(args.model, args.input)
     summary = summarize(model, input_shape)
     title = f"{args.model}: {description}; input {shape_text(input_shape)}"
+    _print(title, summary)
+    if args.graph is not None:
+        _draw(model, input_shape, args.model, args.graph)
+        print(f"{args.graph} shows the graph.")
+    return 0
+
+
+def _check_graph(path: Path) -> None:
+    """Raise before any work if no such picture can be drawn."""
+    from gpunn.plots.style import check_suffix, need_matplotlib
+
+    if check_suffix(path, "--graph", (".dot",)) != "dot":
+        need_matplotlib()
+
+
+def _draw(model: Any, input_shape: tuple[int, ...], name: str, path: Path) -> None:
+    from gpunn._creation import zeros
+    from gpunn.nn.graph import graph_of
+    from gpunn.plots.graph import write_graph
+
+    parameter = next(model.parameters(), None)
+    kind = {} if parameter is None else {"dtype": parameter.dtype}
+    write_graph(graph_of(model, zeros(1, *input_shape, **kind)), path, name)
+
+
+def _print(title: str, summary: Any) -> None:
+    from gpunn.nn.summary import HEADINGS, NUMBERS
+
     if not sys.stdout.isatty():
         print(title, summary, sep="\n")
-        return 0
+        return
 
     from rich.box import SIMPLE
     from rich.console import Console
@@ -44,7 +77,6 @@ def run(args: argparse.Namespace) -> int:
     table.add_section()
     table.add_row(*summary.total())
     Console().print(table)
-    return 0
 
 
 def model_and_shape(text: str, given: tuple[int, ...] | None) -> tuple[Any, tuple[int, ...], str]:

@@ -23,7 +23,7 @@ from gpunn.errors import UsageError, nearest, quoted
 __all__ = ["NAMES", "load", "source", "summary"]
 
 #: In the order of the lectures.
-NAMES: tuple[str, ...] = ("approximation", "kernels")
+NAMES: tuple[str, ...] = ("approximation", "graph", "kernels")
 
 
 def load(name: str) -> ModuleType:

@@ -12,6 +12,7 @@ from gpunn.nn.elementwise_loss import BCELoss, BCEWithLogitsLoss, HuberLoss, L1L
 from gpunn.nn.embedding import Embedding
 from gpunn.nn.flatten import Flatten, Unflatten
 from gpunn.nn.fusion import fused_pairs
+from gpunn.nn.graph import Graph, graph_of
 from gpunn.nn.groupnorm import GroupNorm
 from gpunn.nn.identity import Identity
 from gpunn.nn.layernorm import LayerNorm
@@ -64,6 +65,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GELU",
+    "Graph",
     "GroupNorm",
     "Hardtanh",
     "HuberLoss",
@@ -107,6 +109,7 @@ __all__ = [
     "ZeroPad2d",
     "functional",
     "fused_pairs",
+    "graph_of",
     "init",
     "recompute_batch_statistics",
     "summarize",

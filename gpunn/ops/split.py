@@ -159,7 +159,7 @@ def _collected(op: str, x: Tensor, parts: list[tuple[Any, bool]], steps: list[Sl
         node = tape.Node(op, tape.parents_of((x,)), backward, False, ())
         for i, part in enumerate(made):
             part.requires_grad = True
-            part._node = tape.Node(op, (node,), _unchanged, True, (), slot=(i, len(keys)))
+            part._node = tape.Node(op, (node,), _unchanged, True, (), slot=(i, len(keys)), extent=part._physical.shape)
     for part, step, (_, shares) in zip(made, steps, parts, strict=True):
         attach(part, x, step, shares)
     return made

@@ -67,18 +67,18 @@ def need_matplotlib(extra: str = "plot") -> None:
         raise UsageError(f"pictures need matplotlib ({error}): pip install 'gpunn[{extra}]'.") from error
 
 
-def check_suffix(path: Path) -> str:
-    """The kind of picture that a file's name asks for: png, svg or pdf.
+def check_suffix(path: Path, flag: str = "--out", others: tuple[str, ...] = ()) -> str:
+    """The kind of picture that a file's name asks for: png, svg or pdf, or one of ``others``, such as ".dot".
 
     Raises
     ------
     UsageError
         If it is none of these, or the path is a folder.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--out: expected a file name that ends in {', '.join(SUFFIXES)}; got {path}.")
+    if path.suffix.lower() not in (*SUFFIXES, *others):
+        raise UsageError(f"{flag}: expected a file name that ends in {', '.join((*SUFFIXES, *others))}; got {path}.")
     if path.is_dir():
-        raise UsageError(f"--out: expected the name of a file; {path} is a folder.")
+        raise UsageError(f"{flag}: expected the name of a file; {path} is a folder.")
     return path.suffix.lower()[1:]
 
 
@@ -122,12 +122,17 @@ def write(figure: Figure, path: Path, origin: str | None = None) -> None:
     kind = check_suffix(path)
     drawn = io.BytesIO()
     figure.savefig(drawn, format=kind, metadata=_UNDATED[kind] | {_ORIGIN[kind]: origin})
+    write_file(path, drawn.getvalue())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, and its folder where that is missing, whole or not at all; DataError if the system refuses."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, drawn.getvalue())
+        write_atomically(path, content)
     except OSError as error:
         raise DataError(
-            f"{path}: could not be written: {error.strerror or error}. Give another place with --out FILE.png."
+            f"{path}: could not be written: {error.strerror or error}. Give another place for it."
         ) from error
 
 

@@ -294,6 +294,20 @@ def test_summary(capsys) -> None:
     assert "last row of the padded input unused" in text
 
 
+def test_summary_draws_the_graph(tmp_path, capsys) -> None:
+    place = tmp_path / "net.dot"
+    assert main(["summary", "lenet5", "--graph", str(place)]) == 0
+    table, told = capsys.readouterr().out.rstrip().rsplit("\n", 1)
+    assert "1,256,080" in table
+    assert told == f"{place} shows the graph."
+    assert '[label="1×20×28×28"];' in place.read_text()
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'gpunn[plot]'")
+    assert main(["summary", "lenet5", "--graph", str(tmp_path / "net.svg")]) == 0
+    assert "<svg" in (tmp_path / "net.svg").read_text()[:1000]
+    assert main(["summary", "no-such-model", "--graph", "net.gif"]) == 2
+    assert "--graph: expected a file name that ends in .png, .svg, .pdf, .dot; got net.gif" in capsys.readouterr().err
+
+
 def test_help_and_version(capsys) -> None:
     assert main([]) == 0
     assert "train" in capsys.readouterr().out

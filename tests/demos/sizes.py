@@ -6,5 +6,6 @@ from typing import Any
 
 SIZES: dict[str, dict[str, Any]] = {
     "approximation": {"n": (4, 16), "starts": 1, "steps": 100},
+    "graph": {},
     "kernels": {"size": 32, "image": 8},
 }
