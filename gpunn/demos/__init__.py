@@ -23,7 +23,15 @@ from gpunn.errors import UsageError, nearest, quoted
 __all__ = ["NAMES", "load", "source", "summary"]
 
 #: In the order of the lectures.
-NAMES: tuple[str, ...] = ("approximation", "graph", "kernels")
+NAMES: tuple[str, ...] = (
+    "perceptron",
+    "xor",
+    "boundaries",
+    "approximation",
+    "polar",
+    "graph",
+    "kernels",
+)
 
 
 def load(name: str) -> ModuleType:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 SIZES: dict[str, dict[str, Any]] = {
+    "perceptron": {},
+    "xor": {"steps": 100},
+    "boundaries": {"times": (0, 5, 20), "points": 60},
     "approximation": {"n": (4, 16), "starts": 1, "steps": 100},
+    "polar": {"steps": 100},
     "graph": {},
     "kernels": {"size": 32, "image": 8},
 }
