@@ -65,7 +65,38 @@ class DataError(GpunnError, ValueError):
 
 
 class StateDictError(GpunnError, RuntimeError):
-    """A state_dict does not fit the module it was to be loaded into."""
+    """A state_dict does not fit the module it was to be loaded into.
+
+    Attributes
+    ----------
+    missing_keys, unexpected_keys : list of str
+        Names that only the module has, and that only the state_dict has.
+    mismatched_keys : list of str
+        Names that both have, with another shape or kind of dtype.
+    differences : list of str
+        All of them, one line each with the shapes. The message names the first few.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        missing_keys: Sequence[str] = (),
+        unexpected_keys: Sequence[str] = (),
+        mismatched_keys: Sequence[str] = (),
+        differences: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.missing_keys, self.unexpected_keys = list(missing_keys), list(unexpected_keys)
+        self.mismatched_keys, self.differences = list(mismatched_keys), list(differences)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (
+            str(self),
+            self.missing_keys,
+            self.unexpected_keys,
+            self.mismatched_keys,
+            self.differences,
+        )
 
 
 class TrainingError(GpunnError, ArithmeticError):

@@ -39,6 +39,14 @@ class AlexNet(Module):
     61100840
     """
 
+    _mistaken_for = (
+        (
+            "features.0.weight",
+            (96, 3, 11, 11),
+            "These are weights of the AlexNet of 2012 with two groups: load them into AlexNetTwoGroups.",
+        ),
+    )
+
     def __init__(self, num_classes: int = 1000, dropout: float = 0.5, in_channels: int = 3) -> None:
         super().__init__()
         self.features = Sequential(
@@ -92,6 +100,14 @@ class AlexNetTwoGroups(Module):
     >>> sum(p.numel() for p in AlexNetTwoGroups().parameters())
     60965224
     """
+
+    _mistaken_for = (
+        (
+            "features.0.weight",
+            (64, 3, 11, 11),
+            "These are weights of torchvision's AlexNet, which has no groups: load them into AlexNet.",
+        ),
+    )
 
     def __init__(self, num_classes: int = 1000, dropout: float = 0.5, in_channels: int = 3) -> None:
         super().__init__()

@@ -7,8 +7,8 @@ registers it, under the same rules and in the same order as PyTorch's, so that n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -59,6 +59,8 @@ class Module(Walking):
     """
 
     training: bool
+    # What tells another network's weights from this one's, if they are easily confused: see nn/_state_hints.py.
+    _mistaken_for: ClassVar[Sequence[tuple[str, tuple[int, ...], str]]] = ()
 
     def __init__(self) -> None:
         # Straight into __dict__: __setattr__ looks into these.
@@ -389,11 +391,11 @@ class Module(Walking):
         Raises
         ------
         StateDictError
-            If it does not fit; the message lists missing, unexpected and misshapen keys. Everything is
-            checked first: after an error the module is unchanged.
+            If it does not fit; the message counts missing, unexpected and misshapen keys and names the first ones,
+            its attributes have all. Everything is checked first: after an error the module is unchanged.
         """
         refuse("load_state_dict", assign=assign)
-        return load(type(self).__name__, self._persistent(), state_dict, strict)
+        return load(type(self).__name__, self._persistent(), state_dict, strict, self._mistaken_for)
 
     # -- showing -----------------------------------------------------------------------------
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
 import numpy as np
 import pytest
 
 import gpunn
-from gpunn import nn
+from gpunn import models, nn
 from gpunn.errors import DTypeError, GpunnError, ShapeError, StateDictError, UsageError
 
 
@@ -68,12 +71,24 @@ def test_a_state_dict_that_does_not_fit_changes_nothing_and_lists_everything() -
     state["extra.bias"] = gpunn.zeros(1)
     with pytest.raises(StateDictError) as caught:
         net.load_state_dict(state)
-    message = str(caught.value)
-    assert message.startswith("Net: the state_dict does not fit, so nothing was loaded:")
-    assert "missing keys: scale\n" in message
-    assert "unexpected keys: extra.bias\n" in message
+    error = caught.value
+    message = str(error)
+    assert message.startswith("Net: the state_dict does not fit, so nothing was loaded; 4 differences, all in")
+    assert "missing keys (1): scale\n" in message
+    assert "unexpected keys (1): extra.bias\n" in message
+    assert "wrong shapes or dtypes (2): " in message
     assert "fc.weight: expected (5, 256), got (5, 65)" in message
     assert "features.0.1.num_batches_tracked: expected int64, got float32" in message
+    assert (error.missing_keys, error.unexpected_keys) == (["scale"], ["extra.bias"])
+    assert error.mismatched_keys == ["features.0.1.num_batches_tracked", "fc.weight"]
+    assert error.differences == [
+        "missing: scale (1,)",
+        "unexpected: extra.bias (1,)",
+        "wrong shape or dtype: features.0.1.num_batches_tracked: expected int64, got float32",
+        "wrong shape or dtype: fc.weight: expected (5, 256), got (5, 65)",
+    ]
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.differences) == (message, error.differences)
     with pytest.raises(StateDictError, match="wrong shapes") as caught:
         net.load_state_dict(state, strict=False)
     assert "missing" not in str(caught.value).split("\n")[1]
@@ -94,9 +109,82 @@ def test_values_that_are_not_arrays_are_named() -> None:
         nn.Linear(2, 1).load_state_dict({"weight": gpunn.zeros(1, 2), "bias": [1.0]})
 
 
-def test_long_lists_of_keys_are_cut() -> None:
-    with pytest.raises(StateDictError, match=r"k11 and 28 more"):
+def test_long_lists_of_keys_are_cut_in_the_message_and_whole_in_the_error() -> None:
+    with pytest.raises(StateDictError, match=r"unexpected keys \(40\): k0, .*k11 and 28 more") as caught:
         nn.ReLU().load_state_dict({f"k{i}": gpunn.zeros(1) for i in range(40)})
+    assert caught.value.unexpected_keys == [f"k{i}" for i in range(40)]
+    assert len(caught.value.differences) == 40
+
+
+@pytest.mark.parametrize("length", [1, 30, 200, 4000])
+def test_a_message_is_short_whatever_the_names_are(length: int) -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for i in range(50):
+                self.register_parameter("w" * length + str(i), nn.Parameter(gpunn.zeros(2)))
+
+    state = {"u" * length + str(i): gpunn.zeros(3) for i in range(50)}
+    state |= {"w" * length + str(i): gpunn.zeros(3) for i in range(25)}
+    with pytest.raises(StateDictError) as caught:
+        Wide().load_state_dict(state)
+    message = str(caught.value)
+    assert len(message) < 500
+    assert "missing keys (25): w" in message
+    assert "unexpected keys (50): u" in message
+    assert "wrong shapes or dtypes (25): w" in message
+    assert len(caught.value.differences) == 100
+
+
+def _prefixed(state: dict[str, gpunn.Tensor], prefix: str) -> dict[str, gpunn.Tensor]:
+    return {prefix + name: value for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("make", "state", "fix"),
+    [
+        (Net, lambda: _prefixed(Net().state_dict(), "module."), r"begin with 'module\.': load \{k\.removeprefix"),
+        (lambda: nn.Sequential(Net()), lambda: Net().state_dict(), r"lack '0\.' in front"),
+        (Net, lambda: {"epoch": 3, "model": Net().state_dict()}, r"weights are inside: give its entry 'model'"),
+        (
+            lambda: models.build("resnet20", classes=10),
+            lambda: models.build("resnet20", classes=100).state_dict(),
+            r"It has 100 outputs in 'fc', where the model has 10: build",
+        ),
+        (
+            lambda: models.AlexNetTwoGroups(3),
+            lambda: {k: np.zeros(v.shape, "f") for k, v in models.AlexNet(3).state_dict().items()},
+            r"torchvision's AlexNet, which has no groups: load them into AlexNet\.",
+        ),
+        (
+            lambda: models.AlexNet(3),
+            lambda: {k: np.zeros(v.shape, "f") for k, v in models.AlexNetTwoGroups(3).state_dict().items()},
+            r"AlexNet of 2012 with two groups: load them into AlexNetTwoGroups\.",
+        ),
+        (lambda: nn.Linear(3, 2), lambda: nn.Linear(4, 2).state_dict(), "built with other arguments"),
+    ],
+    ids=["module.", "part", "checkpoint", "classes", "two groups", "no groups", "unknown"],
+)
+def test_the_likely_fix_is_told_where_it_is_evident(make: Any, state: Any, fix: str, no_draws: None) -> None:
+    with pytest.raises(StateDictError, match=fix) as caught:
+        make().load_state_dict(state())
+    assert len(str(caught.value)) < 500
+
+
+@pytest.fixture
+def no_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights are zeros: where only their shapes count."""
+    for name in ("uniform", "normal"):
+        monkeypatch.setattr(gpunn.Generator, name, lambda self, *args: np.zeros(args[2], np.float32))
+
+
+def test_what_cannot_be_written_to_is_found_before_anything_is_written() -> None:
+    module = nn.Module()
+    module.register_buffer("first", gpunn.zeros(2))
+    module.register_buffer("second", gpunn.zeros(1).expand(3))
+    with pytest.raises(UsageError, match="expanded tensor"):
+        module.load_state_dict({"first": np.ones(2), "second": np.ones(3)})
+    assert module.first.tolist() == [0, 0]
 
 
 def test_every_module_error_is_a_gpunn_error() -> None:
