@@ -50,8 +50,10 @@ def load(
     with no_grad():
         ready = []
         for key, value in values.items():
-            refuse_repeated("load_state_dict", own[key])
-            ready.append((own[key], tensor_of("load_state_dict", value).to(own[key].device, own[key].dtype)))
+            tensor = own[key]
+            refuse_repeated("load_state_dict", tensor)
+            # By NumPy, as a file may have half precision, which no tensor has.
+            ready.append((tensor, tensor_of("load_state_dict", value.astype(tensor.dtype, copy=False), tensor.device)))
         for tensor, source in ready:
             tensor.copy_(source)
     return LoadReport(missing, unexpected)

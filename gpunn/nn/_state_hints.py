@@ -93,6 +93,6 @@ def _other_head(own: Mapping[str, Tensor], given: Mapping[str, Any], mismatched:
     ((mine, theirs),) = counts
     layer = shortened(next(iter(layers)), 40)
     return (
-        f"It has {theirs[0]:,} outputs in '{layer}', where the model has {mine[0]:,}: build the model with that many, or "
-        "remove that layer's entries and load with strict=False."
+        f"It has {theirs[0]:,} outputs in '{layer}', where the model has {mine[0]:,}: build the model with that many, "
+        "or remove that layer's entries and load with strict=False."
     )
