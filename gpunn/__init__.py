@@ -41,7 +41,7 @@ from gpunn.cpu.threads import get_num_threads, set_num_threads
 from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
-    from gpunn import arrays, autograd, cuda, data, models, nn, optim, train
+    from gpunn import arrays, autograd, cuda, data, models, nn, onnx, optim, train
     from gpunn._capture import capture
     from gpunn._creation_counted import arange, linspace
     from gpunn._creation_random import rand, rand_like, randint, randint_like, randn, randn_like, randperm
@@ -143,6 +143,7 @@ _LAZY = {
     "data": "gpunn.data",
     "models": "gpunn.models",
     "nn": "gpunn.nn",
+    "onnx": "gpunn.onnx",
     "optim": "gpunn.optim",
     "train": "gpunn.train",
     "Trainer": "gpunn.train",
@@ -369,6 +370,7 @@ __all__ = [
     "norm",
     "ones",
     "ones_like",
+    "onnx",
     "optim",
     "permute",
     "pow",
