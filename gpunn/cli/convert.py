@@ -18,12 +18,12 @@ import numpy as np
 from gpunn.errors import DataError, UsageError, quoted, shortened
 
 _TORCH = (".pt", ".pth", ".bin")
-_SUFFIXES = (".safetensors", ".npz", *_TORCH)
+SUFFIXES = (".safetensors", ".npz", *_TORCH)
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
     """Declare the command's arguments."""
-    add("source", type=Path, metavar="FROM", help=f"a file of weights: {', '.join(_SUFFIXES)}")
+    add("source", type=Path, metavar="FROM", help=f"a file of weights: {', '.join(SUFFIXES)}")
     add("target", type=Path, metavar="TO", help="the file to write; its suffix says in which format")
     add("--key", metavar="NAME", help="of a .pt file that holds more: under which name the weights are")
     add("--overwrite", action="store_true", help="replace TO if it exists")
@@ -32,20 +32,29 @@ def add_arguments(add: Callable[..., Any]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, check, write, and say what was written."""
     for path in (args.source, args.target):
-        if path.suffix not in _SUFFIXES:
-            raise UsageError(f"convert: expected a file named {', '.join(_SUFFIXES)}; got {quoted(str(path), 200)}.")
+        if path.suffix not in SUFFIXES:
+            raise UsageError(f"convert: expected a file named {', '.join(SUFFIXES)}; got {quoted(str(path), 200)}.")
     if args.key is not None and args.source.suffix not in _TORCH:
         raise UsageError(f"--key: it is for {', '.join(_TORCH)} files; got {quoted(str(args.source), 200)}.")
     if args.target.exists() and not args.overwrite:
         raise UsageError(f"convert: {args.target} exists. Give another name, or --overwrite.")
-    arrays = _read(args.source, args.key)
+    arrays = read_weights(args.source, args.key)
     _write(args.target, arrays)
     numbers = sum(array.size for array in arrays.values())
     print(f"{args.target}: {len(arrays):,} arrays, {numbers:,} numbers, {args.target.stat().st_size / 1e6:,.1f} MB")
     return 0
 
 
-def _read(path: Path, key: str | None) -> dict[str, np.ndarray]:
+def read_weights(path: Path, key: str | None) -> dict[str, np.ndarray]:
+    """The weights in a file of one of the formats; ``key``: under which name they are in a .pt file.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing of that name.
+    DataError
+        If the file cannot be read, or holds something else.
+    """
     if path.suffix == ".safetensors":
         from gpunn._safetensors import read_arrays
 

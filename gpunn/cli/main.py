@@ -24,6 +24,7 @@ from gpunn.cli import (
     doctor,
     eval,
     explain,
+    export,
     guide,
     health,
     lockstep,
@@ -53,6 +54,7 @@ _COMMANDS = {
     "lockstep": lockstep,
     "warmup": warmup,
     "convert": convert,
+    "export": export,
     "doctor": doctor,
     "guide": guide,
 }

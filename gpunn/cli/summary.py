@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gpunn.cli.arguments import whole
 from gpunn.cli.models import MODEL_HELP, known_shape, resolve
 from gpunn.errors import UsageError, quoted
 
@@ -20,16 +21,29 @@ def add_arguments(add: Callable[..., Any]) -> None:
     """Declare the command's arguments."""
     add("model", help=MODEL_HELP)
     add("--input", type=lengths, metavar="C,H,W", help="shape of one item (default: the named network's own)")
+<<<<<<< HEAD
     add("--graph", type=Path, metavar="FILE", help="draw the graph: a file that ends in .svg, .png, .pdf or .dot")
+=======
+    add(
+        "--classes",
+        type=whole(1),
+        metavar="N",
+        help="how many (default: 1000 where the network is for ImageNet, else 10)",
+    )
+>>>>>>> 78e6c8a (gpunn export; README, changelog, tests of the exporter; a network's customary number of classes in gpunn summary)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
     from gpunn.nn.summary import shape_text, summarize
 
+<<<<<<< HEAD
     if args.graph is not None:
         _check_graph(args.graph)
     model, input_shape, description = model_and_shape(args.model, args.input)
+=======
+    model, input_shape, description = model_and_shape(args.model, args.input, args.classes)
+>>>>>>> 78e6c8a (gpunn export; README, changelog, tests of the exporter; a network's customary number of classes in gpunn summary)
     summary = summarize(model, input_shape)
     title = f"{args.model}: {description}; input {shape_text(input_shape)}"
     _print(title, summary)
@@ -79,8 +93,13 @@ def _print(title: str, summary: Any) -> None:
     Console().print(table)
 
 
-def model_and_shape(text: str, given: tuple[int, ...] | None) -> tuple[Any, tuple[int, ...], str]:
-    """The module that ``text`` names, the shape of its input and a description."""
+def model_and_shape(
+    text: str, given: tuple[int, ...] | None, classes: int | None = None
+) -> tuple[Any, tuple[int, ...], str]:
+    """The module that ``text`` names, the shape of its input and a description.
+
+    Without ``classes`` it has its customary number of them.
+    """
     entry = resolve(text)
     shape = known_shape(entry) if given is None else given
     if shape is None:
@@ -89,7 +108,7 @@ def model_and_shape(text: str, given: tuple[int, ...] | None) -> tuple[Any, tupl
         numbers = ",".join(map(str, shape))
         raise UsageError(f"--input: expected channels,height,width such as 1,28,28; got '{numbers}'")
     build: Any = entry.build  # a user's network may take any shape
-    return build(shape, 10), shape, entry.description
+    return build(shape, entry.classes if classes is None else classes), shape, entry.description
 
 
 def lengths(text: str) -> tuple[int, ...]:

@@ -60,6 +60,11 @@ class ModelEntry:
     input_shape: tuple[int, int, int]
     description: str
 
+    @property
+    def classes(self) -> int:
+        """The customary number of classes: 1000 for images as large as ImageNet's, else 10."""
+        return 1000 if min(self.input_shape) and self.input_shape[1] >= 224 else 10
+
 
 def _lenet5(input_shape: tuple[int, int, int], classes: int) -> LeNet5:
     return LeNet5(input_shape[0], classes, image=input_shape[1:])

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from gpunn._promotion import CATEGORIES, category, promoted
-from gpunn.onnx._graph import Graph, Value
-from gpunn.onnx._table import Arguments, cast, dtype_code, lowers, one_like, operand
+from gpunn.onnx._graph import Graph, Value, dtype_code
+from gpunn.onnx._table import Arguments, cast, lowers, one_like, operand
 from gpunn.ops import unary
 from gpunn.ops.add import add, sub
 from gpunn.ops.binary import binary
@@ -20,7 +20,8 @@ from gpunn.ops.cast import to_device, to_dtype
 from gpunn.ops.clamp import clamp
 from gpunn.ops.clone import clone
 from gpunn.ops.compare import bitwise_not, isfinite, isinf, isnan
-from gpunn.ops.mul import mul, neg, scaled
+from gpunn.ops.div import div
+from gpunn.ops.mul import mul, neg
 from gpunn.ops.update import update_
 from gpunn.ops.where import masked_fill, where
 
@@ -66,10 +67,10 @@ def applied(g: Graph, op: str, a: Any, b: Any, result: np.dtype) -> str:
     if op in ("floordiv", "remainder"):
         return _divided(g, op, first, second, dtype)
     if dtype == _BOOL and op in _NODES and op not in _COMPARING:  # of bools: or, and
-        name = {"add": "Or", "mul": "And", "maximum": "Or", "minimum": "And"}.get(op)
-        if name is None:
+        of_bools = {"add": "Or", "mul": "And", "maximum": "Or", "minimum": "And"}
+        if op not in of_bools:
             raise g.refuse(f"{op} of bools; expected numbers.")
-        return g.node(name, [first, second])
+        return g.node(of_bools[op], [first, second])
     if dtype == _BOOL and op != "eq":
         small = np.dtype(np.int32)
         first, second = (g.node("Cast", [name], to=dtype_code(small)) for name in (first, second))
@@ -117,9 +118,17 @@ def _mul(g: Graph, a: Arguments) -> str:
     return applied(g, "mul", a.a, a.b, a.dtype)
 
 
-@lowers(scaled)
-def _scaled(g: Graph, a: Arguments) -> str:
-    return g.node("Mul", [a.x.name, one_like(g, a.x, a.factor)])
+@lowers(div)
+def _div(g: Graph, a: Arguments) -> str:
+    if a.rounding_mode == "floor":
+        return applied(g, "floordiv", a.a, a.b, a.dtype)
+    if a.rounding_mode is None:
+        return applied(g, "div", a.a, a.b, a.dtype)
+    if a.dtype.kind != "f":  # ONNX's quotient of integers is rounded towards 0
+        return applied(g, "div", a.a, a.b, a.dtype)
+    quotient = applied(g, "div", a.a, a.b, a.dtype)
+    sign, size = g.node("Sign", [quotient]), g.node("Floor", [g.node("Abs", [quotient])])
+    return g.node("Mul", [sign, size])
 
 
 @lowers(neg)

@@ -34,9 +34,10 @@ from gpunn.ops.max_pool2d import max_pool2d
 
 def _geometry(a: Arguments, kernel: Sequence[int]) -> dict[str, Any]:
     """ONNX's attributes of a window; pads are all beginnings, then all ends."""
-    of = single if len(kernel) == 1 else pair
-    stride, dilation = of(a.stride, "conv", "stride", 1), of(a.dilation, "conv", "dilation", 1)
-    stride, dilation = (v if isinstance(v, tuple) else (v,) for v in (stride, dilation))
+    stride, dilation = (
+        pair(v, "conv", name, 1) if len(kernel) == 2 else (single(v, "conv", name, 1),)
+        for v, name in ((a.stride, "stride"), (a.dilation, "dilation"))
+    )
     both = sides(a.padding, "conv", kernel, stride, dilation)
     pads = [before for before, _ in both] + [after for _, after in both]
     return {"kernel_shape": list(kernel), "strides": list(stride), "dilations": list(dilation), "pads": pads}
@@ -135,7 +136,7 @@ def _axes(window: Window, count: int) -> tuple[list[int], list[int], list[int], 
 
 def _max_pooled(g: Graph, x: str, window: Window, count: int, size: Sequence[Length]) -> str:
     kernel, stride, dilation, before, after = _axes(window, count)
-    attributes = {"kernel_shape": kernel, "strides": stride, "dilations": dilation}
+    attributes: dict[str, Any] = {"kernel_shape": kernel, "strides": stride, "dilations": dilation}
     if any(isinstance(n, Size) for n in size):  # the runtime has to find out how many windows there are
         ends = list(window.after[:count])
         return g.node("MaxPool", [x], pads=before + ends, ceil_mode=int(window.ceil_mode), **attributes)
@@ -144,7 +145,7 @@ def _max_pooled(g: Graph, x: str, window: Window, count: int, size: Sequence[Len
 
 def _measured(size: Sequence[Length]) -> list[int]:
     """Some size, where it is dynamic: as long as the first trace's."""
-    return [n.factor * math.prod(axis.lengths[0] for axis in n.axes) if isinstance(n, Size) else n for n in size]
+    return [n.lengths[0] if isinstance(n, Size) else n for n in size]
 
 
 @lowers(max_pool2d, max_pool1d)
@@ -250,5 +251,3 @@ def _adaptive_max(g: Graph, a: Arguments) -> tuple[str | None, ...]:
             parts.append(g.node("ReduceMax", [part, g.numbers(axis)], keepdims=1))
         y = g.node("Concat", parts, axis=axis)
     return y, *none
-
-

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._interop import is_array
+from gpunn._device import device as get_device
+from gpunn._interop import is_array, tensor_of
 from gpunn._tensor import Tensor, upload
-from gpunn._version import __version__
 from gpunn.errors import UsageError, quoted
 from gpunn.nn._moving import home_of
 from gpunn.nn.module import Module
 from gpunn.onnx import _arithmetic, _convolution, _layers, _reductions, _shapes
-from gpunn.onnx._graph import Axis, Graph, Size, dtype_code
+from gpunn.onnx._file import saved
+from gpunn.onnx._graph import Axis, Graph
 from gpunn.onnx._table import LOWERINGS, OPS, Arguments, Made
 from gpunn.onnx._trace import Noted, Trace, flat, watched
-from gpunn.serialize import write_together
 from gpunn.tape import no_grad
 
 FAMILIES = (_arithmetic, _convolution, _layers, _reductions, _shapes)  # their import fills the table
 LEAST_OPSET = 18  # from it on reductions, Pad and Split take what is used here
 _BATCHES = (2, 5)  # their halves, thirds and remainders differ in kind, so no such number is taken for a fixed one
-_MOST_BYTES = 2_000_000_000  # what a file of protobuf holds, with room for the graph
-_ALIGNMENT = 4096  # of weights in a file of their own, so that a runtime can map them into memory
 
 DynamicAxes = Mapping[str, Mapping[int, str] | Sequence[int]]
 
@@ -43,6 +40,7 @@ def export(
     opset_version: int = LEAST_OPSET,
     dynamic_axes: DynamicAxes | None = None,
     external_data: bool | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Any:
     """Write what a model computes in evaluation mode as an ONNX file.
 
@@ -70,6 +68,8 @@ def export(
     external_data : bool, optional
         Whether weights go into a second file, ``f`` with ".data" behind it. If not given, where one file cannot hold
         them: from 2 GB on.
+    metadata : mapping of str to str, optional
+        Kept in the file as ``metadata_props``.
 
     Returns
     -------
@@ -110,7 +110,8 @@ def export(
     axes = _dynamic(example.inputs, dynamic_axes, output_names or ())
     first, second = _traces(model, example, axes)
     graph, outputs = _written(model, first, second, axes, opset_version, list(example.inputs))
-    return _saved(onnx, model, graph, example, axes, outputs, output_names, f, external_data)
+    file = (f, external_data, metadata or {})
+    return saved(onnx, type(model).__name__, graph, example.inputs, axes, outputs, output_names, *file)
 
 
 def need_onnx(op: str) -> Any:
@@ -177,14 +178,10 @@ def _is_input(value: Any) -> bool:
 
 
 def _device_of(value: Any) -> Device:
-    from gpunn._device import device
-
-    return value.device if isinstance(value, Tensor) else device("cpu")
+    return value.device if isinstance(value, Tensor) else get_device("cpu")
 
 
 def _values(value: Any) -> np.ndarray:
-    from gpunn._interop import tensor_of
-
     tensor = value if isinstance(value, Tensor) else tensor_of("onnx.export", value)
     return np.array(tensor._numpy_without_tape())
 
@@ -206,8 +203,8 @@ def _dynamic(inputs: Mapping[str, np.ndarray], given: DynamicAxes | None, output
         if len(lengths) > 1 or not all(array.ndim for array in inputs.values()):
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
             raise UsageError(
-                f"onnx.export: expected inputs whose first axis is the batch, of one length; got {shapes}. Name the axes "
-                "that may have any length: dynamic_axes={'x': {0: 'batch'}}."
+                f"onnx.export: expected inputs whose first axis is the batch, of one length; got {shapes}. Name the "
+                "axes that may have any length: dynamic_axes={'x': {0: 'batch'}}."
             )
         given = {name: {0: "batch"} for name in inputs}
     axes: list[Axis] = []
@@ -301,9 +298,9 @@ def _written(
             (first.calls or second.calls)[-1],
         )
         raise UsageError(
-            f"onnx.export: {here.place}: from {here.op} on the model calls other ops for other values or lengths of its "
-            "inputs. Expected always the same ones: compute choices with where(), and leave axes with loops over them "
-            "out of dynamic_axes."
+            f"onnx.export: {here.place}: from {here.op} on the model calls other ops for other values or lengths of "
+            "its inputs. Expected always the same ones: compute choices with where(), and leave axes with loops over "
+            "them out of dynamic_axes."
         )
     results = [[one for one in flat(trace.outputs) if isinstance(one, Noted)] for trace in (first, second)]
     if not results[0] or len(results[0]) != len(results[1]):
@@ -319,13 +316,12 @@ def _written(
             continue
         graph.enter(call)
         arguments = {name: graph.both(value, other.arguments[name]) for name, value in call.arguments.items()}
-        made = [
-            Made(graph.shape(a.shape, b.shape), a.dtype) for a, b in zip(call.results, other.results, strict=True)
-        ]
+        made = [Made(graph.shape(a.shape, b.shape), a.dtype) for a, b in zip(call.results, other.results, strict=True)]
         names = LOWERINGS[call.op](graph, Arguments(arguments, made))
-        for noted, name in zip(call.results, (names,) if isinstance(names, str) else names, strict=True):
-            if name is not None and noted.number is not None:
-                graph.names[noted.number] = name
+        several: Sequence[str | None] = (names,) if isinstance(names, str) else names
+        for noted, written in zip(call.results, several, strict=True):
+            if written is not None and noted.number is not None:
+                graph.names[noted.number] = written
     graph.enter(None)
     return graph, [graph.both(a, b) for a, b in zip(*results, strict=True)]
 
@@ -347,111 +343,3 @@ def _needed(trace: Trace, numbers: set[int | None]) -> list[bool]:
             numbers |= {n.number for n in flat(call.arguments) if isinstance(n, Noted) and n.number is not None}
         found.append(wanted)
     return found[::-1]
-
-
-# -- the file ---------------------------------------------------------------------------------------------
-
-
-def _saved(
-    onnx: Any,
-    model: Module,
-    graph: Graph,
-    example: _Example,
-    axes: Sequence[Axis],
-    outputs: Sequence[Any],
-    output_names: Sequence[str] | None,
-    f: str | os.PathLike[str] | None,
-    external: bool | None,
-) -> Any:
-    helper = onnx.helper
-    names = _output_names(graph, outputs, output_names)
-    inputs = []
-    for name, array in example.inputs.items():
-        shape: list[Any] = list(array.shape)
-        for axis in axes:
-            if axis.input == name:
-                shape[axis.number] = axis.name
-        inputs.append(helper.make_tensor_value_info(name, dtype_code(array.dtype), shape))
-    results = [
-        helper.make_tensor_value_info(
-            name, dtype_code(value.dtype), [n.text if isinstance(n, Size) else n for n in value.shape]
-        )
-        for name, value in zip(names, outputs, strict=True)
-    ]
-    nodes, used = _live(graph, set(names))
-    weights = {name: np.asarray(values, order="C") for name, values in graph.weights.items() if name in used}
-    total = sum(values.nbytes for values in weights.values())
-    apart = total > _MOST_BYTES if external is None else external
-    if apart and f is None:
-        raise UsageError(f"onnx.export: {total / 1e9:.1f} GB of weights need a file beside the model's: give f.")
-    path = None if f is None else Path(f)
-    location = f"{path.name}.data" if apart and path is not None else ""
-    tensors, chunks = _tensors(onnx, weights, location)
-    made = helper.make_graph(nodes, type(model).__name__, inputs, results, tensors)
-    opsets = [helper.make_opsetid("", graph.opset)]
-    # The oldest form of file that has these operators: runtimes refuse those that are newer than they are.
-    version = helper.find_min_ir_version_for(opsets)
-    proto = helper.make_model(
-        made, opset_imports=opsets, producer_name="gpunn", producer_version=__version__, ir_version=version
-    )
-    if not apart:
-        onnx.checker.check_model(proto, full_check=True)
-    if path is not None:
-        files: dict[Any, list[bytes | memoryview]] = {path: [proto.SerializeToString()]}
-        if apart:
-            files[path.with_name(location)] = chunks
-        write_together(files)
-        if apart:  # the checker reads both files
-            onnx.checker.check_model(str(path), full_check=False)
-    return proto
-
-
-def _output_names(graph: Graph, outputs: Sequence[Any], wanted: Sequence[str] | None) -> list[str]:
-    """Give the outputs their names."""
-    count = len(outputs)
-    if wanted is not None and (isinstance(wanted, str) or len(wanted) != count or len({*wanted}) != count):
-        raise UsageError(f"onnx.export: output_names: expected {count} different ones; got {quoted(list(wanted))}.")
-    names = list(wanted) if wanted is not None else ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
-    for name in names:
-        if name in graph.names.values():
-            raise UsageError(f"onnx.export: output_names: {name!r} is the name of an input: expected another one.")
-    for name, value in zip(names, outputs, strict=True):
-        graph.nodes.append(_identity(value.name, name))
-    return names
-
-
-def _identity(source: str, target: str) -> Any:
-    from onnx import helper
-
-    return helper.make_node("Identity", [source], [target], f"/{target}")
-
-
-def _live(graph: Graph, wanted: set[str]) -> tuple[list[Any], set[str]]:
-    """The nodes that the outputs need, in order, and all names that these read."""
-    kept = []
-    for node in reversed(graph.nodes):
-        if any(name in wanted for name in node.output):
-            kept.append(node)
-            wanted |= set(node.input)
-    return kept[::-1], wanted
-
-
-def _tensors(onnx: Any, weights: Mapping[str, np.ndarray], location: str) -> tuple[list[Any], list[Any]]:
-    """The weights for the graph; with a ``location`` only where they are there, and what that file has to hold."""
-    if not location:
-        return [onnx.numpy_helper.from_array(values, name) for name, values in weights.items()], []
-    tensors, chunks, place = [], [], 0
-    for name, values in weights.items():
-        gap = -place % _ALIGNMENT
-        tensor = onnx.TensorProto(
-            name=name,
-            dims=values.shape,
-            data_type=dtype_code(values.dtype),
-            data_location=onnx.TensorProto.EXTERNAL,
-        )
-        for key, value in (("location", location), ("offset", place + gap), ("length", values.nbytes)):
-            tensor.external_data.add(key=key, value=str(value))
-        tensors.append(tensor)
-        chunks += [bytes(gap), memoryview(values.reshape(-1)).cast("B") if values.size else b""]
-        place += gap + values.nbytes
-    return tensors, chunks

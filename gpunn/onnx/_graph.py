@@ -31,16 +31,22 @@ class Axis:
 
 @dataclass(frozen=True)
 class Size:
-    """A length that follows dynamic axes: ``factor`` times their lengths."""
+    """A length that follows dynamic axes: ``factor`` times their lengths, and ``more``.
 
-    factor: int
-    axes: tuple[Axis, ...]
+    Without axes it follows them in another way, as an image's does behind a pooling that rounds.
+    """
+
+    lengths: tuple[int, int]  # in both traces
+    factor: int = 0
+    axes: tuple[Axis, ...] = ()
+    more: int = 0
 
     @property
     def text(self) -> str:
-        """Its name in the file."""
+        """Its name in the file; nothing for a length that has none."""
         names = "*".join(axis.name for axis in self.axes)
-        return names if self.factor == 1 else f"{self.factor}*{names}"
+        names = names if self.factor == 1 else f"{self.factor}*{names}"
+        return f"{names}{self.more:+}" if self.more else names
 
 
 Length = int | Size
@@ -165,20 +171,23 @@ class Graph:
 
     def _length(self, size: Size) -> str:
         """The name of a list with this one length."""
+        if not size.axes:
+            raise self._unlike(*size.lengths)
         product = ""
         for axis in size.axes:
             shape = self.node("Shape", [axis.input])
             length = self.node("Gather", [shape, self.numbers(axis.number)], axis=0)
             product = self.node("Mul", [product, length]) if product else length
-        return product if size.factor == 1 else self.node("Mul", [product, self.numbers(size.factor)])
+        product = product if size.factor == 1 else self.node("Mul", [product, self.numbers(size.factor)])
+        return self.node("Add", [product, self.numbers(size.more)]) if size.more else product
 
     def fixed(self, value: Any, what: str) -> Any:
         """The numbers in ``value``, none of which may follow a dynamic axis; ``what`` they are, for the error."""
         for one in value if isinstance(value, tuple | list) else (value,):
             if isinstance(one, Size):
                 raise self.refuse(
-                    f"{what} follows the dynamic axis {one.text}; expected a fixed one. Leave that axis out of "
-                    "dynamic_axes."
+                    f"{what} follows a dynamic axis ({one.text or one.lengths}); expected a fixed one. Leave that "
+                    "axis out of dynamic_axes."
                 )
         return value
 
@@ -201,31 +210,45 @@ class Graph:
             if first is second or (type(first) is type(second) and (first == second or (first != first) is True)):
                 return first
             raise self.refuse(
-                f"got {_short(first)} in one run and {_short(second)} in another: expected arguments that do not depend "
-                "on the values of the inputs."
+                f"got {_short(first)} in one run and {_short(second)} in another: expected arguments that do not "
+                "depend on the values of the inputs."
             )
         return self.length(first, second)
 
     def length(self, first: int, second: Any) -> Length:
-        """A whole number as both traces have it."""
+        """A whole number among the arguments as both traces have it."""
+        found = self._length_of(first, second)
+        if isinstance(found, Size) and not found.axes:
+            raise self._unlike(first, second)
+        return found
+
+    def _length_of(self, first: int, second: int) -> Length:
         if first == second:
             return int(first)
+        both = (first, second)
         for count in range(1, len(self._axes) + 1):
             for axes in itertools.combinations(self._axes, count):
                 ones = [math.prod(axis.lengths[trace] for axis in axes) for trace in (0, 1)]
                 if first % ones[0] == 0 and second == first // ones[0] * ones[1]:
-                    return Size(first // ones[0], axes)
+                    return Size(both, first // ones[0], axes)
+        for axis in self._axes:
+            more = first - axis.lengths[0]
+            if second - axis.lengths[1] == more:
+                return Size(both, 1, (axis,), more)
+        return Size(both)
+
+    def _unlike(self, first: Any, second: Any) -> UsageError:
         names = ", ".join(f"{axis.name} was {axis.lengths[0]} and {axis.lengths[1]}" for axis in self._axes)
-        raise self.refuse(
+        return self.refuse(
             f"a number was {first} in one run and {second} in another ({names or 'with other values'}): expected a "
-            "multiple of a dynamic axis, or one that is always the same."
+            "multiple of a dynamic axis, one that is larger or smaller by a fixed number, or always the same."
         )
 
     def shape(self, first: Sequence[int], second: Sequence[int]) -> tuple[Length, ...]:
         """A shape as both traces have it."""
         if len(first) != len(second):
             raise self.refuse(f"a shape was {tuple(first)} in one run and {tuple(second)} in another.")
-        return tuple(self.length(a, b) for a, b in zip(first, second, strict=True))
+        return tuple(self._length_of(a, b) for a, b in zip(first, second, strict=True))
 
     def result(self, name: str, first: Noted, second: Noted) -> Value:
         """A value of the graph under its name."""
@@ -253,7 +276,7 @@ class Graph:
                     "a tensor that it computed without ops of gpunn, or by chance, differs from run to run: expected "
                     "tensors that are computed by ops, and no random numbers."
                 )
-            return Constant(self.constant(first), first.shape, first.dtype, first)
+            return Constant(self._weight_like(first), first.shape, first.dtype, first)
         shape = self.shape(first.shape, second.shape)
         core = first
         for axis, n in enumerate(shape):
@@ -261,10 +284,20 @@ class Graph:
                 core = core[(slice(None),) * axis + (slice(0, 1),)]
         if not all(np.array_equal(np.broadcast_to(core, whole.shape), whole) for whole in (first, second)):
             raise self.refuse(
-                f"a constant tensor of shape {first.shape} has other values for other lengths of dynamic axes: expected "
-                "one that repeats."
+                f"a tensor of shape {first.shape} is not computed by ops, and has other values where dynamic axes have "
+                "other lengths: expected one that ops compute from the inputs, or that repeats along these axes."
             )
-        return Constant(self.node("Expand", [self.constant(core), self.lengths(shape)]), shape, first.dtype)
+        return Constant(self.node("Expand", [self._weight_like(core), self.lengths(shape)]), shape, first.dtype)
+
+    def _weight_like(self, values: np.ndarray) -> str:
+        """The name of a constant; of a weight of the model's where it is one in another shape."""
+        for name, own in self._state.values():
+            alike = own.size == values.size > 1 and own.dtype == values.dtype
+            if alike and np.array_equal(own.reshape(-1), values.reshape(-1)):
+                self.weights[name] = own
+                same = own.shape == values.shape
+                return name if same else str(self.node("Reshape", [name, self.numbers(*values.shape)]))
+        return self.constant(values)
 
 
 def _values(noted: Noted) -> np.ndarray:

@@ -139,7 +139,7 @@ def _variance(g: Graph, a: Arguments) -> str:
         count = g.node("ReduceProd", [g.lengths(counts), g.numbers(0)], keepdims=0)
         number = cast(g, Value(count, (), _INT64), a.x.dtype)
     else:
-        number = one_like(g, a.x, math.prod(counts))  # type: ignore[arg-type]
+        number = one_like(g, a.x, math.prod(counts))
     number = g.node("Sub", [number, one_like(g, a.x, correction)])
     number = g.node("Max", [number, one_like(g, a.x, 0)])  # too few elements: a division by 0
     return g.node("Div", [reduced(g, "ReduceSum", squares, axes, a.keepdim), number])

@@ -183,7 +183,7 @@ def _select(g: Graph, a: Arguments) -> str:
 def _chosen(g: Graph, x: Value, axis: int, index: Any) -> str:
     """One place along an axis, which is then gone."""
     if isinstance(index, Size):
-        raise g.refuse(f"an index follows the dynamic axis {index.text}: expected a fixed one; -1 is the last.")
+        raise g.refuse(f"an index follows a dynamic axis ({index.text}): expected a fixed one; -1 is the last.")
     return g.node("Gather", [x.name, g.constant(np.asarray(int(index), np.int64))], axis=axis)
 
 

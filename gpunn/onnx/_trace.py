@@ -23,6 +23,7 @@ from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, module_stack
 from gpunn.nn.module import Module
 
+
 @dataclass(frozen=True)
 class Noted:
     """A tensor as an argument or a result, at the time of the call.
@@ -211,7 +212,10 @@ class _Watcher:
         arguments = dict(frame.f_locals)
         self._frame = frame
         self._written = arguments["x"] if op in WRITING else None
-        self._call = Call(op, *self._place(op), {name: self.noted(value) for name, value in arguments.items()})
+        noted = {
+            name: self.noted(value) for name, value in arguments.items() if not isinstance(value, FunctionType)
+        }  # an op's helpers are given its gradient, which is made anew each time
+        self._call = Call(op, *self._place(op), noted)
 
     def _end(self, given: Any) -> None:
         call, written = self._call, self._written
