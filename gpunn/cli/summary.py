@@ -21,29 +21,22 @@ def add_arguments(add: Callable[..., Any]) -> None:
     """Declare the command's arguments."""
     add("model", help=MODEL_HELP)
     add("--input", type=lengths, metavar="C,H,W", help="shape of one item (default: the named network's own)")
-<<<<<<< HEAD
     add("--graph", type=Path, metavar="FILE", help="draw the graph: a file that ends in .svg, .png, .pdf or .dot")
-=======
     add(
         "--classes",
         type=whole(1),
         metavar="N",
         help="how many (default: 1000 where the network is for ImageNet, else 10)",
     )
->>>>>>> 78e6c8a (gpunn export; README, changelog, tests of the exporter; a network's customary number of classes in gpunn summary)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
     from gpunn.nn.summary import shape_text, summarize
 
-<<<<<<< HEAD
     if args.graph is not None:
         _check_graph(args.graph)
-    model, input_shape, description = model_and_shape(args.model, args.input)
-=======
     model, input_shape, description = model_and_shape(args.model, args.input, args.classes)
->>>>>>> 78e6c8a (gpunn export; README, changelog, tests of the exporter; a network's customary number of classes in gpunn summary)
     summary = summarize(model, input_shape)
     title = f"{args.model}: {description}; input {shape_text(input_shape)}"
     _print(title, summary)
