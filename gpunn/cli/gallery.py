@@ -128,7 +128,7 @@ def _run(
 
 
 def _page(entries: Sequence[_Entry], seed: int, device: str) -> str:
-    links = "\n".join(f'<li><a href="#{entry.name}">{_words(entry.name)}</a></li>' for entry in entries)
+    links = "\n".join(f'<li><a href="#{entry.name}">{entry.name}</a></li>' for entry in entries)
     sections = "\n".join(_section(entry) for entry in entries)
     made = f"Made by <code>gpunn demo all</code> of gpunn {__version__}, seed {seed}, device {html.escape(device)}."
     # Without an icon of its own, browsers ask the server for one.
@@ -166,7 +166,7 @@ def _page(entries: Sequence[_Entry], seed: int, device: str) -> str:
 def _section(entry: _Entry) -> str:
     claim, program = summary(entry.name), source(entry.name)
     parts = [f'<section id="{entry.name}" aria-labelledby="{entry.name}-title">']
-    parts.append(f'<h2 id="{entry.name}-title">{_words(entry.name)}</h2>')
+    parts.append(f'<h2 id="{entry.name}-title">{entry.name}</h2>')
     parts.append(f"<p>{html.escape(claim)}</p>")
     said = _said(entry.lines)
     if entry.picture is not None:
@@ -199,7 +199,3 @@ def _said(lines: Sequence[str]) -> str:
         if line:
             parts.append(f"<p>{html.escape(line)}</p>")
     return "\n".join(parts)
-
-
-def _words(name: str) -> str:
-    return name.replace("-", " ").capitalize()
