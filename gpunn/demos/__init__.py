@@ -29,6 +29,8 @@ NAMES: tuple[str, ...] = (
     "boundaries",
     "approximation",
     "polar",
+    "dropout",
+    "depth",
     "graph",
     "kernels",
 )

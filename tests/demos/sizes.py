@@ -10,6 +10,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "boundaries": {"times": (0, 5, 20), "points": 60},
     "approximation": {"n": (4, 16), "starts": 1, "steps": 100},
     "polar": {"steps": 100},
+    "dropout": {"sizes": (50, 100), "depths": (2,), "steps": 60},
+    "depth": {"depths": (1, 4), "rates": (0.01,), "steps": 40},
     "graph": {},
     "kernels": {"size": 32, "image": 8},
 }
