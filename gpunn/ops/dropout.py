@@ -77,7 +77,7 @@ def dropout(
     p : float
         Probability of dropping an element, from 0 to 1.
     training : bool
-        False returns x itself.
+        False returns x itself, as p = 0 does.
     inplace : bool
         Whether x becomes the result, for all its names and views.
     generator : Generator, optional
@@ -106,6 +106,9 @@ def dropout(
     if x.dtype.kind != "f":
         raise DTypeError(f"{here('dropout')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if not training:
+        return x
+    if p == 0:  # as networks are that take dropout as an option
+        (generator or default_generator()).next_call(x.device)
         return x
     if inplace:
         return rewrite(x, "dropout_", lambda old: dropout(old, p, True, False, generator), give_up=True)

@@ -103,8 +103,8 @@ def test_mean_is_preserved(p: float) -> None:
 @pytest.mark.parametrize("shape", [(50,), (2, 3, 3, 3)])
 def test_nothing_and_everything(where: str, shape: tuple[int, ...]) -> None:
     x = gpunn.randn(*shape, device=where, requires_grad=True)
-    y = dropout(x, 0.0)
-    np.testing.assert_array_equal(y.detach().numpy(), x.detach().numpy())
+    assert dropout(x, 0.0) is x
+    assert dropout(x, 0.0, inplace=True) is x  # a leaf, and it is not changed
     y = dropout(x, 1.0)
     y.backward(gpunn.ones(*shape, device=where))
     np.testing.assert_array_equal(y.detach().numpy(), np.zeros(shape))
