@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from gpunn._function import Function
     from gpunn._gradcheck import gradcheck
     from gpunn._lockstep import lockstep
+    from gpunn._saving import load, save
     from gpunn.cpu.conv2d.winograd import is_winograd_enabled, set_winograd_enabled
     from gpunn.ops.add import add, sub
     from gpunn.ops.cat import cat, concat, concatenate, stack
@@ -157,8 +158,10 @@ _LAZY = {
     "manual_seed": "gpunn.random",
     "capture": "gpunn._capture",
     "gradcheck": "gpunn._gradcheck",
+    "load": "gpunn._saving",
     "load_file": "gpunn.serialize",
     "lockstep": "gpunn._lockstep",
+    "save": "gpunn._saving",
     "save_file": "gpunn.serialize",
     "arange": "gpunn._creation_counted",
     "linspace": "gpunn._creation_counted",
@@ -339,6 +342,7 @@ __all__ = [
     "isinf",
     "isnan",
     "linspace",
+    "load",
     "load_file",
     "lockstep",
     "log",
@@ -389,6 +393,7 @@ __all__ = [
     "reshape",
     "round",
     "rsqrt",
+    "save",
     "save_file",
     "scalar_tensor",
     "select",

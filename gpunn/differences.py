@@ -131,6 +131,10 @@ ACCEPTED = (
     Accepted(("DataLoader",), "persistent_workers", "workers are threads, which start at once"),
     Accepted(("DataLoader",), "pin_memory", "the loader puts batches on the device itself"),
     Accepted(("DataLoader",), "pin_memory_device", "the loader puts batches on the device itself"),
+    Accepted(("save",), "pickle_protocol", "the same file is written for every protocol"),
+    Accepted(("save",), "_use_new_zipfile_serialization", "files are zip archives"),
+    Accepted(("load",), "weights_only", "nothing that is in a file is run in any case"),
+    Accepted(("load",), "mmap", "files are read into memory"),
     Accepted(("expand",), "implicit", "PyTorch's own use of it means nothing here"),
     Accepted(("log_softmax", "softmax"), "_stacklevel", "dim has to be given, so there is no warning to place"),
 )
@@ -201,6 +205,13 @@ REFUSED = (
         (False,),
         "a module's parameters stay the same objects, which optimisers and captured steps hold",
         "load without it, which copies the values",
+    ),
+    Refused(
+        ("save", "load"),
+        "pickle_module",
+        (None,),
+        "no module pickles or unpickles: that would run what is in a file",
+        "leave it out",
     ),
     Refused(
         ("embedding", "Embedding"),
