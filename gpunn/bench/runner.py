@@ -199,7 +199,7 @@ def measure(case: Case, settings: Settings, ceilings: Ceilings) -> dict[str, Any
         # A call that takes seconds is timed only a few times.
         interleave(sides, settings.seconds, min(3, settings.least) if slow else settings.least, settings.most)
         others = share_of_others(before, processor_seconds())
-    found = {name: _numbers(case, side, ceilings) for name, side in sides.items()}
+    found = {name: numbers_of(case, side, ceilings) for name, side in sides.items()}
     for numbers in found.values():
         numbers["ratio"] = numbers["ms"] / found[OURS]["ms"]
     return {
@@ -252,7 +252,8 @@ def _sets(case: Case, device: Device) -> int:
     return max(1, min(16, math.ceil(2 * l2 / case.traffic), int(_CALL_BYTES / case.traffic)))
 
 
-def _numbers(case: Case, side: Side, ceilings: Ceilings) -> dict[str, Any]:
+def numbers_of(case: Case, side: Side, ceilings: Ceilings) -> dict[str, Any]:
+    """What a record has of one side: the median of its times, their spread, and the rates that follow."""
     samples = side.samples
     low, median, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
     found: dict[str, Any] = {

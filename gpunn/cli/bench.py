@@ -4,6 +4,12 @@ Sides are checked against each other before anything is timed (alone: against pl
 Shown for gpunn: milliseconds and half the interquartile range, images per second, GFLOP/s, GB/s, and the share of
 the machine's peak (a large matrix product and a large copy, measured in the same run). A ratio is the other side's
 time over gpunn's: above 1 gpunn is faster.
+
+  gpunn bench --compare cpu,cuda --networks lenet5,resnet20 --batch-sizes 1,8,64,512
+
+times whole networks on several devices side by side: one table, and one picture of the throughput by batch size, with
+the place from which the second device is faster than the first. Batches are on the devices already. A device that
+this machine has not is left out, and what is missing is said.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunn.cli.arguments import number, one_of, whole
+from gpunn.cli.bench_compare import BATCHES, NETWORKS, check_alone, compare
 
 _DEFAULT = "lenet*"
 _SIZES, _DTYPES = ("full", "cpu", "tiny"), ("float32", "float64")
@@ -54,11 +61,28 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add("--seconds", type=number(positive=True), default=3.0, metavar="S", help="of timing for each side of a case (3)")
     add("--quick", action="store_true", help="three samples of each side and rough ceilings: only to see that it works")
     add("--memory", action="store_true", help="also the peak memory of each side, in a process of its own")
+    add("--compare", metavar="DEVICES", help="whole networks on several devices, such as cpu,cuda")
+    add(
+        "--networks",
+        metavar="NAMES",
+        help=f"with --compare: names of gpunn train, or file.py:Net, separated by commas (default: {NETWORKS})",
+    )
+    add("--batch-sizes", metavar="LIST", help=f"with --compare: images in a batch (default: {BATCHES})")
+    add(
+        "--mode",
+        type=one_of(("train", "inference", "both")),
+        metavar="NAME",
+        help="with --compare: train: whole training steps (the default); inference: scores; or both",
+    )
+    add("--picture", type=Path, metavar="FILE", help="with --compare: .png, .svg or .pdf (default: compare.png)")
     add("--out", type=Path, metavar="FILE", help="append the results to this file, a JSON object a line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a table as it grows."""
+    if args.compare is not None:
+        return compare(args, _DEFAULT)
+    check_alone(args)
     from gpunn._device import device as get_device
     from gpunn.bench.cases import all_cases, select
     from gpunn.bench.machine import DISTURBED, measure_ceilings
