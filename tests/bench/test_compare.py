@@ -11,7 +11,7 @@ from gpunn import nn
 from gpunn._device import Device, device
 from gpunn.bench import compare
 from gpunn.bench.compare import Point, case_of, measure_all, pays_from, record
-from gpunn.bench.networks import Network
+from gpunn.bench.networks import Network, gpunn_network, gpunn_step
 
 _SHAPE = (1, 4, 4)
 
@@ -66,12 +66,12 @@ class _Small(Device):
         super().__init__("small", np)
         self.tried: list[int] = []
 
-    def array(self, array: Any) -> Any:
-        if array.ndim == 4:
-            self.tried.append(len(array))
-        if array.ndim == 4 and len(array) > 4:
+    def array(self, host: Any, dtype: Any = None) -> Any:
+        if host.ndim == 4:
+            self.tried.append(len(host))
+        if host.ndim == 4 and len(host) > 4:
             raise MemoryError("Unable to allocate")
-        return super().array(array)
+        return super().array(host, dtype)
 
 
 def test_what_does_not_fit_is_said_and_larger_batches_are_not_tried() -> None:
@@ -89,7 +89,7 @@ def test_what_does_not_fit_is_said_and_larger_batches_are_not_tried() -> None:
 
 
 def test_devices_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = compare.gpunn_network
+    right = gpunn_network
 
     def wrong(network: Network, home: Device, dtype: str) -> Any:
         net = right(network, home, dtype)
@@ -105,7 +105,7 @@ def test_devices_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_wrong_gradient_shows_in_the_second_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = compare.gpunn_step
+    right = gpunn_step
 
     def wrong(net: Any) -> Any:
         step = right(net)
