@@ -11,8 +11,7 @@ from gpunn.nn.containers import Sequential
 from gpunn.nn.conv import Conv2d
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
-from gpunn.nn.pooling import AvgPool2d, MaxPool2d
-from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
+from gpunn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from gpunn.ops.cat import cat
 
 _BLOCKS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32)}
@@ -70,6 +69,7 @@ class DenseNet(Module):
                 channels //= 2
         layers["norm5"] = BatchNorm2d(channels)
         self.features = Sequential(layers)
+        self.avgpool = AdaptiveAvgPool2d(1)
         self.classifier = Linear(channels, num_classes)
         for module in self.modules():
             if isinstance(module, Conv2d):
@@ -78,7 +78,7 @@ class DenseNet(Module):
             init.zeros_(self.classifier.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(adaptive_avg_pool2d(self.features(x).relu(), 1).flatten(1))
+        return self.classifier(self.avgpool(self.features(x).relu()).flatten(1))
 
 
 class DenseBlock(Module):

@@ -13,7 +13,9 @@ from typing import Any
 
 from gpunn._tensor import Tensor
 from gpunn._window import Window
+from gpunn.nn.attention import MultiheadAttention
 from gpunn.nn.groupnorm import GroupNorm
+from gpunn.nn.layernorm import LayerNorm
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
 from gpunn.tape import Node
@@ -53,6 +55,12 @@ class Field:
 WHOLE = Field((), (), True)
 
 
+def _is_token_by_token(layer: Module, x: Tensor) -> bool:
+    """Whether a layer changes the features of each position of (N, L, E) alone."""
+    pointwise = isinstance(layer, Linear | LayerNorm) or type(layer).forward.__module__ in _POINTWISE
+    return x.ndim == 3 and pointwise
+
+
 def window_of(layer: Module, x: Tensor) -> Window | None:
     """How the layer's window slides over x, for a layer with a method ``window`` that returns a Window."""
     method = getattr(layer, "window", None)
@@ -81,18 +89,24 @@ class Fields:
 
     def after(self, layer: Module, inputs: Sequence[Tensor], output: Tensor) -> Field | None:
         """The field of a layer's output; it is remembered."""
+        if isinstance(layer, MultiheadAttention) and len(inputs) > 1:  # each query looks at all keys
+            field = WHOLE if self._all_of(inputs[1], 3) else None
+            self.put(output, field)
+            return field
         if layer._modules or not inputs or any(output is x for x in inputs):
             return self._of([output])  # the inner layers have recorded it already
         if type(layer).forward.__module__ == "gpunn.nn.flatten":
             return None  # positions are gone but nothing is lost: a linear layer after it can still trace them
         field = self._rule(layer, inputs, output)
+        if field is None and _is_token_by_token(layer, inputs[0]) and self._of(inputs) is None:
+            return None  # positions are somewhere, and each is still what it was: attention can still trace them
         self.put(output, field)
         return field
 
     def _rule(self, layer: Module, inputs: Sequence[Tensor], output: Tensor) -> Field | None:
         x = inputs[0]
         if isinstance(layer, Linear):
-            return WHOLE if self._all_of(x) else None
+            return WHOLE if self._all_of(x) or self._of(inputs) == WHOLE else None
         before = self._of(inputs)
         window = window_of(layer, x)
         if before is None or before == WHOLE:
@@ -121,19 +135,19 @@ class Fields:
                 kept = direct or (len(shape) == tensor.ndim and shape[2:] == tensor.shape[2:])
                 fields.append(field if kept or field == WHOLE else None)
         known = [field for field in fields if field is not None]
+        if WHOLE in known:  # more than that there is not
+            return WHOLE
         if not known or len(known) < len(fields):
             return None
-        if WHOLE in known:
-            return WHOLE
         if len({len(field.size) for field in known}) > 1:
             return None
         size = tuple(map(max, zip(*(field.size for field in known), strict=True)))
         return Field(size, tuple(map(max, zip(*(field.jump for field in known), strict=True))))
 
-    def _all_of(self, x: Tensor) -> bool:
-        """Whether a row of x holds everything that an earlier layer computed from one item."""
+    def _all_of(self, x: Tensor, ndim: int = 2) -> bool:
+        """Whether a row of x (with three axes: all positions) holds what an earlier layer computed from one item."""
         sources = self._sources(x)
-        if x.ndim != 2 or not sources or any(field is None for field, _ in sources):
+        if x.ndim != ndim or not sources or any(field is None for field, _ in sources):
             return False
         if any(field == WHOLE for field, _ in sources):
             return True

@@ -60,3 +60,25 @@ def shared_weights(window: Window, in_channels: int, out_channels: int, groups: 
         Groups of channels, each convolved by itself.
     """
     return window.R * window.S * (in_channels // groups) * out_channels
+
+
+def attention_products(queries: int, keys: int, embed_dim: int, key_features: int, value_features: int) -> int:
+    """Multiply-adds of multi-head attention for one item, without the projection of its result.
+
+    Projections of queries, keys and values, the scores of each query with each key, and the weighted sums of values.
+    The number of heads changes nothing: each has its part of the features.
+
+    Parameters
+    ----------
+    queries, keys : int
+        L and S, positions.
+    embed_dim, key_features, value_features : int
+        E, and the features of keys and values.
+
+    Examples
+    --------
+    >>> attention_products(197, 197, 768, 768, 768)  # of one block of ViT-B/16
+    408196608
+    """
+    projected = queries * embed_dim + keys * (key_features + value_features)
+    return projected * embed_dim + 2 * queries * keys * embed_dim

@@ -14,6 +14,7 @@ from gpunn._tensor import Tensor
 from gpunn.nn import counting
 from gpunn.nn._modes import evaluating
 from gpunn.nn._receptive import Field, Fields, window_of
+from gpunn.nn.attention import MultiheadAttention
 from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from gpunn.nn.containers import Sequential
 from gpunn.nn.conv import Conv1d, Conv2d
@@ -42,9 +43,11 @@ class LayerSummary:
         0 where an earlier row counts them already (a layer called twice).
     multiply_adds : int
         For convolutions, linear and locally connected layers, one product per weight and output that it
-        reaches, padding included, biases not; for batch and group normalisation, one per element. 0 for all others.
+        reaches, padding included, biases not; for batch and group normalisation, one per element; for attention those
+        of its projections, scores and sums, but for the last projection, which is a row of its own. 0 for all others.
     activation_bytes : int
-        Of all outputs; 0 where the layer is fused into the one before or returns its input, and so stores nothing.
+        Of all outputs; 0 where the layer is fused into the one before, or returns its input or what a layer inside it
+        has returned, and so stores nothing.
     receptive_field : tuple of int, or None
         How many rows and columns of the model's input an output element depends on, not clipped at the
         input's border; the most over all branches. None where it is unknown, or all of the input.
@@ -145,6 +148,7 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
     names = {id(module): name for name, module in model.named_modules()}
     rows: list[LayerSummary] = []
     counted: set[int] = set()
+    made: list[Tensor] = []  # what layers have returned, which those around them may return once more
     first = next(model.parameters(), None)
     kind, home = (np.dtype(np.float32), "cpu") if first is None else (first.dtype, str(first.device))
     x = zeros(1, *input_shape, dtype=kind if dtype is None else dtype, device=home)
@@ -160,7 +164,8 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
             fields.put(other, None)
         host = fused.get(id(layer))
         notes = [f"fused into {names[id(host)]}"] if host is not None else []
-        stored = sum(y.numel() * y.dtype.itemsize for y in outputs if not any(y is given for given in inputs))
+        stored = sum(y.numel() * y.dtype.itemsize for y in outputs if not any(y is given for given in (*inputs, *made)))
+        made.extend(outputs)
         if host is not None:  # the host writes only the output of the last layer fused into it
             rows[:] = [replace(row, activation_bytes=stored) if row.name == names[id(host)] else row for row in rows]
             stored = 0
@@ -205,6 +210,11 @@ def _multiply_adds(layer: Module, inputs: list[Tensor], outputs: list[Tensor]) -
         return x.numel() // layer.in_features * counting.full_weights(layer.in_features, layer.out_features)
     if isinstance(layer, BatchNorm1d | BatchNorm2d | GroupNorm):
         return y.numel()
+    if isinstance(layer, MultiheadAttention):
+        keys = inputs[1].numel() // layer.kdim + (layer.bias_k is not None) + layer.add_zero_attn
+        return counting.attention_products(
+            x.numel() // layer.embed_dim, keys, layer.embed_dim, layer.kdim, layer.vdim
+        )
     window = window_of(layer, x)
     if isinstance(layer, Conv1d | Conv2d) and window is not None:
         shared = counting.shared_weights(window, layer.in_channels, layer.out_channels, layer.groups)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import gpunn
-from gpunn import nn
+from gpunn import models, nn
 from gpunn.errors import ShapeError
 from gpunn.nn import functional as F
 from gpunn.nn.counting import full_weights, local_weights, shared_weights
@@ -167,6 +169,55 @@ def test_multiply_adds_and_memory() -> None:
     assert [row.activation_bytes for row in rows] == [256, 256, 48, 0, 48, 20]  # dropout returns its input here
     assert nn.summarize(nn.Linear(4, 3), (5, 4)).multiply_adds == 5 * 12
     assert nn.summarize(nn.Conv1d(2, 4, 3), (2, 9)).multiply_adds == 7 * 4 * 6
+
+
+def test_attention_counts_its_products_and_sees_all_positions() -> None:
+    layers = {layer.name: layer for layer in nn.summarize(models.build("vit-small"), (3, 32, 32)).layers}
+    attention = layers["encoder.layers.encoder_layer_0.self_attention"]
+    L, E = 65, 192
+    assert attention.multiply_adds == 3 * L * E * E + 2 * L * L * E  # projections; scores and weighted sums
+    assert attention.sees_all
+    assert layers["conv_proj"].receptive_field == (4, 4)
+    assert not layers["encoder.layers.encoder_layer_0.ln_1"].sees_all
+    assert layers["encoder.layers.encoder_layer_0.mlp.3"].sees_all
+    assert layers["heads.head"].sees_all
+    # What a layer returns that one inside it has made is stored once.
+    assert layers["encoder.ln"].activation_bytes == 4 * L * E
+    assert layers["encoder"].activation_bytes == layers[""].activation_bytes == 0
+    other = nn.MultiheadAttention(8, 2, kdim=5, vdim=7, add_bias_kv=True, add_zero_attn=True, batch_first=True)
+
+    class Cross(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = other
+
+        def forward(self, x: Any) -> Any:
+            return self.attention(x, x[:, :3, :5], x[:, :3, :7])[0]
+
+    row = next(r for r in nn.summarize(Cross(), (4, 8)).layers if r.name == "attention")
+    # 4 queries, and 3 keys with the two that are added, whose projections the sum counts too.
+    assert row.multiply_adds == (4 * 8 + 5 * (5 + 7)) * 8 + 2 * 4 * 5 * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "multiply_adds"),
+    [
+        # Published by torchvision in units of 10^9, 0.71, 4.09, 17.56, 2.83.
+        ("alexnet", 61_100_840, 0.71e9),
+        ("resnet50", 25_557_032, 4.09e9),
+        ("vit-b-16", 86_567_656, 17.56e9),
+        ("densenet121", 7_978_856, 2.83e9),
+    ],
+)
+def test_published_multiply_adds(name: str, parameters: int, multiply_adds: float, monkeypatch: Any) -> None:
+    for draw in ("uniform", "normal"):  # weights of zeros, which cost no time
+        monkeypatch.setattr(gpunn.Generator, draw, lambda self, *args: np.zeros(args[2], np.float32))
+    monkeypatch.setattr("gpunn.nn.init.trunc_normal_", lambda tensor, *args, **options: tensor)
+    entry = models.find(name)
+    summary = nn.summarize(models.build(name, classes=entry.classes), entry.input_shape)
+    assert summary.parameters == parameters
+    # One product for each element of a norm, which the published figures leave out.
+    assert abs(summary.multiply_adds / multiply_adds - 1) < 0.01
 
 
 def test_counts_of_weights() -> None:
