@@ -212,9 +212,7 @@ def _multiply_adds(layer: Module, inputs: list[Tensor], outputs: list[Tensor]) -
         return y.numel()
     if isinstance(layer, MultiheadAttention):
         keys = inputs[1].numel() // layer.kdim + (layer.bias_k is not None) + layer.add_zero_attn
-        return counting.attention_products(
-            x.numel() // layer.embed_dim, keys, layer.embed_dim, layer.kdim, layer.vdim
-        )
+        return counting.attention_products(x.numel() // layer.embed_dim, keys, layer.embed_dim, layer.kdim, layer.vdim)
     window = window_of(layer, x)
     if isinstance(layer, Conv1d | Conv2d) and window is not None:
         shared = counting.shared_weights(window, layer.in_channels, layer.out_channels, layer.groups)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn import models
+from gpunn import models, nn
 from gpunn.errors import UsageError
 
 PUBLISHED = {
@@ -22,6 +22,7 @@ PUBLISHED = {
     "googlenet": 6_624_904,
     "vgg11": 132_863_336,
     "vgg16": 138_357_544,
+    "vit-b-16": 86_567_656,
 }
 
 
@@ -76,6 +77,19 @@ def _networks() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any], tupl
         "alexnet": (lambda: models.AlexNet(7), lambda t: t.alexnet(7, False), (71, 64), False),
         "alexnet-two-groups": (lambda: models.AlexNetTwoGroups(7), lambda t: t.alexnet(7, True), (227, 227), False),
         "vgg11": (lambda: models.VGG(11, False, 7), lambda t: t.vgg11(7, False), (32, 37), False),
+        "vit-small": (
+            lambda: models.build("vit-small", classes=7),
+            lambda t: t.ViT(32, 4, 6, 3, 192, 768, 7),
+            (32, 32),
+            True,
+        ),
+        # ViT-B/16's patches and heads, with a quarter of its blocks, and narrower.
+        "vit-b-16": (
+            lambda: models.VisionTransformer(48, 16, 3, 12, 96, 384, num_classes=7),
+            lambda t: t.ViT(48, 16, 3, 12, 96, 384, 7),
+            (48, 48),
+            True,
+        ),
         "vgg11-bn": (lambda: models.VGG(11, True, 7), lambda t: t.vgg11(7, True), (32, 32), False),
     }
 
@@ -98,6 +112,9 @@ def test_outputs_and_gradients_are_pytorchs(name: str, dtype: str, tolerance: fl
     training = training and dtype == "float64"
     gpunn.manual_seed(4)
     ours = make_ours().to(dtype).train(training)
+    if name.startswith("vit"):  # class token and head are zeros at first, which would hide their part
+        for parameter in (ours.class_token, ours.heads.head.weight, ours.heads.head.bias):
+            nn.init.normal_(parameter, std=0.1)
     theirs = make_theirs(torch_networks).to(getattr(torch, dtype)).train(training)
     theirs.load_state_dict({k: torch.tensor(v.numpy()) for k, v in ours.state_dict().items()})
     x = np.random.Generator(np.random.Philox(1)).normal(size=(3, 3, height, width)).astype(dtype)

@@ -235,3 +235,40 @@ def vgg11(num_classes: int, batch_norm: bool) -> Classifier:
         rows += [(width, 3, 1, 1, 1), "norm"] * count if batch_norm else [(width, 3, 1, 1, 1)] * count
         rows.append((2, 2))
     return Classifier(rows, 7, (0, 3, 6), (512 * 49, 4096, 4096, num_classes))
+
+
+class _Block(nn.Module):
+    def __init__(self, heads: int, hidden: int, inner: int) -> None:
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(hidden, eps=1e-6), nn.LayerNorm(hidden, eps=1e-6)
+        self.self_attention = nn.MultiheadAttention(hidden, heads, batch_first=True)
+        self.mlp = nn.Sequential(
+            nn.Linear(hidden, inner), nn.GELU(), nn.Identity(), nn.Linear(inner, hidden), nn.Identity()
+        )
+
+    def forward(self, x: Any) -> Any:
+        y = self.ln_1(x)
+        x = x + self.self_attention(y, y, y)[0]
+        return x + self.mlp(self.ln_2(x))
+
+
+class ViT(nn.Module):
+    """Without dropout: patches and class token, positions, blocks with norms in front, a linear layer on the token."""
+
+    def __init__(self, image: int, patch: int, layers: int, heads: int, hidden: int, inner: int, classes: int) -> None:
+        super().__init__()
+        self.class_token = nn.Parameter(torch.zeros(1, 1, hidden))
+        self.conv_proj = nn.Conv2d(3, hidden, patch, patch)
+        self.encoder = nn.Module()
+        self.encoder.pos_embedding = nn.Parameter(torch.zeros(1, (image // patch) ** 2 + 1, hidden))
+        self.encoder.layers = nn.Sequential()
+        for number in range(layers):
+            self.encoder.layers.add_module(f"encoder_layer_{number}", _Block(heads, hidden, inner))
+        self.encoder.ln = nn.LayerNorm(hidden, eps=1e-6)
+        self.heads = nn.Sequential()
+        self.heads.add_module("head", nn.Linear(hidden, classes))
+
+    def forward(self, x: Any) -> Any:
+        tokens = self.conv_proj(x).reshape(len(x), self.class_token.shape[2], -1).permute(0, 2, 1)
+        tokens = torch.cat([self.class_token.repeat(len(x), 1, 1), tokens], 1) + self.encoder.pos_embedding
+        return self.heads(self.encoder.ln(self.encoder.layers(tokens))[:, 0])
