@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -131,6 +132,9 @@ def test_without_extras_and_checkout_networks_and_kernels_work(bare: Gpunn) -> N
     done = bare("explain", "lenet5", "fc2", "--card", "T4")
     assert (done.returncode, done.stderr) == (0, "")
     assert "registers" in done.stdout
+    np.savez(bare.folder / "w.npz", weight=np.ones(3, np.float32))
+    done = bare("convert", "w.npz", "w.safetensors")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.tools
