@@ -108,7 +108,7 @@ def bare(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Gpunn:
 def full(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Gpunn:
     """With this environment's packages, which stand for the extras. An editable gpunn, a .pth file, is not seen so."""
     program = Gpunn(python, tmp_path_factory.mktemp("full"), sysconfig.get_path("purelib"))
-    start = [python, "-c", "import gpunn; print(gpunn.__file__)"]
+    start = [str(python), "-c", "import gpunn; print(gpunn.__file__)"]
     environment = os.environ | {"PYTHONPATH": program.packages}
     done = subprocess.run(start, cwd=program.folder, env=environment, capture_output=True, text=True, check=False)
     assert Path(done.stdout.strip()).is_relative_to(python.parent.parent), done.stdout + done.stderr
