@@ -43,7 +43,8 @@ def draw_plane(
     side = round(len(places) ** 0.5)
     across, up = places[:side, 0], places[::side, 1]
     sure = np.tanh(np.asarray(says, np.float64) / 2).reshape(side, side)  # 2σ(s) - 1, of a logistic neuron's score
-    colours = LinearSegmentedColormap.from_list("classes", ["#F6B98F", "#FFFFFF", "#8FC3E8"])
+    # Few shades: bands show the slope, and the picture's file stays small.
+    colours = LinearSegmentedColormap.from_list("classes", ["#F6B98F", "#FFFFFF", "#8FC3E8"], N=15)
     axes.pcolormesh(across, up, sure, cmap=colours, vmin=-1, vmax=1, shading="nearest", rasterized=True)
     if sure.min() < 0 < sure.max():
         axes.contour(across, up, sure, levels=[0], colors="black", linewidths=2)

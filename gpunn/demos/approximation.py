@@ -53,7 +53,7 @@ def draw(r):
     curve.legend()
     error.semilogy(r.n, r.wide, "o-", color=COLOURS[0], alpha=0.6)
     error.semilogy(len(r.deep) * [64], r.deep, "s", color=COLOURS[1])
-    error.set(xlabel="N", ylabel="max |F − f|, each start", title="■ two layers of 12 units")
+    error.set(xlabel="N", ylabel="max |F − f|, each start", title="● one layer   ■ two of 12")
     curve.figure.colorbar(square.pcolormesh(r.x[::8, 0], r.x[::8, 0], r.square, cmap="PuOr"), label="F − f")
     square.set(xlabel="x₁", ylabel="x₂", title=f"On [0, 1]², N = {r.n[-1]}")
     return curve.figure

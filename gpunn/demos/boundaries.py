@@ -19,7 +19,7 @@ from gpunn.plots.style import new_figure
 Result = namedtuple("Result", "x y places times maps percent")  # maps and percent: by model, one for each of the times
 
 
-def run(*, seed=0, device="cpu", points=200, times=(0, 5, 50, 500)):
+def run(*, seed=0, device="cpu", points=80, times=(0, 5, 50, 500)):
     x, y = moons(np.random.Generator(np.random.Philox(seed)), points)
     places, maps, percent = grid((-1.6, -1.2), (2.6, 1.7)), {}, {}
 
