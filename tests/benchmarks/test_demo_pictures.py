@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import demo_pictures
+from gpunn import demos
 
 pytest.importorskip("PIL", reason="looking into pictures needs Pillow: pip install 'gpunn[demo]'")
 
@@ -16,8 +17,7 @@ def test_README_shows_four_pictures_of_todays_programs() -> None:
 
 def test_a_changed_program_asks_for_its_picture_again(monkeypatch: pytest.MonkeyPatch) -> None:
     first, *_ = demo_pictures.shown()
-    whole = demo_pictures.source
-    monkeypatch.setattr(demo_pictures, "source", lambda name: whole(name) + "\n" * (name == first))
+    monkeypatch.setattr(demo_pictures, "source", lambda name: demos.source(name) + "\n" * (name == first))
     (wrong,) = demo_pictures.stale()
     assert wrong.startswith(f"benchmarks/results/demo-{first}.png is not of today's")
     monkeypatch.setattr(demo_pictures, "MOST", 10)
