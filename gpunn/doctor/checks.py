@@ -20,8 +20,11 @@ _PACKAGES = (
     ("rich", "rich", "tables on terminals are made with it"),
     ("scikit-learn", "sklearn", "it has the digits that gpunn train uses by default"),
     ("pillow", "PIL", "images are read with it"),
-    ("matplotlib", "matplotlib", "gpunn plot draws with it"),
+    ("matplotlib", "matplotlib", "gpunn plot and gpunn demo draw with it"),
     ("tensorboard", "tensorboard", "only for --tensorboard"),
+    ("optuna", "optuna", "only for gpunn sweep"),
+    ("onnx", "onnx", "only for gpunn export"),
+    ("pdoc", "pdoc", "only for gpunn guide"),
 )
 _REQUIRED = ("safetensors", "rich")
 _AT_ONCE = 4
