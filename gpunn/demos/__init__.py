@@ -33,7 +33,9 @@ NAMES: tuple[str, ...] = (
     "learned-filters",
     "convolution-sizes",
     "dropout",
+    "batchnorm",
     "depth",
+    "pretraining",
     "graph",
     "kernels",
 )

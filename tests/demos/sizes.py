@@ -14,6 +14,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "learned-filters": {"steps": 5},
     "convolution-sizes": {},
     "dropout": {"sizes": (50, 100), "depths": (2,), "steps": 60},
+    "batchnorm": {"rates": (0.1, 1), "gains": (0.1, 1), "steps": 30},
+    "pretraining": {"depth": 3, "before": 30, "steps": 30},
     "depth": {"depths": (1, 4), "rates": (0.01,), "steps": 40},
     "graph": {},
     "kernels": {"size": 32, "image": 8},
