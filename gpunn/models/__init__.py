@@ -83,15 +83,18 @@ def _resnet_cifar(depth: int) -> Callable[[tuple[int, int, int], int], ResNetCif
     return lambda input_shape, classes: ResNetCifar(depth, "A", input_shape[0], classes)
 
 
-def _of_depth(kind: Callable[..., Module], least: int, *depth: int) -> Callable[[tuple[int, int, int], int], Module]:
-    """A network that takes images of any size from ``least`` pixels on."""
+def _of_depth(
+    kind: Callable[..., Module], least: int, *depth: int, most: int | None = None
+) -> Callable[[tuple[int, int, int], int], Module]:
+    """A network that takes images from ``least`` pixels on, up to ``most`` if its first linear layer needs that."""
 
     def build(input_shape: tuple[int, int, int], classes: int) -> Module:
         channels, height, width = input_shape
-        if min(height, width) < least:
+        if min(height, width) < least or (most is not None and max(height, width) > most):
+            sizes = f"of at least {least}x{least}" if most is None else f"from {least}x{least} to {most}x{most}"
             raise UsageError(
-                f"{kind.__name__}: expected images of at least {least}x{least} pixels; got {height}x{width}. Give "
-                "larger ones (--image-size), or take a network for small images: alexnet-cifar, resnet20."
+                f"{kind.__name__}: expected images {sizes} pixels; got {height}x{width}. A folder of images is resized "
+                f"with --image-size {least}; for other data take a network for images of any size, lenet5 or resnet20."
             )
         return kind(*depth, num_classes=classes, in_channels=channels)
 
@@ -104,7 +107,8 @@ def _vit(image: int, patch: int, layers: int, heads: int, hidden: int) -> Callab
         if height != width or height % patch:
             raise UsageError(
                 f"VisionTransformer: expected square images whose size is a multiple of {patch}; got {height}x{width}. "
-                f"Resize them (--image-size {image})."
+                f"A folder of images is resized with --image-size {image}; for other data take lenet5 or resnet20, "
+                "or vit-small for sizes that 4 divides."
             )
         return VisionTransformer(
             height, patch, layers, heads, hidden, 4 * hidden, num_classes=classes, in_channels=channels
@@ -124,14 +128,16 @@ MODELS: dict[str, ModelEntry] = {
     "modern-mlp-dropout": ModelEntry(_mlp(True, 0.2), _MNIST, "with batch norm, PReLU and dropout"),
     "resnet20": ModelEntry(_resnet_cifar(20), _CIFAR, "the residual network of 20 layers for CIFAR-10, option A"),
     "resnet56": ModelEntry(_resnet_cifar(56), _CIFAR, "the same of 56 layers"),
-    "alexnet-cifar": ModelEntry(_of_depth(AlexNetCifar, 32), _CIFAR, "AlexNet's pattern for 32x32 pixels"),
+    "alexnet-cifar": ModelEntry(_of_depth(AlexNetCifar, 32, most=39), _CIFAR, "AlexNet's pattern for 32x32 pixels"),
     "alexnet": ModelEntry(_of_depth(AlexNet, 63), _IMAGENET, "torchvision's AlexNet"),
     "alexnet-two-groups": ModelEntry(
-        _of_depth(AlexNetTwoGroups, 227), (3, 227, 227), "the AlexNet of 2012: 96 filters of 11x11, two groups"
+        _of_depth(AlexNetTwoGroups, 227, most=258),
+        (3, 227, 227),
+        "the AlexNet of 2012: 96 filters of 11x11, two groups",
     ),
     "vgg11": ModelEntry(_of_depth(VGG, 32, 11), _IMAGENET, "3x3 convolutions, 11 layers"),
     "vgg16": ModelEntry(_of_depth(VGG, 32, 16), _IMAGENET, "3x3 convolutions, 16 layers"),
-    "googlenet": ModelEntry(_of_depth(GoogLeNet, 15), _IMAGENET, "Inception v1 with batch norm"),
+    "googlenet": ModelEntry(_of_depth(GoogLeNet, 31), _IMAGENET, "Inception v1 with batch norm"),
     "resnet18": ModelEntry(_of_depth(ResNet, 1, 18), _IMAGENET, "residual network of 18 layers"),
     "resnet34": ModelEntry(_of_depth(ResNet, 1, 34), _IMAGENET, "residual network of 34 layers"),
     "resnet50": ModelEntry(_of_depth(ResNet, 1, 50), _IMAGENET, "residual network of 50 layers, bottlenecks"),
@@ -165,7 +171,7 @@ def build(name: str, input_shape: tuple[int, int, int] | None = None, classes: i
     Raises
     ------
     UsageError
-        If there is no such network, or the images are too small for it.
+        If there is no such network, or the images do not fit it; the message says which sizes it takes.
 
     Examples
     --------

@@ -48,10 +48,37 @@ def test_googlenets_additional_classifiers(no_draws: None) -> None:
     assert sum(p.numel() for p in models.GoogLeNet(aux_logits=True).parameters()) == 13_004_888
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg11", "densenet121"])
-def test_images_that_are_too_small_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=r"expected images of at least \d+x\d+ pixels; got 28x28"):
-        models.build(name, (1, 28, 28))
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("alexnet", 63, None),
+        ("alexnet-two-groups", 227, 258),
+        ("alexnet-cifar", 32, 39),
+        ("vgg11", 32, None),
+        ("googlenet", 31, None),
+        ("densenet121", 29, None),
+    ],
+)
+def test_images_of_sizes_that_do_not_fit_are_refused_and_the_others_run(
+    name: str, least: int, most: int | None, no_draws: None
+) -> None:
+    text = rf"expected images .*{least}x{least}.* pixels; got {least - 1}x{least}\. A folder of images is resized"
+    with pytest.raises(UsageError, match=text):
+        models.build(name, (1, least - 1, least))
+    if most is not None:
+        with pytest.raises(UsageError, match=rf"from {least}x{least} to {most}x{most} pixels; got {least}x{most + 1}"):
+            models.build(name, (1, least, most + 1))
+    for size in (least, most):
+        if size is not None:
+            net = models.build(name, (1, size, size), 3).eval()
+            with gpunn.no_grad():
+                assert net(gpunn.zeros(1, 1, size, size)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(("name", "size"), [("vit-small", 30), ("vit-b-16", 40)])
+def test_images_that_patches_do_not_divide_are_refused(name: str, size: int) -> None:
+    with pytest.raises(UsageError, match=rf"whose size is a multiple of \d+; got {size}x{size}"):
+        models.build(name, (3, size, size))
 
 
 @pytest.mark.parametrize(
