@@ -45,8 +45,9 @@ def export(
     """Write what a model computes in evaluation mode as an ONNX file.
 
     The model runs twice on the example, with batches of different sizes and values, and the ops that it calls are
-    written down. What is the same in both runs is fixed in the file, so branches of Python that depend on data are
-    refused, and loops are unrolled. Weights have the names of the ``state_dict``.
+    written down. What is the same in both runs is fixed in the file, and loops are unrolled. What differs and is not
+    computed by ops (a branch of Python, a number read from a tensor, a random mask) is refused; a branch that goes the
+    same way in both runs is written as it went. Weights have the names of the ``state_dict``.
 
     Parameters
     ----------

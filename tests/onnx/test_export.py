@@ -123,6 +123,14 @@ def test_the_graph_is_valid_in_every_version_of_the_operators(opset: int) -> Non
         assert run(proto, [np.zeros((3, 1, 7, 7), np.float32)])[0].shape == (3, 36)
 
 
+def test_a_model_on_another_device(kernels: str) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3)).to(kernels)
+    x = np.random.Generator(np.random.Philox(2)).normal(size=(3, 1, 8, 8)).astype(np.float32)
+    (found,) = run(gpunn.onnx.export(model, x), [x])
+    # Sums of some forty terms of the order of 1.
+    np.testing.assert_allclose(found, model.cpu()(gpunn.tensor(x)).detach().numpy(), rtol=0, atol=1e-5)
+
+
 def test_float64_and_a_network_in_evaluation_mode() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5), nn.Tanh(), nn.LayerNorm(3)).to("float64")
     proto = compare(model, [X.astype(float)], [np.vstack([X, X]).astype(float)])
