@@ -145,7 +145,8 @@ def _page(entries: Sequence[_Entry], seed: int, device: str) -> str:
 <body>
 <header>
 <h1>Demonstrations of gpunn</h1>
-<p>What lectures on neural networks claim, shown by programs of less than 60 lines. A picture opens in its full size.</p>
+<p>What lectures on neural networks claim, shown by programs of less than 60 lines.
+A picture opens in its full size.</p>
 <nav aria-label="Demonstrations">
 <ul>
 {links}
