@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -44,12 +46,21 @@ def test_clouds_of_points() -> None:
 def test_fit_is_told_of_every_step_and_draws_batches_from_its_seed() -> None:
     x, y = np.arange(8, dtype=np.float32)[:, None] / 8, np.arange(8, dtype=np.float32)[:, None] / 4
     seen: list[int] = []
+    weights: list[np.ndarray] = []
+
+    def watch(done: int) -> None:
+        seen.append(done)
+        weights.append(model[0].weight.detach().numpy().copy())
+
     gpunn.manual_seed(1)
     model = mlp(1, 3, 1, activation=nn.Tanh)
     state = {name: value.numpy().copy() for name, value in model.state_dict().items()}
-    losses = fit(model, nn.MSELoss(), x, y, steps=60, lr=0.1, before=seen.append)
+    losses = fit(model, nn.MSELoss(), x, y, steps=60, lr=0.1, before=watch)
     assert seen == list(range(61))
     assert losses[-1] < 0.1 * losses[0]
+    moves = [np.abs(after - before).max() for before, after in pairwise(weights)]
+    assert moves[0] == pytest.approx(0.1, rel=1e-3), "Adam's first step is the learning rate"
+    assert moves[-1] < 0.001 * moves[0], "the last rate is (1 + cos(59π/60)) / 2 = 0.0007 of the first"
     again = []
     for seed in (4, 4, 5):
         model.load_state_dict(state)
