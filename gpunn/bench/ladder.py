@@ -104,7 +104,7 @@ class Step(NamedTuple):
     conflicts : int
         Passes over the banks of shared memory beyond the fewest possible.
     error : float
-        The largest difference from the right result.
+        The largest difference from the right result, on the emulator or the GPU.
     ms : float or None
         Milliseconds of a launch; None without a GPU.
     """
@@ -161,21 +161,23 @@ def climb(ladder: Ladder, given: Sequence[Any], truth: Any, name: str = "cpu") -
         (count,) = counts.kernels.values()
         memory, shared = count.global_memory, count.shared_memory
         numbers = (memory.asked, memory.executions, shared.executions, count.bank_conflicts)
-        error = float(np.abs(result - truth).max())
-        ms = _milliseconds(home, ladder, rung, given) if home.type == "cuda" else None
+        error, ms = float(np.abs(result - truth).max()), None
+        if home.type == "cuda":
+            there, ms = _timed(home, ladder, rung, given)
+            error = max(error, float(np.abs(there - truth).max()))
         steps.append(Step(rung.kernel, rung.idea, *numbers, error, ms))
     return steps
 
 
-def _milliseconds(gpu: Device, ladder: Ladder, rung: Rung, given: Sequence[Any], times: int = 20) -> float:
-    """By CUDA events around so many launches, after one that compiles."""
+def _timed(gpu: Device, ladder: Ladder, rung: Rung, given: Sequence[Any], times: int = 20) -> tuple[Any, float]:
+    """The result, in NumPy, and milliseconds by CUDA events around so many launches, after one that compiles."""
     with gpu.active():
         there = [gpu.xp.asarray(value) if isinstance(value, np.ndarray) else value for value in given]
-        ladder.launch(gpu, rung, *there)
+        result = ladder.launch(gpu, rung, *there)
         begin, end = Event(enable_timing=True), Event(enable_timing=True)
         begin.record()
         for _ in range(times):
             ladder.launch(gpu, rung, *there)
         end.record()
         end.synchronize()
-        return begin.elapsed_time(end) / times
+        return result.get(), begin.elapsed_time(end) / times
