@@ -82,6 +82,12 @@ def test_every_layer_is_below_what_it_depends_on() -> None:
     assert min(place.x - place.left for layer in layout.layers for place in layer) >= -1e-9
 
 
+def test_edges_do_not_cross_without_need() -> None:
+    layout = arrange([(0.5, 0.5, 0.4)] * 6, [(0, 5), (1, 4), (2, 3)], 0.8, 99)
+    upper, lower = ([place.box for place in layer] for layer in layout.layers)
+    assert [5 - box for box in lower] == upper
+
+
 def test_a_chain_is_a_straight_line() -> None:
     layout = arrange([(0.2 + i % 3, 0.5, 0.4) for i in range(9)], [(i, i + 1) for i in range(8)], 0.8, 99)
     assert len({round(place.x, 2) for layer in layout.layers for place in layer}) == 1
