@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpunn._interop import tensor_of
+from gpunn._interop import is_array, tensor_of
 from gpunn._layout import logical_shape
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
@@ -103,7 +103,7 @@ def graph_of(model: Module, *inputs: Any) -> Graph:
         It runs in evaluation mode, with nothing fused, and keeps its own mode. A loss is in the graph if ``forward``
         returns it.
     *inputs : Tensor or array
-        An example batch: the arguments of ``forward``. They are copied.
+        An example batch: the arguments of ``forward``. Tensors and arrays are copied.
 
     Returns
     -------
@@ -123,10 +123,14 @@ def graph_of(model: Module, *inputs: Any) -> Graph:
     >>> print(nn.graph_of(nn.Linear(3, 1), gpunn.zeros(8, 3)))
     x 8×3 → linear, weight 1×3 → linear, bias 1 → linear, linear 8×1 → output
     """
-    given, made = [], {}
+    given: list[Any] = []
+    made: dict[Node, str] = {}
     home = next((parameter.device for parameter in model.parameters()), None)
     names = _argument_names(model)
     for value, name in zip(inputs, names, strict=False):
+        if not isinstance(value, Tensor) and not is_array(value):
+            given.append(value)  # a flag, or what forward will refuse
+            continue
         tensor = value if isinstance(value, Tensor) else tensor_of("graph_of", value, home)
         leaf = tensor.detach().clone()
         if leaf.dtype.kind == "f":

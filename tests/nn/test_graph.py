@@ -10,7 +10,7 @@ import pytest
 import gpunn
 from gpunn import nn
 from gpunn.demos import graph as demo
-from gpunn.errors import UsageError
+from gpunn.errors import ShapeError, UsageError
 from gpunn.models import ResNetCifar
 from gpunn.nn.graph import Graph, Vertex, graph_of
 
@@ -56,6 +56,18 @@ def test_several_inputs_and_outputs_and_parts_of_an_op() -> None:
     assert [edge for edge in found if edge[2].startswith("output")] == [
         ("add", (5, 2), "output 0"), ("mul", (3,), "output 1"),
     ]  # fmt: skip
+
+
+def test_other_arguments_reach_forward_as_they_are() -> None:
+    class Flagged(nn.Module):
+        def forward(self, x: Any, double: bool, names: Any) -> Any:
+            return {names[0]: x * 2 if double is True else x}
+
+    assert edges(graph_of(Flagged(), gpunn.ones(3), True, ("y",))) == [("x", (3,), "mul"), ("mul", (3,), "output")]
+    with pytest.raises(ShapeError, match="Linear: expected 3 input features"):
+        graph_of(nn.Linear(3, 2), gpunn.ones(2, 4))
+    with pytest.raises(UsageError, match="expected a Tensor; got a tuple of int"):
+        graph_of(nn.Linear(3, 2), (2, 3))
 
 
 class Double(gpunn.Function):
