@@ -16,3 +16,5 @@ def test_D1_sixty_four_sigmoids_come_within_a_fiftieth() -> None:
     assert result.wide[0, 0] == np.abs(result.F[0] - result.f).max()
     said = list(approximation.lines(result))
     assert f"{result.wide[1].max():.4f}" in said[2]
+    assert result.wide[1].min() < result.deep.min(), "with as many parameters, depth does not pay on this function"
+    assert f"{result.deep.min():.4f}  {result.deep.max():.4f}" in said[3]
