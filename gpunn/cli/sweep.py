@@ -14,7 +14,8 @@ come a table, sorted by --monitor after the last epoch, the same as trials.csv, 
 figure of many is a little better than the network is: for one to report, test on images that the sweep has not seen.
 
 Several machines work on one sweep with --storage postgresql://USER@HOST/DATABASE (or mysql+pymysql://...) and a
---name; each has its own --out. Keep passwords out of it: PGPASSWORD or ~/.pgpass hold PostgreSQL's.
+--name; each has its own --out, and ends the trial that it has begun. Keep passwords out of it: PGPASSWORD or
+~/.pgpass hold PostgreSQL's.
 Needs Optuna: pip install 'gpunn[sweep]'.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 _SCHEMES = ("sqlite", "postgresql", "mysql")
 # What SQLAlchemy uses for a scheme without a driver's name, and the package that has it.
-_DRIVERS = {"psycopg2": "psycopg2-binary", "psycopg": "psycopg[binary]", "MySQLdb": "mysqlclient", "pymysql": "PyMySQL"}
+_DRIVERS = {
+    "psycopg2": "psycopg2-binary",
+    "psycopg": "'psycopg[binary]'",
+    "MySQLdb": "mysqlclient",
+    "pymysql": "PyMySQL",
+}
 _WAIT = 60  # seconds for another process of this machine to end its transaction in a file of SQLite
 _HEARTBEAT = 60  # seconds; a trial that has not been heard of for twice as long is repeated by another machine
 
@@ -76,6 +82,7 @@ def open_storage(url: str, shared: bool) -> RDBStorage:
         If its tables are another version's of Optuna.
     """
     from optuna.storages import RDBStorage
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
 
     options: dict[str, Any] = {}
     if url.startswith("sqlite"):
@@ -84,6 +91,11 @@ def open_storage(url: str, shared: bool) -> RDBStorage:
         warnings.filterwarnings("ignore", message=".*heartbeat_interval.*experimental")
         # Optuna fills in braces as str.format does.
         escaped = url.replace("{", "{{").replace("}", "}}")
+        for wait in (0.5, 1.0, 2.0):
+            try:
+                return RDBStorage(escaped, options, heartbeat_interval=_HEARTBEAT if shared else None)
+            except (IntegrityError, ProgrammingError):  # another machine makes the same tables in this moment
+                time.sleep(wait)
         return RDBStorage(escaped, options, heartbeat_interval=_HEARTBEAT if shared else None)
 
 
@@ -107,7 +119,8 @@ def reaching(url: str) -> Iterator[None]:
             inner = inner.__cause__
         said = shortened(_without_secrets(str(getattr(inner, "orig", None) or inner), url), 240)
         # Not "from error": with a traceback its text would show the password.
-        raise UsageError(f"{_where(url)}: {said}. Check address, user, password and rights.") from None
+        said += "" if said.endswith("?") else "."
+        raise UsageError(f"{_where(url)}: {said} Check address, user, password and rights.") from None
 
 
 @contextlib.contextmanager

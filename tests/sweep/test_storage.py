@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,27 @@ def test_a_driver_that_is_missing() -> None:
             open_storage("postgresql+psycopg2://me:s3cret@host/db", True)
     else:
         pytest.skip("the driver is installed")
+
+
+def test_machines_that_begin_at_once_do_not_disturb_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import optuna
+    from sqlalchemy.exc import IntegrityError
+
+    right, waits = optuna.storages.RDBStorage, []
+
+    def late(*args: Any, **options: Any) -> Any:
+        if len(waits) < 2:
+            raise IntegrityError("CREATE TABLE", {}, Exception("the other one was faster"))
+        return right(*args, **options)
+
+    monkeypatch.setattr(optuna.storages, "RDBStorage", late)
+    monkeypatch.setattr("time.sleep", waits.append)
+    open_storage(file_url(tmp_path / "a.db"), False).engine.dispose()
+    assert waits == [0.5, 1.0]
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    waits.clear()
+    with pytest.raises(UsageError, match="the other one was faster"):
+        open_storage(file_url(tmp_path / "a.db"), False)
 
 
 def test_a_path_with_characters_that_mean_something_in_urls(tmp_path: Path) -> None:
