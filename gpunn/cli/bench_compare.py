@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 NETWORKS, BATCHES = "lenet5,resnet20", "1,8,64,512"
 _MOST_NETWORKS, _MOST_BATCHES = 6, 16
-_CLASSES = 10
 _PICTURE = Path("compare.png")
 # Options of the other benchmarks, with the value that each has when it is not given.
 _OTHERS: dict[str, Any] = {"against": "", "size": None, "memory": False, "list": False}
@@ -121,7 +120,7 @@ def _network(name: str) -> Network:
             "input_shape = (C, H, W)."
         )
     title = name.rpartition(":")[2]
-    return Network(title, title, shape, _CLASSES, lambda: entry.build(shape, _CLASSES), _no_twin, ())
+    return Network(title, title, shape, entry.classes, lambda: entry.build(shape, entry.classes), _no_twin, ())
 
 
 def _no_twin(torch: Any) -> Any:
