@@ -173,7 +173,7 @@ def test_where_every_trial_diverges_there_is_no_best(capsys: Any) -> None:
     assert "No trial was trained to its end" in capsys.readouterr().out
 
 
-def test_bad_trials_are_pruned_but_not_in_their_last_epoch() -> None:
+def test_bad_trials_are_pruned() -> None:
     # Rates fall: trials are worse and worse, so after four that are compared with each other all are ended early.
     rates = "--lr 0.3,0.2,0.1,0.05,1e-6,1e-7 --seed 1 --epochs 4"
     assert main(_words("--sampler grid --prune --out s", rates)) == 0
@@ -182,6 +182,21 @@ def test_bad_trials_are_pruned_but_not_in_their_last_epoch() -> None:
         assert rows[lr]["outcome"] == "pruned after epoch 2"
         assert rows[lr]["epoch"] == "2"
     assert [rows[lr]["epoch"] for lr in ("0.3", "0.2", "0.1", "0.05")] == ["4"] * 4
+
+
+def test_in_its_last_epoch_no_trial_is_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
+    import optuna
+
+    asked = []
+
+    def prune(self: Any, study: Any, trial: Any) -> bool:
+        asked.append(trial.last_step)
+        return bool(trial.last_step == 3)
+
+    monkeypatch.setattr(optuna.pruners.MedianPruner, "prune", prune)
+    assert main(_words("--sampler grid --prune --epochs 3 --max-steps 15 --out s", "--batch-size 16,20")) == 0
+    assert 3 in asked
+    assert [(row["outcome"], row["epoch"]) for row in _rows()] == [("", "3")] * 2
 
 
 def test_the_best_run_is_one_like_any_other_and_its_command_trains_it_again(capsys: Any) -> None:

@@ -95,10 +95,11 @@ def test_machines_that_begin_at_once_do_not_disturb_each_other(tmp_path: Path, m
         open_storage(file_url(tmp_path / "a.db"), False)
 
 
-def test_a_path_with_characters_that_mean_something_in_urls(tmp_path: Path) -> None:
-    path = tmp_path / "a {b} %20 ?c" / "study.sqlite3"
+@pytest.mark.parametrize("quoting", [True, False])
+def test_a_path_with_characters_that_mean_something_in_urls(quoting: bool, tmp_path: Path) -> None:
+    path = tmp_path / ("a {b} %20 ?c" if quoting else "a {b} c") / "study.sqlite3"
     path.parent.mkdir()
-    storage = open_storage(file_url(path), False)
+    storage = open_storage(file_url(path) if quoting else f"sqlite:///{path}", False)
     storage.engine.dispose()
     with sqlite3.connect(path) as connection:
         assert connection.execute("select count(*) from trials").fetchone() == (0,)
