@@ -201,7 +201,8 @@ def _row(point: Point, devices: Sequence[str]) -> str:
             text += f"{short:>18}"
             continue
         low, high = found["ms_quartiles"]
-        text += f"{found['items_per_second']:12,.0f} ±{(high - low) / 2 / found['ms']:4.0%}"
+        rate = found["items_per_second"]
+        text += f"{rate:12,.{0 if rate >= 100 else 1}f} ±{(high - low) / 2 / found['ms']:4.0%}"
     for device in devices[1:]:
         ratio = point.ratio(device, devices[0])
         text += f"{'' if ratio is None else f'{ratio:.2f}':>17}"
