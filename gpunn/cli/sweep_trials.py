@@ -43,6 +43,7 @@ NOT_ASKED = {
     "out": None,
     "monitor": None,
 }
+_WIDE = 400  # letters: more than the table of all hyper-parameters has
 
 
 def filled(args: argparse.Namespace, settings: Mapping[str, Any]) -> argparse.Namespace:
@@ -194,9 +195,8 @@ def report(results: Sequence[Result], trials: Trials, worker: str) -> None:
     from gpunn.serialize import write_atomically
     from gpunn.sweep.table import as_csv, figures_text, left_out, settings_text, table
 
-    # Where there is no terminal, lines may be as long as they are.
-    wide = None if sys.stdout.isatty() else 200
-    console = Console(width=wide, highlight=False)
+    # A terminal breaks lines that are too long for it; rich would leave out the ends of the numbers.
+    console = Console(width=_WIDE, highlight=False)
     console.print(table(results, trials.names, trials.monitor))
     if left_out(results):
         print(f"... and {left_out(results)} more.")

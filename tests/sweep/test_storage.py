@@ -78,7 +78,7 @@ def test_machines_that_begin_at_once_do_not_disturb_each_other(tmp_path: Path, m
     import optuna
     from sqlalchemy.exc import IntegrityError
 
-    right, waits = optuna.storages.RDBStorage, []
+    right, waits = optuna.storages.RDBStorage, list[float]()
 
     def late(*args: Any, **options: Any) -> Any:
         if len(waits) < 2:
