@@ -347,16 +347,28 @@ def _picked(g: Graph, x: str, ndim: int, arrays: list[tuple[int, Any]]) -> str:
 
 @lowers(setitem)
 def _setitem(g: Graph, a: Arguments) -> str:
-    """x with a part replaced: that part's places are fixed, so they are numbers in the graph."""
-    shape = g.fixed(a.x.shape, "the shape of a tensor that is assigned to")
-    key = _fixed_key(g, a.key)
+    """x with a part replaced: the part's places within a row are fixed, so they are numbers in the graph.
+
+    Where the batch is dynamic, x is taken as rows, and all of them are written to in the same places.
+    """
+    key = a.key if isinstance(a.key, tuple) else (a.key,)
+    rows: list[Length] = []
+    if a.x.shape and isinstance(a.x.shape[0], Size):
+        arrays = sum(isinstance(item, Value | np.ndarray | list) for item in key)
+        if not (isinstance(key[0], slice) and key[0] == slice(None)) or arrays > 1:
+            raise g.refuse(f"assignment to some rows of a tensor whose first axis is dynamic ({a.x.shape[0].text}).")
+        rows, key = [a.x.shape[0]], key[1:]
+    shape = g.fixed(a.x.shape[len(rows) :], "the shape of a tensor that is assigned to")
     whole = np.arange(int(np.prod(shape))).reshape(shape)
-    places = np.ascontiguousarray(whole[key])
-    value = operand(g, a.value, a.dtype)
-    value = g.node("Expand", [value, g.numbers(*places.shape)])
-    flat = [g.node("Reshape", [name, g.numbers(-1)]) for name in (a.x.name, value)]
-    written = g.node("ScatterElements", [flat[0], g.constant(places.reshape(-1)), flat[1]], axis=0)
-    return g.node("Reshape", [written, g.numbers(*shape)])
+    places = np.ascontiguousarray(whole[_fixed_key(g, key)])
+    value = g.node("Expand", [operand(g, a.value, a.dtype), g.lengths((*rows, *places.shape))])
+    lead = [0] * len(rows)  # the length as it is
+    flat, given = (g.node("Reshape", [name, g.numbers(*lead, -1)]) for name in (a.x.name, value))
+    index = g.constant(places.reshape((1,) * len(rows) + (-1,)))
+    if rows:
+        index = g.node("Expand", [index, g.lengths((*rows, places.size))])
+    written = g.node("ScatterElements", [flat, index, given], axis=len(rows))
+    return g.node("Reshape", [written, g.numbers(*lead, *shape)])
 
 
 def _fixed_key(g: Graph, key: Any) -> Any:

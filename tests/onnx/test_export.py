@@ -34,6 +34,12 @@ class Inner(nn.Module):
         return self.odd(self.first(x))
 
 
+def _some_rows(x: Any) -> Any:
+    y = x * 2
+    y[:1] = 0
+    return y
+
+
 @pytest.mark.parametrize(
     ("function", "match"),
     [
@@ -46,6 +52,7 @@ class Inner(nn.Module):
         (lambda x: F.dropout(x, 0.5, True), r"odd \(Applied\): dropout: .*expected model\.eval\(\)"),
         (lambda x: F.mse_loss(x, x * 2), r"odd \(Applied\): mse_loss has no form in ONNX"),
         (lambda x: F.max_pool2d(x[:, None, :, None], (2, 1), return_indices=True)[1] + 1, "the indices of a pooling"),
+        (_some_rows, "assignment to some rows of a tensor whose first axis is dynamic"),
         (lambda x: x[x > 0], r"odd \(Applied\): .*mask"),
         (lambda x: gpunn.ones(3), "outputs that ops of gpunn compute from the inputs"),
         (lambda x: 3.0, "expected a model that returns tensors"),

@@ -69,6 +69,15 @@ def _assigned(x: Any) -> Any:
     return x.sum() + y
 
 
+def _assigned_rows(x: Any) -> Any:
+    y = gpunn.zeros(len(x), 3, 4)
+    for step in range(2):
+        y[:, step] = x[:, step] * 2 + y[:, step - 1]
+    y[:, :, [0, 2]] = 5
+    y[:, 1:, 1] = x[:, :1, 3]
+    return y
+
+
 def _attended(x: Any, mask: Any = None, **options: Any) -> Any:
     q, k, v = x.chunk(3, -1)
     return F.scaled_dot_product_attention(q, k, v, mask, **options)
@@ -260,6 +269,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     "take the best": (lambda x: x.take_along_dim(x.argmax(1, True), 1), normal(4, 2)),
     "tril": (lambda x: (x.tril(), x.triu(1), x.tril(-1)), normal(3, 4)),
     "assignment": (_assigned, normal(3, 2)),
+    "assignment to a batch": (_assigned_rows, normal(3, 4)),
     # attention
     "attention": (_attended, normal(5, 12)),
     "attention with a mask": (lambda x: _attended(x, MASK, scale=0.3), normal(5, 12)),
