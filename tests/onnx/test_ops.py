@@ -59,7 +59,14 @@ def _in_place(x: Any) -> Any:
     y += 1
     y.mul_(x).sub_(0.5)
     F.relu(y, inplace=True)
-    return y.clamp(max=3)
+    y.sigmoid_().pow_(2)
+    return y.clamp(max=3), y.detach() + y.data
+
+
+def _outer(x: Any) -> Any:
+    pairs = x.unsqueeze(1) * x
+    turned = pairs.permute(2, 0, 1).reshape(len(x), -1)
+    return pairs.reshape(len(x), -1), pairs.reshape(3 * len(x), len(x)), pairs.reshape(-1, 3), turned
 
 
 def _assigned(x: Any) -> Any:
@@ -215,6 +222,8 @@ CASES: dict[str, tuple[Any, ...]] = {
         lambda x: (x.reshape(3, -1), x.view(x.size(0) * 3, 4), x.transpose(0, 1).reshape(-1)),
         normal(3, 4),
     ),
+    "reshape of two dynamic axes": (_outer, normal(3)),
+    "one less than the batch": (lambda x: x[1:] + gpunn.ones(len(x) - 1, 3), normal(3)),
     "flatten": (lambda x: (x.flatten(1), x.flatten(1, 2), x.unflatten(1, (2, -1))), normal(4, 3, 2)),
     "squeeze": (lambda x: (x.squeeze(), x.squeeze(1), x.unsqueeze(-1), x.unsqueeze(0)), normal(1, 3)),
     "expand": (lambda x: (x.expand(-1, 5, 3), x[:, 0].expand(2, len(x), 3), x.repeat(2, 3, 1)), normal(1, 3)),
