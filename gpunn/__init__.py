@@ -368,7 +368,9 @@ for _name in f"{_EAGER} ones_like scalar_tensor set_num_threads tensor zeros zer
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
-        raise AttributeError(f"module 'gpunn' has no attribute {name!r}")
+        from gpunn._missing import no_such_name
+
+        raise no_such_name("gpunn", name)
     module = importlib.import_module(_LAZY[name])
     if module.__name__ == f"gpunn.{name}":
         return module

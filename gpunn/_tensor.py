@@ -16,6 +16,7 @@ from gpunn._device import device as get_device
 from gpunn._keywords import take_keywords
 from gpunn._layout import logical, physical
 from gpunn._storage import KeptStorage, Storage
+from gpunn._tensor_absent import AbsentMethods
 from gpunn._tensor_convert import ConversionMethods
 from gpunn._tensor_export import ExportMethods
 from gpunn._tensor_inplace import InPlaceMethods
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 _CHARS = frozenset("?bBhHiIlLqQfd")  # NumPy's characters of the dtypes that tensors have
 
 
-class Tensor(MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, ConversionMethods, ExportMethods):
+class Tensor(
+    MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, ConversionMethods, ExportMethods, AbsentMethods
+):
     """A multi-dimensional array with gradients.
 
     Parameters

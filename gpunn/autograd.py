@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpunn import tape
 from gpunn._calls import explains_all
@@ -129,3 +129,11 @@ def backward_into(
 
 
 explains_all(globals())
+
+
+if not TYPE_CHECKING:  # or a type checker would believe that every name is there
+
+    def __getattr__(name: str) -> Any:
+        from gpunn._missing import no_such_name
+
+        raise no_such_name(__name__, name)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device, device
@@ -290,3 +290,11 @@ class _Peaks:
 
 
 _peaks = _Peaks()
+
+
+if not TYPE_CHECKING:  # or a type checker would believe that every name is there
+
+    def __getattr__(name: str) -> Any:
+        from gpunn._missing import no_such_name
+
+        raise no_such_name(__name__, name)

@@ -1,5 +1,7 @@
 """Layers, containers and losses, under PyTorch's names."""
 
+from typing import TYPE_CHECKING, Any
+
 from gpunn._calls import explains_all
 from gpunn.nn import functional, init, utils
 from gpunn.nn.activation import ELU, AbsoluteReLU, Hardtanh, LeakyReLU, Maxout, PReLU, ReLU, ReLU6, Step
@@ -117,3 +119,11 @@ __all__ = [
 ]
 
 explains_all(globals())
+
+
+if not TYPE_CHECKING:  # or a type checker would believe that every name is there
+
+    def __getattr__(name: str) -> Any:
+        from gpunn._missing import no_such_name
+
+        raise no_such_name(__name__, name)

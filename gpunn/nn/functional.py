@@ -3,6 +3,8 @@
 Where they expect tensors they also take NumPy and CuPy arrays, as constants.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from gpunn._interop import takes_arrays
 from gpunn.ops.absolute_relu import absolute_relu
 from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
@@ -102,3 +104,11 @@ __all__ = [
 # Here, and for the ops in ``gpunn`` itself, instead of in every op: layers and ops call one another with tensors.
 for _name in __all__:
     globals()[_name] = takes_arrays(globals()[_name])
+
+
+if not TYPE_CHECKING:  # or a type checker would believe that every name is there
+
+    def __getattr__(name: str) -> Any:
+        from gpunn._missing import no_such_name
+
+        raise no_such_name(__name__, name)

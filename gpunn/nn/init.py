@@ -7,6 +7,7 @@ device. Each function writes in place and returns the tensor.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -392,3 +393,11 @@ def default_(weight: Tensor, bias: Tensor | None) -> None:
 
 
 explains_all(globals())
+
+
+if not TYPE_CHECKING:  # or a type checker would believe that every name is there
+
+    def __getattr__(name: str) -> Any:
+        from gpunn._missing import no_such_name
+
+        raise no_such_name(__name__, name)

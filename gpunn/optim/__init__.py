@@ -1,5 +1,7 @@
 """Optimisers and learning-rate schedules, with PyTorch's names and defaults."""
 
+from typing import TYPE_CHECKING, Any
+
 from gpunn._calls import explains_all
 from gpunn.optim import lr_scheduler
 from gpunn.optim.adagrad import Adagrad
@@ -24,3 +26,11 @@ __all__ = [
 ]
 
 explains_all(globals())
+
+
+if not TYPE_CHECKING:  # or a type checker would believe that every name is there
+
+    def __getattr__(name: str) -> Any:
+        from gpunn._missing import no_such_name
+
+        raise no_such_name(__name__, name)

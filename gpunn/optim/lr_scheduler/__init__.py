@@ -4,6 +4,8 @@ A schedule changes ``param_groups[i]["lr"]`` of its optimiser when its ``step()`
 own. A captured step sees the new number in its next replay.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from gpunn._calls import explains_all
 from gpunn.optim.lr_scheduler.base import LRScheduler
 from gpunn.optim.lr_scheduler.combined import ChainedScheduler, SequentialLR
@@ -35,3 +37,11 @@ __all__ = [
 ]
 
 explains_all(globals())
+
+
+if not TYPE_CHECKING:  # or a type checker would believe that every name is there
+
+    def __getattr__(name: str) -> Any:
+        from gpunn._missing import no_such_name
+
+        raise no_such_name(__name__, name)
