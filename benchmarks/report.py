@@ -50,7 +50,9 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
 def generate(root: Path) -> dict[Path, str]:
     """What every generated file should hold."""
     results = root / "benchmarks" / "results"
-    found = records.latest(records.read(results / "bench.jsonl"))
+    kept = records.latest(records.read(results / "bench.jsonl"))
+    # Of devices beside each other (gpunn bench --compare), a picture is drawn when they are measured.
+    found = [record for record in kept if record["group"] != "compare"]
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):

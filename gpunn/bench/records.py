@@ -4,6 +4,10 @@ A record has: date, case, name, group, size, dtype, device, threads, shapes, ite
 difference from another side), others_share_of_cpu, ceilings {gflops, gbs}, machine, processor, gpu, versions, commit,
 and sides {name: ms, ms_quartiles, ms_least, samples, gflops, gbs, share_of_ceiling, ratio, ...}. A ratio is that
 side's time over gpunn's: above 1 gpunn is faster.
+
+In the group "compare" (``gpunn bench --compare``) the sides are devices, and ``device`` is their names with commas. A
+ratio is that device's time over the first one's, and ``missing`` says of a device why it has none. FLOP, bytes and
+ceilings are not there.
 """
 
 from __future__ import annotations

@@ -148,6 +148,14 @@ def test_devices_have_parts_of_their_own(tmp_path: Path) -> None:
     assert (root / "benchmarks" / "results" / "ratios-cuda-0.svg").exists()
 
 
+def test_devices_beside_each_other_are_not_in_the_tables(tmp_path: Path) -> None:
+    beside = record("lenet5-b8.train", 1.0, {}, device="cpu,cuda:0", group="compare")
+    beside["sides"] = {"cpu": {"ms": 2.0, "ratio": 1}, "cuda:0": {"ms": 1.0, "ratio": 0.5}}
+    assert report.generate(make(tmp_path / "a", *TWO, beside)).keys() == {
+        tmp_path / "a" / path.relative_to(tmp_path / "b") for path in report.generate(make(tmp_path / "b", *TWO))
+    }
+
+
 def test_missing_markers_are_told(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("no markers")
     root = make(tmp_path, *TWO)
