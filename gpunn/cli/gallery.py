@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,10 +193,12 @@ def _said(lines: Sequence[str]) -> str:
     rows: list[str] = []
     for line in [*lines, ""]:
         if re.search(r"\S {2,}\S|^ ", line):
-            rows.append(html.escape(line))
+            rows.append(line)
             continue
         if rows:
-            parts.append('<pre tabindex="0">' + "\n".join(rows) + "</pre>")
+            # On a telephone there is no room for an indentation.
+            table = textwrap.dedent("\n".join(rows))
+            parts.append(f'<pre tabindex="0">{html.escape(table)}</pre>')
             rows = []
         if line:
             parts.append(f"<p>{html.escape(line)}</p>")

@@ -74,7 +74,7 @@ def test_the_page_has_pictures_lines_and_programs(quick: dict[str, Any], tmp_pat
     assert all(image["alt"] for image in images)
     assert all((tmp_path / "new" / f"{name}.png").read_bytes()[:4] == b"\x89PNG" for name in NAMES)
     assert text.count("<p>It is &lt;so&gt; &amp; measured.</p>") == len(NAMES)
-    assert text.count('<pre tabindex="0">  n   error\n  4   0.5</pre>') == len(NAMES), "columns keep their places"
+    assert text.count('<pre tabindex="0">n   error\n4   0.5</pre>') == len(NAMES), "columns keep their places"
     assert "def draw(r)" in text
     assert not [tag for tag, _ in page.tags if tag == "script"]
     assert main(["demo", "all", "--out", str(tmp_path / "new")]) == 0, "over its own"
