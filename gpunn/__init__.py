@@ -41,7 +41,7 @@ from gpunn.cpu.threads import get_num_threads, set_num_threads
 from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
-    from gpunn import arrays, autograd, cuda, data, models, nn, onnx, optim, train
+    from gpunn import arrays, autograd, cuda, data, models, nn, onnx, optim, train, utils
     from gpunn._capture import capture
     from gpunn._creation_counted import arange, linspace
     from gpunn._creation_random import rand, rand_like, randint, randint_like, randn, randn_like, randperm
@@ -193,6 +193,7 @@ _FROM = {
     "gpunn.random": "Generator manual_seed",
     "gpunn.serialize": "load_file save_file",
     "gpunn.train": "Trainer train",
+    "gpunn.utils": "utils",
 }
 _LAZY = {name: module for module, names in _FROM.items() for name in names.split()}
 
@@ -354,6 +355,7 @@ __all__ = [
     "unbind",
     "unflatten",
     "unsqueeze",
+    "utils",
     "var",
     "where",
     "zeros",

@@ -17,6 +17,7 @@ from gpunn.data import transforms
 from gpunn.nn import functional as F
 from gpunn.nn import init, utils
 from gpunn.optim import lr_scheduler
+from gpunn.utils import data as utils_data
 
 
 @dataclass(frozen=True)
@@ -381,6 +382,23 @@ add("data.DataLoader", lambda given, size: next(iter(data.DataLoader(given, size
 method("TensorDataset.__getitem__", dataset, lambda: (0,))
 method("Subset.__getitem__", lambda: data.Subset(dataset(), [0, 1]), lambda: (0,))
 method("ConcatDataset.__getitem__", lambda: data.ConcatDataset([dataset()]), lambda: (0,))
+add("utils.data.TensorDataset", utils_data.TensorDataset, lambda: (constant(), constant()))
+add("utils.data.StackDataset", utils_data.StackDataset, lambda: (dataset(), dataset()))
+add("utils.data.ConcatDataset", utils_data.ConcatDataset, lambda: ([dataset()],))
+add("utils.data.Subset", utils_data.Subset, lambda: (dataset(), [0, 1]))
+add("utils.data.random_split", utils_data.random_split, lambda: (dataset(), [4, 2]))
+add("utils.data.SequentialSampler", utils_data.SequentialSampler, lambda: (dataset(),))
+add("utils.data.RandomSampler", utils_data.RandomSampler, lambda: (dataset(), True, 3, gpunn.Generator(0)))
+add("utils.data.SubsetRandomSampler", utils_data.SubsetRandomSampler, lambda: ([1, 2], gpunn.Generator(0)))
+add(
+    "utils.data.WeightedRandomSampler",
+    utils_data.WeightedRandomSampler,
+    lambda: ([0.5, 0.5], 3, True, gpunn.Generator(0)),
+)
+add("utils.data.BatchSampler", utils_data.BatchSampler, lambda: ([0, 1, 2], 2, False))
+add("utils.data.DataLoader", utils_data.DataLoader, lambda: (dataset(), 2, False))
+add("utils.data.ConcatDataset.__getitem__", lambda i: utils_data.ConcatDataset([dataset()])[i], lambda: (0,))
+add("utils.data.TensorDataset.__getitem__", lambda i: utils_data.TensorDataset(constant())[i], lambda: (0,))
 for _name, _options in {
     "ColorJitter": (0.1, 0.1, 0.1),
     "Cutout": (2,),

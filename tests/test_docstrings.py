@@ -26,6 +26,7 @@ _OPEN += (
     "gpunn.data.transforms",
     "gpunn.models",
     "gpunn.train",
+    "gpunn.utils.data",
 )
 
 

@@ -698,6 +698,22 @@ NEW_OF: dict[str, dict[str, Any]] = {
     "DataLoader": _LOADER,
     "ConcatDataset": {"datasets": [[1, 2], [3]]},
     "Subset": {"dataset": [1, 2, 3], "indices": [0, 2]},
+    "ChainDataset": {"datasets": []},
+    "SequentialSampler": {"data_source": [1, 2, 3]},
+    "RandomSampler": {
+        "data_source": [1, 2, 3],
+        "replacement": True,
+        "num_samples": 6,
+        "generator": Of(lambda library: library.Generator()),
+    },
+    "SubsetRandomSampler": {"indices": [5, 7], "generator": Of(lambda library: library.Generator())},
+    "WeightedRandomSampler": {
+        "weights": [0.0, 2.0, 0.0],
+        "num_samples": 3,
+        "replacement": True,
+        "generator": Of(lambda library: library.Generator()),
+    },
+    "BatchSampler": {"sampler": [4, 5, 6], "batch_size": 2, "drop_last": True},
     "CyclicLR": {"mode": "triangular2", "base_momentum": 0.25},
     "MultiheadAttention": {
         "embed_dim": 4,
@@ -716,7 +732,7 @@ NEW_ALSO = {"CyclicLR": ("cycle_momentum",), "OneCycleLR": ("total_steps",), "SG
 
 def new_cases() -> list[Any]:
     found = []
-    for place in ("nn", "optim", "optim.lr_scheduler", "data"):
+    for place in ("nn", "optim", "optim.lr_scheduler", "data", "utils.data"):
         ours, theirs = library_thing(typed, place), library_thing(torch, _THERE.get(place, place))
         for name in ours.__all__:
             mine, other = getattr(ours, name), getattr(theirs, name, None)
@@ -740,7 +756,9 @@ def make(library: Any, case: Case) -> Any:
 
 def behaviour(case: Case, made: Any) -> Any:
     """What a keyword may have changed: attributes, parameters, rates, batches."""
-    if case.place == "data":
+    if case.place in ("data", "utils.data"):
+        if case.name in ("RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler", "BatchSampler"):
+            return sorted(made) if case.keyword != "replacement" else len(list(made))
         if case.name != "DataLoader" or case.keyword in _OF_WORKERS:  # PyTorch's would start processes
             return len(made)
         return tuple(tuple(x.shape) for (x,) in made)

@@ -113,6 +113,11 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | 
     >>> [len(part) for part in random_split(range(10), [0.75, 0.25], gpunn.Generator(0))]
     [8, 2]
     """
+    return [Subset(dataset, part) for part in deal(dataset, lengths, generator)]
+
+
+def deal(dataset: Any, lengths: Sequence[float], generator: Generator | None) -> list[np.ndarray]:
+    """The indices of :func:`random_split`'s parts."""
     n = len(check_dataset("random_split", dataset))
     sizes = [float(length) for length in lengths]
     if not sizes or not all(size >= 0 and math.isfinite(size) for size in sizes):
@@ -133,7 +138,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | 
     source = default_generator().spawn("random_split") if generator is None else generator
     order = source.permutation(n)
     ends = np.cumsum(counts)
-    return [Subset(dataset, order[end - count : end]) for count, end in zip(counts, ends, strict=True)]
+    return [order[end - count : end] for count, end in zip(counts, ends, strict=True)]
 
 
 class ConcatDataset(Dataset):
