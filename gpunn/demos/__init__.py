@@ -35,6 +35,7 @@ NAMES: tuple[str, ...] = (
     "dropout",
     "batchnorm",
     "depth",
+    "transfer",
     "pretraining",
     "graph",
     "kernels",

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 import gpunn
 from gpunn import nn, optim
@@ -29,6 +30,49 @@ def digits(*, train: bool = True, flat: bool = True) -> tuple[Array, Array]:
     images, labels = data.batch(np.arange(len(data)))
     images = np.ascontiguousarray(images[:, :, ::2, ::2])
     return images.reshape(len(images), -1) if flat else images, labels
+
+
+def on_photographs(
+    classes: range, count: int | None, rng: np.random.Generator, *, train: bool = True, turns: int = 1
+) -> tuple[Array, Array]:
+    """Digits of some classes at random places on random pieces of scikit-learn's two photographs.
+
+    The ink adds a third of the range of brightness, and the digits are moved by up to 4 of their 28 pixels.
+
+    Parameters
+    ----------
+    classes : range
+        Of digits.
+    count : int or None
+        So many images, each digit about equally often; None takes each once.
+    rng : numpy.random.Generator
+    train : bool
+        From the training part, else from the test part.
+    turns : int
+        1 to 4 quarter turns: digits turned differently are of different classes.
+
+    Returns
+    -------
+    images : ndarray, (count, 1, 14, 14) float32
+        Every second pixel.
+    labels : ndarray, (count,) int64
+        From 0: the digit's place in ``classes``, plus len(classes) for each quarter turn.
+    """
+    from sklearn.datasets import load_sample_images
+
+    data = Digits(train=train)
+    chosen = np.isin(data.labels, classes)
+    digits = np.concatenate([np.rot90(data.images[chosen], turn, (1, 2)) for turn in range(turns)])
+    labels = np.concatenate([data.labels[chosen] - classes[0] + turn * len(classes) for turn in range(turns)])
+    n = len(digits) if count is None else count
+    some = np.resize(rng.permutation(len(digits)), n)
+    moved = sliding_window_view(np.pad(digits[some], ((0, 0), (4, 4), (4, 4))), (28, 28), axis=(1, 2))
+    down, right = rng.integers(0, 9, (2, n))
+    ink = moved[np.arange(n), down, right][:, ::2, ::2]
+    photographs = np.stack([photograph[::3, ::3].mean(2) for photograph in load_sample_images().images])
+    pieces = sliding_window_view(photographs, (14, 14), axis=(1, 2))
+    behind = pieces[tuple(rng.integers(0, places, n) for places in pieces.shape[:3])]
+    return ((behind + ink / 3) / 85 - 1.2)[:, None].astype(np.float32), labels[some]
 
 
 def descend(

@@ -15,6 +15,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "convolution-sizes": {},
     "dropout": {"sizes": (50, 100), "depths": (2,), "steps": 60},
     "batchnorm": {"rates": (0.1, 1), "gains": (0.1, 1), "steps": 30},
+    "transfer": {"counts": (5, 10), "source": 20, "steps": 20, "test": 200},
     "pretraining": {"depth": 3, "before": 30, "steps": 30},
     "depth": {"depths": (1, 4), "rates": (0.01,), "steps": 40},
     "graph": {},
