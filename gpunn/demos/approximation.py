@@ -49,7 +49,7 @@ def draw(r):
     curve, error, square = new_figure().subplot_mosaic("AAB;AAC").values()
     curve.plot(r.x, r.f, "k", linewidth=6, alpha=0.25, label="f")
     curve.plot(r.x, np.c_[r.F[0], r.F[-1]], label=[f"F, N = {N}" for N in (r.n[0], r.n[-1])])
-    curve.set(xlabel="x", title="A sum of N sigmoids")
+    curve.set(xlabel="x", ylabel="f(x), F(x)", title="A sum of N sigmoids")
     curve.legend()
     error.semilogy(r.n, r.wide, "o-", color=COLOURS[0], alpha=0.6)
     error.semilogy(len(r.deep) * [64], r.deep, "s", color=COLOURS[1])
