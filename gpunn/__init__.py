@@ -41,35 +41,16 @@ from gpunn.cpu.threads import get_num_threads, set_num_threads
 from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
-    from gpunn import arrays, autograd, cuda, data, models, nn, onnx, optim, train, utils
+    from gpunn import (  # noqa: I001 - several names a line
+        accelerator, amp, arrays, autograd, backends, cuda, data, jit, models, nn, onnx, optim, train, utils,
+    )  # fmt: skip
     from gpunn._capture import capture
     from gpunn._creation_counted import arange, linspace
     from gpunn._creation_random import rand, rand_like, randint, randint_like, randn, randn_like, randperm
-    from gpunn._function import Function
-    from gpunn._gradcheck import gradcheck
-    from gpunn._lockstep import lockstep
-    from gpunn._saving import load, save
-    from gpunn.cpu.conv2d.winograd import is_winograd_enabled, set_winograd_enabled
-    from gpunn.ops.add import add, sub
-    from gpunn.ops.cat import cat, concat, concatenate, stack
-    from gpunn.ops.clamp import clamp, clip
-    from gpunn.ops.clone import clone
-    from gpunn.ops.compare import all_ as all
-    from gpunn.ops.compare import (
-        allclose,
-        bitwise_and,
-        bitwise_not,
-        bitwise_or,
-        bitwise_xor,
-        equal,
-        isfinite,
-        isinf,
-        isnan,
-        logical_and,
-        logical_not,
-        logical_or,
-        logical_xor,
-    )
+    from gpunn._dtypes import (
+        BoolTensor, ByteTensor, DoubleTensor, FloatTensor, IntTensor, LongTensor, ShortTensor, bfloat16, finfo, float16,
+        get_default_dtype, half, iinfo, is_floating_point, numel, set_default_dtype, set_printoptions,
+    )  # fmt: skip
     from gpunn.ops.compare import any_ as any
     from gpunn.ops.div import div, floor_divide, remainder
     from gpunn.ops.erf import erf
@@ -127,6 +108,8 @@ if TYPE_CHECKING:
 
 float32 = np.dtype("float32")
 float64 = np.dtype("float64")
+int8 = np.dtype("int8")
+int16 = np.dtype("int16")
 int32 = np.dtype("int32")
 int64 = np.dtype("int64")
 uint8 = np.dtype("uint8")
@@ -142,15 +125,25 @@ _FROM = {
     "gpunn._capture": "capture",
     "gpunn._creation_counted": "arange linspace",
     "gpunn._creation_random": "rand rand_like randint randint_like randn randn_like randperm",
+    "gpunn._dtypes": (
+        "BoolTensor ByteTensor DoubleTensor FloatTensor IntTensor LongTensor ShortTensor bfloat16 "
+        "finfo float16 get_default_dtype half iinfo is_floating_point numel set_default_dtype set_printoptions"
+    ),
     "gpunn._function": "Function",
+    "gpunn._grad_mode": "inference_mode",
     "gpunn._gradcheck": "gradcheck",
     "gpunn._lockstep": "lockstep",
+    "gpunn._rng_state": "get_rng_state initial_seed seed set_rng_state",
     "gpunn._saving": "load save",
+    "gpunn.accelerator": "accelerator",
+    "gpunn.amp": "amp",
     "gpunn.arrays": "arrays",
     "gpunn.autograd": "autograd",
+    "gpunn.backends": "backends",
     "gpunn.cpu.conv2d.winograd": "is_winograd_enabled set_winograd_enabled",
     "gpunn.cuda": "cuda",
     "gpunn.data": "data",
+    "gpunn.jit": "compile jit",
     "gpunn.models": "models",
     "gpunn.nn": "nn",
     "gpunn.onnx": "onnx",
@@ -198,17 +191,26 @@ _FROM = {
 _LAZY = {name: module for module, names in _FROM.items() for name in names.split()}
 
 __all__ = [
+    "BoolTensor",
+    "ByteTensor",
+    "DoubleTensor",
+    "FloatTensor",
     "Function",
     "Generator",
+    "IntTensor",
+    "LongTensor",
+    "ShortTensor",
     "Tensor",
     "Trainer",
     "__version__",
     "abs",
+    "accelerator",
     "add",
     "all",
     "allclose",
     "amax",
     "amin",
+    "amp",
     "any",
     "arange",
     "argmax",
@@ -217,6 +219,8 @@ __all__ = [
     "as_tensor",
     "asarray",
     "autograd",
+    "backends",
+    "bfloat16",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",
@@ -231,6 +235,7 @@ __all__ = [
     "clamp",
     "clip",
     "clone",
+    "compile",
     "concat",
     "concatenate",
     "cos",
@@ -248,9 +253,11 @@ __all__ = [
     "exp",
     "expm1",
     "eye",
+    "finfo",
     "flatten",
     "flip",
     "float",
+    "float16",
     "float32",
     "float64",
     "floor",
@@ -260,18 +267,28 @@ __all__ = [
     "full",
     "full_like",
     "gather",
+    "get_default_dtype",
     "get_num_threads",
+    "get_rng_state",
     "gradcheck",
+    "half",
+    "iinfo",
     "index_select",
+    "inference_mode",
+    "initial_seed",
     "int",
+    "int16",
     "int32",
     "int64",
+    "int8",
+    "is_floating_point",
     "is_grad_enabled",
     "is_tensor",
     "is_winograd_enabled",
     "isfinite",
     "isinf",
     "isnan",
+    "jit",
     "linspace",
     "load",
     "load_file",
@@ -303,6 +320,7 @@ __all__ = [
     "no_grad",
     "nonzero",
     "norm",
+    "numel",
     "ones",
     "ones_like",
     "onnx",
@@ -327,9 +345,13 @@ __all__ = [
     "save",
     "save_file",
     "scalar_tensor",
+    "seed",
     "select",
+    "set_default_dtype",
     "set_grad_enabled",
     "set_num_threads",
+    "set_printoptions",
+    "set_rng_state",
     "set_winograd_enabled",
     "sigmoid",
     "sign",
@@ -378,7 +400,7 @@ def __getattr__(name: str) -> Any:
         return module
     # A function called like one of Python's own, such as max, ends in _ where it is defined.
     found = getattr(module, name if hasattr(module, name) else f"{name}_")
-    if isinstance(found, type):
+    if isinstance(found, type) or not callable(found):
         return found
     return takes_arrays(found) if module.__name__.startswith("gpunn.ops.") else explains(found)
 

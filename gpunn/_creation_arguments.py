@@ -11,11 +11,12 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._interop import dtype_of, is_array
+from gpunn._promotion import default_float
 from gpunn._tensor import Tensor, upload
 from gpunn.errors import DTypeError, UsageError, here
 
 _MOST, _AXES = 2**59, 32  # elements of 8 bytes whose addresses 63 bits hold; axes of an array
-FLOAT32, INT64, BOOL = np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.bool_)
+INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
 
 class Goal:
@@ -41,7 +42,7 @@ class Goal:
 
 
 def goal_of(
-    op: str, dtype: Any, device: Any, requires_grad: Any = False, out: Any = None, *, default: np.dtype = FLOAT32
+    op: str, dtype: Any, device: Any, requires_grad: Any = False, out: Any = None, *, default: np.dtype | None = None
 ) -> Goal:
     """The arguments that say what is to be made, checked; ``out`` decides where nothing else does.
 
@@ -64,7 +65,7 @@ def goal_of(
             raise DTypeError(f"{here(op)}: dtype: {wanted} was asked for, but out has {out.dtype}. Leave one out.")
         if requires_grad:
             raise UsageError(f"{here(op)}: requires_grad: out is made already; call out.requires_grad_() instead.")
-    kind = wanted if wanted is not None else default if out is None else out.dtype
+    kind = wanted if wanted is not None else (default or default_float()) if out is None else out.dtype
     if requires_grad and kind.kind != "f":
         raise DTypeError(f"{here(op)}: only floating dtypes can require a gradient; got {kind}. Pass dtype='float32'.")
     home = get_device("cpu" if out is None else out.device) if device is None else get_device(device)
@@ -144,9 +145,9 @@ def _told(value: Any) -> str:
 
 
 def default_dtype(*numbers: Any) -> np.dtype:
-    """The dtype of these numbers: float32, int64 or bool."""
+    """The dtype of these numbers: the default floating one, int64 or bool."""
     if any(isinstance(n, float) for n in numbers):
-        return FLOAT32
+        return default_float()
     return BOOL if all(isinstance(n, bool) for n in numbers) else INT64
 
 

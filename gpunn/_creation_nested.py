@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from gpunn._interop import check_dtype, dtype_of, is_array, is_cupy
-from gpunn._promotion import promoted
+from gpunn._promotion import default_float, promoted
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, ShapeError, here
 
-_PYTHON = {bool: np.dtype(np.bool_), int: np.dtype(np.int64), float: np.dtype(np.float32)}
+_PYTHON = {bool: np.dtype(np.bool_), int: np.dtype(np.int64), float: np.dtype(np.float32)}  # float: the default one
 _DEEPEST = 32  # axes that an array may have
 
 
@@ -34,11 +34,11 @@ def read(op: str, data: Any, dtype: Any) -> np.ndarray:
     goal = None if dtype is None else dtype_of(op, dtype)
     found: dict[Any, None] = {}
     rows = _plain(op, data, found, 0)
-    kinds = [_PYTHON.get(kind, kind) for kind in found]
+    kinds = [default_float() if kind is float else _PYTHON.get(kind, kind) for kind in found]
     for kind in kinds:
         check_dtype(op, kind)
     if goal is None:
-        goal = functools.reduce(promoted, kinds) if kinds else _PYTHON[float]
+        goal = functools.reduce(promoted, kinds) if kinds else default_float()
     whole = all(kind.kind in "biu" for kind in kinds)
     try:
         values = np.array(rows)

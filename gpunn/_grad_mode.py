@@ -89,6 +89,31 @@ class enable_grad(_PlainGradMode):
         super().__init__(True)
 
 
+class inference_mode(_GradMode):
+    """Within this block (or decorated function) nothing is recorded, as within :class:`no_grad`.
+
+    PyTorch marks tensors that are made in it, which then may not be used in recorded ops. Here they may.
+
+    Parameters
+    ----------
+    mode : bool
+        Whether to record nothing; with False ops are recorded. Or a function to decorate, without parentheses.
+
+    Raises
+    ------
+    UsageError
+        If ``mode`` is neither a bool nor a function.
+    """
+
+    def __new__(cls, mode: Any = True) -> Any:
+        return super().__new__(cls) if isinstance(mode, bool | np.bool_) or not callable(mode) else cls()(mode)
+
+    def __init__(self, mode: Any = True) -> None:
+        if not isinstance(mode, bool | np.bool_):
+            raise UsageError(f"inference_mode: mode: expected True or False; got {mode!r}.")
+        super().__init__(not mode)
+
+
 class set_grad_enabled(_GradMode):
     """Record ops or not, from now on, or for a block when used with ``with``.
 

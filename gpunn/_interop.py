@@ -108,6 +108,25 @@ def check_dtype(op: str, dtype: np.dtype) -> None:
         raise DTypeError(f"{here(op)}: {_called(dtype)} is not supported; expected numbers or bool. {fix}".rstrip())
 
 
+class HalfDType:
+    """A 16-bit floating dtype of PyTorch's: a name that programs may hold and compare, and no tensor has."""
+
+    is_floating_point = True
+    itemsize = 2
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"gpunn.{self.name}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HalfDType) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
 def dtype_of(op: str, dtype: Any) -> np.dtype:
     """The dtype that ``dtype`` names: NumPy's dtypes, types and strings, Python's bool, int (64 bits) and float (64).
 
@@ -124,6 +143,11 @@ def dtype_of(op: str, dtype: Any) -> np.dtype:
         text = str(dtype).removeprefix("torch.")
         if type(dtype).__module__ == "torch" and text in _KNOWN:
             return np.dtype(text)
+        if isinstance(dtype, HalfDType):
+            raise DTypeError(
+                f"{here(op)}: dtype: {dtype} is not supported: no tensor has 16-bit floating numbers yet. Use "
+                "gpunn.float32."
+            ) from None
         fix = nearest(text, sorted(_KNOWN)) if isinstance(dtype, str) else ""
         raise DTypeError(
             f"{here(op)}: dtype: expected one such as gpunn.float32 or 'int64'; got {dtype!r}{fix}."

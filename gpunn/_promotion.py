@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from gpunn._tensor import Tensor
 
 CATEGORIES = {"b": 0, "u": 1, "i": 1, "f": 2}
-_NUMBERS = (np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float32))  # of a Python number, by category
+_NUMBERS = [np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float32)]  # of a Python number, by category
+
+
+def default_float() -> np.dtype:
+    """The dtype of Python's floats, and of new tensors that nothing else decides."""
+    return _NUMBERS[2]
+
+
+def use_as_default(dtype: np.dtype) -> None:
+    """Have :func:`default_float` return another one, in all threads."""
+    _NUMBERS[2] = dtype
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._keywords import take_keywords
 from gpunn._layout import logical, physical
+from gpunn._promotion import default_float
 from gpunn._storage import KeptStorage, Storage
 from gpunn._tensor_absent import AbsentMethods
 from gpunn._tensor_convert import ConversionMethods
@@ -69,6 +70,7 @@ class Tensor(
     )
     _complete: ClassVar[type | None] = None  # the class proper, where this one is for tensors that lack something
     _lacking = Lacking
+    _print_options: ClassVar[dict[str, Any]] = {}  # of set_printoptions
     _counts_changes = False  # whether setting requires_grad or grad is noted in _capture_state.changes
     __array_ufunc__ = None  # so that numpy.float32(2) * t reaches __rmul__, not NumPy's loop
 
@@ -202,13 +204,13 @@ class Tensor(
         return self.shape[0]
 
     def __repr__(self) -> str:
-        values = np.array2string(self._numpy_without_tape(), separator=", ", prefix="tensor(")
+        values = np.array2string(self._numpy_without_tape(), separator=", ", prefix="tensor(", **self._print_options)
         extra = "" if self.device.name == "cpu" else f", device='{self.device}'"
         if self._node is not None:
             extra += f", grad_fn=<{self._node.op}>"
         elif self.requires_grad:
             extra += ", requires_grad=True"
-        kind = "" if self.dtype in (np.float32, np.int64) else f", dtype={self.dtype}"
+        kind = "" if self.dtype in (default_float(), np.int64) else f", dtype={self.dtype}"
         return f"tensor({values}{kind}{extra})"
 
     # -- moving and converting -------------------------------------------------------------

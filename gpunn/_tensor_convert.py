@@ -135,6 +135,23 @@ class ConversionMethods:
         """Refuse: there are no float16 layers."""
         raise DTypeError("half(): float16 is not supported; use .float().")
 
+    def bfloat16(self: Any, memory_format: Any = None) -> Tensor:
+        """Refuse: there are no bfloat16 layers."""
+        raise DTypeError("bfloat16(): bfloat16 is not supported; use .float().")
+
+    def is_floating_point(self: Any) -> Any:
+        """Whether the dtype is floating."""
+        return self.dtype.kind == "f"
+
+    def element_size(self: Any) -> Any:
+        """The bytes of one element."""
+        return self.dtype.itemsize
+
+    @property
+    def is_cuda(self: Any) -> Any:
+        """Whether this is on a GPU."""
+        return self.device.type == "cuda"
+
     # -- new tensors of this dtype on this device ------------------------------------------
 
     def new_tensor(self: Any, data: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:

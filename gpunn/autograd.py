@@ -6,17 +6,32 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gpunn import tape
 from gpunn._calls import explains_all
+from gpunn._capture_state import refuse_in_capture
 from gpunn._creation import zeros_like
 from gpunn._function import Function
+from gpunn._grad_mode import grad_mode, inference_mode
 from gpunn._gradcheck import gradcheck
 from gpunn._tensor import Tensor
 from gpunn.differences import refuse
-from gpunn.errors import GraphError, UsageError
+from gpunn.errors import ArgumentError, GraphError, TrainingError, UsageError
 from gpunn.tape import enable_grad, no_grad, set_grad_enabled
 
-__all__ = ["Function", "enable_grad", "grad", "gradcheck", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Function",
+    "Variable",
+    "detect_anomaly",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "inference_mode",
+    "no_grad",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+]
 
 _LAST = "grad"  # the key of our hook on a node: put there now, it runs after a tensor's own
 
@@ -126,6 +141,133 @@ def backward_into(
     for target, dx in zip(targets, found, strict=True):
         if dx is not None:
             target.grad = dx if target.grad is None else target.grad.add_(dx)
+
+
+class _VariableType(type):
+    def __instancecheck__(cls, thing: Any) -> bool:
+        return isinstance(thing, Tensor)
+
+
+class Variable(metaclass=_VariableType):
+    """PyTorch's old name of a tensor with a gradient: ``Variable(x)`` is a tensor, and each tensor is a Variable.
+
+    Parameters
+    ----------
+    data : Tensor
+        Shares its storage with the result.
+    requires_grad : bool
+        Whether ``backward`` collects a gradient there.
+    volatile : bool
+        Changes nothing, as in PyTorch: use :class:`gpunn.no_grad`.
+
+    Raises
+    ------
+    ArgumentError
+        If ``data`` is not a tensor.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> x = gpunn.autograd.Variable(gpunn.ones(2), requires_grad=True)
+    >>> x.requires_grad, isinstance(x, gpunn.autograd.Variable)
+    (True, True)
+    """
+
+    def __new__(cls, data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Any:
+        """The tensor."""
+        if not isinstance(data, Tensor):
+            raise ArgumentError(f"Variable: data: expected a Tensor; got {type(data).__name__}.")
+        return data.detach().requires_grad_(bool(requires_grad))
+
+
+# -- looking for NaN ------------------------------------------------------------------------------
+
+
+class set_detect_anomaly:
+    """Have backward raise as soon as an op's gradient is NaN, from now on, or for a block when used with ``with``.
+
+    Every gradient is looked at, which takes time, and on a GPU waits for it: use it to find an error, and not to train.
+
+    Parameters
+    ----------
+    mode : bool
+        Whether to look.
+    check_nan : bool
+        With False nothing is looked at, as in PyTorch.
+
+    Raises
+    ------
+    UsageError
+        If ``mode`` is not a bool.
+    """
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        if not isinstance(mode, bool | np.bool_):
+            raise UsageError(f"set_detect_anomaly: mode: expected True or False; got {mode!r}.")
+        self._outer = grad_mode.observer
+        inner = self._outer.inner if isinstance(self._outer, _NaNFinder) else self._outer
+        grad_mode.observer = _NaNFinder(inner) if mode and check_nan else inner
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc: object) -> None:
+        grad_mode.observer = self._outer
+
+
+class detect_anomaly:
+    """Within this block backward raises as soon as an op's gradient is NaN, naming layer and op.
+
+    Every gradient is looked at, which takes time, and on a GPU waits for it: use it to find an error, and not to train.
+
+    Parameters
+    ----------
+    check_nan : bool
+        With False nothing is looked at.
+
+    Raises
+    ------
+    TrainingError
+        In ``backward``, naming the layer or op whose gradient is NaN.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> x = gpunn.zeros(1, requires_grad=True)
+    >>> with gpunn.autograd.detect_anomaly():
+    ...     (x.sqrt() * 0).sum().backward()
+    Traceback (most recent call last):
+        ...
+    gpunn.errors.TrainingError: sqrt: backward gave NaN for input 0; ...
+    """
+
+    def __init__(self, check_nan: bool = True) -> None:
+        self._check_nan = bool(check_nan)
+
+    def __enter__(self) -> None:
+        self._mode = set_detect_anomaly(True, self._check_nan)
+
+    def __exit__(self, *exc: object) -> None:
+        self._mode.__exit__(*exc)
+
+
+class _NaNFinder:
+    """Runs each node of a backward pass, by another observer if there is one, and looks for NaN in what it returns."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __call__(self, node: tape.Node, run: Any) -> Any:
+        """``run()``, looked through."""
+        refuse_in_capture("looking for NaN in gradients")
+        gradients = run() if self.inner is None else self.inner(node, run)
+        for i, gradient in enumerate(gradients):
+            if gradient is not None and bool((gradient != gradient).any()):
+                raise TrainingError(
+                    f"{node.op}: backward gave NaN for input {i}; the forward computed something whose slope is not a "
+                    "number, such as the square root or the logarithm of 0, or its input was not finite."
+                )
+        return gradients
 
 
 explains_all(globals())

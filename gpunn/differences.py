@@ -131,6 +131,8 @@ ACCEPTED = (
     Accepted(("DataLoader",), "persistent_workers", "workers are threads, which start at once"),
     Accepted(("DataLoader",), "pin_memory", "the loader puts batches on the device itself"),
     Accepted(("DataLoader",), "pin_memory_device", "the loader puts batches on the device itself"),
+    Accepted(("DataParallel",), "output_device", "it runs on one device, where its parameters are"),
+    Accepted(("DataParallel",), "dim", "batches are not split"),
     Accepted(("save",), "pickle_protocol", "the same file is written for every protocol"),
     Accepted(("save",), "_use_new_zipfile_serialization", "files are zip archives"),
     Accepted(("load",), "weights_only", "nothing that is in a file is run in any case"),

@@ -335,6 +335,8 @@ add("init.calculate_gain", init.calculate_gain, lambda: ("relu",))
 add("utils.clip_grad_norm_", utils.clip_grad_norm_, lambda: (with_gradients(), 1.0))
 add("utils.clip_grad_value_", utils.clip_grad_value_, lambda: (with_gradients(), 1.0))
 
+add("nn.DataParallel", nn.DataParallel, lambda: (model(), None))
+
 # -- optimisers and schedules ---------------------------------------------------------------------
 
 for _name in ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "LAMB"):

@@ -31,7 +31,7 @@ _OPEN += (
 
 
 # They hold layers, and have no shapes of their own.
-_HOLDERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList)
+_HOLDERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.DataParallel)
 
 
 def _modules() -> Iterator[str]:

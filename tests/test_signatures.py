@@ -181,7 +181,10 @@ VALUES: dict[str, dict[str, Any]] = {
     "requires_grad_": {"requires_grad": True},
     "scalar_tensor": {"s": 2.0},
     "select": {"index": 1},
+    "seed": {},
+    "set_detect_anomaly": {"mode": False},
     "set_num_threads": {"num": 1},
+    "set_rng_state": {"new_state": Of(lambda library: library.get_rng_state())},
     "squeeze": {"input": X[:, None], "self": X[:, None], "x": X[:, None], "a": X[:, None], "x1": X[:, None]},
     "take_along_dim": {"indices": Ints([[0, 1, 0]])},
     "to": {"device": "cpu", "other": Y.astype(np.float64)},
@@ -401,6 +404,11 @@ def library_thing(library: Any, place: str) -> Any:
     return library
 
 
+# Tested in tests/test_program_names.py: they change what holds for the whole process, and PyTorch's compile brings in a
+# compiler, which takes seconds.
+ELSEWHERE = {("", "compile"), ("", "set_default_dtype"), ("", "set_printoptions")}
+
+
 def cases() -> list[Any]:
     found: dict[tuple[str, str, str], list[Overload]] = {}
     for place in PLACES:
@@ -408,6 +416,8 @@ def cases() -> list[Any]:
         for name in [n for n in dir(ours) if n[0] != "_"] if inspect.isclass(ours) else ours.__all__:
             # Of Tensor dir() also lists what is not there, and says so.
             mine, other = getattr(ours, name, None), getattr(theirs, name, None)
+            if (place, name) in ELSEWHERE:
+                continue
             if other is None or not callable(mine) or inspect.isclass(mine) or inspect.isclass(other):
                 continue
             for overload in overloads(other, name, "TensorBase" if place == "Tensor" else ""):
@@ -482,6 +492,7 @@ NOT_TAKEN = {
     ("", "from_numpy", "ndarray"),
     ("", "full", "names"),
     ("", "is_tensor", "obj"),
+    ("", "numel", "self"),
     ("", "set_num_threads", "num"),
     ("", "sub", "self"),
     ("Tensor", "add", "out"),
@@ -715,6 +726,7 @@ NEW_OF: dict[str, dict[str, Any]] = {
     },
     "BatchSampler": {"sampler": [4, 5, 6], "batch_size": 2, "drop_last": True},
     "CyclicLR": {"mode": "triangular2", "base_momentum": 0.25},
+    "DataParallel": {"module": _A_MODULE, "device_ids": [0], "output_device": 0, "dim": 1},
     "MultiheadAttention": {
         "embed_dim": 4,
         "num_heads": 2,

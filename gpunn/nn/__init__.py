@@ -30,6 +30,7 @@ from gpunn.nn.padding import (
     ZeroPad1d,
     ZeroPad2d,
 )
+from gpunn.nn.parallel import DataParallel
 from gpunn.nn.parameter import Parameter
 from gpunn.nn.pooling import (
     AdaptiveAvgPool1d,
@@ -62,6 +63,7 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "CrossEntropyLoss",
+    "DataParallel",
     "Dropout",
     "ELU",
     "Embedding",

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunn._creation import zeros
 from gpunn._device import Device
+from gpunn._promotion import default_float
 from gpunn._shared.numbers import whole_number
 from gpunn.errors import UsageError
 from gpunn.nn.parameter import Parameter
@@ -45,10 +46,12 @@ def parameters_within(most: int) -> Iterator[None]:
 
 
 def new_parameter(shape: tuple[int, ...], device: Device | str | None, dtype: Any) -> Parameter:
-    """A parameter of zeros; on ``cpu`` in float32 where device and dtype are None."""
+    """A parameter of zeros; on ``cpu`` in the default dtype where device and dtype are None."""
     if _room.left is not None:
-        _room.left -= math.prod(shape) * np.dtype(np.float32 if dtype is None else dtype).itemsize
+        _room.left -= math.prod(shape) * (default_float() if dtype is None else np.dtype(dtype)).itemsize
         if _room.left < 0:
             raise UsageError(f"a parameter of shape {shape} is too large for the weights that are to be loaded.")
-    values = zeros(*shape, dtype=np.float32 if dtype is None else dtype, device="cpu" if device is None else device)
+    values = zeros(
+        *shape, dtype=default_float() if dtype is None else dtype, device="cpu" if device is None else device
+    )
     return Parameter(values)

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn._creation import ones, zeros
 from gpunn._device import Device
+from gpunn._promotion import default_float
 from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, here
@@ -50,7 +51,7 @@ class _BatchNorm(Module):
         for name, wanted in (("weight", affine), ("bias", affine and bias)):
             self.register_parameter(name, new_parameter((n,), device, dtype) if wanted else None)
         home: Device | str = "cpu" if device is None else device
-        kind = np.float32 if dtype is None else dtype
+        kind = default_float() if dtype is None else dtype
         tracked = track_running_stats
         self.register_buffer("running_mean", zeros(n, dtype=kind, device=home) if tracked else None)
         self.register_buffer("running_var", ones(n, dtype=kind, device=home) if tracked else None)

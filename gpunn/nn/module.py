@@ -335,6 +335,14 @@ class Module(Walking):
         """Convert to float64; returns itself."""
         return self.to(np.float64)
 
+    def half(self: Self) -> Self:
+        """Refuse: there are no float16 layers."""
+        raise DTypeError(f"{type(self).__name__}.half: float16 is not supported; use .float().")
+
+    def bfloat16(self: Self) -> Self:
+        """Refuse: there are no bfloat16 layers."""
+        raise DTypeError(f"{type(self).__name__}.bfloat16: bfloat16 is not supported; use .float().")
+
     # -- saving and loading ------------------------------------------------------------------
 
     def _persistent(self) -> dict[str, Tensor]:

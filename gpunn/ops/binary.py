@@ -10,7 +10,7 @@ import numpy as np
 from gpunn._device import Device, device_of
 from gpunn._interop import constant, is_cupy, tensor_of
 from gpunn._layout import physical_shape
-from gpunn._promotion import category, common_dtype
+from gpunn._promotion import category, common_dtype, default_float
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
 from gpunn.cpu.sums import sum_on_cpu
@@ -172,7 +172,7 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
     if bools and op in ("sub", "sub_"):
         raise DTypeError(f"{here(op)}: {_BOOLS_HAVE_NO_DIFFERENCE}")
     if divides and dtype.kind != "f":
-        dtype = np.dtype(np.float32)
+        dtype = default_float()
     if len(tensors) == 2 and a.shape != b.shape:
         try:
             np.broadcast_shapes(a.shape, b.shape)

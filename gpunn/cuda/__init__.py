@@ -10,9 +10,10 @@ counts here too, and ``with cupy.cuda.Stream():`` is as good as ``with gpunn.cud
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device, device
@@ -30,6 +31,7 @@ from gpunn.gpu.streams import (
 )
 
 __all__ = [
+    "DeviceProperties",
     "Event",
     "Stream",
     "current_device",
@@ -39,11 +41,20 @@ __all__ = [
     "empty_cache",
     "get_device_capability",
     "get_device_name",
+    "get_device_properties",
+    "init",
+    "ipc_collect",
     "is_available",
+    "is_bf16_supported",
+    "is_initialized",
+    "manual_seed",
+    "manual_seed_all",
     "max_memory_allocated",
+    "mem_get_info",
     "memory_allocated",
     "memory_reserved",
     "reset_peak_memory_stats",
+    "set_device",
     "stream",
     "synchronize",
 ]
@@ -114,6 +125,112 @@ def synchronize(device: AnyDevice = None) -> None:
     gpu.check()
 
 
+def set_device(device: AnyDevice) -> None:
+    """Make a GPU CuPy's current one in this thread, which ``None`` and :func:`current_device` mean from now on.
+
+    Parameters
+    ----------
+    device : Device, str or int
+
+    Raises
+    ------
+    DeviceError
+        If there is no such GPU.
+    """
+    gpu = which_gpu(device, "set_device")
+    gpu.xp.cuda.Device(gpu.ordinal).use()
+
+
+class DeviceProperties(NamedTuple):
+    """What a GPU is.
+
+    Parameters
+    ----------
+    name : str
+    total_memory : int
+        Bytes.
+    multi_processor_count : int
+    major, minor : int
+        The compute capability.
+    """
+
+    name: str
+    total_memory: int
+    multi_processor_count: int
+    major: int
+    minor: int
+
+
+def get_device_properties(device: AnyDevice = None) -> DeviceProperties:
+    """The main properties of a GPU.
+
+    Parameters
+    ----------
+    device : Device, str or int, optional
+        The current GPU if not given.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such GPU.
+    """
+    found = _properties(device, "get_device_properties")
+    numbers = (int(found[name]) for name in ("totalGlobalMem", "multiProcessorCount", "major", "minor"))
+    return DeviceProperties(get_device_name(device), *numbers)
+
+
+def manual_seed(seed: int) -> None:
+    """Seed the default generator, which serves every device: the same as :func:`gpunn.manual_seed`.
+
+    Parameters
+    ----------
+    seed : int
+        Not negative.
+
+    Raises
+    ------
+    UsageError
+        If the seed is not a non-negative integer.
+    """
+    from gpunn import random
+
+    random.manual_seed(seed)
+
+
+def manual_seed_all(seed: int) -> None:
+    """The same as :func:`manual_seed`: one generator serves all GPUs.
+
+    Parameters
+    ----------
+    seed : int
+        Not negative.
+
+    Raises
+    ------
+    UsageError
+        If the seed is not a non-negative integer.
+    """
+    manual_seed(seed)
+
+
+def is_bf16_supported() -> bool:
+    """False: there are no tensors of bfloat16."""
+    return False
+
+
+def is_initialized() -> bool:
+    """Whether anything may lie on a GPU by now."""
+    return _started()
+
+
+def init() -> None:
+    """Nothing: a GPU is set up when it is first used."""
+
+
+def ipc_collect() -> None:
+    """Nothing: no memory is shared with other processes."""
+
+
 def _properties(which: AnyDevice, where: str) -> Any:
     gpu = which_gpu(which, where)
     return gpu.xp.cuda.runtime.getDeviceProperties(gpu.ordinal)
@@ -160,6 +277,25 @@ def memory_reserved(device: AnyDevice = None) -> int:
     gpu = which_gpu(device, "memory_reserved")
     with gpu.active():
         return int(gpu.xp.get_default_memory_pool().total_bytes()) + _held_by_graphs()
+
+
+def mem_get_info(device: AnyDevice = None) -> tuple[int, int]:
+    """The bytes of a GPU's memory that are free for all programs, and all bytes.
+
+    Parameters
+    ----------
+    device : Device, str or int, optional
+        The current GPU if not given.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such GPU.
+    """
+    gpu = which_gpu(device, "mem_get_info")
+    with gpu.active():
+        free, total = gpu.xp.cuda.runtime.memGetInfo()
+    return int(free), int(total)
 
 
 def max_memory_allocated(device: AnyDevice = None) -> int:
@@ -295,6 +431,8 @@ _peaks = _Peaks()
 if not TYPE_CHECKING:  # or a type checker would believe that every name is there
 
     def __getattr__(name: str) -> Any:
+        if name == "amp":
+            return importlib.import_module("gpunn.cuda.amp")
         from gpunn._missing import no_such_name
 
         raise no_such_name(__name__, name)

@@ -1,0 +1,350 @@
+"""Names that PyTorch programs call around their networks: switches, seeds, dtypes, wrappers."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pickle
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn as typed
+from gpunn import nn
+from gpunn.errors import ArgumentError, DTypeError, TrainingError, UsageError
+
+gpunn: Any = typed
+
+# -- switches -------------------------------------------------------------------------------------
+
+
+def test_switches_can_be_set_and_change_nothing() -> None:
+    cudnn = importlib.import_module("gpunn.backends.cudnn")
+    assert gpunn.backends.cudnn is cudnn
+    for name in ("benchmark", "deterministic", "enabled", "allow_tf32"):
+        before = getattr(cudnn, name)
+        setattr(cudnn, name, not before)
+        assert getattr(cudnn, name) is not before
+        setattr(cudnn, name, before)
+    gpunn.backends.cuda.matmul.allow_tf32 = False
+    assert gpunn.backends.cuda.is_built() in (True, False)
+    assert not gpunn.backends.mps.is_available()
+    assert not gpunn.backends.mps.is_built()
+    assert not cudnn.is_available()
+    assert cudnn.version() is None
+
+
+def test_the_device_that_a_program_chooses_works() -> None:
+    accelerator = gpunn.accelerator
+    device = accelerator.current_accelerator().type if accelerator.is_available() else "cpu"
+    assert gpunn.ones(2).to(device).device.type == device
+    assert accelerator.device_count() == gpunn.cuda.device_count()
+    assert gpunn.ones(2).is_cuda is False
+
+
+def test_cuda_seeds_the_one_generator() -> None:
+    for seed in (gpunn.cuda.manual_seed, gpunn.cuda.manual_seed_all):
+        gpunn.manual_seed(3)
+        first = gpunn.rand(3).tolist()
+        seed(3)
+        assert gpunn.rand(3).tolist() == first
+    assert not gpunn.cuda.is_bf16_supported()
+
+
+# -- what compiles, converts or scales nothing says so --------------------------------------------
+
+
+def test_compiling_returns_what_it_is_given_and_says_so() -> None:
+    model = nn.Linear(2, 1)
+    for name, call in (
+        ("compile", gpunn.compile),
+        ("jit.script", gpunn.jit.script),
+        ("jit.trace", lambda m: gpunn.jit.trace(m, gpunn.ones(1, 2))),
+    ):
+        with pytest.warns(UserWarning, match=f"gpunn.{name} compiles nothing"):
+            assert call(model) is model
+    with pytest.warns(UserWarning, match="compiles nothing"):
+        decorate = gpunn.compile(mode="max-autotune")
+    assert decorate(model) is model
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert gpunn.compile(model, disable=True) is model
+    assert gpunn.jit.ignore(len) is len
+    assert gpunn.jit.ignore(drop=True)(len) is len
+    assert gpunn.jit.unused(len) is len
+    assert not gpunn.jit.is_scripting()
+    assert not gpunn.jit.is_tracing()
+
+
+def test_mixed_precision_converts_nothing_and_says_so() -> None:
+    model = nn.Linear(2, 1)
+    optimizer = gpunn.optim.SGD(model.parameters(), lr=0.5)
+    before = model.bias.tolist()
+    for amp, options in ((gpunn.amp, ("cpu",)), (importlib.import_module("gpunn.cuda.amp"), ())):
+        with pytest.warns(UserWarning, match="autocast converts nothing"):
+            block = amp.autocast(*options)
+        scaler = amp.GradScaler()
+        with block:
+            loss = model(gpunn.ones(1, 2)).sum()
+        assert loss.dtype == gpunn.float32
+        optimizer.zero_grad()
+        assert scaler.scale(loss) is loss
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+        assert scaler.get_scale() == 1.0
+        scaler.load_state_dict(scaler.state_dict())
+        assert scaler.is_enabled()
+    assert model.bias.tolist() == [before[0] - 0.5 - 0.5]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gpunn.amp.autocast("cuda", enabled=False)
+        gpunn.cuda.amp.autocast(enabled=False)
+
+
+@pytest.mark.parametrize("name", ["float16", "half", "bfloat16"])
+def test_half_dtypes_are_names_that_no_tensor_has(name: str) -> None:
+    dtype = getattr(gpunn, name)
+    assert gpunn.float32 != dtype
+    assert pickle.loads(pickle.dumps(dtype)) == dtype
+    assert dtype == (gpunn.bfloat16 if name == "bfloat16" else gpunn.float16)
+    for call in (
+        lambda: gpunn.ones(2, dtype=dtype),
+        lambda: gpunn.ones(2).to(dtype),
+        lambda: nn.Linear(2, 1).to(dtype),
+        lambda: nn.Linear(2, 1, dtype=dtype),
+        lambda: gpunn.finfo(dtype),
+    ):
+        with pytest.raises(DTypeError, match=rf"gpunn\.{dtype.name} is not supported: .* Use gpunn\.float32\."):
+            call()
+    method = {"float16": "half"}.get(dtype.name, dtype.name)
+    for owner in (gpunn.ones(2), nn.Linear(2, 1)):
+        with pytest.raises(DTypeError, match=f"{dtype.name} is not supported; use"):
+            getattr(owner, method)()
+
+
+# -- gradients ------------------------------------------------------------------------------------
+
+
+def test_variable_is_a_tensor() -> None:
+    base = gpunn.ones(2, requires_grad=True)
+    made = gpunn.autograd.Variable(base * 2, requires_grad=True)
+    assert made.is_leaf
+    assert made.requires_grad
+    assert isinstance(base, gpunn.autograd.Variable)
+    assert not isinstance(3, gpunn.autograd.Variable)
+    plain = gpunn.zeros(2)
+    gpunn.autograd.Variable(plain)[0] = 5.0
+    assert plain.tolist() == [5.0, 0.0]
+    assert not gpunn.autograd.Variable(base).requires_grad
+    with pytest.raises(ArgumentError, match="Variable: data: expected a Tensor; got list"):
+        gpunn.autograd.Variable([1.0])
+
+
+class _Root(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x.sqrt() * 0
+
+
+def test_anomalies_name_the_layer(kernels: str) -> None:
+    model = nn.Sequential(nn.Identity(), _Root())
+
+    def backward(value: float) -> list[float]:
+        x = gpunn.tensor([value, 4.0], device=kernels, requires_grad=True)
+        model(x).sum().backward()
+        return x.grad.tolist()
+
+    assert math.isnan(backward(0.0)[0])
+    with gpunn.autograd.detect_anomaly():
+        assert backward(1.0) == [0.0, 0.0]
+        with pytest.raises(TrainingError, match=r"^1 \(_Root\): backward gave NaN for input 0"):
+            backward(0.0)
+    with gpunn.autograd.detect_anomaly(check_nan=False):
+        backward(0.0)
+    gpunn.autograd.set_detect_anomaly(True)
+    with pytest.raises(TrainingError):
+        backward(0.0)
+    with gpunn.autograd.set_detect_anomaly(False):
+        backward(0.0)
+    with pytest.raises(TrainingError):
+        backward(0.0)
+    gpunn.autograd.set_detect_anomaly(False)
+    backward(0.0)
+    with pytest.raises(UsageError, match="set_detect_anomaly: mode: expected True or False"):
+        gpunn.autograd.set_detect_anomaly(3)
+
+
+def test_inference_mode_records_nothing() -> None:
+    x = gpunn.ones(2, requires_grad=True)
+    with gpunn.inference_mode():
+        assert not (x * 2).requires_grad
+    with gpunn.inference_mode(False):
+        assert (x * 2).requires_grad
+
+    @gpunn.inference_mode  # type: ignore[untyped-decorator]
+    def bare(t: Any) -> Any:
+        return t * 2
+
+    @gpunn.inference_mode()  # type: ignore[untyped-decorator]
+    def called(t: Any) -> Any:
+        return t * 2
+
+    assert not bare(x).requires_grad
+    assert not called(x).requires_grad
+    assert (x * 2).requires_grad
+    with pytest.raises(UsageError, match="inference_mode: mode: expected True or False; got 3"):
+        gpunn.inference_mode(3)
+
+
+def test_data_parallel_on_one_device() -> None:
+    inner = nn.Linear(3, 2)
+    wrapped = nn.DataParallel(inner, device_ids=[0])
+    assert list(wrapped.state_dict()) == ["module.weight", "module.bias"]
+    x = gpunn.ones(4, 3)
+    assert wrapped(x).tolist() == inner(x).tolist()
+    with pytest.raises(UsageError, match=r"DataParallel: device_ids: expected one device; got 2"):
+        nn.DataParallel(inner, device_ids=[0, 1])
+    with pytest.raises(UsageError, match=r"DataParallel: module: expected an nn.Module; got list"):
+        nn.DataParallel([inner])  # type: ignore[arg-type]
+
+
+# -- the generator --------------------------------------------------------------------------------
+
+
+def test_the_generators_state_is_a_tensor() -> None:
+    assert gpunn.manual_seed(11) is gpunn.random.default_generator()
+    assert gpunn.initial_seed() == 11
+    state = gpunn.get_rng_state()
+    assert state.dtype == gpunn.uint8
+    first = gpunn.rand(5).tolist()
+    gpunn.set_rng_state(state)
+    assert gpunn.rand(5).tolist() == first
+    chosen = gpunn.seed()
+    assert gpunn.initial_seed() == chosen
+    gpunn.manual_seed(chosen)
+    for wrong in (gpunn.zeros(4), gpunn.zeros(4, dtype=gpunn.uint8)):
+        with pytest.raises(UsageError, match=r"set_rng_state: new_state: expected what gpunn\.get_rng_state"):
+            gpunn.set_rng_state(wrong)
+    gpunn.manual_seed(0)
+
+
+# -- dtypes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parity
+def test_limits_are_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    for name in ("float32", "float64"):
+        mine, theirs = gpunn.finfo(getattr(gpunn, name)), torch.finfo(getattr(torch, name))
+        for field in ("bits", "eps", "max", "min", "tiny", "smallest_normal", "resolution", "dtype"):
+            assert getattr(mine, field) == getattr(theirs, field), field
+        assert repr(mine) == repr(theirs)
+    for name in ("uint8", "int8", "int16", "int32", "int64"):
+        mine, theirs = gpunn.iinfo(getattr(gpunn, name)), torch.iinfo(getattr(torch, name))
+        for field in ("bits", "max", "min", "dtype"):
+            assert getattr(mine, field) == getattr(theirs, field), field
+    assert repr(gpunn.iinfo(gpunn.uint8)) == "iinfo(min=0, max=255, dtype=uint8)"
+    assert gpunn.finfo().bits == 32
+    with pytest.raises(DTypeError, match=r"finfo: type: expected a floating dtype; got int64"):
+        gpunn.finfo(gpunn.int64)
+    with pytest.raises(DTypeError, match="iinfo: type: expected an integer dtype; got float32"):
+        gpunn.iinfo(gpunn.float32)
+
+
+@pytest.mark.parity
+def test_the_default_dtype_is_followed_where_pytorch_follows_it() -> None:
+    torch = pytest.importorskip("torch")
+
+    def kinds(library: Any) -> list[str]:
+        made = [
+            library.tensor([0.5]),
+            library.tensor(0.5),
+            library.zeros(2),
+            library.rand(2),
+            library.full((2,), 0.5),
+            library.arange(0.0, 2.0),
+            library.linspace(0, 1, 3),
+            library.tensor([1, 2]) / 2,
+            library.tensor([1, 2]) * 0.5,
+            library.tensor([1, 2]),
+            library.ones(2, dtype=library.float32) * 0.5,
+            *library.nn.Linear(2, 2).parameters(),
+            *library.nn.BatchNorm1d(2).state_dict().values(),
+        ]
+        return [str(t.dtype).removeprefix("torch.") for t in made]
+
+    before = kinds(gpunn)
+    assert before == kinds(torch)
+    for library in (gpunn, torch):
+        library.set_default_dtype(library.float64)
+    try:
+        assert gpunn.get_default_dtype() == gpunn.float64
+        assert kinds(gpunn) == kinds(torch)
+        assert kinds(gpunn) != before
+        assert repr(gpunn.tensor([0.5])) == repr(torch.tensor([0.5])).replace("0.5000", "0.5")
+    finally:
+        for library in (gpunn, torch):
+            library.set_default_dtype(library.float32)
+    assert kinds(gpunn) == before
+    with pytest.raises(DTypeError, match=r"set_default_dtype: d: expected gpunn\.float32 or gpunn\.float64; got int64"):
+        gpunn.set_default_dtype(gpunn.int64)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("FloatTensor", "float32"),
+        ("DoubleTensor", "float64"),
+        ("ByteTensor", "uint8"),
+        ("ShortTensor", "int16"),
+        ("IntTensor", "int32"),
+        ("LongTensor", "int64"),
+        ("BoolTensor", "bool"),
+    ],
+)
+def test_tensor_types(name: str, dtype: str) -> None:
+    kind = getattr(gpunn, name)
+    made = kind([[1, 0], [0, 1]])
+    assert made.dtype == np.dtype(dtype)
+    assert made.tolist() == [[1, 0], [0, 1]]
+    assert kind(2, 3).shape == (2, 3)
+    assert kind().shape == (0,)
+    assert isinstance(made, kind)
+    assert not isinstance(gpunn.ones(1, dtype=gpunn.float64 if dtype != "float64" else gpunn.float32), kind)
+    assert gpunn.ones(2).type(kind).dtype == np.dtype(dtype)
+    with pytest.raises(UsageError, match=f"{name}: expected data, or lengths one by one"):
+        kind([1], [2])
+
+
+def test_questions_about_a_tensor() -> None:
+    x = gpunn.zeros(2, 3)
+    assert gpunn.numel(x) == 6
+    assert gpunn.is_floating_point(x)
+    assert not gpunn.is_floating_point(gpunn.tensor([1]))
+    assert x.element_size() == 4
+
+
+def test_print_options() -> None:
+    x = gpunn.tensor([1.23456, 1e-5])
+    before = repr(x)
+    try:
+        gpunn.set_printoptions(precision=2)
+        assert repr(x) == "tensor([1.23e+00, 1.00e-05])"
+        gpunn.set_printoptions(sci_mode=False)
+        assert repr(x) == "tensor([1.23, 0.  ])"
+        gpunn.set_printoptions(sci_mode=True, precision=1)
+        assert repr(x) == "tensor([1.2e+00, 1.0e-05])"
+        gpunn.set_printoptions(profile="short", sci_mode=False)
+        assert repr(gpunn.zeros(2000)) == "tensor([0., 0., ..., 0., 0.])"
+        gpunn.set_printoptions(profile="full")
+        assert len(repr(gpunn.zeros(2000))) > 4000
+        with pytest.raises(UsageError, match="set_printoptions: profile: expected one of"):
+            gpunn.set_printoptions(profile="long")
+        with pytest.raises(UsageError, match="set_printoptions: precision: expected a number of at least 0; got -1"):
+            gpunn.set_printoptions(precision=-1)
+    finally:
+        typed.Tensor._print_options = {}
+    assert repr(x) == before
