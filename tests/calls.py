@@ -180,11 +180,20 @@ add("autograd.grad", autograd.grad, lambda: (lambda leaf: (leaf * 2, leaf))(x(1)
 _OF_ONE = (
     "absolute_relu dropout elu flatten gelu hardtanh leaky_relu logsigmoid relu relu6 sigmoid silu softplus step tanh"
 )
+_OF_ONE += " celu dropout1d dropout2d hardsigmoid hardswish mish selu softsign tanhshrink"
 for _name in _OF_ONE.split():
     add(f"F.{_name}", getattr(F, _name), lambda: (x(),))
 for _name in ("softmax", "log_softmax"):
     add(f"F.{_name}", getattr(F, _name), lambda: (x(), 1))
 add("F.maxout", F.maxout, lambda: (x(), 3, 1))
+add("F.glu", F.glu, lambda: (images(), 1))
+add("F.channel_shuffle", F.channel_shuffle, lambda: (images(), 2))
+add("F.dropout3d", F.dropout3d, lambda: (images(),))
+add("F.interpolate", F.interpolate, lambda: (images(), 4, None, "bilinear", True))
+add("F.pixel_shuffle", F.pixel_shuffle, lambda: (images(), 2))
+add("F.pixel_unshuffle", F.pixel_unshuffle, lambda: (images(), 2))
+add("F.conv_transpose1d", F.conv_transpose1d, lambda: (sequences(), x(4, 2, 3), x(2), 2, 1, 1, 1, 1))
+add("F.conv_transpose2d", F.conv_transpose2d, lambda: (images(), x(4, 2, 3, 3), x(2), 2, 1, 1, 1, 1))
 add("F.prelu", F.prelu, lambda: (x(), x(1)))
 add("F.pad", F.pad, lambda: (images(), (1, 1, 1, 1)))
 add("F.adaptive_avg_pool1d", F.adaptive_avg_pool1d, lambda: (sequences(), 2))
@@ -227,16 +236,26 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "AvgPool2d": ((2, 2, 0), images),
     "BatchNorm1d": ((3, 1e-5, 0.1, True, True), x),
     "BatchNorm2d": ((4, 1e-5, 0.1, True, True), images),
+    "CELU": ((1.0,), x),
+    "ChannelShuffle": ((2,), images),
     "ConstantPad1d": ((1, 1.0), sequences),
     "ConstantPad2d": ((1, 1.0), images),
     "Conv1d": ((4, 2, 3, 1, 0, 1, 1, True), sequences),
     "Conv2d": ((4, 2, 3, 1, 0, 1, 1, True), images),
+    "ConvTranspose1d": ((4, 2, 3, 1, 0, 0, 1, True), sequences),
+    "ConvTranspose2d": ((4, 2, 3, 1, 0, 0, 1, True), images),
     "Dropout": ((0.5,), x),
+    "Dropout1d": ((0.5,), x),
+    "Dropout2d": ((0.5,), images),
+    "Dropout3d": ((0.5,), images),
     "ELU": ((1.0,), x),
     "Embedding": ((5, 3), lambda: whole(0, 1)),
     "Flatten": ((1, -1), images),
     "GELU": (("none",), x),
+    "GLU": ((1,), images),
     "GroupNorm": ((2, 4, 1e-5, True), images),
+    "Hardsigmoid": ((), x),
+    "Hardswish": ((), x),
     "Hardtanh": ((-1.0, 1.0), x),
     "LayerNorm": ((3, 1e-5, True), x),
     "LeakyReLU": ((0.1,), x),
@@ -248,19 +267,29 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "MaxPool1d": ((2, 2, 0), sequences),
     "MaxPool2d": ((2, 2, 0), images),
     "Maxout": ((3, 1), x),
+    "Mish": ((), x),
     "PReLU": ((1, 0.25), x),
+    "PixelShuffle": ((2,), images),
+    "PixelUnshuffle": ((2,), images),
     "ReLU": ((), x),
     "ReLU6": ((), x),
     "ReflectionPad2d": ((1,), images),
     "ReplicationPad2d": ((1,), images),
+    "SELU": ((), x),
     "SiLU": ((), x),
     "Sigmoid": ((), x),
     "Softmax": ((1,), x),
+    "Softmax2d": ((), images),
     "Softplus": ((1.0, 20.0), x),
+    "Softsign": ((), x),
     "Standardize": ((0.0, 1.0), x),
     "Step": ((), x),
     "Tanh": ((), x),
+    "Tanhshrink": ((), x),
     "Unflatten": ((1, (3, 1)), x),
+    "Upsample": ((4, None, "bilinear", True), images),
+    "UpsamplingBilinear2d": ((4,), images),
+    "UpsamplingNearest2d": ((4,), images),
     "ZeroPad1d": ((1,), sequences),
     "ZeroPad2d": ((1,), images),
 }

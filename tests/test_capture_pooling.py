@@ -1,4 +1,4 @@
-"""Captured steps with pooling, layer and group norm equal eager ones to the bit over replays."""
+"""Captured steps with pooling, norms, resampling, dropout of channels equal eager ones to the bit over replays."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ LAYERS: dict[str, Layer] = {
     "layer_norm over images": lambda x: F.layer_norm(x, (4, 8, 8)),
     "group_norm": lambda x: F.group_norm(x, 2),
     "group_norm of sequences": lambda x: F.group_norm(_as_sequence(x), 2),
+    "interpolate to neighbours": lambda x: F.interpolate(x, scale_factor=2),
+    "interpolate between neighbours": lambda x: F.interpolate(x, (5, 11), mode="bilinear"),
+    "conv_transpose2d": lambda x: F.conv_transpose2d(x, x[:1, :, :3, :3].transpose(0, 1), None, 2, 1, 1),
+    "dropout2d": lambda x: F.dropout2d(x, 0.5),
+    "pixel_shuffle": lambda x: F.pixel_shuffle(x, 2),
 }
 
 

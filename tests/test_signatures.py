@@ -148,6 +148,7 @@ COMMON: dict[str, Any] = {
     "_stacklevel": 2,
 }
 _CONVOLUTION: dict[str, Any] = {"padding": 1, "dilation": 2, "groups": 1, "stride": 2}
+_TRANSPOSED: dict[str, Any] = {**_CONVOLUTION, "bias": np.ones(6, np.float32), "output_padding": 1}
 _CLASSES: dict[str, Any] = {"target": Ints([0, 2, 1]), "ignore_index": 2, "label_smoothing": 0.1, "weight": X[0]}
 _BITS: dict[str, Any] = {**dict.fromkeys(("input", "self"), Ints([[1, 6], [3, 0]])), "other": Ints([[5, 2], [3, 1]])}
 VALUES: dict[str, dict[str, Any]] = {
@@ -221,9 +222,26 @@ VALUES: dict[str, dict[str, Any]] = {
         "bias": np.ones(6, np.float32),
         **_CONVOLUTION,
     },
+    "conv_transpose1d": {"input": LINES, "weight": np.ones((4, 6, 3), np.float32), **_TRANSPOSED},
+    "conv_transpose2d": {"input": IMAGES, "weight": np.ones((4, 6, 3, 3), np.float32), **_TRANSPOSED},
     "cross_entropy": _CLASSES,
     "nll_loss": _CLASSES,
-    "dropout": {"p": 0.0},
+    **{name: {"p": 0.0} for name in ("dropout", "dropout1d", "dropout2d")},
+    "dropout3d": {"p": 0.0, "input": IMAGES},
+    "channel_shuffle": {"input": IMAGES, "groups": 2},
+    "pixel_shuffle": {"input": IMAGES, "upscale_factor": 2},
+    "pixel_unshuffle": {"input": IMAGES, "downscale_factor": 2},
+    "celu": {"alpha": 0.5},
+    "glu": {"input": IMAGES},
+    "interpolate": {
+        "input": IMAGES,
+        "size": None,  # only one of these two can be given
+        "scale_factor": 1.7,
+        "mode": "bilinear",
+        "align_corners": True,
+        "recompute_scale_factor": True,
+        "antialias": True,
+    },
     "elu": {"alpha": 0.5},
     "embedding": {"input": Ints([0, 2]), "weight": X, "padding_idx": 1, "max_norm": 0.5, "norm_type": 1.0},
     "gelu": {"approximate": "tanh"},
@@ -481,7 +499,10 @@ ALSO = {
     "clamp_": ("min",),
     "clip": ("min",),
     "clip_": ("min",),
-    "dropout": ("p",),
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d"), ("p",)),
+    "conv_transpose1d": ("stride",),
+    "conv_transpose2d": ("stride",),
+    "interpolate": ("scale_factor", "mode"),
     "log_softmax": ("dim",),
     "softmax": ("dim",),
     "type": ("dtype",),
@@ -563,6 +584,7 @@ NEW: dict[str, Any] = {
     "T_max": 4,
     "T_mult": 2,
     "affine": False,
+    "align_corners": True,
     "alpha": 0.5,
     "amsgrad": True,
     "anneal_strategy": "linear",
@@ -587,6 +609,7 @@ NEW: dict[str, Any] = {
     "differentiable": True,
     "dilation": 1,
     "dim": 1,
+    "downscale_factor": 2,
     "div_factor": 5.0,
     "divisor_override": 3,
     "dtype": Kind("float64"),
@@ -640,6 +663,7 @@ NEW: dict[str, Any] = {
     "optimizer": Of(_optimizer),
     "out_channels": 6,
     "out_features": 2,
+    "output_padding": 1,
     "output_size": 3,
     "p": 0.25,
     "padding": 1,
@@ -650,13 +674,16 @@ NEW: dict[str, Any] = {
     "pct_start": 0.5,
     "pos_weight": Y,
     "power": 2.0,
+    "recompute_scale_factor": True,
     "reduce": False,
     "reduction": "sum",
     "requires_grad": False,
     "return_indices": True,
+    "scale_factor": 2.0,
     "scale_fn": Of(lambda library: lambda x: 0.5),
     "scale_grad_by_freq": True,
     "scale_mode": "iterations",
+    "size": (3, 4),
     "size_average": False,
     "sparse": True,
     "start_dim": 0,
@@ -673,6 +700,7 @@ NEW: dict[str, Any] = {
     "total_steps": 12,
     "track_running_stats": False,
     "unflattened_size": (2, 2),
+    "upscale_factor": 2,
     "value": 2.0,
     "values": None,
     "weight": X,
@@ -727,6 +755,8 @@ NEW_OF: dict[str, dict[str, Any]] = {
     "BatchSampler": {"sampler": [4, 5, 6], "batch_size": 2, "drop_last": True},
     "CyclicLR": {"mode": "triangular2", "base_momentum": 0.25},
     "DataParallel": {"module": _A_MODULE, "device_ids": [0], "output_device": 0, "dim": 1},
+    **{name: {"padding_mode": "zeros"} for name in ("ConvTranspose1d", "ConvTranspose2d")},
+    "Upsample": {"mode": "bilinear"},
     "MultiheadAttention": {
         "embed_dim": 4,
         "num_heads": 2,
@@ -739,7 +769,13 @@ NEW_OF: dict[str, dict[str, Any]] = {
     },
 }
 # What has to be given as well.
-NEW_ALSO = {"CyclicLR": ("cycle_momentum",), "OneCycleLR": ("total_steps",), "SGD": ("momentum",)}
+NEW_ALSO = {
+    "ConvTranspose1d": ("stride", "padding_mode"),
+    "ConvTranspose2d": ("stride", "padding_mode"),
+    "CyclicLR": ("cycle_momentum",),
+    "OneCycleLR": ("total_steps",),
+    "SGD": ("momentum",),
+}
 
 
 def new_cases() -> list[Any]:

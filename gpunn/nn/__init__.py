@@ -7,9 +7,11 @@ from gpunn.nn import functional, init, utils
 from gpunn.nn.activation import ELU, AbsoluteReLU, Hardtanh, LeakyReLU, Maxout, PReLU, ReLU, ReLU6, Step
 from gpunn.nn.attention import MultiheadAttention
 from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
+from gpunn.nn.composed_activation import CELU, GLU, SELU, Hardsigmoid, Hardswish, Mish, Softsign, Tanhshrink
 from gpunn.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
 from gpunn.nn.conv import Conv1d, Conv2d
-from gpunn.nn.dropout import Dropout
+from gpunn.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from gpunn.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from gpunn.nn.elementwise_loss import BCELoss, BCEWithLogitsLoss, HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 from gpunn.nn.embedding import Embedding
 from gpunn.nn.flatten import Flatten, Unflatten
@@ -41,11 +43,13 @@ from gpunn.nn.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
+from gpunn.nn.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from gpunn.nn.smooth_activation import GELU, LogSigmoid, Sigmoid, SiLU, Softplus, Tanh
-from gpunn.nn.softmax import LogSoftmax, Softmax
+from gpunn.nn.softmax import LogSoftmax, Softmax, Softmax2d
 from gpunn.nn.standardize import Standardize
 from gpunn.nn.statistics import recompute_batch_statistics
 from gpunn.nn.summary import summarize
+from gpunn.nn.upsample import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
     "AbsoluteReLU",
@@ -58,19 +62,29 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "CELU",
+    "ChannelShuffle",
     "ConstantPad1d",
     "ConstantPad2d",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "DataParallel",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "ELU",
     "Embedding",
     "Flatten",
     "GELU",
+    "GLU",
     "Graph",
     "GroupNorm",
+    "Hardsigmoid",
+    "Hardswish",
     "Hardtanh",
     "HuberLoss",
     "Identity",
@@ -86,6 +100,7 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "Maxout",
+    "Mish",
     "Module",
     "MultiheadAttention",
     "ModuleDict",
@@ -94,21 +109,30 @@ __all__ = [
     "PReLU",
     "Parameter",
     "ParameterList",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ProbabilityCrossEntropyLoss",
     "ReLU",
     "ReLU6",
     "ReflectionPad2d",
     "ReplicationPad2d",
+    "SELU",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "SmoothL1Loss",
     "Softmax",
+    "Softmax2d",
     "Softplus",
+    "Softsign",
     "Standardize",
     "Step",
     "Tanh",
+    "Tanhshrink",
     "Unflatten",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "ZeroPad1d",
     "ZeroPad2d",
     "functional",

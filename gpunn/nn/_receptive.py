@@ -22,7 +22,13 @@ from gpunn.tape import Node
 
 # Layers defined here (or subclasses that keep their forward) read one position only; the rest of a norm's or
 # dropout's work is over the batch, or absent in evaluation mode.
-_POINTWISE = {"gpunn.nn.activation", "gpunn.nn.batchnorm", "gpunn.nn.dropout", "gpunn.nn.smooth_activation"}
+_POINTWISE = {
+    "gpunn.nn.activation",
+    "gpunn.nn.batchnorm",
+    "gpunn.nn.composed_activation",
+    "gpunn.nn.dropout",
+    "gpunn.nn.smooth_activation",
+}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,12 @@
-"""Dropout."""
+"""Dropout, of elements and of whole channels."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 from gpunn._tensor import Tensor
+from gpunn.composed.dropout import dropout1d, dropout2d, dropout3d
 from gpunn.errors import UsageError
 from gpunn.nn.module import Module
 from gpunn.ops.dropout import dropout
@@ -50,3 +54,110 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
+
+
+class _OfChannels(Module):
+    """What dropout of whole channels shares, but for its function."""
+
+    function: ClassVar[Callable[..., Tensor]]
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise UsageError(f"{type(self).__name__}: p: expected a probability from 0 to 1; got {p!r}.")
+        self.p = p
+        self.inplace = inplace
+        self.generator = default_generator().spawn(type(self).__name__)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return type(self).function(x, self.p, self.training, self.inplace, self.generator)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout1d(_OfChannels):
+    """In training, zero each channel of each sequence with probability p and scale the others by 1 / (1 - p).
+
+    In evaluation it is the identity.
+
+    Parameters
+    ----------
+    p : float
+        0 to 1.
+    inplace : bool
+        Whether the input becomes the result in training, for all its names and views.
+
+    Attributes
+    ----------
+    generator : Generator
+        Where masks come from, as in :class:`Dropout`.
+
+    Shape
+    -----
+    x : (N, C, L) or (C, L), float32 or float64;  y : like x
+
+    References
+    ----------
+    Tompson and others 2015, arXiv:1411.4280.
+    """
+
+    function = staticmethod(dropout1d)
+
+
+class Dropout2d(_OfChannels):
+    """In training, zero each channel of each image with probability p and scale the others by 1 / (1 - p).
+
+    In evaluation it is the identity.
+
+    Parameters
+    ----------
+    p : float
+        0 to 1.
+    inplace : bool
+        Whether the input becomes the result in training, for all its names and views.
+
+    Attributes
+    ----------
+    generator : Generator
+        Where masks come from, as in :class:`Dropout`.
+
+    Shape
+    -----
+    x : (N, C, H, W), or as in PyTorch sequences (N, C, L), float32 or float64;  y : like x
+
+    References
+    ----------
+    Tompson and others 2015, arXiv:1411.4280.
+    """
+
+    function = staticmethod(dropout2d)
+
+
+class Dropout3d(_OfChannels):
+    """In training, zero each channel of each volume with probability p and scale the others by 1 / (1 - p).
+
+    In evaluation it is the identity.
+
+    Parameters
+    ----------
+    p : float
+        0 to 1.
+    inplace : bool
+        Whether the input becomes the result in training, for all its names and views.
+
+    Attributes
+    ----------
+    generator : Generator
+        Where masks come from, as in :class:`Dropout`.
+
+    Shape
+    -----
+    x : (N, C, D, H, W) or (C, D, H, W), float32 or float64;  y : like x
+
+    References
+    ----------
+    Tompson and others 2015, arXiv:1411.4280.
+    """
+
+    function = staticmethod(dropout3d)

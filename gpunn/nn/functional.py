@@ -6,6 +6,10 @@ Where they expect tensors they also take NumPy and CuPy arrays, as constants.
 from typing import TYPE_CHECKING, Any
 
 from gpunn._interop import takes_arrays
+from gpunn.composed.activations import celu, glu, hardsigmoid, hardswish, mish, selu, softsign, tanhshrink
+from gpunn.composed.dropout import dropout1d, dropout2d, dropout3d
+from gpunn.composed.interpolate import interpolate
+from gpunn.composed.shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from gpunn.ops.absolute_relu import absolute_relu
 from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
 from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
@@ -17,6 +21,7 @@ from gpunn.ops.binary_cross_entropy import binary_cross_entropy
 from gpunn.ops.binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
 from gpunn.ops.conv1d import conv1d
 from gpunn.ops.conv2d import conv2d
+from gpunn.ops.conv_transpose2d import conv_transpose1d, conv_transpose2d
 from gpunn.ops.cross_entropy import cross_entropy
 from gpunn.ops.dropout import dropout
 from gpunn.ops.elu import elu
@@ -62,17 +67,28 @@ __all__ = [
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "celu",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "cross_entropy",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "elu",
     "embedding",
     "flatten",
     "gelu",
+    "glu",
     "group_norm",
+    "hardsigmoid",
+    "hardswish",
     "hardtanh",
     "huber_loss",
+    "interpolate",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -84,21 +100,27 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "maxout",
+    "mish",
     "mse_loss",
     "nll_loss",
     "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "prelu",
     "probability_cross_entropy",
     "relu",
     "relu6",
     "scaled_dot_product_attention",
+    "selu",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
     "softmax",
     "softplus",
+    "softsign",
     "step",
     "tanh",
+    "tanhshrink",
 ]
 
 # Here, and for the ops in ``gpunn`` itself, instead of in every op: layers and ops call one another with tensors.

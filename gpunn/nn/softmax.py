@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpunn._tensor import Tensor
-from gpunn.errors import UsageError
+from gpunn.errors import ShapeError, UsageError, here
 from gpunn.nn.module import Module
 from gpunn.ops.log_softmax import log_softmax
 from gpunn.ops.softmax import softmax
@@ -77,3 +77,26 @@ class LogSoftmax(_AlongAxis):
 
     def forward(self, x: Tensor) -> Tensor:
         return log_softmax(x, self.dim)
+
+
+class Softmax2d(Module):
+    """exp(x) / sum(exp(x)) over the channels of each pixel.
+
+    Shape
+    -----
+    x : (N, C, H, W) or (C, H, W), float32 or float64;  y : like x
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If x has other axes, or is not floating.
+
+    References
+    ----------
+    Lecture topic L2.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim not in (3, 4):
+            raise ShapeError(f"{here('Softmax2d')}: expected x (N, C, H, W) or (C, H, W); got {x.shape}.")
+        return softmax(x, -3)

@@ -39,6 +39,18 @@ LAYERS: list[tuple[str, tuple, dict]] = [
     ("SiLU", (True,), {}),
     ("GELU", (), {}),
     ("GELU", ("tanh",), {}),
+    ("Hardsigmoid", (), {}),
+    ("Hardswish", (), {}),
+    ("Hardswish", (True,), {}),
+    ("Mish", (), {}),
+    ("Mish", (), {"inplace": True}),
+    ("SELU", (), {}),
+    ("SELU", (True,), {}),
+    ("CELU", (), {}),
+    ("CELU", (0.5, True), {}),
+    ("Softsign", (), {}),
+    ("Tanhshrink", (), {}),
+    ("GLU", (), {}),
 ]
 OUR_OWN: list[tuple[str, tuple, dict, str]] = [
     ("Maxout", (2,), {}, "Maxout(k=2, dim=-1)"),
@@ -144,6 +156,7 @@ def _in_place(layer: Any) -> bool:
 
 
 _READ_THE_INPUT = {"LogSigmoid", "PReLU", "Softplus", "SiLU", "GELU", "AbsoluteReLU"}
+_READ_THE_INPUT |= {"Hardswish", "Mish", "CELU", "Softsign", "GLU"}
 
 
 @pytest.mark.parametrize(("name", "args", "named"), [x for x in ALL if x[0] != "Step" and not _in_place(x)])
