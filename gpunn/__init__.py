@@ -51,27 +51,51 @@ if TYPE_CHECKING:
         BoolTensor, ByteTensor, DoubleTensor, FloatTensor, IntTensor, LongTensor, ShortTensor, bfloat16, finfo, float16,
         get_default_dtype, half, iinfo, is_floating_point, numel, set_default_dtype, set_printoptions,
     )  # fmt: skip
+    from gpunn._function import Function
+    from gpunn._gradcheck import gradcheck
+    from gpunn._lockstep import lockstep
+    from gpunn._saving import load, save
+    from gpunn.cpu.conv2d.winograd import is_winograd_enabled, set_winograd_enabled
+    from gpunn.ops.add import add, sub
+    from gpunn.ops.addmm import addmm, addmv, baddbmm
+    from gpunn.ops.cat import cat, concat, concatenate, stack
+    from gpunn.ops.clamp import clamp, clip
+    from gpunn.ops.clone import clone
+    from gpunn.ops.compare import all_ as all
     from gpunn.ops.compare import any_ as any
+    from gpunn.ops.compare import (
+        allclose, bitwise_and, bitwise_not, bitwise_or, bitwise_xor, equal, isclose, isfinite, isinf, isnan,
+        logical_and, logical_not, logical_or, logical_xor,
+    )  # fmt: skip
+    from gpunn.ops.diagonal import diag, diagonal, trace
     from gpunn.ops.div import div, floor_divide, remainder
+    from gpunn.ops.dot import dot, ger, mv, outer
+    from gpunn.ops.einsum import einsum
     from gpunn.ops.erf import erf
     from gpunn.ops.expand import broadcast_to
     from gpunn.ops.flip import flip
     from gpunn.ops.gather import gather, take_along_dim
     from gpunn.ops.getitem import index_select, narrow, select
+    from gpunn.ops.lerp import lerp
     from gpunn.ops.log_softmax import log_softmax
+    from gpunn.ops.logsumexp import logsumexp
     from gpunn.ops.matmul import bmm, matmul, mm
     from gpunn.ops.max import amax, amin, argmax, argmin
     from gpunn.ops.max import max_ as max
     from gpunn.ops.max import min_ as min
     from gpunn.ops.maximum import maximum, minimum
+    from gpunn.ops.meshgrid import meshgrid
     from gpunn.ops.mul import mul, neg
+    from gpunn.ops.nan_to_num import nan_to_num
     from gpunn.ops.nonzero import masked_select, nonzero
     from gpunn.ops.norm import norm
     from gpunn.ops.permute import movedim, permute, t, transpose
     from gpunn.ops.pow import pow_ as pow
     from gpunn.ops.prod import prod
     from gpunn.ops.relu import relu
+    from gpunn.ops.repeat_interleave import repeat_interleave
     from gpunn.ops.reshape import flatten, ravel, reshape, squeeze, unflatten, unsqueeze
+    from gpunn.ops.roll import roll
     from gpunn.ops.sigmoid import sigmoid
     from gpunn.ops.softmax import softmax
     from gpunn.ops.split import chunk, split, unbind
@@ -79,27 +103,11 @@ if TYPE_CHECKING:
     from gpunn.ops.sum import sum_ as sum
     from gpunn.ops.tanh import tanh
     from gpunn.ops.tril import tril, triu
+    from gpunn.ops.unary import abs_ as abs
     from gpunn.ops.unary import (
-        abs_ as abs,
-    )
-    from gpunn.ops.unary import (
-        ceil,
-        cos,
-        exp,
-        expm1,
-        floor,
-        log,
-        log1p,
-        reciprocal,
-        rsqrt,
-        sign,
-        sin,
-        sqrt,
-        square,
-    )
-    from gpunn.ops.unary import (
-        round_ as round,
-    )
+        ceil, cos, exp, expm1, floor, log, log1p, reciprocal, rsqrt, sign, sin, sqrt, square,
+    )  # fmt: skip
+    from gpunn.ops.unary import round_ as round
     from gpunn.ops.var import std, var
     from gpunn.ops.where import masked_fill, where
     from gpunn.random import Generator, manual_seed
@@ -148,31 +156,41 @@ _FROM = {
     "gpunn.nn": "nn",
     "gpunn.onnx": "onnx",
     "gpunn.ops.add": "add sub",
+    "gpunn.ops.addmm": "addmm addmv baddbmm",
     "gpunn.ops.cat": "cat concat concatenate stack",
     "gpunn.ops.clamp": "clamp clip",
     "gpunn.ops.clone": "clone",
     "gpunn.ops.compare": (
-        "all allclose any bitwise_and bitwise_not bitwise_or bitwise_xor equal isfinite isinf isnan "
+        "all allclose any bitwise_and bitwise_not bitwise_or bitwise_xor equal isclose isfinite isinf isnan "
         "logical_and logical_not logical_or logical_xor"
     ),
+    "gpunn.ops.diagonal": "diag diagonal trace",
     "gpunn.ops.div": "div floor_divide remainder",
+    "gpunn.ops.dot": "dot ger mv outer",
+    "gpunn.ops.einsum": "einsum",
     "gpunn.ops.erf": "erf",
     "gpunn.ops.expand": "broadcast_to",
     "gpunn.ops.flip": "flip",
     "gpunn.ops.gather": "gather take_along_dim",
     "gpunn.ops.getitem": "index_select narrow select",
+    "gpunn.ops.lerp": "lerp",
     "gpunn.ops.log_softmax": "log_softmax",
+    "gpunn.ops.logsumexp": "logsumexp",
     "gpunn.ops.matmul": "bmm matmul mm",
     "gpunn.ops.max": "amax amin argmax argmin max min",
     "gpunn.ops.maximum": "maximum minimum",
+    "gpunn.ops.meshgrid": "meshgrid",
     "gpunn.ops.mul": "mul neg",
+    "gpunn.ops.nan_to_num": "nan_to_num",
     "gpunn.ops.nonzero": "masked_select nonzero",
     "gpunn.ops.norm": "norm",
     "gpunn.ops.permute": "movedim permute t transpose",
     "gpunn.ops.pow": "pow",
     "gpunn.ops.prod": "prod",
     "gpunn.ops.relu": "relu",
+    "gpunn.ops.repeat_interleave": "repeat_interleave",
     "gpunn.ops.reshape": "flatten ravel reshape squeeze unflatten unsqueeze",
+    "gpunn.ops.roll": "roll",
     "gpunn.ops.sigmoid": "sigmoid",
     "gpunn.ops.softmax": "softmax",
     "gpunn.ops.split": "chunk split unbind",
@@ -191,198 +209,28 @@ _FROM = {
 _LAZY = {name: module for module, names in _FROM.items() for name in names.split()}
 
 __all__ = [
-    "BoolTensor",
-    "ByteTensor",
-    "DoubleTensor",
-    "FloatTensor",
-    "Function",
-    "Generator",
-    "IntTensor",
-    "LongTensor",
-    "ShortTensor",
-    "Tensor",
-    "Trainer",
-    "__version__",
-    "abs",
-    "accelerator",
-    "add",
-    "all",
-    "allclose",
-    "amax",
-    "amin",
-    "amp",
-    "any",
-    "arange",
-    "argmax",
-    "argmin",
-    "arrays",
-    "as_tensor",
-    "asarray",
-    "autograd",
-    "backends",
-    "bfloat16",
-    "bitwise_and",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_xor",
-    "bmm",
-    "bool",
-    "broadcast_to",
-    "capture",
-    "cat",
-    "ceil",
-    "chunk",
-    "clamp",
-    "clip",
-    "clone",
-    "compile",
-    "concat",
-    "concatenate",
-    "cos",
-    "cuda",
-    "data",
-    "device",
-    "div",
-    "double",
-    "empty",
-    "empty_like",
-    "enable_grad",
-    "equal",
-    "erf",
-    "errors",
-    "exp",
-    "expm1",
-    "eye",
-    "finfo",
-    "flatten",
-    "flip",
-    "float",
-    "float16",
-    "float32",
-    "float64",
-    "floor",
-    "floor_divide",
-    "from_dlpack",
-    "from_numpy",
-    "full",
-    "full_like",
-    "gather",
-    "get_default_dtype",
-    "get_num_threads",
-    "get_rng_state",
-    "gradcheck",
-    "half",
-    "iinfo",
-    "index_select",
-    "inference_mode",
-    "initial_seed",
-    "int",
-    "int16",
-    "int32",
-    "int64",
-    "int8",
-    "is_floating_point",
-    "is_grad_enabled",
-    "is_tensor",
-    "is_winograd_enabled",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "jit",
-    "linspace",
-    "load",
-    "load_file",
-    "lockstep",
-    "log",
-    "log1p",
-    "log_softmax",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "long",
-    "manual_seed",
-    "masked_fill",
-    "masked_select",
-    "matmul",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "mm",
-    "models",
-    "movedim",
-    "mul",
-    "narrow",
-    "neg",
-    "nn",
-    "no_grad",
-    "nonzero",
-    "norm",
-    "numel",
-    "ones",
-    "ones_like",
-    "onnx",
-    "optim",
-    "permute",
-    "pow",
-    "prod",
-    "rand",
-    "rand_like",
-    "randint",
-    "randint_like",
-    "randn",
-    "randn_like",
-    "randperm",
-    "ravel",
-    "reciprocal",
-    "relu",
-    "remainder",
-    "reshape",
-    "round",
-    "rsqrt",
-    "save",
-    "save_file",
-    "scalar_tensor",
-    "seed",
-    "select",
-    "set_default_dtype",
-    "set_grad_enabled",
-    "set_num_threads",
-    "set_printoptions",
-    "set_rng_state",
-    "set_winograd_enabled",
-    "sigmoid",
-    "sign",
-    "sin",
-    "softmax",
-    "split",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "std",
-    "sub",
-    "sum",
-    "t",
-    "take_along_dim",
-    "tanh",
-    "tensor",
-    "train",
-    "transpose",
-    "tril",
-    "triu",
-    "uint8",
-    "unbind",
-    "unflatten",
-    "unsqueeze",
-    "utils",
-    "var",
-    "where",
-    "zeros",
-    "zeros_like",
-]
+    "BoolTensor", "ByteTensor", "DoubleTensor", "FloatTensor", "Function", "Generator", "IntTensor", "LongTensor",
+    "ShortTensor", "Tensor", "Trainer", "__version__", "abs", "accelerator", "add", "addmm", "addmv", "all",
+    "allclose", "amax", "amin", "amp", "any", "arange", "argmax", "argmin", "arrays", "as_tensor", "asarray",
+    "autograd", "backends", "baddbmm", "bfloat16", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm",
+    "bool", "broadcast_to", "capture", "cat", "ceil", "chunk", "clamp", "clip", "clone", "compile", "concat",
+    "concatenate", "cos", "cuda", "data", "device", "diag", "diagonal", "div", "dot", "double", "einsum", "empty",
+    "empty_like", "enable_grad", "equal", "erf", "errors", "exp", "expm1", "eye", "finfo", "flatten", "flip", "float",
+    "float16", "float32", "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full", "full_like",
+    "gather", "ger", "get_default_dtype", "get_num_threads", "get_rng_state", "gradcheck", "half", "iinfo",
+    "index_select", "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8", "is_floating_point",
+    "is_grad_enabled", "is_tensor", "is_winograd_enabled", "isclose", "isfinite", "isinf", "isnan", "jit", "lerp",
+    "linspace", "load", "load_file", "lockstep", "log", "log1p", "log_softmax", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "logsumexp", "long", "manual_seed", "masked_fill", "masked_select", "matmul", "max",
+    "maximum", "mean", "meshgrid", "min", "minimum", "mm", "models", "movedim", "mul", "mv", "nan_to_num", "narrow",
+    "neg", "nn", "no_grad", "nonzero", "norm", "numel", "ones", "ones_like", "onnx", "optim", "outer", "permute",
+    "pow", "prod", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "ravel",
+    "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "save", "save_file",
+    "scalar_tensor", "seed", "select", "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions",
+    "set_rng_state", "set_winograd_enabled", "sigmoid", "sign", "sin", "softmax", "split", "sqrt", "square", "squeeze",
+    "stack", "std", "sub", "sum", "t", "take_along_dim", "tanh", "tensor", "trace", "train", "transpose", "tril",
+    "triu", "uint8", "unbind", "unflatten", "unsqueeze", "utils", "var", "where", "zeros", "zeros_like",
+]  # fmt: skip
 
 # These are not lazy; internally they call one another as they are. Grad modes are seldom given anything wrong.
 _EAGER = "as_tensor asarray device empty empty_like eye from_dlpack from_numpy full full_like ones"

@@ -80,7 +80,8 @@ def _base(function: Any) -> Any:
     return getattr(function, "__wrapped__", function)
 
 
-def _taking_keywords(name: str, method: Any) -> Any:
+def taking_keywords(name: str, method: Any) -> Any:
+    """``method`` as a tensor's method ``name``, which takes PyTorch's names of its parameters too."""
     own = parameters(method)
 
     @functools.wraps(method)
@@ -115,4 +116,4 @@ def take_keywords(kind: type, only: tuple[str, ...] = ()) -> None:
         if name in only if only else name[0] != "_" and isinstance(method, FunctionType):
             code = method.__code__
             if code.co_argcount + code.co_kwonlyargcount > 1 or code.co_flags & MANY or name in _BARE:
-                setattr(kind, name, _taking_keywords(name, method))
+                setattr(kind, name, taking_keywords(name, method))

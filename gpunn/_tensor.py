@@ -21,6 +21,7 @@ from gpunn._tensor_absent import AbsentMethods
 from gpunn._tensor_convert import ConversionMethods
 from gpunn._tensor_export import ExportMethods
 from gpunn._tensor_inplace import InPlaceMethods
+from gpunn._tensor_late import LateMethods
 from gpunn._tensor_math import MathMethods
 from gpunn._tensor_reduce import ReductionMethods
 from gpunn._tensor_shape import ShapeMethods
@@ -34,7 +35,14 @@ _CHARS = frozenset("?bBhHiIlLqQfd")  # NumPy's characters of the dtypes that ten
 
 
 class Tensor(
-    MathMethods, ReductionMethods, ShapeMethods, InPlaceMethods, ConversionMethods, ExportMethods, AbsentMethods
+    MathMethods,
+    ReductionMethods,
+    ShapeMethods,
+    InPlaceMethods,
+    ConversionMethods,
+    ExportMethods,
+    LateMethods,
+    AbsentMethods,
 ):
     """A multi-dimensional array with gradients.
 

@@ -378,8 +378,6 @@ class MathMethods:
         """The products of two batches of matrices."""
         return ops("matmul").bmm(self, other)
 
-    dot = matmul
-
     def eq(self: Any, other: Any) -> Tensor:
         """Where x == other."""
         return ops("compare").compare("eq", self, other)

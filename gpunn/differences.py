@@ -59,6 +59,7 @@ _WITH_OUT = (
     "logical_xor masked_select matmul max maximum mean min minimum mm mul neg",
     "nonzero norm pow prod reciprocal remainder round rsqrt sigmoid sign sin softmax sqrt square stack std sub sum",
     "take_along_dim tanh tril triu var where",
+    "addmm addmv baddbmm diag dot ger lerp logsumexp mv nan_to_num outer",
 )
 OUT = frozenset(name for line in _WITH_OUT for name in line.split())
 
@@ -157,7 +158,7 @@ REFUSED = (
         "leave it out",
     ),
     Refused(
-        ("bmm", "mm"),
+        ("addmm", "baddbmm", "bmm", "mm"),
         "out_dtype",
         (None,),
         "products are made and added up in the operands' dtype",

@@ -175,6 +175,28 @@ add("gpunn.unflatten", gpunn.unflatten, lambda: (x(), 1, (3, 1)))
 add("gpunn.where", gpunn.where, lambda: (mask(), x(), x()))
 add("autograd.grad", autograd.grad, lambda: (lambda leaf: (leaf * 2, leaf))(x(1)))
 
+for _name in ("addmm", "addmv", "baddbmm"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), {
+        "addmm": lambda: (x(2, 2), x(2, 3), x(3, 2)),
+        "addmv": lambda: (x(2), x(2, 3), x(3)),
+        "baddbmm": lambda: (x(4, 2, 2), x(4, 2, 3), x(4, 3, 2)),
+    }[_name])  # fmt: skip
+for _name in ("diag", "diagonal", "trace"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(),))
+add("gpunn.diagonal(offset)", gpunn.diagonal, lambda: (x(), 1, 0, 1))
+add("gpunn.diag(offset)", gpunn.diag, lambda: (x(), 1))
+for _name in ("dot", "ger", "outer"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(3), x(3)))
+add("gpunn.mv", gpunn.mv, lambda: (x(), x(3)))
+add("gpunn.einsum", gpunn.einsum, lambda: ("ij,kj->ik", x(), x()))
+add("gpunn.isclose", gpunn.isclose, lambda: (x(), x(), 1e-5, 1e-8, True))
+add("gpunn.lerp", gpunn.lerp, lambda: (x(), x(), 0.5))
+add("gpunn.logsumexp", gpunn.logsumexp, lambda: (x(), 1, True))
+add("gpunn.meshgrid", gpunn.meshgrid, lambda: (x(3), x(2)))
+add("gpunn.nan_to_num", gpunn.nan_to_num, lambda: (x(), 0.0, 1.0, -1.0))
+add("gpunn.repeat_interleave", gpunn.repeat_interleave, lambda: (x(), 2, 1))
+add("gpunn.roll", gpunn.roll, lambda: (x(), 1, 1))
+
 # -- nn.functional --------------------------------------------------------------------------------
 
 _OF_ONE = (
@@ -210,6 +232,7 @@ add("F.layer_norm", F.layer_norm, lambda: (x(), (3,), x(3), x(3)))
 add("F.linear", F.linear, lambda: (x(), x(4, 3), x(4)))
 add("F.conv1d", F.conv1d, lambda: (sequences(), x(2, 4, 3), x(2), 1, 0, 1, 1))
 add("F.conv2d", F.conv2d, lambda: (images(), x(2, 4, 3, 3), x(2), 1, 0, 1, 1))
+add("F.one_hot", F.one_hot, lambda: (whole(0, 1), 3))
 add("F.embedding", F.embedding, lambda: (whole(0, 1), x(5, 3)))
 _PAIRS = "binary_cross_entropy binary_cross_entropy_with_logits huber_loss l1_loss mse_loss smooth_l1_loss"
 for _name in _PAIRS.split():
@@ -485,7 +508,16 @@ METHODS: dict[str, tuple[Any, ...]] = {
     "chunk": (2, 0),
     "clamp": (0, 1),
     "div": (x,),
-    "dot": (lambda: x(3, 2),),
+    "addmm": (lambda: x(2, 4), lambda: x(4, 3)),
+    "diag": (1,),
+    "diagonal": (1, 0, 1),
+    "isclose": (x,),
+    "lerp": (x, 0.5),
+    "logsumexp": (1,),
+    "mv": (lambda: x(3),),
+    "nan_to_num": (0.0,),
+    "repeat_interleave": (2, 1),
+    "roll": (1, 0),
     "equal": (x,),
     "expand": (2, 3),
     "expand_as": (x,),
@@ -564,7 +596,10 @@ def _making(given: tuple[Any, ...]) -> Callable[[], tuple[Any, ...]]:
     return lambda: tuple(value() if callable(value) else value for value in given)
 
 
-for _make, _methods in ((x, METHODS), (constant, IN_PLACE)):
+OF_LINES: dict[str, tuple[Any, ...]] = {name: (lambda: x(3),) for name in ("dot", "ger", "outer")}
+
+
+for _make, _methods in ((x, METHODS), (constant, IN_PLACE), (lambda: x(3), OF_LINES)):
     for _name, _options in _methods.items():
         if _options:
             method(f"Tensor.{_name}", _make, _making(_options))

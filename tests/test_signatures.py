@@ -158,7 +158,6 @@ VALUES: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor"), _BITS),
     "bmm": {"input": X[None], "self": X[None], "mat2": Y[None], "x": X[None], "a": X[None], "x1": X[None]},
     "clamp_": {"min": 1.0},
-    "dot": {"self": X[0], "other": Y[0], "tensor": Y[0], "x2": Y[0]},
     "eye": {"n": 3, "m": 2},
     "flip": {"dims": (0, 1)},
     "from_numpy": {"ndarray": Of(lambda library: X)},
@@ -257,6 +256,25 @@ VALUES: dict[str, dict[str, Any]] = {
     "pad": {"pad": (1, 1), "mode": "constant", "value": 2.0},
     "prelu": {"weight": np.array([0.25], np.float32)},
     "softplus": {"beta": 0.5, "threshold": 1.0},
+}
+_VECTORS: dict[str, Any] = {**dict.fromkeys(("input", "self", "x", "a", "x1"), X[0])}
+VALUES |= {
+    "addmm": {"mat1": X, "mat2": Y, "beta": 2, "alpha": 3},
+    "addmv": {**_VECTORS, "mat": X, "vec": Y[0], "beta": 2, "alpha": 3},
+    "baddbmm": {"batch1": X[None], "batch2": Y[None], "beta": 2, "alpha": 3},
+    "diag": {"diagonal": 1},
+    "diagonal": {"offset": 1, "dim1": -1, "dim2": -2},
+    "dot": {**_VECTORS, "tensor": Y[0], "other": Y[0], "x2": Y[0]},
+    "einsum": {"equation": "ij,jk->ik", "operands": Many((X, Y))},
+    "ger": {**_VECTORS, "vec2": Y[0]},
+    "meshgrid": {"tensors": Many((X[0], Y[0])), "indexing": "xy"},
+    "lerp": {"end": Y, "weight": 0.25},
+    "mv": {"vec": Y[0]},
+    "nan_to_num": {"nan": 1.0, "posinf": 2.0, "neginf": 3.0},
+    "one_hot": {"input": Ints([0, 2]), "tensor": Ints([0, 2]), "num_classes": 4},
+    "outer": {**_VECTORS, "vec2": Y[0]},
+    "repeat_interleave": {"repeats": 2, "output_size": 6},
+    "roll": {"shifts": 1, "dims": 1},
 }
 _A_MODULE = Of(lambda library: library.nn.ReLU())
 VALUES |= {
@@ -503,6 +521,8 @@ ALSO = {
     "conv_transpose1d": ("stride",),
     "conv_transpose2d": ("stride",),
     "interpolate": ("scale_factor", "mode"),
+    "diagonal": ("dim1", "dim2"),
+    "repeat_interleave": ("dim",),
     "log_softmax": ("dim",),
     "softmax": ("dim",),
     "type": ("dtype",),
@@ -510,10 +530,14 @@ ALSO = {
 # What PyTorch's stubs name, and PyTorch itself does not take.
 NOT_TAKEN = {
     ("", "add", "self"),
+    *(("", name, "self") for name in ("addmm", "addmv", "baddbmm")),
     ("", "from_numpy", "ndarray"),
     ("", "full", "names"),
     ("", "is_tensor", "obj"),
     ("", "numel", "self"),
+    ("", "meshgrid", "indexing"),  # without tensors, which have no name
+    ("nn.functional", "one_hot", "num_classes"),  # it says input for what its signature calls tensor
+    ("nn.functional", "one_hot", "tensor"),
     ("", "set_num_threads", "num"),
     ("", "sub", "self"),
     ("Tensor", "add", "out"),
@@ -525,7 +549,7 @@ NOT_TAKEN = {
     ("Tensor", "to", "other"),
     ("Tensor", "to", "x2"),
     # This build of it knows no GPU; see test_cuda_takes_pytorchs_keywords.
-    ("", "bmm", "out_dtype"),
+    *(("", name, "out_dtype") for name in ("addmm", "baddbmm", "bmm")),
     ("", "mm", "out_dtype"),
     ("Tensor", "cuda", "device"),
     ("Tensor", "cuda", "memory_format"),

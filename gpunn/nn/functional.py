@@ -43,6 +43,7 @@ from gpunn.ops.max_pool2d import max_pool2d
 from gpunn.ops.maxout import maxout
 from gpunn.ops.mse_loss import mse_loss
 from gpunn.ops.nll_loss import nll_loss
+from gpunn.ops.one_hot import one_hot
 from gpunn.ops.pad import pad
 from gpunn.ops.prelu import prelu
 from gpunn.ops.probability_cross_entropy import probability_cross_entropy
@@ -103,6 +104,7 @@ __all__ = [
     "mish",
     "mse_loss",
     "nll_loss",
+    "one_hot",
     "pad",
     "pixel_shuffle",
     "pixel_unshuffle",

@@ -12,6 +12,7 @@ from gpunn._interop import is_array
 from gpunn._layout import physical, physical_axes
 from gpunn._promotion import category
 from gpunn._shared.axes import axes_of
+from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.errors import ArgumentError, DTypeError, ShapeError, here
 from gpunn.gpu.broadcast import launch_binary
@@ -264,3 +265,44 @@ def allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal
     except ValueError as error:
         raise ShapeError(f"{here('allclose')}: shapes {a.shape} and {b.shape} do not broadcast together.") from error
     return bool(np.allclose(a._numpy_without_tape(), b._numpy_without_tape(), rtol, atol, equal_nan))
+
+
+def isclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """Where |a - b| <= atol + rtol |b|, bool; equal infinities are close.
+
+    Parameters
+    ----------
+    a, b : Tensor
+        Of one dtype; shapes that broadcast.
+    rtol, atol : float
+        Accepted difference, at least 0.
+    equal_nan : bool
+        Whether two NaN are close.
+
+    Raises
+    ------
+    DTypeError
+        If the dtypes differ.
+    UsageError
+        If a number is negative.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> isclose(gpunn.tensor([1.0, 2.0]), gpunn.tensor([1.0, 2.5])).tolist()
+    [True, False]
+    """
+    op = "isclose"
+    _check_tensors(op, a, b)
+    if a.dtype != b.dtype:
+        raise DTypeError(f"{here(op)}: expected one dtype; got {a.dtype} and {b.dtype}. Convert with .to(dtype).")
+    rtol, atol = real_number(op, "rtol", rtol, 0, finite=False), real_number(op, "atol", atol, 0, finite=False)
+    close = compare("eq", a, b)
+    if a.dtype.kind == "f" and equal_nan:
+        close = close | (isnan(a) & isnan(b))
+    if not (rtol or atol) or a.dtype.kind == "b":
+        return close
+    a, b = a.detach(), b.detach()
+    distance = abs(a - b)
+    allowed = atol + abs(rtol * b)
+    return close | (isfinite(distance) & compare("le", distance, allowed))
