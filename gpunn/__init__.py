@@ -42,7 +42,7 @@ from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
     from gpunn import (  # noqa: I001 - several names a line
-        accelerator, amp, arrays, autograd, backends, cuda, data, jit, models, nn, onnx, optim, train, utils,
+        accelerator, amp, arrays, autograd, backends, cuda, data, jit, models, nn, onnx, optim, train, utils, vision,
     )  # fmt: skip
     from gpunn._capture import capture
     from gpunn._creation_counted import arange, linspace
@@ -205,6 +205,7 @@ _FROM = {
     "gpunn.serialize": "load_file save_file",
     "gpunn.train": "Trainer train",
     "gpunn.utils": "utils",
+    "gpunn.vision": "vision",
 }
 _LAZY = {name: module for module, names in _FROM.items() for name in names.split()}
 
@@ -229,7 +230,7 @@ __all__ = [
     "scalar_tensor", "seed", "select", "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions",
     "set_rng_state", "set_winograd_enabled", "sigmoid", "sign", "sin", "softmax", "split", "sqrt", "square", "squeeze",
     "stack", "std", "sub", "sum", "t", "take_along_dim", "tanh", "tensor", "trace", "train", "transpose", "tril",
-    "triu", "uint8", "unbind", "unflatten", "unsqueeze", "utils", "var", "where", "zeros", "zeros_like",
+    "triu", "uint8", "unbind", "unflatten", "unsqueeze", "utils", "var", "vision", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
 # These are not lazy; internally they call one another as they are. Grad modes are seldom given anything wrong.

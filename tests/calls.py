@@ -18,6 +18,8 @@ from gpunn.nn import functional as F
 from gpunn.nn import init, utils
 from gpunn.optim import lr_scheduler
 from gpunn.utils import data as utils_data
+from gpunn.vision import transforms as vision
+from gpunn.vision import utils as vision_utils
 
 
 @dataclass(frozen=True)
@@ -465,6 +467,50 @@ for _name, _options in {
 method(
     "RandomHorizontalFlip.__call__", transforms.RandomHorizontalFlip, lambda: (images().detach(), gpunn.Generator(0))
 )
+for _name, _options in {
+    "CenterCrop": (2,),
+    "ColorJitter": (0.1, 0.1, 0.1, 0.1),
+    "Grayscale": (3,),
+    "Normalize": ((0.5,), (0.5,)),
+    "Pad": (2, 1),
+    "RandomCrop": (2, 1),
+    "RandomErasing": (0.5,),
+    "RandomGrayscale": (0.5,),
+    "RandomHorizontalFlip": (0.5,),
+    "RandomResizedCrop": (2,),
+    "RandomRotation": (10,),
+    "RandomVerticalFlip": (0.5,),
+    "Resize": (2,),
+    "ToPILImage": ("RGB",),
+}.items():
+    add(f"vision.{_name}", getattr(vision, _name), _fixed(_options))
+add("vision.Compose", vision.Compose, lambda: ([],))
+add("vision.Lambda", vision.Lambda, lambda: (abs,))
+add("vision.RandomApply", vision.RandomApply, lambda: ([], 0.5))
+add("vision.RandomChoice", vision.RandomChoice, lambda: ([abs], [1.0]))
+add("vision.RandomOrder", vision.RandomOrder, lambda: ([],))
+for _name, _options in {
+    "adjust_brightness": (0.5,),
+    "adjust_contrast": (0.5,),
+    "adjust_saturation": (0.5,),
+    "center_crop": (2,),
+    "crop": (0, 0, 2, 2),
+    "erase": (0, 0, 1, 1, 0.5),
+    "hflip": (),
+    "normalize": ((0.5,), (0.5,)),
+    "pad": (1,),
+    "resize": (2,),
+    "resized_crop": (0, 0, 2, 2, 3),
+    "rgb_to_grayscale": (1,),
+    "to_pil_image": (),
+    "vflip": (),
+}.items():
+    add(
+        f"vision.functional.{_name}",
+        getattr(vision.functional, _name),
+        lambda given=_options: (constant(3, 4, 5), *given),  # type: ignore[misc]
+    )
+add("vision.utils.make_grid", vision_utils.make_grid, lambda: (constant(3, 4, 5), 2, 1))
 add("models.MLP", models.MLP, lambda: ((1, 4, 4), 3, (5,)))
 add("models.LeNet5", models.LeNet5, lambda: (1, 10, (2, 3), 5, (28, 28)))
 add("models.Perceptron", models.Perceptron, lambda: (3,))

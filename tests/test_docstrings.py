@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import enum
 import importlib
 import inspect
 import pkgutil
@@ -27,6 +28,11 @@ _OPEN += (
     "gpunn.models",
     "gpunn.train",
     "gpunn.utils.data",
+    "gpunn.vision.datasets",
+    "gpunn.vision.models",
+    "gpunn.vision.transforms",
+    "gpunn.vision.transforms.functional",
+    "gpunn.vision.utils",
 )
 
 
@@ -53,6 +59,8 @@ def _public() -> dict[str, Any]:
 
 
 def _parameters(thing: Any) -> list[str]:
+    if inspect.isclass(thing) and issubclass(thing, enum.Enum):  # Python's own parameters
+        return []
     try:
         signature = inspect.signature(thing)
     except ValueError:  # a class without a constructor of its own

@@ -123,7 +123,7 @@ def pillow() -> Any:
     except ImportError as error:
         raise DataError(
             f"Reading image files needs Pillow, which is not installed ({error}). Install it with "
-            "pip install 'gpunn[demo]' or pip install pillow."
+            "pip install 'gpunn[vision]' or pip install pillow."
         ) from error
     return Image
 

@@ -106,12 +106,12 @@ class ImageFolder(Dataset):
         if isinstance(extensions, str) or not extensions:
             raise UsageError(f"ImageFolder: expected a sequence of extensions such as ('.png',); got {extensions!r}.")
         self.root = Path(root)
-        self.classes = tuple(_class_names(self.root))
+        self.classes = tuple(class_names(self.root))
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
         endings = tuple(ending.lower() for ending in extensions)
         self.samples: list[tuple[str, int]] = []
         for name, label in self.class_to_idx.items():
-            paths = list(_files(self.root / name, endings))
+            paths = list(files_below(self.root / name, endings))
             if not paths:
                 raise DataError(
                     f"ImageFolder: expected images ({', '.join(endings)}) in {self.root / name}; there is none. "
@@ -167,7 +167,8 @@ def _height_and_width(size: Any) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def _class_names(root: Path) -> list[str]:
+def class_names(root: Path) -> list[str]:
+    """The subfolders of a folder, sorted; DataError if there is none."""
     if not is_folder(root):
         raise DataError(f"ImageFolder: expected a folder with one folder per class; {root} is none.")
     names = [entry.name for entry in _entries(str(root)) if _is_folder(entry)]
@@ -176,7 +177,7 @@ def _class_names(root: Path) -> list[str]:
     return names
 
 
-def _files(folder: Path, endings: tuple[str, ...]) -> Iterator[str]:
+def files_below(folder: Path, endings: tuple[str, ...]) -> Iterator[str]:
     """Images in and below a folder, in the sorted order of their paths; links are followed.
 
     A folder is read once: a link to a folder above would lead in circles, and a few links to each other's folders
