@@ -126,6 +126,7 @@ ACCEPTED = (
     Accepted(("Generator",), "device", "a generator serves every device, with the same numbers"),
     Accepted(("grad",), "only_inputs", "PyTorch ignores it too"),
     Accepted(("SGD", "Adam", "AdamW", "Adagrad", "RMSprop"), "foreach", _ONE_LAUNCH),
+    Accepted(("Adadelta", "Adamax", "NAdam", "RAdam"), "foreach", "parameters are updated one after the other"),
     Accepted(("SGD", "Adam", "AdamW", "Adagrad"), "fused", _ONE_LAUNCH),
     Accepted(("Adam", "AdamW", "RMSprop"), "capturable", "every optimiser's step can be captured"),
     Accepted(("clip_grad_norm_", "clip_grad_value_"), "foreach", "all gradients are read, and scaled, by one launch"),
@@ -274,7 +275,14 @@ REFUSED = (
         "leave it out, or take gpunn.utils.data.DataLoader, which gives them in order too",
     ),
     Refused(
-        ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop"),
+        ("Adadelta", "Adamax", "NAdam", "RAdam"),
+        "capturable",
+        (False,),
+        "it has no kernel, so its step cannot be captured",
+        "use Adam, AdamW, Adagrad, RMSprop or SGD in captured steps",
+    ),
+    Refused(
+        ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam"),
         "differentiable",
         (False,),
         "steps are not recorded on the tape",

@@ -393,7 +393,7 @@ add("nn.DataParallel", nn.DataParallel, lambda: (model(), None))
 
 # -- optimisers and schedules ---------------------------------------------------------------------
 
-for _name in ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "LAMB"):
+for _name in ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "LAMB", "Adadelta", "Adamax", "NAdam", "RAdam"):
     add(f"optim.{_name}", getattr(optim, _name), lambda: (parameters(), 0.1))
 add("optim.decay_groups", optim.decay_groups, lambda: (model(), 0.1))
 add("optim.l2_penalty", optim.l2_penalty, lambda: (optimizer(),))

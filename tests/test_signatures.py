@@ -604,6 +604,8 @@ def _one_pair(library: Any) -> Any:
 
 _THERE = {"data": "utils.data"}  # what is elsewhere in PyTorch
 NEW: dict[str, Any] = {
+    "momentum_decay": 0.25,
+    "rho": 0.75,
     "T_0": 3,
     "T_max": 4,
     "T_mult": 2,

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from gpunn._calls import explains_all
 from gpunn.optim import lr_scheduler
+from gpunn.optim.adadelta import Adadelta
 from gpunn.optim.adagrad import Adagrad
 from gpunn.optim.adam import Adam, AdamW
+from gpunn.optim.adam_relatives import Adamax, NAdam, RAdam
 from gpunn.optim.lamb import LAMB
 from gpunn.optim.optimizer import Optimizer
 from gpunn.optim.rmsprop import RMSprop
@@ -15,10 +17,14 @@ from gpunn.optim.weight_decay import decay_groups, l2_penalty
 __all__ = [
     "LAMB",
     "SGD",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
+    "NAdam",
     "Optimizer",
+    "RAdam",
     "RMSprop",
     "decay_groups",
     "l2_penalty",

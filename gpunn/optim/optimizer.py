@@ -46,6 +46,8 @@ class Optimizer(abc.ABC):
         If there is nothing to optimise, something is not a leaf Tensor, or appears twice.
     """
 
+    _scalars_of_state: tuple[str, ...] = ("step",)  # what is one number for each parameter, on the host
+
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
@@ -168,7 +170,7 @@ class Optimizer(abc.ABC):
         }
         for number, buffers in loaded.items():
             for name, buffer in buffers.items():
-                if name != "step" and tuple(buffer.shape) != members[number].shape:
+                if name not in self._scalars_of_state and tuple(buffer.shape) != members[number].shape:
                     raise UsageError(
                         f"{self._name}.load_state_dict: parameter {number}: expected {name} of shape "
                         f"{members[number].shape}; got {tuple(buffer.shape)}."
@@ -179,7 +181,8 @@ class Optimizer(abc.ABC):
             if buffers:
                 old = before.get(parameter, {})
                 self.state[parameter] = {
-                    k: step_count(v) if k == "step" else like(parameter, v, old.get(k)) for k, v in buffers.items()
+                    k: step_count(v) if k in self._scalars_of_state else like(parameter, v, old.get(k))
+                    for k, v in buffers.items()
                 }
         for group, options in zip(self.param_groups, saved, strict=True):
             group.update({k: v for k, v in options.items() if k != "params"})

@@ -327,3 +327,29 @@ def test_cycles_refuse_an_optimiser_without_momentum_and_too_many_steps() -> Non
         schedule.step()
     with pytest.raises(UsageError, match="step 4 of 3: give a larger total_steps"):
         schedule.step()
+
+
+def test_programs_derive_schedules_of_their_own() -> None:
+    """By the name that the base class had before PyTorch 2."""
+    torch = pytest.importorskip("torch")
+
+    def rates(library: Any) -> list[Any]:
+        class WarmUp(library.optim.lr_scheduler._LRScheduler):
+            def __init__(self, optimizer: Any, total_iters: int, last_epoch: int = -1) -> None:
+                self.total_iters = total_iters
+                super().__init__(optimizer, last_epoch)
+
+            def get_lr(self) -> list[float]:
+                return [base * self.last_epoch / (self.total_iters + 1e-8) for base in self.base_lrs]
+
+        optimizer = library.optim.SGD([library.ones(1, requires_grad=True)], lr=0.5)
+        schedule = WarmUp(optimizer, 4)
+        found = [optimizer.param_groups[0]["lr"]]
+        for _ in range(3):
+            optimizer.step()
+            schedule.step()
+            found += [optimizer.param_groups[0]["lr"], schedule.get_last_lr()[0]]
+        assert isinstance(schedule, library.optim.lr_scheduler.LRScheduler)
+        return [*found, schedule.state_dict()["total_iters"], schedule.last_epoch]
+
+    assert rates(gpunn) == rates(torch)

@@ -14,7 +14,17 @@ from gpunn import nn, optim
 from gpunn.nn import functional as F
 
 _STEPS = 50
-_RATES = {"SGD": 0.05, "Adagrad": 0.1, "RMSprop": 0.01, "Adam": 0.02, "AdamW": 0.02}
+_RATES = {
+    "Adadelta": 1.0,
+    "Adamax": 0.02,
+    "NAdam": 0.02,
+    "RAdam": 0.02,
+    "SGD": 0.05,
+    "Adagrad": 0.1,
+    "RMSprop": 0.01,
+    "Adam": 0.02,
+    "AdamW": 0.02,
+}
 _OPTIONS: dict[str, dict[str, list[Any]]] = {
     "SGD": {"momentum": [0, 0.9], "dampening": [0, 0.3], "weight_decay": [0, 0.01], "maximize": [False, True]},
     "Adagrad": {
@@ -40,6 +50,15 @@ _OPTIONS: dict[str, dict[str, list[Any]]] = {
         "maximize": [False, True],
     },
 }
+_OPTIONS["Adadelta"] = {
+    "rho": [0.9, 0.5, 1.0],
+    "eps": [1e-6, 1e-3],
+    "weight_decay": [0, 0.01],
+    "maximize": [False, True],
+}
+_OPTIONS["Adamax"] = {name: values for name, values in _OPTIONS["Adam"].items() if name != "amsgrad"}
+_OPTIONS["RAdam"] = {**_OPTIONS["Adamax"], "decoupled_weight_decay": [False, True]}
+_OPTIONS["NAdam"] = {**_OPTIONS["RAdam"], "momentum_decay": [0.004, 0.5]}
 _OPTIONS["AdamW"] = {**_OPTIONS["Adam"], "weight_decay": [0.01, 0, 0.5]}
 
 
@@ -131,6 +150,10 @@ _STATEFUL = [
     ("RMSprop", {}),
     ("Adam", {"amsgrad": True}),
     ("AdamW", {}),
+    ("Adadelta", {}),
+    ("Adamax", {}),
+    ("NAdam", {}),
+    ("RAdam", {}),
 ]
 
 

@@ -17,6 +17,8 @@ from gpunn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from gpunn.optim.lr_scheduler.ramps import ConstantLR, LinearLR, PolynomialLR
 from gpunn.optim.lr_scheduler.steps import ExponentialLR, MultiStepLR, StepLR
 
+_LRScheduler = LRScheduler  # its name before PyTorch 2, from which programs derive their own
+
 __all__ = [
     "ChainedScheduler",
     "ConstantLR",
