@@ -56,8 +56,8 @@ LENGTHS = frozenset(("size", "sizes", "shape", "dims", "repeats"))
 _WITH_OUT = (
     "abs add all amax amin any argmax argmin bitwise_and bitwise_not bitwise_or bitwise_xor bmm cat ceil clamp cos div",
     "erf exp expm1 floor floor_divide gather index_select log log1p log_softmax logical_and logical_not logical_or",
-    "logical_xor masked_select matmul max maximum mean min minimum mm mul neg",
-    "nonzero norm pow prod reciprocal remainder round rsqrt sigmoid sign sin softmax sqrt square stack std sub sum",
+    "logical_xor masked_select matmul max maximum mean min minimum mm mul neg nonzero norm normalize",
+    "pow prod reciprocal remainder round rsqrt sigmoid sign sin softmax sqrt square stack std sub sum",
     "take_along_dim tanh tril triu var where",
     "addmm addmv baddbmm diag dot ger lerp logsumexp mv nan_to_num outer",
 )

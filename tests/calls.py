@@ -236,6 +236,16 @@ add("F.conv1d", F.conv1d, lambda: (sequences(), x(2, 4, 3), x(2), 1, 0, 1, 1))
 add("F.conv2d", F.conv2d, lambda: (images(), x(2, 4, 3, 3), x(2), 1, 0, 1, 1))
 add("F.one_hot", F.one_hot, lambda: (whole(0, 1), 3))
 add("F.embedding", F.embedding, lambda: (whole(0, 1), x(5, 3)))
+add("F.cosine_similarity", F.cosine_similarity, lambda: (x(), x(), 1))
+add("F.instance_norm", F.instance_norm, lambda: (images(), None, None, x(4), x(4)))
+add("F.normalize", F.normalize, lambda: (x(), 2.0, 1))
+add("F.pairwise_distance", F.pairwise_distance, lambda: (x(), x(), 2.0))
+add("F.rms_norm", F.rms_norm, lambda: (x(), (3,), x(3)))
+add("F.triplet_margin_loss", F.triplet_margin_loss, lambda: (x(), x(), x(), 1.0))
+add("F.margin_ranking_loss", F.margin_ranking_loss, lambda: (x(), x(), constant(), 0.5))
+add("F.cosine_embedding_loss", F.cosine_embedding_loss, lambda: (x(), x(), constant(2), 0.5))
+for _name in ("hinge_embedding_loss", "kl_div", "soft_margin_loss"):
+    add(f"F.{_name}", getattr(F, _name), lambda: (x(), constant()))
 _PAIRS = "binary_cross_entropy binary_cross_entropy_with_logits huber_loss l1_loss mse_loss smooth_l1_loss"
 for _name in _PAIRS.split():
     add(f"F.{_name}", getattr(F, _name), lambda: (x(), constant()))
@@ -263,6 +273,8 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "BatchNorm2d": ((4, 1e-5, 0.1, True, True), images),
     "CELU": ((1.0,), x),
     "ChannelShuffle": ((2,), images),
+    "CircularPad1d": ((1,), sequences),
+    "CircularPad2d": ((1,), images),
     "ConstantPad1d": ((1, 1.0), sequences),
     "ConstantPad2d": ((1, 1.0), images),
     "Conv1d": ((4, 2, 3, 1, 0, 1, 1, True), sequences),
@@ -282,6 +294,8 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "Hardsigmoid": ((), x),
     "Hardswish": ((), x),
     "Hardtanh": ((-1.0, 1.0), x),
+    "InstanceNorm1d": ((4, 1e-5, 0.1, True, True), sequences),
+    "InstanceNorm2d": ((4, 1e-5, 0.1, True, True), images),
     "LayerNorm": ((3, 1e-5, True), x),
     "LeakyReLU": ((0.1,), x),
     "Linear": ((3, 2, True), x),
@@ -296,9 +310,12 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "PReLU": ((1, 0.25), x),
     "PixelShuffle": ((2,), images),
     "PixelUnshuffle": ((2,), images),
+    "RMSNorm": ((3, 1e-5, True), x),
     "ReLU": ((), x),
     "ReLU6": ((), x),
+    "ReflectionPad1d": ((1,), sequences),
     "ReflectionPad2d": ((1,), images),
+    "ReplicationPad1d": ((1,), sequences),
     "ReplicationPad2d": ((1,), images),
     "SELU": ((), x),
     "SiLU": ((), x),
@@ -323,11 +340,14 @@ LOSSES: dict[str, Callable[[], gpunn.Tensor]] = {
     "BCEWithLogitsLoss": constant,
     "CrossEntropyLoss": lambda: whole(0, 1),
     "HuberLoss": constant,
+    "HingeEmbeddingLoss": constant,
+    "KLDivLoss": constant,
     "L1Loss": constant,
     "MSELoss": constant,
     "NLLLoss": lambda: whole(0, 1),
     "ProbabilityCrossEntropyLoss": lambda: whole(0, 1),
     "SmoothL1Loss": constant,
+    "SoftMarginLoss": constant,
 }
 
 
@@ -344,6 +364,11 @@ for _name, _target in LOSSES.items():
     _add_layer(_name, (), _against(_target))
     add(f"nn.{_name}(reduction)", _with_reduction(getattr(nn, _name)), lambda: ("mean",))
 
+_add_layer("CosineSimilarity", (1,), lambda: (x(), x()))
+_add_layer("PairwiseDistance", (2.0, 1e-6, True), lambda: (x(), x()))
+_add_layer("CosineEmbeddingLoss", (0.5,), lambda: (x(), x(), constant(2)))
+_add_layer("MarginRankingLoss", (0.5,), lambda: (x(), x(), constant()))
+_add_layer("TripletMarginLoss", (1.0, 2.0), lambda: (x(), x(), x()))
 _add_layer("MultiheadAttention", (4, 2, 0.0, True, False, False, 4, 4, True), lambda: (x(2, 3, 4),) * 3)
 
 # -- modules --------------------------------------------------------------------------------------

@@ -19,15 +19,20 @@ from gpunn.nn.fusion import fused_pairs
 from gpunn.nn.graph import Graph, graph_of
 from gpunn.nn.groupnorm import GroupNorm
 from gpunn.nn.identity import Identity
+from gpunn.nn.instancenorm import InstanceNorm1d, InstanceNorm2d
 from gpunn.nn.layernorm import LayerNorm
 from gpunn.nn.linear import Linear
 from gpunn.nn.local import LocallyConnected1d, LocallyConnected2d
 from gpunn.nn.loss import CrossEntropyLoss, NLLLoss, ProbabilityCrossEntropyLoss
 from gpunn.nn.module import Module
 from gpunn.nn.padding import (
+    CircularPad1d,
+    CircularPad2d,
     ConstantPad1d,
     ConstantPad2d,
+    ReflectionPad1d,
     ReflectionPad2d,
+    ReplicationPad1d,
     ReplicationPad2d,
     ZeroPad1d,
     ZeroPad2d,
@@ -43,7 +48,18 @@ from gpunn.nn.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
+from gpunn.nn.rmsnorm import RMSNorm
 from gpunn.nn.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
+from gpunn.nn.similarity import (
+    CosineEmbeddingLoss,
+    CosineSimilarity,
+    HingeEmbeddingLoss,
+    KLDivLoss,
+    MarginRankingLoss,
+    PairwiseDistance,
+    SoftMarginLoss,
+    TripletMarginLoss,
+)
 from gpunn.nn.smooth_activation import GELU, LogSigmoid, Sigmoid, SiLU, Softplus, Tanh
 from gpunn.nn.softmax import LogSoftmax, Softmax, Softmax2d
 from gpunn.nn.standardize import Standardize
@@ -64,12 +80,16 @@ __all__ = [
     "BatchNorm2d",
     "CELU",
     "ChannelShuffle",
+    "CircularPad1d",
+    "CircularPad2d",
     "ConstantPad1d",
     "ConstantPad2d",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "DataParallel",
     "Dropout",
@@ -86,8 +106,12 @@ __all__ = [
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "KLDivLoss",
     "L1Loss",
     "LayerNorm",
     "LeakyReLU",
@@ -97,6 +121,7 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MarginRankingLoss",
     "MaxPool1d",
     "MaxPool2d",
     "Maxout",
@@ -107,20 +132,25 @@ __all__ = [
     "ModuleList",
     "NLLLoss",
     "PReLU",
+    "PairwiseDistance",
     "Parameter",
     "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",
     "ProbabilityCrossEntropyLoss",
+    "RMSNorm",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
     "ReflectionPad2d",
+    "ReplicationPad1d",
     "ReplicationPad2d",
     "SELU",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "SmoothL1Loss",
+    "SoftMarginLoss",
     "Softmax",
     "Softmax2d",
     "Softplus",
@@ -129,6 +159,7 @@ __all__ = [
     "Step",
     "Tanh",
     "Tanhshrink",
+    "TripletMarginLoss",
     "Unflatten",
     "Upsample",
     "UpsamplingBilinear2d",

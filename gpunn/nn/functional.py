@@ -9,7 +9,18 @@ from gpunn._interop import takes_arrays
 from gpunn.composed.activations import celu, glu, hardsigmoid, hardswish, mish, selu, softsign, tanhshrink
 from gpunn.composed.dropout import dropout1d, dropout2d, dropout3d
 from gpunn.composed.interpolate import interpolate
+from gpunn.composed.norms import instance_norm, normalize, rms_norm
 from gpunn.composed.shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
+from gpunn.composed.similarity import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    hinge_embedding_loss,
+    kl_div,
+    margin_ranking_loss,
+    pairwise_distance,
+    soft_margin_loss,
+    triplet_margin_loss,
+)
 from gpunn.ops.absolute_relu import absolute_relu
 from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
 from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
@@ -74,6 +85,8 @@ __all__ = [
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "dropout1d",
@@ -88,8 +101,11 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hinge_embedding_loss",
     "huber_loss",
+    "instance_norm",
     "interpolate",
+    "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -98,6 +114,7 @@ __all__ = [
     "locally_connected2d",
     "log_softmax",
     "logsigmoid",
+    "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
     "maxout",
@@ -105,24 +122,29 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "one_hot",
+    "normalize",
     "pad",
+    "pairwise_distance",
     "pixel_shuffle",
     "pixel_unshuffle",
     "prelu",
     "probability_cross_entropy",
     "relu",
     "relu6",
+    "rms_norm",
     "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softplus",
     "softsign",
     "step",
     "tanh",
     "tanhshrink",
+    "triplet_margin_loss",
 ]
 
 # Here, and for the ops in ``gpunn`` itself, instead of in every op: layers and ops call one another with tensors.

@@ -222,3 +222,114 @@ class ReplicationPad2d(_Padding):
     """
 
     mode = "replicate"
+
+
+class ReflectionPad1d(_Padding):
+    """A border around sequences that mirrors them at their ends, without repeating these.
+
+    Parameters
+    ----------
+    padding : int or (int, int)
+        All sides, or left, right; negative numbers crop.
+
+    Shape
+    -----
+    x : (N, C, L) or (C, L);  y : with length L + left + right
+
+    Raises
+    ------
+    UsageError
+        If ``padding`` is neither.
+    ShapeError
+        If x has too few axes, or is too small to mirror.
+
+    References
+    ----------
+    Lecture topic L16.
+    """
+
+    axes = 1
+    mode = "reflect"
+
+
+class ReplicationPad1d(_Padding):
+    """A border around sequences that repeats their ends.
+
+    Parameters
+    ----------
+    padding : int or (int, int)
+        All sides, or left, right; negative numbers crop.
+
+    Shape
+    -----
+    x : (N, C, L) or (C, L);  y : with length L + left + right
+
+    Raises
+    ------
+    UsageError
+        If ``padding`` is neither.
+    ShapeError
+        If x has too few axes, or nothing to repeat.
+
+    References
+    ----------
+    Lecture topic L16.
+    """
+
+    axes = 1
+    mode = "replicate"
+
+
+class CircularPad1d(_Padding):
+    """A border around sequences that continues them from the other end.
+
+    Parameters
+    ----------
+    padding : int or (int, int)
+        All sides, or left, right; negative numbers crop.
+
+    Shape
+    -----
+    x : (N, C, L) or (C, L);  y : with length L + left + right
+
+    Raises
+    ------
+    UsageError
+        If ``padding`` is neither.
+    ShapeError
+        If x has too few axes, or is shorter than the border.
+
+    References
+    ----------
+    Lecture topic L16.
+    """
+
+    axes = 1
+    mode = "circular"
+
+
+class CircularPad2d(_Padding):
+    """A border around images that continues them from the other side.
+
+    Parameters
+    ----------
+    padding : int or (int, int, int, int)
+        All sides, or left, right, top, bottom; negative numbers crop.
+
+    Shape
+    -----
+    x : (N, C, H, W) or (C, H, W);  y : with H + top + bottom rows and W + left + right columns
+
+    Raises
+    ------
+    UsageError
+        If ``padding`` is neither.
+    ShapeError
+        If x has too few axes, or is smaller than the border.
+
+    References
+    ----------
+    Lecture topic L16.
+    """
+
+    mode = "circular"

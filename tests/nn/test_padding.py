@@ -21,6 +21,11 @@ LAYERS = [
     ("ReflectionPad2d", (2,)),
     ("ReflectionPad2d", ((1, 2, 0, 1),)),
     ("ReplicationPad2d", ((3, 2, 0, 1),)),
+    ("ReflectionPad1d", ((1, 3),)),
+    ("ReplicationPad1d", (2,)),
+    ("CircularPad1d", ((5, 1),)),
+    ("CircularPad2d", (2,)),
+    ("CircularPad2d", ((1, 2, 0, 4),)),
 ]
 
 
