@@ -407,11 +407,21 @@ add(
 )
 add("setattr(buffer)", lambda value: setattr(nn.BatchNorm1d(3), "running_mean", value), lambda: (constant(3),))
 for _name in init.__all__:
-    if _name not in ("calculate_gain", "constant_"):
+    if _name.rstrip("_") in ("sparse", "constant"):
+        add(f"init.{_name}", getattr(init, _name), lambda: (constant(), 0.5))
+    elif _name.rstrip("_") == "dirac":
+        add(f"init.{_name}", getattr(init, _name), lambda: (constant(2, 3, 3, 3), 1))
+    elif _name != "calculate_gain":
         add(f"init.{_name}", getattr(init, _name), lambda: (constant(),))
-add("init.constant_", init.constant_, lambda: (constant(), 1.0))
 add("init.calculate_gain", init.calculate_gain, lambda: ("relu",))
 add("utils.clip_grad_norm_", utils.clip_grad_norm_, lambda: (with_gradients(), 1.0))
+add("utils.clip_grad_norm", utils.clip_grad_norm, lambda: (with_gradients(), 1.0))
+add("utils.parameters_to_vector", utils.parameters_to_vector, lambda: (parameters(),))
+add("utils.vector_to_parameters", utils.vector_to_parameters, lambda: (constant(8), parameters()))
+for _name in ("weight_norm", "spectral_norm"):
+    add(f"utils.{_name}", getattr(utils, _name), lambda: (nn.Linear(3, 2), "weight"))
+add("utils.remove_weight_norm", utils.remove_weight_norm, lambda: (utils.weight_norm(nn.Linear(3, 2)), "weight"))
+add("utils.remove_spectral_norm", utils.remove_spectral_norm, lambda: (utils.spectral_norm(nn.Linear(3, 2)), "weight"))
 add("utils.clip_grad_value_", utils.clip_grad_value_, lambda: (with_gradients(), 1.0))
 
 add("nn.DataParallel", nn.DataParallel, lambda: (model(), None))

@@ -297,12 +297,21 @@ VALUES |= {
     "nn.init": {"a": 0.25, "b": 0.5, "mode": "fan_out", "nonlinearity": "relu", "gain": 2.0, "mean": 1.0, "std": 2.0},
     "calculate_gain": {"nonlinearity": "leaky_relu", "param": 0.5},
     "constant_": {"val": 2.0},
+    "dirac_": {"tensor": LINES, "groups": 2},
+    "sparse_": {"sparsity": 0.5},
+    "remove_spectral_norm": {"module": Of(lambda library: library.nn.utils.spectral_norm(library.nn.Linear(3, 3)))},
+    "remove_weight_norm": {"module": Of(lambda library: library.nn.utils.weight_norm(library.nn.Linear(3, 3)))},
     "nn.utils": {
         "parameters": Of(lambda library: [_leaf(library)]),
         "max_norm": 0.5,
         "clip_value": 0.5,
+        "module": Of(lambda library: library.nn.Linear(3, 3)),
+        "name": "weight",
+        "n_power_iterations": 2,
+        "vec": np.arange(9, dtype=np.float32),
         "foreach": True,
     },
+    "clip_grad_norm": {"norm_type": 1.0, "error_if_nonfinite": True},
     "clip_grad_norm_": {"norm_type": 1.0, "error_if_nonfinite": True},
     "grad": {
         "inputs": Of(lambda library: [_shared_leaf(library)]),
@@ -375,7 +384,12 @@ RANDOM |= {
     "xavier_normal_",
     "xavier_uniform_",
 }
-RANDOM |= {"orthogonal_", "trunc_normal_"} | {"parameters", "named_parameters", "state_dict", "get_parameter"}
+RANDOM |= {"orthogonal_", "sparse_", "trunc_normal_"} | {
+    "parameters",
+    "named_parameters",
+    "state_dict",
+    "get_parameter",
+}
 
 
 def given(library: Any, value: Any) -> Any:

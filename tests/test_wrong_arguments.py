@@ -100,6 +100,7 @@ def _spoilt(call: Call, place: int, value: Any) -> BaseException | None:
     return None
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of old names
 @pytest.mark.parametrize("name", CALLS)
 def test_the_calls_work(name: str) -> None:
     call = CALLS[name]

@@ -17,20 +17,35 @@ from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.cpu.blas import single_threaded_blas
 from gpunn.errors import DTypeError, ShapeError, UsageError
+from gpunn.nn._init_patterns import dirac_, eye_, older, sparse_
 from gpunn.random import Generator, check_normal, check_uniform, generator_of
 from gpunn.tape import no_grad
 
 __all__ = [
     "calculate_gain",
+    "constant",
     "constant_",
+    "dirac",
+    "dirac_",
+    "eye",
+    "eye_",
+    "kaiming_normal",
     "kaiming_normal_",
+    "kaiming_uniform",
     "kaiming_uniform_",
+    "normal",
     "normal_",
     "ones_",
+    "orthogonal",
     "orthogonal_",
+    "sparse",
+    "sparse_",
     "trunc_normal_",
+    "uniform",
     "uniform_",
+    "xavier_normal",
     "xavier_normal_",
+    "xavier_uniform",
     "xavier_uniform_",
     "zeros_",
 ]
@@ -391,6 +406,10 @@ def default_(weight: Tensor, bias: Tensor | None) -> None:
         bound = 1 / math.sqrt(max(_calculate_fan_in_and_fan_out(weight)[0], 1))
         uniform_(bias, -bound, bound)
 
+
+constant, dirac, eye, normal, orthogonal = map(older, (constant_, dirac_, eye_, normal_, orthogonal_))
+sparse, uniform, kaiming_normal = map(older, (sparse_, uniform_, kaiming_normal_))
+kaiming_uniform, xavier_normal, xavier_uniform = map(older, (kaiming_uniform_, xavier_normal_, xavier_uniform_))
 
 explains_all(globals())
 

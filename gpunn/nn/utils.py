@@ -1,8 +1,9 @@
-"""Clipping gradients, under PyTorch's names."""
+"""Clipping gradients, weights that are computed, parameters as one vector, under PyTorch's names."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,21 @@ from gpunn._creation import zeros
 from gpunn._device import Device, same_device
 from gpunn._tensor import Tensor
 from gpunn.errors import ArgumentError, TrainingError, UsageError
+from gpunn.nn._reparametrised import remove_spectral_norm, remove_weight_norm, spectral_norm, weight_norm
+from gpunn.nn._vectors import parameters_to_vector, vector_to_parameters
 from gpunn.ops.clip_grad import clip_values, scale_by_norm, total_norm
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+__all__ = [
+    "clip_grad_norm",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "parameters_to_vector",
+    "remove_spectral_norm",
+    "remove_weight_norm",
+    "spectral_norm",
+    "vector_to_parameters",
+    "weight_norm",
+]
 
 
 def clip_grad_norm_(
@@ -93,6 +106,29 @@ def clip_grad_norm_(
     scale_by_norm(device, arrays, norm, float(max_norm))
     _note_change(gradients)
     return Tensor._of_physical(norm, device)
+
+
+def clip_grad_norm(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Old name of :func:`clip_grad_norm_`, with a warning that it is old.
+
+    Parameters
+    ----------
+    parameters, max_norm, norm_type, error_if_nonfinite, foreach
+        As there.
+
+    Returns
+    -------
+    Tensor
+        The norm before scaling.
+    """
+    warnings.warn("nn.utils.clip_grad_norm is the old name of nn.utils.clip_grad_norm_.", FutureWarning, stacklevel=2)
+    return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
