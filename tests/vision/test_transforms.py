@@ -276,6 +276,12 @@ def test_a_seed_repeats_what_is_drawn() -> None:
     assert drawn()[0] != drawn()[1]
 
 
+def test_gradients_go_through_normalize() -> None:
+    x = gpunn.ones(2, 3, 3, requires_grad=True)
+    transforms.Normalize([1.0, 2.0], [2.0, 4.0])(x).sum().backward()
+    assert x.grad.tolist() == [[[0.5] * 3] * 3, [[0.25] * 3] * 3]
+
+
 def test_tensors_on_other_devices_stay_there() -> None:
     x = gpunn.ones(3, 4, 5).to("emulator")
     for change in (transforms.RandomHorizontalFlip(1.0), transforms.Pad(1), transforms.Normalize([0.5], [0.5])):
