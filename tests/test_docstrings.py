@@ -37,7 +37,7 @@ _OPEN += (
 
 
 # They hold layers, and have no shapes of their own.
-_HOLDERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.DataParallel)
+_HOLDERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict, nn.DataParallel)
 
 
 def _modules() -> Iterator[str]:

@@ -635,6 +635,7 @@ def _one_pair(library: Any) -> Any:
 
 _THERE = {"data": "utils.data"}  # what is elsewhere in PyTorch
 NEW: dict[str, Any] = {
+    "parameters": None,
     "momentum_decay": 0.25,
     "rho": 0.75,
     "T_0": 3,

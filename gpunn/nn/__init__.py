@@ -39,6 +39,7 @@ from gpunn.nn.padding import (
 )
 from gpunn.nn.parallel import DataParallel
 from gpunn.nn.parameter import Parameter
+from gpunn.nn.parameter_dict import ParameterDict
 from gpunn.nn.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -134,6 +135,7 @@ __all__ = [
     "PReLU",
     "PairwiseDistance",
     "Parameter",
+    "ParameterDict",
     "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",

@@ -44,9 +44,44 @@ class _Container(Module):
 
     def extend(self, modules: Iterable[Module]) -> Any:
         """Add modules at the end; returns itself."""
-        for module in modules:
+        for module in tuple(modules):
             self.append(module)
         return self
+
+    def insert(self, index: int, module: Module) -> Any:
+        """Put a module before the one at ``index``, which may be the length; all are numbered anew. Returns itself."""
+        place = as_int(index)
+        if place is None or not -len(self) <= place <= len(self):
+            raise RangeError(f"{type(self).__name__}: no place {index!r} to insert at; there are {len(self)} modules.")
+        members = list(self)
+        members.insert(place % len(self) if place < 0 else place, _checked(type(self).__name__, index, module))
+        self._renumber(members)
+        return self
+
+    def pop(self, index: int) -> Module:
+        """Take out the module at ``index`` and return it; the others are numbered anew."""
+        module = self._modules[self._name_at(index)]
+        del self[index]
+        assert module is not None
+        return module
+
+    def __delitem__(self, index: int | slice) -> None:
+        """Take out a module, or several; the others are numbered anew."""
+        members = list(self)
+        if isinstance(index, slice):
+            del members[index]
+        else:
+            del members[list(self._modules).index(self._name_at(index))]
+        self._renumber(members)
+
+    def _renumber(self, members: list[Module]) -> None:
+        self._modules.clear()
+        self._modules.update({str(number): module for number, module in enumerate(members)})
+        changes.count += 1
+        changes.layers += 1
+
+    def __iadd__(self, modules: Iterable[Module]) -> Any:
+        return self.extend(modules)
 
 
 class Sequential(_Container):
@@ -86,6 +121,12 @@ class Sequential(_Container):
             return Sequential(dict(list(self._modules.items())[index]))
         return self._modules[self._name_at(index)]
 
+    def __add__(self, other: Sequential) -> Sequential:
+        """The modules of both, which it shares, numbered anew."""
+        if not isinstance(other, Sequential):
+            raise UsageError(f"Sequential: +: expected another Sequential; got {type(other).__name__}.")
+        return Sequential(*self, *other)
+
     def forward(self, x: Any) -> Any:
         count, calls = self._calls
         if count != changes.layers:
@@ -116,6 +157,10 @@ class ModuleList(_Container):
         if isinstance(index, slice):
             return ModuleList(list(self)[index])
         return self._modules[self._name_at(index)]
+
+    def __add__(self, other: Iterable[Module]) -> ModuleList:
+        """The modules of both, which it shares."""
+        return ModuleList([*self, *other])
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise UsageError("ModuleList: a list cannot be called; loop over its modules, or use Sequential.")
@@ -166,6 +211,17 @@ class ModuleDict(Module):
         changes.count += 1
         changes.layers += 1
 
+    def pop(self, name: str) -> Module:
+        """Take out a module and return it."""
+        module = self[name]
+        del self[name]
+        return module
+
+    def clear(self) -> None:
+        """Take out all modules."""
+        for name in tuple(self):
+            del self[name]
+
     def __contains__(self, name: object) -> bool:
         return name in self._modules
 
@@ -212,6 +268,15 @@ class ParameterList(Module):
         parameter = value if isinstance(value, Parameter) else Parameter(value)
         self.register_parameter(str(len(self)), parameter)
         return self
+
+    def extend(self, values: Iterable[Tensor]) -> ParameterList:
+        """Add parameters at the end; returns itself."""
+        for value in tuple(values):
+            self.append(value)
+        return self
+
+    def __iadd__(self, values: Iterable[Tensor]) -> ParameterList:
+        return self.extend(values)
 
     def __len__(self) -> int:
         return len(self._parameters)

@@ -1,4 +1,4 @@
-"""ModuleDict and ParameterList."""
+"""Containers: ModuleDict, ParameterList, ParameterDict, and editing of Sequential and ModuleList."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 import gpunn
 from gpunn import nn
-from gpunn.errors import UsageError
+from gpunn.errors import RangeError, UnknownNameError, UsageError
 
 
 class Heads(nn.Module):
@@ -73,3 +73,107 @@ def test_parameter_list_refuses_and_shows() -> None:
             made[index]
     with pytest.raises(UsageError, match="expected parameters or tensors; got list"):
         made.append(cast(Any, [1.0]))
+
+
+def _edits(library: Any) -> list[list[Any]]:
+    """Kinds of the members, and names of the state, behind each edit of a Sequential and of a ModuleList."""
+    made = library.nn
+    seen = []
+
+    def note(container: Any) -> None:
+        seen.append([type(m).__name__ for m in container] + list(container.state_dict()))
+
+    for kind in ("Sequential", "ModuleList"):
+
+        def new(*members: Any, kind: str = kind) -> Any:
+            return made.Sequential(*members) if kind == "Sequential" else made.ModuleList(members)
+
+        net = new(made.Linear(3, 4), made.ReLU(), made.Linear(4, 2))
+        note(net.insert(1, made.BatchNorm1d(4)) or net)
+        note(net.insert(4, made.Tanh()) or net)
+        if kind == "Sequential":  # ModuleList's insert of PyTorch's loses a module there
+            note(net.insert(-1, made.Sigmoid()))
+            del net[-2]
+        del net[0]
+        note(net)
+        seen.append([type(net.pop(-1)).__name__])
+        note(net)
+        net += new(made.ELU(), made.Linear(2, 2))
+        note(net)
+        note(net + new(made.GELU()))
+        note(net)
+        net.extend(new(made.Sigmoid()))
+        note(net[1:3])
+        del net[1:3]
+        note(net)
+    return seen
+
+
+def test_editing_follows_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    assert _edits(gpunn) == _edits(torch)
+
+
+def test_an_edited_sequential_runs_as_it_is() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.ReLU())
+    x = gpunn.tensor([[-1.0, 2.0]])
+    assert net(x).tolist() == [[0.0, 2.0]]
+    net.insert(1, nn.Tanh())
+    assert net(x).tolist() == [[0.0, gpunn.tanh(x)[0, 1].item()]]
+    assert isinstance(net.pop(2), nn.ReLU)
+    assert net(x).tolist() == [gpunn.tanh(x)[0].tolist()]
+    with pytest.raises(RangeError, match="Sequential: no place 4 to insert at; there are 2 modules"):
+        net.insert(4, nn.ReLU())
+    with pytest.raises(UsageError, match="Sequential: expected modules; got int at 0"):
+        net.insert(0, 3)  # type: ignore[arg-type]
+    with pytest.raises(RangeError, match="Sequential: no module 7; there are 2"):
+        net.pop(7)
+    with pytest.raises(UsageError, match=r"Sequential: \+: expected another Sequential; got int"):
+        net + 3  # type: ignore[operator]
+
+
+def test_module_dict_gives_modules_back() -> None:
+    made = nn.ModuleDict({"a": nn.ReLU(), "b": nn.Tanh()})
+    assert isinstance(made.pop("a"), nn.ReLU)
+    assert list(made) == ["b"]
+    made.clear()
+    assert len(made) == 0
+    with pytest.raises(UnknownNameError, match="ModuleDict: no module 'b'"):
+        made.pop("b")
+
+
+def test_parameter_lists_grow() -> None:
+    made = nn.ParameterList([gpunn.ones(2)]).extend([gpunn.zeros(3)])
+    made += [gpunn.zeros(1)]
+    assert [tuple(p.shape) for p in made] == [(2,), (3,), (1,)]
+    assert list(made.state_dict()) == ["0", "1", "2"]
+
+
+def test_parameter_dict_follows_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+
+    def of(library: Any) -> list[Any]:
+        made = library.nn.ParameterDict({"b": library.ones(2), "a": library.nn.Parameter(library.zeros(3))})
+        made["c"] = library.nn.Parameter(library.ones(1))
+        made.update({"a": library.nn.Parameter(library.ones(4))})
+        found = [list(made), len(made), "a" in made, "z" in made, made.get("z", 5), list(made.state_dict())]
+        found += [[tuple(p.shape) for p in made.values()], [name for name, _ in made.items()], list(made.keys())]
+        found += [tuple(made.pop("b").shape), list(made), [tuple(p.shape) for p in made.parameters()]]
+        (made["a"] * 2).sum().backward()
+        found.append(made["a"].grad.tolist())
+        del made["c"]
+        found.append(list(made))
+        made.clear()
+        return [*found, len(made)]
+
+    assert of(gpunn) == of(torch)
+    made = nn.ParameterDict([("a", gpunn.ones(2))])
+    assert repr(made) == "ParameterDict((a): Parameter (2,))"
+    with pytest.raises(UnknownNameError, match="ParameterDict: no parameter 'b'"):
+        made["b"]
+    with pytest.raises(UsageError, match="ParameterDict: expected a parameter or tensor for 'b'; got int"):
+        made["b"] = 3  # type: ignore[assignment]
+    with pytest.raises(UsageError, match="ParameterDict: expected a dict or pairs of name and parameter; got str"):
+        nn.ParameterDict(["ab"])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="ParameterDict: it cannot be called"):
+        made()
