@@ -223,6 +223,9 @@ def test_choices_and_orders() -> None:
     assert set(counts) == {"a", "b", "c"}
     assert min(counts.values()) > 142  # five deviations of 11.5 below 200
     assert {transforms.RandomChoice(names, p=[0, 2, 0])("") for _ in range(20)} == {"b"}
+    weighted = Counter(transforms.RandomChoice(names, p=[0.5, 0, 1.5])("") for _ in range(400))
+    assert set(weighted) == {"a", "c"}
+    assert 57 < weighted["a"] < 143  # 100, and five deviations of 8.7
     assert len({transforms.RandomOrder(names)("") for _ in range(100)}) == 6
     assert {transforms.RandomApply(names, p=0.5)("") for _ in range(30)} == {"", "abc"}
 
