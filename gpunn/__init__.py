@@ -67,6 +67,8 @@ if TYPE_CHECKING:
         allclose, bitwise_and, bitwise_not, bitwise_or, bitwise_xor, equal, isclose, isfinite, isinf, isnan,
         logical_and, logical_not, logical_or, logical_xor,
     )  # fmt: skip
+    from gpunn.ops.cross import cross
+    from gpunn.ops.cumsum import cumsum
     from gpunn.ops.diagonal import diag, diagonal, trace
     from gpunn.ops.div import div, floor_divide, remainder
     from gpunn.ops.dot import dot, ger, mv, outer
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from gpunn.ops.erf import erf
     from gpunn.ops.expand import broadcast_to
     from gpunn.ops.flip import flip
+    from gpunn.ops.fmod import fmod
     from gpunn.ops.gather import gather, take_along_dim
     from gpunn.ops.getitem import index_select, narrow, select
     from gpunn.ops.lerp import lerp
@@ -86,6 +89,7 @@ if TYPE_CHECKING:
     from gpunn.ops.maximum import maximum, minimum
     from gpunn.ops.meshgrid import meshgrid
     from gpunn.ops.mul import mul, neg
+    from gpunn.ops.multinomial import bernoulli, multinomial, normal
     from gpunn.ops.nan_to_num import nan_to_num
     from gpunn.ops.nonzero import masked_select, nonzero
     from gpunn.ops.norm import norm
@@ -96,8 +100,11 @@ if TYPE_CHECKING:
     from gpunn.ops.repeat_interleave import repeat_interleave
     from gpunn.ops.reshape import flatten, ravel, reshape, squeeze, unflatten, unsqueeze
     from gpunn.ops.roll import roll
+    from gpunn.ops.scatter import index_add, scatter, scatter_add
     from gpunn.ops.sigmoid import sigmoid
+    from gpunn.ops.sinh import clamp_max, clamp_min, cosh, log10, log2, sinh, tan
     from gpunn.ops.softmax import softmax
+    from gpunn.ops.sort import argsort, sort, topk
     from gpunn.ops.split import chunk, split, unbind
     from gpunn.ops.sum import mean
     from gpunn.ops.sum import sum_ as sum
@@ -108,6 +115,7 @@ if TYPE_CHECKING:
         ceil, cos, exp, expm1, floor, log, log1p, reciprocal, rsqrt, sign, sin, sqrt, square,
     )  # fmt: skip
     from gpunn.ops.unary import round_ as round
+    from gpunn.ops.unique import bincount, count_nonzero, unique
     from gpunn.ops.var import std, var
     from gpunn.ops.where import masked_fill, where
     from gpunn.random import Generator, manual_seed
@@ -164,6 +172,8 @@ _FROM = {
         "all allclose any bitwise_and bitwise_not bitwise_or bitwise_xor equal isclose isfinite isinf isnan "
         "logical_and logical_not logical_or logical_xor"
     ),
+    "gpunn.ops.cross": "cross",
+    "gpunn.ops.cumsum": "cumsum",
     "gpunn.ops.diagonal": "diag diagonal trace",
     "gpunn.ops.div": "div floor_divide remainder",
     "gpunn.ops.dot": "dot ger mv outer",
@@ -171,6 +181,7 @@ _FROM = {
     "gpunn.ops.erf": "erf",
     "gpunn.ops.expand": "broadcast_to",
     "gpunn.ops.flip": "flip",
+    "gpunn.ops.fmod": "fmod",
     "gpunn.ops.gather": "gather take_along_dim",
     "gpunn.ops.getitem": "index_select narrow select",
     "gpunn.ops.lerp": "lerp",
@@ -181,6 +192,7 @@ _FROM = {
     "gpunn.ops.maximum": "maximum minimum",
     "gpunn.ops.meshgrid": "meshgrid",
     "gpunn.ops.mul": "mul neg",
+    "gpunn.ops.multinomial": "bernoulli multinomial normal",
     "gpunn.ops.nan_to_num": "nan_to_num",
     "gpunn.ops.nonzero": "masked_select nonzero",
     "gpunn.ops.norm": "norm",
@@ -191,13 +203,17 @@ _FROM = {
     "gpunn.ops.repeat_interleave": "repeat_interleave",
     "gpunn.ops.reshape": "flatten ravel reshape squeeze unflatten unsqueeze",
     "gpunn.ops.roll": "roll",
+    "gpunn.ops.scatter": "index_add scatter scatter_add",
     "gpunn.ops.sigmoid": "sigmoid",
+    "gpunn.ops.sinh": "clamp_max clamp_min cosh log10 log2 sinh tan",
     "gpunn.ops.softmax": "softmax",
+    "gpunn.ops.sort": "argsort sort topk",
     "gpunn.ops.split": "chunk split unbind",
     "gpunn.ops.sum": "mean sum",
     "gpunn.ops.tanh": "tanh",
     "gpunn.ops.tril": "tril triu",
     "gpunn.ops.unary": "abs ceil cos exp expm1 floor log log1p reciprocal round rsqrt sign sin sqrt square",
+    "gpunn.ops.unique": "bincount count_nonzero unique",
     "gpunn.ops.var": "std var",
     "gpunn.ops.where": "masked_fill where",
     "gpunn.optim": "optim",
@@ -212,25 +228,28 @@ _LAZY = {name: module for module, names in _FROM.items() for name in names.split
 __all__ = [
     "BoolTensor", "ByteTensor", "DoubleTensor", "FloatTensor", "Function", "Generator", "IntTensor", "LongTensor",
     "ShortTensor", "Tensor", "Trainer", "__version__", "abs", "accelerator", "add", "addmm", "addmv", "all",
-    "allclose", "amax", "amin", "amp", "any", "arange", "argmax", "argmin", "arrays", "as_tensor", "asarray",
-    "autograd", "backends", "baddbmm", "bfloat16", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm",
-    "bool", "broadcast_to", "capture", "cat", "ceil", "chunk", "clamp", "clip", "clone", "compile", "concat",
-    "concatenate", "cos", "cuda", "data", "device", "diag", "diagonal", "div", "dot", "double", "einsum", "empty",
+    "allclose", "amax", "amin", "amp", "any", "arange", "argmax", "argmin", "argsort", "arrays", "as_tensor",
+    "asarray", "autograd", "backends", "baddbmm", "bernoulli", "bfloat16", "bincount", "bitwise_and", "bitwise_not",
+    "bitwise_or", "bitwise_xor", "bmm", "bool", "broadcast_to", "capture", "cat", "ceil", "chunk", "clamp",
+    "clamp_max", "clamp_min", "clip", "clone", "compile", "concat", "concatenate", "cos", "cosh", "count_nonzero",
+    "cross", "cuda", "cumsum", "data", "device", "diag", "diagonal", "div", "dot", "double", "einsum", "empty",
     "empty_like", "enable_grad", "equal", "erf", "errors", "exp", "expm1", "eye", "finfo", "flatten", "flip", "float",
-    "float16", "float32", "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full", "full_like",
+    "float16", "float32", "float64", "floor", "floor_divide", "fmod", "from_dlpack", "from_numpy", "full", "full_like",
     "gather", "ger", "get_default_dtype", "get_num_threads", "get_rng_state", "gradcheck", "half", "iinfo",
-    "index_select", "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8", "is_floating_point",
-    "is_grad_enabled", "is_tensor", "is_winograd_enabled", "isclose", "isfinite", "isinf", "isnan", "jit", "lerp",
-    "linspace", "load", "load_file", "lockstep", "log", "log1p", "log_softmax", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "logsumexp", "long", "manual_seed", "masked_fill", "masked_select", "matmul", "max",
-    "maximum", "mean", "meshgrid", "min", "minimum", "mm", "models", "movedim", "mul", "mv", "nan_to_num", "narrow",
-    "neg", "nn", "no_grad", "nonzero", "norm", "numel", "ones", "ones_like", "onnx", "optim", "outer", "permute",
-    "pow", "prod", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "ravel",
-    "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "save", "save_file",
-    "scalar_tensor", "seed", "select", "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions",
-    "set_rng_state", "set_winograd_enabled", "sigmoid", "sign", "sin", "softmax", "split", "sqrt", "square", "squeeze",
-    "stack", "std", "sub", "sum", "t", "take_along_dim", "tanh", "tensor", "trace", "train", "transpose", "tril",
-    "triu", "uint8", "unbind", "unflatten", "unsqueeze", "utils", "var", "vision", "where", "zeros", "zeros_like",
+    "index_add", "index_select", "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8",
+    "is_floating_point", "is_grad_enabled", "is_tensor", "is_winograd_enabled", "isclose", "isfinite", "isinf",
+    "isnan", "jit", "lerp", "linspace", "load", "load_file", "lockstep", "log", "log10", "log1p", "log2",
+    "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "long", "manual_seed",
+    "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "meshgrid", "min", "minimum", "mm", "models",
+    "movedim", "mul", "multinomial", "mv", "nan_to_num", "narrow", "neg", "nn", "no_grad", "nonzero", "norm", "normal",
+    "numel", "ones", "ones_like", "onnx", "optim", "outer", "permute", "pow", "prod", "rand", "rand_like", "randint",
+    "randint_like", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat_interleave",
+    "reshape", "roll", "round", "rsqrt", "save", "save_file", "scalar_tensor", "scatter", "scatter_add", "seed",
+    "select", "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "set_rng_state",
+    "set_winograd_enabled", "sigmoid", "sign", "sin", "sinh", "softmax", "sort", "split", "sqrt", "square", "squeeze",
+    "stack", "std", "sub", "sum", "t", "take_along_dim", "tan", "tanh", "tensor", "topk", "trace", "train",
+    "transpose", "tril", "triu", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "utils", "var", "vision",
+    "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
 # These are not lazy; internally they call one another as they are. Grad modes are seldom given anything wrong.

@@ -15,13 +15,21 @@ from gpunn._keywords import taking_keywords
 _FROM = {
     "addmm": "addmm addmv baddbmm",
     "compare": "isclose",
+    "cross": "cross",
+    "cumsum": "cumsum",
     "diagonal": "diag diagonal trace",
     "dot": "dot ger mv outer",
+    "fmod": "fmod",
     "lerp": "lerp",
     "logsumexp": "logsumexp",
+    "multinomial": "bernoulli multinomial",
     "nan_to_num": "nan_to_num",
     "repeat_interleave": "repeat_interleave",
     "roll": "roll",
+    "scatter": "index_add index_add_ scatter scatter_ scatter_add scatter_add_",
+    "sinh": "clamp_max clamp_min cosh log10 log2 sinh tan",
+    "sort": "argsort sort topk",
+    "unique": "bincount count_nonzero unique",
 }
 
 
@@ -47,13 +55,21 @@ class LateMethods:
     if TYPE_CHECKING:
         from gpunn.ops import addmm as _addmm
         from gpunn.ops import compare as _compare
+        from gpunn.ops import cross as _cross
+        from gpunn.ops import cumsum as _cumsum
         from gpunn.ops import diagonal as _diagonal
         from gpunn.ops import dot as _dot
+        from gpunn.ops import fmod as _fmod
         from gpunn.ops import lerp as _lerp
         from gpunn.ops import logsumexp as _logsumexp
+        from gpunn.ops import multinomial as _multinomial
         from gpunn.ops import nan_to_num as _nan_to_num
         from gpunn.ops import repeat_interleave as _repeat_interleave
         from gpunn.ops import roll as _roll
+        from gpunn.ops import scatter as _scatter
+        from gpunn.ops import sinh as _sinh
+        from gpunn.ops import sort as _sort
+        from gpunn.ops import unique as _unique
 
         addmm, addmv, baddbmm = _addmm.addmm, _addmm.addmv, _addmm.baddbmm
         isclose = _compare.isclose
@@ -64,6 +80,30 @@ class LateMethods:
         nan_to_num = _nan_to_num.nan_to_num
         repeat_interleave = _repeat_interleave.repeat_interleave
         roll = _roll.roll
+        cross = _cross.cross
+        cumsum = _cumsum.cumsum
+        fmod = _fmod.fmod
+        bernoulli = _multinomial.bernoulli
+        multinomial = _multinomial.multinomial
+        index_add = _scatter.index_add
+        index_add_ = _scatter.index_add_
+        scatter = _scatter.scatter
+        scatter_ = _scatter.scatter_
+        scatter_add = _scatter.scatter_add
+        scatter_add_ = _scatter.scatter_add_
+        clamp_max = _sinh.clamp_max
+        clamp_min = _sinh.clamp_min
+        cosh = _sinh.cosh
+        log10 = _sinh.log10
+        log2 = _sinh.log2
+        sinh = _sinh.sinh
+        tan = _sinh.tan
+        argsort = _sort.argsort
+        sort = _sort.sort
+        topk = _sort.topk
+        bincount = _unique.bincount
+        count_nonzero = _unique.count_nonzero
+        unique = _unique.unique
 
 
 for _module, _names in _FROM.items():

@@ -59,6 +59,8 @@ _WITH_OUT = (
     "logical_xor masked_select matmul max maximum mean min minimum mm mul neg nonzero norm normalize",
     "pow prod reciprocal remainder round rsqrt sigmoid sign sin softmax sqrt square stack std sub sum",
     "take_along_dim tanh tril triu var where",
+    "argsort bernoulli clamp_max clamp_min cosh cross cumsum fmod index_add log10 log2 multinomial normal scatter",
+    "scatter_add sinh sort tan topk",
     "addmm addmv baddbmm diag dot ger lerp logsumexp mv nan_to_num outer",
 )
 OUT = frozenset(name for line in _WITH_OUT for name in line.split())
@@ -101,7 +103,7 @@ class Refused(NamedTuple):
 _LIKE = ("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like")
 _NEW = ("new_zeros", "new_ones", "new_full", "new_empty")
 _FILLED = ("zeros", "ones", "full", "empty", "eye", "arange", "linspace", "scalar_tensor")
-_LAID_OUT = (*_FILLED, "rand", "randn", "randint", "randperm", *_LIKE, *_NEW)
+_LAID_OUT = (*_FILLED, "normal", "rand", "randn", "randint", "randperm", *_LIKE, *_NEW)
 
 _ONE_LAUNCH = "a step is one launch for all parameters of a group in any case"
 

@@ -199,6 +199,19 @@ add("gpunn.nan_to_num", gpunn.nan_to_num, lambda: (x(), 0.0, 1.0, -1.0))
 add("gpunn.repeat_interleave", gpunn.repeat_interleave, lambda: (x(), 2, 1))
 add("gpunn.roll", gpunn.roll, lambda: (x(), 1, 1))
 
+for _name in ("cosh", "log10", "log2", "sinh", "tan", "unique"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(),))
+for _name in ("argsort", "clamp_max", "clamp_min", "count_nonzero", "cumsum", "fmod", "sort", "topk"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(), 1))
+add("gpunn.bernoulli", gpunn.bernoulli, lambda: (x(),))
+add("gpunn.bincount", gpunn.bincount, lambda: (whole(0, 1), constant(2), 3))
+add("gpunn.cross", gpunn.cross, lambda: (x(), x(), 1))
+add("gpunn.index_add", gpunn.index_add, lambda: (x(), 1, whole(0, 1), x(2, 2)))
+add("gpunn.multinomial", gpunn.multinomial, lambda: (x(), 2, True))
+add("gpunn.normal", gpunn.normal, lambda: (x(), 1.0))
+for _name in ("scatter", "scatter_add"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(), 1, gpunn.tensor([[0], [1]]), x()))
+
 # -- nn.functional --------------------------------------------------------------------------------
 
 _OF_ONE = (
@@ -591,6 +604,12 @@ METHODS: dict[str, tuple[Any, ...]] = {
     "clamp": (0, 1),
     "div": (x,),
     "addmm": (lambda: x(2, 4), lambda: x(4, 3)),
+    "cumsum": (1,),
+    "index_add": (1, lambda: whole(0, 1), lambda: x(2, 2)),
+    "scatter": (1, lambda: gpunn.tensor([[0], [1]]), 1.0),
+    "scatter_add": (1, lambda: gpunn.tensor([[0], [1]]), x),
+    "sort": (1,),
+    "topk": (2, 1),
     "diag": (1,),
     "diagonal": (1, 0, 1),
     "isclose": (x,),
@@ -668,6 +687,8 @@ IN_PLACE: dict[str, tuple[Any, ...]] = {
     "div_": (constant,),
     "fill_": (1.0,),
     "masked_fill_": (mask, 1.0),
+    "scatter_": (1, lambda: gpunn.tensor([[0], [1]]), 1.0),
+    "scatter_add_": (1, lambda: gpunn.tensor([[0], [1]]), constant),
     "mul_": (constant,),
     "sub_": (constant,),
     "__setitem__": (0, 1.0),

@@ -29,9 +29,11 @@ TESTED_IN = {
     "cast": "tests/test_tensor.py",
     "clone": "tests/test_tensor.py",
     "copy_arrays": "tests/test_capture.py",
+    "cross": "tests/ops/test_sinh.py",
     "cross_entropy_probabilities": "tests/ops/test_cross_entropy_options.py",
     "diagonal": "tests/ops/test_composed.py",
     "dot": "tests/ops/test_addmm.py",
+    "fmod": "tests/ops/test_sinh.py",
     "lerp": "tests/ops/test_composed.py",
     "logsumexp": "tests/ops/test_composed.py",
     "meshgrid": "tests/ops/test_composed.py",
@@ -42,6 +44,7 @@ TESTED_IN = {
     "roll": "tests/ops/test_composed.py",
     "take_at": "tests/ops/test_getitem.py",
     "take_slice": "tests/ops/test_getitem.py",
+    "unique": "tests/ops/test_sinh.py",
     "write_scalars": "tests/optim/test_fused.py",
 }
 import_all()

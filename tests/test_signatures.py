@@ -278,7 +278,20 @@ VALUES |= {
     "addmm": {"mat1": X, "mat2": Y, "beta": 2, "alpha": 3},
     "addmv": {**_VECTORS, "mat": X, "vec": Y[0], "beta": 2, "alpha": 3},
     "baddbmm": {"batch1": X[None], "batch2": Y[None], "beta": 2, "alpha": 3},
+    "bincount": {**dict.fromkeys(("input", "self", "x", "a", "x1"), Ints([2, 0, 1])), "weights": X[0], "minlength": 5},
+    "cross": {"dim": 0},
+    "cumsum": {"dim": 1},
     "diag": {"diagonal": 1},
+    "fmod": {"other": 0.5, "x2": 0.5},
+    "index_add": {"index": Ints([0, 2, 0]), "source": Y, "alpha": 2},
+    "index_add_": {"index": Ints([0, 2, 0]), "source": Y, "alpha": 2},
+    "multinomial": {"num_samples": 2, "replacement": True},
+    "normal": {"mean": X, "std": 2.0, "size": (2, 3)},
+    **{f"scatter{end}": {"src": Y, "value": 2.5, "reduce": "add"} for end in ("", "_", "_add", "_add_")},
+    **{name: {"descending": True, "stable": True} for name in ("sort", "argsort")},
+    "topk": {"k": 2, "largest": False, "sorted": True},
+    "bernoulli": {"input": X / 4, "self": X / 4, "p": 0.5},
+    "unique": {"sorted": True, "return_inverse": True, "return_counts": True},
     "diagonal": {"offset": 1, "dim1": -1, "dim2": -2},
     "dot": {**_VECTORS, "tensor": Y[0], "other": Y[0], "x2": Y[0]},
     "einsum": {"equation": "ij,jk->ik", "operands": Many((X, Y))},
@@ -390,6 +403,7 @@ RANDOM |= {"orthogonal_", "sparse_", "trunc_normal_"} | {
     "state_dict",
     "get_parameter",
 }
+RANDOM |= {"bernoulli", "multinomial", "normal"}
 
 
 def given(library: Any, value: Any) -> Any:
@@ -566,6 +580,8 @@ NOT_TAKEN = {
     ("", "full", "names"),
     ("", "is_tensor", "obj"),
     ("", "numel", "self"),
+    # With the tensor that mean is here; see test_multinomial.py.
+    *(("", "normal", name) for name in ("device", "dtype", "layout", "pin_memory", "requires_grad", "size")),
     ("", "meshgrid", "indexing"),  # without tensors, which have no name
     ("nn.functional", "one_hot", "num_classes"),  # it says input for what its signature calls tensor
     ("nn.functional", "one_hot", "tensor"),

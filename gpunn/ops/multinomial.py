@@ -1,0 +1,151 @@
+"""Random numbers whose distribution a tensor gives: bernoulli, multinomial, normal. Drawn on the host.
+
+So a seed gives the same ones on every device, and a captured step refuses them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn._capture_state import refuse_in_capture
+from gpunn._creation import tensor
+from gpunn._creation_random import randn
+from gpunn._shared.numbers import real_number, whole_number
+from gpunn._tensor import Tensor
+from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.random import generator_of
+
+
+def bernoulli(x: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
+    """1 with the probability that x gives for each element, else 0; no gradient.
+
+    Parameters
+    ----------
+    x : Tensor
+        Probabilities, floating; only its shape and dtype count if ``p`` is given.
+    p : float, optional
+        One probability for all elements.
+    generator : Generator, optional
+        The default one if None.
+
+    Raises
+    ------
+    UsageError
+        If a probability is not from 0 to 1.
+    DTypeError
+        If x is not floating and ``p`` is not given.
+    """
+    op = "bernoulli"
+    refuse_in_capture(f"{op} (numbers drawn on the host)")
+    source = generator_of(op, generator)
+    if p is not None:
+        chances: Any = real_number(op, "p", p, 0, 1)
+    elif x.dtype.kind != "f":
+        raise DTypeError(f"{here(op)}: expected floating probabilities; got {x.dtype}.")
+    else:
+        chances = x.detach().numpy()
+        if not ((chances >= 0) & (chances <= 1)).all():
+            raise UsageError(f"{here(op)}: expected probabilities from 0 to 1; got others among them.")
+    drawn = source.uniform(0.0, 1.0, x.shape, np.float64) < chances
+    return tensor(drawn.astype(x.dtype), device=x.device)
+
+
+def multinomial(x: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+    """Indices drawn with probabilities in proportion to each row of x.
+
+    Parameters
+    ----------
+    x : Tensor, (C,) or (N, C)
+        Weights, floating, finite, none negative; each row's sum is more than 0.
+    num_samples : int
+        How many for each row.
+    replacement : bool
+        Whether one index may be drawn several times. If not, there have to be enough weights that are not 0.
+    generator : Generator, optional
+        The default one if None.
+
+    Returns
+    -------
+    Tensor, (num_samples,) or (N, num_samples)
+        int64.
+
+    Raises
+    ------
+    UsageError
+        If weights or numbers do not permit that.
+    ShapeError, DTypeError
+        If x is no row or rows of floating numbers.
+    """
+    op = "multinomial"
+    refuse_in_capture(f"{op} (numbers drawn on the host)")
+    source, count = generator_of(op, generator), whole_number(op, "num_samples", num_samples, 1)
+    if x.ndim not in (1, 2) or not x.shape[-1]:
+        raise ShapeError(f"{here(op)}: expected weights (C,) or (N, C), C at least 1; got shape {x.shape}.")
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{here(op)}: expected floating weights; got {x.dtype}. Convert with .float().")
+    weights = x.detach().numpy().astype(np.float64).reshape(-1, x.shape[-1])
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise UsageError(f"{here(op)}: expected finite weights of at least 0; got a negative one, infinity or NaN.")
+    possible = int((weights > 0).sum(1).min(initial=weights.shape[1]))
+    if not possible or (not replacement and count > possible):
+        raise UsageError(
+            f"{here(op)}: num_samples: {count} of a row with {possible} weights above 0 "
+            f"{'cannot be drawn' if not possible else 'need replacement=True'}."
+        )
+    if replacement:
+        ends = np.cumsum(weights, axis=1)
+        drawn = source.uniform(0.0, 1.0, (len(weights), count), np.float64) * ends[:, -1:]
+        found = np.stack([np.searchsorted(e, d, side="right") for e, d in zip(ends, drawn, strict=True)])
+    else:
+        # The first arrivals of Poisson processes with these rates: Efraimidis and Spirakis, 2006.
+        waits = -np.log1p(-source.uniform(0.0, 1.0, weights.shape, np.float64))
+        with np.errstate(divide="ignore"):
+            found = np.argsort(np.where(weights > 0, waits / weights, np.inf), axis=1, kind="stable")[:, :count]
+    return tensor(found.astype(np.int64).reshape((*x.shape[:-1], count)), device=x.device)
+
+
+def normal(
+    mean: Any,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Gaussian numbers, each with a mean and standard deviation of its own; no gradient reaches these.
+
+    Parameters
+    ----------
+    mean, std : Tensor or float
+        Their shapes broadcast.
+    size : sequence of int, optional
+        The shape, where both are numbers.
+    generator : Generator, optional
+        The default one if None.
+    dtype, device, requires_grad
+        As of :func:`gpunn.randn`, where both are numbers; else a tensor's.
+
+    Raises
+    ------
+    UsageError
+        If ``std`` is negative, or ``size`` is missing or too much.
+    """
+    op = "normal"
+    tensors = [v for v in (mean, std) if isinstance(v, Tensor)]
+    if bool(tensors) == (size is not None):
+        raise UsageError(
+            f"{here(op)}: size: expected it where mean and std are numbers, and not with a tensor; got {size!r}."
+        )
+    refuse_in_capture(f"{op} (numbers drawn on the host)")
+    low = float(std.detach().numpy().min(initial=0.0)) if isinstance(std, Tensor) else std
+    real_number(op, "std", low, 0)
+    if tensors:
+        size = np.broadcast_shapes(*(v.shape for v in tensors))
+        dtype, device = tensors[0].dtype, tensors[0].device
+    mean, std = (v.detach() if isinstance(v, Tensor) else real_number(op, "mean", v) for v in (mean, std))
+    drawn = randn(*size, dtype=dtype, device=device, generator=generator) * std + mean
+    return drawn.requires_grad_() if requires_grad else drawn

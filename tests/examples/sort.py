@@ -1,0 +1,33 @@
+"""Example inputs of the primitives of ``gpunn/ops/sort.py`` and ``gpunn/ops/cumsum.py``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.ops.cumsum import running_sum
+from gpunn.ops.sort import sort_places
+from tests.examples import examples_for
+
+_SHAPES = [((7,), 0), ((3, 5), 1), ((3, 5), 0), ((2, 3, 4, 5), 2), ((0, 3), 1), ((3, 0), 1), ((1, 1), 0)]
+
+
+@examples_for(sort_places)
+def _sort_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = [
+        {"x": np.round(rng.standard_normal(shape), 1).astype(np.float32), "axis": axis, "descending": turned}
+        for shape, axis in _SHAPES
+        for turned in (False, True)
+    ]
+    return [*made, {"x": rng.integers(0, 3, (4, 6)), "axis": 1, "descending": True}]
+
+
+@examples_for(running_sum)
+def _sum_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = [
+        {"x": rng.standard_normal(shape), "axis": axis, "backwards": turned}
+        for shape, axis in _SHAPES
+        for turned in (False, True)
+    ]
+    return [*made, {"x": rng.integers(0, 9, (4, 6)), "axis": 0, "backwards": False}]
