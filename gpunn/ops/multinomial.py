@@ -133,6 +133,8 @@ def normal(
     ------
     UsageError
         If ``std`` is negative, or ``size`` is missing or too much.
+    ShapeError
+        If the shapes do not broadcast.
     """
     op = "normal"
     tensors = [v for v in (mean, std) if isinstance(v, Tensor)]
@@ -144,7 +146,11 @@ def normal(
     low = float(std.detach().numpy().min(initial=0.0)) if isinstance(std, Tensor) else std
     real_number(op, "std", low, 0)
     if tensors:
-        size = np.broadcast_shapes(*(v.shape for v in tensors))
+        try:
+            size = np.broadcast_shapes(*(v.shape for v in tensors))
+        except ValueError:
+            shapes = " and ".join(str(v.shape) for v in tensors)
+            raise ShapeError(f"{here(op)}: mean and std: shapes {shapes} do not broadcast together.") from None
         dtype, device = tensors[0].dtype, tensors[0].device
     mean, std = (v.detach() if isinstance(v, Tensor) else real_number(op, "mean", v) for v in (mean, std))
     drawn = randn(*size, dtype=dtype, device=device, generator=generator) * std + mean

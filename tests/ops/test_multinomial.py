@@ -74,6 +74,7 @@ def test_refusals() -> None:
         (UsageError, "bernoulli: expected probabilities", lambda: gpunn.bernoulli(gpunn.tensor([1.5]))),
         (DTypeError, "bernoulli: expected floating", lambda: gpunn.bernoulli(gpunn.tensor([1]))),
         (UsageError, "normal: std", lambda: gpunn.normal(gpunn.zeros(2), -1.0)),
+        (ShapeError, "normal: mean and std: shapes", lambda: gpunn.normal(gpunn.zeros(2), gpunn.ones(3))),
         (UsageError, "normal: size", lambda: gpunn.normal(0.0, 1.0)),
     ):
         with pytest.raises(error, match=text):
