@@ -28,6 +28,7 @@ def save(
     pickle_module: Any = None,
     pickle_protocol: int = 2,
     _use_new_zipfile_serialization: bool = True,
+    _disable_byteorder_record: bool = False,
 ) -> None:
     """Write tensors and what holds them to a file that :func:`load` and ``torch.load`` read.
 
@@ -40,7 +41,7 @@ def save(
         A file whose name ends in ``.safetensors`` is written by :func:`gpunn.save_file`, which takes one dictionary of
         tensors. All others are PyTorch's ``.pt`` files: zip archives with a pickle that names tensors and nothing else.
         A file appears whole or not at all.
-    pickle_module, pickle_protocol, _use_new_zipfile_serialization
+    pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record
         PyTorch's; there is one way to write a file.
 
     Raises

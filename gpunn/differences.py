@@ -139,6 +139,7 @@ ACCEPTED = (
     Accepted(("DataParallel",), "dim", "batches are not split"),
     Accepted(("save",), "pickle_protocol", "the same file is written for every protocol"),
     Accepted(("save",), "_use_new_zipfile_serialization", "files are zip archives"),
+    Accepted(("save",), "_disable_byteorder_record", "files always say that their bytes are little-endian"),
     Accepted(("load",), "weights_only", "nothing that is in a file is run in any case"),
     Accepted(("load",), "mmap", "files are read into memory"),
     Accepted(("expand",), "implicit", "PyTorch's own use of it means nothing here"),

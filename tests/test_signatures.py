@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import io
+import pickle
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -68,6 +70,13 @@ def _on_tape(library: Any) -> Any:
 @functools.cache
 def _shared_leaf(library: Any) -> Any:
     return _leaf(library)
+
+
+def _saved(library: Any) -> Any:
+    file = io.BytesIO()
+    library.save(library.tensor(X), file)
+    file.seek(0)
+    return file
 
 
 _RNG = np.random.Generator(np.random.Philox(7))
@@ -181,6 +190,21 @@ VALUES: dict[str, dict[str, Any]] = {
     "requires_grad_": {"requires_grad": True},
     "scalar_tensor": {"s": 2.0},
     "select": {"index": 1},
+    "save": {
+        "obj": X,
+        "f": Of(lambda library: io.BytesIO()),
+        "pickle_module": Of(lambda library: pickle),
+        "pickle_protocol": 2,
+        "_use_new_zipfile_serialization": True,
+        "_disable_byteorder_record": False,
+    },
+    "load": {
+        "f": Of(_saved),
+        "map_location": "cpu",
+        "pickle_module": Of(lambda library: pickle),
+        "weights_only": False,
+        "mmap": False,
+    },
     "seed": {},
     "set_detect_anomaly": {"mode": False},
     "set_num_threads": {"num": 1},
@@ -557,6 +581,7 @@ def call(library: Any, case: Case, values: dict[str, Any]) -> Any:
 ALSO = {
     **dict.fromkeys(("arange", "randint", "randperm"), ("dtype",)),
     "backward": ("gradient",),
+    "load": ("weights_only",),
     "clamp": ("min",),
     "clamp_": ("min",),
     "clip": ("min",),
