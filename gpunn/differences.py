@@ -125,6 +125,8 @@ ACCEPTED = (
     Accepted(("gradcheck",), "check_undefined_grad", "the tape leaves out gradients that do not arrive, for every op"),
     Accepted(("gradcheck",), "check_grad_dtypes", "a gradient's dtype is its tensor's"),
     Accepted(("gradcheck",), "fast_mode", "all elements are checked"),
+    Accepted(("TransformerEncoder",), "enable_nested_tensor", "there are no nested tensors"),
+    Accepted(("TransformerEncoder",), "mask_check", "it goes with nested tensors"),
     Accepted(("Generator",), "device", "a generator serves every device, with the same numbers"),
     Accepted(("grad",), "only_inputs", "PyTorch ignores it too"),
     Accepted(("SGD", "Adam", "AdamW", "Adagrad", "RMSprop"), "foreach", _ONE_LAUNCH),

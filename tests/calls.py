@@ -382,6 +382,8 @@ _add_layer("PairwiseDistance", (2.0, 1e-6, True), lambda: (x(), x()))
 _add_layer("CosineEmbeddingLoss", (0.5,), lambda: (x(), x(), constant(2)))
 _add_layer("MarginRankingLoss", (0.5,), lambda: (x(), x(), constant()))
 _add_layer("TripletMarginLoss", (1.0, 2.0), lambda: (x(), x(), x()))
+_add_layer("TransformerEncoderLayer", (4, 2, 8, 0.0, "gelu", 1e-5, True), lambda: (x(2, 3, 4),))
+_add_layer("TransformerEncoder", (nn.TransformerEncoderLayer(4, 2, 8), 2), lambda: (x(2, 3, 4),))
 _add_layer("MultiheadAttention", (4, 2, 0.0, True, False, False, 4, 4, True), lambda: (x(2, 3, 4),) * 3)
 
 # -- modules --------------------------------------------------------------------------------------

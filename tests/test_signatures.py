@@ -860,6 +860,23 @@ NEW_OF: dict[str, dict[str, Any]] = {
     "DataParallel": {"module": _A_MODULE, "device_ids": [0], "output_device": 0, "dim": 1},
     **{name: {"padding_mode": "zeros"} for name in ("ConvTranspose1d", "ConvTranspose2d")},
     "Upsample": {"mode": "bilinear"},
+    "TransformerEncoderLayer": {
+        "d_model": 4,
+        "nhead": 2,
+        "dim_feedforward": 8,
+        "dropout": 0.25,
+        "activation": "gelu",
+        "layer_norm_eps": 0.25,
+        "batch_first": True,
+        "norm_first": True,
+    },
+    "TransformerEncoder": {
+        "encoder_layer": Of(lambda library: library.nn.TransformerEncoderLayer(4, 2, 8)),
+        "num_layers": 2,
+        "norm": None,
+        "enable_nested_tensor": False,
+        "mask_check": False,
+    },
     "MultiheadAttention": {
         "embed_dim": 4,
         "num_heads": 2,

@@ -66,6 +66,7 @@ from gpunn.nn.softmax import LogSoftmax, Softmax, Softmax2d
 from gpunn.nn.standardize import Standardize
 from gpunn.nn.statistics import recompute_batch_statistics
 from gpunn.nn.summary import summarize
+from gpunn.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from gpunn.nn.upsample import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
@@ -161,6 +162,8 @@ __all__ = [
     "Step",
     "Tanh",
     "Tanhshrink",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "Unflatten",
     "Upsample",

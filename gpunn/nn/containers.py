@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
@@ -161,6 +162,17 @@ class ModuleList(_Container):
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         """The modules of both, which it shares."""
         return ModuleList([*self, *other])
+
+    def __repr__(self) -> str:
+        """Neighbours that are alike are written once, with their number, as PyTorch does."""
+        lines, first = [], 0
+        for text, alike in itertools.groupby(map(repr, self._modules.values())):
+            count = len(list(alike))
+            place = f"({first})" if count == 1 else f"({first}-{first + count - 1})"
+            lines.append(f"{place}: {'' if count == 1 else f'{count} x '}{text}".replace("\n", "\n  "))
+            first += count
+        body = "\n  ".join(lines)
+        return f"{type(self).__name__}(\n  {body}\n)" if lines else f"{type(self).__name__}()"
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise UsageError("ModuleList: a list cannot be called; loop over its modules, or use Sequential.")

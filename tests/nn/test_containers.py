@@ -177,3 +177,14 @@ def test_parameter_dict_follows_pytorch() -> None:
         nn.ParameterDict(["ab"])  # type: ignore[list-item]
     with pytest.raises(UsageError, match="ParameterDict: it cannot be called"):
         made()
+
+
+def test_a_list_writes_neighbours_that_are_alike_once() -> None:
+    parity = pytest.importorskip("tests.parity")
+
+    def of(library: Any) -> str:
+        nn = library.nn
+        inner = [nn.Linear(2, 3), nn.Linear(2, 3), nn.ReLU(), nn.Sequential(nn.ReLU()), nn.Sequential(nn.ReLU())]
+        return repr(nn.ModuleList(inner)) + repr(nn.ModuleList())
+
+    assert of(gpunn) == of(parity.torch)
