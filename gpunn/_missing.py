@@ -65,6 +65,7 @@ _PYTORCHS = {
         "while_loop windows xlogy xpu"
     ),
     "gpunn.nn": (
+        "CELU LSTM SELU "
         "AdaptiveAvgPool3d AdaptiveLogSoftmaxWithLoss AdaptiveMaxPool1d AdaptiveMaxPool3d AlphaDropout AvgPool3d "
         "BatchNorm3d Bilinear Buffer CTCLoss ChannelShuffle CircularPad1d CircularPad2d CircularPad3d "
         "ConstantPad3d Container Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d CosineEmbeddingLoss "
@@ -101,6 +102,7 @@ _PYTORCHS = {
         "triplet_margin_with_distance_loss unfold upsample upsample_bilinear upsample_nearest"
     ),
     "gpunn.optim": (
+        "ASGD LBFGS "
         "Adadelta Adafactor Adamax Muon NAdam RAdam Rprop SparseAdam swa_utils swap_in_optimizer_params_and_state"
     ),
     "gpunn.cuda": (

@@ -61,6 +61,7 @@ def told(place: str, name: str) -> str:
         ("gpunn.nn.functional", "elu_", "gpunn.nn.functional.elu(x, inplace=True)"),
         ("gpunn.nn.functional", "ctc_loss", None),
         ("gpunn.optim", "Rprop", None),
+        ("gpunn.optim", "LBFGS", None),
         ("gpunn.Tensor", "multiply", "x.mul(...)"),
         ("gpunn.Tensor", "allclose", "gpunn.allclose"),
         ("gpunn.Tensor", "lgamma", None),
@@ -130,7 +131,7 @@ def documented(owner: Any) -> list[str]:
         written = inspect.getdoc(thing) or name.endswith("Tensor") or inspect.isclass(owner)
         foreign = kind and kind.partition(".")[0] not in ("torch", "_C", "builtins")
         inside = isinstance(thing, types.ModuleType) or (isinstance(thing, type) and kind.startswith("torch._C"))
-        if name[0] != "_" and not name.isupper() and written and not foreign and not inside:
+        if name[0] != "_" and (inspect.isclass(thing) or not name.isupper()) and written and not foreign and not inside:
             names.append(name)
     return sorted(names)
 
