@@ -9,9 +9,9 @@ from gpunn.demos._digits import on_photographs
 
 
 def test_D7_a_frozen_extractor_beats_training_from_scratch_at_100_images_a_class() -> None:
-    result = transfer.run(counts=(100,), source=900, steps=150)
+    result = transfer.run(counts=(100,), source=1200, steps=150)
     frozen, scratch, random = result.test[:, 0]
-    assert frozen > scratch  # by 4 when it was written, by 1 to 11 with other seeds
+    assert frozen > scratch  # by 7 when it was written, by 3 with the next seed
     assert scratch > random
 
 
