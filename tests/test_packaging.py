@@ -164,7 +164,7 @@ def test_with_the_extras_the_same_commands_work(full: Gpunn) -> None:
         assert (done.returncode, done.stderr) == (0, ""), words
         assert (full.folder / written).is_file(), words
     for words, missing, install in (
-        ("predict a.png --run a", "PIL", "'gpunn[demo]'"),
+        ("predict a.png --run a", "PIL", "'gpunn[vision]'"),
         ("train lenet5 --tensorboard", "tensorboard", "'gpunn[tensorboard]'"),
         ("sweep lenet5 --lr 0.1,0.2", "optuna", "'gpunn[sweep]'"),
     ):

@@ -326,7 +326,7 @@ NEW = {
     "relu": lambda x: x.relu(),
     "pad": lambda x: gpunn.nn.functional.pad(x, (0, 0)),
     "pad, cropped": lambda x: gpunn.nn.functional.pad(x, (0, 0, 0, 0)),
-    "dropout": lambda x: gpunn.nn.functional.dropout(x, 0.0),
+    "dropout": lambda x: gpunn.nn.functional.dropout(x, 0.5),  # with 0 it is x itself, as in PyTorch
     "max_pool2d": lambda x: gpunn.nn.functional.max_pool2d(x.view(1, 1, *x.shape[-2:]), 1),
     "avg_pool2d": lambda x: gpunn.nn.functional.avg_pool2d(x.view(1, 1, *x.shape[-2:]), 1),
     "adaptive_avg_pool2d": lambda x: gpunn.nn.functional.adaptive_avg_pool2d(x.view(1, 1, *x.shape[-2:]), x.shape[-2:]),

@@ -177,5 +177,5 @@ def test_arguments_that_make_no_sense(root, options, message):
 
 def test_without_pillow_the_error_says_what_to_install(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(DataError, match=r"needs Pillow, which is not installed.*pip install 'gpunn\[demo\]'"):
+    with pytest.raises(DataError, match=r"needs Pillow, which is not installed.*pip install 'gpunn\[vision\]'"):
         ImageFolder(root)
