@@ -79,7 +79,10 @@ def is_tensor(thing: Any) -> bool:
 def filled(goal: Goal, value: Any, shape: Any, name: str = "fill_value") -> Tensor:
     """A tensor with every element ``value``, which errors call ``name``; ``shape`` as of :func:`zeros`."""
     number = fitting(goal.op, name, number_of(goal.op, name, value), goal.dtype)
-    return goal.tensor(np.full(shape_of(goal.op, shape), number, goal.dtype))
+    # Filled where it is: a copy from the host could not be made in a captured step.
+    made = goal.device.empty(physical_shape(shape_of(goal.op, shape)), goal.dtype)
+    goal.device.fill(made, number)
+    return goal.finished(Tensor._of_physical(made, goal.device))
 
 
 @takes_keywords
