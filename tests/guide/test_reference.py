@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpunn._dtypes import HalfDType
+from gpunn._interop import HalfDType
 from tests.test_docstrings import _OPEN
 
 pytest.importorskip("pdoc", reason="the guide's pages are made by pdoc: pip install 'gpunn[docs]'")
