@@ -262,7 +262,9 @@ class _NaNFinder:
         refuse_in_capture("looking for NaN in gradients")
         gradients = run() if self.inner is None else self.inner(node, run)
         for i, gradient in enumerate(gradients):
-            if gradient is not None and bool((gradient != gradient).any()):
+            # On the host: its GPU need not be the current one.
+            host = gradient.get() if hasattr(gradient, "get") else gradient
+            if host is not None and np.isnan(host).any():
                 raise TrainingError(
                     f"{node.op}: backward gave NaN for input {i}; the forward computed something whose slope is not a "
                     "number, such as the square root or the logarithm of 0, or its input was not finite."

@@ -54,7 +54,8 @@ def _same(got: Any, expected: Any, terms: int) -> None:
 def test_every_rung_multiplies(rung: Rung, sizes: tuple[int, ...], kernels: str) -> None:
     a, b, expected = _product(*sizes)
     where = device(kernels)
-    got = MATMUL.launch(where, rung, where.xp.asarray(a), where.xp.asarray(b))
+    with where.active():
+        got = MATMUL.launch(where, rung, where.xp.asarray(a), where.xp.asarray(b))
     _same(_host(got), expected, sizes[2])
 
 
@@ -63,7 +64,8 @@ def test_every_rung_multiplies(rung: Rung, sizes: tuple[int, ...], kernels: str)
 def test_every_rung_convolves(rung: Rung, sizes: tuple[int, ...], kernels: str) -> None:
     x, weight, expected = _convolution(*sizes)
     where = device(kernels)
-    got = CONV2D.launch(where, rung, where.xp.asarray(x), where.xp.asarray(weight), sizes[-1])
+    with where.active():
+        got = CONV2D.launch(where, rung, where.xp.asarray(x), where.xp.asarray(weight), sizes[-1])
     _same(_host(got), expected, weight[0].size)
 
 
