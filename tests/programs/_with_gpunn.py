@@ -8,23 +8,29 @@ import sys
 import tempfile
 from pathlib import Path
 
-_LINES = (
-    (r"^import torch$", "import gpunn as torch"),
-    (r"^import torch\.", "import gpunn."),
-    (r"^from torch import", "from gpunn import"),
-    (r"^from torch\.", "from gpunn."),
-    (r"^import torchvision$", "from gpunn import vision as torchvision"),
-    (r"^import torchvision\.(\S+) as", r"import gpunn.vision.\1 as"),
-    (r"^from torchvision import", "from gpunn.vision import"),
-    (r"^from torchvision\.", "from gpunn.vision."),
+_IMPORT = re.compile(r"^(?P<before>[ \t]*(?:>>> )?import )(?P<items>\w.*?)(?P<after>\s*(?:#.*)?)$", re.M)
+_FROM = re.compile(
+    r"^(?P<before>[ \t]*(?:>>> )?from )(?P<module>torch(?:vision)?)(?P<after>\.\S+ import | import )", re.M
 )
+_OURS = {"torch": "gpunn", "torchvision": "gpunn.vision"}
 
 
 def with_gpunn(text: str) -> str:
     """The program with its import lines changed, and nothing else."""
-    for theirs, ours in _LINES:
-        text = re.sub(theirs, ours, text, flags=re.M)
-    return text
+    text = _IMPORT.sub(lambda m: m["before"] + ", ".join(map(_item, m["items"].split(", "))) + m["after"], text)
+    return _FROM.sub(lambda m: m["before"] + _OURS[m["module"]] + m["after"], text)
+
+
+def _item(item: str) -> str:
+    """What stands between two commas of an import line: ``torch``, ``torch.nn as nn``, ``torch.optim``."""
+    theirs = item.split(".")[0].split(" ")[0]
+    if theirs not in _OURS:
+        return item
+    ours = _OURS[theirs] + item[len(theirs) :]
+    if " as " in item:
+        return ours
+    # "import torch.nn" makes the name "torch", and torch.nn below it.
+    return f"{_OURS[theirs]} as {theirs}" + (f", {ours}" if item != theirs else "")
 
 
 if __name__ == "__main__":
