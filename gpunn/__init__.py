@@ -34,7 +34,7 @@ from gpunn._creation import (
 )
 from gpunn._creation_shared import as_tensor, asarray, from_dlpack, from_numpy
 from gpunn._device import device
-from gpunn._interop import takes_arrays
+from gpunn._interop import notice_einops, takes_arrays
 from gpunn._tensor import Tensor
 from gpunn._version import __version__
 from gpunn.cpu.threads import get_num_threads, set_num_threads
@@ -256,6 +256,8 @@ __all__ = [
 _EAGER = "as_tensor asarray device empty empty_like eye from_dlpack from_numpy full full_like ones"
 for _name in f"{_EAGER} ones_like scalar_tensor set_num_threads tensor zeros zeros_like".split():
     globals()[_name] = explains(globals()[_name])
+
+notice_einops()
 
 
 def __getattr__(name: str) -> Any:

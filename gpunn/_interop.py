@@ -8,6 +8,7 @@ CuPy's to ``cuda-plain``.
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -349,3 +350,28 @@ def constants(op: str, args: tuple[Any, ...], named: dict[str, Any], home: Devic
         return constant(op, value, home) if is_array(value) else value
 
     return tuple(map(converted, args)), {name: converted(value) for name, value in named.items()}
+
+
+# -- einops ---------------------------------------------------------------------------------------
+
+
+class _NoticesEinops:
+    """A finder of Python's imports, which finds nothing itself: it has einops registered when that is imported."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "einops._backends":
+            return None
+        from gpunn._einops import spec_that_registers
+
+        # Those behind it alone: a second one, of a gpunn that was imported anew, would ask this one again.
+        return spec_that_registers(sys.meta_path[sys.meta_path.index(cls) + 1 :], name, path, target)
+
+
+def notice_einops() -> None:
+    """From now on einops takes tensors, whether it has been imported already or will be."""
+    sys.meta_path.insert(0, _NoticesEinops)
+    if "einops._backends" in sys.modules:
+        from gpunn._einops import register
+
+        register(importlib.import_module("einops._backends"))  # waits where another thread is still at it

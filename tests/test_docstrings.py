@@ -26,6 +26,7 @@ _OPEN += (
     "gpunn.data",
     "gpunn.data.transforms",
     "gpunn.models",
+    "gpunn.nn.einops",
     "gpunn.train",
     "gpunn.utils.data",
     "gpunn.vision.datasets",
