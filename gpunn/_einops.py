@@ -84,7 +84,8 @@ def register(backends: ModuleType) -> None:
 
             return einops
 
-    backends.GpunnBackend = GpunnBackend  # a class knows its subclasses, but does not keep them
+    # A class knows its subclasses, but does not keep them.
+    backends.GpunnBackend = GpunnBackend  # type: ignore[attr-defined]
 
 
 def spec_that_registers(finders: Sequence[Any], name: str, path: Any, target: Any) -> ModuleSpec | None:

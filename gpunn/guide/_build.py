@@ -25,6 +25,7 @@ MODULES = (
     "gpunn.emulator",
     "gpunn.gpu.launcher",
     "gpunn.guide",
+    "gpunn.nn.einops",
     "gpunn.primitive",
 )
 _ROLE = re.compile(r":(mod|func|data|const|class|meth|attr|exc|obj):`~?([^`]+)`")

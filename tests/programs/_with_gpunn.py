@@ -12,12 +12,14 @@ _IMPORT = re.compile(r"^(?P<before>[ \t]*(?:>>> )?import )(?P<items>\w.*?)(?P<af
 _FROM = re.compile(
     r"^(?P<before>[ \t]*(?:>>> )?from )(?P<module>torch(?:vision)?)(?P<after>\.\S+ import | import )", re.M
 )
+_LAYERS = re.compile(r"^(?P<before>[ \t]*from )einops\.layers\.torch(?= import )", re.M)
 _OURS = {"torch": "gpunn", "torchvision": "gpunn.vision"}
 
 
 def with_gpunn(text: str) -> str:
     """The program with its import lines changed, and nothing else."""
     text = _IMPORT.sub(lambda m: m["before"] + ", ".join(map(_item, m["items"].split(", "))) + m["after"], text)
+    text = _LAYERS.sub(r"\g<before>gpunn.nn.einops", text)
     return _FROM.sub(lambda m: m["before"] + _OURS[m["module"]] + m["after"], text)
 
 

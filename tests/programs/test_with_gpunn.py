@@ -25,6 +25,7 @@ from tests.programs._with_gpunn import with_gpunn
         ("import torchvision.transforms as T", "import gpunn.vision.transforms as T"),
         ("import torchvision.datasets", "import gpunn.vision as torchvision, gpunn.vision.datasets"),
         ("from torchvision import datasets, transforms", "from gpunn.vision import datasets, transforms"),
+        ("from einops.layers.torch import Rearrange", "from gpunn.nn.einops import Rearrange"),
         ("from torchvision.utils import save_image", "from gpunn.vision.utils import save_image"),
     ],
 )
@@ -34,7 +35,13 @@ def test_import_lines(theirs: str, ours: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["import torchmetrics", "from torchtext import data", "import mytorch.nn", "from os import path", "import numpy"],
+    [
+        "import torchmetrics",
+        "from torchtext import data",
+        "import mytorch.nn",
+        "from os import path",
+        "from einops import rearrange",
+    ],
 )
 def test_other_lines_stay(line: str) -> None:
     assert with_gpunn(f"{line}\n") == f"{line}\n"
