@@ -14,31 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gpunn
-from tests.programs._with_gpunn import with_gpunn
+from tests.programs._with_gpunn import program
 
-_FOLDER = Path(__file__).parent
 # Both libraries add the same float64 numbers in other orders: some 1e-14 of the largest entry, and batch norm over
 # few numbers makes a hundred to a thousand times that of it in nets of this depth.
 TOLERANCE = 1e-9
-
-
-def program(name: str, ours: bool) -> SimpleNamespace:
-    """The names that a program defines, run with gpunn in its import lines or as it is written."""
-    path = _FOLDER / f"{name}.py"
-    text = path.read_text(encoding="utf-8")
-    if ours:
-        text = with_gpunn(text)
-    names: dict[str, Any] = {"__name__": name, "__file__": str(path)}
-    exec(compile(text, path.name, "exec"), names)
-    return SimpleNamespace(**names)
 
 
 def assert_same(name: str, toy: bool = True, tolerance: float = TOLERANCE) -> None:
@@ -120,7 +107,7 @@ def _same_layout(name: str, ours: Any, theirs: dict[str, np.ndarray]) -> None:
     assert list(shapes) == list(theirs), f"{name}: the same keys in another order"
 
 
-def _step(made: SimpleNamespace, net: Any, arrays: tuple[np.ndarray, ...], lib: Any) -> dict[str, np.ndarray]:
+def _step(made: ModuleType, net: Any, arrays: tuple[np.ndarray, ...], lib: Any) -> dict[str, np.ndarray]:
     """All that one step gives, in the order in which a reader wants to hear of it."""
     cast = [_cast(a, np.float64) for a in arrays]
     batch = [lib.tensor(a, requires_grad=a.dtype.kind == "f") for a in cast]

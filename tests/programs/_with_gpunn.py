@@ -7,6 +7,7 @@ import runpy
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 _IMPORT = re.compile(r"^(?P<before>[ \t]*(?:>>> )?import )(?P<items>\w.*?)(?P<after>\s*(?:#.*)?)$", re.M)
 _FROM = re.compile(
@@ -35,9 +36,20 @@ def _item(item: str) -> str:
     return f"{_OURS[theirs]} as {theirs}" + (f", {ours}" if item != theirs else "")
 
 
+def program(name: str, ours: bool) -> ModuleType:
+    """A program of this folder as a module of its own: with gpunn in its import lines, or as it is written."""
+    path = Path(__file__).parent / f"{name}.py"
+    text = path.read_text(encoding="utf-8")
+    made = ModuleType(f"{name}_with_{'gpunn' if ours else 'torch'}")
+    made.__file__ = str(path)
+    sys.modules[made.__name__] = made  # where dataclasses and pickle look for it
+    exec(compile(with_gpunn(text) if ours else text, path.name, "exec"), made.__dict__)
+    return made
+
+
 if __name__ == "__main__":
-    program, sys.argv = Path(sys.argv[1]), sys.argv[1:]
+    path, sys.argv = Path(sys.argv[1]), sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
-        changed = Path(folder, program.name)
-        changed.write_text(with_gpunn(program.read_text(encoding="utf-8")), encoding="utf-8")
+        changed = Path(folder, path.name)
+        changed.write_text(with_gpunn(path.read_text(encoding="utf-8")), encoding="utf-8")
         runpy.run_path(str(changed), run_name="__main__")
