@@ -384,6 +384,14 @@ _add_layer("MarginRankingLoss", (0.5,), lambda: (x(), x(), constant()))
 _add_layer("TripletMarginLoss", (1.0, 2.0), lambda: (x(), x(), x()))
 _add_layer("TransformerEncoderLayer", (4, 2, 8, 0.0, "gelu", 1e-5, True), lambda: (x(2, 3, 4),))
 _add_layer("TransformerEncoder", (nn.TransformerEncoderLayer(4, 2, 8), 2), lambda: (x(2, 3, 4),))
+_add_layer("RNN", (3, 4, 1, "tanh", True, True), lambda: (x(2, 5, 3), x(1, 2, 4)))
+_add_layer("LSTM", (3, 4, 1, True, True), lambda: (x(2, 5, 3), (x(1, 2, 4), x(1, 2, 4))))
+_add_layer("GRU", (3, 4, 1, True, True), lambda: (x(2, 5, 3), x(1, 2, 4)))
+_add_layer("RNNCell", (3, 4, True, "relu"), lambda: (x(2, 3), x(2, 4)))
+_add_layer("LSTMCell", (3, 4, True), lambda: (x(2, 3), (x(2, 4), x(2, 4))))
+_add_layer("GRUCell", (3, 4, True), lambda: (x(2, 3), x(2, 4)))
+add("nn.RNNBase", nn.RNNBase, lambda: ("GRU", 3, 4, 1, True, True))
+add("nn.RNNCellBase", nn.RNNCellBase, lambda: (3, 4, True, 2))
 _add_layer("MultiheadAttention", (4, 2, 0.0, True, False, False, 4, 4, True), lambda: (x(2, 3, 4),) * 3)
 
 # -- modules --------------------------------------------------------------------------------------
@@ -440,6 +448,8 @@ add("utils.remove_weight_norm", utils.remove_weight_norm, lambda: (utils.weight_
 add("utils.remove_spectral_norm", utils.remove_spectral_norm, lambda: (utils.spectral_norm(nn.Linear(3, 2)), "weight"))
 add("utils.clip_grad_value_", utils.clip_grad_value_, lambda: (with_gradients(), 1.0))
 
+add("utils.rnn.pad_sequence", utils.rnn.pad_sequence, lambda: ([x(3, 2), x(1, 2)], True, 0.5, "left"))
+add("utils.rnn.unpad_sequence", utils.rnn.unpad_sequence, lambda: (x(), [3, 1], True))
 add("nn.DataParallel", nn.DataParallel, lambda: (model(), None))
 
 # -- optimisers and schedules ---------------------------------------------------------------------

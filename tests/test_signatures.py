@@ -329,6 +329,12 @@ VALUES |= {
     "repeat_interleave": {"repeats": 2, "output_size": 6},
     "roll": {"shifts": 1, "dims": 1},
 }
+_ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)
+VALUES |= {
+    "nn.utils.rnn": {"sequences": Many((_ROWS, _ROWS[:1])), "padded_sequences": _ROWS, "lengths": Ints([2, 0])},
+    "pad_sequence": {"batch_first": True, "padding_value": 0.5, "padding_side": "left"},
+    "unpad_sequence": {"batch_first": False},
+}
 _A_MODULE = Of(lambda library: library.nn.ReLU())
 VALUES |= {
     "nn.init": {"a": 0.25, "b": 0.5, "mode": "fan_out", "nonlinearity": "relu", "gain": 2.0, "mean": 1.0, "std": 2.0},
@@ -490,6 +496,7 @@ class Case(NamedTuple):
 
 # Where functions and methods are, and what to call the place in a test's name.
 PLACES = {"": "gpunn", "nn.functional": "functional", "Tensor": "Tensor", "nn.init": "init", "nn.utils": "utils"}
+PLACES |= {"nn.utils.rnn": "rnn"}
 PLACES |= {"autograd": "autograd", "nn.Module": "Module", "optim.SGD": "SGD", "optim.lr_scheduler.StepLR": "StepLR"}
 # Where these places are classes: an instance whose methods are called.
 OBJECTS: dict[str, Any] = {
@@ -831,6 +838,16 @@ _LOADER: dict[str, Any] = {
     "worker_init_fn": Of(lambda library: print),
 }
 _OF_WORKERS = ("num_workers", "prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout")
+_CELL: dict[str, Any] = {"input_size": 3, "hidden_size": 4, "bias": False, "nonlinearity": "relu"}
+_RECURRENT: dict[str, Any] = {
+    "input_size": 3,
+    "hidden_size": 4,
+    "num_layers": 2,
+    "bias": False,
+    "batch_first": True,
+    "dropout": 0.25,
+    "bidirectional": True,
+}
 NEW_OF: dict[str, dict[str, Any]] = {
     "ChainedScheduler": {"schedulers": Of(lambda library: _one_pair(library)[1]), "optimizer": None},
     "SequentialLR": {
@@ -877,6 +894,12 @@ NEW_OF: dict[str, dict[str, Any]] = {
         "enable_nested_tensor": False,
         "mask_check": False,
     },
+    "RNNBase": {"mode": "RNN_RELU", **_RECURRENT, "proj_size": 0},
+    "RNN": {**_RECURRENT, "nonlinearity": "relu"},
+    "LSTM": {**_RECURRENT, "proj_size": 2},
+    "GRU": _RECURRENT,
+    **{f"{name}Cell": _CELL for name in ("RNN", "LSTM", "GRU")},
+    "RNNCellBase": {**_CELL, "num_chunks": 2},
     "MultiheadAttention": {
         "embed_dim": 4,
         "num_heads": 2,
@@ -893,6 +916,7 @@ NEW_ALSO = {
     "ConvTranspose1d": ("stride", "padding_mode"),
     "ConvTranspose2d": ("stride", "padding_mode"),
     "CyclicLR": ("cycle_momentum",),
+    **dict.fromkeys(("RNNBase", "RNN", "LSTM", "GRU"), ("num_layers",)),  # else PyTorch warns of dropout
     "OneCycleLR": ("total_steps",),
     "SGD": ("momentum",),
 }

@@ -22,6 +22,10 @@ NUMPY_NAMES = {"dim": ("axis",), "keepdim": ("keepdims",), "input": ("x", "a", "
 _UNTOLD = dict.fromkeys(("bool", "double", "float", "int", "long"), ("memory_format",))
 
 
+# Classes whose signature is (*args, **kwargs), and which hand that to their base, but for the first argument.
+_OF_BASE = {"RNN": ("nonlinearity",), "LSTM": ("proj_size",), "GRU": ()}
+
+
 class Overload(NamedTuple):
     """One way to call a function: its parameters in order, and which of them have to be given."""
 
@@ -79,6 +83,10 @@ def overloads(thing: Any, name: str, owner: str = "") -> list[Overload]:
             if found:
                 untold = _UNTOLD.get(name, ()) if owner else ()
                 return [_of_stub(node, untold) for node in found]
+    if inspect.isclass(thing) and name in _OF_BASE:
+        (base,) = overloads(torch.nn.RNNBase, "RNNBase")
+        names = [n for n in base.names if n not in ("mode", "proj_size")] + [*_OF_BASE[name]]
+        return [Overload(tuple(names), base.needed - {"mode"}, False)]
     try:
         return [_of_python(thing)]
     except ValueError as error:

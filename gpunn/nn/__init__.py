@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpunn._calls import explains_all
 from gpunn.nn import functional, init, utils
+from gpunn.nn._recurrent import RNNBase
 from gpunn.nn.activation import ELU, AbsoluteReLU, Hardtanh, LeakyReLU, Maxout, PReLU, ReLU, ReLU6, Step
 from gpunn.nn.attention import MultiheadAttention
 from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
@@ -49,6 +50,8 @@ from gpunn.nn.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
+from gpunn.nn.recurrent import GRU, LSTM, RNN
+from gpunn.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from gpunn.nn.rmsnorm import RMSNorm
 from gpunn.nn.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from gpunn.nn.similarity import (
@@ -103,6 +106,8 @@ __all__ = [
     "Flatten",
     "GELU",
     "GLU",
+    "GRU",
+    "GRUCell",
     "Graph",
     "GroupNorm",
     "Hardsigmoid",
@@ -115,6 +120,8 @@ __all__ = [
     "InstanceNorm2d",
     "KLDivLoss",
     "L1Loss",
+    "LSTM",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -142,6 +149,10 @@ __all__ = [
     "PixelUnshuffle",
     "ProbabilityCrossEntropyLoss",
     "RMSNorm",
+    "RNN",
+    "RNNBase",
+    "RNNCell",
+    "RNNCellBase",
     "ReLU",
     "ReLU6",
     "ReflectionPad1d",

@@ -14,6 +14,7 @@ from gpunn._tensor import Tensor
 from gpunn.nn import counting
 from gpunn.nn._modes import evaluating
 from gpunn.nn._receptive import Field, Fields, window_of
+from gpunn.nn._recurrent import RNNBase
 from gpunn.nn.attention import MultiheadAttention
 from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from gpunn.nn.containers import Sequential
@@ -23,6 +24,7 @@ from gpunn.nn.groupnorm import GroupNorm
 from gpunn.nn.linear import Linear
 from gpunn.nn.local import LocallyConnected1d, LocallyConnected2d
 from gpunn.nn.module import Module
+from gpunn.nn.recurrent_cells import RNNCellBase
 from gpunn.tape import enable_grad
 
 HEADINGS = ("layer", "type", "output", "parameters", "multiply-adds", "activation", "receptive field", "notes")
@@ -44,7 +46,8 @@ class LayerSummary:
     multiply_adds : int
         For convolutions, linear and locally connected layers, one product per weight and output that it
         reaches, padding included, biases not; for batch and group normalisation, one per element; for attention those
-        of its projections, scores and sums, but for the last projection, which is a row of its own. 0 for all others.
+        of its projections, scores and sums, but for the last projection, which is a row of its own; for recurrent
+        layers, those of their products, which are the same in each step. 0 for all others.
     activation_bytes : int
         Of all outputs; 0 where the layer is fused into the one before, or returns its input or what a layer inside it
         has returned, and so stores nothing.
@@ -174,7 +177,7 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
             LayerSummary(
                 names[id(layer)],
                 type(layer).__name__,
-                outputs[0].shape[1:] if outputs else (),
+                _item_shape(layer, outputs[0]) if outputs else (),
                 sum(p.numel() for p in own),
                 _multiply_adds(layer, inputs, outputs),
                 stored,
@@ -202,6 +205,13 @@ def _tensors(values: Any) -> list[Tensor]:
     return [tensor for value in inner for tensor in _tensors(value)]
 
 
+def _item_shape(layer: Module, y: Tensor) -> tuple[int, ...]:
+    """Without the batch axis, which recurrent layers usually have behind that of the sequence."""
+    if isinstance(layer, RNNBase) and y.ndim == 3 and not layer.batch_first:
+        return y.shape[0], y.shape[2]
+    return y.shape[1:]
+
+
 def _multiply_adds(layer: Module, inputs: list[Tensor], outputs: list[Tensor]) -> int:
     if not inputs or not outputs:
         return 0
@@ -213,6 +223,9 @@ def _multiply_adds(layer: Module, inputs: list[Tensor], outputs: list[Tensor]) -
     if isinstance(layer, MultiheadAttention):
         keys = inputs[1].numel() // layer.kdim + (layer.bias_k is not None) + layer.add_zero_attn
         return counting.attention_products(x.numel() // layer.embed_dim, keys, layer.embed_dim, layer.kdim, layer.vdim)
+    if isinstance(layer, RNNBase | RNNCellBase):
+        size = layer.input_size
+        return x.numel() // size * sum(p.numel() for p in layer.parameters() if p.ndim == 2)
     window = window_of(layer, x)
     if isinstance(layer, Conv1d | Conv2d) and window is not None:
         shared = counting.shared_weights(window, layer.in_channels, layer.out_channels, layer.groups)

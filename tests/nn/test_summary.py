@@ -199,6 +199,26 @@ def test_attention_counts_its_products_and_sees_all_positions() -> None:
     assert row.multiply_adds == (4 * 8 + 5 * (5 + 7)) * 8 + 2 * 4 * 5 * 8
 
 
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_recurrent_layers_count_their_products_in_every_step(batch_first: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.LSTM(4, 3, 2, batch_first=batch_first, bidirectional=True)
+            self.step = nn.GRUCell(6, 2)
+
+        def forward(self, x: Any) -> Any:
+            y, _ = self.rnn(x if batch_first else x.transpose(0, 1))
+            return self.step(y[:, -1] if batch_first else y[-1])
+
+    rnn, step = nn.summarize(Net(), (7, 4)).layers
+    assert rnn.output_shape == (7, 6)
+    assert rnn.multiply_adds == 7 * 2 * 12 * ((4 + 3) + (6 + 3))
+    assert rnn.parameters == 2 * 12 * ((4 + 3 + 2) + (6 + 3 + 2))
+    assert rnn.activation_bytes == 4 * (7 * 6 + 2 * 4 * 3)
+    assert (step.output_shape, step.multiply_adds, step.receptive_field) == ((2,), 6 * (6 + 2), None)
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "multiply_adds"),
     [

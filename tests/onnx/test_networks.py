@@ -126,6 +126,19 @@ def test_a_network_as_users_write_them() -> None:
     assert any(node.name.startswith("/layers/1/") for node in proto.graph.node)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("RNN", {}), ("LSTM", {"num_layers": 2, "bidirectional": True}), ("LSTM", {"proj_size": 2}), ("GRU", {})],
+)
+def test_recurrent_layers(name: str, options: dict[str, Any]) -> None:
+    gpunn.manual_seed(3)
+    layer = getattr(nn, name)(4, 5, batch_first=True, **options)
+    rng = np.random.Generator(np.random.Philox(9))
+    sequences = [rng.normal(size=(n, 3, 4)).astype(np.float32) for n in (2, 5)]
+    proto = compare(layer, sequences[:1], sequences[1:])
+    assert {"weight_ih_l0", "bias_hh_l0"} <= {tensor.name for tensor in proto.graph.initializer}
+
+
 def test_images_of_any_size() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     axes = {"x": {0: "n", 2: "height", 3: "width"}}

@@ -17,6 +17,7 @@ from gpunn._tensor import Tensor
 from gpunn.errors import ArgumentError, TrainingError, UsageError
 from gpunn.nn._reparametrised import remove_spectral_norm, remove_weight_norm, spectral_norm, weight_norm
 from gpunn.nn._vectors import parameters_to_vector, vector_to_parameters
+from gpunn.nn.utils import rnn
 from gpunn.ops.clip_grad import clip_values, scale_by_norm, total_norm
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "parameters_to_vector",
     "remove_spectral_norm",
     "remove_weight_norm",
+    "rnn",
     "spectral_norm",
     "vector_to_parameters",
     "weight_norm",
