@@ -29,6 +29,7 @@ _FROM = {
     "scatter": "index_add index_add_ scatter scatter_ scatter_add scatter_add_",
     "sinh": "clamp_max clamp_min cosh log10 log2 sinh tan",
     "sort": "argsort sort topk",
+    "unfold": "unfold",
     "unique": "bincount count_nonzero unique",
 }
 
@@ -69,6 +70,7 @@ class LateMethods:
         from gpunn.ops import scatter as _scatter
         from gpunn.ops import sinh as _sinh
         from gpunn.ops import sort as _sort
+        from gpunn.ops import unfold as _unfold
         from gpunn.ops import unique as _unique
 
         addmm, addmv, baddbmm = _addmm.addmm, _addmm.addmv, _addmm.baddbmm
@@ -101,6 +103,7 @@ class LateMethods:
         argsort = _sort.argsort
         sort = _sort.sort
         topk = _sort.topk
+        unfold = _unfold.unfold
         bincount = _unique.bincount
         count_nonzero = _unique.count_nonzero
         unique = _unique.unique

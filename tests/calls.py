@@ -225,6 +225,20 @@ for _name in ("softmax", "log_softmax"):
 add("F.maxout", F.maxout, lambda: (x(), 3, 1))
 add("F.glu", F.glu, lambda: (images(), 1))
 add("F.channel_shuffle", F.channel_shuffle, lambda: (images(), 2))
+add("F.fold", F.fold, lambda: (x(1, 4, 4), 3, 2, 1, 0, 1))
+add("F.unfold", F.unfold, lambda: (images(), 2, 1, 0, 1))
+for _name in ("alpha_dropout", "feature_alpha_dropout"):
+    add(f"F.{_name}", getattr(F, _name), lambda: (images(), 0.5, True))
+for _name in ("hardshrink", "softshrink"):
+    add(f"F.{_name}", getattr(F, _name), lambda: (x(), 0.25))
+add("F.rrelu", F.rrelu, lambda: (x(), 0.1, 0.2, True))
+add("F.threshold", F.threshold, lambda: (x(), 0.1, 2.0))
+add("F.local_response_norm", F.local_response_norm, lambda: (images(), 3, 1e-4, 0.75, 1.0))
+add("F.bilinear", F.bilinear, lambda: (x(), x(2, 4), x(5, 3, 4), x(5)))
+add("F.lp_pool1d", F.lp_pool1d, lambda: (sequences(), 2.0, 2, 1))
+add("F.lp_pool2d", F.lp_pool2d, lambda: (images(), 2.0, 2, 1))
+add("F.adaptive_max_pool1d", F.adaptive_max_pool1d, lambda: (sequences(), 2))
+method("Tensor.unfold", x, lambda: (1, 2, 1))
 add("F.dropout3d", F.dropout3d, lambda: (images(),))
 add("F.interpolate", F.interpolate, lambda: (images(), 4, None, "bilinear", True))
 add("F.pixel_shuffle", F.pixel_shuffle, lambda: (images(), 2))
@@ -279,7 +293,9 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "AbsoluteReLU": ((), x),
     "AdaptiveAvgPool1d": ((2,), sequences),
     "AdaptiveAvgPool2d": ((2,), images),
+    "AdaptiveMaxPool1d": ((2,), sequences),
     "AdaptiveMaxPool2d": ((2,), images),
+    "AlphaDropout": ((0.5,), x),
     "AvgPool1d": ((2, 2, 0), sequences),
     "AvgPool2d": ((2, 2, 0), images),
     "BatchNorm1d": ((3, 1e-5, 0.1, True, True), x),
@@ -300,18 +316,24 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "Dropout3d": ((0.5,), images),
     "ELU": ((1.0,), x),
     "Embedding": ((5, 3), lambda: whole(0, 1)),
+    "FeatureAlphaDropout": ((0.5,), images),
     "Flatten": ((1, -1), images),
+    "Fold": ((3, 2, 1, 0, 1), lambda: x(1, 4, 4)),
     "GELU": (("none",), x),
     "GLU": ((1,), images),
     "GroupNorm": ((2, 4, 1e-5, True), images),
+    "Hardshrink": ((0.25,), x),
     "Hardsigmoid": ((), x),
     "Hardswish": ((), x),
     "Hardtanh": ((-1.0, 1.0), x),
     "InstanceNorm1d": ((4, 1e-5, 0.1, True, True), sequences),
     "InstanceNorm2d": ((4, 1e-5, 0.1, True, True), images),
+    "LPPool1d": ((2.0, 2, 1), sequences),
+    "LPPool2d": ((2.0, 2, 1), images),
     "LayerNorm": ((3, 1e-5, True), x),
     "LeakyReLU": ((0.1,), x),
     "Linear": ((3, 2, True), x),
+    "LocalResponseNorm": ((3, 1e-4, 0.75, 1.0), images),
     "LocallyConnected1d": ((4, 2, 3, 6), sequences),
     "LocallyConnected2d": ((4, 2, 3, (6, 6)), images),
     "LogSigmoid": ((), x),
@@ -324,6 +346,7 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "PixelShuffle": ((2,), images),
     "PixelUnshuffle": ((2,), images),
     "RMSNorm": ((3, 1e-5, True), x),
+    "RReLU": ((0.1, 0.2), x),
     "ReLU": ((), x),
     "ReLU6": ((), x),
     "ReflectionPad1d": ((1,), sequences),
@@ -336,12 +359,15 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "Softmax": ((1,), x),
     "Softmax2d": ((), images),
     "Softplus": ((1.0, 20.0), x),
+    "Softshrink": ((0.25,), x),
     "Softsign": ((), x),
     "Standardize": ((0.0, 1.0), x),
     "Step": ((), x),
     "Tanh": ((), x),
     "Tanhshrink": ((), x),
+    "Threshold": ((0.1, 2.0), x),
     "Unflatten": ((1, (3, 1)), x),
+    "Unfold": ((2, 1, 0, 1), images),
     "Upsample": ((4, None, "bilinear", True), images),
     "UpsamplingBilinear2d": ((4,), images),
     "UpsamplingNearest2d": ((4,), images),
@@ -377,6 +403,7 @@ for _name, _target in LOSSES.items():
     _add_layer(_name, (), _against(_target))
     add(f"nn.{_name}(reduction)", _with_reduction(getattr(nn, _name)), lambda: ("mean",))
 
+_add_layer("Bilinear", (3, 4, 2, True), lambda: (x(), x(2, 4)))
 _add_layer("CosineSimilarity", (1,), lambda: (x(), x()))
 _add_layer("PairwiseDistance", (2.0, 1e-6, True), lambda: (x(), x()))
 _add_layer("CosineEmbeddingLoss", (0.5,), lambda: (x(), x(), constant(2)))

@@ -38,6 +38,15 @@ LAYERS: dict[str, Layer] = {
     "interpolate between neighbours": lambda x: F.interpolate(x, (5, 11), mode="bilinear"),
     "conv_transpose2d": lambda x: F.conv_transpose2d(x, x[:1, :, :3, :3].transpose(0, 1), None, 2, 1, 1),
     "dropout2d": lambda x: F.dropout2d(x, 0.5),
+    "unfold": lambda x: F.unfold(x, 3, 1, 1, 2),
+    "fold": lambda x: F.fold(F.unfold(x, 3, 1, 1, 2), 8, 3, 1, 1, 2),
+    "windows along an axis": lambda x: x.unfold(2, 3, 2),
+    "local_response_norm": lambda x: F.local_response_norm(x, 3),
+    "lp_pool2d": lambda x: F.lp_pool2d(x, 2, 3, 2),
+    "adaptive_max_pool1d": lambda x: F.adaptive_max_pool1d(_as_sequence(x), 7),
+    "alpha_dropout": lambda x: F.alpha_dropout(x, 0.5, True),
+    "shrinking activations": lambda x: F.softshrink(F.hardshrink(F.threshold(x, -1.0, -1.0), 0.1), 0.05),
+    "bilinear": lambda x: F.bilinear(x, x, x[:1, 0]),
     "pixel_shuffle": lambda x: F.pixel_shuffle(x, 2),
 }
 

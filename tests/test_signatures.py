@@ -158,6 +158,7 @@ COMMON: dict[str, Any] = {
 }
 _CONVOLUTION: dict[str, Any] = {"padding": 1, "dilation": 2, "groups": 1, "stride": 2}
 _TRANSPOSED: dict[str, Any] = {**_CONVOLUTION, "bias": np.ones(6, np.float32), "output_padding": 1}
+_UNFOLDED: dict[str, Any] = {"kernel_size": 3, "dilation": 1, "padding": 1, "stride": 2}
 _CLASSES: dict[str, Any] = {"target": Ints([0, 2, 1]), "ignore_index": 2, "label_smoothing": 0.1, "weight": X[0]}
 _BITS: dict[str, Any] = {**dict.fromkeys(("input", "self"), Ints([[1, 6], [3, 0]])), "other": Ints([[5, 2], [3, 1]])}
 VALUES: dict[str, dict[str, Any]] = {
@@ -255,6 +256,17 @@ VALUES: dict[str, dict[str, Any]] = {
     "pixel_shuffle": {"input": IMAGES, "upscale_factor": 2},
     "pixel_unshuffle": {"input": IMAGES, "downscale_factor": 2},
     "celu": {"alpha": 0.5},
+    "adaptive_max_pool1d": {"input": LINES, "output_size": 3, "return_indices": True},
+    "bilinear": {"input1": X, "input2": Y, "weight": np.ones((2, 3, 3), np.float32), "bias": X[0, :2]},
+    "fold": {**_UNFOLDED, "input": np.ones((2, 18, 9), np.float32), "output_size": 5},
+    "unfold": {"input": IMAGES, "self": X, "dimension": 1, "step": 2, "size": 2, **_UNFOLDED},
+    "local_response_norm": {"input": IMAGES, "size": 3, "beta": 0.5, "k": 2.0},
+    "lp_pool1d": {"input": LINES, "norm_type": 2, "kernel_size": 3, "stride": 2, "ceil_mode": True},
+    "lp_pool2d": {"input": np.abs(IMAGES), "norm_type": 3.0, "kernel_size": 3, "stride": 2, "ceil_mode": True},
+    **{name: {"lambd": 0.25} for name in ("hardshrink", "softshrink")},
+    "rrelu": {"lower": 0.25, "upper": 0.25},
+    "threshold": {"threshold": 1.0},
+    **{name: {"p": 0.0} for name in ("alpha_dropout", "feature_alpha_dropout")},
     "glu": {"input": IMAGES},
     "cosine_similarity": {"x1": X, "x2": Y},
     "pairwise_distance": {"x1": X, "x2": Y},
@@ -593,7 +605,10 @@ ALSO = {
     "clamp_": ("min",),
     "clip": ("min",),
     "clip_": ("min",),
-    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d"), ("p",)),
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"), ("p",)),
+    "feature_alpha_dropout": ("p",),
+    "rrelu": ("lower", "upper"),
+    **dict.fromkeys(("fold", "unfold"), ("padding", "stride")),
     "conv_transpose1d": ("stride",),
     "conv_transpose2d": ("stride",),
     "instance_norm": ("running_mean", "running_var"),
@@ -735,6 +750,8 @@ NEW: dict[str, Any] = {
     "ignore_index": 1,
     "in_channels": 4,
     "in_features": 4,
+    "in1_features": 4,
+    "in2_features": 3,
     "init": 0.125,
     "initial_accumulator_value": 0.5,
     "inplace": True,
@@ -745,7 +762,11 @@ NEW: dict[str, Any] = {
     "lr": 0.25,
     "lr_decay": 0.25,
     "lr_lambda": Of(lambda library: lambda epoch: 0.5**epoch),
+    "k": 2.0,
     "keepdim": True,
+    "lambd": 0.25,
+    "lower": 0.25,
+    "upper": 0.75,
     "margin": 0.25,
     "max_lr": 2.0,
     "max_momentum": 0.75,
@@ -877,6 +898,7 @@ NEW_OF: dict[str, dict[str, Any]] = {
     "DataParallel": {"module": _A_MODULE, "device_ids": [0], "output_device": 0, "dim": 1},
     **{name: {"padding_mode": "zeros"} for name in ("ConvTranspose1d", "ConvTranspose2d")},
     "Upsample": {"mode": "bilinear"},
+    "LocalResponseNorm": {"size": 3},
     "TransformerEncoderLayer": {
         "d_model": 4,
         "nhead": 2,

@@ -19,11 +19,12 @@ OutputSize = int | None | Sequence[int | None]
 # -- checks ---------------------------------------------------------------------------------------
 
 
-def check_images(op: str, x: Tensor, ndim: int = 4) -> None:
-    """Raise unless x is a floating batch of images (``ndim`` 4) or sequences (3)."""
+def check_images(op: str, x: Tensor, ndim: int = 4, one: bool = True) -> None:
+    """Raise unless x is a floating batch of images (``ndim`` 4) or sequences (3); ``one``: the op takes one, too."""
     expected = "(N, C, H, W)" if ndim == 4 else "(N, C, L)"
     if x.ndim != ndim:
-        raise ShapeError(f"{here(op)}: expected x of shape {expected}; got {x.shape}.")
+        alone = f" or {expected.replace('N, ', '')}" if one else ""
+        raise ShapeError(f"{here(op)}: expected x of shape {expected}{alone}; got {x.shape}.")
     if 0 in x.shape[1:]:
         raise ShapeError(f"{here(op)}: expected x of shape {expected} with no axis of 0 but N; got {x.shape}.")
     if x.dtype.kind != "f":

@@ -1,4 +1,4 @@
-"""Dropout of whole channels: :func:`gpunn.ops.dropout.dropout` of one number for each."""
+"""Dropout of whole channels, and to what SELU saturates at: :func:`gpunn.ops.dropout.dropout` says what goes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from gpunn._in_place import rewrite
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.ops.dropout import dropout
-from gpunn.random import Generator
+from gpunn.ops.where import where
+from gpunn.random import Generator, default_generator
+
+# What SELU goes to far below 0: -scale alpha, of Klambauer and others 2017, equation 14.
+_SATURATED = -1.7580993408473766
 
 
 def dropout1d(
@@ -115,6 +119,110 @@ def dropout3d(
     return _of_channels("dropout3d", x, (4, 5), p, training, inplace, generator)
 
 
+def alpha_dropout(
+    x: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Generator | None = None
+) -> Tensor:
+    """Set each element with probability p to what SELU saturates at, then restore mean 0 and variance 1.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, float32 or float64; an output of SELU, with mean 0 and variance 1.
+    p : float
+        Probability of dropping an element, from 0 to 1. With 1 the result is x times 0.
+    training : bool
+        False returns x itself, as p = 0 does.
+    inplace : bool
+        Whether x becomes the result, for all its names and views.
+    generator : Generator, optional
+        Where the mask comes from; the default generator if not given.
+
+    Returns
+    -------
+    Tensor
+        Like x.
+
+    Raises
+    ------
+    UsageError, DTypeError
+        If p is not between 0 and 1, or x is not floating.
+
+    References
+    ----------
+    Klambauer, Unterthiner, Mayr, Hochreiter 2017, arXiv:1706.02515.
+    """
+    _check("alpha_dropout", x, p)
+    return _saturated("alpha_dropout", x, p, training, inplace, generator, x.ndim)
+
+
+def feature_alpha_dropout(
+    x: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Generator | None = None
+) -> Tensor:
+    """:func:`alpha_dropout` of whole channels.
+
+    Parameters
+    ----------
+    x : Tensor, (N, C, *)
+        float32 or float64; an output of SELU, with mean 0 and variance 1.
+    p : float
+        Probability of dropping a channel, from 0 to 1. With 1 the result is x times 0.
+    training : bool
+        False returns x itself, as p = 0 does.
+    inplace : bool
+        Whether x becomes the result, for all its names and views.
+    generator : Generator, optional
+        Where the mask comes from; the default generator if not given.
+
+    Returns
+    -------
+    Tensor
+        Like x.
+
+    Raises
+    ------
+    UsageError, ShapeError, DTypeError
+        If p is not between 0 and 1, or x has less than two axes or is not floating.
+
+    References
+    ----------
+    Klambauer, Unterthiner, Mayr, Hochreiter 2017, arXiv:1706.02515.
+    """
+    op = "feature_alpha_dropout"
+    _check(op, x, p)
+    if training and x.ndim < 2:
+        raise ShapeError(f"{here(op)}: expected x (N, C, *) with at least two axes; got shape {x.shape}.")
+    return _saturated(op, x, p, training, inplace, generator, 2)
+
+
+def _saturated(
+    op: str, x: Tensor, p: float, training: bool, inplace: bool, generator: Generator | None, leading: int
+) -> Tensor:
+    """Elements along the ``leading`` axes are kept, or dropped with all that is behind them."""
+    if not training:
+        return x
+    if p == 0:
+        (generator or default_generator()).next_call(x.device)  # as dropout does
+        return x
+    kept = ones(*x.shape[:leading], *(1,) * (x.ndim - leading), dtype=x.dtype, device=x.device)
+    kept = dropout(kept, p, True, False, generator)
+
+    def changed(x: Tensor) -> Tensor:
+        if p == 1:
+            return x * kept
+        # Of an output with mean 0 and variance 1 these are the mean and the variance after the replacement.
+        scale = ((1 - p) * (1 + p * _SATURATED**2)) ** -0.5
+        return where(kept != 0, x, _SATURATED) * scale - scale * _SATURATED * p
+
+    return rewrite(x, f"{op}_", changed, give_up=True) if inplace else changed(x)
+
+
+def _check(op: str, x: Tensor, p: float) -> None:
+    if not 0 <= p <= 1:
+        raise UsageError(f"{here(op)}: p: expected a probability from 0 to 1; got {p}.")
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
+
+
 def _of_channels(
     op: str,
     x: Tensor,
@@ -124,12 +232,9 @@ def _of_channels(
     inplace: bool,
     generator: Generator | None,
 ) -> Tensor:
-    if not 0 <= p <= 1:
-        raise UsageError(f"{here(op)}: p: expected a probability from 0 to 1; got {p}.")
+    _check(op, x, p)
     if x.ndim not in axes:
         raise ShapeError(f"{here(op)}: expected x with {axes[0]} to {axes[-1]} axes; got shape {x.shape}.")
-    if x.dtype.kind != "f":
-        raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if not training:
         return x
     # One item's channels come first for dropout1d and dropout3d without a batch.

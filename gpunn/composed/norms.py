@@ -7,14 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpunn._shared.activations import check_floating
+from gpunn._shared.activations import check_floating, number
+from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, here
+from gpunn.ops.avg_pool2d import avg_pool2d
 from gpunn.ops.batch_norm import batch_norm
 from gpunn.ops.clamp import clamp
 from gpunn.ops.group_norm import group_norm
 from gpunn.ops.layer_norm import lengths
 from gpunn.ops.norm import norm
+from gpunn.ops.pad import pad
+from gpunn.ops.pow import pow_
 from gpunn.ops.sum import mean
 from gpunn.ops.unary import rsqrt, square
 from gpunn.ops.var import var
@@ -177,3 +181,49 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: 
     """
     check_floating("normalize", input)
     return input / clamp(norm(input, p, dim, keepdim=True), min=eps)
+
+
+def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """x / (k + alpha mean(x²)) ** beta, with the mean over ``size`` neighbouring channels at the same position.
+
+    Parameters
+    ----------
+    x : Tensor, (N, C, *)
+        float32 or float64.
+    size : int
+        How many channels; beyond the first and the last channel there are zeros, which count in the mean.
+    alpha, beta, k : float
+
+    Returns
+    -------
+    Tensor
+        Like x.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If x has less than three axes, or is not floating.
+    UsageError
+        If size is not a positive whole number, or another argument no finite number.
+
+    Notes
+    -----
+    The paper's sum is not divided by ``size``: its alpha is this one over ``size``.
+
+    References
+    ----------
+    Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification with deep convolutional neural networks", 3.3.
+    """
+    op = "local_response_norm"
+    check_floating(op, x)
+    if x.ndim < 3:
+        raise ShapeError(f"{here(op)}: expected x (N, C, *) with at least three axes; got shape {x.shape}.")
+    size = whole_number(op, "size", size, 1)
+    alpha, beta, k = number(op, "alpha", alpha), number(op, "beta", beta), number(op, "k", k)
+    if 0 in x.shape:
+        return x * 1
+    n, c = x.shape[:2]
+    # Channels as the rows of an image of one channel, in the order in which they lie in memory but for images.
+    squares = pad(square(x).reshape(n, 1, c, -1), (0, 0, size // 2, (size - 1) // 2))
+    means = avg_pool2d(squares, (size, 1), 1)
+    return x / pow_(means * alpha + k, beta).reshape(x.shape)

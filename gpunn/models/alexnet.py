@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from gpunn._tensor import Tensor
 from gpunn.nn.activation import ReLU
+from gpunn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from gpunn.nn.containers import Sequential
 from gpunn.nn.conv import Conv2d
 from gpunn.nn.dropout import Dropout
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
-from gpunn.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
+from gpunn.nn.pooling import MaxPool2d
 
 
 class AlexNet(Module):

@@ -6,12 +6,13 @@ from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn import init
 from gpunn.nn.activation import ReLU
+from gpunn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from gpunn.nn.batchnorm import BatchNorm2d
 from gpunn.nn.containers import Sequential
 from gpunn.nn.conv import Conv2d
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
-from gpunn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from gpunn.nn.pooling import AvgPool2d, MaxPool2d
 from gpunn.ops.cat import cat
 
 _BLOCKS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32)}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from gpunn._tensor import Tensor
 from gpunn.nn import init
+from gpunn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from gpunn.nn.batchnorm import BatchNorm2d
 from gpunn.nn.containers import Sequential
 from gpunn.nn.conv import Conv2d
 from gpunn.nn.dropout import Dropout
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
-from gpunn.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
+from gpunn.nn.pooling import MaxPool2d
 from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
 from gpunn.ops.cat import cat
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn import init
+from gpunn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from gpunn.nn.batchnorm import BatchNorm2d
 from gpunn.nn.containers import Sequential
 from gpunn.nn.conv import Conv2d
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
-from gpunn.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
+from gpunn.nn.pooling import MaxPool2d
 
 _WIDTHS = (64, 128, 256, 512)
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
+from gpunn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from gpunn.nn.batchnorm import BatchNorm2d
 from gpunn.nn.containers import Sequential
 from gpunn.nn.conv import Conv2d
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
-from gpunn.nn.pooling import AdaptiveAvgPool2d
 from gpunn.ops.pad import pad
 
 _WIDTHS = (16, 32, 64)

@@ -8,13 +8,14 @@ from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn import init
 from gpunn.nn.activation import ReLU
+from gpunn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from gpunn.nn.batchnorm import BatchNorm2d
 from gpunn.nn.containers import Sequential
 from gpunn.nn.conv import Conv2d
 from gpunn.nn.dropout import Dropout
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
-from gpunn.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
+from gpunn.nn.pooling import MaxPool2d
 
 _WIDTHS = (64, 128, 256, 512, 512)
 _LAYERS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

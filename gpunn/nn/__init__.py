@@ -6,16 +6,19 @@ from gpunn._calls import explains_all
 from gpunn.nn import functional, init, utils
 from gpunn.nn._recurrent import RNNBase
 from gpunn.nn.activation import ELU, AbsoluteReLU, Hardtanh, LeakyReLU, Maxout, PReLU, ReLU, ReLU6, Step
+from gpunn.nn.adaptive_pooling import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d
 from gpunn.nn.attention import MultiheadAttention
 from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
+from gpunn.nn.bilinear import Bilinear
 from gpunn.nn.composed_activation import CELU, GLU, SELU, Hardsigmoid, Hardswish, Mish, Softsign, Tanhshrink
 from gpunn.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
 from gpunn.nn.conv import Conv1d, Conv2d
 from gpunn.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
-from gpunn.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
+from gpunn.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from gpunn.nn.elementwise_loss import BCELoss, BCEWithLogitsLoss, HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 from gpunn.nn.embedding import Embedding
 from gpunn.nn.flatten import Flatten, Unflatten
+from gpunn.nn.fold import Fold, Unfold
 from gpunn.nn.fusion import fused_pairs
 from gpunn.nn.graph import Graph, graph_of
 from gpunn.nn.groupnorm import GroupNorm
@@ -24,7 +27,9 @@ from gpunn.nn.instancenorm import InstanceNorm1d, InstanceNorm2d
 from gpunn.nn.layernorm import LayerNorm
 from gpunn.nn.linear import Linear
 from gpunn.nn.local import LocallyConnected1d, LocallyConnected2d
+from gpunn.nn.localresponsenorm import LocalResponseNorm
 from gpunn.nn.loss import CrossEntropyLoss, NLLLoss, ProbabilityCrossEntropyLoss
+from gpunn.nn.lp_pooling import LPPool1d, LPPool2d
 from gpunn.nn.module import Module
 from gpunn.nn.padding import (
     CircularPad1d,
@@ -41,18 +46,11 @@ from gpunn.nn.padding import (
 from gpunn.nn.parallel import DataParallel
 from gpunn.nn.parameter import Parameter
 from gpunn.nn.parameter_dict import ParameterDict
-from gpunn.nn.pooling import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveMaxPool2d,
-    AvgPool1d,
-    AvgPool2d,
-    MaxPool1d,
-    MaxPool2d,
-)
+from gpunn.nn.pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
 from gpunn.nn.recurrent import GRU, LSTM, RNN
 from gpunn.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from gpunn.nn.rmsnorm import RMSNorm
+from gpunn.nn.shrink import Hardshrink, RReLU, Softshrink, Threshold
 from gpunn.nn.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from gpunn.nn.similarity import (
     CosineEmbeddingLoss,
@@ -76,13 +74,16 @@ __all__ = [
     "AbsoluteReLU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
+    "AlphaDropout",
     "AvgPool1d",
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "Bilinear",
     "CELU",
     "ChannelShuffle",
     "CircularPad1d",
@@ -103,13 +104,16 @@ __all__ = [
     "Dropout3d",
     "ELU",
     "Embedding",
+    "FeatureAlphaDropout",
     "Flatten",
+    "Fold",
     "GELU",
     "GLU",
     "GRU",
     "GRUCell",
     "Graph",
     "GroupNorm",
+    "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
@@ -122,9 +126,12 @@ __all__ = [
     "L1Loss",
     "LSTM",
     "LSTMCell",
+    "LPPool1d",
+    "LPPool2d",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LocallyConnected1d",
     "LocallyConnected2d",
     "LogSigmoid",
@@ -153,6 +160,7 @@ __all__ = [
     "RNNBase",
     "RNNCell",
     "RNNCellBase",
+    "RReLU",
     "ReLU",
     "ReLU6",
     "ReflectionPad1d",
@@ -168,15 +176,18 @@ __all__ = [
     "Softmax",
     "Softmax2d",
     "Softplus",
+    "Softshrink",
     "Softsign",
     "Standardize",
     "Step",
     "Tanh",
     "Tanhshrink",
+    "Threshold",
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",
     "Unflatten",
+    "Unfold",
     "Upsample",
     "UpsamplingBilinear2d",
     "UpsamplingNearest2d",

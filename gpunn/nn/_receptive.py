@@ -27,6 +27,7 @@ _POINTWISE = {
     "gpunn.nn.batchnorm",
     "gpunn.nn.composed_activation",
     "gpunn.nn.dropout",
+    "gpunn.nn.shrink",
     "gpunn.nn.smooth_activation",
 }
 
@@ -70,13 +71,15 @@ def _is_token_by_token(layer: Module, x: Tensor) -> bool:
 def window_of(layer: Module, x: Tensor) -> Window | None:
     """How the layer's window slides over x, for a layer with a method ``window`` that returns a Window."""
     method = getattr(layer, "window", None)
-    if not callable(method) or x.ndim < 3:
+    if not callable(method) or x.ndim < 2:
         return None
-    try:
-        window = method(*x.shape[2:])
-    except TypeError:  # a user's method of the same name that takes other arguments
-        return None
-    return window if isinstance(window, Window) else None
+    for leading in (2, 1):  # a batch, or one item
+        try:
+            window = method(*x.shape[leading:])
+        except TypeError:  # also of a user's method of the same name that takes other arguments
+            continue
+        return window if isinstance(window, Window) else None
+    return None
 
 
 class Fields:

@@ -124,7 +124,7 @@ class Conv1d(_Conv):
 
     Shape
     -----
-    x : (N, C, L) float32 or float64;  y : (N, K, Q)
+    x : (N, C, L) or (C, L), float32 or float64;  y : (N, K, Q) or (K, Q)
 
     Q = floor((L + left + right - dilation (S - 1) - 1) / stride) + 1.
 
@@ -214,7 +214,7 @@ class Conv2d(_Conv):
 
     Shape
     -----
-    x : (N, C, H, W) float32 or float64;  y : (N, K, P, Q)
+    x : (N, C, H, W) or (C, H, W), float32 or float64;  y : (N, K, P, Q) or (K, P, Q)
 
     P = floor((H + top + bottom - dilation (R - 1) - 1) / stride) + 1, Q likewise.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from gpunn._tensor import Tensor
-from gpunn.composed.dropout import dropout1d, dropout2d, dropout3d
+from gpunn.composed.dropout import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from gpunn.errors import UsageError
 from gpunn.nn.module import Module
 from gpunn.ops.dropout import dropout
@@ -161,3 +161,57 @@ class Dropout3d(_OfChannels):
     """
 
     function = staticmethod(dropout3d)
+
+
+class AlphaDropout(_OfChannels):
+    """In training, set each element with probability p to what SELU saturates at, then restore mean 0 and variance 1.
+
+    Parameters
+    ----------
+    p : float
+        0 to 1.
+    inplace : bool
+        Whether the input becomes the result in training, for all its names and views.
+
+    Attributes
+    ----------
+    generator : Generator
+        The layer's own, as for :class:`Dropout`.
+
+    Shape
+    -----
+    x : any, float32 or float64, with mean 0 and variance 1;  y : like x
+
+    References
+    ----------
+    Klambauer, Unterthiner, Mayr, Hochreiter 2017, arXiv:1706.02515.
+    """
+
+    function = staticmethod(alpha_dropout)
+
+
+class FeatureAlphaDropout(_OfChannels):
+    """:class:`AlphaDropout` of whole channels.
+
+    Parameters
+    ----------
+    p : float
+        0 to 1.
+    inplace : bool
+        Whether the input becomes the result in training, for all its names and views.
+
+    Attributes
+    ----------
+    generator : Generator
+        The layer's own, as for :class:`Dropout`.
+
+    Shape
+    -----
+    x : (N, C, *) float32 or float64, with mean 0 and variance 1;  y : like x
+
+    References
+    ----------
+    Klambauer, Unterthiner, Mayr, Hochreiter 2017, arXiv:1706.02515.
+    """
+
+    function = staticmethod(feature_alpha_dropout)

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from gpunn._interop import takes_arrays
 from gpunn.composed.activations import celu, glu, hardsigmoid, hardswish, mish, selu, softsign, tanhshrink
-from gpunn.composed.dropout import dropout1d, dropout2d, dropout3d
+from gpunn.composed.bilinear import bilinear
+from gpunn.composed.dropout import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from gpunn.composed.interpolate import interpolate
-from gpunn.composed.norms import instance_norm, normalize, rms_norm
+from gpunn.composed.lp_pool import lp_pool1d, lp_pool2d
+from gpunn.composed.norms import instance_norm, local_response_norm, normalize, rms_norm
+from gpunn.composed.shrink import hardshrink, rrelu, softshrink, threshold
 from gpunn.composed.shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from gpunn.composed.similarity import (
     cosine_embedding_loss,
@@ -21,9 +24,11 @@ from gpunn.composed.similarity import (
     soft_margin_loss,
     triplet_margin_loss,
 )
+from gpunn.composed.unfold import fold, unfold
 from gpunn.ops.absolute_relu import absolute_relu
 from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
 from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
+from gpunn.ops.adaptive_max_pool1d import adaptive_max_pool1d
 from gpunn.ops.adaptive_max_pool2d import adaptive_max_pool2d
 from gpunn.ops.avg_pool1d import avg_pool1d
 from gpunn.ops.avg_pool2d import avg_pool2d
@@ -73,10 +78,13 @@ __all__ = [
     "absolute_relu",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
     "adaptive_max_pool2d",
+    "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
@@ -94,10 +102,13 @@ __all__ = [
     "dropout3d",
     "elu",
     "embedding",
+    "feature_alpha_dropout",
     "flatten",
+    "fold",
     "gelu",
     "glu",
     "group_norm",
+    "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -110,10 +121,13 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "locally_connected1d",
     "locally_connected2d",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
     "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
@@ -132,6 +146,7 @@ __all__ = [
     "relu",
     "relu6",
     "rms_norm",
+    "rrelu",
     "scaled_dot_product_attention",
     "selu",
     "sigmoid",
@@ -140,11 +155,14 @@ __all__ = [
     "soft_margin_loss",
     "softmax",
     "softplus",
+    "softshrink",
     "softsign",
     "step",
     "tanh",
     "tanhshrink",
+    "threshold",
     "triplet_margin_loss",
+    "unfold",
 ]
 
 # Here, and for the ops in ``gpunn`` itself, instead of in every op: layers and ops call one another with tensors.

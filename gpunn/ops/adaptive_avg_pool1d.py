@@ -12,20 +12,20 @@ def adaptive_avg_pool1d(x: Tensor, output_size: OutputSize) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor, (N, C, L)
+    x : Tensor, (N, C, L) or (C, L)
         float32 or float64.
     output_size : int
         P; None keeps the input's length.
 
     Returns
     -------
-    Tensor, (N, C, P)
+    Tensor, (N, C, P) or (C, P)
         Output p averages elements floor(p L / P) to ceil((p + 1) L / P).
 
     Raises
     ------
     ShapeError
-        If x is not 3-d.
+        If x has other axes.
     UsageError, DTypeError
         If the size is invalid, or x is not floating.
 
@@ -40,6 +40,8 @@ def adaptive_avg_pool1d(x: Tensor, output_size: OutputSize) -> Tensor:
     Lecture topic L15.
     """
     op = "adaptive_avg_pool1d"
+    if x.ndim == 2:
+        return adaptive_avg_pool1d(x.unsqueeze(0), output_size).squeeze(0)
     check_images(op, x, 3)
     (p,) = output_sizes(op, output_size, x.shape[2:])
     return average_adaptively(op, x, rows_of(x), (p, 1))

@@ -178,20 +178,20 @@ def adaptive_avg_pool2d(x: Tensor, output_size: OutputSize) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor, (N, C, H, W)
+    x : Tensor, (N, C, H, W) or (C, H, W)
         float32 or float64.
     output_size : int, None, or two of them
         P and Q, or one number for both; None keeps the input's size. They may be larger than it.
 
     Returns
     -------
-    Tensor, (N, C, P, Q)
+    Tensor, (N, C, P, Q) or (C, P, Q)
         Output p averages rows floor(p H / P) to ceil((p + 1) H / P), columns likewise.
 
     Raises
     ------
     ShapeError
-        If x is not 4-d.
+        If x has other axes.
     UsageError, DTypeError
         If the size is invalid, or x is not floating.
 
@@ -209,6 +209,8 @@ def adaptive_avg_pool2d(x: Tensor, output_size: OutputSize) -> Tensor:
     Lecture topic L15; global average pooling: Lin, Chen, Yan 2013, arXiv:1312.4400.
     """
     op = "adaptive_avg_pool2d"
+    if x.ndim == 3:
+        return adaptive_avg_pool2d(x.unsqueeze(0), output_size).squeeze(0)
     check_images(op, x)
     p, q = output_sizes(op, output_size, x.shape[2:])
     return average_adaptively(op, x, x._physical, (p, q))

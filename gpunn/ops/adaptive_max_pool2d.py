@@ -92,7 +92,7 @@ def adaptive_max_pool2d(
 
     Parameters
     ----------
-    x : Tensor, (N, C, H, W)
+    x : Tensor, (N, C, H, W) or (C, H, W)
         float32 or float64.
     output_size : int, None, or two of them
         P and Q, or one number for both; None keeps the input's size.
@@ -101,14 +101,14 @@ def adaptive_max_pool2d(
 
     Returns
     -------
-    Tensor, (N, C, P, Q), or two of them
+    Tensor, (N, C, P, Q) or (C, P, Q), or two of them
         Output p reads rows floor(p H / P) to ceil((p + 1) H / P), columns likewise. Of equal elements
         the first gets the gradient; NaN wins, the last of several. The indices are int64.
 
     Raises
     ------
     ShapeError
-        If x is not 4-d.
+        If x has other axes.
     UsageError, DTypeError
         If the size is invalid, or x is not floating.
 
@@ -123,6 +123,9 @@ def adaptive_max_pool2d(
     Lecture topic L15.
     """
     op = "adaptive_max_pool2d"
+    if x.ndim == 3:
+        found = adaptive_max_pool2d(x.unsqueeze(0), output_size, return_indices)
+        return found.squeeze(0) if isinstance(found, Tensor) else (found[0].squeeze(0), found[1].squeeze(0))
     check_images(op, x)
     device, (height, width) = x.device, x.shape[2:]
     p, q = output_sizes(op, output_size, (height, width))

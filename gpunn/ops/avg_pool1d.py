@@ -22,7 +22,7 @@ def avg_pool1d(
 
     Parameters
     ----------
-    x : Tensor, (N, C, L)
+    x : Tensor, (N, C, L) or (C, L)
         float32 or float64.
     kernel_size, stride, padding : int
         The stride is the kernel size if not given. Padding is zeros, at most half the kernel.
@@ -35,13 +35,13 @@ def avg_pool1d(
 
     Returns
     -------
-    Tensor, (N, C, P)
+    Tensor, (N, C, P) or (C, P)
         P = floor((L + 2 padding - kernel) / stride) + 1.
 
     Raises
     ------
     ShapeError
-        If x is not 3-d or the window does not fit.
+        If x has other axes or the window does not fit.
     UsageError, DTypeError
         If an argument is invalid, or x is not floating.
 
@@ -56,6 +56,9 @@ def avg_pool1d(
     Lecture topic L15.
     """
     op = "avg_pool1d"
+    if x.ndim == 2:
+        options = (kernel_size, stride, padding, ceil_mode, count_include_pad)
+        return avg_pool1d(x.unsqueeze(0), *options, strict=strict).squeeze(0)
     check_images(op, x, 3)
     window = sequence_window(op, x.shape[2], kernel_size, stride, padding, 1, ceil_mode, strict)
     return pool_average(op, x, rows_of(x), window, count_include_pad)

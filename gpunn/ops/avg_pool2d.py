@@ -242,7 +242,7 @@ def avg_pool2d(
 
     Parameters
     ----------
-    x : Tensor, (N, C, H, W)
+    x : Tensor, (N, C, H, W) or (C, H, W)
         float32 or float64.
     kernel_size, stride, padding : int or (int, int)
         Vertical, horizontal. The stride is the kernel size if not given. Padding is zeros, at most
@@ -258,13 +258,13 @@ def avg_pool2d(
 
     Returns
     -------
-    Tensor, (N, C, P, Q)
+    Tensor, (N, C, P, Q) or (C, P, Q)
         P = floor((H + 2 padding - kernel) / stride) + 1.
 
     Raises
     ------
     ShapeError
-        If x is not 4-d or the window does not fit.
+        If x has other axes or the window does not fit.
     UsageError, DTypeError
         If an argument is invalid, or x is not floating.
 
@@ -279,6 +279,9 @@ def avg_pool2d(
     Lecture topic L15.
     """
     op = "avg_pool2d"
+    if x.ndim == 3:
+        options = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+        return avg_pool2d(x.unsqueeze(0), *options, strict=strict).squeeze(0)
     check_images(op, x)
     divisor = checked_divisor(op, divisor_override)
     window = image_window(op, x.shape[2:], kernel_size, stride, padding, 1, ceil_mode, strict)

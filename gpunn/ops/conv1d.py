@@ -26,7 +26,7 @@ def conv1d(
 
     Parameters
     ----------
-    x : Tensor, (N, C, L)
+    x : Tensor, (N, C, L) or (C, L)
         float32 or float64.
     weight : Tensor, (K, C / groups, S)
     bias : Tensor, (K,), optional
@@ -43,7 +43,7 @@ def conv1d(
 
     Returns
     -------
-    Tensor, (N, K, Q)
+    Tensor, (N, K, Q) or (K, Q)
         Q = floor((L + left + right - dilation (S - 1) - 1) / stride) + 1.
 
     Raises
@@ -71,9 +71,12 @@ def conv1d(
     [[[2.0, 1.0, 1.0]]]
     """
     op = "conv1d"
+    if x.ndim == 2 and weight.ndim == 3:
+        options = (stride, padding, dilation, groups)
+        return conv1d(x.unsqueeze(0), weight, bias, *options, activation=activation, strict=strict).squeeze(0)
     if x.ndim != 3 or weight.ndim != 3:
         raise ShapeError(
-            f"{here(op)}: expected x (N, C, L) and weight (K, C/groups, S); got {x.shape}, {weight.shape}."
+            f"{here(op)}: expected x (N, C, L) or (C, L) and weight (K, C/groups, S); got {x.shape} and {weight.shape}."
         )
     same_device(op, *(t.device for t in (x, weight, bias) if t is not None))
     groups = as_int(groups, groups)

@@ -203,7 +203,7 @@ def conv2d(
 
     Parameters
     ----------
-    x : Tensor, (N, C, H, W)
+    x : Tensor, (N, C, H, W) or (C, H, W)
         float32 or float64.
     weight : Tensor, (K, C / groups, R, S)
     bias : Tensor, (K,), optional
@@ -221,7 +221,7 @@ def conv2d(
 
     Returns
     -------
-    Tensor, (N, K, P, Q)
+    Tensor, (N, K, P, Q) or (K, P, Q)
         P = floor((H + top + bottom - dilation (R - 1) - 1) / stride) + 1, Q likewise.
 
     Raises
@@ -237,6 +237,9 @@ def conv2d(
     LeCun, Bottou, Bengio, Haffner 1998; lecture topic L10.
     """
     op = "conv2d"
+    if x.ndim == 3 and weight.ndim == 4:
+        options = (stride, padding, dilation, groups)
+        return conv2d(x.unsqueeze(0), weight, bias, *options, activation=activation, strict=strict).squeeze(0)
     inputs = (x, weight) if bias is None else (x, weight, bias)
     device = device_of(op, inputs)
     groups = as_int(groups, groups)
@@ -270,7 +273,8 @@ def check_arguments(
     """Check everything that can be wrong with the arguments, each with its own message."""
     if x.ndim != 4 or weight.ndim != 4:
         raise ShapeError(
-            f"{here(op)}: expected x (N, C, H, W) and weight (K, C/groups, R, S); got {x.shape} and {weight.shape}."
+            f"{here(op)}: expected x (N, C, H, W) or (C, H, W) and weight (K, C/groups, R, S); got {x.shape} and "
+            f"{weight.shape}."
         )
     check_operands(op, x, weight, bias, groups)
     window = _window(op, x.shape[2:], weight.shape[2:], stride, padding, dilation)

@@ -190,12 +190,12 @@ def conv2d_max_pool2d(
     activation : None or "relu"
         Between the two.
     flatten : bool
-        Merge the last three axes of the result.
+        Merge all axes of the result but the first.
 
     Returns
     -------
     Tensor, (N, K, P, Q) or (N, K P Q)
-        P, Q of the pooling.
+        P, Q of the pooling. Without N for one image (C, H, W): (K, P, Q) or (K, P Q).
 
     Raises
     ------
@@ -203,6 +203,11 @@ def conv2d_max_pool2d(
         As in the two ops.
     """
     op = "conv2d_max_pool2d"
+    if x.ndim == 3:
+        geometry = (stride, padding, dilation, groups, pool)
+        y = conv2d_max_pool2d(x.unsqueeze(0), weight, bias, *geometry, activation=activation, strict=strict)
+        # Flattening from axis 1 on leaves the first one, which is the channels here.
+        return y.reshape(y.shape[1], -1) if flatten else y.squeeze(0)
     inputs = (x, weight) if bias is None else (x, weight, bias)
     device = device_of(op, inputs)
     window = check_arguments(op, x, weight, bias, stride, padding, dilation, groups, strict=strict)

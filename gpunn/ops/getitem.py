@@ -204,3 +204,28 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     if places.ndim > 1:
         raise ShapeError(f"{here(op)}: expected index of shape (K,); got {index.shape}.")
     return picked(op, x, Parts((), [places.reshape(-1)], (axis,), axis, False, [index]))
+
+
+def summed_at(op: str, x: Tensor, axis: int, index: Tensor, length: int) -> Tensor:
+    """The transpose of :func:`index_select`: ``length`` slices along an axis, each the sum of x's with its index.
+
+    Parameters
+    ----------
+    op : str
+        Its name on the tape.
+    x : Tensor
+        Floating.
+    axis : int
+        Not negative.
+    index : Tensor, (K,)
+        int64, one for each of x's slices, known to be inside: nothing is checked.
+    length : int
+    """
+    device, places = x.device, [index._physical]
+    shape = (*x.shape[:axis], length, *x.shape[axis + 1 :])
+    y = add_at(device, x.array, places, (axis,), axis, shape, False)
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (take_at(device, logical(dy), places, (axis,), axis),)
+
+    return record(op, y, device, (x,), backward)

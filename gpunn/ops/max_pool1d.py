@@ -49,7 +49,7 @@ def max_pool1d(
 
     Parameters
     ----------
-    x : Tensor, (N, C, L)
+    x : Tensor, (N, C, L) or (C, L)
         float32 or float64.
     kernel_size, stride, padding, dilation : int
         The stride is the kernel size if not given. Padding counts as minus infinity and is at most
@@ -63,14 +63,14 @@ def max_pool1d(
 
     Returns
     -------
-    Tensor, (N, C, P), or two of them
+    Tensor, (N, C, P) or (C, P), or two of them
         P = floor((L + 2 padding - dilation (kernel - 1) - 1) / stride) + 1. Of equal elements the
         first gets the gradient; NaN wins. The indices are int64.
 
     Raises
     ------
     ShapeError
-        If x is not 3-d, or the window does not fit.
+        If x has other axes, or the window does not fit.
     UsageError, DTypeError
         If an argument is invalid, or x is not floating.
 
@@ -85,6 +85,10 @@ def max_pool1d(
     Lecture topic L15.
     """
     op = "max_pool1d"
+    if x.ndim == 2:
+        options = (kernel_size, stride, padding, dilation, ceil_mode)
+        found = max_pool1d(x.unsqueeze(0), *options, return_indices, strict=strict)
+        return found.squeeze(0) if isinstance(found, Tensor) else (found[0].squeeze(0), found[1].squeeze(0))
     check_images(op, x, 3)
     window = sequence_window(op, x.shape[2], kernel_size, stride, padding, dilation, ceil_mode, strict)
     y, index = pool_maximum(op, x, rows_of(x), window, return_indices)

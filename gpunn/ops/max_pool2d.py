@@ -203,7 +203,7 @@ def max_pool2d(
 
     Parameters
     ----------
-    x : Tensor, (N, C, H, W)
+    x : Tensor, (N, C, H, W) or (C, H, W)
         float32 or float64.
     kernel_size, stride, padding, dilation : int or (int, int)
         Vertical, horizontal. The stride is the kernel size if not given. Padding counts as
@@ -218,19 +218,19 @@ def max_pool2d(
     strict : bool
         Raise if rows or columns at the border are in no window, instead of leaving them out.
     flatten : bool
-        Merge the last three axes in the same pass, as :func:`gpunn.nn.functional.flatten` from axis 1 on would:
-        (N, C P Q). Not together with indices.
+        Merge all axes but the first, as :func:`gpunn.nn.functional.flatten` from axis 1 on would: (N, C P Q), in the
+        same pass, or (C, P Q). Not together with indices.
 
     Returns
     -------
-    Tensor, (N, C, P, Q), or two of them
+    Tensor, (N, C, P, Q) or (C, P, Q), or two of them
         P = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1. Of equal elements the
         first gets the gradient; NaN wins, the last of several. The indices are int64.
 
     Raises
     ------
     ShapeError
-        If x is not 4-d, or the window does not fit.
+        If x has other axes, or the window does not fit.
     UsageError, DTypeError
         If an argument is invalid, or x is not floating.
 
@@ -246,10 +246,17 @@ def max_pool2d(
     Lecture topic L15.
     """
     op = "max_pool2d"
-    check_images(op, x)
-    window = image_window(op, x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode, strict)
     if flatten and return_indices:
         raise UsageError(f"{here(op)}: flatten: expected without return_indices, which are those of an image.")
+    if x.ndim == 3:
+        options = (kernel_size, stride, padding, dilation, ceil_mode)
+        found = max_pool2d(x.unsqueeze(0), *options, return_indices, activation=activation, strict=strict)
+        if not isinstance(found, Tensor):
+            return found[0].squeeze(0), found[1].squeeze(0)
+        # Flattening from axis 1 on leaves the first one, which is the channels here.
+        return found.reshape(found.shape[1], -1) if flatten else found.squeeze(0)
+    check_images(op, x)
+    window = image_window(op, x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode, strict)
     if activation not in (None, "relu"):
         raise UsageError(f"{here(op)}: activation: expected None or 'relu'; got {activation!r}.")
     if activation is not None and return_indices:

@@ -36,6 +36,11 @@ def _numbers(*shape: int, seed: int = 0) -> np.ndarray:
         ("normalize", (5, 7), {"p": 1, "dim": 0}, {}),
         ("normalize", (2, 3, 2, 4), {"p": 3.0, "dim": -1, "eps": 1.5}, {}),
         ("normalize", (2, 3, 4), {"dim": (1, 2)}, {}),
+        ("local_response_norm", (2, 5, 3, 4), {"size": 3}, {}),
+        ("local_response_norm", (2, 4, 6), {"size": 4, "alpha": 0.5, "beta": 0.5, "k": 2.0}, {}),
+        ("local_response_norm", (1, 3, 2, 2, 2), {"size": 7, "alpha": 2.0}, {}),
+        ("local_response_norm", (2, 1, 5), {"size": 1, "alpha": 1.0, "beta": 2.0}, {}),
+        ("local_response_norm", (0, 3, 2, 2), {"size": 2}, {}),
     ],
 )
 def test_matches_torch(
@@ -96,6 +101,11 @@ def test_layers_train_and_evaluate_as_pytorchs(
             parity.close(key, ours.state_dict()[key].numpy(), value.numpy(), 1e-12, 1)
 
 
+def test_local_response_norm_is_a_layer() -> None:
+    x = gpunn.randn(2, 5, 3, 3)
+    assert nn.LocalResponseNorm(3, 0.5, 0.25, 2)(x).tolist() == F.local_response_norm(x, 3, 0.5, 0.25, 2).tolist()
+
+
 def test_running_estimates_move_on_kernels(kernels: str) -> None:
     x = _numbers(2, 3, 4, 5).astype(np.float32)
     found = []
@@ -118,6 +128,14 @@ def test_running_estimates_move_on_kernels(kernels: str) -> None:
         (lambda: F.rms_norm(gpunn.ones(2, 3), (2,)), ShapeError, r"^rms_norm: expected x that ends in \(2,\); got"),
         (lambda: F.rms_norm(gpunn.ones(2, 3), 3, gpunn.ones(2)), ShapeError, "^rms_norm: weight: expected shape"),
         (lambda: F.normalize(gpunn.arange(3), dim=0), DTypeError, "^normalize: expected a floating dtype; got int64"),
+        (
+            lambda: F.local_response_norm(gpunn.ones(2, 3), 2),
+            ShapeError,
+            r"^local_response_norm: expected x \(N, C, \*",
+        ),
+        (lambda: F.local_response_norm(gpunn.ones(2, 3, 4), 0), UsageError, "^local_response_norm: size: expected a"),
+        (lambda: F.local_response_norm(gpunn.arange(6).reshape(1, 2, 3), 1), DTypeError, "expected a floating dtype"),
+        (lambda: nn.LocalResponseNorm(2, beta=float("nan")), UsageError, "^LocalResponseNorm: beta: expected a finite number"),
         (lambda: nn.InstanceNorm2d(3)(gpunn.ones(2, 3)), ShapeError, r"expected x of shape \(N, C, H, W\) or"),
         (lambda: nn.InstanceNorm2d(3)(gpunn.ones(1, 2, 3, 3)), ShapeError, "expected 3 channels; got x of shape"),
     ],

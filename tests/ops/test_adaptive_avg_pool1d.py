@@ -51,7 +51,7 @@ def test_gradcheck() -> None:
 @pytest.mark.parametrize(
     ("x", "size", "error", "message"),
     [
-        (gpunn.zeros(4, 4), 1, ShapeError, r"expected x of shape \(N, C, L\)"),
+        (gpunn.zeros(4), 1, ShapeError, r"expected x of shape \(N, C, L\)"),
         (gpunn.zeros(1, 1, 4), (1, 2), UsageError, "output_size: expected a positive integer or None; got"),
         (gpunn.zeros(1, 1, 4, dtype=np.int64), 1, DTypeError, "got int64"),
     ],

@@ -64,7 +64,7 @@ def test_gradcheck() -> None:
 @pytest.mark.parametrize(
     ("x", "how", "error", "message"),
     [
-        (gpunn.zeros(4, 4), {"kernel_size": 2}, ShapeError, r"expected x of shape \(N, C, L\); got \(4, 4\)"),
+        (gpunn.zeros(4), {"kernel_size": 2}, ShapeError, r"expected x of shape \(N, C, L\) or \(C, L\); got \(4,\)"),
         (gpunn.zeros(1, 1, 2), {"kernel_size": 3}, ShapeError, "the window is 3 in length"),
         (gpunn.zeros(1, 1, 5), {"kernel_size": 2, "strict": True}, ShapeError, "strict"),
         (gpunn.zeros(1, 1, 4), {"kernel_size": 2, "padding": 2}, UsageError, "more than half the kernel"),

@@ -170,7 +170,7 @@ def test_gradcheck(how: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize(
     ("x", "how", "error", "message"),
     [
-        (gpunn.zeros(2, 4, 4), {"kernel_size": 2}, ShapeError, r"expected x of shape \(N, C, H, W\); got \(2, 4, 4\)"),
+        (gpunn.zeros(4, 4), {"kernel_size": 2}, ShapeError, r"expected x of shape \(N, C, H, W\) or \(C, H, W\); got"),
         (gpunn.zeros(1, 0, 4, 4), {"kernel_size": 2}, ShapeError, "no axis of 0 but N"),
         (gpunn.zeros(1, 1, 2, 4), {"kernel_size": 3}, ShapeError, "the window is 3 in height"),
         (gpunn.zeros(1, 1, 4, 5), {"kernel_size": 2, "strict": True}, ShapeError, "strict: .*1 column"),

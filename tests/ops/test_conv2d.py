@@ -162,7 +162,7 @@ def test_output_is_channels_last() -> None:
         ((1, 1, 5, 5), (4, 3, 3, 3), {}, ShapeError, r"expected 3 input channels to match weight \(4, 3, 3, 3\)"),
         ((1, 3, 2, 5), (4, 3, 3, 3), {}, ShapeError, r"larger than the input with padding, 2 \+ 2\*0 = 2"),
         ((1, 0, 5, 5), (4, 0, 3, 3), {}, ShapeError, "at least one channel and one filter"),
-        ((3, 5, 5), (4, 3, 3, 3), {}, ShapeError, r"expected x \(N, C, H, W\)"),
+        ((5, 5), (4, 3, 3, 3), {}, ShapeError, r"expected x \(N, C, H, W\) or \(C, H, W\)"),
         ((1, 4, 5, 5), (6, 2, 3, 3), {"groups": 4}, UsageError, "groups: expected a divisor of the 6"),
         ((1, 3, 5, 5), (4, 3, 3, 3), {"stride": 0}, UsageError, "stride: expected an integer >= 1"),
         ((1, 3, 5, 5), (4, 3, 3, 3), {"padding": (1, 2, 3)}, UsageError, "padding: expected an integer >= 0"),

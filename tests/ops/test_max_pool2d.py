@@ -237,7 +237,7 @@ def test_gradcheck() -> None:
 @pytest.mark.parametrize(
     ("x", "how", "error", "message"),
     [
-        (gpunn.zeros(2, 4, 4), {"kernel_size": 2}, ShapeError, r"expected x of shape \(N, C, H, W\)"),
+        (gpunn.zeros(4, 4), {"kernel_size": 2}, ShapeError, r"expected x of shape \(N, C, H, W\)"),
         (gpunn.zeros(1, 1, 2, 4), {"kernel_size": 3}, ShapeError, "the window is 3 in height"),
         (gpunn.zeros(1, 1, 4, 4), {"kernel_size": 2, "padding": 2}, UsageError, "more than half the kernel"),
         (gpunn.zeros(1, 1, 4, 5), {"kernel_size": 2, "strict": True}, ShapeError, "strict: .*1 column"),
