@@ -35,11 +35,11 @@ def reduction_of(op: str, reduction: str, size_average: bool | None, reduce: boo
         return reduction
     asked = "none" if reduce is False else "sum" if size_average is False else "mean"
     message = f"{here(op)}: size_average and reduce are deprecated: use reduction='{asked}'."
-    warnings.warn(message, stacklevel=_outside())
+    warnings.warn(message, stacklevel=outside())
     return asked
 
 
-def _outside() -> int:
+def outside() -> int:
     """The ``stacklevel`` for a warning of the caller's that is to name the line that called this package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("gpunn."):

@@ -8,6 +8,7 @@ from typing import Any
 
 from gpunn._creation import zeros
 from gpunn._device import Device, device_of
+from gpunn._shared.losses import outside
 from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.composed.recurrent import State, Step, gru_step, lstm_step, over_sequence, relu_step, tanh_step
@@ -87,7 +88,7 @@ class RNNBase(Module):
         if self.dropout and self.num_layers == 1:
             warnings.warn(
                 f"{op}: dropout={dropout} is applied between layers, and num_layers=1 has nothing between.",
-                stacklevel=3,
+                stacklevel=outside(),
             )
         self.bidirectional = bool(bidirectional)
         self.proj_size = whole(op, "proj_size", proj_size, 0)

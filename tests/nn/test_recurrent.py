@@ -170,8 +170,9 @@ def test_dropout_lies_between_layers_and_in_training_only() -> None:
     assert one.eval()(x)[0].tolist() == other.tolist()
     gpunn.manual_seed(4)
     assert nn.GRU(3, 40, 2, dropout=0.5)(x)[0].tolist() == first.tolist()
-    with pytest.warns(UserWarning, match="LSTM: dropout=0.5 is applied between layers, and num_layers=1"):
+    with pytest.warns(UserWarning, match="LSTM: dropout=0.5 is applied between layers, and num_layers=1") as told:
         nn.LSTM(3, 4, dropout=0.5)
+    assert told[0].filename == __file__
 
 
 def test_names_of_weights_that_programs_ask_for() -> None:
