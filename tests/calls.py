@@ -331,6 +331,15 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "LPPool1d": ((2.0, 2, 1), sequences),
     "LPPool2d": ((2.0, 2, 1), images),
     "LayerNorm": ((3, 1e-5, True), x),
+    "LazyBatchNorm1d": ((1e-5, 0.1, True, True), x),
+    "LazyBatchNorm2d": ((1e-5, 0.1, True, True), images),
+    "LazyConv1d": ((2, 3, 1, 0, 1, 1, True), sequences),
+    "LazyConv2d": ((2, 3, 1, 0, 1, 1, True), images),
+    "LazyConvTranspose1d": ((2, 3, 1, 0, 0, 1, True), sequences),
+    "LazyConvTranspose2d": ((2, 3, 1, 0, 0, 1, True), images),
+    "LazyInstanceNorm1d": ((1e-5, 0.1, True, True), sequences),
+    "LazyInstanceNorm2d": ((1e-5, 0.1, True, True), images),
+    "LazyLinear": ((2, True), x),
     "LeakyReLU": ((0.1,), x),
     "Linear": ((3, 2, True), x),
     "LocalResponseNorm": ((3, 1e-4, 0.75, 1.0), images),
@@ -417,6 +426,8 @@ _add_layer("GRU", (3, 4, 1, True, True), lambda: (x(2, 5, 3), x(1, 2, 4)))
 _add_layer("RNNCell", (3, 4, True, "relu"), lambda: (x(2, 3), x(2, 4)))
 _add_layer("LSTMCell", (3, 4, True), lambda: (x(2, 3), (x(2, 4), x(2, 4))))
 _add_layer("GRUCell", (3, 4, True), lambda: (x(2, 3), x(2, 4)))
+add("nn.UninitializedParameter", nn.UninitializedParameter, lambda: (True,))
+method("UninitializedParameter.materialize", nn.UninitializedParameter, lambda: ((2, 3),))
 add("nn.RNNBase", nn.RNNBase, lambda: ("GRU", 3, 4, 1, True, True))
 add("nn.RNNCellBase", nn.RNNCellBase, lambda: (3, 4, True, 2))
 _add_layer("MultiheadAttention", (4, 2, 0.0, True, False, False, 4, 4, True), lambda: (x(2, 3, 4),) * 3)

@@ -896,7 +896,7 @@ NEW_OF: dict[str, dict[str, Any]] = {
     "BatchSampler": {"sampler": [4, 5, 6], "batch_size": 2, "drop_last": True},
     "CyclicLR": {"mode": "triangular2", "base_momentum": 0.25},
     "DataParallel": {"module": _A_MODULE, "device_ids": [0], "output_device": 0, "dim": 1},
-    **{name: {"padding_mode": "zeros"} for name in ("ConvTranspose1d", "ConvTranspose2d")},
+    **{f"{lazy}ConvTranspose{n}d": {"padding_mode": "zeros"} for lazy in ("", "Lazy") for n in (1, 2)},
     "Upsample": {"mode": "bilinear"},
     "LocalResponseNorm": {"size": 3},
     "TransformerEncoderLayer": {
@@ -935,8 +935,7 @@ NEW_OF: dict[str, dict[str, Any]] = {
 }
 # What has to be given as well.
 NEW_ALSO = {
-    "ConvTranspose1d": ("stride", "padding_mode"),
-    "ConvTranspose2d": ("stride", "padding_mode"),
+    **{f"{lazy}ConvTranspose{n}d": ("stride", "padding_mode") for lazy in ("", "Lazy") for n in (1, 2)},
     "CyclicLR": ("cycle_momentum",),
     **dict.fromkeys(("RNNBase", "RNN", "LSTM", "GRU"), ("num_layers",)),  # else PyTorch warns of dropout
     "OneCycleLR": ("total_steps",),
@@ -978,7 +977,10 @@ def behaviour(case: Case, made: Any) -> Any:
         return tuple(tuple(x.shape) for (x,) in made)
     if case.place == "nn":
         state = made.state_dict() if hasattr(made, "state_dict") else {}
-        shown = {k: (tuple(v.shape), str(v.dtype).split(".")[-1]) for k, v in state.items()}
+        shown = {
+            k: (None if "Uninitialized" in type(v).__name__ else tuple(v.shape), str(v.dtype).split(".")[-1])
+            for k, v in state.items()
+        }
         kept = getattr(made, case.keyword, None)
         kept = kept if isinstance(kept, bool | int | float | str | tuple) else None
         if differences.accepts_any(case.name, case.keyword):

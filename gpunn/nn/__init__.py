@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from gpunn._calls import explains_all
 from gpunn.nn import functional, init, utils
 from gpunn.nn._recurrent import RNNBase
+from gpunn.nn._uninitialized import UninitializedParameter
 from gpunn.nn.activation import ELU, AbsoluteReLU, Hardtanh, LeakyReLU, Maxout, PReLU, ReLU, ReLU6, Step
 from gpunn.nn.adaptive_pooling import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d
 from gpunn.nn.attention import MultiheadAttention
@@ -25,6 +26,17 @@ from gpunn.nn.groupnorm import GroupNorm
 from gpunn.nn.identity import Identity
 from gpunn.nn.instancenorm import InstanceNorm1d, InstanceNorm2d
 from gpunn.nn.layernorm import LayerNorm
+from gpunn.nn.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyConv1d,
+    LazyConv2d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyLinear,
+)
 from gpunn.nn.linear import Linear
 from gpunn.nn.local import LocallyConnected1d, LocallyConnected2d
 from gpunn.nn.localresponsenorm import LocalResponseNorm
@@ -129,6 +141,15 @@ __all__ = [
     "LPPool1d",
     "LPPool2d",
     "LayerNorm",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
@@ -188,6 +209,7 @@ __all__ = [
     "TripletMarginLoss",
     "Unflatten",
     "Unfold",
+    "UninitializedParameter",
     "Upsample",
     "UpsamplingBilinear2d",
     "UpsamplingNearest2d",

@@ -14,13 +14,20 @@ from gpunn._creation import zeros
 from gpunn._device import Device
 from gpunn._promotion import default_float
 from gpunn._shared.numbers import whole_number
-from gpunn.errors import UsageError
+from gpunn.errors import ArgumentError, UsageError
 from gpunn.nn.parameter import Parameter
 
 
 def whole(layer: str, name: str, value: Any, minimum: int = 1) -> int:
     """``value`` as an int of at least ``minimum``, or UsageError naming the layer and the argument."""
     return whole_number(layer, name, value, minimum)
+
+
+def truth(op: str, name: str, value: Any) -> bool:
+    """``value`` if it is a bool; ArgumentError naming the layer and the argument otherwise."""
+    if not isinstance(value, bool):
+        raise ArgumentError(f"{op}: {name}: expected a bool; got {value!r}. Is an argument before it left out?")
+    return value
 
 
 class _Room(threading.local):

@@ -9,12 +9,16 @@ import numpy as np
 from gpunn._capture_state import changes
 from gpunn._device import Device
 from gpunn._tensor import Tensor
+from gpunn.nn._uninitialized import Uninitialized
 from gpunn.tape import no_grad
 
 
 def move(tensors: Iterable[Tensor], home: Device | None, dtype: np.dtype | None) -> None:
     """Move tensors and their gradients to another device, and floating ones to another dtype, keeping the objects."""
     for tensor in tensors:
+        if isinstance(tensor, Uninitialized):
+            tensor._move(home, dtype)
+            continue
         _move_one(tensor, home, dtype)
         if tensor.grad is not None:
             _move_one(tensor.grad, home, dtype)

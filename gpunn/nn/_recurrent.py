@@ -14,7 +14,7 @@ from gpunn._tensor import Tensor
 from gpunn.composed.recurrent import State, Step, gru_step, lstm_step, over_sequence, relu_step, tanh_step
 from gpunn.errors import ArgumentError, DTypeError, ShapeError, UsageError, here
 from gpunn.nn import init
-from gpunn.nn._arguments import new_parameter, whole
+from gpunn.nn._arguments import new_parameter, truth, whole
 from gpunn.nn.module import Module
 from gpunn.ops.cat import cat, stack
 from gpunn.ops.dropout import dropout
@@ -27,13 +27,6 @@ _STEPS: dict[str, tuple[Step, int]] = {  # and how many gates the weights have r
     "LSTM": (lstm_step, 4),
     "GRU": (gru_step, 3),
 }
-
-
-def truth(op: str, name: str, value: Any) -> bool:
-    """``value`` if it is a bool; ArgumentError naming the layer and the argument otherwise."""
-    if not isinstance(value, bool):
-        raise ArgumentError(f"{op}: {name}: expected a bool; got {value!r}. Is an argument before it left out?")
-    return value
 
 
 class RNNBase(Module):

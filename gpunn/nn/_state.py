@@ -12,6 +12,7 @@ from gpunn._tensor import Tensor
 from gpunn._views import refuse_repeated
 from gpunn.errors import StateDictError, shortened
 from gpunn.nn._state_hints import Other, likely_fix
+from gpunn.nn._uninitialized import Uninitialized, is_uninitialized
 from gpunn.tape import no_grad
 
 _LISTED = 12  # names that a message has of a kind before it counts the rest
@@ -39,8 +40,10 @@ def load(
     for key, tensor in own.items():
         if key not in given:
             continue
+        if is_uninitialized(tensor) and is_uninitialized(given[key]):
+            continue
         values[key] = value = _host(name, key, given[key])
-        if value.shape != tensor.shape:
+        if not is_uninitialized(tensor) and value.shape != tensor.shape:
             mismatched[key] = f"expected {tensor.shape}, got {value.shape}"
         elif value.dtype.kind in "OUSMmc" or _floating(value) != _floating(tensor):
             mismatched[key] = f"expected {tensor.dtype}, got {value.dtype}"
@@ -51,6 +54,8 @@ def load(
         ready = []
         for key, value in values.items():
             tensor = own[key]
+            if isinstance(tensor, Uninitialized):  # a lazy layer's: the values say its shape
+                tensor.materialize(value.shape)
             refuse_repeated("load_state_dict", tensor)
             # By NumPy, as a file may have half precision, which no tensor has.
             ready.append((tensor, tensor_of("load_state_dict", value.astype(tensor.dtype, copy=False), tensor.device)))
@@ -94,7 +99,7 @@ def _error(
     if strict:
         faults = {"missing keys": list(missing), "unexpected keys": list(unexpected), **faults}
         lines = [
-            *(f"missing: {key} {own[key].shape}" for key in missing),
+            *(f"missing: {key} {_shape_text(own[key])}" for key in missing),
             *(f"unexpected: {key} {_shape_text(given[key])}" for key in unexpected),
             *lines,
         ]
@@ -120,6 +125,8 @@ def _error(
 
 
 def _shape_text(value: Any) -> str:
+    if is_uninitialized(value):
+        return "of a shape not known yet"
     shape = getattr(value, "shape", None)
     return type(value).__name__ if shape is None else str(tuple(shape))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from gpunn._tensor import Tensor
 from gpunn.errors import shortened
+from gpunn.nn._uninitialized import is_uninitialized
 
 Other = tuple[str, tuple[int, ...], str]  # a name, its shape in another network, and what to say if it has that
 
@@ -37,7 +38,7 @@ def likely_fix(
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    shape = getattr(value, "shape", None)
+    shape = None if is_uninitialized(value) else getattr(value, "shape", None)
     return None if shape is None else tuple(shape)
 
 
@@ -86,7 +87,7 @@ def _other_head(own: Mapping[str, Tensor], given: Mapping[str, Any], mismatched:
     layers = {key.rpartition(".")[0] for key in mismatched}
     if len(layers) != 1 or len(own) <= len(mismatched):
         return ""
-    pairs = [(own[key].shape, _shape(given[key])) for key in mismatched]
+    pairs = [(_shape(own[key]) or (), _shape(given[key])) for key in mismatched]
     counts = {(mine[:1], theirs[:1] if theirs else ()) for mine, theirs in pairs}
     if len(counts) != 1 or any(not mine or not theirs or mine[1:] != theirs[1:] for mine, theirs in pairs):
         return ""

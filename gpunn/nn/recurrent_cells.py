@@ -11,8 +11,7 @@ from gpunn._tensor import Tensor
 from gpunn.composed.recurrent import State, Step, gru_step, lstm_step, relu_step, tanh_step
 from gpunn.errors import ArgumentError, DTypeError, ShapeError, UsageError, here
 from gpunn.nn import init
-from gpunn.nn._arguments import new_parameter, whole
-from gpunn.nn._recurrent import truth
+from gpunn.nn._arguments import new_parameter, truth, whole
 from gpunn.nn.module import Module
 from gpunn.nn.parameter import Parameter
 from gpunn.ops.linear import linear
