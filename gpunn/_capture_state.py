@@ -115,10 +115,15 @@ def watched_by(watch: StepWatch) -> Iterator[None]:
         _state.watch = outer
 
 
-def refuse_in_capture(what: str) -> None:
+def refuse_in_capture(what: str, instead: str = "Return the tensor from the step and read it outside.") -> None:
     """Raise CaptureError if a step is being captured; ``what`` says what a graph cannot repeat."""
     if capturing() is not None:
-        raise CaptureError(
-            f"{what} inside a captured step: its result would be frozen at the capture. "
-            "Return the tensor from the step and read it outside."
-        )
+        raise CaptureError(f"{what} inside a captured step: its result would be frozen at the capture. {instead}")
+
+
+def refuse_draw_in_capture(op: str) -> None:
+    """Raise CaptureError if a step is being captured, for an op whose random numbers come from the host."""
+    refuse_in_capture(
+        f"{op}: numbers drawn on the host",
+        "Draw before the step and give it the tensor; dropout draws anew in each replay.",
+    )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._capture_state import refuse_draw_in_capture
 from gpunn._creation import goal_like
 from gpunn._creation_arguments import INT64, Goal, count_of, goal_of, shape_of
 from gpunn._device import Device
@@ -23,6 +24,7 @@ def _drawn(kind: str, goal: Goal, shape: Any, generator: Any) -> Tensor:
         raise DTypeError(
             f"{here(goal.op)}: expected a floating dtype; got {goal.dtype}. For integers use gpunn.randint."
         )
+    refuse_draw_in_capture(goal.op)
     source = generator_of(goal.op, generator)
     draw = source.normal if kind == "normal" else source.uniform
     return goal.tensor(draw(0.0, 1.0, shape_of(goal.op, shape), goal.dtype))
@@ -176,6 +178,7 @@ def randint_like(
 
 def _integers(goal: Goal, low: Any, high: Any, shape: Any, generator: Any) -> Tensor:
     op, dtype = goal.op, goal.dtype
+    refuse_draw_in_capture(op)
     first = 0 if low is None else whole_number(op, "low", low)
     end = whole_number(op, "high", high)
     if not first < end:
@@ -234,6 +237,7 @@ def randperm(
     DTypeError
         If the dtype does not hold the numbers.
     """
+    refuse_draw_in_capture("randperm")
     count = count_of("randperm", "n", n)
     goal = goal_of("randperm", dtype, device, requires_grad, out, default=INT64)
     if goal.dtype.kind == "b":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn._capture_state import refuse_in_capture
+from gpunn._capture_state import refuse_draw_in_capture
 from gpunn._in_place import rewrite
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 
@@ -209,7 +209,7 @@ def _draw(x: Any, op: str, first: float, second: float, generator: Any) -> Any:
     (check_normal if op == "normal_" else check_uniform)(op, first, second)
     if x.dtype.kind != "f":
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}.")
-    refuse_in_capture(f"{op} (numbers drawn on the host)")
+    refuse_draw_in_capture(op)
     source = generator_of(op, generator)
     values = (source.normal if op == "normal_" else source.uniform)(first, second, x.shape, x.dtype)
     return copy_from(x, np.asarray(values), op)

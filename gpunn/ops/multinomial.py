@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._capture_state import refuse_in_capture
+from gpunn._capture_state import refuse_draw_in_capture
 from gpunn._creation import tensor
 from gpunn._creation_random import randn
 from gpunn._shared.numbers import real_number, whole_number
@@ -38,7 +38,7 @@ def bernoulli(x: Tensor, p: float | None = None, *, generator: Any = None) -> Te
         If x is not floating and ``p`` is not given.
     """
     op = "bernoulli"
-    refuse_in_capture(f"{op} (numbers drawn on the host)")
+    refuse_draw_in_capture(op)
     source = generator_of(op, generator)
     if p is not None:
         chances: Any = real_number(op, "p", p, 0, 1)
@@ -79,7 +79,7 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False, *, gener
         If x is no row or rows of floating numbers.
     """
     op = "multinomial"
-    refuse_in_capture(f"{op} (numbers drawn on the host)")
+    refuse_draw_in_capture(op)
     source, count = generator_of(op, generator), whole_number(op, "num_samples", num_samples, 1)
     if x.ndim not in (1, 2) or not x.shape[-1]:
         raise ShapeError(f"{here(op)}: expected weights (C,) or (N, C), C at least 1; got shape {x.shape}.")
@@ -142,7 +142,7 @@ def normal(
         raise UsageError(
             f"{here(op)}: size: expected it where mean and std are numbers, and not with a tensor; got {size!r}."
         )
-    refuse_in_capture(f"{op} (numbers drawn on the host)")
+    refuse_draw_in_capture(op)
     low = float(std.detach().numpy().min(initial=0.0)) if isinstance(std, Tensor) else std
     real_number(op, "std", low, 0)
     if tensors:
