@@ -13,7 +13,7 @@ _NAMES = (
     "addmm_ addmv addmv_ addr addr_ adjoint allclose aminmax angle apply_ arccos arccos_ arccosh arccosh_ "
     "arcsin arcsin_ arcsinh arcsinh_ arctan arctan2 arctan2_ arctan_ arctanh arctanh_ argsort argwhere "
     "as_strided as_strided_ as_strided_scatter as_subclass asin asin_ asinh asinh_ atan atan2 atan2_ atan_ "
-    "atanh atanh_ baddbmm baddbmm_ bernoulli bernoulli_ bfloat16 bincount bitwise_and_ bitwise_left_shift "
+    "atanh atanh_ baddbmm baddbmm_ bernoulli bfloat16 bincount bitwise_and_ bitwise_left_shift "
     "bitwise_left_shift_ bitwise_not_ bitwise_or_ bitwise_right_shift bitwise_right_shift_ bitwise_xor_ byte "
     "cauchy_ ccol_indices cdouble cfloat chalf char cholesky cholesky_inverse cholesky_solve clamp_max "
     "clamp_max_ clamp_min clamp_min_ coalesce col_indices conj conj_physical conj_physical_ const_data_ptr "

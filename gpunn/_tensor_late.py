@@ -22,7 +22,7 @@ _FROM = {
     "fmod": "fmod",
     "lerp": "lerp",
     "logsumexp": "logsumexp",
-    "multinomial": "bernoulli multinomial",
+    "multinomial": "bernoulli bernoulli_ multinomial",
     "nan_to_num": "nan_to_num",
     "repeat_interleave": "repeat_interleave",
     "roll": "roll",
@@ -85,7 +85,7 @@ class LateMethods:
         cross = _cross.cross
         cumsum = _cumsum.cumsum
         fmod = _fmod.fmod
-        bernoulli = _multinomial.bernoulli
+        bernoulli, bernoulli_ = _multinomial.bernoulli, _multinomial.bernoulli_
         multinomial = _multinomial.multinomial
         index_add = _scatter.index_add
         index_add_ = _scatter.index_add_

@@ -1,6 +1,7 @@
 """Random numbers whose distribution a tensor gives: bernoulli, multinomial, normal. Drawn on the host.
 
-So a seed gives the same ones on every device, and a captured step refuses them.
+So a seed gives the same ones on every device, and a captured step refuses them. Where all elements have one probability
+the mask is dropout's, which is drawn on the device.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from typing import Any
 import numpy as np
 
 from gpunn._capture_state import refuse_draw_in_capture
-from gpunn._creation import tensor
+from gpunn._creation import full_like, tensor
 from gpunn._creation_random import randn
+from gpunn._in_place import rewrite
 from gpunn._shared.numbers import real_number, whole_number
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.ops.cast import to_dtype
+from gpunn.ops.clamp import clamp
+from gpunn.ops.dropout import dropout
 from gpunn.random import generator_of
 
 
@@ -37,19 +42,49 @@ def bernoulli(x: Tensor, p: float | None = None, *, generator: Any = None) -> Te
     DTypeError
         If x is not floating and ``p`` is not given.
     """
+    if p is not None:
+        return _chosen("bernoulli", x, p, generator)
     op = "bernoulli"
     refuse_draw_in_capture(op)
     source = generator_of(op, generator)
-    if p is not None:
-        chances: Any = real_number(op, "p", p, 0, 1)
-    elif x.dtype.kind != "f":
+    if x.dtype.kind != "f":
         raise DTypeError(f"{here(op)}: expected floating probabilities; got {x.dtype}.")
-    else:
-        chances = x.detach().numpy()
-        if not ((chances >= 0) & (chances <= 1)).all():
-            raise UsageError(f"{here(op)}: expected probabilities from 0 to 1; got others among them.")
+    chances = x.detach().numpy()
+    if not ((chances >= 0) & (chances <= 1)).all():
+        raise UsageError(f"{here(op)}: expected probabilities from 0 to 1; got others among them.")
     drawn = source.uniform(0.0, 1.0, x.shape, np.float64) < chances
     return tensor(drawn.astype(x.dtype), device=x.device)
+
+
+def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """Give every element 1 with probability p, else 0; returns x. A number p is drawn on the device, captured too.
+
+    Parameters
+    ----------
+    x : Tensor
+    p : float or Tensor
+        One probability, or one for each element, broadcast to x's shape.
+    generator : Generator, optional
+        The default one if None.
+
+    Raises
+    ------
+    UsageError
+        If a probability is not from 0 to 1.
+    """
+    if isinstance(p, Tensor):
+        drawn = bernoulli(p.detach().expand(x.shape), generator=generator)
+        return rewrite(x, "bernoulli_", lambda _: drawn.to(x.device).to(x.dtype))
+    return rewrite(x, "bernoulli_", lambda old: _chosen("bernoulli_", old, p, generator))
+
+
+def _chosen(op: str, x: Tensor, p: Any, generator: Any) -> Tensor:
+    """Like x: 1 with probability p, else 0."""
+    chance = real_number(op, "p", p, 0, 1)
+    source = None if generator is None else generator_of(op, generator)
+    ones = full_like(x, 1, dtype=x.dtype if x.dtype.kind == "f" else np.dtype("float32"))
+    # What is kept was divided by its probability, which is at most 1.
+    return to_dtype(clamp(dropout(ones, 1 - chance, generator=source), max=1), x.dtype)
 
 
 def multinomial(x: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:

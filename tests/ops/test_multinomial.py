@@ -29,6 +29,8 @@ def test_the_same_numbers_on_every_device(where: str) -> None:
             weights.multinomial(5, True, generator=source).tolist(),
             gpunn.bernoulli(weights / 4, generator=source).tolist(),
             gpunn.normal(weights, 2.0, generator=source).tolist(),
+            weights.bernoulli(0.3, generator=source).tolist(),
+            weights.bernoulli_(weights / 4, generator=source).tolist(),
         ]
 
     assert draw(where) == draw("cpu")
@@ -55,6 +57,37 @@ def test_distributions() -> None:
     assert abs(numbers.std().item() - 2) < 0.1
     wide = gpunn.normal(gpunn.zeros(MANY, 1), gpunn.tensor([1.0, 4.0]), generator=generator())
     np.testing.assert_allclose(wide.std(0).numpy(), [1, 4], atol=0.2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+def test_bernoulli_in_place(dtype: str) -> None:
+    for p, low, high in ((0.0, 0, 0), (1.0, 1, 1), (0.3, 0.28, 0.32)):  # five standard deviations of a share are 0.016
+        x = gpunn.ones(MANY // 4, 4, dtype=dtype)
+        view = x[:1]
+        assert x.bernoulli_(p, generator=generator()) is x
+        assert view.tolist() == x[:1].tolist()
+        assert {*x.ravel().tolist()} <= {0, 1}
+        assert low <= x.float().mean().item() <= high
+        assert str(x.dtype) == dtype
+    halves = gpunn.empty(MANY).bernoulli_(generator=generator()).mean().item()
+    assert abs(halves - 0.5) < 0.02
+    each = gpunn.ones(2, 3, dtype=dtype).bernoulli_(gpunn.tensor([0.0, 1.0, 1.0]))
+    assert each.tolist() == [[0, 1, 1], [0, 1, 1]]
+    with pytest.raises(UsageError, match="bernoulli_: p: expected"):
+        gpunn.ones(2).bernoulli_(1.5)
+
+
+def test_bernoulli_is_drawn_anew_in_each_replay(kernels: str) -> None:
+    def step(x: Any) -> Any:
+        return x + gpunn.empty_like(x).bernoulli_(0.5)
+
+    runs = []
+    for run in (step, gpunn.capture(step)):
+        gpunn.manual_seed(4)
+        x = gpunn.zeros(3, 8, device=kernels)
+        runs.append([run(x).tolist() for _ in range(4)])
+    assert runs[0] == runs[1]
+    assert all(a != b for a, b in zip(runs[1], runs[1][1:]))
 
 
 def test_each_index_once_and_shapes() -> None:
