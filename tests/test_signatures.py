@@ -326,6 +326,7 @@ VALUES |= {
     **{f"scatter{end}": {"src": Y, "value": 2.5, "reduce": "add"} for end in ("", "_", "_add", "_add_")},
     **{name: {"descending": True, "stable": True} for name in ("sort", "argsort")},
     "topk": {"k": 2, "largest": False, "sorted": True},
+    "bernoulli_": {"p": 0.5},
     "bernoulli": {"input": X / 4, "self": X / 4, "p": 0.5},
     "unique": {"sorted": True, "return_inverse": True, "return_counts": True},
     "diagonal": {"offset": 1, "dim1": -1, "dim2": -2},
@@ -445,7 +446,7 @@ RANDOM |= {"orthogonal_", "sparse_", "trunc_normal_"} | {
     "state_dict",
     "get_parameter",
 }
-RANDOM |= {"bernoulli", "multinomial", "normal"}
+RANDOM |= {"bernoulli", "bernoulli_", "multinomial", "normal"}
 
 
 def given(library: Any, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_bernoulli_is_drawn_anew_in_each_replay(kernels: str) -> None:
         x = gpunn.zeros(3, 8, device=kernels)
         runs.append([run(x).tolist() for _ in range(4)])
     assert runs[0] == runs[1]
-    assert all(a != b for a, b in zip(runs[1], runs[1][1:]))
+    assert all(a != b for a, b in itertools.pairwise(runs[1]))
 
 
 def test_each_index_once_and_shapes() -> None:
