@@ -12,6 +12,7 @@ All but tensors are imported when first used.
 from __future__ import annotations
 
 import importlib
+from math import e, inf, nan, pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,19 +43,23 @@ from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
     from gpunn import (  # noqa: I001 - several names a line
-        accelerator, amp, arrays, autograd, backends, cuda, data, jit, models, nn, onnx, optim, train, utils, vision,
+        accelerator, amp, arrays, autograd, backends, cuda, data, distributions, hub, jit, models, nn, onnx, optim,
+        train, utils, version, vision,
     )  # fmt: skip
     from gpunn._capture import capture
     from gpunn._creation_counted import arange, linspace
     from gpunn._creation_random import rand, rand_like, randint, randint_like, randn, randn_like, randperm
     from gpunn._dtypes import (
         BoolTensor, ByteTensor, DoubleTensor, FloatTensor, IntTensor, LongTensor, ShortTensor, bfloat16, finfo, float16,
-        get_default_dtype, half, iinfo, is_floating_point, numel, set_default_dtype, set_printoptions,
+        get_default_dtype, get_float32_matmul_precision, half, iinfo, is_floating_point, numel, set_default_dtype,
+        set_float32_matmul_precision, set_printoptions, typename,
     )  # fmt: skip
     from gpunn._function import Function
     from gpunn._gradcheck import gradcheck
     from gpunn._lockstep import lockstep
+    from gpunn._memory_format import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
     from gpunn._saving import load, save
+    from gpunn.amp import GradScaler, autocast, is_autocast_cache_enabled, is_autocast_enabled
     from gpunn.cpu.conv2d.winograd import is_winograd_enabled, set_winograd_enabled
     from gpunn.ops.add import add, sub
     from gpunn.ops.addmm import addmm, addmv, baddbmm
@@ -64,8 +69,8 @@ if TYPE_CHECKING:
     from gpunn.ops.compare import all_ as all
     from gpunn.ops.compare import any_ as any
     from gpunn.ops.compare import (
-        allclose, bitwise_and, bitwise_not, bitwise_or, bitwise_xor, equal, isclose, isfinite, isinf, isnan,
-        logical_and, logical_not, logical_or, logical_xor,
+        allclose, bitwise_and, bitwise_not, bitwise_or, bitwise_xor, eq, equal, ge, gt, isclose, isfinite, isinf, isnan,
+        le, logical_and, logical_not, logical_or, logical_xor, lt, ne,
     )  # fmt: skip
     from gpunn.ops.cross import cross
     from gpunn.ops.cumsum import cumsum
@@ -129,6 +134,8 @@ int16 = np.dtype("int16")
 int32 = np.dtype("int32")
 int64 = np.dtype("int64")
 uint8 = np.dtype("uint8")
+dtype = np.dtype  # the class of all of them
+newaxis = None
 # PyTorch's other names, which are Python's types' too: only as gpunn.float and so on.
 bool = np.dtype("bool")
 double = float64
@@ -143,22 +150,26 @@ _FROM = {
     "gpunn._creation_random": "rand rand_like randint randint_like randn randn_like randperm",
     "gpunn._dtypes": (
         "BoolTensor ByteTensor DoubleTensor FloatTensor IntTensor LongTensor ShortTensor bfloat16 "
-        "finfo float16 get_default_dtype half iinfo is_floating_point numel set_default_dtype set_printoptions"
+        "finfo float16 get_default_dtype get_float32_matmul_precision half iinfo is_floating_point numel "
+        "set_default_dtype set_float32_matmul_precision set_printoptions typename"
     ),
     "gpunn._function": "Function",
     "gpunn._grad_mode": "inference_mode",
     "gpunn._gradcheck": "gradcheck",
     "gpunn._lockstep": "lockstep",
+    "gpunn._memory_format": "channels_last channels_last_3d contiguous_format memory_format preserve_format",
     "gpunn._rng_state": "get_rng_state initial_seed seed set_rng_state",
     "gpunn._saving": "load save",
     "gpunn.accelerator": "accelerator",
-    "gpunn.amp": "amp",
+    "gpunn.amp": "GradScaler amp autocast is_autocast_cache_enabled is_autocast_enabled",
     "gpunn.arrays": "arrays",
     "gpunn.autograd": "autograd",
     "gpunn.backends": "backends",
     "gpunn.cpu.conv2d.winograd": "is_winograd_enabled set_winograd_enabled",
     "gpunn.cuda": "cuda",
     "gpunn.data": "data",
+    "gpunn.distributions": "distributions",
+    "gpunn.hub": "hub",
     "gpunn.jit": "compile jit",
     "gpunn.models": "models",
     "gpunn.nn": "nn",
@@ -169,8 +180,8 @@ _FROM = {
     "gpunn.ops.clamp": "clamp clip",
     "gpunn.ops.clone": "clone",
     "gpunn.ops.compare": (
-        "all allclose any bitwise_and bitwise_not bitwise_or bitwise_xor equal isclose isfinite isinf isnan "
-        "logical_and logical_not logical_or logical_xor"
+        "all allclose any bitwise_and bitwise_not bitwise_or bitwise_xor eq equal ge gt isclose isfinite isinf isnan "
+        "le logical_and logical_not logical_or logical_xor lt ne"
     ),
     "gpunn.ops.cross": "cross",
     "gpunn.ops.cumsum": "cumsum",
@@ -221,35 +232,39 @@ _FROM = {
     "gpunn.serialize": "load_file save_file",
     "gpunn.train": "Trainer train",
     "gpunn.utils": "utils",
+    "gpunn.version": "version",
     "gpunn.vision": "vision",
 }
 _LAZY = {name: module for module, names in _FROM.items() for name in names.split()}
 
 __all__ = [
-    "BoolTensor", "ByteTensor", "DoubleTensor", "FloatTensor", "Function", "Generator", "IntTensor", "LongTensor",
-    "ShortTensor", "Tensor", "Trainer", "__version__", "abs", "accelerator", "add", "addmm", "addmv", "all",
-    "allclose", "amax", "amin", "amp", "any", "arange", "argmax", "argmin", "argsort", "arrays", "as_tensor",
-    "asarray", "autograd", "backends", "baddbmm", "bernoulli", "bfloat16", "bincount", "bitwise_and", "bitwise_not",
-    "bitwise_or", "bitwise_xor", "bmm", "bool", "broadcast_to", "capture", "cat", "ceil", "chunk", "clamp",
-    "clamp_max", "clamp_min", "clip", "clone", "compile", "concat", "concatenate", "cos", "cosh", "count_nonzero",
-    "cross", "cuda", "cumsum", "data", "device", "diag", "diagonal", "div", "dot", "double", "einsum", "empty",
-    "empty_like", "enable_grad", "equal", "erf", "errors", "exp", "expm1", "eye", "finfo", "flatten", "flip", "float",
-    "float16", "float32", "float64", "floor", "floor_divide", "fmod", "from_dlpack", "from_numpy", "full", "full_like",
-    "gather", "ger", "get_default_dtype", "get_num_threads", "get_rng_state", "gradcheck", "half", "iinfo",
-    "index_add", "index_select", "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8",
-    "is_floating_point", "is_grad_enabled", "is_tensor", "is_winograd_enabled", "isclose", "isfinite", "isinf",
-    "isnan", "jit", "lerp", "linspace", "load", "load_file", "lockstep", "log", "log10", "log1p", "log2",
-    "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "long", "manual_seed",
-    "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "meshgrid", "min", "minimum", "mm", "models",
-    "movedim", "mul", "multinomial", "mv", "nan_to_num", "narrow", "neg", "nn", "no_grad", "nonzero", "norm", "normal",
-    "numel", "ones", "ones_like", "onnx", "optim", "outer", "permute", "pow", "prod", "rand", "rand_like", "randint",
-    "randint_like", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat_interleave",
-    "reshape", "roll", "round", "rsqrt", "save", "save_file", "scalar_tensor", "scatter", "scatter_add", "seed",
-    "select", "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "set_rng_state",
-    "set_winograd_enabled", "sigmoid", "sign", "sin", "sinh", "softmax", "sort", "split", "sqrt", "square", "squeeze",
-    "stack", "std", "sub", "sum", "t", "take_along_dim", "tan", "tanh", "tensor", "topk", "trace", "train",
-    "transpose", "tril", "triu", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "utils", "var", "vision",
-    "where", "zeros", "zeros_like",
+    "BoolTensor", "ByteTensor", "DoubleTensor", "FloatTensor", "Function", "Generator", "GradScaler", "IntTensor",
+    "LongTensor", "ShortTensor", "Tensor", "Trainer", "__version__", "abs", "accelerator", "add", "addmm", "addmv",
+    "all", "allclose", "amax", "amin", "amp", "any", "arange", "argmax", "argmin", "argsort", "arrays", "as_tensor",
+    "asarray", "autocast", "autograd", "backends", "baddbmm", "bernoulli", "bfloat16", "bincount", "bitwise_and",
+    "bitwise_not", "bitwise_or", "bitwise_xor", "bmm", "bool", "broadcast_to", "capture", "cat", "ceil",
+    "channels_last", "channels_last_3d", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "compile",
+    "concat", "concatenate", "contiguous_format", "cos", "cosh", "count_nonzero", "cross", "cuda", "cumsum", "data",
+    "device", "diag", "diagonal", "distributions", "div", "dot", "double", "dtype", "e", "einsum", "empty",
+    "empty_like", "enable_grad", "eq", "equal", "erf", "errors", "exp", "expm1", "eye", "finfo", "flatten", "flip",
+    "float", "float16", "float32", "float64", "floor", "floor_divide", "fmod", "from_dlpack", "from_numpy", "full",
+    "full_like", "gather", "ge", "ger", "get_default_dtype", "get_float32_matmul_precision",
+    "get_num_threads", "get_rng_state", "gradcheck", "gt", "half", "hub", "iinfo", "index_add", "index_select", "inf",
+    "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8", "is_autocast_cache_enabled",
+    "is_autocast_enabled", "is_floating_point", "is_grad_enabled", "is_tensor", "is_winograd_enabled", "isclose",
+    "isfinite", "isinf", "isnan", "jit", "le", "lerp", "linspace", "load", "load_file", "lockstep", "log", "log10",
+    "log1p", "log2", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "long",
+    "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "memory_format",
+    "meshgrid", "min", "minimum", "mm", "models", "movedim", "mul", "multinomial", "mv", "nan", "nan_to_num", "narrow",
+    "ne", "neg", "nn", "no_grad", "nonzero", "norm", "normal", "numel", "ones", "ones_like", "onnx", "optim",
+    "outer", "permute", "pi", "pow", "preserve_format", "prod", "rand", "rand_like", "randint", "randint_like", "randn",
+    "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "roll",
+    "round", "rsqrt", "save", "save_file", "scalar_tensor", "scatter", "scatter_add", "seed", "select",
+    "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled", "set_num_threads", "set_printoptions",
+    "set_rng_state", "set_winograd_enabled", "sigmoid", "sign", "sin", "sinh", "softmax", "sort", "split", "sqrt",
+    "square", "squeeze", "stack", "std", "sub", "sum", "t", "take_along_dim", "tan", "tanh", "tensor", "topk", "trace",
+    "train", "transpose", "tril", "triu", "typename", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "utils",
+    "var", "version", "vision", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
 # These are not lazy; internally they call one another as they are. Grad modes are seldom given anything wrong.

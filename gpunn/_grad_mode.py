@@ -15,6 +15,7 @@ class _Mode(threading.local):
     def __init__(self) -> None:
         self.enabled = True
         self.observer: Any = None  # of ``tape.observe_backward``
+        self.walk: Any = None  # the backward pass that runs now
 
 
 grad_mode = _Mode()

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpunn._calls import explains_all
 
-__all__ = ["GradScaler", "autocast"]
+__all__ = ["GradScaler", "autocast", "is_autocast_cache_enabled", "is_autocast_enabled"]
 
 
 class autocast(contextlib.ContextDecorator):
@@ -93,6 +93,21 @@ class GradScaler:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Nothing; ``state_dict`` may be one of PyTorch's."""
+
+
+def is_autocast_enabled(device_type: str | None = None) -> bool:
+    """False: nothing is converted.
+
+    Parameters
+    ----------
+    device_type : str, optional
+    """
+    return False
+
+
+def is_autocast_cache_enabled() -> bool:
+    """False: nothing is converted, so nothing is kept."""
+    return False
 
 
 explains_all(globals())

@@ -61,6 +61,7 @@ _WITH_OUT = (
     "take_along_dim tanh tril triu var where",
     "argsort bernoulli clamp_max clamp_min cosh cross cumsum fmod index_add log10 log2 multinomial normal scatter",
     "scatter_add sinh sort tan topk",
+    "eq ge gt le lt ne",
     "addmm addmv baddbmm diag dot ger hardshrink lerp logsumexp mv nan_to_num outer",
 )
 OUT = frozenset(name for line in _WITH_OUT for name in line.split())

@@ -7,11 +7,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from gpunn._calls import explains_all
 
-__all__ = ["compile_", "ignore", "is_scripting", "is_tracing", "script", "trace", "unused"]
+__all__ = [
+    "Final",
+    "annotate",
+    "compile_",
+    "export",
+    "ignore",
+    "interface",
+    "is_scripting",
+    "is_tracing",
+    "script",
+    "script_if_tracing",
+    "trace",
+    "unused",
+]
 
 _Thing = TypeVar("_Thing")
 
@@ -121,6 +134,47 @@ def unused(fn: Callable[..., Any]) -> Callable[..., Any]:
     fn : function
     """
     return fn
+
+
+def export(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """``fn`` as it is: a decorator that tells PyTorch's compiler to take a method in.
+
+    Parameters
+    ----------
+    fn : function
+    """
+    return fn
+
+
+def interface(obj: _Thing) -> _Thing:
+    """``obj`` as it is: a decorator of classes that PyTorch's compiler takes as interfaces.
+
+    Parameters
+    ----------
+    obj : class
+    """
+    return obj
+
+
+def script_if_tracing(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """``fn`` as it is: nothing is traced.
+
+    Parameters
+    ----------
+    fn : function
+    """
+    return fn
+
+
+def annotate(the_type: Any, the_value: _Thing) -> _Thing:
+    """``the_value`` as it is; the type is for PyTorch's compiler.
+
+    Parameters
+    ----------
+    the_type : type
+    the_value : any
+    """
+    return the_value
 
 
 def is_scripting() -> bool:

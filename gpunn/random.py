@@ -175,6 +175,18 @@ class Generator:
 _generators: weakref.WeakSet[Generator] = weakref.WeakSet()
 
 
+def places() -> list[tuple[Generator, int, Any]]:
+    """Where all generators stand now: for :func:`go_back`, which has them draw the same again."""
+    return [(g, g._calls, g._host.bit_generator.state) for g in list(_generators)]
+
+
+def go_back(to: Sequence[tuple[Generator, int, Any]]) -> None:
+    """Put generators where :func:`places` found them."""
+    for generator, calls, host in to:
+        generator._calls = calls
+        generator._host.bit_generator.state = host
+
+
 def _start_all_over() -> None:
     for generator in list(_generators):
         generator._start_over()

@@ -203,6 +203,13 @@ def walk(roots: Sequence[tuple[Tensor, Any]], retain_graph: bool, deliver: Calla
         _Walk(roots[0][0].device, retain_graph, deliver).run(roots)
 
 
+def walk_within(roots: Sequence[tuple[Tensor, Any]]) -> None:
+    """For a node's ``backward``: go from ``roots`` back to leaves, on behalf of the pass that runs the node."""
+    outer = grad_mode.walk
+    if roots:
+        _Walk(outer._device, False, outer._deliver).run(roots)
+
+
 _NOTHING = (None, False)  # no gradient has arrived
 
 
@@ -218,6 +225,14 @@ class _Walk:
         self._hooked: dict[int, tuple[Tensor, Any, bool]] = {}  # leaves whose hooks must see all of the gradient
 
     def run(self, roots: Sequence[tuple[Tensor, Any]]) -> None:
+        """Do all of it."""
+        outer, grad_mode.walk = grad_mode.walk, self
+        try:
+            self._run(roots)
+        finally:
+            grad_mode.walk = outer
+
+    def _run(self, roots: Sequence[tuple[Tensor, Any]]) -> None:
         for root, dy in roots:
             self._arrive(root._node or root, dy, False, None)
         while self._queue:

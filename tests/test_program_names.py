@@ -348,3 +348,95 @@ def test_print_options() -> None:
     finally:
         typed.Tensor._print_options = {}
     assert repr(x) == before
+
+
+# -- constants, layouts, paths --------------------------------------------------------------------
+
+
+def test_constants_and_the_class_of_dtypes() -> None:
+    assert (gpunn.pi, gpunn.e, gpunn.inf) == (math.pi, math.e, math.inf)
+    assert math.isnan(gpunn.nan)
+    assert gpunn.newaxis is None
+    assert gpunn.ones(2)[gpunn.newaxis].shape == (1, 2)
+    assert isinstance(gpunn.ones(2).dtype, gpunn.dtype)
+
+
+def test_memory_layouts_change_nothing() -> None:
+    x = gpunn.rand(2, 3, 4, 5)
+    for layout in ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d"):
+        given = getattr(gpunn, layout)
+        assert repr(given) == f"gpunn.{layout}"
+        assert isinstance(given, gpunn.memory_format)
+        assert x.to(memory_format=given).tolist() == x.contiguous(memory_format=given).tolist() == x.tolist()
+        assert gpunn.empty_like(x, memory_format=given).shape == x.shape
+    assert isinstance(nn.Conv2d(1, 1, 1).to(memory_format=gpunn.channels_last), nn.Conv2d)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("eq", [0, 1, 0]), ("ne", [1, 0, 1]), ("lt", [1, 0, 0]), ("le", [1, 1, 0]), ("gt", [0, 0, 1]), ("ge", [0, 1, 1])],
+)
+def test_comparisons_as_functions(name: str, expected: list[int]) -> None:
+    x = gpunn.tensor([1.0, 2.0, 3.0])
+    assert getattr(gpunn, name)(x, 2).tolist() == getattr(gpunn, name)(x, gpunn.full((3,), 2.0)).tolist()
+    assert getattr(gpunn, name)(x, 2).tolist() == [bool(b) for b in expected]
+
+
+def test_nothing_is_converted_to_16_bits() -> None:
+    with pytest.warns(UserWarning, match="converts nothing"), gpunn.autocast("cuda", dtype=gpunn.bfloat16):
+        assert not gpunn.is_autocast_enabled()
+    assert not gpunn.is_autocast_cache_enabled()
+    assert gpunn.GradScaler is gpunn.amp.GradScaler
+
+
+def test_precisions_of_products_are_remembered() -> None:
+    assert gpunn.get_float32_matmul_precision() == "highest"
+    gpunn.set_float32_matmul_precision("high")
+    assert gpunn.get_float32_matmul_precision() == "high"
+    gpunn.set_float32_matmul_precision("highest")
+    with pytest.raises(UsageError, match="highest, high, medium"):
+        gpunn.set_float32_matmul_precision("low")
+
+
+def test_versions_and_names_of_types() -> None:
+    assert gpunn.version.__version__ == gpunn.__version__
+    cuda = gpunn.version.cuda
+    assert (cuda is None) is not gpunn.cuda.is_available()
+    assert cuda is None or [int(part) >= 0 for part in cuda.split(".")] == [True, True]
+    with pytest.raises(AttributeError, match="no attribute 'rocm'"):
+        _ = gpunn.version.rocm
+    assert gpunn.typename(nn.Linear(1, 1)) == gpunn.typename(nn.Linear) == "gpunn.nn.linear.Linear"
+    assert gpunn.typename(3) == "int"
+
+
+def test_annotations_for_the_compiler_mean_nothing() -> None:
+    class Block(nn.Module):
+        depth: gpunn.jit.Final[int]
+
+    assert gpunn.jit.export(len) is gpunn.jit.script_if_tracing(len) is len
+    assert gpunn.jit.interface(Block) is Block
+    assert gpunn.jit.annotate(int, 3) == 3
+
+
+def test_pytorchs_paths_to_layers() -> None:
+    modules = importlib.import_module("gpunn.nn.modules")
+    for path in ("batchnorm", "conv", "loss", "utils", "module", "activation", "container", "linear", "pooling"):
+        part = importlib.import_module(f"gpunn.nn.modules.{path}")
+        assert part.Linear is nn.Linear
+        assert getattr(modules, path) is part
+    batchnorm, conv = (importlib.import_module(f"gpunn.nn.modules.{path}") for path in ("batchnorm", "conv"))
+    assert isinstance(nn.BatchNorm2d(1), batchnorm._BatchNorm)
+    assert isinstance(nn.Conv1d(1, 1, 1), conv._ConvNd)
+    assert isinstance(nn.ConvTranspose2d(1, 1, 1), modules.conv._ConvNd)
+    assert not isinstance(nn.Linear(1, 1), conv._ConvNd)
+    assert isinstance(nn.MSELoss(), modules.loss._Loss)
+    repeat = importlib.import_module("gpunn.nn.modules.utils")
+    assert (repeat._pair(3), repeat._triple("ab"), repeat._ntuple(4)([1, 2])) == ((3, 3), ("a", "b"), (1, 2))
+    with pytest.raises(AttributeError, match=r"'gpunn\.nn' has no attribute 'Nothing'"):
+        _ = modules.conv.Nothing
+
+
+def test_the_loaders_module_has_pytorchs_name() -> None:
+    module = importlib.import_module("gpunn.utils.data.dataloader")
+    assert module.DataLoader is gpunn.utils.data.DataLoader
+    assert module.default_collate is gpunn.utils.data.default_collate

@@ -293,6 +293,15 @@ VALUES: dict[str, dict[str, Any]] = {
         "recompute_scale_factor": True,
         "antialias": True,
     },
+    "affine_grid": {"theta": np.ones((2, 2, 3), np.float32), "size": (2, 1, 3, 3), "align_corners": True},
+    "grid_sample": {
+        "input": IMAGES,
+        "grid": np.linspace(-1.2, 1.2, 2 * 3 * 2 * 2, dtype=np.float32).reshape(2, 3, 2, 2),
+        "mode": "nearest",
+        "padding_mode": "border",
+        "align_corners": True,
+    },
+    "gumbel_softmax": {"logits": X, "tau": 2.0, "hard": True, "eps": 1e-3, "dim": 0},
     "elu": {"alpha": 0.5},
     "embedding": {"input": Ints([0, 2]), "weight": X, "padding_idx": 1, "max_norm": 0.5, "norm_type": 1.0},
     "gelu": {"approximate": "tanh"},
@@ -446,7 +455,7 @@ RANDOM |= {"orthogonal_", "sparse_", "trunc_normal_"} | {
     "state_dict",
     "get_parameter",
 }
-RANDOM |= {"bernoulli", "bernoulli_", "multinomial", "normal"}
+RANDOM |= {"bernoulli", "bernoulli_", "gumbel_softmax", "multinomial", "normal"}
 
 
 def given(library: Any, value: Any) -> Any:
@@ -530,7 +539,8 @@ def library_thing(library: Any, place: str) -> Any:
 
 # Tested in tests/test_program_names.py: they change what holds for the whole process, and PyTorch's compile brings in a
 # compiler, which takes seconds.
-ELSEWHERE = {("", "compile"), ("", "set_default_dtype"), ("", "set_printoptions")}
+ELSEWHERE = {("", "compile"), ("", "set_default_dtype"), ("", "set_printoptions"), ("", "is_autocast_enabled")}
+ELSEWHERE |= {("", "set_float32_matmul_precision")}
 
 
 def cases() -> list[Any]:
@@ -628,6 +638,7 @@ NOT_TAKEN = {
     ("", "full", "names"),
     ("", "is_tensor", "obj"),
     ("", "numel", "self"),
+    ("", "typename", "obj"),
     # With the tensor that mean is here; see test_multinomial.py.
     *(("", "normal", name) for name in ("device", "dtype", "layout", "pin_memory", "requires_grad", "size")),
     ("", "meshgrid", "indexing"),  # without tensors, which have no name
@@ -870,6 +881,16 @@ _RECURRENT: dict[str, Any] = {
     "dropout": 0.25,
     "bidirectional": True,
 }
+_TRANSFORMER_LAYER: dict[str, Any] = {
+    "d_model": 4,
+    "nhead": 2,
+    "dim_feedforward": 8,
+    "dropout": 0.25,
+    "activation": "gelu",
+    "layer_norm_eps": 0.25,
+    "batch_first": True,
+    "norm_first": True,
+}
 NEW_OF: dict[str, dict[str, Any]] = {
     "ChainedScheduler": {"schedulers": Of(lambda library: _one_pair(library)[1]), "optimizer": None},
     "SequentialLR": {
@@ -900,22 +921,27 @@ NEW_OF: dict[str, dict[str, Any]] = {
     **{f"{lazy}ConvTranspose{n}d": {"padding_mode": "zeros"} for lazy in ("", "Lazy") for n in (1, 2)},
     "Upsample": {"mode": "bilinear"},
     "LocalResponseNorm": {"size": 3},
-    "TransformerEncoderLayer": {
-        "d_model": 4,
-        "nhead": 2,
-        "dim_feedforward": 8,
-        "dropout": 0.25,
-        "activation": "gelu",
-        "layer_norm_eps": 0.25,
-        "batch_first": True,
-        "norm_first": True,
-    },
+    "TransformerEncoderLayer": _TRANSFORMER_LAYER,
     "TransformerEncoder": {
         "encoder_layer": Of(lambda library: library.nn.TransformerEncoderLayer(4, 2, 8)),
         "num_layers": 2,
         "norm": None,
         "enable_nested_tensor": False,
         "mask_check": False,
+    },
+    "TransformerDecoderLayer": _TRANSFORMER_LAYER,
+    "TransformerDecoder": {
+        "decoder_layer": Of(lambda library: library.nn.TransformerDecoderLayer(4, 2, 8)),
+        "num_layers": 2,
+        "norm": None,
+    },
+    "Transformer": {
+        **_TRANSFORMER_LAYER,
+        "d_model": 8,  # for the 8 heads that there are by default
+        "num_encoder_layers": 1,
+        "num_decoder_layers": 1,
+        "custom_encoder": None,
+        "custom_decoder": None,
     },
     "RNNBase": {"mode": "RNN_RELU", **_RECURRENT, "proj_size": 0},
     "RNN": {**_RECURRENT, "nonlinearity": "relu"},

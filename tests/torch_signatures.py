@@ -73,7 +73,7 @@ def overloads(thing: Any, name: str, owner: str = "") -> list[Overload]:
 
     Methods' overloads begin with ``self``.
     """
-    stubs = ("__init__.pyi",) if owner else ("_VariableFunctions.pyi", "_nn.pyi")
+    stubs = ("__init__.pyi",) if owner else ("_VariableFunctions.pyi", "_nn.pyi", "__init__.pyi")
     name = {"logsigmoid": "log_sigmoid"}.get(name, name)
     if hasattr(torch.nn.functional, f"_{name}") and not owner:  # max_pool2d, which chooses by return_indices
         thing = getattr(torch.nn.functional, f"_{name}")

@@ -1,5 +1,6 @@
 """Layers, containers and losses, under PyTorch's names."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from gpunn._calls import explains_all
@@ -80,6 +81,7 @@ from gpunn.nn.standardize import Standardize
 from gpunn.nn.statistics import recompute_batch_statistics
 from gpunn.nn.summary import summarize
 from gpunn.nn.transformer import TransformerEncoder, TransformerEncoderLayer
+from gpunn.nn.transformer_decoder import Transformer, TransformerDecoder, TransformerDecoderLayer
 from gpunn.nn.upsample import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
@@ -204,6 +206,9 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",
@@ -230,6 +235,8 @@ explains_all(globals())
 if not TYPE_CHECKING:  # or a type checker would believe that every name is there
 
     def __getattr__(name: str) -> Any:
+        if name == "modules":
+            return importlib.import_module("gpunn.nn.modules")
         from gpunn._missing import no_such_name
 
         raise no_such_name(__name__, name)

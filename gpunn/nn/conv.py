@@ -21,7 +21,11 @@ from gpunn.ops.pad import pad
 _BORDERS = ("reflect", "replicate", "circular")
 
 
-class _Conv(Module):
+class _ConvNd(Module):
+    """All convolutions, transposed ones too; programs ask for it with ``isinstance``."""
+
+
+class _Conv(_ConvNd):
     """What convolutions over one and two axes share: arguments as tuples, parameters, the repr."""
 
     kernel_size: tuple[int, ...]

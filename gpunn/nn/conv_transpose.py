@@ -12,12 +12,12 @@ from gpunn._window import Pair, pair, single
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.nn import init
 from gpunn.nn._arguments import new_parameter, whole
-from gpunn.nn.module import Module
+from gpunn.nn.conv import _ConvNd
 from gpunn.nn.parameter import Parameter
 from gpunn.ops.conv_transpose2d import conv_transpose1d, conv_transpose2d
 
 
-class _ConvTranspose(Module):
+class _ConvTranspose(_ConvNd):
     """What transposed convolutions over one and two axes share: arguments as tuples, parameters, the repr."""
 
     kernel_size: tuple[int, ...]

@@ -9,6 +9,8 @@ from gpunn._interop import takes_arrays
 from gpunn.composed.activations import celu, glu, hardsigmoid, hardswish, mish, selu, softsign, tanhshrink
 from gpunn.composed.bilinear import bilinear
 from gpunn.composed.dropout import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
+from gpunn.composed.grid_sample import affine_grid, grid_sample
+from gpunn.composed.gumbel_softmax import gumbel_softmax
 from gpunn.composed.interpolate import interpolate
 from gpunn.composed.lp_pool import lp_pool1d, lp_pool2d
 from gpunn.composed.norms import instance_norm, local_response_norm, normalize, rms_norm
@@ -80,6 +82,7 @@ __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
+    "affine_grid",
     "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
@@ -107,7 +110,9 @@ __all__ = [
     "fold",
     "gelu",
     "glu",
+    "grid_sample",
     "group_norm",
+    "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",

@@ -24,6 +24,15 @@ from gpunn.random import Generator, default_generator
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": relu, "gelu": gelu}
 
 
+def activation_of(op: str, activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The function that is given, or named."""
+    if not isinstance(activation, str):
+        return activation
+    if activation not in _ACTIVATIONS:
+        raise UsageError(f"{op}: activation: expected 'relu', 'gelu' or a function; got {activation!r}.")
+    return _ACTIVATIONS[activation]
+
+
 class TransformerEncoderLayer(Module):
     """Self-attention, then two linear layers on each position, each with dropout, a way around it, and a layer norm.
 
@@ -93,10 +102,6 @@ class TransformerEncoderLayer(Module):
         op = "TransformerEncoderLayer"
         d_model, width = whole(op, "d_model", d_model), whole(op, "dim_feedforward", dim_feedforward)
         eps = real_number(op, "layer_norm_eps", layer_norm_eps, 0, finite=False)
-        if isinstance(activation, str):
-            if activation not in _ACTIVATIONS:
-                raise UsageError(f"{op}: activation: expected 'relu', 'gelu' or a function; got {activation!r}.")
-            activation = _ACTIVATIONS[activation]
         home: dict[str, Any] = {"device": device, "dtype": dtype}
         self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **home)
         self.linear1 = Linear(d_model, width, bias, **home)
@@ -107,7 +112,7 @@ class TransformerEncoderLayer(Module):
         self.norm2 = LayerNorm(d_model, eps, bias=bias, **home)
         self.dropout1 = Dropout(dropout)
         self.dropout2 = Dropout(dropout)
-        self.activation = activation
+        self.activation = activation_of(op, activation)
 
     def forward(
         self,
@@ -172,7 +177,7 @@ class TransformerEncoder(Module):
     ) -> None:
         super().__init__()
         self.num_layers = whole("TransformerEncoder", "num_layers", num_layers)
-        self.layers = ModuleList([_copied(encoder_layer) for _ in range(self.num_layers)])
+        self.layers = ModuleList([copied(encoder_layer) for _ in range(self.num_layers)])
         self.norm = norm
 
     def forward(
@@ -189,7 +194,7 @@ class TransformerEncoder(Module):
         return y if self.norm is None else self.norm(y)
 
 
-def _copied(layer: Module) -> Module:
+def copied(layer: Module) -> Module:
     """A copy that draws masks of its own: a copied generator would draw the same in every layer."""
     made = copy.deepcopy(layer)
     for module in made.modules():

@@ -70,6 +70,43 @@ def compare(name: str, a: Any, b: Any) -> Tensor:
     return binary(name, a, b, None)
 
 
+def eq(a: Tensor, b: Any) -> Tensor:
+    """Where a == b, with broadcasting, bool.
+
+    Parameters
+    ----------
+    a : Tensor
+    b : Tensor or number
+        Of any dtype; shapes broadcast.
+    """
+    return compare("eq", a, b)
+
+
+def ne(a: Tensor, b: Any) -> Tensor:
+    """Where a != b; ``a`` and ``b`` as in :func:`eq`."""
+    return compare("ne", a, b)
+
+
+def lt(a: Tensor, b: Any) -> Tensor:
+    """Where a < b; ``a`` and ``b`` as in :func:`eq`."""
+    return compare("lt", a, b)
+
+
+def le(a: Tensor, b: Any) -> Tensor:
+    """Where a <= b; ``a`` and ``b`` as in :func:`eq`."""
+    return compare("le", a, b)
+
+
+def gt(a: Tensor, b: Any) -> Tensor:
+    """Where a > b; ``a`` and ``b`` as in :func:`eq`."""
+    return compare("gt", a, b)
+
+
+def ge(a: Tensor, b: Any) -> Tensor:
+    """Where a >= b; ``a`` and ``b`` as in :func:`eq`."""
+    return compare("ge", a, b)
+
+
 def logic(name: str, a: Any, b: Any) -> Tensor:
     """a & b and the like, with broadcasting; ``name`` is and, or, xor. Bit by bit for integers.
 

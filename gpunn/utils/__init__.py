@@ -1,4 +1,4 @@
-"""What PyTorch keeps in ``torch.utils``: :mod:`gpunn.utils.data`."""
+"""What PyTorch keeps in ``torch.utils``: data, recomputation, weights from an address, logs for TensorBoard."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gpunn.utils import data
+    from gpunn.utils import checkpoint, data, model_zoo, tensorboard
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data", "model_zoo", "tensorboard"]
 
 
 if not TYPE_CHECKING:  # or a type checker would believe that every name is there

@@ -135,7 +135,11 @@ def test_running_estimates_move_on_kernels(kernels: str) -> None:
         ),
         (lambda: F.local_response_norm(gpunn.ones(2, 3, 4), 0), UsageError, "^local_response_norm: size: expected a"),
         (lambda: F.local_response_norm(gpunn.arange(6).reshape(1, 2, 3), 1), DTypeError, "expected a floating dtype"),
-        (lambda: nn.LocalResponseNorm(2, beta=float("nan")), UsageError, "^LocalResponseNorm: beta: expected a finite number"),
+        (
+            lambda: nn.LocalResponseNorm(2, beta=float("nan")),
+            UsageError,
+            "^LocalResponseNorm: beta: expected a finite number",
+        ),
         (lambda: nn.InstanceNorm2d(3)(gpunn.ones(2, 3)), ShapeError, r"expected x of shape \(N, C, H, W\) or"),
         (lambda: nn.InstanceNorm2d(3)(gpunn.ones(1, 2, 3, 3)), ShapeError, "expected 3 channels; got x of shape"),
     ],

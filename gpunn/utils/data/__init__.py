@@ -8,6 +8,7 @@ CPU. Workers are threads. :mod:`gpunn.data` puts batches on a device, and goes o
 from gpunn._calls import explains_all
 from gpunn.utils.data._workers import WorkerInfo, get_worker_info
 from gpunn.utils.data.collate import default_collate, default_convert
+from gpunn.utils.data.dataloader import DataLoader
 from gpunn.utils.data.dataset import (
     ChainDataset,
     ConcatDataset,
@@ -18,7 +19,6 @@ from gpunn.utils.data.dataset import (
     TensorDataset,
     random_split,
 )
-from gpunn.utils.data.loader import DataLoader
 from gpunn.utils.data.sampler import (
     BatchSampler,
     RandomSampler,
