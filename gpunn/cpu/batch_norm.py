@@ -3,10 +3,14 @@
 All three go through the tensor in parts that stay in a core's cache, do one operation after
 another on a part, in place, and spread the parts over the threads. The split depends on the shape
 alone, and the parts' results are added up in order: the same bits for any number of threads.
+
+Where no channel's mean is far from 0, everything is computed from x itself: sums of squares, a scale and a shift.
+Otherwise digits would be lost, and the means are subtracted first, which takes a pass more.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -15,11 +19,14 @@ import numpy as np
 from gpunn.cpu import memory, threads
 from gpunn.cpu.masking import is_open, keep_where
 
-_PART = 1 << 18  # elements; with a scratch copy it fits into a second-level cache
-_INNER = 2048  # elements that NumPy's innermost loop should have
-# Deviations by which a part's mean may differ from 0. A sum of a part's at most 128 rows is off by 64 roundings of the
-# mean: nearer than this these are below 1e-4 of the deviation in float32 at the worst, and a hundredth of it as a rule.
-_NEAR = 16
+_PART = 1 << 16  # elements: the three or four arrays that are worked on fit into a second-level cache together
+# Elements of a row in elementwise operations: NumPy's buffer. It copies a row that is repeated against shorter ones.
+_INNER = 8192
+_SUMMED = 512  # elements of a row in sums: enough for vector instructions, and few to add up by channel
+# Deviations from 0 up to which a mean counts as near. A sum of squares then is at most 17 times the sum of squares about
+# the mean. A part's sums add at most 128 rows, so they are off by some 10 roundings, and the variance by 1e-5 of itself
+# at the worst in float32, by 1e-6 as a rule.
+_NEAR = 4
 
 
 class _Parts:
@@ -32,41 +39,66 @@ class _Parts:
     def __init__(self, x: np.ndarray) -> None:
         self.channels = x.shape[-1]
         self.rows = math.prod(x.shape[:-1])
-        fold = max(1, _INNER // self.channels)
-        step = max(1, _PART // (fold * self.channels)) * fold
-        whole = self.rows // fold * fold
-        cuts = [(slice(a, min(whole, a + step)), fold) for a in range(0, whole, step)]
-        if whole < self.rows:
-            cuts.append((slice(whole, self.rows), 1))
-        self.cuts = cuts
+        self.cuts = _cuts(self.rows, self.channels)
         self._dtype = x.dtype
 
     def of(self, array: np.ndarray) -> list[np.ndarray]:
         """The parts of an array, as views."""
         matrix = array.reshape(self.rows, self.channels)
-        return [matrix[part].reshape(-1, fold * self.channels) for part, fold in self.cuts]
+        return [matrix[part].reshape(-1, fold * self.channels) for part, fold, _ in self.cuts]
 
     def wide(self, values: Any) -> list[np.ndarray]:
         """A row for each part that repeats ``values`` (C) over its width."""
-        values = np.broadcast_to(np.asarray(values, self._dtype), self.channels)
-        rows = {fold: np.tile(values, fold) for fold in {fold for _, fold in self.cuts}}
-        return [rows[fold] for _, fold in self.cuts]
+        rows = {}
+        for fold in {fold for _, fold, _ in self.cuts}:
+            row = np.empty((fold, self.channels), self._dtype)
+            row[...] = values
+            rows[fold] = row.reshape(-1)
+        return [rows[fold] for _, fold, _ in self.cuts]
 
-    def by_channel(self, sums: np.ndarray) -> np.ndarray:
-        """Column sums of a part, added up by channel, in float64."""
-        return sums.reshape(-1, self.channels).sum(axis=0, dtype=np.float64)
+    def sums(self, i: int, u: np.ndarray, v: np.ndarray | None = None) -> np.ndarray:
+        """By channel, in float64: the sums of a part of an array, or of its products with another's."""
+        width = self.cuts[i][2] * self.channels
+        u = u.reshape(-1, width)
+        found = np.matmul(_ones(len(u), u.dtype), u) if v is None else np.einsum("ij,ij->j", u, v.reshape(-1, width))
+        by_channel: np.ndarray = found.reshape(-1, self.channels).sum(axis=0, dtype=np.float64)
+        return by_channel
 
     def run(self, task: Any) -> None:
         """Call ``task(number)`` for every part, on all threads."""
         threads.run(task, range(len(self.cuts)))
 
 
-def _column_sums(u: np.ndarray) -> np.ndarray:
-    return np.matmul(np.ones(len(u), u.dtype), u)
+@functools.lru_cache(maxsize=1024)
+def _cuts(rows: int, channels: int) -> list[tuple[slice, int, int]]:
+    """Parts: their rows, and how many of these are one row of elementwise operations, and of sums."""
+    fold = _divisor(rows, _INNER, channels)
+    step = max(1, _PART // (fold * channels)) * fold
+    whole = rows // fold * fold
+    cuts = [(slice(a, min(whole, a + step)), fold, _divisor(fold, _SUMMED, channels)) for a in range(0, whole, step)]
+    if whole < rows:
+        cuts.append((slice(whole, rows), 1, 1))
+    return cuts
+
+
+def _divisor(rows: int, width: int, channels: int) -> int:
+    """How many of ``rows`` are viewed as one of at least ``width`` numbers: a divisor, or else leaving a remainder."""
+    least = max(1, -(-width // channels))
+    return next((n for n in range(least, 4 * least) if rows % n == 0), max(1, min(least, rows)))
+
+
+@functools.lru_cache(maxsize=64)
+def _ones(count: int, dtype: np.dtype) -> np.ndarray:
+    return np.ones(count, dtype)
 
 
 def _scratch(like: np.ndarray) -> np.ndarray:
     return threads.scratch.array("batch_norm", like.shape, like.dtype)
+
+
+def _is_near(mean: Any, var: Any) -> bool:
+    """Whether no channel's mean is so far from 0, in deviations, that it has to be subtracted first."""
+    return bool((mean * mean <= _NEAR * _NEAR * var).all())
 
 
 def statistics(
@@ -74,26 +106,27 @@ def statistics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and M2 of each part about its own mean, merged by Chan's formula in float64.
 
-    A sum of numbers far from 0 is off by some of its last digits, and so is the mean that is subtracted. What is left
-    then has a mean of its own. Where that could matter it is taken, and added to the first one.
+    Where a part's mean is far from 0, it is subtracted. A sum of numbers far from 0 is off by some of its last digits,
+    and so is this mean. What is left then has a mean of its own, which is added to the first one.
     """
     parts = _Parts(x)
     if parts.rows == 0:
         return np.zeros(parts.channels, x.dtype), np.zeros(parts.channels, x.dtype)
     pieces = parts.of(x)
     means, m2s = np.empty((2, len(pieces), parts.channels))
-    counts = np.array([[part.stop - part.start] for part, _ in parts.cuts])
+    counts = np.array([[part.stop - part.start] for part, *_ in parts.cuts])
 
     def task(i: int) -> None:
-        u = pieces[i]
-        means[i] = parts.by_channel(_column_sums(u)) / counts[i]
-        centre = means[i].astype(x.dtype)
-        apart = np.subtract(u, np.tile(centre, u.shape[1] // parts.channels), out=_scratch(u))
-        m2s[i] = parts.by_channel(np.einsum("ij,ij->j", apart, apart))
-        if (counts[i] * means[i] * means[i] > _NEAR * _NEAR * m2s[i]).any():
-            rest = parts.by_channel(_column_sums(apart)) / counts[i]
-            means[i] = centre + rest
-            m2s[i] -= counts[i] * rest * rest
+        u, n = pieces[i], counts[i]
+        mean = parts.sums(i, u) / n
+        m2 = parts.sums(i, u, u) - n * mean * mean
+        if not _is_near(mean, m2 / n):
+            centre = mean.astype(x.dtype)
+            apart = np.subtract(u, np.tile(centre, u.shape[1] // parts.channels), out=_scratch(u))
+            rest = parts.sums(i, apart) / n
+            mean = centre + rest
+            m2 = parts.sums(i, apart, apart) - n * rest * rest
+        means[i], m2s[i] = mean, m2
 
     parts.run(task)
     first = means[0]  # means differ little from one another: what is added up is that
@@ -117,14 +150,18 @@ def normalise(
     y = memory.empty_like(x)
     pieces, out = parts.of(x), parts.of(y)
     extra = None if residual is None else parts.of(residual)
-    centre, scale = parts.wide(mean), parts.wide((1 if weight is None else weight) / np.sqrt(var + eps))
-    shift, zero = parts.wide(0 if bias is None else bias), parts.wide(0)
+    factor = (1 if weight is None else weight) / np.sqrt(var + eps)
+    near = _is_near(mean, var)
+    centre, scale, zero = parts.wide(mean), parts.wide(factor), parts.wide(0)
+    shift = parts.wide((0 if bias is None else bias) - (mean * factor if near else 0))
 
     def task(i: int) -> None:
-        v = np.subtract(pieces[i], centre[i], out=out[i])
-        v *= scale[i]
-        if bias is not None:
-            v += shift[i]
+        if near:
+            v = np.multiply(pieces[i], scale[i], out=out[i])
+        else:
+            v = np.subtract(pieces[i], centre[i], out=out[i])
+            v *= scale[i]
+        v += shift[i]
         if extra is not None:
             v += extra[i]
         if relu:
@@ -145,43 +182,51 @@ def backward(
     training: bool,
     needs: tuple[bool, bool, bool, bool],
 ) -> tuple[Any, Any, Any, Any]:
-    """dz is kept if it will be returned, or overwritten by dx: nothing is computed twice."""
+    """dz is kept if it will be returned, or overwritten by dx: nothing is computed twice.
+
+    dx = scale dz + slope x + shift, by channel; slope and shift are 0 in evaluation.
+    """
     parts = _Parts(x)
     need_dx, need_dweight, need_dbias, need_dresidual = needs
     dx = memory.empty_like(x) if need_dx else None
     dz = dy if y is None else memory.empty_like(x) if need_dresidual or dx is None else dx
     pieces, given, into = parts.of(x), parts.of(dy), parts.of(dz)
     mask = None if y is None else parts.of(y)
-    centre = parts.wide(mean)
+    near = _is_near(mean, var)
+    centre, offset = (None, mean) if near else (parts.wide(mean), 0)
     found = np.zeros((2, max(1, len(pieces)), parts.channels))
     sums = need_dweight or need_dbias or (training and need_dx)
+
+    def apart(i: int) -> np.ndarray:
+        """x, or x - mean: the difference to (x - mean) is ``offset``."""
+        return pieces[i] if centre is None else np.subtract(pieces[i], centre[i], out=_scratch(pieces[i]))
 
     def first(i: int) -> None:
         d = into[i]
         if mask is not None:
             keep_where(is_open(mask[i]), given[i], d)
         if sums:
-            apart = np.subtract(pieces[i], centre[i], out=_scratch(d))
-            found[0, i] = parts.by_channel(_column_sums(d))
-            found[1, i] = parts.by_channel(np.einsum("ij,ij->j", d, apart))
+            found[0, i] = parts.sums(i, d)
+            found[1, i] = parts.sums(i, d, apart(i))
 
     if sums or mask is not None:
         parts.run(first)
     total, dot = found.sum(axis=1)
+    dot -= offset * total
     rstd = 1 / np.sqrt(var + eps)
     if dx is not None:
-        rows = max(parts.rows, 1)
-        slope, shift = parts.wide(dot * rstd**2 / rows), parts.wide(total / rows)
-        scale, out = parts.wide(rstd if weight is None else weight * rstd), parts.of(dx)
+        rows, factor = max(parts.rows, 1), (rstd if weight is None else weight * rstd)
+        share = -factor * dot * rstd**2 / rows
+        scale, slope = parts.wide(factor), parts.wide(share)
+        shift, out = parts.wide(-factor * total / rows - share * offset), parts.of(dx)
 
         def second(i: int) -> None:
-            d = into[i]
             if training:
-                apart = np.subtract(pieces[i], centre[i], out=_scratch(d))
-                apart *= slope[i]
-                d = np.subtract(d, apart, out=out[i])
-                d -= shift[i]
-            np.multiply(d, scale[i], out=out[i])
+                rest = np.multiply(apart(i), slope[i], out=_scratch(pieces[i]))
+                rest += shift[i]
+            d = np.multiply(into[i], scale[i], out=out[i])
+            if training:
+                d += rest
 
         parts.run(second)
     return (
