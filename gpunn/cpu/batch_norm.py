@@ -23,9 +23,9 @@ _PART = 1 << 16  # elements: the three or four arrays that are worked on fit int
 # Elements of a row in elementwise operations: NumPy's buffer. It copies a row that is repeated against shorter ones.
 _INNER = 8192
 _SUMMED = 512  # elements of a row in sums: enough for vector instructions, and few to add up by channel
-# Deviations from 0 up to which a mean counts as near. A sum of squares then is at most 17 times the sum of squares about
-# the mean. A part's sums add at most 128 rows, so they are off by some 10 roundings, and the variance by 1e-5 of itself
-# at the worst in float32, by 1e-6 as a rule.
+# Deviations from 0 up to which a mean counts as near. A sum of squares then is at most 17 times that about the mean. A
+# part's sums add at most 128 rows, so they are off by some 10 roundings, and the variance by 1e-5 of itself in float32,
+# by 1e-6 as a rule.
 _NEAR = 4
 
 

@@ -96,7 +96,7 @@ def _spread_taps(weight: np.ndarray, count: int) -> np.ndarray:
 
 
 def _windows(x: np.ndarray, images: slice, rows: slice, window: Window, together: int) -> np.ndarray:
-    """What some output rows see of some images, ``together`` columns as one: (n, P', Q / together, R, S, together C)."""
+    """What some output rows see of some images, ``t`` columns ``together``: (n, P', Q / t, R, S, t * C)."""
     (sh, sw), (dh, dw), c = window.stride, window.dilation, x.shape[3]
     count = (rows.stop - rows.start - 1) * sh + (window.R - 1) * dh + 1
     top, width = rows.start * sh - window.padding[0], (window.Q - 1) * sw + (window.S - 1) * dw + 1

@@ -17,7 +17,7 @@ import numpy as np
 
 from gpunn._window import Window
 from gpunn.cpu import memory, threads
-from gpunn.cpu.conv2d import depthwise, direct, winograd_rows, winograd_tiles
+from gpunn.cpu.conv2d import depthwise, direct, taps, winograd_rows, winograd_tiles
 from gpunn.cpu.conv2d.tasks import Images, Output, Problem, sizes
 from gpunn.cpu.conv2d.winograd import is_winograd_enabled
 from gpunn.cpu.max_pool2d_tiled import is_tiled
@@ -48,11 +48,20 @@ def _stride_of_one(problem: Problem) -> bool:
     return problem.window.stride == (1, 1)
 
 
+def _taps_pay_for_data(problem: Problem) -> bool:
+    """Whether they do, and Winograd's algorithm does not pay for the turned filters."""
+    if not taps.pays(problem) or problem.window.stride != (1, 1):
+        return taps.pays(problem)
+    k, r, s, c = problem.shape
+    return choose("forward", problem._replace(window=backwards(problem.window)[1], shape=(c, r, s, k))) == "taps"
+
+
 WAYS = {
     "forward": (
         Way("depthwise", depthwise.fits, _any),
         Way("winograd_tiles", winograd_tiles.fits, winograd_tiles.pays),
         Way("winograd_rows", winograd_rows.fits, winograd_rows.pays),
+        Way("taps", taps.fits, taps.pays),
         Way("product", direct.is_product, _any),
         Way("unrolled", _any, direct.has_large_filters),
         Way("lowered", direct.has_lowered_rows, _any),
@@ -60,6 +69,7 @@ WAYS = {
     ),
     # The gradient of the image. Turned: a convolution of dy with filters rotated by 180 degrees, chosen as "forward".
     "data": (
+        Way("taps", taps.fits, _taps_pay_for_data),
         Way("turned", _stride_of_one, _any),
         Way("depthwise", depthwise.fits, _any),
         Way("spread", _any, _any),
@@ -70,6 +80,7 @@ WAYS = {
         Way("winograd_tiles_together", winograd_tiles.fits, winograd_tiles.pays_together),
         Way("winograd_tiles", winograd_tiles.fits, winograd_tiles.pays_for_gradient),
         Way("winograd_rows", winograd_rows.fits, winograd_rows.pays_for_gradient),
+        Way("taps", taps.fits, taps.pays),
         Way("unrolled_together", _any, direct.has_huge_filters),
         Way("product", direct.is_product, _any),
         Way("unrolled", _any, direct.has_large_filters),
@@ -158,6 +169,8 @@ def write(
         winograd_tiles.forward(output, x, weight, window, bias, relu)
     elif way == "winograd_rows":
         threads.run_all(winograd_rows.forward(output, Images(x), weight, window, bias, relu))
+    elif way == "taps":
+        taps.forward(output, x, weight, window, bias, relu)
     else:
         direct.correlate(output, x, weight, window, groups, bias, relu, way)
 
@@ -178,6 +191,8 @@ def _weight_gradient(dz: np.ndarray, x: np.ndarray, weight: np.ndarray, problem:
     way, window = choose("weight", problem), problem.window
     if way == "depthwise":
         return depthwise.weight_gradient(dz, x, weight.shape, window)
+    if way == "taps":
+        return taps.weight_gradient(dz, x, weight.shape, window)
     if way in ("winograd_tiles", "winograd_tiles_together"):
         return winograd_tiles.weight_gradient(dz, x, window, together=way == "winograd_tiles_together")
     if way == "winograd_rows":
@@ -191,6 +206,8 @@ def _data_gradient(dz: np.ndarray, x: np.ndarray, weight: np.ndarray, problem: P
     way, window, groups = choose("data", problem), problem.window, problem.groups
     if way == "depthwise":
         return depthwise.data_gradient(dz, x.shape, weight, window)
+    if way == "taps":
+        return taps.data_gradient(dz, x.shape, weight, window)
     if way == "spread":
         return direct.spread(dz, x.shape, weight, groups, window)
     (rows, columns), back = backwards(window)
