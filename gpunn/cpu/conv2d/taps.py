@@ -47,8 +47,8 @@ def forward(
         def task(part: slice, images: slice = images, out: np.ndarray = out) -> None:
             target = out[..., part]
             target[...] = 0 if bias is None else bias[part]
-            for r, s, outputs, inputs in _elements(window):
-                _add(target[(slice(None), *outputs)], _rows(x[(images, *inputs)]), weight[part, r, s].T)
+            for r, s, (p, q), (h, w) in _elements(window):
+                _add(target[:, p, q], _rows(x[images, h, w]), weight[part, r, s].T)
             if relu:
                 rectify(target, 2)
 
@@ -64,8 +64,8 @@ def data_gradient(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, wi
         for images in _shares(len(dz), window):
             target = dx[images, ..., part]
             target[...] = 0
-            for r, s, outputs, inputs in _elements(window):
-                _add(target[(slice(None), *inputs)], _rows(dz[(images, *outputs)]), weight[:, r, s, part])
+            for r, s, (p, q), (h, w) in _elements(window):
+                _add(target[:, h, w], _rows(dz[images, p, q]), weight[:, r, s, part])
 
     threads.run(task, _parts(shape[3]))
     return dx
@@ -77,10 +77,10 @@ def weight_gradient(dz: np.ndarray, x: np.ndarray, shape: tuple[int, ...], windo
     shares = _shares(len(x), window)
 
     def task(item: tuple[tuple[int, int, Place, Place], slice]) -> None:
-        (r, s, outputs, inputs), part = item
+        (r, s, (p, q), (h, w)), part = item
         target = dweight[part, r, s]
         for images in shares:
-            left, right = _rows(dz[(images, *outputs)])[:, part].T, _rows(x[(images, *inputs)])
+            left, right = _rows(dz[images, p, q])[:, part].T, _rows(x[images, h, w])
             if images.start:
                 _add(target, left, right)
             else:
