@@ -64,9 +64,10 @@ class _Parts:
         by_channel: np.ndarray = found.reshape(-1, self.channels).sum(axis=0, dtype=np.float64)
         return by_channel
 
-    def run(self, task: Any) -> None:
-        """Call ``task(number)`` for every part, on all threads."""
-        threads.run(task, range(len(self.cuts)))
+    def run(self, task: Any, *, again: bool = False) -> None:
+        """Call ``task(number)`` for every part, on all threads; ``again``: from the last, which is still in a cache."""
+        numbers = range(len(self.cuts))
+        threads.run(task, numbers[::-1] if again else numbers)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -167,7 +168,7 @@ def normalise(
         if relu:
             np.maximum(v, zero[i], out=v)  # twice as fast as with a scalar
 
-    parts.run(task)
+    parts.run(task, again=True)
     return y
 
 
@@ -228,7 +229,7 @@ def backward(
             if training:
                 d += rest
 
-        parts.run(second)
+        parts.run(second, again=True)
     return (
         dx,
         (dot * rstd).astype(x.dtype) if need_dweight else None,

@@ -12,7 +12,7 @@ from gpunn.cpu import memory, threads
 
 _WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
 _WIDE = 2048  # numbers in a row that BLAS sums at memory speed
-PART = 1 << 18  # elements worked on at a time: fewer cost calls that wait for one another, more do not stay in cache
+PART = 1 << 16  # elements worked on at a time: a few arrays of that size stay in a second-level cache together
 _LEAST = 1 << 16  # elements that are worth a second thread
 
 
