@@ -277,6 +277,16 @@ def test_groups_that_go_on_need_an_initial_rate() -> None:
     assert schedule.get_last_lr() == [pytest.approx(0.01)]
 
 
+def test_whole_numbers_may_be_floats() -> None:
+    """As in scripts that divide epochs, or write 1.0."""
+    for make in (lambda o, n: lr_scheduler.StepLR(o, n), lambda o, n: lr_scheduler.CosineAnnealingLR(o, n)):
+        one, other = (make(optim.SGD([gpunn.nn.Parameter(gpunn.zeros(1))], lr=0.1), n) for n in (4, 4.0))
+        for _ in range(9):
+            one.step()
+            other.step()
+            assert one.get_last_lr() == other.get_last_lr()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -1,4 +1,4 @@
-"""A small language model of the GPT kind: causal attention with its mask in a buffer, weight decay by kind of parameter."""
+"""A small GPT: causal attention with its mask in a buffer, weight decay by kind of parameter, text from it."""
 
 import math
 

@@ -69,9 +69,7 @@ class Features(torch.nn.Module):
     def __init__(self, width):
         super(Features, self).__init__()
         self.slice1 = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(inplace=True))
-        self.slice2 = nn.Sequential(
-            nn.MaxPool2d(2), nn.Conv2d(width, 2 * width, 3, padding=1), nn.ReLU(inplace=True)
-        )
+        self.slice2 = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(width, 2 * width, 3, padding=1), nn.ReLU(inplace=True))
         for param in self.parameters():
             param.requires_grad = False
 

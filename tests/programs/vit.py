@@ -1,4 +1,4 @@
-"""A vision transformer written with einops (Dosovitskiy et al., 2021): patches, a class token, attention in one product."""
+"""A vision transformer written with einops (Dosovitskiy et al., 2021): patches, a class token, attention by einsum."""
 
 import torch
 import torch.nn.functional as F

@@ -156,8 +156,9 @@ def number(schedule: str, name: str, value: Any, good: Callable[[Any], bool], ex
 
 
 def whole(schedule: str, name: str, value: Any, least: int = 1) -> int:
-    """An option that must be a whole number of at least ``least``; UsageError otherwise."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+    """An option that must be a whole number of at least ``least``, be it a float such as 1.0; UsageError otherwise."""
+    known = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not known or value < least or value % 1 != 0:
         raise UsageError(f"{schedule}: {name}: expected a whole number of at least {least}; got {value!r}.")
     return int(value)
 

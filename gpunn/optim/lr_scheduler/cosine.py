@@ -20,7 +20,7 @@ class CosineAnnealingLR(LRScheduler):
     optimizer : Optimizer
         Whose learning rates to change.
     T_max : int
-        Steps of half a wave.
+        Steps of half a wave; a float such as 50.0 will do.
     eta_min : float
         The lowest rate.
     last_epoch : int
@@ -36,7 +36,7 @@ class CosineAnnealingLR(LRScheduler):
     Loshchilov, Hutter 2017, arXiv:1608.03983; lecture topic T5.
     """
 
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
+    def __init__(self, optimizer: Optimizer, T_max: float, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         self.T_max = whole(self._name, "T_max", T_max)
         self.eta_min = number(self._name, "eta_min", eta_min, math.isfinite, "a finite number")
         super().__init__(optimizer, last_epoch)

@@ -17,7 +17,7 @@ class StepLR(LRScheduler):
     optimizer : Optimizer
         Whose learning rates to change.
     step_size : int
-        Steps between two falls.
+        Steps between two falls; a float such as 2.0 will do.
     gamma : float
         The factor.
     last_epoch : int
@@ -33,7 +33,7 @@ class StepLR(LRScheduler):
     Lecture topic T5.
     """
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+    def __init__(self, optimizer: Optimizer, step_size: float, gamma: float = 0.1, last_epoch: int = -1) -> None:
         self.step_size = whole(self._name, "step_size", step_size)
         self.gamma = number(self._name, "gamma", gamma, lambda g: g >= 0, "a number >= 0")
         super().__init__(optimizer, last_epoch)
