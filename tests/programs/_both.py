@@ -34,6 +34,8 @@ def assert_same(name: str, toy: bool = True, tolerance: float = TOLERANCE) -> No
     All but the keys and shapes of the state are compared within ``tolerance`` of the largest entry of each array.
     """
     torch = pytest.importorskip("torch")
+    torch.manual_seed(1)
+    torch.set_num_threads(1)  # in small steps PyTorch's threads wait for one another most of the time
     theirs, mine = program(name, ours=False), program(name, ours=True)
     with _seeded(torch):
         other = _ready(theirs.build(toy=toy), torch).double()

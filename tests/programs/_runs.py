@@ -20,6 +20,7 @@ import pytest
 
 import gpunn
 from tests.programs import _both
+from tests.programs._with_gpunn import program
 
 _LEAST = 1e-3
 
@@ -30,27 +31,28 @@ def assert_same_run(
     """What a program gives, and the network's state afterwards; gives what it gave with gpunn.
 
     Rounding in float64 is some 1e-15 of the largest entry at first and grows with the steps, most where an optimiser
-    divides by the size of a small gradient. Beside arrays of ordinary size there are gradients that are zero but for
-    rounding, such as a bias's in front of a batch norm; so an array counts as no smaller than ``_LEAST``.
+    divides by the size of a small gradient (so no bias in front of a batch norm, whose gradient is rounding alone). An
+    array counts as no smaller than ``_LEAST``: some gradients come out as zero by cancellation.
     ``first`` says which library runs first; files that the program writes are the other one's afterwards.
     """
     torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)  # in small steps PyTorch's threads wait for one another most of the time
     torch.manual_seed(1)
     libraries = {"PyTorch": torch, "gpunn": gpunn}
-    programs = {key: _both.program(name, ours=key == "gpunn") for key in libraries}
+    programs = {key: program(name, ours=key == "gpunn") for key in libraries}
     with _double(torch), _double(gpunn):
-        nets = {key: _both._ready(program.build(toy=True), libraries[key]) for key, program in programs.items()}
+        nets = {key: _both._ready(made.build(toy=True), libraries[key]) for key, made in programs.items()}
         nets["gpunn"].load_state_dict(_state(nets["PyTorch"]))
         found = {}
         for key in [first, *libraries.keys() - {first}]:
-            program, net, lib = programs[key], nets[key], libraries[key]
+            made, net, lib = programs[key], nets[key], libraries[key]
             with _drawing(lib):
                 if argv is None:
-                    arrays = [_both._cast(a, np.float64) for a in program.batch(_both._draw(), toy=True)]
-                    found[key] = program.run(net, [lib.tensor(a) for a in arrays])
+                    arrays = [_both._cast(a, np.float64) for a in made.batch(_both._draw(), toy=True)]
+                    found[key] = made.run(net, [lib.tensor(a) for a in arrays])
                 else:
-                    program.main.__globals__["build"] = lambda net=net: net
-                    found[key] = program.main(list(argv))
+                    made.main.__globals__["build"] = lambda net=net: net
+                    found[key] = made.main(list(argv))
     _compare(f"{name}: given", found["PyTorch"], found["gpunn"], tolerance)
     _compare(f"{name}: state", _state(nets["PyTorch"]), _state(nets["gpunn"]), tolerance)
     return found["gpunn"]

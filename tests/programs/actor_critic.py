@@ -54,11 +54,11 @@ def select_action(model, state):
 
 def finish_episode(model, optimizer, gamma):
     R = 0
-    policy_losses, value_losses, returns = [], [], []
+    policy_losses, value_losses, rewards_to_go = [], [], []
     for r in model.rewards[::-1]:
         R = r + gamma * R
-        returns.insert(0, R)
-    returns = torch.tensor(returns)
+        rewards_to_go.append(R)
+    returns = torch.tensor(rewards_to_go[::-1])
     returns = (returns - returns.mean()) / (returns.std() + np.finfo(np.float32).eps.item())
     for (log_prob, value, entropy), R in zip(model.saved_actions, returns):
         advantage = R - value.item()

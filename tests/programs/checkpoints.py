@@ -40,7 +40,7 @@ class AverageMeter(object):
         self.reset()
 
     def reset(self):
-        self.val = self.avg = self.sum = self.count = 0
+        self.val = self.avg = self.sum = self.count = 0.0
 
     def update(self, val, n=1):
         self.val = val
@@ -79,7 +79,12 @@ class Spirals(torch.utils.data.Dataset):
 
 def build(toy=False):
     return nn.Sequential(
-        nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(inplace=True), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3)
+        nn.Linear(2, 16, bias=False),
+        nn.BatchNorm1d(16),
+        nn.ReLU(inplace=True),
+        nn.Linear(16, 16),
+        nn.Tanh(),
+        nn.Linear(16, 3),
     )
 
 
@@ -216,7 +221,8 @@ def main(argv=None):
                 is_best,
                 args.folder,
             )
-    return {"history": history, "best": best_acc1, "optimizer": optimizer.state_dict()["state"]}
+    kept = [{k: v.item() if k == "step" else v for k, v in s.items()} for s in optimizer.state_dict()["state"].values()]
+    return {"history": history, "best": best_acc1, "optimizer": kept}
 
 
 if __name__ == "__main__":

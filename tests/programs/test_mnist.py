@@ -1,6 +1,7 @@
 """The MNIST program of tests/programs runs with only its import lines changed.
 
-On MNIST itself: ``python tests/programs/_with_gpunn.py tests/programs/mnist.py --data DIR``, at least 99 %.
+On MNIST itself: ``python tests/programs/_with_gpunn.py tests/programs/mnist.py --data DIR``, at least 99 %. Its options
+as they are gave 98.25, 98.88, 98.79, 99.06, 99.05 and 99.12 % of the 10,000 test images after epochs 1 to 6.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def test_learns_and_goes_on_from_its_checkpoint(
     assert mine.main([*options, "--epochs", "1", "--workers", "2"]) > 0.6
     assert mine.main([*options, "--epochs", "2", "--dry-run"]) > 0.6
     told = capsys.readouterr().out
-    assert "goes on with epoch 2, learning rate 0.025" in told
+    assert "goes on with epoch 2, learning rate 0.014" in told
     assert "epoch 1: 256/1024 (25 %)" in told
     state = gpunn.load(kept)
     assert (state["epoch"], state["scheduler"]["last_epoch"]) == (2, 2)

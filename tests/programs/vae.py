@@ -13,7 +13,7 @@ class VAE(nn.Module):
         for h_dim in hidden_dims:
             modules.append(
                 nn.Sequential(
-                    nn.Conv2d(channels, out_channels=h_dim, kernel_size=3, stride=2, padding=1),
+                    nn.Conv2d(channels, out_channels=h_dim, kernel_size=3, stride=2, padding=1, bias=False),
                     nn.BatchNorm2d(h_dim),
                     nn.LeakyReLU(),
                 )
@@ -30,14 +30,16 @@ class VAE(nn.Module):
         for i in range(len(backwards) - 1):
             modules.append(
                 nn.Sequential(
-                    nn.ConvTranspose2d(backwards[i], backwards[i + 1], 3, stride=2, padding=1, output_padding=1),
+                    nn.ConvTranspose2d(
+                        backwards[i], backwards[i + 1], 3, stride=2, padding=1, output_padding=1, bias=False
+                    ),
                     nn.BatchNorm2d(backwards[i + 1]),
                     nn.LeakyReLU(),
                 )
             )
         self.decoder = nn.Sequential(*modules)
         self.final_layer = nn.Sequential(
-            nn.ConvTranspose2d(backwards[-1], backwards[-1], 3, stride=2, padding=1, output_padding=1),
+            nn.ConvTranspose2d(backwards[-1], backwards[-1], 3, stride=2, padding=1, output_padding=1, bias=False),
             nn.BatchNorm2d(backwards[-1]),
             nn.LeakyReLU(),
             nn.Conv2d(backwards[-1], out_channels=in_channels, kernel_size=3, padding=1),
@@ -80,5 +82,5 @@ def batch(draw, toy=False):
 
 
 def loss(net, images):
-    outputs = net(images)
-    return loss_function(outputs[0], images.detach(), *outputs[1:], weight=0.5), outputs
+    recon, mu, log_var = net(images)
+    return loss_function(recon, images.detach(), mu, log_var, weight=0.5), [recon, mu, log_var]
