@@ -34,7 +34,6 @@ from gpunn._creation import (
     zeros_like,
 )
 from gpunn._creation_shared import as_tensor, asarray, from_dlpack, from_numpy
-from gpunn._device import device
 from gpunn._interop import notice_einops, takes_arrays
 from gpunn._tensor import Tensor
 from gpunn._version import __version__
@@ -47,22 +46,38 @@ if TYPE_CHECKING:
         train, utils, version, vision,
     )  # fmt: skip
     from gpunn._capture import capture
+    from gpunn._constants import Size, layout, strided
     from gpunn._creation_counted import arange, linspace
     from gpunn._creation_random import rand, rand_like, randint, randint_like, randn, randn_like, randperm
+    from gpunn._device_type import device
     from gpunn._dtypes import (
-        BoolTensor, ByteTensor, DoubleTensor, FloatTensor, IntTensor, LongTensor, ShortTensor, bfloat16, finfo, float16,
-        get_default_dtype, get_float32_matmul_precision, half, iinfo, is_floating_point, numel, set_default_dtype,
-        set_float32_matmul_precision, set_printoptions, typename,
+        BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, IntTensor, LongTensor, ShortTensor, bfloat16,
+        finfo, float16, get_default_dtype, get_float32_matmul_precision, half, iinfo, is_floating_point, numel,
+        set_default_dtype, set_float32_matmul_precision, set_printoptions, typename,
     )  # fmt: skip
     from gpunn._function import Function
     from gpunn._gradcheck import gradcheck
     from gpunn._lockstep import lockstep
     from gpunn._memory_format import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
     from gpunn._saving import load, save
+    from gpunn._settings import (
+        are_deterministic_algorithms_enabled, get_num_interop_threads, set_num_interop_threads,
+        use_deterministic_algorithms,
+    )  # fmt: skip
+    from gpunn._tensor_asked import is_complex, is_nonzero
     from gpunn.amp import GradScaler, autocast, is_autocast_cache_enabled, is_autocast_enabled
+    from gpunn.composed.aliases import (
+        absolute, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, divide, greater, greater_equal, less,
+        less_equal, moveaxis, multiply, negative, not_equal, subtract, swapaxes, swapdims, true_divide,
+    )  # fmt: skip
+    from gpunn.composed.arithmetic import (
+        addcdiv, addcmul, copysign, deg2rad, dist, exp2, fix, float_power, frac, heaviside, hypot, logaddexp,
+        logaddexp2, logit, rad2deg, rsub, sgn, signbit, sinc, trunc, xlogy,
+    )  # fmt: skip
     from gpunn.cpu.conv2d.winograd import is_winograd_enabled, set_winograd_enabled
     from gpunn.ops.add import add, sub
     from gpunn.ops.addmm import addmm, addmv, baddbmm
+    from gpunn.ops.atan import acos, acosh, asin, asinh, atan, atan2, atanh
     from gpunn.ops.cat import cat, concat, concatenate, stack
     from gpunn.ops.clamp import clamp, clip
     from gpunn.ops.clone import clone
@@ -79,7 +94,8 @@ if TYPE_CHECKING:
     from gpunn.ops.dot import dot, ger, mv, outer
     from gpunn.ops.einsum import einsum
     from gpunn.ops.erf import erf
-    from gpunn.ops.expand import broadcast_to
+    from gpunn.ops.erfinv import erfinv
+    from gpunn.ops.expand import broadcast_shapes, broadcast_tensors, broadcast_to
     from gpunn.ops.flip import flip
     from gpunn.ops.fmod import fmod
     from gpunn.ops.gather import gather, take_along_dim
@@ -146,10 +162,12 @@ long = int64
 # module -> what comes from it when it is first asked for; a module that is called like the name is it
 _FROM = {
     "gpunn._capture": "capture",
+    "gpunn._constants": "Size layout strided",
     "gpunn._creation_counted": "arange linspace",
     "gpunn._creation_random": "rand rand_like randint randint_like randn randn_like randperm",
+    "gpunn._device_type": "device",
     "gpunn._dtypes": (
-        "BoolTensor ByteTensor DoubleTensor FloatTensor IntTensor LongTensor ShortTensor bfloat16 "
+        "BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor IntTensor LongTensor ShortTensor bfloat16 "
         "finfo float16 get_default_dtype get_float32_matmul_precision half iinfo is_floating_point numel "
         "set_default_dtype set_float32_matmul_precision set_printoptions typename"
     ),
@@ -160,11 +178,24 @@ _FROM = {
     "gpunn._memory_format": "channels_last channels_last_3d contiguous_format memory_format preserve_format",
     "gpunn._rng_state": "get_rng_state initial_seed seed set_rng_state",
     "gpunn._saving": "load save",
+    "gpunn._settings": (
+        "are_deterministic_algorithms_enabled get_num_interop_threads set_num_interop_threads "
+        "use_deterministic_algorithms"
+    ),
+    "gpunn._tensor_asked": "is_complex is_nonzero",
     "gpunn.accelerator": "accelerator",
     "gpunn.amp": "GradScaler amp autocast is_autocast_cache_enabled is_autocast_enabled",
     "gpunn.arrays": "arrays",
     "gpunn.autograd": "autograd",
     "gpunn.backends": "backends",
+    "gpunn.composed.aliases": (
+        "absolute arccos arccosh arcsin arcsinh arctan arctan2 arctanh divide greater greater_equal less "
+        "less_equal moveaxis multiply negative not_equal subtract swapaxes swapdims true_divide"
+    ),
+    "gpunn.composed.arithmetic": (
+        "addcdiv addcmul copysign deg2rad dist exp2 fix float_power frac heaviside hypot logaddexp logaddexp2 "
+        "logit rad2deg rsub sgn signbit sinc trunc xlogy"
+    ),
     "gpunn.cpu.conv2d.winograd": "is_winograd_enabled set_winograd_enabled",
     "gpunn.cuda": "cuda",
     "gpunn.data": "data",
@@ -176,6 +207,7 @@ _FROM = {
     "gpunn.onnx": "onnx",
     "gpunn.ops.add": "add sub",
     "gpunn.ops.addmm": "addmm addmv baddbmm",
+    "gpunn.ops.atan": "acos acosh asin asinh atan atan2 atanh",
     "gpunn.ops.cat": "cat concat concatenate stack",
     "gpunn.ops.clamp": "clamp clip",
     "gpunn.ops.clone": "clone",
@@ -190,7 +222,8 @@ _FROM = {
     "gpunn.ops.dot": "dot ger mv outer",
     "gpunn.ops.einsum": "einsum",
     "gpunn.ops.erf": "erf",
-    "gpunn.ops.expand": "broadcast_to",
+    "gpunn.ops.erfinv": "erfinv",
+    "gpunn.ops.expand": "broadcast_shapes broadcast_tensors broadcast_to",
     "gpunn.ops.flip": "flip",
     "gpunn.ops.fmod": "fmod",
     "gpunn.ops.gather": "gather take_along_dim",
@@ -228,7 +261,7 @@ _FROM = {
     "gpunn.ops.var": "std var",
     "gpunn.ops.where": "masked_fill where",
     "gpunn.optim": "optim",
-    "gpunn.random": "Generator manual_seed",
+    "gpunn.random": "Generator manual_seed random",
     "gpunn.serialize": "load_file save_file",
     "gpunn.train": "Trainer train",
     "gpunn.utils": "utils",
@@ -238,37 +271,45 @@ _FROM = {
 _LAZY = {name: module for module, names in _FROM.items() for name in names.split()}
 
 __all__ = [
-    "BoolTensor", "ByteTensor", "DoubleTensor", "FloatTensor", "Function", "Generator", "GradScaler", "IntTensor",
-    "LongTensor", "ShortTensor", "Tensor", "Trainer", "__version__", "abs", "accelerator", "add", "addmm", "addmv",
-    "all", "allclose", "amax", "amin", "amp", "any", "arange", "argmax", "argmin", "argsort", "arrays", "as_tensor",
-    "asarray", "autocast", "autograd", "backends", "baddbmm", "bernoulli", "bfloat16", "bincount", "bitwise_and",
-    "bitwise_not", "bitwise_or", "bitwise_xor", "bmm", "bool", "broadcast_to", "capture", "cat", "ceil",
-    "channels_last", "channels_last_3d", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "compile",
-    "concat", "concatenate", "contiguous_format", "cos", "cosh", "count_nonzero", "cross", "cuda", "cumsum", "data",
-    "device", "diag", "diagonal", "distributions", "div", "dot", "double", "dtype", "e", "einsum", "empty",
-    "empty_like", "enable_grad", "eq", "equal", "erf", "errors", "exp", "expm1", "eye", "finfo", "flatten", "flip",
-    "float", "float16", "float32", "float64", "floor", "floor_divide", "fmod", "from_dlpack", "from_numpy", "full",
-    "full_like", "gather", "ge", "ger", "get_default_dtype", "get_float32_matmul_precision",
-    "get_num_threads", "get_rng_state", "gradcheck", "gt", "half", "hub", "iinfo", "index_add", "index_select", "inf",
+    "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Function", "Generator", "GradScaler",
+    "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "Trainer", "__version__", "abs", "absolute",
+    "accelerator", "acos", "acosh", "add", "addcdiv", "addcmul", "addmm", "addmv", "all", "allclose", "amax", "amin",
+    "amp", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
+    "are_deterministic_algorithms_enabled", "argmax", "argmin", "argsort", "arrays", "as_tensor", "asarray", "asin",
+    "asinh", "atan", "atan2", "atanh", "autocast", "autograd", "backends", "baddbmm", "bernoulli", "bfloat16",
+    "bincount", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm", "bool", "broadcast_shapes",
+    "broadcast_tensors", "broadcast_to", "capture", "cat", "ceil", "channels_last", "channels_last_3d", "chunk",
+    "clamp", "clamp_max", "clamp_min", "clip", "clone", "compile", "concat", "concatenate", "contiguous_format",
+    "copysign", "cos", "cosh", "count_nonzero", "cross", "cuda", "cumsum", "data", "deg2rad", "device", "diag",
+    "diagonal", "dist", "distributions", "div", "divide", "dot", "double", "dtype", "e", "einsum", "empty",
+    "empty_like", "enable_grad", "eq", "equal", "erf", "erfinv", "errors", "exp", "exp2", "expm1", "eye", "finfo",
+    "fix", "flatten", "flip", "float", "float16", "float32", "float64", "float_power", "floor", "floor_divide", "fmod",
+    "frac", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "ger", "get_default_dtype",
+    "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads", "get_rng_state", "gradcheck",
+    "greater", "greater_equal", "gt", "half", "heaviside", "hub", "hypot", "iinfo", "index_add", "index_select", "inf",
     "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8", "is_autocast_cache_enabled",
-    "is_autocast_enabled", "is_floating_point", "is_grad_enabled", "is_tensor", "is_winograd_enabled", "isclose",
-    "isfinite", "isinf", "isnan", "jit", "le", "lerp", "linspace", "load", "load_file", "lockstep", "log", "log10",
-    "log1p", "log2", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "long",
+    "is_autocast_enabled", "is_complex", "is_floating_point", "is_grad_enabled", "is_nonzero", "is_tensor",
+    "is_winograd_enabled", "isclose", "isfinite", "isinf", "isnan", "jit", "layout", "le", "lerp", "less",
+    "less_equal", "linspace", "load", "load_file", "lockstep", "log", "log10", "log1p", "log2", "log_softmax",
+    "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsumexp", "long",
     "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "memory_format",
-    "meshgrid", "min", "minimum", "mm", "models", "movedim", "mul", "multinomial", "mv", "nan", "nan_to_num", "narrow",
-    "ne", "neg", "nn", "no_grad", "nonzero", "norm", "normal", "numel", "ones", "ones_like", "onnx", "optim",
-    "outer", "permute", "pi", "pow", "preserve_format", "prod", "rand", "rand_like", "randint", "randint_like", "randn",
-    "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "roll",
-    "round", "rsqrt", "save", "save_file", "scalar_tensor", "scatter", "scatter_add", "seed", "select",
-    "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled", "set_num_threads", "set_printoptions",
-    "set_rng_state", "set_winograd_enabled", "sigmoid", "sign", "sin", "sinh", "softmax", "sort", "split", "sqrt",
-    "square", "squeeze", "stack", "std", "sub", "sum", "t", "take_along_dim", "tan", "tanh", "tensor", "topk", "trace",
-    "train", "transpose", "tril", "triu", "typename", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "utils",
-    "var", "version", "vision", "where", "zeros", "zeros_like",
+    "meshgrid", "min", "minimum", "mm", "models", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "nan",
+    "nan_to_num", "narrow", "ne", "neg", "negative", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal",
+    "numel", "ones", "ones_like", "onnx", "optim", "outer", "permute", "pi", "pow", "preserve_format", "prod",
+    "rad2deg", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random", "randperm", "ravel",
+    "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "rsub", "save",
+    "save_file", "scalar_tensor", "scatter", "scatter_add", "seed", "select", "set_default_dtype",
+    "set_float32_matmul_precision", "set_grad_enabled", "set_num_interop_threads", "set_num_threads",
+    "set_printoptions", "set_rng_state", "set_winograd_enabled", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc",
+    "sinh", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "strided", "sub", "subtract",
+    "sum", "swapaxes", "swapdims", "t", "take_along_dim", "tan", "tanh", "tensor", "topk", "trace", "train",
+    "transpose", "tril", "triu", "true_divide", "trunc", "typename", "uint8", "unbind", "unflatten", "unique",
+    "unsqueeze", "use_deterministic_algorithms", "utils", "var", "version", "vision", "where", "xlogy", "zeros",
+    "zeros_like",
 ]  # fmt: skip
 
 # These are not lazy; internally they call one another as they are. Grad modes are seldom given anything wrong.
-_EAGER = "as_tensor asarray device empty empty_like eye from_dlpack from_numpy full full_like ones"
+_EAGER = "as_tensor asarray empty empty_like eye from_dlpack from_numpy full full_like ones"
 for _name in f"{_EAGER} ones_like scalar_tensor set_num_threads tensor zeros zeros_like".split():
     globals()[_name] = explains(globals()[_name])
 
@@ -287,7 +328,7 @@ def __getattr__(name: str) -> Any:
     found = getattr(module, name if hasattr(module, name) else f"{name}_")
     if isinstance(found, type) or not callable(found):
         return found
-    return takes_arrays(found) if module.__name__.startswith("gpunn.ops.") else explains(found)
+    return takes_arrays(found) if module.__name__.startswith(("gpunn.ops.", "gpunn.composed.")) else explains(found)
 
 
 def __dir__() -> list[str]:

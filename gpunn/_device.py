@@ -45,7 +45,7 @@ from gpunn.errors import (
 _ERROR_WORDS = 4  # of the error buffer (report_bad_data in common.cuh): kind, layer id, element index, value
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Device:
     """One place where arrays live. Get it from :func:`device`; equal names are one object.
 
@@ -79,6 +79,15 @@ class Device:
 
     def __str__(self) -> str:
         return self.name
+
+    def __repr__(self) -> str:
+        number = "" if self.ordinal is None else f", index={self.ordinal}"
+        return f"device(type={self.type!r}{number})"
+
+    @property
+    def index(self) -> int | None:
+        """PyTorch's name of ``ordinal``."""
+        return self.ordinal
 
     def __reduce__(self) -> tuple[Callable[..., Device], tuple[str]]:
         return device, (self.name,)  # pickle and deepcopy return the one registered object

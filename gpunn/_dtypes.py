@@ -198,6 +198,18 @@ LongTensor = _TensorType(
 BoolTensor = _TensorType(
     "BoolTensor", (), {"dtype": np.dtype("bool"), "__doc__": "bool tensors: made of ``data``, or of lengths."}
 )
+CharTensor = _TensorType(
+    "CharTensor", (), {"dtype": np.dtype("int8"), "__doc__": "int8 tensors: made of ``data``, or of lengths."}
+)
+
+
+def named_type(name: str) -> tuple[str, np.dtype]:
+    """The device and the dtype of a tensor type by its name, such as ``torch.cuda.FloatTensor``."""
+    *places, kind = name.split(".")
+    found = globals().get(kind)
+    if not isinstance(found, _TensorType) or places not in ([], ["torch"], ["torch", "cuda"], ["gpunn"]):
+        raise DTypeError(f"type: dtype: expected one such as gpunn.float32, or 'torch.FloatTensor'; got {name!r}.")
+    return "cuda" if "cuda" in places else "cpu", found.dtype
 
 
 # What tensors' repr is given beside NumPy's own options.

@@ -80,9 +80,9 @@ def _base(function: Any) -> Any:
     return getattr(function, "__wrapped__", function)
 
 
-def taking_keywords(name: str, method: Any) -> Any:
-    """``method`` as a tensor's method ``name``, which takes PyTorch's names of its parameters too."""
-    own = parameters(method)
+def taking_keywords(name: str, method: Any, own: frozenset[str] | None = None) -> Any:
+    """``method`` as a tensor's method ``name``, which takes PyTorch's names of its parameters, or of ``own``, too."""
+    own = parameters(method) if own is None else own
 
     @functools.wraps(method)
     def taking(self: Any, *args: Any, **named: Any) -> Any:

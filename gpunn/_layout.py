@@ -11,14 +11,53 @@ order; NumPy's ``copy`` and mixed operands lose it), so these two functions own 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 _TO_PHYSICAL = (0, 2, 3, 1)
-
-
 _TO_LOGICAL = (0, 3, 1, 2)
+
+
+class Size(tuple[int, ...]):
+    """A tensor's shape: a tuple of its lengths, which also knows the number of elements.
+
+    A slice or a sum of it is a plain tuple: with methods of its own for these, every look at a length would take
+    longer.
+
+    Parameters
+    ----------
+    *iterable
+        The lengths, as of ``tuple``.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.zeros(2, 3).shape.numel()
+    6
+    """
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The product of the lengths."""
+        return math.prod(self)
+
+
+# Logical shapes by physical ones. Programs have few, and a look-up takes half as long as making one.
+SIZES: dict[tuple[int, ...], Size] = {}
+_MOST_SIZES = 4096  # then it begins anew: lengths of texts may differ from batch to batch
+
+
+def size_of(physical: tuple[int, ...]) -> Size:
+    """The logical shape of an array whose physical shape is given; kept in ``SIZES``."""
+    size = SIZES.get(physical)
+    if size is None:
+        if len(SIZES) >= _MOST_SIZES:
+            SIZES.clear()
+        size = SIZES[physical] = Size(logical_shape(physical))
+    return size
 
 
 def physical(array: Any) -> Any:

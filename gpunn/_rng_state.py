@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -80,3 +82,37 @@ def initial_seed() -> int:
     int
     """
     return default_generator().seed
+
+
+@contextlib.contextmanager
+def fork_rng(
+    devices: Any = None, enabled: bool = True, _caller: str = "fork_rng", _devices_kw: str = "devices",
+    device_type: str = "cuda",
+) -> Iterator[None]:  # fmt: skip
+    """A block behind which the default generator goes on as if nothing had been drawn in it.
+
+    Parameters
+    ----------
+    devices : any
+        Changes nothing: one generator serves every device.
+    enabled : bool
+        With False nothing is kept.
+    _caller, _devices_kw, device_type
+        For PyTorch's programs, and change nothing.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> with gpunn.random.fork_rng():
+    ...     first = gpunn.rand(3).tolist()
+    >>> gpunn.rand(3).tolist() == first
+    True
+    """
+    if not enabled:
+        yield
+        return
+    before = default_generator().get_state()
+    try:
+        yield
+    finally:
+        default_generator().set_state(before)

@@ -14,7 +14,7 @@ from gpunn._capture_state import changes
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._keywords import take_keywords
-from gpunn._layout import logical, physical
+from gpunn._layout import SIZES, Size, logical, physical, size_of
 from gpunn._promotion import default_float
 from gpunn._storage import KeptStorage, Storage
 from gpunn._tensor_absent import AbsentMethods
@@ -50,11 +50,14 @@ class Tensor(
     ----------
     array : numpy.ndarray or cupy.ndarray
         In logical order: images (N, C, H, W). Four-dimensional arrays are stored channels last;
-        one that is not is copied, others are shared.
+        one that is not is copied, others are shared. As in PyTorch a list makes a tensor of the default dtype; a
+        tensor is copied.
     device : Device or str
         Where the array lives. A NumPy array may belong to ``cpu`` or to ``emulator``.
     requires_grad : bool
         Whether :meth:`backward` should collect a gradient here. Floating dtypes only.
+    *lengths : int
+        Whole numbers in place of all arguments are lengths, as in PyTorch: ``Tensor(2, 3)`` has whatever was in memory.
 
     Attributes
     ----------
@@ -82,7 +85,11 @@ class Tensor(
     _counts_changes = False  # whether setting requires_grad or grad is noted in _capture_state.changes
     __array_ufunc__ = None  # so that numpy.float32(2) * t reaches __rmul__, not NumPy's loop
 
-    def __init__(self, array: Any, device: Device | str = "cpu", requires_grad: bool = False) -> None:
+    def __init__(self, array: Any = (), device: Any = "cpu", requires_grad: Any = False, *lengths: Any) -> None:
+        if isinstance(array, int | list | tuple | Tensor | np.integer):
+            from gpunn._creation_legacy import legacy
+
+            array, device, requires_grad = legacy(array, device, requires_grad, lengths)
         self.device = get_device(device)
         if not isinstance(array, self.device.xp.ndarray):
             raise DTypeError(
@@ -97,7 +104,7 @@ class Tensor(
             raise DTypeError(f"Tensor: only floating dtypes can require a gradient; got {array.dtype}.")
         with self.device.active():  # CuPy copies to its current GPU, whatever the source's
             self._physical = physical(array)  # C-contiguous, in memory order
-        self._shape: tuple[int, ...] | None = None  # until somebody asks
+        self._shape: Size | None = None  # until somebody asks
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
         self._node: tape.Node | None = None
@@ -142,15 +149,12 @@ class Tensor(
     # -- what it is ------------------------------------------------------------------------
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Size:
         """Logical shape."""
         shape = self._shape
         if shape is None:
-            shape = self._physical.shape
-            if len(shape) == 4:
-                n, height, width, channels = shape
-                shape = n, channels, height, width
-            self._shape = shape
+            stored = self._physical.shape
+            shape = self._shape = SIZES.get(stored) or size_of(stored)  # a call only for a new one, or for ()
         return shape
 
     @property

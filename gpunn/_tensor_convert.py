@@ -96,8 +96,18 @@ class ConversionMethods:
         return result.clone() if copy and result is self else result
 
     def type(self: Any, dtype: Any = None, non_blocking: Any = False) -> Any:
-        """Convert to a dtype; without one, return the name of the current one."""
-        return self.dtype.name if dtype is None else self.to(dtype=dtype)
+        """Convert to a dtype, tensor type or the name of one, such as ``"torch.DoubleTensor"``.
+
+        Without one, return the name of the current dtype.
+        """
+        if dtype is None:
+            return self.dtype.name
+        if isinstance(dtype, str) and dtype.endswith("Tensor"):
+            from gpunn._dtypes import named_type
+
+            device, dtype = named_type(dtype)
+            self = self.to(device)
+        return self.to(dtype=dtype)
 
     def type_as(self: Any, other: Tensor) -> Tensor:
         """Convert to another tensor's dtype and move to its device."""

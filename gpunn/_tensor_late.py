@@ -7,45 +7,98 @@ method. They stand before ``AbsentMethods``, which hides what is not there at al
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gpunn._keywords import taking_keywords
+from gpunn._in_place import rewrite
+from gpunn._keywords import parameters, taking_keywords
 
 # module -> the methods that are functions in it; one that changes the tensor ends in _ there too
 _FROM = {
-    "addmm": "addmm addmv baddbmm",
-    "compare": "isclose",
-    "cross": "cross",
-    "cumsum": "cumsum",
-    "diagonal": "diag diagonal trace",
-    "dot": "dot ger mv outer",
-    "fmod": "fmod",
-    "lerp": "lerp",
-    "logsumexp": "logsumexp",
-    "multinomial": "bernoulli bernoulli_ multinomial",
-    "nan_to_num": "nan_to_num",
-    "repeat_interleave": "repeat_interleave",
-    "roll": "roll",
-    "scatter": "index_add index_add_ scatter scatter_ scatter_add scatter_add_",
-    "sinh": "clamp_max clamp_min cosh log10 log2 sinh tan",
-    "sort": "argsort sort topk",
-    "unfold": "unfold",
-    "unique": "bincount count_nonzero unique",
+    "_tensor_asked": (
+        "data_ptr get_device is_complex is_inference is_nonzero is_pinned is_same_size is_shared is_signed new "
+        "pin_memory share_memory_"
+    ),
+    "composed.aliases": (
+        "absolute arccos arccosh arcsin arcsinh arctan arctan2 arctanh divide greater greater_equal less "
+        "less_equal moveaxis multiply negative not_equal subtract swapaxes swapdims true_divide"
+    ),
+    "composed.arithmetic": (
+        "addcdiv addcmul copysign deg2rad dist exp2 fix float_power frac heaviside hypot logaddexp logaddexp2 "
+        "logit rad2deg sgn signbit sinc trunc xlogy"
+    ),
+    "ops.addmm": "addmm addmv baddbmm",
+    "ops.atan": "acos acosh asin asinh atan atan2 atanh",
+    "ops.compare": "isclose",
+    "ops.cross": "cross",
+    "ops.cumsum": "cumsum",
+    "ops.diagonal": "diag diagonal trace",
+    "ops.dot": "dot ger mv outer",
+    "ops.erfinv": "erfinv",
+    "ops.fmod": "fmod",
+    "ops.lerp": "lerp",
+    "ops.logsumexp": "logsumexp",
+    "ops.multinomial": "bernoulli bernoulli_ multinomial",
+    "ops.nan_to_num": "nan_to_num",
+    "ops.repeat_interleave": "repeat_interleave",
+    "ops.roll": "roll",
+    "ops.scatter": "index_add index_add_ scatter scatter_ scatter_add scatter_add_",
+    "ops.sinh": "clamp_max clamp_min cosh log10 log2 sinh tan",
+    "ops.sort": "argsort sort topk",
+    "ops.unfold": "unfold",
+    "ops.unique": "bincount count_nonzero unique",
 }
+# module -> functions in it of which there is a method ending in _ too: the tensor becomes the function's result
+_IN_PLACE = {
+    "composed.aliases": (
+        "absolute arccos arccosh arcsin arcsinh arctan arctan2 arctanh greater greater_equal less less_equal not_equal"
+    ),
+    "composed.arithmetic": (
+        "addcdiv addcmul copysign deg2rad exp2 fix float_power frac heaviside hypot logit rad2deg sgn sinc trunc xlogy"
+    ),
+    "ops.addmm": "addmm addmv baddbmm",
+    "ops.atan": "acos acosh asin asinh atan atan2 atanh",
+    "ops.compare": "eq ge gt le lt ne",
+    "ops.cumsum": "cumsum",
+    "ops.erfinv": "erfinv",
+    "ops.fmod": "fmod",
+    "ops.lerp": "lerp",
+    "ops.nan_to_num": "nan_to_num",
+    "ops.sinh": "clamp_max clamp_min cosh log10 log2 sinh tan",
+}
+# What is asked for without parentheses; functions in ``_tensor_asked``
+_PROPERTIES = "H is_cpu is_meta is_mps is_nested is_quantized is_sparse is_xpu itemsize layout nbytes real retains_grad"
 
 
 class _Late:
-    """A method that is not made yet."""
+    """A method or a property that is not made yet."""
 
-    __slots__ = ("module", "name")
+    __slots__ = ("make", "module", "name")
     module: str
     name: str
+    make: Callable[[str, Any], Any]
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        function = getattr(importlib.import_module(f"gpunn.ops.{self.module}"), self.name)
-        method = taking_keywords(self.name, function)
-        setattr(LateMethods, self.name, method)
-        return method if instance is None else method.__get__(instance, owner)
+        module = importlib.import_module(f"gpunn.{self.module}")
+        made = self.make(self.name, getattr(module, self.name, None) or getattr(module, self.name.rstrip("_")))
+        setattr(LateMethods, self.name, made)
+        return made.__get__(instance, owner)
+
+
+def _in_place(name: str, function: Any) -> Any:
+    """The method ``name`` that lets a tensor become what ``function`` makes of it."""
+
+    def method(x: Any, *args: Any, **named: Any) -> Any:
+        return rewrite(x, name, lambda x: function(x, *args, **named), *args, *named.values())
+
+    method.__name__ = name
+    method.__wrapped__ = function  # type: ignore[attr-defined]
+    method.__doc__ = f":func:`gpunn.{name[:-1]}` in place; returns itself."
+    return taking_keywords(name, method, parameters(function))
+
+
+def _property(name: str, function: Any) -> Any:
+    return property(function)
 
 
 class LateMethods:
@@ -54,12 +107,15 @@ class LateMethods:
     __slots__ = ()
 
     if TYPE_CHECKING:
+        from gpunn.composed import arithmetic as _arithmetic
         from gpunn.ops import addmm as _addmm
+        from gpunn.ops import atan as _atan
         from gpunn.ops import compare as _compare
         from gpunn.ops import cross as _cross
         from gpunn.ops import cumsum as _cumsum
         from gpunn.ops import diagonal as _diagonal
         from gpunn.ops import dot as _dot
+        from gpunn.ops import erfinv as _erfinv
         from gpunn.ops import fmod as _fmod
         from gpunn.ops import lerp as _lerp
         from gpunn.ops import logsumexp as _logsumexp
@@ -85,7 +141,7 @@ class LateMethods:
         cross = _cross.cross
         cumsum = _cumsum.cumsum
         fmod = _fmod.fmod
-        bernoulli, bernoulli_ = _multinomial.bernoulli, _multinomial.bernoulli_
+        bernoulli = _multinomial.bernoulli
         multinomial = _multinomial.multinomial
         index_add = _scatter.index_add
         index_add_ = _scatter.index_add_
@@ -103,14 +159,127 @@ class LateMethods:
         argsort = _sort.argsort
         sort = _sort.sort
         topk = _sort.topk
-        unfold = _unfold.unfold
         bincount = _unique.bincount
         count_nonzero = _unique.count_nonzero
         unique = _unique.unique
+        acos = _atan.acos
+        acosh = _atan.acosh
+        asin = _atan.asin
+        asinh = _atan.asinh
+        atan = _atan.atan
+        atan2 = _atan.atan2
+        atanh = _atan.atanh
+        acos_ = _atan.acos
+        acosh_ = _atan.acosh
+        asin_ = _atan.asin
+        asinh_ = _atan.asinh
+        atan_ = _atan.atan
+        atan2_ = _atan.atan2
+        atanh_ = _atan.atanh
+        erfinv = _erfinv.erfinv
+        erfinv_ = _erfinv.erfinv
+        eq_ = _compare.eq
+        ge_ = _compare.ge
+        gt_ = _compare.gt
+        le_ = _compare.le
+        lt_ = _compare.lt
+        ne_ = _compare.ne
+        absolute: Callable[..., Any]
+        arccos: Callable[..., Any]
+        arccosh: Callable[..., Any]
+        arcsin: Callable[..., Any]
+        arcsinh: Callable[..., Any]
+        arctan: Callable[..., Any]
+        arctan2: Callable[..., Any]
+        arctanh: Callable[..., Any]
+        divide: Callable[..., Any]
+        true_divide: Callable[..., Any]
+        greater: Callable[..., Any]
+        greater_equal: Callable[..., Any]
+        less: Callable[..., Any]
+        less_equal: Callable[..., Any]
+        not_equal: Callable[..., Any]
+        moveaxis: Callable[..., Any]
+        multiply: Callable[..., Any]
+        negative: Callable[..., Any]
+        subtract: Callable[..., Any]
+        swapaxes: Callable[..., Any]
+        swapdims: Callable[..., Any]
+        absolute_: Callable[..., Any]
+        arccos_: Callable[..., Any]
+        arccosh_: Callable[..., Any]
+        arcsin_: Callable[..., Any]
+        arcsinh_: Callable[..., Any]
+        arctan_: Callable[..., Any]
+        arctan2_: Callable[..., Any]
+        arctanh_: Callable[..., Any]
+        greater_: Callable[..., Any]
+        greater_equal_: Callable[..., Any]
+        less_: Callable[..., Any]
+        less_equal_: Callable[..., Any]
+        not_equal_: Callable[..., Any]
+        addcdiv = _arithmetic.addcdiv
+        addcmul = _arithmetic.addcmul
+        copysign = _arithmetic.copysign
+        deg2rad = _arithmetic.deg2rad
+        exp2 = _arithmetic.exp2
+        fix = _arithmetic.fix
+        float_power = _arithmetic.float_power
+        frac = _arithmetic.frac
+        heaviside = _arithmetic.heaviside
+        hypot = _arithmetic.hypot
+        logaddexp = _arithmetic.logaddexp
+        logaddexp2 = _arithmetic.logaddexp2
+        logit = _arithmetic.logit
+        rad2deg = _arithmetic.rad2deg
+        sgn = _arithmetic.sgn
+        signbit = _arithmetic.signbit
+        sinc = _arithmetic.sinc
+        trunc = _arithmetic.trunc
+        xlogy = _arithmetic.xlogy
+        dist = _arithmetic.dist
+        addcdiv_ = _arithmetic.addcdiv
+        addcmul_ = _arithmetic.addcmul
+        copysign_ = _arithmetic.copysign
+        deg2rad_ = _arithmetic.deg2rad
+        exp2_ = _arithmetic.exp2
+        fix_ = _arithmetic.fix
+        float_power_ = _arithmetic.float_power
+        frac_ = _arithmetic.frac
+        heaviside_ = _arithmetic.heaviside
+        hypot_ = _arithmetic.hypot
+        logit_ = _arithmetic.logit
+        rad2deg_ = _arithmetic.rad2deg
+        sgn_ = _arithmetic.sgn
+        sinc_ = _arithmetic.sinc
+        trunc_ = _arithmetic.trunc
+        xlogy_ = _arithmetic.xlogy
+        addmm_ = _addmm.addmm
+        addmv_ = _addmm.addmv
+        baddbmm_ = _addmm.baddbmm
+        clamp_min_ = _sinh.clamp_min
+        clamp_max_ = _sinh.clamp_max
+        cosh_ = _sinh.cosh
+        log10_ = _sinh.log10
+        log2_ = _sinh.log2
+        sinh_ = _sinh.sinh
+        tan_ = _sinh.tan
+        cumsum_ = _cumsum.cumsum
+        fmod_ = _fmod.fmod
+        nan_to_num_ = _nan_to_num.nan_to_num
+        unfold = _unfold.unfold
+        bernoulli_ = _multinomial.bernoulli_
+
+
+def _promise(names: str, module: str, make: Callable[[str, Any], Any]) -> None:
+    for name in names.split():
+        late = _Late()
+        late.module, late.name, late.make = module, name, make
+        setattr(LateMethods, name, late)
 
 
 for _module, _names in _FROM.items():
-    for _name in _names.split():
-        _late = _Late()
-        _late.module, _late.name = _module, _name
-        setattr(LateMethods, _name, _late)
+    _promise(_names, _module, taking_keywords)
+for _module, _names in _IN_PLACE.items():
+    _promise(" ".join(f"{name}_" for name in _names.split()), _module, _in_place)
+_promise(_PROPERTIES, "_tensor_asked", _property)

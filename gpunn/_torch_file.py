@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from gpunn._files import file_size, fill, open_file
-from gpunn._layout import address_of
+from gpunn._layout import Size, address_of
 from gpunn._safetensors import numpy_dtype
 from gpunn._tensor import Tensor
 from gpunn.errors import DataError, DTypeError, GpunnError, UsageError, quoted, shortened
@@ -282,7 +282,7 @@ class _Pickle:
             self._text += pickle.EMPTY_LIST + pickle.MARK
             self._items(value, where)
             self._text += pickle.APPENDS
-        elif type(value) is tuple:
+        elif type(value) in (tuple, Size):
             self._text += pickle.MARK
             self._items(value, where)
             self._text += pickle.TUPLE

@@ -20,7 +20,7 @@ import numpy as np
 from gpunn import tape
 from gpunn._capture_state import capturing, refuse_in_capture
 from gpunn._device import Device
-from gpunn._layout import address_of, logical, physical
+from gpunn._layout import address_of, logical, physical, size_of
 from gpunn._layout import is_contiguous as is_whole
 from gpunn._storage import KeptStorage, complete, forget_copy, note_view
 from gpunn.errors import UsageError, here
@@ -118,7 +118,7 @@ def _hang(result: Tensor, view: View) -> None:
     result._view = view
     note_view(result)
     if view.copied:
-        result._shape = logical(result._physical).shape  # asking for it later may copy
+        result._shape = size_of(result._physical.shape)  # asking for it later may copy
         _lock(result._physical)
         if result._storage.is_exported():
             forget_copy(result)

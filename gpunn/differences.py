@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gpunn._constants import strided
 from gpunn.errors import UsageError, here
 
 # -- other names ----------------------------------------------------------------------------------
@@ -36,6 +37,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "y": ("other",),
     "axis": ("dim", "dims"),
     "dimension": ("dim",),
+    "axis0": ("dim0",),
+    "axis1": ("dim1",),
     "keepdims": ("keepdim",),
     "size": ("shape",),
     "from": ("low",),
@@ -63,6 +66,8 @@ _WITH_OUT = (
     "scatter_add sinh sort tan topk",
     "eq ge gt le lt ne",
     "addmm addmv baddbmm diag dot ger hardshrink lerp logsumexp mv nan_to_num outer",
+    "acos acosh addcdiv addcmul asin asinh atan atan2 atanh copysign deg2rad eq erfinv exp2 fix float_power frac",
+    "ge gt heaviside hypot le logaddexp logaddexp2 logit lt ne rad2deg sgn signbit sinc trunc xlogy",
 )
 OUT = frozenset(name for line in _WITH_OUT for name in line.split())
 
@@ -152,7 +157,7 @@ REFUSED = (
     Refused(
         _LAID_OUT,
         "layout",
-        (None, "torch.strided", "strided"),
+        (None, strided, "torch.strided", "strided"),
         "tensors are dense arrays",
         "leave it out",
     ),

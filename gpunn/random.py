@@ -9,6 +9,7 @@ between devices. Dropout compares integers, element by element, and is drawn whe
 from __future__ import annotations
 
 import hashlib
+import importlib
 import math
 import os
 import secrets
@@ -278,3 +279,13 @@ def philox_uint32(key: tuple[int, int], call: int, n: int) -> np.ndarray:
     words = stream.random_raw((n + 1) // 2)
     # Little-endian halves: the low word first, on every host byte order.
     return words.astype("<u8").view("<u4")[:n].astype(np.uint32, copy=False)
+
+
+# What is only needed by programs that ask for it by PyTorch's path.
+_ELSEWHERE = ("fork_rng", "get_rng_state", "initial_seed", "seed", "set_rng_state")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module("gpunn._rng_state"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

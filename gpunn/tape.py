@@ -24,7 +24,7 @@ from gpunn._grad_mode import grad_mode
 from gpunn._grad_mode import is_grad_enabled as is_grad_enabled
 from gpunn._grad_mode import no_grad as no_grad
 from gpunn._grad_mode import set_grad_enabled as set_grad_enabled
-from gpunn._layout import address_of, logical, physical
+from gpunn._layout import address_of, logical, logical_shape, physical
 from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, module_stack, place
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def parents_of(inputs: Sequence[Tensor]) -> tuple[Any, ...]:
 
 def saved_of(saves: Sequence[Tensor]) -> tuple[Any, ...]:
     """What a node notes about each tensor whose array its closure uses."""
-    return tuple([(t._storage, t._storage.count, t.shape) for t in saves])
+    return tuple([(t._storage, t._storage.count, t._physical.shape) for t in saves])
 
 
 def backward(root: Tensor, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
@@ -308,7 +308,7 @@ def _gradients_of(node: Node, dy: Any, waiting: Any, retain_graph: bool) -> Sequ
     for storage, count, shape in node.saved:
         if storage.count != count:
             raise GraphError(
-                f"{node.op}: a tensor of shape {shape} that backward needs was changed in place "
+                f"{node.op}: a tensor of shape {logical_shape(shape)} that backward needs was changed in place "
                 f"{storage.count - count} time(s) since the forward; change it after backward(), or clone it."
             )
     needs = tuple([parent is not None for parent in node.parents])

@@ -212,6 +212,18 @@ add("gpunn.normal", gpunn.normal, lambda: (x(), 1.0))
 for _name in ("scatter", "scatter_add"):
     add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(), 1, gpunn.tensor([[0], [1]]), x()))
 
+_OF_ONE = "acos acosh asin asinh atan atanh deg2rad erfinv exp2 fix frac logit rad2deg sgn signbit sinc trunc"
+for _name in _OF_ONE.split():
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(),))
+_OF_TWO = "atan2 copysign dist eq float_power ge gt heaviside hypot le logaddexp logaddexp2 lt ne rsub xlogy"
+for _name in _OF_TWO.split():
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (constant(), constant()))
+for _name in ("addcdiv", "addcmul"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(), x(), x()))
+add("gpunn.broadcast_shapes", gpunn.broadcast_shapes, lambda: ((2, 3), (3,)))
+add("gpunn.broadcast_tensors", gpunn.broadcast_tensors, lambda: (x(), x()))
+add("gpunn.device(index)", gpunn.device, lambda: ("cpu", 0))
+
 # -- nn.functional --------------------------------------------------------------------------------
 
 _OF_ONE = (
@@ -738,6 +750,8 @@ METHODS: dict[str, tuple[Any, ...]] = {
 }
 IN_PLACE: dict[str, tuple[Any, ...]] = {
     "add_": (constant,),
+    "addcmul_": (constant, constant),
+    "lerp_": (constant, 0.5),
     "clamp_": (0, 1),
     "copy_": (constant,),
     "div_": (constant,),

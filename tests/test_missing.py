@@ -53,7 +53,7 @@ def told(place: str, name: str) -> str:
     [
         ("gpunn", "conv3d", None),
         ("gpunn", "svd", None),
-        ("gpunn", "subtract", "gpunn.sub"),
+        ("gpunn", "Stream", "gpunn.cuda.Stream"),
         ("gpunn", "conv2d", "gpunn.nn.functional.conv2d"),
         ("gpunn", "relu_", "gpunn.nn.functional.relu(x, inplace=True)"),
         ("gpunn.nn", "SyncBatchNorm", "gpunn.nn.BatchNorm2d"),
@@ -62,7 +62,7 @@ def told(place: str, name: str) -> str:
         ("gpunn.nn.functional", "ctc_loss", None),
         ("gpunn.optim", "Rprop", None),
         ("gpunn.optim", "LBFGS", None),
-        ("gpunn.Tensor", "multiply", "x.mul(...)"),
+        ("gpunn.Tensor", "index_put_", "x[indices] = values"),
         ("gpunn.Tensor", "allclose", "gpunn.allclose"),
         ("gpunn.Tensor", "lgamma", None),
     ],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import math
 import pickle
 import warnings
@@ -13,7 +15,7 @@ import pytest
 
 import gpunn as typed
 from gpunn import nn
-from gpunn.errors import ArgumentError, DTypeError, TrainingError, UsageError
+from gpunn.errors import ArgumentError, DTypeError, ShapeError, TrainingError, UsageError
 
 gpunn: Any = typed
 
@@ -300,6 +302,7 @@ def test_the_default_dtype_is_followed_where_pytorch_follows_it() -> None:
         ("DoubleTensor", "float64"),
         ("ByteTensor", "uint8"),
         ("ShortTensor", "int16"),
+        ("CharTensor", "int8"),
         ("IntTensor", "int32"),
         ("LongTensor", "int64"),
         ("BoolTensor", "bool"),
@@ -325,6 +328,159 @@ def test_questions_about_a_tensor() -> None:
     assert gpunn.is_floating_point(x)
     assert not gpunn.is_floating_point(gpunn.tensor([1]))
     assert x.element_size() == 4
+
+
+def test_what_a_tensor_is_not() -> None:
+    x = gpunn.zeros(2, 3, dtype=gpunn.float64)
+    for name in ("is_sparse", "is_quantized", "is_mps", "is_xpu", "is_meta", "is_nested"):
+        assert getattr(x, name) is False
+    for name in ("is_complex", "is_inference", "is_pinned", "is_shared"):
+        assert getattr(x, name)() is False
+    assert not gpunn.is_complex(x)
+    assert x.is_cpu
+    assert x.is_signed()
+    assert not gpunn.zeros(2, dtype=gpunn.uint8).is_signed()
+    assert (x.nbytes, x.itemsize, x.get_device()) == (48, 8, -1)
+    assert x.layout is gpunn.strided
+    assert x.is_same_size(gpunn.ones(2, 3))
+    assert not x.is_same_size(gpunn.ones(3, 2))
+    assert x.real is x
+    assert x.pin_memory() is x
+    assert x.share_memory_() is x
+    assert x.H.shape == (3, 2)
+    assert x.data_ptr() == x.numpy().ctypes.data
+    assert x[1].data_ptr() == x.data_ptr() + 24
+    assert not gpunn.is_nonzero(gpunn.tensor([0.0]))
+    with pytest.raises(UsageError, match="truth of a tensor with 6 elements is ambiguous"):
+        x.is_nonzero()
+    with pytest.raises(ShapeError, match="H: expected a matrix"):
+        _ = gpunn.ones(2).H
+    y = gpunn.ones(2, requires_grad=True) * 1
+    assert not y.retains_grad
+    y.retain_grad()
+    assert y.retains_grad
+
+
+def test_new_tensors_of_old_ways() -> None:
+    x = gpunn.zeros(2, dtype=gpunn.float64)
+    assert x.new([1, 2]).tolist() == [1.0, 2.0]
+    assert x.new([1]).dtype == gpunn.float64
+    assert x.new(2, 3).shape == (2, 3)
+    assert x.new().shape == (0,)
+    with pytest.raises(UsageError, match="new: expected data, or lengths one by one; got 2 arguments"):
+        x.new([1], 2)
+    made = gpunn.Tensor([[1, 2]])
+    assert (made.dtype, made.tolist(), made.requires_grad) == (gpunn.float32, [[1.0, 2.0]], False)
+    for lengths in ((), (2,), (2, 3), (2, 3, 4), (2, 3, 4, 5), (1, 2, 3, 4, 5)):
+        made = gpunn.Tensor(*lengths)
+        assert made.shape == (lengths or (0,))
+        assert not made.requires_grad
+    other = gpunn.Tensor(made)
+    assert other.shape == made.shape
+    assert other.data_ptr() != made.data_ptr()
+    with pytest.raises(UsageError, match="Tensor: expected data, or lengths one by one; got 4 arguments"):
+        gpunn.Tensor([1], "cpu", False, 3)
+    with pytest.raises(UsageError, match="empty: shape: expected whole numbers"):
+        gpunn.Tensor(2, 3.5)
+    with pytest.raises(DTypeError, match="Tensor: expected a tensor of float32; got int64"):
+        gpunn.Tensor(gpunn.tensor([1]))
+    assert gpunn.ones(2).type("torch.DoubleTensor").dtype == gpunn.float64
+    assert gpunn.ones(2).type("LongTensor").dtype == gpunn.int64
+    with pytest.raises(DTypeError, match=r"type: dtype: expected one such as gpunn.float32.*; got 'torch.OddTensor'"):
+        gpunn.ones(2).type("torch.OddTensor")
+
+
+def test_shapes_count_their_elements(kernels: str) -> None:
+    x = gpunn.zeros(2, 3, 4, 5, device=kernels)
+    shapes: Any = (x.shape, x.size(), x[0].shape, x.permute(3, 0, 1, 2).shape, x.sum().shape, (x + 1).shape)
+    for shape in shapes:
+        assert isinstance(shape, gpunn.Size)
+        assert shape.numel() == math.prod(shape)
+        assert isinstance(shape, tuple)
+    assert x.permute(3, 0, 1, 2).shape == (5, 2, 3, 4)
+    assert repr(x.shape) == "(2, 3, 4, 5)"
+    assert pickle.loads(pickle.dumps(x.shape)) == x.shape
+    assert gpunn.Size([2, 3]) == gpunn.zeros(2, 3).shape
+    file = io.BytesIO()
+    gpunn.save({"shape": x.shape}, file)
+    assert gpunn.load(io.BytesIO(file.getvalue()))["shape"] == (2, 3, 4, 5)
+
+
+def test_many_shapes_do_not_grow_without_end() -> None:
+    from gpunn import _layout
+
+    for n in range(2 * _layout._MOST_SIZES):
+        assert _layout.size_of((n, 1, 1, 7)) == (n, 7, 1, 1)
+    assert len(_layout.SIZES) <= _layout._MOST_SIZES
+
+
+# -- constants, classes, settings -----------------------------------------------------------------
+
+
+def test_constants_and_classes() -> None:
+    assert (gpunn.pi, gpunn.e, gpunn.inf) == (math.pi, math.e, math.inf)
+    assert math.isnan(gpunn.nan)
+    assert isinstance(gpunn.float32, gpunn.dtype)
+    assert isinstance(gpunn.channels_last, gpunn.memory_format)
+    assert isinstance(gpunn.strided, gpunn.layout)
+    assert repr(gpunn.channels_last) == "gpunn.channels_last"
+    assert pickle.loads(pickle.dumps(gpunn.strided)) is gpunn.strided
+    assert nn.Conv2d(1, 1, 1).to(memory_format=gpunn.channels_last) is not None
+    assert gpunn.zeros(2, layout=gpunn.strided).shape == (2,)
+
+
+def test_devices_as_programs_name_them() -> None:
+    cpu = gpunn.device("cpu")
+    assert gpunn.device("cpu", 0) is cpu
+    assert gpunn.device(type="cpu") is gpunn.device(cpu) is gpunn.device(name="cpu") is cpu
+    assert isinstance(cpu, gpunn.device)
+    assert not isinstance("cpu", gpunn.device)
+    assert (cpu.index, cpu.type, str(cpu), repr(cpu)) == (None, "cpu", "cpu", "device(type='cpu')")
+    assert (gpunn.device | None) is not None
+    with pytest.raises(UsageError, match="device: index: expected a whole number of at least 0; got -1"):
+        gpunn.device("cuda", -1)
+    with pytest.raises(UsageError, match="device: 'cuda:1' has a number already, and index=0 is another"):
+        gpunn.device("cuda:1", 0)
+    with pytest.raises(ArgumentError, match="device: expected the name of a device"):
+        gpunn.device(cpu, 0)
+    with gpunn.cuda.device(None), gpunn.cuda.device(-1), gpunn.cuda.device_of(gpunn.ones(1)):
+        pass
+
+
+def test_blocks_that_leave_the_generator_alone() -> None:
+    for block in (gpunn.random.fork_rng, lambda: gpunn.random.fork_rng(devices=[], enabled=True)):
+        gpunn.manual_seed(4)
+        first = gpunn.rand(3).tolist()
+        gpunn.manual_seed(4)
+        with contextlib.suppress(ValueError), block():
+            gpunn.rand(5)
+            raise ValueError("over")
+        assert gpunn.rand(3).tolist() == first
+    with gpunn.random.fork_rng(enabled=False):
+        second = gpunn.rand(3).tolist()
+    assert gpunn.rand(3).tolist() != second
+    gpunn.manual_seed(4)
+    state = gpunn.cuda.get_rng_state()
+    assert gpunn.rand(3).tolist() == first
+    gpunn.cuda.set_rng_state(state)
+    assert gpunn.rand(3).tolist() == first
+    gpunn.cuda.set_rng_state_all([state])
+    assert gpunn.rand(3).tolist() == first
+    assert len(gpunn.cuda.get_rng_state_all()) == gpunn.cuda.device_count()
+    gpunn.manual_seed(0)
+
+
+def test_settings_that_have_one_position() -> None:
+    gpunn.use_deterministic_algorithms(True, warn_only=True)
+    assert gpunn.are_deterministic_algorithms_enabled()
+    with pytest.warns(UserWarning, match=r"use_deterministic_algorithms\(False\) changes nothing"):
+        gpunn.use_deterministic_algorithms(False)
+    assert gpunn.are_deterministic_algorithms_enabled()
+    gpunn.set_num_interop_threads(3)
+    assert gpunn.get_num_interop_threads() == 3
+    with pytest.raises(UsageError, match="num: expected a whole number of at least 1; got 0"):
+        gpunn.set_num_interop_threads(0)
+    gpunn.set_num_interop_threads(1)
 
 
 def test_print_options() -> None:

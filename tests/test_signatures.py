@@ -357,6 +357,30 @@ VALUES |= {
     "pad_sequence": {"batch_first": True, "padding_value": 0.5, "padding_side": "left"},
     "unpad_sequence": {"batch_first": False},
 }
+_INSIDE: dict[str, Any] = {**dict.fromkeys(("input", "self", "x", "a", "x1"), X / 4)}
+VALUES |= {
+    **{f"{name}{end}": _INSIDE for end in ("", "_") for name in ("acos", "arccos", "arcsin", "arctanh")},
+    **{f"{name}{end}": _INSIDE for end in ("", "_") for name in ("asin", "atanh", "erfinv", "logit")},
+    **{f"addc{name}{end}": {"tensor1": Y, "tensor2": X, "value": 2} for name in ("mul", "div") for end in ("", "_")},
+    "addmm_": {"mat1": X, "mat2": Y, "beta": 2, "alpha": 3},
+    "addmv_": {**_VECTORS, "mat": X, "vec": Y[0], "beta": 2, "alpha": 3},
+    "baddbmm_": {"self": X[None], "batch1": X[None], "batch2": Y[None], "beta": 2, "alpha": 3},
+    "clamp_max_": {"max": 2.0},
+    "clamp_min_": {"min": 2.0},
+    "float_power_": {"self": X.astype(np.float64)},
+    "fmod_": {"other": 0.5, "x2": 0.5},
+    "heaviside": {"values": Y},
+    "heaviside_": {"values": Y},
+    "lerp_": {"end": Y, "weight": 0.25},
+    "moveaxis": {"source": 0, "destination": 1},
+    "nan_to_num_": {"nan": 1.0, "posinf": 2.0, "neginf": 3.0},
+    "swapaxes": {"axis0": 0, "axis1": 1},
+    "new": {},
+    "use_deterministic_algorithms": {"mode": True, "warn_only": False},
+    "set_float32_matmul_precision": {"precision": "highest"},
+    "set_num_interop_threads": {"num": 1},
+    "is_nonzero": dict.fromkeys(("input", "self", "x", "a", "x1"), X[:1, :1]),
+}
 _A_MODULE = Of(lambda library: library.nn.ReLU())
 VALUES |= {
     "nn.init": {"a": 0.25, "b": 0.5, "mode": "fan_out", "nonlinearity": "relu", "gain": 2.0, "mean": 1.0, "std": 2.0},
@@ -541,6 +565,7 @@ def library_thing(library: Any, place: str) -> Any:
 # compiler, which takes seconds.
 ELSEWHERE = {("", "compile"), ("", "set_default_dtype"), ("", "set_printoptions"), ("", "is_autocast_enabled")}
 ELSEWHERE |= {("", "set_float32_matmul_precision")}
+ELSEWHERE |= {("Tensor", "new")}  # PyTorch's stub says nothing that it takes by name
 
 
 def cases() -> list[Any]:
@@ -633,7 +658,11 @@ ALSO = {
 # What PyTorch's stubs name, and PyTorch itself does not take.
 NOT_TAKEN = {
     ("", "add", "self"),
-    *(("", name, "self") for name in ("addmm", "addmv", "baddbmm")),
+    *(("", name, "self") for name in ("addcdiv", "addcmul", "addmm", "addmv", "baddbmm", "float_power")),
+    ("", "set_num_interop_threads", "num"),
+    ("Tensor", "cumsum_", "dtype"),
+    ("Tensor", "pin_memory", "device"),  # this build of it knows no GPU
+    ("Tensor", "true_divide", "out"),
     ("", "from_numpy", "ndarray"),
     ("", "full", "names"),
     ("", "is_tensor", "obj"),

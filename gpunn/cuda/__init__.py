@@ -16,8 +16,18 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpunn._capture_state import refuse_in_capture
-from gpunn._device import Device, device
+from gpunn._device import Device
 from gpunn._device import cuda_is_available as is_available
+from gpunn._device import device as find
+from gpunn.cuda._current import device, device_of
+from gpunn.cuda._seeding import (
+    get_rng_state,
+    get_rng_state_all,
+    manual_seed,
+    manual_seed_all,
+    set_rng_state,
+    set_rng_state_all,
+)
 from gpunn.gpu.graph_memory import GraphMemory
 from gpunn.gpu.streams import (
     AnyDevice,
@@ -37,11 +47,15 @@ __all__ = [
     "current_device",
     "current_stream",
     "default_stream",
+    "device",
     "device_count",
+    "device_of",
     "empty_cache",
     "get_device_capability",
     "get_device_name",
     "get_device_properties",
+    "get_rng_state",
+    "get_rng_state_all",
     "init",
     "ipc_collect",
     "is_available",
@@ -55,6 +69,8 @@ __all__ = [
     "memory_reserved",
     "reset_peak_memory_stats",
     "set_device",
+    "set_rng_state",
+    "set_rng_state_all",
     "stream",
     "synchronize",
 ]
@@ -64,7 +80,7 @@ __all__ = [
 
 def device_count() -> int:
     """How many GPUs ``device("cuda:0")``, ``device("cuda:1")``, ... can be used."""
-    return int(device("cuda").xp.cuda.runtime.getDeviceCount()) if is_available() else 0
+    return int(find("cuda").xp.cuda.runtime.getDeviceCount()) if is_available() else 0
 
 
 def get_device_name(device: AnyDevice = None) -> str:
@@ -177,40 +193,6 @@ def get_device_properties(device: AnyDevice = None) -> DeviceProperties:
     found = _properties(device, "get_device_properties")
     numbers = (int(found[name]) for name in ("totalGlobalMem", "multiProcessorCount", "major", "minor"))
     return DeviceProperties(get_device_name(device), *numbers)
-
-
-def manual_seed(seed: int) -> None:
-    """Seed the default generator, which serves every device: the same as :func:`gpunn.manual_seed`.
-
-    Parameters
-    ----------
-    seed : int
-        Not negative.
-
-    Raises
-    ------
-    UsageError
-        If the seed is not a non-negative integer.
-    """
-    from gpunn import random
-
-    random.manual_seed(seed)
-
-
-def manual_seed_all(seed: int) -> None:
-    """The same as :func:`manual_seed`: one generator serves all GPUs.
-
-    Parameters
-    ----------
-    seed : int
-        Not negative.
-
-    Raises
-    ------
-    UsageError
-        If the seed is not a non-negative integer.
-    """
-    manual_seed(seed)
 
 
 def is_bf16_supported() -> bool:
@@ -420,7 +402,7 @@ class _Peaks:
 
             def malloc_postprocess(self, **block: Any) -> None:
                 # Not block["device_id"]: where GPU 1 is used first, CuPy calls GPU 0's pool by that number too.
-                note(device(f"cuda:{gpu.xp.cuda.runtime.getDevice()}"))
+                note(find(f"cuda:{gpu.xp.cuda.runtime.getDevice()}"))
 
         return PeakHook()
 

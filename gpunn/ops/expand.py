@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._layout import logical, physical_shape
+from gpunn._layout import Size, logical, physical_shape
 from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn._views import Step, Strides, view_of
@@ -100,6 +100,58 @@ def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
         The new shape; -1 keeps a length.
     """
     return _expand("broadcast_to", x, shape)
+
+
+def broadcast_shapes(*shapes: Any) -> Size:
+    """The shape in which tensors of these shapes meet.
+
+    Parameters
+    ----------
+    *shapes : sequence of int, or int
+
+    Returns
+    -------
+    Size
+
+    Raises
+    ------
+    ShapeError
+        If they do not meet.
+
+    Examples
+    --------
+    >>> broadcast_shapes((3, 1), (2,))
+    (3, 2)
+    """
+    return _meeting("broadcast_shapes", [(s,) if isinstance(s, int) else tuple(s) for s in shapes])
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """Tensors repeated to the shape in which they meet.
+
+    Parameters
+    ----------
+    *tensors : Tensor
+        Or one sequence of them.
+
+    Raises
+    ------
+    ShapeError
+        If there is no such shape.
+    """
+    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
+    shape = _meeting("broadcast_tensors", [t.shape for t in given])
+    return tuple(t if t.shape == shape else broadcast_to(t, shape) for t in given)
+
+
+def _meeting(op: str, shapes: list[tuple[int, ...]]) -> Size:
+    for shape in shapes:
+        if any(n < 0 for n in shape):
+            raise ShapeError(f"{here(op)}: expected lengths of at least 0; got {shape}.")
+    try:
+        return Size(np.broadcast_shapes(*shapes))
+    except ValueError:
+        raise ShapeError(f"{here(op)}: the shapes {', '.join(map(str, shapes))} do not broadcast together.") from None
 
 
 def repeat(x: Tensor, repeats: Sequence[int]) -> Tensor:
