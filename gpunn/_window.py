@@ -112,6 +112,14 @@ def pair(value: Pair | str, op: str, name: str, minimum: int) -> tuple[int, int]
     return both[0], both[1]
 
 
+def triple(value: Pair | str, op: str, name: str, minimum: int) -> tuple[int, int, int]:
+    """One number for all three axes, or (depth, vertical, horizontal); UsageError naming the argument otherwise."""
+    found = _several(value, 3)
+    if len(found) != 3 or any(not _is_whole(v, minimum) for v in found):
+        raise UsageError(f"{here(op)}: {name}: expected an integer >= {minimum} or three of them; got {value!r}.")
+    return found[0], found[1], found[2]
+
+
 def single(value: Pair | str, op: str, name: str, minimum: int) -> int:
     """One number, or a sequence of one; UsageError naming the argument otherwise."""
     one = _several(value, 1)
@@ -139,7 +147,7 @@ def sides(
     stride: Sequence[int],
     dilation: Sequence[int],
 ) -> Sides:
-    """((top, bottom), (left, right)), or ((left, right),) on one axis, of a ``padding`` argument.
+    """((top, bottom), (left, right)) of a ``padding`` argument, ((left, right),) on one axis, three pairs on three.
 
     Parameters
     ----------
@@ -168,10 +176,11 @@ def sides(
         return tuple((t // 2, t - t // 2) for t in total)
     found = tuple(_several(p, 2) for p in _several(padding, axes))
     if len(found) != axes or any(len(p) != 2 or not all(_is_whole(v, 0) for v in p) for p in found):
-        both = "((top, bottom), (left, right))" if axes == 2 else "((left, right),)"
+        each = ("(front, back)", "(top, bottom)", "(left, right)")[3 - axes :]
+        several = ("", " or two of them", " or three of them")[axes - 1]
         raise UsageError(
-            f"{here(op)}: padding: expected an integer >= 0{' or two of them' if axes == 2 else ''}, or {both}; "
-            f"got {padding!r}."
+            f"{here(op)}: padding: expected an integer >= 0{several}, or ({', '.join(each)}{',' * (axes == 1)}); got "
+            f"{padding!r}."
         )
     return found
 

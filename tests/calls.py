@@ -45,6 +45,10 @@ def images() -> gpunn.Tensor:
     return x(2, 4, 6, 6)
 
 
+def volumes() -> gpunn.Tensor:
+    return x(2, 4, 3, 4, 4)
+
+
 def sequences() -> gpunn.Tensor:
     return x(2, 4, 6)
 
@@ -240,6 +244,13 @@ add("F.grid_sample", F.grid_sample, lambda: (images(), constant(2, 3, 3, 2), "bi
 add("F.gumbel_softmax", F.gumbel_softmax, lambda: (x(), 0.5, True, 1e-10, 0))
 add("F.glu", F.glu, lambda: (images(), 1))
 add("F.channel_shuffle", F.channel_shuffle, lambda: (images(), 2))
+add("F.conv3d", F.conv3d, lambda: (volumes(), x(2, 4, 3, 3, 3), x(2), 1, 0, 1, 1))
+add("F.conv_transpose3d", F.conv_transpose3d, lambda: (volumes(), x(4, 2, 3, 3, 3), x(2), 2, 1, 1, 1, 1))
+add("F.lp_pool3d", F.lp_pool3d, lambda: (volumes(), 2.0, 2, 1))
+for _name in ("avg_pool3d", "max_pool3d"):
+    add(f"F.{_name}", getattr(F, _name), lambda: (volumes(), 2, 2, 0))
+for _name in ("adaptive_avg_pool3d", "adaptive_max_pool3d"):
+    add(f"F.{_name}", getattr(F, _name), lambda: (volumes(), 2))
 add("F.fold", F.fold, lambda: (x(1, 4, 4), 3, 2, 1, 0, 1))
 add("F.unfold", F.unfold, lambda: (images(), 2, 1, 0, 1))
 for _name in ("alpha_dropout", "feature_alpha_dropout"):
@@ -308,11 +319,15 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "AbsoluteReLU": ((), x),
     "AdaptiveAvgPool1d": ((2,), sequences),
     "AdaptiveAvgPool2d": ((2,), images),
+    "AdaptiveAvgPool3d": ((2,), volumes),
     "AdaptiveMaxPool1d": ((2,), sequences),
+    "AdaptiveMaxPool3d": ((2,), volumes),
     "AdaptiveMaxPool2d": ((2,), images),
     "AlphaDropout": ((0.5,), x),
     "AvgPool1d": ((2, 2, 0), sequences),
     "AvgPool2d": ((2, 2, 0), images),
+    "AvgPool3d": ((2, 2, 0), volumes),
+    "BatchNorm3d": ((4, 1e-5, 0.1, True, True), volumes),
     "BatchNorm1d": ((3, 1e-5, 0.1, True, True), x),
     "BatchNorm2d": ((4, 1e-5, 0.1, True, True), images),
     "CELU": ((1.0,), x),
@@ -323,6 +338,8 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "ConstantPad2d": ((1, 1.0), images),
     "Conv1d": ((4, 2, 3, 1, 0, 1, 1, True), sequences),
     "Conv2d": ((4, 2, 3, 1, 0, 1, 1, True), images),
+    "Conv3d": ((4, 2, 3, 1, 0, 1, 1, True), volumes),
+    "ConvTranspose3d": ((4, 2, 3, 1, 0, 0, 1, True), volumes),
     "ConvTranspose1d": ((4, 2, 3, 1, 0, 0, 1, True), sequences),
     "ConvTranspose2d": ((4, 2, 3, 1, 0, 0, 1, True), images),
     "Dropout": ((0.5,), x),
@@ -341,10 +358,12 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "Hardsigmoid": ((), x),
     "Hardswish": ((), x),
     "Hardtanh": ((-1.0, 1.0), x),
+    "InstanceNorm3d": ((4, 1e-5, 0.1, True, True), volumes),
     "InstanceNorm1d": ((4, 1e-5, 0.1, True, True), sequences),
     "InstanceNorm2d": ((4, 1e-5, 0.1, True, True), images),
     "LPPool1d": ((2.0, 2, 1), sequences),
     "LPPool2d": ((2.0, 2, 1), images),
+    "LPPool3d": ((2.0, 2, 1), volumes),
     "LayerNorm": ((3, 1e-5, True), x),
     "LazyBatchNorm1d": ((1e-5, 0.1, True, True), x),
     "LazyBatchNorm2d": ((1e-5, 0.1, True, True), images),
@@ -362,6 +381,7 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "LocallyConnected2d": ((4, 2, 3, (6, 6)), images),
     "LogSigmoid": ((), x),
     "LogSoftmax": ((1,), x),
+    "MaxPool3d": ((2, 2, 0), volumes),
     "MaxPool1d": ((2, 2, 0), sequences),
     "MaxPool2d": ((2, 2, 0), images),
     "Maxout": ((3, 1), x),

@@ -19,6 +19,10 @@ def _as_sequence(x: gpunn.Tensor) -> gpunn.Tensor:
     return x.reshape(x.shape[0], x.shape[1], -1)
 
 
+def _as_volumes(x: gpunn.Tensor) -> gpunn.Tensor:
+    return x.reshape(x.shape[0], 2, 2, *x.shape[2:])
+
+
 LAYERS: dict[str, Layer] = {
     "avg_pool2d": lambda x: F.avg_pool2d(x, 3, 2, 1),
     "avg_pool2d over the image": lambda x: F.avg_pool2d(x, 8),
@@ -38,6 +42,13 @@ LAYERS: dict[str, Layer] = {
     "interpolate between neighbours": lambda x: F.interpolate(x, (5, 11), mode="bilinear"),
     "conv_transpose2d": lambda x: F.conv_transpose2d(x, x[:1, :, :3, :3].transpose(0, 1), None, 2, 1, 1),
     "dropout2d": lambda x: F.dropout2d(x, 0.5),
+    "conv3d": lambda x: F.conv3d(_as_volumes(x), x[:1, :, :3, :3].reshape(2, 2, 1, 3, 3), None, 1, 1),
+    "conv3d of slices together": lambda x: F.conv3d(_as_volumes(x), x[:1, :2].reshape(2, 2, 2, 4, 4), None, 2, 1),
+    "conv_transpose3d": lambda x: F.conv_transpose3d(_as_volumes(x), x[:1, :2].reshape(2, 2, 2, 4, 4), None, 2, 1),
+    "poolings of volumes": lambda x: F.max_pool3d(F.avg_pool3d(_as_volumes(x), (1, 2, 2)), 2, 1),
+    "adaptive pooling of volumes": lambda x: F.adaptive_avg_pool3d(_as_volumes(x), (1, 3, 3)),
+    "batch norm of volumes": lambda x: F.batch_norm(_as_volumes(x), None, None, training=True, activation="relu"),
+    "instance norm of volumes": lambda x: F.instance_norm(_as_volumes(x)),
     "unfold": lambda x: F.unfold(x, 3, 1, 1, 2),
     "fold": lambda x: F.fold(F.unfold(x, 3, 1, 1, 2), 8, 3, 1, 1, 2),
     "windows along an axis": lambda x: x.unfold(2, 3, 2),

@@ -51,7 +51,7 @@ def told(place: str, name: str) -> str:
 @pytest.mark.parametrize(
     ("place", "name", "instead"),
     [
-        ("gpunn", "conv3d", None),
+        ("gpunn", "conv3d", "gpunn.nn.functional.conv3d"),
         ("gpunn", "svd", None),
         ("gpunn", "Stream", "gpunn.cuda.Stream"),
         ("gpunn", "conv2d", "gpunn.nn.functional.conv2d"),

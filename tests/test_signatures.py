@@ -84,6 +84,7 @@ X, Y = _RNG.uniform(0.5, 3, (2, 3, 3)).astype(np.float32)
 MASK = np.array([[True, False, True], [False, True, True], [True, True, False]])
 IMAGES = _RNG.uniform(-1, 1, (2, 4, 6, 6)).astype(np.float32)
 LINES = _RNG.uniform(-1, 1, (2, 4, 8)).astype(np.float32)
+VOLUMES = _RNG.uniform(-1, 1, (2, 4, 5, 6, 6)).astype(np.float32)
 OUT = object()  # a tensor like the result
 
 # What a parameter of this name is given, unless VALUES says otherwise for the function.
@@ -246,6 +247,18 @@ VALUES: dict[str, dict[str, Any]] = {
         "bias": np.ones(6, np.float32),
         **_CONVOLUTION,
     },
+    "conv3d": {
+        "input": VOLUMES,
+        "weight": np.ones((6, 4, 3, 3, 3), np.float32),
+        "bias": np.ones(6, np.float32),
+        **_CONVOLUTION,
+    },
+    "conv_transpose3d": {"input": VOLUMES, "weight": np.ones((4, 6, 3, 3, 3), np.float32), **_TRANSPOSED},
+    "adaptive_avg_pool3d": {"input": VOLUMES, "output_size": 3},
+    "adaptive_max_pool3d": {"input": VOLUMES, "output_size": 3, "return_indices": True},
+    "avg_pool3d": {"input": VOLUMES, "divisor_override": 3},
+    "max_pool3d": {"input": VOLUMES},
+    "lp_pool3d": {"input": np.abs(VOLUMES), "norm_type": 3.0, "kernel_size": 3, "stride": 2, "ceil_mode": True},
     "conv_transpose1d": {"input": LINES, "weight": np.ones((4, 6, 3), np.float32), **_TRANSPOSED},
     "conv_transpose2d": {"input": IMAGES, "weight": np.ones((4, 6, 3, 3), np.float32), **_TRANSPOSED},
     "cross_entropy": _CLASSES,
@@ -448,7 +461,7 @@ VALUES |= {
         "state_dict": Of(lambda library: OBJECTS["optim.lr_scheduler.StepLR"](library).state_dict()),
     },
 }
-for _name in ("avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d"):
+for _name in ("avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d"):
     VALUES[_name] |= {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True, "count_include_pad": False}
     VALUES[_name] |= {"dilation": 1, "return_indices": True}
 VALUES["scaled_dot_product_attention"] = {
@@ -647,6 +660,7 @@ ALSO = {
     **dict.fromkeys(("fold", "unfold"), ("padding", "stride")),
     "conv_transpose1d": ("stride",),
     "conv_transpose2d": ("stride",),
+    "conv_transpose3d": ("stride",),
     "instance_norm": ("running_mean", "running_var"),
     "interpolate": ("scale_factor", "mode"),
     "diagonal": ("dim1", "dim2"),
@@ -947,7 +961,7 @@ NEW_OF: dict[str, dict[str, Any]] = {
     "BatchSampler": {"sampler": [4, 5, 6], "batch_size": 2, "drop_last": True},
     "CyclicLR": {"mode": "triangular2", "base_momentum": 0.25},
     "DataParallel": {"module": _A_MODULE, "device_ids": [0], "output_device": 0, "dim": 1},
-    **{f"{lazy}ConvTranspose{n}d": {"padding_mode": "zeros"} for lazy in ("", "Lazy") for n in (1, 2)},
+    **{f"{lazy}ConvTranspose{n}d": {"padding_mode": "zeros"} for lazy in ("", "Lazy") for n in (1, 2, 3)},
     "Upsample": {"mode": "bilinear"},
     "LocalResponseNorm": {"size": 3},
     "TransformerEncoderLayer": _TRANSFORMER_LAYER,
@@ -991,7 +1005,7 @@ NEW_OF: dict[str, dict[str, Any]] = {
 }
 # What has to be given as well.
 NEW_ALSO = {
-    **{f"{lazy}ConvTranspose{n}d": ("stride", "padding_mode") for lazy in ("", "Lazy") for n in (1, 2)},
+    **{f"{lazy}ConvTranspose{n}d": ("stride", "padding_mode") for lazy in ("", "Lazy") for n in (1, 2, 3)},
     "CyclicLR": ("cycle_momentum",),
     **dict.fromkeys(("RNNBase", "RNN", "LSTM", "GRU"), ("num_layers",)),  # else PyTorch warns of dropout
     "OneCycleLR": ("total_steps",),

@@ -82,7 +82,7 @@ def output_sizes(op: str, output_size: OutputSize, size: Sequence[int]) -> tuple
         given = tuple(output_size)
     given = tuple(as_int(n, n) for n in given)
     if len(given) != axes or any(n is not None and (type(n) is not int or n < 1) for n in given):
-        many = "a positive integer or None" + (", or two of them" if axes == 2 else "")
+        many = "a positive integer or None" + ("", ", or two of them", ", or three of them")[axes - 1]
         raise UsageError(f"{here(op)}: output_size: expected {many}; got {output_size!r}.")
     return tuple(old if new is None else new for new, old in zip(given, size, strict=True))
 

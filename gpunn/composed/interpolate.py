@@ -18,6 +18,7 @@ from gpunn._device import Device
 from gpunn._shared.activations import check_floating
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
+from gpunn.composed.pool3d import adaptive_avg_pool3d
 from gpunn.differences import refuse
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
@@ -50,7 +51,7 @@ def interpolate(
         The new size is floor(size times this).
     mode : str
         "nearest" (with PyTorch's rounding), "nearest-exact" (centres of pixels), "linear" for sequences, "bilinear"
-        and "bicubic" for images, "trilinear" for volumes, "area" (adaptive average pooling, not for volumes).
+        and "bicubic" for images, "trilinear" for volumes, "area" (adaptive average pooling).
     align_corners : bool, optional
         With the modes that interpolate: whether the first and last elements keep their values; else pixels are areas.
     recompute_scale_factor : bool, optional
@@ -87,9 +88,7 @@ def interpolate(
     old = input.shape[2:]
     new, scales = _sizes(old, size, scale_factor, recompute_scale_factor)
     if mode == "area":
-        if len(old) == 3:
-            raise UsageError(f"{here(_OP)}: mode 'area': expected sequences or images; got x of shape {input.shape}.")
-        return adaptive_avg_pool1d(input, new) if len(old) == 1 else adaptive_avg_pool2d(input, new)
+        return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[len(old) - 1](input, new)
     y = input
     for axis, (n, m, scale) in enumerate(zip(old, new, scales, strict=True), start=2):
         # What PyTorch does, whatever the scale is: the linear modes leave an axis as it is where its size stays, and so

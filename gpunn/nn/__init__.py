@@ -10,12 +10,12 @@ from gpunn.nn._uninitialized import UninitializedParameter
 from gpunn.nn.activation import ELU, AbsoluteReLU, Hardtanh, LeakyReLU, Maxout, PReLU, ReLU, ReLU6, Step
 from gpunn.nn.adaptive_pooling import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d
 from gpunn.nn.attention import MultiheadAttention
-from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
+from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from gpunn.nn.bilinear import Bilinear
 from gpunn.nn.composed_activation import CELU, GLU, SELU, Hardsigmoid, Hardswish, Mish, Softsign, Tanhshrink
 from gpunn.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
-from gpunn.nn.conv import Conv1d, Conv2d
-from gpunn.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from gpunn.nn.conv import Conv1d, Conv2d, Conv3d
+from gpunn.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gpunn.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from gpunn.nn.elementwise_loss import BCELoss, BCEWithLogitsLoss, HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 from gpunn.nn.embedding import Embedding
@@ -25,7 +25,7 @@ from gpunn.nn.fusion import fused_pairs
 from gpunn.nn.graph import Graph, graph_of
 from gpunn.nn.groupnorm import GroupNorm
 from gpunn.nn.identity import Identity
-from gpunn.nn.instancenorm import InstanceNorm1d, InstanceNorm2d
+from gpunn.nn.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from gpunn.nn.layernorm import LayerNorm
 from gpunn.nn.lazy import (
     LazyBatchNorm1d,
@@ -42,7 +42,7 @@ from gpunn.nn.linear import Linear
 from gpunn.nn.local import LocallyConnected1d, LocallyConnected2d
 from gpunn.nn.localresponsenorm import LocalResponseNorm
 from gpunn.nn.loss import CrossEntropyLoss, NLLLoss, ProbabilityCrossEntropyLoss
-from gpunn.nn.lp_pooling import LPPool1d, LPPool2d
+from gpunn.nn.lp_pooling import LPPool1d, LPPool2d, LPPool3d
 from gpunn.nn.module import Module
 from gpunn.nn.padding import (
     CircularPad1d,
@@ -60,6 +60,7 @@ from gpunn.nn.parallel import DataParallel
 from gpunn.nn.parameter import Parameter
 from gpunn.nn.parameter_dict import ParameterDict
 from gpunn.nn.pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
+from gpunn.nn.pooling3d import AdaptiveAvgPool3d, AdaptiveMaxPool3d, AvgPool3d, MaxPool3d
 from gpunn.nn.recurrent import GRU, LSTM, RNN
 from gpunn.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from gpunn.nn.rmsnorm import RMSNorm
@@ -88,15 +89,19 @@ __all__ = [
     "AbsoluteReLU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
     "AlphaDropout",
     "AvgPool1d",
     "AvgPool2d",
+    "AvgPool3d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "BatchNorm3d",
     "Bilinear",
     "CELU",
     "ChannelShuffle",
@@ -106,8 +111,10 @@ __all__ = [
     "ConstantPad2d",
     "Conv1d",
     "Conv2d",
+    "Conv3d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "ConvTranspose3d",
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
@@ -136,8 +143,10 @@ __all__ = [
     "Identity",
     "InstanceNorm1d",
     "InstanceNorm2d",
+    "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
+    "LPPool3d",
     "LSTM",
     "LSTMCell",
     "LPPool1d",
@@ -163,6 +172,7 @@ __all__ = [
     "MarginRankingLoss",
     "MaxPool1d",
     "MaxPool2d",
+    "MaxPool3d",
     "Maxout",
     "Mish",
     "Module",

@@ -21,7 +21,7 @@ from gpunn.tape import no_grad
 
 
 class _BatchNorm(Module):
-    """What :class:`BatchNorm1d` and :class:`BatchNorm2d` share; they differ in the inputs they accept."""
+    """What batch normalisation of sequences, images and volumes shares; they differ in the inputs they accept."""
 
     _ndims: tuple[int, ...]
     _expected: str
@@ -78,9 +78,6 @@ class _BatchNorm(Module):
         """Apply the layer; add ``residual`` and apply ``activation`` ("relu") in the same pass."""
         if x.ndim not in self._ndims:
             raise ShapeError(f"{here('batch_norm')}: expected x of shape {self._expected}; got {x.shape}.")
-        return self._normalise(x, residual, activation)
-
-    def _normalise(self, x: Tensor, residual: Tensor | None, activation: str | None) -> Tensor:
         return batch_norm(
             x,
             self.running_mean,
@@ -142,15 +139,6 @@ class BatchNorm1d(_BatchNorm):
     _ndims = (2, 3)
     _expected = "(N, C) or (N, C, L)"
 
-    def forward(self, x: Tensor, *, residual: Tensor | None = None, activation: str | None = None) -> Tensor:
-        """Apply the layer; add ``residual`` and apply ``activation`` ("relu") in the same pass."""
-        if x.ndim != 3:
-            return super().forward(x, residual=residual, activation=activation)
-        # The op takes a sequence as an image of one row.
-        rows = x.reshape(x.shape[0], x.shape[1], 1, x.shape[2])
-        extra = None if residual is None else residual.reshape(rows.shape)
-        return self._normalise(rows, extra, activation).reshape(x.shape)
-
 
 class BatchNorm2d(_BatchNorm):
     """Normalise each channel of images over the batch, then scale and shift.
@@ -206,3 +194,44 @@ class BatchNorm2d(_BatchNorm):
 
     _ndims = (4,)
     _expected = "(N, C, H, W)"
+
+
+class BatchNorm3d(_BatchNorm):
+    """Normalise each channel of volumes over the batch, then scale and shift; otherwise like :class:`BatchNorm2d`.
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    eps : float
+        Added to the variance.
+    momentum : float or None
+        Weight of the newest batch in the running estimates; None averages all batches equally.
+    affine : bool
+        Whether there are a weight and a bias.
+    track_running_stats : bool
+        Whether there are running estimates; without them the batch's are used in evaluation too.
+    device : Device or str, optional
+        ``cpu`` if not given.
+    dtype : dtype, optional
+        float32 if not given.
+    bias : bool
+        Whether there is a bias beside the weight.
+
+    Shape
+    -----
+    x : (N, C, D, H, W) float32 or float64;  y : like x
+
+    Raises
+    ------
+    ShapeError, DTypeError, DeviceError
+        If x has other axes or channels, or a training batch has one value per channel; the message
+        names the layer.
+
+    References
+    ----------
+    Ioffe, Szegedy 2015, arXiv:1502.03167; lecture topic L7.
+    """
+
+    _ndims = (5,)
+    _expected = "(N, C, D, H, W)"

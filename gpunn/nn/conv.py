@@ -6,7 +6,8 @@ from typing import Any
 
 from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn._window import Padding, Pair, Window, pair, sides, single
+from gpunn._window import Padding, Pair, Window, pair, sides, single, triple
+from gpunn.composed.conv3d import conv3d
 from gpunn.errors import UsageError
 from gpunn.nn import init
 from gpunn.nn._arguments import new_parameter, whole
@@ -26,7 +27,7 @@ class _ConvNd(Module):
 
 
 class _Conv(_ConvNd):
-    """What convolutions over one and two axes share: arguments as tuples, parameters, the repr."""
+    """What convolutions over one to three axes share: arguments as tuples, parameters, the repr."""
 
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
@@ -278,3 +279,74 @@ class Conv2d(_Conv):
             flatten=flatten,
             strict=self.strict,
         )
+
+
+class Conv3d(_Conv):
+    """Three-dimensional convolution of (N, C, D, H, W) volumes.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        C and K, multiples of ``groups``.
+    kernel_size, stride, dilation : int or (int, int, int)
+        Along depth, vertical, horizontal.
+    padding : int, (int, int, int), three pairs, "same" or "valid"
+        Zeros on each side: for all, (depth, vertical, horizontal), or ((front, back), (top, bottom), (left, right));
+        "same" keeps the size at stride 1.
+    groups : int
+        Groups of channels, each convolved by itself.
+    bias : bool
+        Whether a number per output channel is added.
+    padding_mode : str
+        ``"zeros"``, or what :func:`gpunn.nn.functional.pad` puts around x first: ``"reflect"``, ``"replicate"`` or
+        ``"circular"``.
+    device : Device or str, optional
+        Where the parameters are made; ``cpu`` if not given.
+    dtype : dtype, optional
+        float32 if not given.
+
+    Attributes
+    ----------
+    weight : Parameter, (K, C / groups, T, R, S)
+        Initially uniform on ±1 / sqrt(C / groups · T · R · S), PyTorch's default, and so is the bias.
+    bias : Parameter, (K,), or None
+
+    Shape
+    -----
+    x : (N, C, D, H, W) or (C, D, H, W), float32 or float64;  y : (N, K, O, P, Q) or (K, O, P, Q)
+
+    O = floor((D + front + back - dilation (T - 1) - 1) / stride) + 1, P and Q likewise.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DeviceError
+        If x does not fit the weight or is smaller than the kernel; the message names the layer.
+
+    References
+    ----------
+    Ji, Xu, Yang, Yu 2013, "3D convolutional neural networks for human action recognition".
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Padding | str = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Device | str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.kernel_size: tuple[int, int, int] = triple(kernel_size, "Conv3d", "kernel_size", 1)
+        self.stride: tuple[int, int, int] = triple(stride, "Conv3d", "stride", 1)
+        self.dilation: tuple[int, int, int] = triple(dilation, "Conv3d", "dilation", 1)
+        self._set_up((in_channels, out_channels, groups), padding, padding_mode, bias, False, device, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, padding = self._padded(x)
+        return conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)

@@ -8,7 +8,8 @@ from typing import Any
 from gpunn._device import Device
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
-from gpunn._window import Pair, pair, single
+from gpunn._window import Pair, pair, single, triple
+from gpunn.composed.conv3d import conv_transpose3d
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.nn import init
 from gpunn.nn._arguments import new_parameter, whole
@@ -18,7 +19,7 @@ from gpunn.ops.conv_transpose2d import conv_transpose1d, conv_transpose2d
 
 
 class _ConvTranspose(_ConvNd):
-    """What transposed convolutions over one and two axes share: arguments as tuples, parameters, the repr."""
+    """What transposed convolutions over one to three axes share: arguments as tuples, parameters, the repr."""
 
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
@@ -249,3 +250,81 @@ class ConvTranspose2d(_ConvTranspose):
         """Apply the layer; ``output_size`` takes the place of ``output_padding``."""
         more = self._more(x, output_size)
         return conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation)
+
+
+class ConvTranspose3d(_ConvTranspose):
+    """Three-dimensional transposed convolution of (N, C, D, H, W) volumes.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        C and K, multiples of ``groups``.
+    kernel_size, stride, dilation : int or (int, int, int)
+        Along depth, vertical, horizontal, in elements of the output.
+    padding : int or (int, int, int)
+        Slices, rows and columns that the output loses on each side.
+    output_padding : int or (int, int, int)
+        What it gains at the back, bottom and right; less than stride or dilation.
+    groups : int
+        Groups of channels, each convolved by itself.
+    bias : bool
+        Whether a number per output channel is added.
+    padding_mode : str
+        ``"zeros"``.
+    device : Device or str, optional
+        Where the parameters are made; ``cpu`` if not given.
+    dtype : dtype, optional
+        float32 if not given.
+
+    Attributes
+    ----------
+    weight : Parameter, (C, K / groups, T, R, S)
+        Initially uniform on ±1 / sqrt(K / groups · T · R · S), PyTorch's default, and so is the bias.
+    bias : Parameter, (K,), or None
+
+    Shape
+    -----
+    x : (N, C, D, H, W) or (C, D, H, W), float32 or float64;  y : (N, K, O, P, Q) or (K, O, P, Q)
+
+    O = (D - 1) stride - 2 padding + dilation (T - 1) + output_padding + 1, P and Q likewise.
+
+    Raises
+    ------
+    UsageError
+        If an option is invalid.
+    ShapeError, DTypeError, DeviceError
+        If x does not fit the weight, or nothing would be left of the output; the message names the layer.
+
+    References
+    ----------
+    Dumoulin, Visin 2016, arXiv:1603.07285, chapter 4.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        output_padding: Pair = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Pair = 1,
+        padding_mode: str = "zeros",
+        device: Device | str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        op = "ConvTranspose3d"
+        self.kernel_size: tuple[int, int, int] = triple(kernel_size, op, "kernel_size", 1)
+        self.stride: tuple[int, int, int] = triple(stride, op, "stride", 1)
+        self.padding: tuple[int, int, int] = triple(padding, op, "padding", 0)
+        self.output_padding: tuple[int, int, int] = triple(output_padding, op, "output_padding", 0)
+        self.dilation: tuple[int, int, int] = triple(dilation, op, "dilation", 1)
+        self._set_up((in_channels, out_channels, groups), padding_mode, bias, device, dtype)
+
+    def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """Apply the layer; ``output_size`` takes the place of ``output_padding``."""
+        more = self._more(x, output_size)
+        return conv_transpose3d(x, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation)

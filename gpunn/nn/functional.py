@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from gpunn._interop import takes_arrays
 from gpunn.composed.activations import celu, glu, hardsigmoid, hardswish, mish, selu, softsign, tanhshrink
 from gpunn.composed.bilinear import bilinear
+from gpunn.composed.conv3d import conv3d, conv_transpose3d
 from gpunn.composed.dropout import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from gpunn.composed.grid_sample import affine_grid, grid_sample
 from gpunn.composed.gumbel_softmax import gumbel_softmax
 from gpunn.composed.interpolate import interpolate
-from gpunn.composed.lp_pool import lp_pool1d, lp_pool2d
+from gpunn.composed.lp_pool import lp_pool1d, lp_pool2d, lp_pool3d
 from gpunn.composed.norms import instance_norm, local_response_norm, normalize, rms_norm
+from gpunn.composed.pool3d import adaptive_avg_pool3d, adaptive_max_pool3d, avg_pool3d, max_pool3d
 from gpunn.composed.shrink import hardshrink, rrelu, softshrink, threshold
 from gpunn.composed.shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from gpunn.composed.similarity import (
@@ -80,12 +82,15 @@ __all__ = [
     "absolute_relu",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
     "affine_grid",
     "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "bilinear",
     "binary_cross_entropy",
@@ -94,8 +99,10 @@ __all__ = [
     "channel_shuffle",
     "conv1d",
     "conv2d",
+    "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "conv_transpose3d",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
@@ -133,9 +140,11 @@ __all__ = [
     "logsigmoid",
     "lp_pool1d",
     "lp_pool2d",
+    "lp_pool3d",
     "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "maxout",
     "mish",
     "mse_loss",

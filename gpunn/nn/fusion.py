@@ -15,14 +15,14 @@ from typing import Any
 
 from gpunn.errors import ArgumentError
 from gpunn.nn.activation import ReLU
-from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
+from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from gpunn.nn.conv import Conv1d, Conv2d
 from gpunn.nn.flatten import Flatten
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
 from gpunn.nn.pooling import MaxPool2d
 
-_RECTIFYING = (Conv1d, Conv2d, Linear, BatchNorm1d, BatchNorm2d)
+_RECTIFYING = (Conv1d, Conv2d, Linear, BatchNorm1d, BatchNorm2d, BatchNorm3d)
 
 
 def plan(modules: Sequence[Module]) -> Iterator[tuple[Module, dict[str, Any]]]:

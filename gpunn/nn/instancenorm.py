@@ -12,7 +12,7 @@ from gpunn.nn.batchnorm import _BatchNorm
 
 
 class _InstanceNorm(_BatchNorm):
-    """What :class:`InstanceNorm1d` and :class:`InstanceNorm2d` share; they differ in the inputs they accept."""
+    """What instance normalisation of sequences, images and volumes shares; they differ in the inputs they accept."""
 
     def __init__(
         self,
@@ -129,3 +129,43 @@ class InstanceNorm2d(_InstanceNorm):
 
     _ndims = (4,)
     _expected = "(N, C, H, W) or (C, H, W)"
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Normalise each channel of each volume; otherwise like :class:`InstanceNorm2d`.
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    eps : float
+        Added to the variance.
+    momentum : float
+        Weight of the newest batch in the running estimates.
+    affine : bool
+        Whether there are a weight and a bias.
+    track_running_stats : bool
+        Whether there are running estimates, which are used in evaluation.
+    device : Device or str, optional
+        ``cpu`` if not given.
+    dtype : dtype, optional
+        float32 if not given.
+    bias : bool
+        Whether there is a bias beside the weight.
+
+    Shape
+    -----
+    x : (N, C, D, H, W) or (C, D, H, W), float32 or float64;  y : like x
+
+    Raises
+    ------
+    ShapeError, DTypeError, DeviceError
+        If x has other axes or channels, or one position; the message names the layer.
+
+    References
+    ----------
+    Ulyanov, Vedaldi, Lempitsky 2016, arXiv:1607.08022.
+    """
+
+    _ndims = (5,)
+    _expected = "(N, C, D, H, W) or (C, D, H, W)"

@@ -16,9 +16,10 @@ from gpunn.nn._modes import evaluating
 from gpunn.nn._receptive import Field, Fields, window_of
 from gpunn.nn._recurrent import RNNBase
 from gpunn.nn.attention import MultiheadAttention
-from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d
+from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from gpunn.nn.containers import Sequential
-from gpunn.nn.conv import Conv1d, Conv2d
+from gpunn.nn.conv import Conv1d, Conv2d, Conv3d
+from gpunn.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gpunn.nn.fusion import fused_pairs
 from gpunn.nn.groupnorm import GroupNorm
 from gpunn.nn.linear import Linear
@@ -45,9 +46,10 @@ class LayerSummary:
         0 where an earlier row counts them already (a layer called twice).
     multiply_adds : int
         For convolutions, linear and locally connected layers, one product per weight and output that it
-        reaches, padding included, biases not; for batch and group normalisation, one per element; for attention those
-        of its projections, scores and sums, but for the last projection, which is a row of its own; for recurrent
-        layers, those of their products, which are the same in each step. 0 for all others.
+        reaches, padding included, biases not; for transposed convolutions one per weight and input that meets it;
+        for batch and group normalisation, one per element; for attention those of its projections, scores and sums,
+        but for the last projection, which is a row of its own; for recurrent layers, those of their products, which
+        are the same in each step. 0 for all others.
     activation_bytes : int
         Of all outputs; 0 where the layer is fused into the one before, or returns its input or what a layer inside it
         has returned, and so stores nothing.
@@ -218,7 +220,7 @@ def _multiply_adds(layer: Module, inputs: list[Tensor], outputs: list[Tensor]) -
     x, y = inputs[0], outputs[0]
     if isinstance(layer, Linear):
         return x.numel() // layer.in_features * counting.full_weights(layer.in_features, layer.out_features)
-    if isinstance(layer, BatchNorm1d | BatchNorm2d | GroupNorm):
+    if isinstance(layer, BatchNorm1d | BatchNorm2d | BatchNorm3d | GroupNorm):
         return y.numel()
     if isinstance(layer, MultiheadAttention):
         keys = inputs[1].numel() // layer.kdim + (layer.bias_k is not None) + layer.add_zero_attn
@@ -226,10 +228,11 @@ def _multiply_adds(layer: Module, inputs: list[Tensor], outputs: list[Tensor]) -
     if isinstance(layer, RNNBase | RNNCellBase):
         size = layer.input_size
         return x.numel() // size * sum(p.numel() for p in layer.parameters() if p.ndim == 2)
+    if isinstance(layer, Conv1d | Conv2d | Conv3d):
+        return y.numel() // layer.out_channels * layer.weight.numel()
+    if isinstance(layer, ConvTranspose1d | ConvTranspose2d | ConvTranspose3d):  # each element of x meets each weight
+        return x.numel() // layer.in_channels * layer.weight.numel()
     window = window_of(layer, x)
-    if isinstance(layer, Conv1d | Conv2d) and window is not None:
-        shared = counting.shared_weights(window, layer.in_channels, layer.out_channels, layer.groups)
-        return window.P * window.Q * shared
     if isinstance(layer, LocallyConnected1d | LocallyConnected2d) and window is not None:
         return counting.local_weights(window, layer.in_channels, layer.out_channels)
     return 0

@@ -7,12 +7,14 @@ normalisation, which serves evaluation as well. Every array is treated as a matr
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gpunn._device import Device, same_device
 from gpunn._shared.numbers import real_number
+from gpunn._shared.volumes import to_images, to_volumes
 from gpunn._tensor import Tensor
 from gpunn.cpu import batch_norm as fast
 from gpunn.cpu.elementwise import quiet
@@ -241,7 +243,7 @@ def batch_norm(
 
     Parameters
     ----------
-    x : Tensor, (N, C) or (N, C, H, W)
+    x : Tensor, (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W)
         float32 or float64.
     running_mean, running_var : Tensor (C) or None
         The estimates that evaluation uses. In training they move towards the batch's mean and
@@ -268,8 +270,8 @@ def batch_norm(
     Raises
     ------
     ShapeError
-        If x is neither (N, C) nor (N, C, H, W), another shape does not match it, or a training
-        batch has one value per channel, whose variance means nothing.
+        If x has other axes, another shape does not match it, or a training batch has one value per
+        channel, whose variance means nothing.
     DTypeError, DeviceError
         If the tensors are not of one floating dtype and one device.
     UsageError
@@ -280,6 +282,10 @@ def batch_norm(
     ----------
     Ioffe, Szegedy 2015, arXiv:1502.03167; lecture topic L7.
     """
+    if x.ndim in (3, 5):
+        rest = (running_mean, running_var, weight, bias, training, momentum, eps)
+        more: dict[str, Any] = {"activation": activation, "num_batches_tracked": num_batches_tracked}
+        return _as_images(x, residual, lambda x, residual: batch_norm(x, *rest, residual=residual, **more))
     check_arguments(x, running_mean, running_var, weight, bias, residual, num_batches_tracked)
     if activation not in (None, "relu"):
         raise UsageError(f"{here(_OP)}: activation: expected None or 'relu'; got {activation!r}.")
@@ -325,14 +331,28 @@ def batch_norm(
     return record(_OP, y, device, inputs, backward, saves=saves, keeps=relu, passes_on=passes_on)
 
 
+def _as_images(x: Tensor, residual: Tensor | None, normalise: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
+    """Sequences as images of one row, volumes as one image for each slice."""
+    if residual is not None and residual.shape != x.shape:
+        raise ShapeError(
+            f"{here(_OP)}: residual: expected shape {x.shape} to match x of shape {x.shape}; got {residual.shape}."
+        )
+    n, c, length = x.shape[:3]
+    if x.ndim == 3:
+        rows = x.reshape(n, c, 1, length)
+        return normalise(rows, None if residual is None else residual.reshape(rows.shape)).reshape(x.shape)
+    y = normalise(to_images(_OP, x), None if residual is None else to_images(_OP, residual))
+    return to_volumes(_OP, y, n, length)
+
+
 def check_arguments(
     x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: Any, residual: Any, batches: Any
 ) -> None:
     """Check shapes, dtypes and devices of everything that goes with x."""
     if x.ndim not in (2, 4) or x.shape[1] == 0:
         raise ShapeError(
-            f"{here(_OP)}: expected x of shape (N, C) or (N, C, H, W); got {x.shape}. A sequence (N, C, L) "
-            "can be passed as x.reshape(N, C, 1, L)."
+            f"{here(_OP)}: expected x of shape (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W), with channels; got "
+            f"{x.shape}."
         )
     shape, dtype, device = x.shape, x.dtype, x.device
     if dtype.kind != "f":

@@ -77,7 +77,7 @@ def conv_transpose2d(
     if x.ndim == 3:
         y = conv_transpose2d(x.reshape(1, *x.shape), weight, bias, stride, padding, output_padding, groups, dilation)
         return y.reshape(y.shape[1:])
-    _check_operands(op, x, weight, bias, groups)
+    check_transposed(op, x, weight, bias, groups)
     steps, spread = pair(stride, op, "stride", 1), pair(dilation, op, "dilation", 1)
     cut, more = pair(padding, op, "padding", 0), pair(output_padding, op, "output_padding", 0)
     window = _window(op, x.shape[2:], weight.shape[2:], steps, cut, more, spread)
@@ -136,7 +136,7 @@ def conv_transpose1d(
         raise ShapeError(
             f"{here(op)}: expected x (N, C, L) or (C, L) and weight (C, K/groups, S); got {x.shape} and {weight.shape}."
         )
-    _check_operands(op, x if x.ndim == 3 else x.reshape(1, *x.shape), weight, bias, groups)
+    check_transposed(op, x if x.ndim == 3 else x.reshape(1, *x.shape), weight, bias, groups)
     y = conv_transpose2d(
         x.reshape(*x.shape[:-1], 1, x.shape[-1]),
         weight.reshape(*weight.shape[:2], 1, weight.shape[2]),
@@ -197,7 +197,7 @@ def _transposed(op: str, x: Tensor, weight: Tensor, window: Window, groups: int)
     return record(op, y, device, (x, weight), backward, saves=(x, weight))
 
 
-def _check_operands(op: str, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
+def check_transposed(op: str, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
     """Raise unless channels, groups, bias, dtypes and devices match."""
     device_of(op, (x, weight) if bias is None else (x, weight, bias))
     groups, (channels, k) = as_int(groups, groups), weight.shape[:2]

@@ -29,6 +29,8 @@ CASES = rows(
     _case("lp_pool2d", (2, 3, 5, 6), 2, (2, 3)),
     _case("lp_pool2d", (2, 3, 5, 6), 4.0, 2, (2, 1), True),
     _case("lp_pool2d", (3, 5, 6), 1.0, 3, 2),
+    _case("lp_pool3d", (2, 3, 4, 5, 6), 2, (2, 3, 1)),
+    _case("lp_pool3d", (3, 4, 5, 6), 3.0, 2, (1, 2, 1), True),
 )
 
 
@@ -51,6 +53,7 @@ def test_sums_of_0_have_no_gradient(where: str) -> None:
 def test_layers_are_the_functions() -> None:
     x = gpunn.rand(2, 3, 6, 6)
     assert nn.LPPool2d(2, 3, (1, 2), True)(x).tolist() == F.lp_pool2d(x, 2, 3, (1, 2), True).tolist()
+    assert nn.LPPool3d(2, 3, 1)(x.unsqueeze(0)).tolist() == F.lp_pool3d(x.unsqueeze(0), 2, 3, 1).tolist()
     assert nn.LPPool1d(2, 3, 1)(x[0]).tolist() == F.lp_pool1d(x[0], 2, 3, 1).tolist()
 
 
