@@ -6,8 +6,8 @@ A program is a file of this folder that reads as one for PyTorch. It has
 - ``batch(draw, toy=False)``: a tuple of NumPy arrays from the generator ``draw``. Floating ones become leaves.
 - ``loss(net, *batch)``: ``(loss, outputs)``; ``outputs`` is a tensor, or a tuple, list or dict of tensors.
 
-It may draw by ``torch.rand``, ``torch.randn``, ``torch.rand_like``, ``torch.randn_like`` and ``F.dropout``, called by
-these names: here both libraries are given the same numbers for them. Dropout layers are told to drop nothing.
+It may draw by ``torch.rand``, ``randn``, ``rand_like``, ``randn_like``, ``F.dropout`` (called by these names) and
+``Tensor.bernoulli_``: here both libraries are given the same numbers for them. Dropout layers are told to drop nothing.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _seeded(lib: Any) -> Iterator[None]:
             return input
         return input * like((draw.random(tuple(input.shape)) >= p) / (1 - p), input.dtype)
 
-    stand_ins = {
+    stand_ins: dict[tuple[Any, str], Any] = {
         (lib, "rand"): lambda *sizes, dtype=lib.float64, device=None: like(draw.random(shape_of(sizes)), dtype),
         (lib, "randn"): lambda *sizes, dtype=lib.float64, device=None: like(
             draw.standard_normal(shape_of(sizes)), dtype
@@ -164,6 +164,7 @@ def _seeded(lib: Any) -> Iterator[None]:
         (lib, "rand_like"): lambda x: like(draw.random(tuple(x.shape)), x.dtype),
         (lib, "randn_like"): lambda x: like(draw.standard_normal(tuple(x.shape)), x.dtype),
         (F, "dropout"): dropout,
+        (lib.Tensor, "bernoulli_"): lambda x, p=0.5: x.copy_(like(draw.random(tuple(x.shape)) < p, x.dtype)),
     }
     with pytest.MonkeyPatch.context() as patch:
         for (place, name), stand_in in stand_ins.items():
