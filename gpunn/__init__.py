@@ -42,8 +42,8 @@ from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
     from gpunn import (  # noqa: I001 - several names a line
-        accelerator, amp, arrays, autograd, backends, cuda, data, distributions, hub, jit, models, nn, onnx, optim,
-        train, utils, version, vision,
+        accelerator, amp, arrays, autograd, backends, compiler, cuda, data, distributions, hub, jit, models, nn, onnx,
+        optim, train, utils, version, vision,
     )  # fmt: skip
     from gpunn._capture import capture
     from gpunn._constants import Size, layout, strided
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from gpunn._gradcheck import gradcheck
     from gpunn._lockstep import lockstep
     from gpunn._memory_format import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
+    from gpunn._result_types import can_cast, promote_types, result_type
     from gpunn._saving import load, save
     from gpunn._settings import (
         are_deterministic_algorithms_enabled, get_num_interop_threads, set_num_interop_threads,
@@ -158,6 +159,7 @@ double = float64
 float = float32
 int = int32
 long = int64
+short = int16
 
 # module -> what comes from it when it is first asked for; a module that is called like the name is it
 _FROM = {
@@ -176,6 +178,7 @@ _FROM = {
     "gpunn._gradcheck": "gradcheck",
     "gpunn._lockstep": "lockstep",
     "gpunn._memory_format": "channels_last channels_last_3d contiguous_format memory_format preserve_format",
+    "gpunn._result_types": "can_cast promote_types result_type",
     "gpunn._rng_state": "get_rng_state initial_seed seed set_rng_state",
     "gpunn._saving": "load save",
     "gpunn._settings": (
@@ -188,6 +191,7 @@ _FROM = {
     "gpunn.arrays": "arrays",
     "gpunn.autograd": "autograd",
     "gpunn.backends": "backends",
+    "gpunn.compiler": "compiler",
     "gpunn.composed.aliases": (
         "absolute arccos arccosh arcsin arcsinh arctan arctan2 arctanh divide greater greater_equal less "
         "less_equal moveaxis multiply negative not_equal subtract swapaxes swapdims true_divide"
@@ -278,31 +282,31 @@ __all__ = [
     "are_deterministic_algorithms_enabled", "argmax", "argmin", "argsort", "arrays", "as_tensor", "asarray", "asin",
     "asinh", "atan", "atan2", "atanh", "autocast", "autograd", "backends", "baddbmm", "bernoulli", "bfloat16",
     "bincount", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm", "bool", "broadcast_shapes",
-    "broadcast_tensors", "broadcast_to", "capture", "cat", "ceil", "channels_last", "channels_last_3d", "chunk",
-    "clamp", "clamp_max", "clamp_min", "clip", "clone", "compile", "concat", "concatenate", "contiguous_format",
-    "copysign", "cos", "cosh", "count_nonzero", "cross", "cuda", "cumsum", "data", "deg2rad", "device", "diag",
-    "diagonal", "dist", "distributions", "div", "divide", "dot", "double", "dtype", "e", "einsum", "empty",
-    "empty_like", "enable_grad", "eq", "equal", "erf", "erfinv", "errors", "exp", "exp2", "expm1", "eye", "finfo",
-    "fix", "flatten", "flip", "float", "float16", "float32", "float64", "float_power", "floor", "floor_divide", "fmod",
-    "frac", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "ger", "get_default_dtype",
+    "broadcast_tensors", "broadcast_to", "can_cast", "capture", "cat", "ceil", "channels_last", "channels_last_3d",
+    "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "compile", "compiler", "concat", "concatenate",
+    "contiguous_format", "copysign", "cos", "cosh", "count_nonzero", "cross", "cuda", "cumsum", "data", "deg2rad",
+    "device", "diag", "diagonal", "dist", "distributions", "div", "divide", "dot", "double", "dtype", "e", "einsum",
+    "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "erfinv", "errors", "exp", "exp2", "expm1", "eye",
+    "finfo", "fix", "flatten", "flip", "float", "float16", "float32", "float64", "float_power", "floor", "floor_divide",
+    "fmod", "frac", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "ger", "get_default_dtype",
     "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads", "get_rng_state", "gradcheck",
     "greater", "greater_equal", "gt", "half", "heaviside", "hub", "hypot", "iinfo", "index_add", "index_select", "inf",
     "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8", "is_autocast_cache_enabled",
     "is_autocast_enabled", "is_complex", "is_floating_point", "is_grad_enabled", "is_nonzero", "is_tensor",
-    "is_winograd_enabled", "isclose", "isfinite", "isinf", "isnan", "jit", "layout", "le", "lerp", "less",
-    "less_equal", "linspace", "load", "load_file", "lockstep", "log", "log10", "log1p", "log2", "log_softmax",
-    "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsumexp", "long",
-    "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "memory_format",
-    "meshgrid", "min", "minimum", "mm", "models", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "nan",
-    "nan_to_num", "narrow", "ne", "neg", "negative", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal",
-    "numel", "ones", "ones_like", "onnx", "optim", "outer", "permute", "pi", "pow", "preserve_format", "prod",
+    "is_winograd_enabled", "isclose", "isfinite", "isinf", "isnan", "jit", "layout", "le", "lerp", "less", "less_equal",
+    "linspace", "load", "load_file", "lockstep", "log", "log10", "log1p", "log2", "log_softmax", "logaddexp",
+    "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsumexp", "long", "lt",
+    "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "memory_format", "meshgrid",
+    "min", "minimum", "mm", "models", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "nan",
+    "nan_to_num", "narrow", "ne", "neg", "negative", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "numel",
+    "ones", "ones_like", "onnx", "optim", "outer", "permute", "pi", "pow", "preserve_format", "prod", "promote_types",
     "rad2deg", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random", "randperm", "ravel",
-    "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "rsub", "save",
-    "save_file", "scalar_tensor", "scatter", "scatter_add", "seed", "select", "set_default_dtype",
+    "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "result_type", "roll", "round", "rsqrt", "rsub",
+    "save", "save_file", "scalar_tensor", "scatter", "scatter_add", "seed", "select", "set_default_dtype",
     "set_float32_matmul_precision", "set_grad_enabled", "set_num_interop_threads", "set_num_threads",
-    "set_printoptions", "set_rng_state", "set_winograd_enabled", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc",
-    "sinh", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "strided", "sub", "subtract",
-    "sum", "swapaxes", "swapdims", "t", "take_along_dim", "tan", "tanh", "tensor", "topk", "trace", "train",
+    "set_printoptions", "set_rng_state", "set_winograd_enabled", "sgn", "short", "sigmoid", "sign", "signbit", "sin",
+    "sinc", "sinh", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "strided", "sub",
+    "subtract", "sum", "swapaxes", "swapdims", "t", "take_along_dim", "tan", "tanh", "tensor", "topk", "trace", "train",
     "transpose", "tril", "triu", "true_divide", "trunc", "typename", "uint8", "unbind", "unflatten", "unique",
     "unsqueeze", "use_deterministic_algorithms", "utils", "var", "version", "vision", "where", "xlogy", "zeros",
     "zeros_like",

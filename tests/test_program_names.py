@@ -596,3 +596,34 @@ def test_the_loaders_module_has_pytorchs_name() -> None:
     module = importlib.import_module("gpunn.utils.data.dataloader")
     assert module.DataLoader is gpunn.utils.data.DataLoader
     assert module.default_collate is gpunn.utils.data.default_collate
+
+
+_KINDS = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
+
+
+def test_dtypes_of_results_are_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    for first in _KINDS:
+        for second in _KINDS:
+            types = [getattr(library, first) for library in (gpunn, torch)]
+            others = [getattr(library, second) for library in (gpunn, torch)]
+            assert str(torch.promote_types(types[1], others[1])) == f"torch.{gpunn.promote_types(types[0], others[0])}"
+            assert torch.can_cast(types[1], others[1]) == gpunn.can_cast(types[0], others[0]), (first, second)
+            for shape in ((2,), ()):
+                mine, its = gpunn.ones(shape, dtype=types[0]), torch.ones(shape, dtype=types[1])
+                other, its_other = gpunn.ones(2, dtype=others[0]), torch.ones(2, dtype=others[1])
+                assert str(torch.result_type(its, its_other)) == f"torch.{gpunn.result_type(mine, other)}"
+                for number in (True, 2, 2.5):
+                    assert str(torch.result_type(its, number)) == f"torch.{gpunn.result_type(mine, number)}"
+    assert gpunn.short == gpunn.int16
+    with pytest.raises(DTypeError, match="got Tensor, str"):
+        gpunn.result_type(gpunn.ones(2), "x")
+
+
+def test_nothing_is_being_compiled_or_exported() -> None:
+    assert not gpunn.compiler.is_compiling()
+    assert not gpunn.compiler.is_dynamo_compiling()
+    assert gpunn.compiler.disable(len) is gpunn.compiler.disable(recursive=False)(len) is len
+    assert gpunn.compiler.reset() is None
+    assert gpunn.compiler.compile is gpunn.jit.compile_
+    assert not gpunn.onnx.is_in_onnx_export()

@@ -577,7 +577,7 @@ def library_thing(library: Any, place: str) -> Any:
 # Tested in tests/test_program_names.py: they change what holds for the whole process, and PyTorch's compile brings in a
 # compiler, which takes seconds.
 ELSEWHERE = {("", "compile"), ("", "set_default_dtype"), ("", "set_printoptions"), ("", "is_autocast_enabled")}
-ELSEWHERE |= {("", "set_float32_matmul_precision")}
+ELSEWHERE |= {("", "set_float32_matmul_precision"), ("", "can_cast"), ("", "promote_types"), ("", "result_type")}
 ELSEWHERE |= {("Tensor", "new")}  # PyTorch's stub says nothing that it takes by name
 
 

@@ -7,6 +7,12 @@
 from gpunn._calls import explains_all
 from gpunn.onnx._export import export
 
-__all__ = ["export"]
+__all__ = ["export", "is_in_onnx_export"]
+
+
+def is_in_onnx_export() -> bool:
+    """False: :func:`export` watches the model run as it always does."""
+    return False
+
 
 explains_all(globals())
