@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gpunn import tape
 from gpunn._layout import physical_shape
 from gpunn._promotion import can_cast
+from gpunn._rows import settle
 from gpunn._storage import forget_place
 from gpunn._views import Step, get, put, refuse_repeated, store
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
@@ -38,6 +39,7 @@ def rewrite(x: Tensor, op: str, make: Callable[[Tensor], Tensor], *others: Any, 
         Whether x's memory may be exchanged also off the tape, where nobody else sees it and an op has made it.
     """
     refuse_repeated(op, x)
+    settle(x)
     alone = x._view is None and x._storage.belongs_to(x)
     if not recorded(op, x, *others):
         with tape.no_grad():

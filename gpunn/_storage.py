@@ -161,6 +161,7 @@ def forget_copy(tensor: Tensor) -> None:
     """Have a copied view read its storage again when its array is next asked for."""
     view = tensor._view
     if view is not None and view.copied:
+        view.rows = None
         _forget(tensor, "_physical")
 
 
@@ -175,10 +176,15 @@ def _forget(tensor: Tensor, *slots: str) -> None:
             delattr(tensor, name)
     kind = type(tensor)
     if kind._complete is None:
-        if kind not in _incomplete:
-            members = {"__slots__": (), "__doc__": kind.__doc__, "__module__": kind.__module__, "_complete": kind}
-            _incomplete[kind] = type(kind.__name__, (kind._lacking, kind), members)
-        tensor.__class__ = _incomplete[kind]
+        tensor.__class__ = incomplete(kind)
+
+
+def incomplete(kind: Any) -> Any:
+    """The class of such tensors as ``kind`` while something is missing from them."""
+    if kind not in _incomplete:
+        members = {"__slots__": (), "__doc__": kind.__doc__, "__module__": kind.__module__, "_complete": kind}
+        _incomplete[kind] = type(kind.__name__, (kind._lacking, kind), members)
+    return _incomplete[kind]
 
 
 def complete(tensor: Tensor) -> None:

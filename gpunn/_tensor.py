@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gpunn import tape
+from gpunn import _rows, tape
 from gpunn._calls import explains_methods
 from gpunn._capture_state import changes
 from gpunn._device import Device
@@ -331,6 +331,7 @@ class Tensor(
 
 
 tape.as_tensor = Tensor._of_physical
+tape.tensor_in_rows, tape.in_form = _rows.tensor_in_rows, _rows.in_form
 for _methods in Tensor.__bases__:
     take_keywords(_methods)
 take_keywords(Tensor, only=("size",))

@@ -57,6 +57,13 @@ class Step:
         """Write a view's values to the physical array that it is a view of."""
         raise NotImplementedError
 
+    def among_rows(self, ndim: int, from_rows: bool) -> tuple[Step, bool] | None:
+        """The same step from rows, or to them from other than four axes, and whether its result is in rows (``_rows``).
+
+        None where there is none.
+        """
+        return None
+
     def strided(self, array: Any) -> Any:
         """The view of a logical array without a copy, or None where strides cannot say it."""
         raise NotImplementedError
@@ -79,12 +86,16 @@ class View:
         Whether its array is a copy. It is never written to: others may read it.
     recorded : bool
         Whether ops were recorded when it was made.
+    rows : array or None
+        Its elements in rows (see ``_rows``), where it has them like that. Never written to, as the copy.
     """
 
-    __slots__ = ("base", "copied", "recorded", "steps")
+    __slots__ = ("base", "copied", "recorded", "rows", "steps")
 
-    def __init__(self, base: Tensor | None, steps: tuple[Step, ...], copied: bool, recorded: bool) -> None:
-        self.base, self.steps, self.copied, self.recorded = base, steps, copied, recorded
+    def __init__(
+        self, base: Tensor | None, steps: tuple[Step, ...], copied: bool, recorded: bool, rows: Any = None
+    ) -> None:
+        self.base, self.steps, self.copied, self.recorded, self.rows = base, steps, copied, recorded, rows
 
 
 # -- making ---------------------------------------------------------------------------------------
@@ -93,13 +104,30 @@ class View:
 def view_of(x: Tensor, step: Step) -> Tensor:
     """The view of x that ``step`` leads to, on the tape."""
     device, shape = x.device, x.shape
+    if device.name == "cpu" and not x._storage.is_exported():
+        rows = None if x._view is None else x._view.rows
+        other = step.among_rows(len(shape), rows is not None) if rows is not None or len(shape) != 4 else None
+        if other is not None:
+            return _view_by_rows(x, step, *other)
     y, shares = step.get(device, x._physical)
     result = tape.record(step.op, y, device, (x,), lambda dy, needs: (step.back(device, dy, shape),), passes_on=shares)
     attach(result, x, step, shares)
     return result
 
 
-def attach(result: Tensor, x: Tensor, step: Step, shares: bool) -> None:
+def _view_by_rows(x: Tensor, step: Step, other: Step, to_rows: bool) -> Tensor:
+    """The view that ``step`` leads to by way of the ``other`` one, from x's rows, or to rows, or both."""
+    device, source = x.device, x._physical if x._view is None or x._view.rows is None else x._view.rows
+    shape = source.shape
+    y, shares = other.get(device, source)
+    result = tape.record(
+        step.op, y, device, (x,), lambda dy, needs: (other.back(device, dy, shape),), passes_on=shares, rows=to_rows
+    )
+    attach(result, x, step, shares, y if to_rows else None)
+    return result
+
+
+def attach(result: Tensor, x: Tensor, step: Step, shares: bool, rows: Any = None) -> None:
     """Make ``result``, whose array ``step`` has got from x's, a view of x."""
     known = x._view
     before: tuple[Step, ...] = ()
@@ -108,15 +136,20 @@ def attach(result: Tensor, x: Tensor, step: Step, shares: bool) -> None:
     else:
         base = x if known.base is None else known.base
         before, copied = known.steps, known.copied or not shares
+        if shares and known.rows is not None and rows is None:  # they may be memory where x's array is a copy
+            copied = not np.may_share_memory(result._physical, x._storage.shared().root)
+    copied = copied or rows is not None
     recorded = tape.is_grad_enabled() and (known is None or known.recorded)
     x._storage.add(x, result)
-    _hang(result, View(base, (*before, step), copied, recorded))
+    _hang(result, View(base, (*before, step), copied, recorded, rows))
 
 
 def _hang(result: Tensor, view: View) -> None:
     """Make ``result``, whose storage it shares already, a view."""
     result._view = view
     note_view(result)
+    if view.rows is not None:
+        return
     if view.copied:
         result._shape = size_of(result._physical.shape)  # asking for it later may copy
         _lock(result._physical)
@@ -132,6 +165,9 @@ def _lock(copy: Any) -> None:
 
 def twin_of(x: Tensor, result: Tensor) -> Tensor:
     """``result``, which has x's array, as a tensor of the same storage with a place of its own on the tape."""
+    from gpunn._rows import settle
+
+    settle(x)
     x._storage.add(x, result)
     if x._view is not None:
         _hang(result, View(None, x._view.steps, x._view.copied, True))
@@ -185,21 +221,6 @@ class _Gathered(Step):
 
     def strides(self, shape: tuple[int, ...], strides: Strides) -> tuple[tuple[int, ...], Strides | None]:
         return shape, self.steps
-
-
-def apart(op: str, x: Tensor, y: Any, shares: bool) -> Tensor:
-    """x's elements, ``y`` in memory, as a tensor that is no view of x, whether or not y ``shares`` x's memory."""
-    from gpunn.ops.accumulate import copy
-    from gpunn.ops.permute import in_shape
-
-    device, old = x.device, x.shape
-    lent = shares and x._view is not None and x._view.copied
-    if shares and not lent:
-        y = copy(device, y)
-    result = tape.record(op, y, device, (x,), lambda dy, needs: (in_shape(device, dy, old),), passes_on=True)
-    if lent:
-        result._storage.shared().lent = True
-    return result
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -348,6 +369,8 @@ def own_memory(x: Tensor) -> None:
     for tensor in {id(t): t for t in (x, *x._storage.others(x))}.values():
         if tensor._view is None:
             tensor._physical = sharing.root
+        elif tensor._view.rows is not None:
+            forget_copy(tensor)
         elif not tensor._view.copied:
             tensor._physical = get(tensor.device, sharing.root, tensor._view.steps)
 
@@ -356,7 +379,9 @@ def written(x: Tensor, array: Any) -> None:
     """Make what was written to the array of :func:`memory` seen by all that share x's storage."""
     view = x._view
     if view is not None and view.copied:
+        own_memory(x)
         put(x.device, x._storage.shared().root, view.steps, array)
+        view.rows = None
         _lock(array)
         x._physical = array
         complete(x)

@@ -24,7 +24,8 @@ from gpunn._grad_mode import grad_mode
 from gpunn._grad_mode import is_grad_enabled as is_grad_enabled
 from gpunn._grad_mode import no_grad as no_grad
 from gpunn._grad_mode import set_grad_enabled as set_grad_enabled
-from gpunn._layout import address_of, logical, logical_shape, physical
+from gpunn._layout import address_of, logical, logical_shape, physical, physical_shape
+from gpunn.cpu.blas import single_threaded_blas
 from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, module_stack, place
 
 if TYPE_CHECKING:
@@ -37,6 +38,16 @@ Observer = Callable[["Node", Callable[[], Sequence[Any]]], Sequence[Any]]
 _order = itertools.count()
 
 RETAIN = "retain_grad"  # the key of its hook on a node: added once, however often it is requested
+
+
+def tensor_in_rows(rows: Any, device: Device) -> Tensor:
+    """Wrap rows. ``_tensor`` puts the function of ``_rows`` here."""
+    raise NotImplementedError
+
+
+def in_form(device: Device, dx: Any, rows: bool, extent: Any) -> Any:
+    """A gradient as rows or as a physical array; as :func:`tensor_in_rows`."""
+    raise NotImplementedError
 
 
 def as_tensor(array: Any, device: Device) -> Tensor:
@@ -84,10 +95,13 @@ class Node:
         Called with the output's gradient as a Tensor; may return a replacement.
     extent : tuple of int or None
         The physical shape of its output; None of the common node of several outputs.
+    rows : bool
+        Whether its output is in rows (``_rows``): then so are the gradients that its backward gets.
     """
 
     __slots__ = (
-        "adds", "backward", "extent", "hooks", "inside", "name", "order", "parents", "passes_on", "saved", "slot",
+        "adds", "backward", "extent", "hooks", "inside", "name", "order", "parents", "passes_on", "rows", "saved",
+        "slot",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +114,7 @@ class Node:
         slot: tuple[int, int] | None = None,
         adds: bool = False,
         extent: tuple[int, ...] | None = None,
+        rows: bool = False,
     ) -> None:
         self.name = name
         self.inside = tuple(module_stack.modules)
@@ -112,6 +127,7 @@ class Node:
         self.adds = adds
         self.hooks: dict[object, Hook] = {}
         self.extent = extent
+        self.rows = rows
 
     @property
     def op(self) -> str:
@@ -133,6 +149,7 @@ def record(
     keeps: bool = False,
     passes_on: bool = False,
     adds: bool = False,
+    rows: bool = False,
 ) -> Tensor:
     """Wrap an op's physical ``output`` as a Tensor, on the tape if any input requires a gradient.
 
@@ -147,14 +164,17 @@ def record(
     adds : bool
         Whether ``backward`` adds to the gradient that reached the first input by another path; see :class:`Node`.
         Where two paths meet this makes one pass over memory instead of two.
+    rows : bool
+        Whether ``output`` is in rows (``_rows``) and a tensor of four axes. The gradient is then, too.
     """
-    result = as_tensor(output, device)
+    result = tensor_in_rows(output, device) if rows else as_tensor(output, device)
     if not grad_mode.enabled:
         return result
     for t in inputs:
         if t.requires_grad:
             saved = saved_of((*saves, result) if keeps else saves)
-            result._node = Node(op, parents_of(inputs), backward, passes_on, saved, None, adds, output.shape)
+            extent = physical_shape(output.shape[1:]) if rows else output.shape
+            result._node = Node(op, parents_of(inputs), backward, passes_on, saved, None, adds, extent, rows)
             result.requires_grad = True
             break
     return result
@@ -200,7 +220,8 @@ def walk(roots: Sequence[tuple[Tensor, Any]], retain_graph: bool, deliver: Calla
     ``deliver(leaf, dx, fresh)`` is called for each gradient that reaches a leaf; ``fresh``: nothing else holds it.
     """
     if roots:
-        _Walk(roots[0][0].device, retain_graph, deliver).run(roots)
+        with single_threaded_blas:  # once for all nodes
+            _Walk(roots[0][0].device, retain_graph, deliver).run(roots)
 
 
 def walk_within(roots: Sequence[tuple[Tensor, Any]]) -> None:
@@ -240,10 +261,13 @@ class _Walk:
             node = heapq.heappop(self._queue)[1]
             dy, _ = self._pending.pop(node)
             if node.hooks:
-                dy = _call_hooks(node.hooks, dy, self._device, node.op)
+                dy = in_form(self._device, dy, False, node.extent)
+                dy = in_form(self._device, _call_hooks(node.hooks, dy, self._device, node.op), node.rows, node.extent)
             slot, parents, waiting = node.slot, node.parents, None
             if node.adds and parents:  # no parents: freed, reported by _gradients_of
                 waiting = self._pending.get(parents[0], _NOTHING)[0]
+                if waiting is not None and waiting.ndim == 5:  # it may be in rows, which such ops do not know
+                    waiting = None
             fresh = not node.passes_on
             gradients = _gradients_of(node, dy, waiting, self._retain_graph)
             for number, (parent, dx) in enumerate(zip(parents, gradients, strict=True)):
@@ -258,12 +282,16 @@ class _Walk:
 
     def _arrive(self, target: Any, dx: Any, fresh: bool, slot: tuple[int, int] | None) -> None:
         if not isinstance(target, Node):
+            if dx.ndim == 5 and target.ndim == 4:
+                dx = in_form(self._device, dx, False, target.shape)
             if target._hooks:
                 known = self._hooked.get(id(target))
                 self._hooked[id(target)] = target, *(self._add(known[1:], dx) if known else (dx, fresh))
             else:
                 self._deliver(target, dx, fresh)
             return
+        if target.rows or (slot is None and dx.ndim == 5):
+            dx = in_form(self._device, dx, target.rows, target.extent)
         arrived = self._pending.get(target)
         if arrived is None:
             heapq.heappush(self._queue, (-target.order, target))

@@ -86,6 +86,8 @@ class _Blas:
         self.axpby: dict[np.dtype, Any] = {}
         self._users: list[int] = []  # their threads
         self._before: list[int] = []
+        self._ask: list[Callable[[], int]] = []
+        self._ones: list[int] = []
         self._lock = threading.Lock()
 
     def start_over(self) -> None:
@@ -97,24 +99,35 @@ class _Blas:
             self._set(self._before)
 
     def __enter__(self) -> None:
-        me = threading.get_ident()
         with self._lock:
-            if not self._users:
+            users = self._users
+            users.append(threading.get_ident())
+            if len(users) == 1:
                 if self.libraries is None:
-                    libraries = _blas_libraries()
-                    self.axpby = next((library.axpby for library in libraries if library.axpby), {})
-                    self.libraries = libraries
-                self._before = [library.ask() for library in self.libraries]
-                self._users.append(me)
-                self._set([1] * len(self._before))
-            else:
-                self._users.append(me)
+                    self._find()
+                self._before = [ask() for ask in self._ask]
+                if self._before != self._ones:
+                    self._set(self._ones)
 
     def __exit__(self, *exc: object) -> None:
         with self._lock:
-            if len(self._users) == 1:
+            users = self._users
+            if len(users) > 1:
+                users.remove(threading.get_ident())
+                return
+            if self._before != self._ones:
                 self._set(self._before)
-            self._users.remove(threading.get_ident())
+            users.clear()
+
+    def _find(self) -> None:
+        try:
+            self.libraries = _blas_libraries()
+        except BaseException:
+            self._users.clear()  # the block is never entered
+            raise
+        self.axpby = next((library.axpby for library in self.libraries if library.axpby), {})
+        self._ask = [library.ask for library in self.libraries]
+        self._ones = [1] * len(self._ask)
 
     def _set(self, numbers: list[int]) -> None:
         for library, before, number in zip(self.libraries or (), self._before, numbers, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from gpunn.cpu import memory, threads
 
 _WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
+_WIDE_ROW = 512  # numbers beside which calling NumPy's loop costs little
 _WIDE = 2048  # numbers in a row that BLAS sums at memory speed
 PART = 1 << 16  # elements worked on at a time: a few arrays of that size stay in a second-level cache together
 _LEAST = 1 << 16  # elements that are worth a second thread
@@ -69,6 +71,29 @@ def column_sums(a: np.ndarray) -> np.ndarray:
 def rectify(out: np.ndarray, axes: int) -> None:
     """max(out, 0) in place, with an array of zeros over the last ``axes`` axes; see :func:`row_of`."""
     np.maximum(out, np.zeros(out.shape[-axes:], out.dtype), out=out)
+
+
+@functools.lru_cache(maxsize=1024)
+def broadcast_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """``numpy.broadcast_shapes``, which takes as long as adding two small arrays."""
+    return a if a == b else np.broadcast_shapes(a, b)
+
+
+def widened(a: np.ndarray, b: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Two operands of an elementwise function whose result has this shape, quicker to go through.
+
+    Where one operand is a short row for each image, as a channel's factors are, NumPy calls its loop for each run of
+    so few numbers. So that row is repeated along the axis before, up to a tenth of the result.
+    """
+    if len(shape) < 3 or shape[-1] >= _WIDE_ROW or a.ndim != b.ndim or math.prod(shape) < _LEAST:
+        return a, b
+    return _repeated(a, shape), _repeated(b, shape)
+
+
+def _repeated(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if a.shape[-1] != shape[-1] or a.shape[-2] == shape[-2] or a.shape[-3] == shape[-3]:
+        return a
+    return np.repeat(a, shape[-2], axis=-2) if a.size * shape[-2] * 10 <= math.prod(shape) else a
 
 
 def quiet() -> np.errstate:

@@ -20,6 +20,7 @@ _BLOCK = 1 << 20  # bytes: large for a second-level cache, but each block costs 
 _LONG = 1 << 14  # columns from which on backward splits rows
 _TILE = 1 << 13  # columns of such a part
 _PIECE = 1 << 16  # numbers added in their own dtype; such sums are added in float64
+_SHORT = 512  # columns up to which a product of all rows costs less than a call for each
 _NEAR = 2  # deviations by which a mean may differ from 0: rounding errors grow by a factor of 5
 Needs = tuple[bool, bool, bool]
 
@@ -36,6 +37,8 @@ def _along(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         cuts = threads.spans(cols, -(-cols // _PIECE))
         parts = np.array([_along(u[:, cut], v[..., cut]) for cut in cuts])
         return np.asarray(parts.sum(axis=0, dtype=np.float64))
+    if v.ndim > 1 and cols <= _SHORT:
+        u, v = np.multiply(u, v, out=threads.scratch.array("layer_norm 2", u.shape, u.dtype)), np.ones(cols, u.dtype)
     if v.ndim == 1:
         return np.asarray(np.matmul(u, v))
     return np.asarray(np.matmul(u[:, None, :], v[:, :, None])[:, 0, 0])
@@ -164,8 +167,15 @@ class _Backward:
         room = threads.scratch.array("layer_norm 1", u.shape, u.dtype)
         out = self.dx[cut, span]
         np.multiply(self.dy[cut, span], np.matmul(self.slopes[cut], self.scale[:, span], out=room), out=out)
-        np.multiply(u, slope.astype(u.dtype)[:, None], out=room)
-        room += shift.astype(u.dtype)[:, None]
+        if u.shape[1] <= _SHORT:
+            ones = self.ones[None, span]
+            np.matmul(slope.astype(u.dtype)[:, None], ones, out=room)
+            room *= u
+            out -= room
+            np.matmul(shift.astype(u.dtype)[:, None], ones, out=room)
+        else:
+            np.multiply(u, slope.astype(u.dtype)[:, None], out=room)
+            room += shift.astype(u.dtype)[:, None]
         out -= room
 
     def whole_rows(self) -> np.ndarray:

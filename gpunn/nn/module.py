@@ -20,6 +20,7 @@ from gpunn._interop import constants, dtype_of, is_array
 from gpunn._keywords import with_our_names
 from gpunn._tensor import Tensor
 from gpunn._tensor_convert import device_or_dtype, gpu_named
+from gpunn.cpu.blas import single_threaded_blas
 from gpunn.differences import refuse
 from gpunn.errors import DTypeError, UsageError, module_stack
 from gpunn.nn._hooks import Hook, RemovableHandle, after_forward, before_forward, watched_forward
@@ -79,10 +80,12 @@ class Module(Walking):
         NumPy and CuPy arrays become tensors first, as by :func:`gpunn.as_tensor`: leave them unchanged until backward.
         """
         running = module_stack.modules
-        if not running:
+        outermost = not running
+        if outermost:
             step = watching()
             if step is not None:
                 step.note_module(self)
+            single_threaded_blas.__enter__()  # once for all ops inside: it takes longer than a small one
         running.append(self)
         try:
             if kwargs:
@@ -107,6 +110,8 @@ class Module(Walking):
             raise
         finally:
             running.pop()
+            if outermost:
+                single_threaded_blas.__exit__()
         return result
 
     def register_forward_pre_hook(

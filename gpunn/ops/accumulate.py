@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gpunn._device import Device
+from gpunn.cpu import memory
 from gpunn.cpu.elementwise import quiet
 from gpunn.gpu.elementwise import launch_elementwise
 from gpunn.gpu.launcher import KernelSource
@@ -21,6 +24,13 @@ def add_same_shape(xp: Any, a: Any, b: Any) -> Any:
     """y = a + b, both of the same shape."""
     with quiet():
         return a + b
+
+
+@add_same_shape.numpy
+def _(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    y = memory.empty(a.shape, a.dtype)
+    with quiet():
+        return np.add(a, b, out=y)
 
 
 @add_same_shape.kernel
@@ -48,6 +58,13 @@ def copy(xp: Any, x: Any) -> Any:
     return x.copy()
 
 
+@copy.numpy
+def _(x: np.ndarray) -> np.ndarray:
+    y = memory.empty(x.shape, x.dtype)
+    np.copyto(y, x)
+    return y
+
+
 @copy.kernel
 def _(device: Device, x: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
@@ -60,6 +77,13 @@ def scale(xp: Any, x: Any, factor: float) -> Any:
     """y = factor * x."""
     with quiet():
         return x * x.dtype.type(factor)
+
+
+@scale.numpy
+def _(x: np.ndarray, factor: float) -> np.ndarray:
+    y = memory.empty(x.shape, x.dtype)
+    with quiet():
+        return np.multiply(x, x.dtype.type(factor), out=y)
 
 
 @scale.kernel

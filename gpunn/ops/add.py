@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunn._device import Device
 from gpunn._promotion import category
+from gpunn._rows import operand, together
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, here
 from gpunn.ops.accumulate import add_same_shape, scale
@@ -35,8 +36,10 @@ def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     if alpha != 1:
         b = _times("add", b, alpha)
     if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.dtype.kind == "f":
-        y = add_same_shape(a.device, a._physical, b._physical)
-        return record("add", y, a.device, (a, b), lambda dy, needs: (dy, dy), passes_on=True)
+        rows = together(a, b)
+        left, right = (operand(a), operand(b)) if rows else (a._physical, b._physical)
+        y = add_same_shape(a.device, left, right)
+        return record("add", y, a.device, (a, b), lambda dy, needs: (dy, dy), passes_on=True, rows=rows)
     return binary("add", a, b, lambda device, dy, pa, pb, y, needs: (dy, dy), passes_on=True)
 
 

@@ -368,7 +368,7 @@ def check_arguments(
         if other is None:
             continue
         if other.device is not device:
-            same_device(here(_OP), device, other.device)
+            same_device(_OP, device, other.device)
         if other.shape != expected:
             raise ShapeError(
                 f"{here(_OP)}: {name}: expected shape {expected} to match x of shape {shape}; got {other.shape}."
@@ -377,7 +377,7 @@ def check_arguments(
             raise DTypeError(f"{here(_OP)}: {name}: expected {dtype} as x has; got {other.dtype}.")
     if batches is not None:
         if batches.device is not x.device:
-            same_device(here(_OP), x.device, batches.device)
+            same_device(_OP, x.device, batches.device)
         if batches.dtype != np.int64 or batches.numel() != 1:
             raise DTypeError(
                 f"{here(_OP)}: num_batches_tracked: expected one int64; got {batches.dtype}, shape {batches.shape}."

@@ -14,7 +14,9 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._in_place import rewrite
 from gpunn._layout import logical, physical
+from gpunn._rows import stored
 from gpunn._tensor import Tensor
+from gpunn.cpu.activations import part_by_part
 from gpunn.errors import DTypeError, UsageError, here
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.primitive import primitive
@@ -43,6 +45,18 @@ def _threshold(p: float) -> int:
 
 def _scale(p: float) -> float:
     return 0.0 if p == 1 else 1 / (1 - p)
+
+
+@dropout_apply.numpy
+def _(x: np.ndarray, p: float, key: tuple[int, int], index: int, base: np.ndarray) -> np.ndarray:
+    words = philox_uint32(key, index + int(base[0]), x.size)
+    keep = physical((words >= np.uint32(_threshold(p))).reshape(logical(x).shape)) if _threshold(p) < 2**32 else None
+
+    def work(y: np.ndarray, x: np.ndarray, keep: np.ndarray) -> None:
+        np.multiply(keep, x.dtype.type(_scale(p)), out=y)
+        y *= x
+
+    return part_by_part(work, x, keep if keep is not None else np.zeros(x.shape, bool))
 
 
 @dropout_apply.kernel
@@ -118,4 +132,5 @@ def dropout(
     def masked(array: Any) -> Any:
         return dropout_apply(device, array, p, key, index, base)
 
-    return record("dropout", masked(x._physical), device, (x,), lambda dy, needs: (masked(dy),))
+    array, rows = stored(x)
+    return record("dropout", masked(array), device, (x,), lambda dy, needs: (masked(dy),), rows=rows)

@@ -74,6 +74,13 @@ class Sliced(Step):
         """See Step."""
         set_slice(device, logical(target), logical(value), self.key)
 
+    def among_rows(self, ndim: int, from_rows: bool) -> tuple[Step, bool] | None:
+        """See Step."""
+        left = ndim + sum(item is None for item in self.key) - sum(isinstance(item, int) for item in self.key)
+        if left != 4:
+            return None
+        return Sliced(self.op, (slice(None) if from_rows else None, *self.key)), True
+
     def strided(self, array: Any) -> Any:
         """See Step."""
         whole = *self.key, Ellipsis  # without Ellipsis NumPy turns one element into a scalar

@@ -309,7 +309,7 @@ def _check(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None) -
         if other is None:
             continue
         if other.device is not x.device:
-            same_device(here(_OP), x.device, other.device)
+            same_device(_OP, x.device, other.device)
         if other.shape != (channels,):
             raise ShapeError(
                 f"{here(_OP)}: {name}: expected shape ({channels},) to match x of shape {x.shape}; got {other.shape}."

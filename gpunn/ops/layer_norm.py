@@ -309,7 +309,7 @@ def _check(x: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tenso
         if other is None:
             continue
         if other.device is not x.device:
-            same_device(here(_OP), x.device, other.device)
+            same_device(_OP, x.device, other.device)
         if other.shape != shape:
             raise ShapeError(f"{here(_OP)}: {name}: expected shape {shape}, normalized_shape; got {other.shape}.")
         if other.dtype != x.dtype:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._rows import axis_in, stored
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import scratch
-from gpunn.cpu.along_axis import in_blocks_along, on_rows, row_sums
+from gpunn.cpu.along_axis import in_blocks_along, on_rows, row_maxima, row_sums
 from gpunn.cpu.elementwise import quiet
 from gpunn.gpu.along_axis import launch_along
 from gpunn.ops.softmax import SOURCE, softmax_axis, sum_along
@@ -37,7 +38,7 @@ def _(x: np.ndarray, axis: int) -> np.ndarray:
         return in_blocks_along(lambda a, k: _forward(np, a, k), axis, x)
 
     def work(y: np.ndarray, x: np.ndarray) -> None:
-        np.subtract(x, x.max(axis=1, keepdims=True), out=y)
+        np.subtract(x, row_maxima(x), out=y)
         y -= np.log(row_sums(np.exp(y, out=scratch(y))))
 
     return on_rows(work, x)
@@ -110,11 +111,12 @@ def log_softmax(x: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """
     if dtype is not None:
         x = x.to(dtype=dtype)
-    axis, device, shape = softmax_axis("log_softmax", x, dim), x.device, x.shape
-    y = log_softmax_forward(device, x._physical if shape else x._physical.reshape(1), axis)
+    axis, device, shape, (array, rows) = softmax_axis("log_softmax", x, dim), x.device, x.shape, stored(x)
+    axis = axis_in(rows, axis)
+    y = log_softmax_forward(device, array if shape else array.reshape(1), axis)
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         dx = log_softmax_backward(device, dy if shape else dy.reshape(1), y, axis)
         return (dx if shape else dx.reshape(()),)
 
-    return record("log_softmax", y if shape else y.reshape(()), device, (x,), backward, keeps=True)
+    return record("log_softmax", y if shape else y.reshape(()), device, (x,), backward, keeps=True, rows=rows)

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn._device import Device, same_device
 from gpunn._interop import constants
+from gpunn._rows import is_image, rows_of
 from gpunn._tensor import Tensor
 from gpunn.cpu import matmul as fast
 from gpunn.errors import ArgumentError, DTypeError, ShapeError, here
@@ -101,14 +102,14 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     ShapeError, DTypeError, DeviceError
         If shapes do not match, or dtypes or devices differ.
     """
-    if type(a) is not Tensor or type(b) is not Tensor:
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
         (a, b), _ = constants("matmul", (a, b), {})
         for operand in (a, b):
             if not isinstance(operand, Tensor):
                 raise ArgumentError(
                     f"{here('matmul')}: expected two Tensors; got a {type(operand).__name__}. Use * for a number."
                 )
-    device = same_device(here("matmul"), a.device, b.device)
+    device = same_device("matmul", a.device, b.device)
     inner = b.shape[-2:][0] if b.ndim else None
     if not a.ndim or not b.ndim or a.shape[-1] != inner or not _broadcasts(a.shape[:-2], b.shape[:-2]):
         raise ShapeError(f"{here('matmul')}: expected shapes (..., M, K) and (..., K, N); got {a.shape} and {b.shape}.")
@@ -148,25 +149,22 @@ def _batched(device: Device, a: Tensor, b: Tensor) -> Tensor:
     shapes = a.shape, b.shape
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        flat = to_logical_order(device, dy).reshape(math.prod(lead), *_last_two(dy))
+        flat = (dy if rows else to_logical_order(device, dy)).reshape(folded)
         da = _unstacked(device, matmul_batched(device, flat, right, "nt"), lead, shapes[0]) if needs[0] else None
         return da, _unstacked(device, matmul_batched(device, left, flat, "tn"), lead, shapes[1]) if needs[1] else None
 
     c = matmul_batched(device, left, right, "nn")
-    y = to_physical_order(device, c.reshape(*lead, *c.shape[1:]))
-    return record("matmul", y, device, (a, b), backward, saves=(a, b))
-
-
-def _last_two(physical: Any) -> tuple[int, int]:
-    """Lengths of the last two logical axes."""
-    shape = physical.shape[1:3] if physical.ndim == 4 else physical.shape[-2:]
-    return int(shape[0]), int(shape[1])
+    folded, shape = c.shape, (*lead, *c.shape[1:])
+    rows = device.name == "cpu" and is_image(shape)
+    y = c.reshape(1, *shape) if rows else to_physical_order(device, c.reshape(shape))
+    return record("matmul", y, device, (a, b), backward, saves=(a, b), rows=rows)
 
 
 def _stacked(device: Device, x: Tensor, lead: tuple[int, ...]) -> Any:
     """Matrices (B, rows, columns) in logical order: one, or as many as ``lead`` asks for."""
     own, matrix = x.shape[:-2], x.shape[-2:]
-    array = to_logical_order(device, x._physical)
+    in_rows = rows_of(x)
+    array = to_logical_order(device, x._physical) if in_rows is None else in_rows[0]
     if math.prod(own) == 1 or own == lead:
         return array.reshape(-1 if array.size else math.prod(own), *matrix)
     return repeat_to(device, array, (*lead, *matrix)).reshape(math.prod(lead), *matrix)
@@ -175,6 +173,8 @@ def _stacked(device: Device, x: Tensor, lead: tuple[int, ...]) -> Any:
 def _unstacked(device: Device, dx: Any, lead: tuple[int, ...], shape: tuple[int, ...]) -> Any:
     """The gradient (B, rows, columns) of what was repeated to ``lead``, summed to ``shape``, physical."""
     summed = unbroadcast(device, dx.reshape(*lead, *dx.shape[1:]), (*(1,) * (len(lead) + 2 - len(shape)), *shape))
+    if device.name == "cpu" and is_image(shape):
+        return summed.reshape(1, *shape)  # in rows, as most operands are
     return to_physical_order(device, summed.reshape(shape))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._device import Device
+from gpunn._rows import stored
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, here
 from gpunn.ops.accumulate import scale
@@ -28,9 +29,9 @@ def mul(a: Any, b: Any) -> Tensor:
 
 def scaled(op: str, x: Tensor, factor: float) -> Tensor:
     """factor * x, of floats; ``op`` is the name on the tape."""
-    device = x.device
-    y = scale(device, x._physical, factor)
-    return record(op, y, device, (x,), lambda dy, needs: (scale(device, dy, factor),))
+    device, (array, rows) = x.device, stored(x)
+    y = scale(device, array, factor)
+    return record(op, y, device, (x,), lambda dy, needs: (scale(device, dy, factor),), rows=rows)
 
 
 def neg(x: Tensor) -> Tensor:

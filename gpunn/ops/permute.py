@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gpunn._device import Device
 from gpunn._layout import address_of
 from gpunn._shared.axes import axes_of
 from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn._views import Step, Strides, view_of
+from gpunn.cpu import memory
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div
 from gpunn.gpu.strided_copy import copied
@@ -39,6 +42,17 @@ def batched_transpose(xp: Any, x: Any) -> Any:
     return xp.ascontiguousarray(x.transpose(0, 2, 1))
 
 
+@batched_transpose.numpy
+def _(x: np.ndarray) -> np.ndarray:
+    return _copy_of(x.transpose(0, 2, 1))
+
+
+def _copy_of(x: np.ndarray) -> np.ndarray:
+    y = memory.empty(x.shape, x.dtype)
+    np.copyto(y, x)
+    return y
+
+
 @batched_transpose.kernel
 def _(device: Device, x: Any) -> Any:
     n, rows, cols = x.shape
@@ -59,6 +73,11 @@ def _(device: Device, x: Any) -> Any:
 def permute_axes(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
     """y with the axes of x in the order ``axes``, as a copy."""
     return x.transpose(axes).copy(order="C")
+
+
+@permute_axes.numpy
+def _(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    return _copy_of(x.transpose(axes))
 
 
 @permute_axes.kernel
@@ -125,6 +144,10 @@ class Turned(Step):
     def put(self, device: Device, target: Any, value: Any) -> None:
         """See Step."""
         copy_arrays(device, [target], [self._turned_back(device, value)])
+
+    def among_rows(self, ndim: int, from_rows: bool) -> tuple[Step, bool] | None:
+        """See Step."""
+        return (Turned(self.op, (0, *(a + 1 for a in self.order))), True) if from_rows else None
 
     def strided(self, array: Any) -> Any:
         """See Step."""

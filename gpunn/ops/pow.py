@@ -9,11 +9,12 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._promotion import category
 from gpunn._tensor import Tensor
+from gpunn.cpu.activations import part_by_part
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import BadData, DTypeError, UsageError, here
 from gpunn.gpu.broadcast import launch_power_backward
 from gpunn.ops import unary
-from gpunn.ops.binary import binary, operands
+from gpunn.ops.binary import FEW_FACTORS, binary, operands
 from gpunn.ops.cast import cast
 from gpunn.ops.clone import clone
 from gpunn.ops.take_at import valid_index
@@ -36,6 +37,24 @@ def power_backward(
             flat = xp.asarray((base == 0) & (exponent >= 0))
             dexponent = xp.where(flat, number(0), dy * y * xp.log(xp.asarray(base)))
         return dbase, dexponent
+
+
+@power_backward.numpy
+def _(
+    dy: np.ndarray, base: np.ndarray, exponent: Any, y: np.ndarray, needs: tuple[bool, bool]
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    if needs[1] or exponent.shape or exponent not in FEW_FACTORS or base.shape != dy.shape:
+        found: tuple[np.ndarray | None, np.ndarray | None] = power_backward.plain(np, dy, base, exponent, y, needs)
+        return found
+
+    def work(dx: np.ndarray, dy: np.ndarray, base: np.ndarray) -> None:
+        np.multiply(base, base, out=dx)
+        if exponent == 4:
+            dx *= base
+        dx *= exponent
+        dx *= dy
+
+    return part_by_part(work, dy, base), None
 
 
 @power_backward.kernel

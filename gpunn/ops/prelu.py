@@ -124,7 +124,7 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
     He, Zhang, Ren, Sun 2015, arXiv:1502.01852; lecture topic L4.
     """
     check_floating("prelu", x)
-    same_device(here("prelu"), x.device, weight.device)
+    same_device("prelu", x.device, weight.device)
     if weight.dtype != x.dtype:
         raise DTypeError(f"{here('prelu')}: expected a weight of dtype {x.dtype}; got {weight.dtype}.")
     channels = x.shape[1] if x.ndim > 1 else 1

@@ -15,13 +15,16 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._layout import address_of, logical
+from gpunn._rows import is_image, rows_of
 from gpunn._shared.axes import axes_of
 from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
-from gpunn._views import Step, Strides, apart, is_contiguous, strides_for, strides_of, view_of
+from gpunn._views import Step, Strides, is_contiguous, strides_for, strides_of, view_of
 from gpunn.errors import ShapeError, UsageError, here
+from gpunn.ops.accumulate import copy
 from gpunn.ops.copy_arrays import copy_arrays
 from gpunn.ops.permute import in_shape
+from gpunn.tape import record
 
 # -- public ops -----------------------------------------------------------------------------------
 
@@ -56,7 +59,26 @@ def _reshape(op: str, x: Tensor, shape: int | Sequence[int], *, strict: bool = F
             f"{here(op)}: a tensor of shape {x.shape} that is a strided view of another cannot be seen in shape "
             f"{step.shape} without copying it; use reshape(), or contiguous() first."
         )
-    return apart(op, x, *step.get(x.device, x._physical))
+    return _apart(x, step)
+
+
+def _apart(x: Tensor, step: Step) -> Tensor:
+    """x's elements as ``step`` has them, as a tensor that is no view of x, whether or not its array is x's."""
+    device, rows = x.device, rows_of(x)
+    knows = device.name == "cpu" and (x.ndim != 4 or rows is not None)
+    way, to_rows = (step.among_rows(x.ndim, rows is not None) if knows else None) or (step, False)
+    source = x._physical if rows is None else rows
+    shape = logical(source).shape
+    y, shares = way.get(device, source)
+    lent = shares and x._view is not None and x._view.copied
+    if shares and not lent:
+        y = copy(device, y)
+    result = record(
+        step.op, y, device, (x,), lambda dy, needs: (way.back(device, dy, shape),), passes_on=True, rows=to_rows
+    )
+    if lent:
+        result._storage.shared().lent = True
+    return result
 
 
 @dataclass
@@ -68,16 +90,24 @@ class Shaped(Step):
 
     def get(self, device: Device, array: Any) -> tuple[Any, bool]:
         """See Step."""
+        if logical(array).shape == self.shape:
+            return array.reshape(array.shape), True  # another object, which may be locked
         y = in_shape(device, array, self.shape)
         return y, address_of(y) == address_of(array)
 
     def back(self, device: Device, dy: Any, shape: tuple[int, ...]) -> Any:
         """See Step."""
-        return in_shape(device, dy, shape)
+        return dy if logical(dy).shape == shape else in_shape(device, dy, shape)
 
     def put(self, device: Device, target: Any, value: Any) -> None:
         """See Step."""
         copy_arrays(device, [target], [in_shape(device, value, logical(target).shape)])
+
+    def among_rows(self, ndim: int, from_rows: bool) -> tuple[Step, bool] | None:
+        """See Step."""
+        if is_image(self.shape):
+            return Shaped(self.op, (1, *self.shape)), True
+        return (self, False) if from_rows else None
 
     def strided(self, array: Any) -> Any:
         """See Step."""
@@ -144,7 +174,7 @@ def contiguous(x: Tensor) -> Tensor:
     ----------
     x : Tensor
     """
-    return x if is_contiguous(x) else apart("contiguous", x, x._physical, True)
+    return x if is_contiguous(x) else _apart(x, Shaped("contiguous", x.shape))
 
 
 def _resolve(op: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:

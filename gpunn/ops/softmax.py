@@ -8,9 +8,10 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._layout import physical_axes
+from gpunn._rows import axis_in, stored
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
-from gpunn.cpu.along_axis import in_blocks_along, on_rows, row_sums
+from gpunn.cpu.along_axis import in_blocks_along, on_rows, row_maxima, row_sums
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, UsageError, here
 from gpunn.gpu.along_axis import launch_along
@@ -56,7 +57,7 @@ def _(x: np.ndarray, axis: int) -> np.ndarray:
         return in_blocks_along(lambda a, k: _forward(np, a, k), axis, x)
 
     def work(y: np.ndarray, x: np.ndarray) -> None:
-        np.subtract(x, x.max(axis=1, keepdims=True), out=y)
+        np.subtract(x, row_maxima(x), out=y)
         np.exp(y, out=y)
         y *= 1 / row_sums(y)
 
@@ -135,14 +136,15 @@ def softmax(x: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """
     if dtype is not None:
         x = x.to(dtype=dtype)
-    axis, device, shape = softmax_axis("softmax", x, dim), x.device, x.shape
-    y = softmax_forward(device, x._physical if shape else x._physical.reshape(1), axis)
+    axis, device, shape, (array, rows) = softmax_axis("softmax", x, dim), x.device, x.shape, stored(x)
+    axis = axis_in(rows, axis)
+    y = softmax_forward(device, array if shape else array.reshape(1), axis)
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         dx = softmax_backward(device, dy if shape else dy.reshape(1), y, axis)
         return (dx if shape else dx.reshape(()),)
 
-    return record("softmax", y if shape else y.reshape(()), device, (x,), backward, keeps=True)
+    return record("softmax", y if shape else y.reshape(()), device, (x,), backward, keeps=True, rows=rows)
 
 
 def sum_along(xp: Any, a: Any, axis: int) -> Any:

@@ -12,7 +12,10 @@ from gpunn._creation import tensor
 from gpunn._device import Device, same_device
 from gpunn._layout import address_of, physical_shape
 from gpunn._promotion import category
+from gpunn._rows import operand, together
+from gpunn._rows import reduce_to as rows_to
 from gpunn._tensor import Tensor
+from gpunn.cpu.memory import empty
 from gpunn.errors import DTypeError, ShapeError
 from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor
 from gpunn.gpu.strided_copy import BLOCK, MAX_RANK, bits_of, copied, memory, merged
@@ -34,6 +37,19 @@ def choose(xp: Any, condition: Any, a: Any, b: Any, shape: tuple[int, ...]) -> A
     """y = a where the condition holds, else b; broadcast to ``shape``; a and b may be numbers."""
     y = xp.empty(shape, a.dtype)
     y[...] = xp.where(condition, a, b)  # the same memory order, whatever the operands'
+    return y
+
+
+@choose.numpy
+def _(condition: np.ndarray, a: Any, b: Any, shape: tuple[int, ...]) -> np.ndarray:
+    # By bits, a ^ ((a ^ b) & mask) and the like: NumPy's where goes element by element.
+    word = np.dtype(f"u{a.dtype.itemsize}")
+    mask = np.negative(condition.astype(word))  # all bits set where it holds
+    y = empty(shape, a.dtype)
+    bits, other = y.view(word), b.view(word)
+    np.bitwise_xor(a.view(word), other, out=bits)
+    bits &= mask
+    bits ^= other
     return y
 
 
@@ -135,25 +151,27 @@ def _where(op: str, condition: Tensor, a: Any, b: Any) -> Tensor:
         a = tensor(a, device=condition.device)  # its dtype and the other's category decide
     a, b = operands(op, a, b)
     inputs = tuple(v for v in (a, b) if isinstance(v, Tensor))
-    device = same_device(errors.here(op), condition.device, *(t.device for t in inputs))
+    device = same_device(op, condition.device, *(t.device for t in inputs))
     shapes = [t.shape for t in (condition, *inputs)]
     try:
         shape = np.broadcast_shapes(*shapes)
     except ValueError:
         text = ", ".join(map(str, shapes))
         raise ShapeError(f"{errors.here(op)}: shapes {text} do not broadcast together.") from None
-    ndim, stored = len(shape), physical_shape(shape)
-    mask = aligned(condition, ndim)
-    y = choose(device, mask, aligned(a, ndim), aligned(b, ndim), stored)
+    ndim = len(shape)
+    rows = ndim == 4 and together(condition, *inputs)
+    mask, pa, pb = (operand(v) if rows else aligned(v, ndim) for v in (condition, a, b))
+    y = choose(device, mask, pa, pb, (1, *shape) if rows else physical_shape(shape))
+    summed = rows_to if rows else reduce_to
     forms = [(i == 0, v.shape) for i, v in enumerate((a, b)) if isinstance(v, Tensor)]
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return tuple(
-            reduce_to(device, _kept(device, mask, dy, first), form) if need else None
+            summed(device, _kept(device, mask, dy, first), form) if need else None
             for (first, form), need in zip(forms, needs, strict=True)
         )
 
-    return record(op, y, device, inputs, backward, saves=(condition,))
+    return record(op, y, device, inputs, backward, saves=(condition,), rows=rows)
 
 
 def _kept(device: Device, mask: Any, dy: Any, first: bool) -> Any:
