@@ -82,6 +82,8 @@ def _gather(op: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
     axis = axis_of(op, x, dim)
     if not x.ndim and isinstance(index, Tensor) and index.ndim <= 1:
         return reshape(_gather(op, reshape(x, 1), 0, reshape(index, -1)), index.shape)
+    if x.ndim == 1 and isinstance(index, Tensor) and not index.ndim:  # PyTorch takes a scalar for a vector of one
+        return reshape(_gather(op, x, 0, reshape(index, 1)), ())
     places = _index_tensor(op, x, index, axis, x.shape[axis] if x.ndim else 1)
     longer = index.ndim != x.ndim or any(
         n > m for a, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if a != axis

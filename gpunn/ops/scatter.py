@@ -162,6 +162,11 @@ def _checked(op: str, x: Tensor, axis: int, index: Tensor) -> Any:
     return places
 
 
+def _as_vectors(x: Tensor, *given: Any) -> list[Any]:
+    """PyTorch takes scalar tensors for vectors of one where x is a vector."""
+    return [v.reshape(1) if x.ndim == 1 and isinstance(v, Tensor) and not v.ndim else v for v in given]
+
+
 def _added(op: str, x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     axis = axis_of(op, x, dim)
     if not isinstance(src, Tensor):
@@ -170,6 +175,7 @@ def _added(op: str, x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
         raise ArgumentError(f"{here(op)}: index: expected a Tensor; got a {type(index).__name__}.")
     if not x.ndim:
         return _added(op, x.reshape(1), 0, index.reshape(-1), src.reshape(-1)).reshape(())
+    index, src = _as_vectors(x, index, src)
     same_device(op, x.device, src.device)
     if src.dtype != x.dtype:
         raise DTypeError(f"{here(op)}: src: expected x's dtype, {x.dtype}; got {src.dtype}. Convert with .to(dtype).")
@@ -204,8 +210,8 @@ def _written(op: str, x: Tensor, dim: int, index: Tensor, src: Any, value: Any, 
         raise UsageError(f"{here(op)}: src: expected a Tensor or a number, once; got src={src!r}, value={value!r}.")
     if reduce not in (None, "add"):
         raise UsageError(f"{here(op)}: reduce: expected None or 'add'; got {reduce!r}.")
-    src = value if src is None else src
     axis = axis_of(op, x, dim)
+    index, src = _as_vectors(x, index, value if src is None else src)
     if not isinstance(src, Tensor):
         if category(src) is None:
             raise ArgumentError(f"{here(op)}: src: expected a Tensor or a number; got {type(src).__name__}.")

@@ -132,3 +132,19 @@ def test_captured_equals_eager(kernels: str) -> None:
         index = gpunn.tensor(rng.integers(0, 2, (2, 2)), device=kernels)
         expected = step(x, index).item(), leaf.grad.tolist()
         assert (captured(x, index).item(), leaf.grad.tolist()) == expected
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("name", ["scatter_add", "scatter", "gather", "scatter-number"])
+def test_scalars_are_taken_for_vectors_of_one(where: str, name: str) -> None:
+    parity = pytest.importorskip("tests.parity")
+    x, index = np.array([1.0, 2.0, 3.0, 4.0]), np.array(2)
+
+    def call(x: Any, src: Any, index: Any) -> Any:
+        if name == "gather":
+            return x.gather(0, index) * src
+        return x.scatter(0, index, 5.0) * src if name == "scatter-number" else getattr(x, name)(0, index, src)
+
+    for shape in ((), (1,)):  # PyTorch's backward fails where the two differ
+        src, places = np.array(0.5).reshape(shape), index.reshape(shape)
+        parity.compare(call, call, {"x": x, "src": src, "index": places}, where, 1e-15)  # one sum or product
