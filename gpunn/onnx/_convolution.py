@@ -43,7 +43,14 @@ def _geometry(a: Arguments, kernel: Sequence[int]) -> dict[str, Any]:
     return {"kernel_shape": list(kernel), "strides": list(stride), "dilations": list(dilation), "pads": pads}
 
 
+def needs_batch(g: Graph, a: Arguments) -> None:
+    """Refuse one item without a batch axis, which ONNX's ops want; the present op's name ends in 1d, 2d or 3d."""
+    if a.x.ndim != int(g.op[-2]) + 2:
+        raise g.refuse("one item without a batch axis has no form in ONNX: give it one, x.unsqueeze(0).")
+
+
 def _convolved(g: Graph, a: Arguments) -> str:
+    needs_batch(g, a)
     kernel = g.fixed(a.weight.shape[2:], "the kernel's size")
     inputs = [v.name for v in (a.x, a.weight, a.bias) if v is not None]
     return activated(g, g.node("Conv", inputs, group=int(a.groups), **_geometry(a, kernel)), a.activation)
@@ -123,7 +130,7 @@ def _window(a: Arguments, size: Sequence[int], dilation: Any) -> Window:
     return image_window("pool", tuple(size), *given)
 
 
-def _axes(window: Window, count: int) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
+def window_axes(window: Window, count: int) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
     """Kernel, stride, dilation, and pads before and after, as ``count`` axes have them; after as far as windows go."""
     kernel, outputs, size = [window.R, window.S][:count], [window.P, window.Q][:count], [window.H, window.W][:count]
     stride, dilation, before = window.stride[:count], window.dilation[:count], window.padding[:count]
@@ -135,7 +142,7 @@ def _axes(window: Window, count: int) -> tuple[list[int], list[int], list[int], 
 
 
 def _max_pooled(g: Graph, x: str, window: Window, count: int, size: Sequence[Length]) -> str:
-    kernel, stride, dilation, before, after = _axes(window, count)
+    kernel, stride, dilation, before, after = window_axes(window, count)
     attributes: dict[str, Any] = {"kernel_shape": kernel, "strides": stride, "dilations": dilation}
     if any(isinstance(n, Size) for n in size):  # the runtime has to find out how many windows there are
         ends = list(window.after[:count])
@@ -150,6 +157,7 @@ def _measured(size: Sequence[Length]) -> list[int]:
 
 @lowers(max_pool2d, max_pool1d)
 def _max_pool(g: Graph, a: Arguments) -> tuple[str | None, ...]:
+    needs_batch(g, a)
     size = a.x.shape[2:]
     y = _max_pooled(g, a.x.name, _window(a, _measured(size), a.dilation), len(size), size)
     y = activated(g, y, getattr(a, "activation", None))
@@ -160,10 +168,11 @@ def _max_pool(g: Graph, a: Arguments) -> tuple[str | None, ...]:
 
 @lowers(avg_pool2d, avg_pool1d)
 def _avg_pool(g: Graph, a: Arguments) -> str:
+    needs_batch(g, a)
     size, count = a.x.shape[2:], a.x.ndim - 2
     divisor = getattr(a, "divisor_override", None)
     window = _window(a, _measured(size), 1)
-    kernel, stride, _, before, after = _axes(window, count)
+    kernel, stride, _, before, after = window_axes(window, count)
     full = math.prod(kernel)
     if any(isinstance(n, Size) for n in size):
         if a.ceil_mode or (divisor is not None):
@@ -173,7 +182,7 @@ def _avg_pool(g: Graph, a: Arguments) -> str:
         return g.node(
             "AveragePool", [a.x.name], kernel_shape=kernel, strides=stride, pads=pads, count_include_pad=include
         )
-    counts = _counts(window, count, bool(a.count_include_pad))
+    counts = window_counts(window, count, bool(a.count_include_pad))
     factors = full / (np.full_like(counts, divisor) if divisor is not None else counts)
     x = _bordered(g, a.x.name, a.x.dtype, before + after, 0)
     y = g.node("AveragePool", [x], kernel_shape=kernel, strides=stride)
@@ -182,10 +191,10 @@ def _avg_pool(g: Graph, a: Arguments) -> str:
     return g.node("Mul", [y, g.constant(factors.astype(a.x.dtype))])
 
 
-def _counts(window: Window, count: int, padding_too: bool) -> np.ndarray:
+def window_counts(window: Window, count: int, padding_too: bool) -> np.ndarray:
     """How many elements each window averages, (P, Q) or (P,)."""
     found = np.ones((), np.float64)
-    kernel, stride, _, before, _ = _axes(window, count)
+    kernel, stride, _, before, _ = window_axes(window, count)
     for axis in range(count):
         n, outputs = (window.H, window.W)[axis], (window.P, window.Q)[axis]
         first = np.arange(outputs) * stride[axis] - before[axis]
@@ -203,6 +212,7 @@ def _counts(window: Window, count: int, padding_too: bool) -> np.ndarray:
 
 @lowers(adaptive_avg_pool2d, adaptive_avg_pool1d)
 def _adaptive_avg(g: Graph, a: Arguments) -> str:
+    needs_batch(g, a)
     goal = _goal(g, a)
     if all(p == 1 for p in goal):
         return g.node("GlobalAveragePool", [a.x.name])
@@ -235,6 +245,7 @@ def _means(n: int, outputs: int) -> np.ndarray:
 
 @lowers(adaptive_max_pool2d)
 def _adaptive_max(g: Graph, a: Arguments) -> tuple[str | None, ...]:
+    needs_batch(g, a)
     goal = _goal(g, a)
     none = (None,) if len(a.results) > 1 else ()
     if goal == (1, 1):

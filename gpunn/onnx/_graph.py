@@ -120,6 +120,11 @@ class Graph:
         op = "" if self._call is None or self._call.op in where else f" {self._call.op}:"
         return UsageError(f"onnx.export: {where}:{op} {why}")
 
+    @property
+    def op(self) -> str:
+        """The present op's name."""
+        return "" if self._call is None else self._call.op
+
     def unique(self, wanted: str) -> str:
         """``wanted``, or with a number behind it if that name is taken; taken from now on."""
         name = wanted

@@ -44,6 +44,7 @@ def special(n: int) -> np.ndarray:
 W = gpunn.tensor(_RNG.normal(size=(4, 6)).astype(np.float32))
 FILTERS = gpunn.tensor(_RNG.normal(size=(6, 4, 3, 3)).astype(np.float32))
 GROUPED = gpunn.tensor(_RNG.normal(size=(6, 2, 3, 2)).astype(np.float32))
+VOLUME = gpunn.tensor(_RNG.normal(size=(6, 2, 2, 3, 2)).astype(np.float32))
 TAPS = gpunn.tensor(_RNG.normal(size=(6, 4, 3)).astype(np.float32))
 BIAS = gpunn.tensor(_RNG.normal(size=6).astype(np.float32))
 FOUR = gpunn.tensor(_RNG.normal(size=4).astype(np.float32))
@@ -102,12 +103,36 @@ CASES: dict[str, tuple[Any, ...]] = {
     "conv2d relu": (lambda x: F.conv2d(x, FILTERS, BIAS, activation="relu"), normal(4, 5, 5)),
     "conv1d": (lambda x: F.conv1d(x, TAPS, BIAS, 2, 1, 2), normal(4, 11)),
     "conv1d same": (lambda x: F.conv1d(x, TAPS[:, :2], None, padding="same", groups=2), normal(4, 6)),
+    "conv_transpose1d": (lambda x: F.conv_transpose1d(x, TAPS.transpose(0, 1), BIAS, 2, 1, 1), normal(4, 5)),
+    "conv_transpose2d of all options": (
+        lambda x: F.conv_transpose2d(x, GROUPED, None, (2, 3), (1, 0), (1, 2), 2, (2, 1)),
+        normal(6, 4, 3),
+    ),
+    "conv_transpose2d beyond its padding": (
+        lambda x: F.conv_transpose2d(x, FILTERS.transpose(0, 1), BIAS, 3, 0, (2, 1)),
+        normal(4, 3, 4),
+    ),
+    "conv3d": (
+        lambda x: F.conv3d(x, VOLUME, BIAS, (1, 2, 1), ((1, 0), (0, 1), (2, 1)), (1, 1, 2), 2),
+        normal(4, 4, 5, 7),
+    ),
+    "conv3d same": (lambda x: F.conv3d(x, VOLUME, None, padding="same", groups=2), normal(4, 3, 3, 4)),
+    "conv_transpose3d": (lambda x: F.conv_transpose3d(x, VOLUME, None, 2, 1, 1), normal(6, 2, 3, 2)),
     "locally_connected1d": (lambda x: F.locally_connected1d(x, L1, BIAS[:4].reshape(2, 2)), normal(2, 5)),
     "locally_connected2d": (
         lambda x: F.locally_connected2d(x, L2, L2_BIAS, (2, 1), ((1, 0), (0, 1)), (1, 2)),
         normal(2, 4, 5),
     ),
     # pooling
+    "max_pool3d": (lambda x: F.max_pool3d(x, (2, 3, 1), 2, (1, 0, 0), (1, 1, 1), True), normal(3, 5, 6, 4)),
+    "avg_pool3d": (lambda x: F.avg_pool3d(x, 3, 2, 1, True, False), normal(3, 5, 6, 4)),
+    "avg_pool3d by a divisor": (lambda x: F.avg_pool3d(x, 2, 2, 1, False, True, 5), normal(3, 5, 6, 4)),
+    "adaptive_avg_pool3d": (lambda x: F.adaptive_avg_pool3d(x, (2, 1, 2)), normal(3, 4, 3, 2)),
+    "adaptive_max_pool3d to one": (lambda x: F.adaptive_max_pool3d(x, 1), normal(3, 4, 3, 2)),
+    "adaptive_max_pool1d": (lambda x: F.adaptive_max_pool1d(x, 3), normal(3, 6)),
+    "lp_pool2d": (lambda x: F.lp_pool2d(x, 2, 2), normal(3, 4, 6)),
+    "local_response_norm": (lambda x: F.local_response_norm(x, 3, 0.5), normal(5, 4, 3)),
+    "unfold": (lambda x: F.unfold(x, (2, 3), 1, (0, 1), 2), normal(2, 5, 6)),
     "max_pool2d": (lambda x: F.max_pool2d(x, 3, 2, 1), normal(2, 7, 8)),
     "max_pool2d ceil": (lambda x: F.max_pool2d(x, (3, 2), (2, 3), (1, 0), (1, 2), True), normal(2, 8, 9)),
     "max_pool2d of indices": (lambda x: F.max_pool2d(x, 2, return_indices=True)[0], normal(2, 4, 4)),
