@@ -250,13 +250,6 @@ REFUSED = (
         "leave it out",
     ),
     Refused(
-        ("interpolate",),
-        "antialias",
-        (False,),
-        "no filter goes before the resampling",
-        "average first, with avg_pool2d or mode='area'",
-    ),
-    Refused(
         ("DataLoader",),
         "batch_sampler",
         (None,),

@@ -251,6 +251,15 @@ for _name in ("avg_pool3d", "max_pool3d"):
     add(f"F.{_name}", getattr(F, _name), lambda: (volumes(), 2, 2, 0))
 for _name in ("adaptive_avg_pool3d", "adaptive_max_pool3d"):
     add(f"F.{_name}", getattr(F, _name), lambda: (volumes(), 2))
+
+
+def _unpooled(axes: int, *options: Any) -> Callable[[], tuple[Any, ...]]:
+    shape = (1, 2, *(2,) * axes)
+    return lambda: (x(*shape), gpunn.zeros(*shape, dtype="int64"), *options)
+
+
+for _axes in (1, 2, 3):
+    add(f"F.max_unpool{_axes}d", getattr(F, f"max_unpool{_axes}d"), _unpooled(_axes, 2, 2, 0))
 add("F.fold", F.fold, lambda: (x(1, 4, 4), 3, 2, 1, 0, 1))
 add("F.unfold", F.unfold, lambda: (images(), 2, 1, 0, 1))
 for _name in ("alpha_dropout", "feature_alpha_dropout"):
@@ -447,6 +456,8 @@ for _name, _target in LOSSES.items():
     _add_layer(_name, (), _against(_target))
     add(f"nn.{_name}(reduction)", _with_reduction(getattr(nn, _name)), lambda: ("mean",))
 
+for _axes in (1, 2, 3):
+    _add_layer(f"MaxUnpool{_axes}d", (2, 2, 0), _unpooled(_axes))
 _add_layer("Bilinear", (3, 4, 2, True), lambda: (x(), x(2, 4)))
 _add_layer("CosineSimilarity", (1,), lambda: (x(), x()))
 _add_layer("PairwiseDistance", (2.0, 1e-6, True), lambda: (x(), x()))

@@ -42,6 +42,7 @@ LAYERS: dict[str, Layer] = {
     "interpolate between neighbours": lambda x: F.interpolate(x, (5, 11), mode="bilinear"),
     "conv_transpose2d": lambda x: F.conv_transpose2d(x, x[:1, :, :3, :3].transpose(0, 1), None, 2, 1, 1),
     "dropout2d": lambda x: F.dropout2d(x, 0.5),
+    "interpolate with a filter": lambda x: F.interpolate(x, (3, 5), mode="bicubic", antialias=True),
     "conv3d": lambda x: F.conv3d(_as_volumes(x), x[:1, :, :3, :3].reshape(2, 2, 1, 3, 3), None, 1, 1),
     "conv3d of slices together": lambda x: F.conv3d(_as_volumes(x), x[:1, :2].reshape(2, 2, 2, 4, 4), None, 2, 1),
     "conv_transpose3d": lambda x: F.conv_transpose3d(_as_volumes(x), x[:1, :2].reshape(2, 2, 2, 4, 4), None, 2, 1),

@@ -258,6 +258,17 @@ VALUES: dict[str, dict[str, Any]] = {
     "adaptive_max_pool3d": {"input": VOLUMES, "output_size": 3, "return_indices": True},
     "avg_pool3d": {"input": VOLUMES, "divisor_override": 3},
     "max_pool3d": {"input": VOLUMES},
+    **{
+        f"max_unpool{n}d": {
+            "input": np.ones((1, 2, *(2,) * n), np.float32),
+            "indices": Ints(np.arange(2 * 2**n).reshape(1, 2, *(2,) * n) % 2**n),
+            "kernel_size": 2,
+            "stride": 2,
+            "padding": 0,
+            "output_size": (5,) * n,
+        }
+        for n in (1, 2, 3)
+    },
     "lp_pool3d": {"input": np.abs(VOLUMES), "norm_type": 3.0, "kernel_size": 3, "stride": 2, "ceil_mode": True},
     "conv_transpose1d": {"input": LINES, "weight": np.ones((4, 6, 3), np.float32), **_TRANSPOSED},
     "conv_transpose2d": {"input": IMAGES, "weight": np.ones((4, 6, 3, 3), np.float32), **_TRANSPOSED},

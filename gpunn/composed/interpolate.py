@@ -19,15 +19,15 @@ from gpunn._shared.activations import check_floating
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn.composed.pool3d import adaptive_avg_pool3d
-from gpunn.differences import refuse
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.ops.adaptive_avg_pool1d import adaptive_avg_pool1d
 from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
 from gpunn.ops.getitem import index_select
+from gpunn.ops.matmul import matmul
 
 _OP = "interpolate"
 _AXES = {"nearest": None, "nearest-exact": None, "area": None, "linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
-_CUBIC = -0.75  # the slope at 1, which PyTorch has
+_CUBIC, _CUBIC_WIDE = -0.75, -0.5  # the slope at 1, which PyTorch has; the other one with antialias
 
 
 def interpolate(
@@ -57,7 +57,7 @@ def interpolate(
     recompute_scale_factor : bool, optional
         Whether positions follow from the sizes instead of ``scale_factor``.
     antialias : bool
-        Only False is supported.
+        With "bilinear" and "bicubic": whether an output of a smaller image averages all inputs that fall to it.
 
     Returns
     -------
@@ -90,6 +90,14 @@ def interpolate(
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[len(old) - 1](input, new)
     y = input
+    if antialias:
+        if old == new:
+            return input
+        down, across = (
+            _matrix(input.device, input.dtype.name, n, m, mode, bool(align_corners), scale)
+            for n, m, scale in zip(old, new, scales, strict=True)
+        )
+        return matmul(down, matmul(input, across.t()))
     for axis, (n, m, scale) in enumerate(zip(old, new, scales, strict=True), start=2):
         # What PyTorch does, whatever the scale is: the linear modes leave an axis as it is where its size stays, and so
         # does "nearest" for images, which also doubles sizes without a look at the scale.
@@ -114,7 +122,8 @@ def _check(input: Tensor, mode: str, align_corners: bool | None, antialias: bool
         raise ShapeError(f"{here(_OP)}: expected x with no axis of 0 but N; got shape {input.shape}.")
     if axes is None and align_corners is not None:
         raise UsageError(f"{here(_OP)}: align_corners goes with the modes that interpolate; mode is {mode!r}.")
-    refuse(_OP, antialias=antialias)
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise UsageError(f"{here(_OP)}: antialias: expected mode 'bilinear' or 'bicubic'; got {mode!r}.")
 
 
 _Sizes = tuple[tuple[int, ...], tuple[float | None, ...]]
@@ -169,6 +178,31 @@ def _on_device(
         (tensor(index.astype(np.int64), device=device), tensor(weights.reshape(shape), device=device))
         for index, weights in taps
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _matrix(
+    device: Device, dtype: str, old: int, new: int, mode: str, align_corners: bool, scale: float | None
+) -> Tensor:
+    """(new, old): the weights of inputs in outputs, of a filter as wide as an output where that is wider."""
+    real: Any = np.dtype(dtype).type
+    ratio = real(1 / scale) if scale is not None else real(old) / real(new)
+    if align_corners:
+        ratio = real(old - 1) / real(new - 1) if new > 1 else real(0)
+    reach, widened = (1 if mode == "bilinear" else 2), max(ratio, real(1))
+    centres = ratio * (np.arange(new, dtype=real) + real(0.5))
+    first = (centres - reach * widened + real(0.5)).astype(np.int64).clip(min=0)
+    last = (centres + reach * widened + real(0.5)).astype(np.int64).clip(max=old)
+    at = np.arange(old)
+    d = np.abs((at.astype(real) - centres[:, None] + real(0.5)) * (real(1) / widened))
+    if mode == "bilinear":
+        weights = (1 - d).clip(min=0)
+    else:
+        a = real(_CUBIC_WIDE)
+        inner, outer = ((a + 2) * d - (a + 3)) * d * d + 1, (((d - 5) * d + 8) * d - 4) * a
+        weights = np.where(d < 1, inner, np.where(d < 2, outer, 0))
+    weights = np.where((at >= first[:, None]) & (at < last[:, None]), weights, 0)
+    return tensor((weights / weights.sum(axis=1, keepdims=True)).astype(real), device=device)
 
 
 _Taps = list[tuple[np.ndarray, np.ndarray]]

@@ -83,6 +83,7 @@ from gpunn.nn.statistics import recompute_batch_statistics
 from gpunn.nn.summary import summarize
 from gpunn.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from gpunn.nn.transformer_decoder import Transformer, TransformerDecoder, TransformerDecoderLayer
+from gpunn.nn.unpooling import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d
 from gpunn.nn.upsample import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
@@ -173,6 +174,9 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
     "Maxout",
     "Mish",
     "Module",

@@ -60,6 +60,7 @@ from gpunn.ops.log_softmax import log_softmax
 from gpunn.ops.logsigmoid import logsigmoid
 from gpunn.ops.max_pool1d import max_pool1d
 from gpunn.ops.max_pool2d import max_pool2d
+from gpunn.ops.max_unpool2d import max_unpool1d, max_unpool2d, max_unpool3d
 from gpunn.ops.maxout import maxout
 from gpunn.ops.mse_loss import mse_loss
 from gpunn.ops.nll_loss import nll_loss
@@ -145,6 +146,9 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "maxout",
     "mish",
     "mse_loss",

@@ -34,7 +34,7 @@ def _conv_transpose(g: Graph, a: Arguments) -> str:
     cut, more = (_numbers(v, axes, "padding", 0) for v in (a.padding, a.output_padding))
     # Runtimes want no more output padding than padding, and less than the stride; what is beyond is padded here.
     inside = [min(m, p) for m, p in zip(more, cut, strict=True)]
-    attributes = {
+    attributes: dict[str, Any] = {
         "kernel_shape": list(kernel),
         "strides": _numbers(a.stride, axes, "stride", 1),
         "dilations": _numbers(a.dilation, axes, "dilation", 1),

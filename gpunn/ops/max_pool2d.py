@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from gpunn._creation import tensor
 from gpunn._device import Device
 from gpunn._shared.pooling import check_images, image_window
 from gpunn._tensor import Tensor
@@ -17,6 +18,9 @@ from gpunn.cpu import memory
 from gpunn.errors import UsageError, here
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
+from gpunn.ops.binary import broadcast_binary
+from gpunn.ops.cast import cast
+from gpunn.ops.take_at import take_at
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -146,13 +150,42 @@ def _(device: Device, dy: Any, offset: Any, window: Window, flat: bool = False) 
 # -- indices --------------------------------------------------------------------------------------
 
 
-@primitive(returns=("index",))
+@primitive(returns=("index",), plans=False)  # its kernels read tables that are made once
 def max_pool2d_indices(xp: Any, offset: Any, window: Window) -> Any:
     """index (N, P, Q, C) int64 = h * W + w of the element that won each window."""
     r, s = xp.divmod(offset.astype(np.int64), window.S)
     top = xp.arange(window.P)[:, None, None] * window.stride[0] - window.padding[0]
     left = xp.arange(window.Q)[:, None] * window.stride[1] - window.padding[1]
     return (top + r * window.dilation[0]) * window.W + left + s * window.dilation[1]
+
+
+@max_pool2d_indices.kernel
+def _(device: Device, offset: Any, window: Window) -> Any:
+    two = offset.dtype == np.uint16
+    corners, inside = _tables(device, window, two)
+    # Kernels know signed integers of these sizes. Only with two bytes a code may look negative.
+    signed = offset if offset.dtype == np.uint8 else offset.view(np.int16 if two else np.int32)
+    which = cast(device, signed.reshape(-1), np.dtype(np.int64))
+    if two:
+        which = broadcast_binary(device, "add", which, np.int64(1 << 15))
+    index = take_at(device, inside._physical, [which], (0,), 0).reshape(offset.shape)
+    return broadcast_binary(device, "add", index, corners._physical)
+
+
+# Kept on the device: a captured step may not copy from the host, and has been run before it is captured.
+@functools.lru_cache(maxsize=256)
+def _tables(device: Device, window: Window, two: bool) -> tuple[Tensor, Tensor]:
+    """The place of each window's corner, physical (1, P, Q, 1), and how far each element is from there, by its code.
+
+    With ``two`` bytes codes are counted as if they were signed, from -2^15 on.
+    """
+    top = np.arange(window.P)[:, None] * window.stride[0] - window.padding[0]
+    corners = top * window.W + np.arange(window.Q) * window.stride[1] - window.padding[1]
+    rows = np.arange(window.R)[:, None] * window.dilation[0] * window.W
+    inside = (rows + np.arange(window.S) * window.dilation[1]).reshape(-1)
+    if two:
+        inside = np.roll(np.pad(inside, (0, (1 << 16) - len(inside))), 1 << 15)
+    return tensor(corners[None, None], device=device), tensor(inside, device=device)
 
 
 # -- public op ------------------------------------------------------------------------------------
