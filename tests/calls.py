@@ -18,6 +18,7 @@ from gpunn.nn import functional as F
 from gpunn.nn import init, utils
 from gpunn.optim import lr_scheduler
 from gpunn.utils import data as utils_data
+from gpunn.vision import ops as vision_ops
 from gpunn.vision import transforms as vision
 from gpunn.vision import utils as vision_utils
 
@@ -658,6 +659,12 @@ for _name, _options in {
         getattr(vision.functional, _name),
         lambda given=_options: (constant(3, 4, 5), *given),  # type: ignore[misc]
     )
+add("vision.ops.MLP", vision_ops.MLP, lambda: (3, [4, 2]))
+add("vision.ops.Conv2dNormActivation", vision_ops.Conv2dNormActivation, lambda: (3, 4, 3, 1))
+add("vision.ops.Permute", vision_ops.Permute, lambda: ([1, 0],))
+add("vision.ops.SqueezeExcitation", vision_ops.SqueezeExcitation, lambda: (3, 4))
+add("vision.ops.StochasticDepth", vision_ops.StochasticDepth, lambda: (0.5, "row"))
+add("vision.ops.stochastic_depth", vision_ops.stochastic_depth, lambda: (x(), 0.5, "row"))
 add("vision.utils.make_grid", vision_utils.make_grid, lambda: (constant(3, 4, 5), 2, 1))
 add("models.MLP", models.MLP, lambda: ((1, 4, 4), 3, (5,)))
 add("models.LeNet5", models.LeNet5, lambda: (1, 10, (2, 3), 5, (28, 28)))

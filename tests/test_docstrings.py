@@ -35,6 +35,7 @@ _OPEN += (
     "gpunn.utils.tensorboard",
     "gpunn.vision.datasets",
     "gpunn.vision.models",
+    "gpunn.vision.ops",
     "gpunn.vision.transforms",
     "gpunn.vision.transforms.functional",
     "gpunn.vision.utils",

@@ -1,4 +1,4 @@
-"""What programs import from torchvision: transforms, datasets, models and grids of images, on Pillow.
+"""What programs import from torchvision: transforms, datasets, models, their layers, and grids of images, on Pillow.
 
 ``import torchvision`` becomes ``from gpunn import vision as torchvision``, and ``from torchvision import transforms``
 becomes ``from gpunn.vision import transforms``. Images are Pillow's, and need ``pip install 'gpunn[vision]'``.
@@ -11,9 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gpunn.vision import datasets, models, transforms, utils
+    from gpunn.vision import datasets, models, ops, transforms, utils
 
-__all__ = ["datasets", "models", "transforms", "utils"]
+__all__ = ["datasets", "models", "ops", "transforms", "utils"]
 
 if not TYPE_CHECKING:  # or a type checker would believe that every name is there
 

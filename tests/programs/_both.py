@@ -85,7 +85,8 @@ def assert_captured_equals_eager(name: str, kernels: str) -> None:
             assert run.graphs == 1, f"{name}: {run.graphs} graphs"
     (losses, state), (again, captured_state) = runs
     assert again == losses
-    assert [key for key in state if state[key] != captured_state[key]] == []
+    different = [key for key in state if state[key] != captured_state[key]]
+    assert not different, f"{name}: {different}"
 
 
 def _draw() -> np.random.Generator:

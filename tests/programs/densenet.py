@@ -7,6 +7,7 @@ from collections import OrderedDict
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+import torch.utils.checkpoint as cp
 from torch import Tensor
 
 
@@ -28,7 +29,10 @@ class _DenseLayer(nn.Module):
 
     def forward(self, input):
         prev_features = [input] if isinstance(input, Tensor) else input
-        bottleneck_output = self.bn_function(*prev_features)
+        if self.memory_efficient and any(tensor.requires_grad for tensor in prev_features):
+            bottleneck_output = cp.checkpoint(self.bn_function, *prev_features, use_reentrant=False)
+        else:
+            bottleneck_output = self.bn_function(*prev_features)
         new_features = self.conv2(self.relu2(self.norm2(bottleneck_output)))
         if self.drop_rate > 0:
             new_features = F.dropout(new_features, p=self.drop_rate, training=self.training)
