@@ -10,9 +10,10 @@ import pytest
 import gpunn
 from gpunn import nn
 from gpunn.errors import DTypeError, GpunnError, ShapeError, UsageError
-from gpunn.vision import ops
+from gpunn.vision import ops as typed
 from tests.parity_vision import torchvision
 
+ops: Any = typed  # so that wrong arguments pass the type checker
 _IMAGES = np.random.Generator(np.random.Philox(2)).standard_normal((2, 4, 7, 6))
 LAYERS: list[tuple[str, tuple[Any, ...], dict[str, Any], np.ndarray]] = [
     ("Conv2dNormActivation", (4, 6), {}, _IMAGES),
