@@ -75,6 +75,17 @@ if TYPE_CHECKING:
         addcdiv, addcmul, copysign, deg2rad, dist, exp2, fix, float_power, frac, heaviside, hypot, logaddexp,
         logaddexp2, logit, rad2deg, rsub, sgn, signbit, sinc, trunc, xlogy,
     )  # fmt: skip
+    from gpunn.composed.counted import bucketize, histc, searchsorted
+    from gpunn.composed.distances import addbmm, addr, cdist, chain_matmul, inner, matrix_power, tensordot, vdot
+    from gpunn.composed.joining import (
+        atleast_1d, atleast_2d, atleast_3d, block_diag, cartesian_prod, column_stack, combinations, dsplit, dstack,
+        hsplit, hstack, kron, row_stack, tensor_split, vsplit, vstack,
+    )  # fmt: skip
+    from gpunn.composed.ordered import kthvalue, median, mode, quantile
+    from gpunn.composed.placing import argwhere, index_copy, index_fill, masked_scatter, take, tile
+    from gpunn.composed.running import cummax, cummin, cumprod, diff, trapezoid, trapz
+    from gpunn.composed.statistics import aminmax, nanmean, nansum, std_mean, var_mean
+    from gpunn.composed.turning import diag_embed, diagflat, fliplr, flipud, rot90, tril_indices, triu_indices, vander
     from gpunn.cpu.conv2d.winograd import is_winograd_enabled, set_winograd_enabled
     from gpunn.ops.add import add, sub
     from gpunn.ops.addmm import addmm, addmv, baddbmm
@@ -200,6 +211,17 @@ _FROM = {
         "addcdiv addcmul copysign deg2rad dist exp2 fix float_power frac heaviside hypot logaddexp logaddexp2 "
         "logit rad2deg rsub sgn signbit sinc trunc xlogy"
     ),
+    "gpunn.composed.counted": "bucketize histc searchsorted",
+    "gpunn.composed.distances": "addbmm addr cdist chain_matmul inner matrix_power tensordot vdot",
+    "gpunn.composed.joining": (
+        "atleast_1d atleast_2d atleast_3d block_diag cartesian_prod column_stack combinations dsplit dstack "
+        "hsplit hstack kron row_stack tensor_split vsplit vstack"
+    ),
+    "gpunn.composed.ordered": "kthvalue median mode quantile",
+    "gpunn.composed.placing": "argwhere index_copy index_fill masked_scatter take tile",
+    "gpunn.composed.running": "cummax cummin cumprod diff trapezoid trapz",
+    "gpunn.composed.statistics": "aminmax nanmean nansum std_mean var_mean",
+    "gpunn.composed.turning": "diag_embed diagflat fliplr flipud rot90 tril_indices triu_indices vander",
     "gpunn.cpu.conv2d.winograd": "is_winograd_enabled set_winograd_enabled",
     "gpunn.cuda": "cuda",
     "gpunn.data": "data",
@@ -277,39 +299,44 @@ _LAZY = {name: module for module, names in _FROM.items() for name in names.split
 __all__ = [
     "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Function", "Generator", "GradScaler",
     "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "Trainer", "__version__", "abs", "absolute",
-    "accelerator", "acos", "acosh", "add", "addcdiv", "addcmul", "addmm", "addmv", "all", "allclose", "amax", "amin",
-    "amp", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
-    "are_deterministic_algorithms_enabled", "argmax", "argmin", "argsort", "arrays", "as_tensor", "asarray", "asin",
-    "asinh", "atan", "atan2", "atanh", "autocast", "autograd", "backends", "baddbmm", "bernoulli", "bfloat16",
-    "bincount", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm", "bool", "broadcast_shapes",
-    "broadcast_tensors", "broadcast_to", "can_cast", "capture", "cat", "ceil", "channels_last", "channels_last_3d",
-    "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "compile", "compiler", "concat", "concatenate",
-    "contiguous_format", "copysign", "cos", "cosh", "count_nonzero", "cross", "cuda", "cumsum", "data", "deg2rad",
-    "device", "diag", "diagonal", "dist", "distributions", "div", "divide", "dot", "double", "dtype", "e", "einsum",
-    "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "erfinv", "errors", "exp", "exp2", "expm1", "eye",
-    "finfo", "fix", "flatten", "flip", "float", "float16", "float32", "float64", "float_power", "floor", "floor_divide",
-    "fmod", "frac", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "ger", "get_default_dtype",
-    "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads", "get_rng_state", "gradcheck",
-    "greater", "greater_equal", "gt", "half", "heaviside", "hub", "hypot", "iinfo", "index_add", "index_select", "inf",
-    "inference_mode", "initial_seed", "int", "int16", "int32", "int64", "int8", "is_autocast_cache_enabled",
+    "accelerator", "acos", "acosh", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "all", "allclose",
+    "amax", "amin", "aminmax", "amp", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
+    "arctanh", "are_deterministic_algorithms_enabled", "argmax", "argmin", "argsort", "argwhere", "arrays",
+    "as_tensor", "asarray", "asin", "asinh", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d",
+    "autocast", "autograd", "backends", "baddbmm", "bernoulli", "bfloat16", "bincount", "bitwise_and", "bitwise_not",
+    "bitwise_or", "bitwise_xor", "block_diag", "bmm", "bool", "broadcast_shapes", "broadcast_tensors", "broadcast_to",
+    "bucketize", "can_cast", "capture", "cartesian_prod", "cat", "cdist", "ceil", "chain_matmul", "channels_last",
+    "channels_last_3d", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack", "combinations",
+    "compile", "compiler", "concat", "concatenate", "contiguous_format", "copysign", "cos", "cosh", "count_nonzero",
+    "cross", "cuda", "cummax", "cummin", "cumprod", "cumsum", "data", "deg2rad", "device", "diag", "diag_embed",
+    "diagflat", "diagonal", "diff", "dist", "distributions", "div", "divide", "dot", "double", "dsplit", "dstack",
+    "dtype", "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "erfinv", "errors", "exp",
+    "exp2", "expm1", "eye", "finfo", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32",
+    "float64", "float_power", "floor", "floor_divide", "fmod", "frac", "from_dlpack", "from_numpy", "full",
+    "full_like", "gather", "ge", "ger", "get_default_dtype", "get_float32_matmul_precision", "get_num_interop_threads",
+    "get_num_threads", "get_rng_state", "gradcheck", "greater", "greater_equal", "gt", "half", "heaviside", "histc",
+    "hsplit", "hstack", "hub", "hypot", "iinfo", "index_add", "index_copy", "index_fill", "index_select", "inf",
+    "inference_mode", "initial_seed", "inner", "int", "int16", "int32", "int64", "int8", "is_autocast_cache_enabled",
     "is_autocast_enabled", "is_complex", "is_floating_point", "is_grad_enabled", "is_nonzero", "is_tensor",
-    "is_winograd_enabled", "isclose", "isfinite", "isinf", "isnan", "jit", "layout", "le", "lerp", "less", "less_equal",
-    "linspace", "load", "load_file", "lockstep", "log", "log10", "log1p", "log2", "log_softmax", "logaddexp",
-    "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsumexp", "long", "lt",
-    "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "memory_format", "meshgrid",
-    "min", "minimum", "mm", "models", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "nan",
-    "nan_to_num", "narrow", "ne", "neg", "negative", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "numel",
-    "ones", "ones_like", "onnx", "optim", "outer", "permute", "pi", "pow", "preserve_format", "prod", "promote_types",
-    "rad2deg", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random", "randperm", "ravel",
-    "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "result_type", "roll", "round", "rsqrt", "rsub",
-    "save", "save_file", "scalar_tensor", "scatter", "scatter_add", "seed", "select", "set_default_dtype",
-    "set_float32_matmul_precision", "set_grad_enabled", "set_num_interop_threads", "set_num_threads",
-    "set_printoptions", "set_rng_state", "set_winograd_enabled", "sgn", "short", "sigmoid", "sign", "signbit", "sin",
-    "sinc", "sinh", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "strided", "sub",
-    "subtract", "sum", "swapaxes", "swapdims", "t", "take_along_dim", "tan", "tanh", "tensor", "topk", "trace", "train",
-    "transpose", "tril", "triu", "true_divide", "trunc", "typename", "uint8", "unbind", "unflatten", "unique",
-    "unsqueeze", "use_deterministic_algorithms", "utils", "var", "version", "vision", "where", "xlogy", "zeros",
-    "zeros_like",
+    "is_winograd_enabled", "isclose", "isfinite", "isinf", "isnan", "jit", "kron", "kthvalue", "layout", "le", "lerp",
+    "less", "less_equal", "linspace", "load", "load_file", "lockstep", "log", "log10", "log1p", "log2", "log_softmax",
+    "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsumexp", "long",
+    "lt", "manual_seed", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_power", "max", "maximum",
+    "mean", "median", "memory_format", "meshgrid", "min", "minimum", "mm", "mode", "models", "moveaxis", "movedim",
+    "mul", "multinomial", "multiply", "mv", "nan", "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg",
+    "negative", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "numel", "ones", "ones_like", "onnx",
+    "optim", "outer", "permute", "pi", "pow", "preserve_format", "prod", "promote_types", "quantile", "rad2deg",
+    "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random", "randperm", "ravel", "reciprocal",
+    "relu", "remainder", "repeat_interleave", "reshape", "result_type", "roll", "rot90", "round", "row_stack", "rsqrt",
+    "rsub", "save", "save_file", "scalar_tensor", "scatter", "scatter_add", "searchsorted", "seed", "select",
+    "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled", "set_num_interop_threads",
+    "set_num_threads", "set_printoptions", "set_rng_state", "set_winograd_enabled", "sgn", "short", "sigmoid", "sign",
+    "signbit", "sin", "sinc", "sinh", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "std_mean", "strided", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan",
+    "tanh", "tensor", "tensor_split", "tensordot", "tile", "topk", "trace", "train", "transpose", "trapezoid", "trapz",
+    "tril", "tril_indices", "triu", "triu_indices", "true_divide", "trunc", "typename", "uint8", "unbind", "unflatten",
+    "unique", "unsqueeze", "use_deterministic_algorithms", "utils", "vander", "var", "var_mean", "vdot", "version",
+    "vision", "vsplit", "vstack", "where", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip
 
 # These are not lazy; internally they call one another as they are. Grad modes are seldom given anything wrong.

@@ -27,6 +27,8 @@ class _DeviceType(type):
 def _find(kind: Any, index: Any) -> Device:
     if isinstance(kind, int) and not isinstance(kind, bool) and index is None:
         kind, index = "cuda", kind
+    if not isinstance(kind, str | Device):
+        raise ArgumentError(f"device: expected a name such as 'cuda:1', or a number; got {type(kind).__name__}.")
     if index is None:
         return find(kind)
     if not isinstance(index, int) or isinstance(index, bool) or index < 0:

@@ -147,8 +147,6 @@ _PYTORCHS = {
 _INSTEAD = {
     "gpunn": {
         "relu_": "gpunn.nn.functional.relu(x, inplace=True)",
-        "std_mean": "gpunn.std and gpunn.mean",
-        "var_mean": "gpunn.var and gpunn.mean",
         "Event": "gpunn.cuda.Event",
         "OutOfMemoryError": "gpunn.errors.OutOfMemoryError",
         "Stream": "gpunn.cuda.Stream",

@@ -27,6 +27,14 @@ _FROM = {
         "addcdiv addcmul copysign deg2rad dist exp2 fix float_power frac heaviside hypot logaddexp logaddexp2 "
         "logit rad2deg sgn signbit sinc trunc xlogy"
     ),
+    "composed.counted": "histc",
+    "composed.distances": "addbmm addr inner matrix_power vdot",
+    "composed.joining": "dsplit hsplit kron tensor_split vsplit",
+    "composed.ordered": "kthvalue median mode quantile",
+    "composed.placing": "argwhere index_copy index_fill masked_scatter take tile",
+    "composed.running": "cummax cummin cumprod diff",
+    "composed.statistics": "aminmax nanmean nansum",
+    "composed.turning": "diag_embed diagflat fliplr flipud rot90",
     "ops.addmm": "addmm addmv baddbmm",
     "ops.atan": "acos acosh asin asinh atan atan2 atanh",
     "ops.compare": "isclose",
@@ -56,6 +64,9 @@ _IN_PLACE = {
     "composed.arithmetic": (
         "addcdiv addcmul copysign deg2rad exp2 fix float_power frac heaviside hypot logit rad2deg sgn sinc trunc xlogy"
     ),
+    "composed.distances": "addbmm addr",
+    "composed.placing": "index_copy index_fill masked_scatter",
+    "composed.running": "cumprod",
     "ops.addmm": "addmm addmv baddbmm",
     "ops.atan": "acos acosh asin asinh atan atan2 atanh",
     "ops.compare": "eq ge gt le lt ne",
@@ -108,6 +119,14 @@ class LateMethods:
 
     if TYPE_CHECKING:
         from gpunn.composed import arithmetic as _arithmetic
+        from gpunn.composed import counted as _counted
+        from gpunn.composed import distances as _distances
+        from gpunn.composed import joining as _joining
+        from gpunn.composed import ordered as _ordered
+        from gpunn.composed import placing as _placing
+        from gpunn.composed import running as _running
+        from gpunn.composed import statistics as _statistics
+        from gpunn.composed import turning as _turning
         from gpunn.ops import addmm as _addmm
         from gpunn.ops import atan as _atan
         from gpunn.ops import compare as _compare
@@ -269,6 +288,45 @@ class LateMethods:
         nan_to_num_ = _nan_to_num.nan_to_num
         unfold = _unfold.unfold
         bernoulli_ = _multinomial.bernoulli_
+        kron = _joining.kron
+        tensor_split = _joining.tensor_split
+        hsplit = _joining.hsplit
+        vsplit = _joining.vsplit
+        dsplit = _joining.dsplit
+        fliplr = _turning.fliplr
+        flipud = _turning.flipud
+        rot90 = _turning.rot90
+        diag_embed = _turning.diag_embed
+        diagflat = _turning.diagflat
+        argwhere = _placing.argwhere
+        take = _placing.take
+        tile = _placing.tile
+        masked_scatter = _placing.masked_scatter
+        index_fill = _placing.index_fill
+        index_copy = _placing.index_copy
+        masked_scatter_ = _placing.masked_scatter
+        index_fill_ = _placing.index_fill
+        index_copy_ = _placing.index_copy
+        aminmax = _statistics.aminmax
+        nansum = _statistics.nansum
+        nanmean = _statistics.nanmean
+        kthvalue = _ordered.kthvalue
+        median = _ordered.median
+        mode = _ordered.mode
+        quantile = _ordered.quantile
+        cumprod = _running.cumprod
+        cummax = _running.cummax
+        cummin = _running.cummin
+        diff = _running.diff
+        cumprod_ = _running.cumprod
+        inner = _distances.inner
+        vdot = _distances.vdot
+        addr = _distances.addr
+        addbmm = _distances.addbmm
+        matrix_power = _distances.matrix_power
+        addr_ = _distances.addr
+        addbmm_ = _distances.addbmm
+        histc = _counted.histc
 
 
 def _promise(names: str, module: str, make: Callable[[str, Any], Any]) -> None:

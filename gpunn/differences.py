@@ -11,70 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gpunn._argument_names import LENGTHS as LENGTHS
+from gpunn._argument_names import NAMES as NAMES
+from gpunn._argument_names import NAMES_OF
+from gpunn._argument_names import OUT as OUT
 from gpunn._constants import strided
 from gpunn.errors import UsageError, here
 
 # -- other names ----------------------------------------------------------------------------------
 
-# PyTorch's name of a parameter, its documentation's, or NumPy's, which PyTorch takes too -> what we may call it.
-NAMES: dict[str, tuple[str, ...]] = {
-    "input": ("x", "a", "base"),
-    "self": ("x", "a", "base"),
-    "tensor": ("x", "other"),
-    "x": ("a", "base", "input"),
-    "a": ("x", "base"),
-    "x1": ("x", "a", "base"),
-    "other": ("b", "source"),
-    "x2": ("b", "other", "source"),
-    "mat2": ("b", "other"),
-    "tensor2": ("b", "other"),
-    "value": ("other",),
-    "src": ("source",),
-    "obj": ("data",),
-    "ext_tensor": ("data",),
-    "ndarray": ("array",),
-    "s": ("value",),
-    "y": ("other",),
-    "axis": ("dim", "dims"),
-    "dimension": ("dim",),
-    "axis0": ("dim0",),
-    "axis1": ("dim1",),
-    "keepdims": ("keepdim",),
-    "size": ("shape",),
-    "from": ("low",),
-    "to": ("high",),
-}
-_NAMES_OF = {
-    ("max", "other"): "dim",  # one parameter for both, as by position
-    ("min", "other"): "dim",
-    ("max", "x2"): "dim",
-    ("min", "x2"): "dim",
-    ("where", "input"): "a",
-}
-
-# What a function takes as ``*shape``, ``*dims`` or the like may be given by any of these names.
-LENGTHS = frozenset(("size", "sizes", "shape", "dims", "repeats"))
-
-# Functions whose result can be written into ``out``.
-_WITH_OUT = (
-    "abs add all amax amin any argmax argmin bitwise_and bitwise_not bitwise_or bitwise_xor bmm cat ceil clamp cos div",
-    "erf exp expm1 floor floor_divide gather index_select log log1p log_softmax logical_and logical_not logical_or",
-    "logical_xor masked_select matmul max maximum mean min minimum mm mul neg nonzero norm normalize",
-    "pow prod reciprocal remainder round rsqrt sigmoid sign sin softmax sqrt square stack std sub sum",
-    "take_along_dim tanh tril triu var where",
-    "argsort bernoulli clamp_max clamp_min cosh cross cumsum fmod index_add log10 log2 multinomial normal scatter",
-    "scatter_add sinh sort tan topk",
-    "eq ge gt le lt ne",
-    "addmm addmv baddbmm diag dot ger hardshrink lerp logsumexp mv nan_to_num outer",
-    "acos acosh addcdiv addcmul asin asinh atan atan2 atanh copysign deg2rad eq erfinv exp2 fix float_power frac",
-    "ge gt heaviside hypot le logaddexp logaddexp2 logit lt ne rad2deg sgn signbit sinc trunc xlogy",
-)
-OUT = frozenset(name for line in _WITH_OUT for name in line.split())
-
 
 def our_name(op: str, name: str, own: frozenset[str]) -> str | None:
     """What ``op``, whose parameters are ``own``, calls PyTorch's parameter ``name``."""
-    known = _NAMES_OF.get((op, name))
+    known = NAMES_OF.get((op, name))
     if known is not None and known in own:
         return known
     return next((ours for ours in NAMES.get(name, ()) if ours in own), None)
@@ -108,7 +57,18 @@ class Refused(NamedTuple):
 
 _LIKE = ("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like")
 _NEW = ("new_zeros", "new_ones", "new_full", "new_empty")
-_FILLED = ("zeros", "ones", "full", "empty", "eye", "arange", "linspace", "scalar_tensor")
+_FILLED = (
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "eye",
+    "arange",
+    "linspace",
+    "scalar_tensor",
+    "tril_indices",
+    "triu_indices",
+)
 _LAID_OUT = (*_FILLED, "normal", "rand", "randn", "randint", "randperm", *_LIKE, *_NEW)
 
 _ONE_LAUNCH = "a step is one launch for all parameters of a group in any case"

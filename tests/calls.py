@@ -225,6 +225,47 @@ for _name in _OF_TWO.split():
     add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (constant(), constant()))
 for _name in ("addcdiv", "addcmul"):
     add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(), x(), x()))
+_OF_ONE = (
+    "aminmax argwhere atleast_1d atleast_2d atleast_3d diagflat fliplr flipud histc median nanmean nansum std_mean"
+)
+for _name in _OF_ONE.split():
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(),))
+for _name, _more in {
+    **dict.fromkeys(("cummax", "cummin", "cumprod", "mode"), (1,)),
+    "diag_embed": (1, 0, 1),
+    "diff": (1, 1),
+    "hsplit": (3,),
+    "index_fill": (1, whole(0), 2.0),
+    "kthvalue": (2, 1, True),
+    "quantile": (0.5, 1, True),
+    "rot90": (1, (0, 1)),
+    "take": (whole(3, 0),),
+    "tensor_split": (2, 1),
+    "tile": ((2, 1),),
+    "vsplit": (2,),
+}.items():
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda more=_more: (x(), *more))  # type: ignore[misc]
+for _name in ("trapezoid", "trapz", "cdist", "inner", "kron", "searchsorted"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (constant(), constant()))
+for _name in ("column_stack", "dstack", "hstack", "vstack"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: ([x(), x()],))
+for _name in ("block_diag", "chain_matmul"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (x(3, 3), x(3, 3)))
+for _name in ("tril_indices", "triu_indices"):
+    add(f"gpunn.{_name}", getattr(gpunn, _name), lambda: (3, 4, 1))
+add("gpunn.addbmm", gpunn.addbmm, lambda: (x(3, 3), x(2, 3, 3), x(2, 3, 3)))
+add("gpunn.addr", gpunn.addr, lambda: (x(), x(2), x(3)))
+add("gpunn.bucketize", gpunn.bucketize, lambda: (constant(), constant(3)))
+add("gpunn.cartesian_prod", gpunn.cartesian_prod, lambda: (x(2), x(3)))
+add("gpunn.combinations", gpunn.combinations, lambda: (x(3), 2, True))
+add("gpunn.dsplit", gpunn.dsplit, lambda: (images(), 2))
+add("gpunn.index_copy", gpunn.index_copy, lambda: (x(), 1, whole(0, 1), x(2, 2)))
+add("gpunn.masked_scatter", gpunn.masked_scatter, lambda: (x(), mask(), x()))
+add("gpunn.matrix_power", gpunn.matrix_power, lambda: (x(3, 3), 2))
+add("gpunn.tensordot", gpunn.tensordot, lambda: (x(), x(3, 2), 1))
+add("gpunn.vander", gpunn.vander, lambda: (x(3), 2, True))
+add("gpunn.vdot", gpunn.vdot, lambda: (x(3), x(3)))
+add("F.pdist", F.pdist, lambda: (x(3, 2), 2.0))
 add("gpunn.broadcast_shapes", gpunn.broadcast_shapes, lambda: ((2, 3), (3,)))
 add("gpunn.broadcast_tensors", gpunn.broadcast_tensors, lambda: (x(), x()))
 add("gpunn.device(index)", gpunn.device, lambda: ("cpu", 0))

@@ -405,6 +405,47 @@ VALUES |= {
     "set_num_interop_threads": {"num": 1},
     "is_nonzero": dict.fromkeys(("input", "self", "x", "a", "x1"), X[:1, :1]),
 }
+_SORTED = np.sort(X[0])
+VALUES |= {
+    "addbmm": {"batch1": X[None], "batch2": Y[None], "beta": 2, "alpha": 3},
+    "addbmm_": {"batch1": X[None], "batch2": Y[None], "beta": 2, "alpha": 3},
+    "addr": {"vec1": X[0], "vec2": Y[0], "beta": 2, "alpha": 3},
+    "addr_": {"vec1": X[0], "vec2": Y[0], "beta": 2, "alpha": 3},
+    "block_diag": {"tensors": Many((X, Y))},
+    "bucketize": {"boundaries": X[0] * 0 + 1, "right": True, "out_int32": True},
+    "cartesian_prod": {"tensors": Many((X[0], Y[0]))},
+    "cdist": {"x1": X, "x2": Y, "compute_mode": "use_mm_for_euclid_dist"},
+    "chain_matmul": {"matrices": Many((X, Y))},
+    "combinations": {**_VECTORS, "r": 2, "with_replacement": True},
+    "cumprod_": {"dim": 1, "dtype": Kind("float32")},
+    "diag_embed": {"offset": 1, "dim1": 0, "dim2": 0},
+    "diagflat": {"offset": 1},
+    "diff": {"n": 2, "prepend": X, "append": Y},
+    "histc": {"bins": 5, "min": 0.5, "max": 2.5},
+    **{f"index_{name}": {"index": Ints([0, 2])} for name in ("fill", "fill_", "copy", "copy_")},
+    "index_copy": {"index": Ints([0, 2]), "source": Y[:, :2]},
+    "index_copy_": {"index": Ints([0, 2]), "source": Y[:, :2]},
+    "kthvalue": {"k": 2},
+    "masked_scatter": {"source": Y},
+    "masked_scatter_": {"source": Y},
+    "matrix_power": {"n": 3},
+    "quantile": {"q": 0.3, "interpolation": "lower"},
+    "rot90": {"k": 1, "dims": (0, 1)},
+    "searchsorted": {"sorted_sequence": _SORTED, "input": Y, "self": 1.5, "side": "right"},
+    "take": {"index": Ints([3, 0])},
+    "tensor_split": {"indices": (1,), "sections": 2, "tensor_indices_or_sections": Ints([1])},
+    "hsplit": {"indices": (1,), "sections": 3},
+    "vsplit": {"indices": (1,), "sections": 3},
+    "dsplit": {"input": X[None], "self": X[None], "x": X[None], "a": X[None], "x1": X[None]},
+    "tensordot": {"a": X, "b": Y, "dims": 1},
+    "tile": {"dims": (2, 1)},
+    **{name: {"row": 2, "col": 3, "offset": 1, "dtype": Kind("int32")} for name in ("tril_indices", "triu_indices")},
+    **{name: {"y": X, "x": Y, "dx": 0.5} for name in ("trapezoid", "trapz")},
+    "vander": {**_VECTORS, "N": 2, "increasing": True},
+    "vdot": {**_VECTORS, "other": Y[0], "x2": Y[0]},
+}
+VALUES["searchsorted"] |= {"right": True, "out_int32": True, "sorter": Ints(np.argsort(_SORTED))}
+VALUES["dsplit"] |= {"indices": (1,), "sections": 3}
 _A_MODULE = Of(lambda library: library.nn.ReLU())
 VALUES |= {
     "nn.init": {"a": 0.25, "b": 0.5, "mode": "fan_out", "nonlinearity": "relu", "gain": 2.0, "mean": 1.0, "std": 2.0},
@@ -675,6 +716,7 @@ ALSO = {
     "instance_norm": ("running_mean", "running_var"),
     "interpolate": ("scale_factor", "mode"),
     "diagonal": ("dim1", "dim2"),
+    "histc": ("max",),
     "repeat_interleave": ("dim",),
     "log_softmax": ("dim",),
     "softmax": ("dim",),
@@ -683,7 +725,12 @@ ALSO = {
 # What PyTorch's stubs name, and PyTorch itself does not take.
 NOT_TAKEN = {
     ("", "add", "self"),
-    *(("", name, "self") for name in ("addcdiv", "addcmul", "addmm", "addmv", "baddbmm", "float_power")),
+    *(
+        ("", name, "self")
+        for name in ("addbmm", "addcdiv", "addcmul", "addmm", "addr", "addmv", "baddbmm", "float_power")
+    ),
+    ("", "chain_matmul", "out"),  # it wants the matrices one by one, which have no names
+    *(("", f"tri{which}_indices", "requires_grad") for which in "lu"),
     ("", "set_num_interop_threads", "num"),
     ("Tensor", "cumsum_", "dtype"),
     ("Tensor", "pin_memory", "device"),  # this build of it knows no GPU

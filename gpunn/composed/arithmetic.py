@@ -261,6 +261,11 @@ def float_power(x: Any, exponent: Any) -> Tensor:
     x, exponent : Tensor or number
         At least one a tensor.
     """
+    for name, value in (("x", x), ("exponent", exponent)):
+        if not isinstance(value, Tensor) and category(value) is None:
+            raise UsageError(
+                f"{here('float_power')}: {name}: expected a Tensor or a number; got {type(value).__name__}."
+            )
     base, power = (t.double() if isinstance(t, Tensor) else float(t) for t in (x, exponent))
     return pow_(base, power)
 

@@ -9,6 +9,7 @@ from gpunn._interop import takes_arrays
 from gpunn.composed.activations import celu, glu, hardsigmoid, hardswish, mish, selu, softsign, tanhshrink
 from gpunn.composed.bilinear import bilinear
 from gpunn.composed.conv3d import conv3d, conv_transpose3d
+from gpunn.composed.distances import pdist
 from gpunn.composed.dropout import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from gpunn.composed.grid_sample import affine_grid, grid_sample
 from gpunn.composed.gumbel_softmax import gumbel_softmax
@@ -157,6 +158,7 @@ __all__ = [
     "normalize",
     "pad",
     "pairwise_distance",
+    "pdist",
     "pixel_shuffle",
     "pixel_unshuffle",
     "prelu",

@@ -14,7 +14,7 @@ from gpunn._layout import Size, logical, physical_shape
 from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn._views import Step, Strides, view_of
-from gpunn.errors import ShapeError, here
+from gpunn.errors import ArgumentError, ShapeError, here
 from gpunn.ops.binary import reduce_to, repeat_to
 from gpunn.ops.permute import in_shape
 from gpunn.ops.reshape import _reshape
@@ -123,7 +123,11 @@ def broadcast_shapes(*shapes: Any) -> Size:
     >>> broadcast_shapes((3, 1), (2,))
     (3, 2)
     """
-    return _meeting("broadcast_shapes", [(s,) if isinstance(s, int) else tuple(s) for s in shapes])
+    op, found = "broadcast_shapes", []
+    for shape in shapes:
+        lengths = shape if isinstance(shape, list | tuple) else (shape,)
+        found.append(tuple(whole_number(op, "shapes", n, 0) for n in lengths))
+    return _meeting(op, found)
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
@@ -139,15 +143,29 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     ShapeError
         If there is no such shape.
     """
-    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
+    given = tensors_of("broadcast_tensors", tensors)
     shape = _meeting("broadcast_tensors", [t.shape for t in given])
     return tuple(t if t.shape == shape else broadcast_to(t, shape) for t in given)
 
 
+def tensors_of(op: str, given: Any) -> tuple[Tensor, ...]:
+    """The tensors of ``*tensors``, or of the one sequence that is there instead.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none, or something else among them.
+    """
+    tensors = given[0] if len(given) == 1 and isinstance(given[0], list | tuple) else given
+    for each in tensors:
+        if not isinstance(each, Tensor):
+            raise ArgumentError(f"{here(op)}: tensors: expected Tensors; got {type(each).__name__}.")
+    if not tensors:
+        raise ArgumentError(f"{here(op)}: tensors: expected at least one Tensor; got none.")
+    return tuple(tensors)
+
+
 def _meeting(op: str, shapes: list[tuple[int, ...]]) -> Size:
-    for shape in shapes:
-        if any(n < 0 for n in shape):
-            raise ShapeError(f"{here(op)}: expected lengths of at least 0; got {shape}.")
     try:
         return Size(np.broadcast_shapes(*shapes))
     except ValueError:
