@@ -184,6 +184,8 @@ REFUSED: dict[str, Arguments] = {
         "causal": False,
     },
     "maxout_forward": lambda f: {"x": f(2**31, 2, 1)},
+    "lstm_gates_forward": lambda f: {"given": f(2**31, 4), "hidden": f(2**31, 4), "c": f(2**31, 1)},
+    "gru_gates_forward": lambda f: {"given": f(2**31, 3), "hidden": f(2**31, 3), "h": f(2**31, 1)},
     "dropout_apply": lambda f: {
         "x": f(1, 2**15, 2**16, 2),
         "p": 0.5,

@@ -104,6 +104,10 @@ def _elementwise(s: Sizes) -> Iterator[Op]:
     yield Op("softmax", matrix, _functional("softmax", -1))
     yield Op("log_softmax", matrix, _functional("log_softmax", -1))
     yield Op("maxout", matrix, _functional("maxout", 4), torch=False)
+    for name, count in (("LSTM", 4), ("GRU", 3)):
+        width = s.columns // 4
+        sums = {"x": (s.rows, count * width), "y": (s.rows, count * width), "h": (s.rows, width)}
+        yield Op(f"gates of {name}", sums, functools.partial(_gates, name), ("x", "y", "h"), torch=False)
     linear = {**matrix, "w": (1, s.columns), "b": (1,)}
     yield Op("linear, bias alone", linear, lambda lib, t: lib.nn.functional.linear(t["x"], t["w"], t["b"]), ("b",))
     leaves = ("x", "w", "b")
@@ -128,6 +132,13 @@ def _elementwise(s: Sizes) -> Iterator[Op]:
     yield Op("where", pair, lambda lib, t: lib.where(t["x"] > t["y"], t["x"], t["y"]), ("x", "y"))
     yield Op("x += y", pair, _add_in_place, ())
     yield Op("double", matrix, _method("double"))
+
+
+def _gates(name: str, lib: Any, t: Tensors) -> Any:
+    from gpunn.ops.gru_gates import gru_gates
+    from gpunn.ops.lstm_gates import lstm_gates
+
+    return lstm_gates(t["x"], t["y"], t["h"])[0] if name == "LSTM" else gru_gates(t["x"], t["y"], t["h"])
 
 
 def _add_in_place(lib: Any, t: Tensors) -> None:

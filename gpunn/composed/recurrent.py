@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 from gpunn._tensor import Tensor
 from gpunn.ops.cat import stack
+from gpunn.ops.gru_gates import gru_gates
 from gpunn.ops.linear import linear
+from gpunn.ops.lstm_gates import lstm_gates
+from gpunn.ops.recurrent import recurrent
 from gpunn.ops.relu import relu
-from gpunn.ops.split import chunk, unbind
+from gpunn.ops.split import unbind
 from gpunn.ops.tanh import tanh
 
 State = tuple[Tensor, ...]  # (h,), or (h, c) of an LSTM
@@ -31,9 +34,7 @@ def lstm_step(given: Tensor, state: State, weight: Tensor, bias: Tensor | None) 
 
     The rows of the weights are those of i, f, g, o in this order.
     """
-    i, f, g, o = chunk(linear(state[0], weight, bias) + given, 4, 1)
-    c = f.sigmoid() * state[1] + i.sigmoid() * tanh(g)
-    return o.sigmoid() * tanh(c), c
+    return lstm_gates(given, linear(state[0], weight, bias), state[1])
 
 
 def gru_step(given: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
@@ -42,16 +43,14 @@ def gru_step(given: Tensor, state: State, weight: Tensor, bias: Tensor | None) -
     The rows of the weights are those of r, z, n in this order. Cho and others put r before W_hn; PyTorch and cuDNN do
     as here.
     """
-    (h,) = state
-    r_given, z_given, n_given = chunk(given, 3, 1)
-    r, z, n = chunk(linear(h, weight, bias), 3, 1)
-    r, z = (r + r_given).sigmoid(), (z + z_given).sigmoid()
-    n = tanh(n_given + r * n)
-    return (n + z * (h - n),)
+    return (gru_gates(given, linear(state[0], weight, bias), state[0]),)
+
+
+STEPS: dict[str, Step] = {"RNN_TANH": tanh_step, "RNN_RELU": relu_step, "LSTM": lstm_step, "GRU": gru_step}
 
 
 def over_sequence(
-    step: Step,
+    kind: str,
     x: Tensor,
     state: State,
     weights: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
@@ -62,7 +61,8 @@ def over_sequence(
 
     Parameters
     ----------
-    step : Step
+    kind : str
+        A key of ``STEPS``.
     x : Tensor, (L, N, D)
     state : tuple of Tensor, (N, H)
         The first.
@@ -74,12 +74,16 @@ def over_sequence(
         Go from the last element to the first; what comes out is in the input's order.
     """
     w_ih, w_hh, b_ih, b_hh = weights
+    if b_ih is not None and b_hh is not None and kind != "GRU":  # whose r comes between the second bias and the sum
+        b_ih, b_hh = b_ih + b_hh, None
     # One product for all elements: only the state's part has to wait for the step before.
-    given = unbind(linear(x, w_ih, b_ih), 0)
-    found = []
-    for one in given[::-1] if reverse else given:
-        state = step(one, state, w_hh, b_hh)
-        if projection is not None:
-            state = linear(state[0], projection), *state[1:]
+    given = linear(x, w_ih, b_ih)
+    if projection is None:
+        y, *last = recurrent(kind, given, w_hh, b_hh, state[0], state[1] if len(state) > 1 else None, reverse)
+        return y, tuple(last)
+    parts, found = unbind(given, 0), []
+    for one in parts[::-1] if reverse else parts:
+        state = STEPS[kind](one, state, w_hh, b_hh)
+        state = linear(state[0], projection), *state[1:]
         found.append(state[0])
     return stack(found[::-1] if reverse else found, 0), state

@@ -11,22 +11,16 @@ from gpunn._device import Device, device_of
 from gpunn._shared.losses import outside
 from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
-from gpunn.composed.recurrent import State, Step, gru_step, lstm_step, over_sequence, relu_step, tanh_step
+from gpunn.composed.recurrent import State, over_sequence
 from gpunn.errors import ArgumentError, DTypeError, ShapeError, UsageError, here
 from gpunn.nn import init
 from gpunn.nn._arguments import new_parameter, truth, whole
 from gpunn.nn.module import Module
 from gpunn.ops.cat import cat, stack
 from gpunn.ops.dropout import dropout
+from gpunn.ops.recurrent import KINDS
 from gpunn.ops.split import unbind
 from gpunn.random import default_generator
-
-_STEPS: dict[str, tuple[Step, int]] = {  # and how many gates the weights have rows for
-    "RNN_TANH": (tanh_step, 1),
-    "RNN_RELU": (relu_step, 1),
-    "LSTM": (lstm_step, 4),
-    "GRU": (gru_step, 3),
-}
 
 
 class RNNBase(Module):
@@ -69,8 +63,8 @@ class RNNBase(Module):
     ) -> None:
         super().__init__()
         op = type(self).__name__
-        if not isinstance(mode, str) or mode not in _STEPS:
-            raise UsageError(f"{op}: mode: expected one of {', '.join(_STEPS)}; got {mode!r}.")
+        if not isinstance(mode, str) or mode not in KINDS:
+            raise UsageError(f"{op}: mode: expected one of {', '.join(KINDS)}; got {mode!r}.")
         self.mode = mode
         self.input_size = whole(op, "input_size", input_size)
         self.hidden_size = whole(op, "hidden_size", hidden_size)
@@ -93,7 +87,7 @@ class RNNBase(Module):
         self.generator = default_generator().spawn(op)
         self._all_weights: list[list[str]] = []
         directions = ("", "_reverse") if self.bidirectional else ("",)
-        rows, out = _STEPS[mode][1] * self.hidden_size, self.proj_size or self.hidden_size
+        rows, out = KINDS[mode].gates * self.hidden_size, self.proj_size or self.hidden_size
         for layer in range(self.num_layers):
             for direction in directions:
                 columns = self.input_size if layer == 0 else out * len(directions)
@@ -151,7 +145,7 @@ class RNNBase(Module):
 
     def _layers(self, x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
         """All layers on x (L, N, D): the last one's output, and the last state of each layer and direction."""
-        step, last = _STEPS[self.mode][0], []
+        last: list[State] = []
         directions = 1 + self.bidirectional
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
@@ -162,7 +156,7 @@ class RNNBase(Module):
                 projection = rest.pop() if self.proj_size else None
                 b_ih, b_hh = rest or (None, None)
                 reverse = place % directions == 1
-                y, state = over_sequence(step, x, states[place], (w_ih, w_hh, b_ih, b_hh), projection, reverse)
+                y, state = over_sequence(self.mode, x, states[place], (w_ih, w_hh, b_ih, b_hh), projection, reverse)
                 outputs.append(y)
                 last.append(state)
             x = cat(outputs, 2) if len(outputs) > 1 else outputs[0]

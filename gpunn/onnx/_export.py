@@ -15,14 +15,15 @@ from gpunn._tensor import Tensor, upload
 from gpunn.errors import UsageError, quoted
 from gpunn.nn._moving import home_of
 from gpunn.nn.module import Module
-from gpunn.onnx import _arithmetic, _convolution, _layers, _reductions, _shapes, _volumes
+from gpunn.onnx import _arithmetic, _convolution, _layers, _recurrent, _reductions, _shapes, _volumes
 from gpunn.onnx._file import saved
 from gpunn.onnx._graph import Axis, Graph
 from gpunn.onnx._table import LOWERINGS, OPS, Arguments, Made
 from gpunn.onnx._trace import Noted, Trace, flat, watched
 from gpunn.tape import no_grad
 
-FAMILIES = (_arithmetic, _convolution, _layers, _reductions, _shapes, _volumes)  # their import fills the table
+# Their import fills the table.
+FAMILIES = (_arithmetic, _convolution, _layers, _recurrent, _reductions, _shapes, _volumes)
 LEAST_OPSET = 18  # from it on reductions, Pad and Split take what is used here
 _BATCHES = (2, 5)  # their halves, thirds and remainders differ in kind, so no such number is taken for a fixed one
 

@@ -222,6 +222,25 @@ def maxout_backward(d: Draw) -> dict[str, Any]:
     return {"dy": d.numbers(outer, inner), "winner": d.indices(k, outer, inner).astype(np.uint8), "k": k}
 
 
+@row("lstm_gates_forward", "lstm_gates_backward")
+def lstm_gates(d: Draw) -> dict[str, Any]:
+    n, width = d.sizes((0, *around(4, 64, 256)), around(4, 32))
+    if d.primitive.name == "lstm_gates_forward":
+        return {"given": d.numbers(n, 4 * width), "hidden": d.numbers(n, 4 * width), "c": d.numbers(n, width)}
+    made = {"dh": d.numbers(n, width), "dc_next": d.numbers(n, width)}
+    made |= d.pick({}, {"dh": None}, {"dc_next": None})
+    return {**made, "gates": d.numbers(n, 4 * width), "c": d.numbers(n, width), "c_next": d.numbers(n, width)}
+
+
+@row("gru_gates_forward", "gru_gates_backward")
+def gru_gates(d: Draw) -> dict[str, Any]:
+    n, width = d.sizes((0, *around(4, 64, 256)), around(4, 32))
+    made = {"hidden": d.numbers(n, 3 * width), "h": d.numbers(n, width)}
+    if d.primitive.name == "gru_gates_forward":
+        return {"given": d.numbers(n, 3 * width), **made}
+    return {"dy": d.numbers(n, width), "gates": d.numbers(n, 3 * width), **made}
+
+
 # -- losses of classes ----------------------------------------------------------------------------
 
 

@@ -126,6 +126,20 @@ def test_a_network_as_users_write_them() -> None:
     assert any(node.name.startswith("/layers/1/") for node in proto.graph.node)
 
 
+class Cells(nn.Module):
+    """A recurrent layer step by step."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.cell = getattr(nn, f"{name}Cell")(4, 5)
+
+    def forward(self, x: Any) -> Any:
+        state = None
+        for t in range(x.shape[1]):
+            state = self.cell(x[:, t], state)
+        return state
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [("RNN", {}), ("LSTM", {"num_layers": 2, "bidirectional": True}), ("LSTM", {"proj_size": 2}), ("GRU", {})],
@@ -136,7 +150,8 @@ def test_recurrent_layers(name: str, options: dict[str, Any]) -> None:
     rng = np.random.Generator(np.random.Philox(9))
     sequences = [rng.normal(size=(n, 3, 4)).astype(np.float32) for n in (2, 5)]
     proto = compare(layer, sequences[:1], sequences[1:])
-    assert {"weight_ih_l0", "bias_hh_l0"} <= {tensor.name for tensor in proto.graph.initializer}
+    compare(Cells(name), sequences[:1], sequences[1:])
+    assert {"weight_ih_l0", "weight_hh_l0"} <= {tensor.name for tensor in proto.graph.initializer}
 
 
 def test_images_of_any_size() -> None:
