@@ -73,19 +73,24 @@ class _Parts:
 @functools.lru_cache(maxsize=1024)
 def _cuts(rows: int, channels: int) -> list[tuple[slice, int, int]]:
     """Parts: their rows, and how many of these are one row of elementwise operations, and of sums."""
-    fold = _divisor(rows, _INNER, channels)
+    fold = _divisor(rows, _INNER, channels) or max(1, min(_least(_INNER, channels), rows))  # leaving a remainder
+    summed = _divisor(fold, _SUMMED, channels) or fold
     step = max(1, _PART // (fold * channels)) * fold
     whole = rows // fold * fold
-    cuts = [(slice(a, min(whole, a + step)), fold, _divisor(fold, _SUMMED, channels)) for a in range(0, whole, step)]
+    cuts = [(slice(a, min(whole, a + step)), fold, summed) for a in range(0, whole, step)]
     if whole < rows:
         cuts.append((slice(whole, rows), 1, 1))
     return cuts
 
 
-def _divisor(rows: int, width: int, channels: int) -> int:
-    """How many of ``rows`` are viewed as one of at least ``width`` numbers: a divisor, or else leaving a remainder."""
-    least = max(1, -(-width // channels))
-    return next((n for n in range(least, 4 * least) if rows % n == 0), max(1, min(least, rows)))
+def _divisor(rows: int, width: int, channels: int) -> int | None:
+    """How many of ``rows`` are viewed as one of at least ``width`` numbers with none left over; None if no number is."""
+    least = _least(width, channels)
+    return next((n for n in range(least, 4 * least) if rows % n == 0), None)
+
+
+def _least(width: int, channels: int) -> int:
+    return max(1, -(-width // channels))
 
 
 @functools.lru_cache(maxsize=64)

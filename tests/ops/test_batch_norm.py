@@ -349,3 +349,19 @@ def test_refused_training_leaves_the_estimates_alone() -> None:
     with pytest.raises(ShapeError):
         _call(1, 3, running_mean=mean, training=True)
     assert mean.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("channels", "rows"), [(80, 113), (80, 5329), (32, 521), (3, 2731), (192, 5041), (512, 7)])
+def test_rows_that_no_number_divides(channels: int, rows: int) -> None:
+    """On the CPU several rows are taken for one, also where a prime number of them is as wide as a row should be."""
+    rng = np.random.Generator(np.random.Philox(3))
+    values, dy = rng.standard_normal((2, rows, channels))
+    x = gpunn.tensor(values, requires_grad=True)
+    y = batch_norm(x, None, None, training=True, eps=0.5)
+    y.backward(gpunn.tensor(dy))
+    deviation = np.sqrt(values.var(0) + 0.5)
+    normal = (values - values.mean(0)) / deviation
+    # Sums of thousands of float64 numbers of order one.
+    np.testing.assert_allclose(y.detach().numpy(), normal, rtol=0, atol=1e-12)
+    expected = (dy - dy.mean(0) - normal * (dy * normal).mean(0)) / deviation
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=0, atol=1e-12)
