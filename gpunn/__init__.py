@@ -42,8 +42,8 @@ from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
     from gpunn import (  # noqa: I001 - several names a line
-        accelerator, amp, arrays, autograd, backends, compiler, cuda, data, distributions, hub, jit, models, nn, onnx,
-        optim, train, utils, version, vision,
+        accelerator, amp, arrays, autograd, backends, compiler, cuda, data, distributions, fx, hub, jit, models, nn,
+        onnx, optim, train, utils, version, vision,
     )  # fmt: skip
     from gpunn._capture import capture
     from gpunn._constants import Size, layout, strided
@@ -226,6 +226,7 @@ _FROM = {
     "gpunn.cuda": "cuda",
     "gpunn.data": "data",
     "gpunn.distributions": "distributions",
+    "gpunn.fx": "fx",
     "gpunn.hub": "hub",
     "gpunn.jit": "compile jit",
     "gpunn.models": "models",
@@ -313,7 +314,8 @@ __all__ = [
     "dtype", "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "erfinv", "errors", "exp",
     "exp2", "expm1", "eye", "finfo", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32",
     "float64", "float_power", "floor", "floor_divide", "fmod", "frac", "from_dlpack", "from_numpy", "full",
-    "full_like", "gather", "ge", "ger", "get_default_dtype", "get_float32_matmul_precision", "get_num_interop_threads",
+    "full_like", "fx", "gather", "ge", "ger", "get_default_dtype", "get_float32_matmul_precision",
+    "get_num_interop_threads",
     "get_num_threads", "get_rng_state", "gradcheck", "greater", "greater_equal", "gt", "half", "heaviside", "histc",
     "hsplit", "hstack", "hub", "hypot", "iinfo", "index_add", "index_copy", "index_fill", "index_select", "inf",
     "inference_mode", "initial_seed", "inner", "int", "int16", "int32", "int64", "int8", "is_autocast_cache_enabled",

@@ -120,6 +120,7 @@ attention_forward(real* __restrict__ y, real* __restrict__ lse, const real* __re
         }
     }
     if (i >= s.L) return;
+    if (most == -INFINITY) most = 0, sum = 1;  // it sees no key: 0 / 1, and weights exp(-INFINITY - 0) in the backward
     real* row = y + ((size_t)item * s.L + i) * s.V;
 #pragma unroll
     for (int f = 0; f < FEATURES; ++f)

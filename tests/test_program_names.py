@@ -627,3 +627,28 @@ def test_nothing_is_being_compiled_or_exported() -> None:
     assert gpunn.compiler.reset() is None
     assert gpunn.compiler.compile is gpunn.jit.compile_
     assert not gpunn.onnx.is_in_onnx_export()
+
+
+def test_marks_for_tracing_change_nothing() -> None:
+    assert gpunn.fx.wrap("name") == "name"
+
+    def twice(x: Any) -> Any:
+        return 2 * x
+
+    assert gpunn.fx.wrap(twice) is twice
+    with pytest.raises(UsageError, match=r"fx\.wrap: expected a function or the name of one; got int"):
+        gpunn.fx.wrap(3)
+
+
+def test_ways_to_compute_attention_change_nothing() -> None:
+    from gpunn.nn.attention import SDPBackend, sdpa_kernel
+
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.attention.SDPBackend.__members__
+    assert {b.name: b.value for b in SDPBackend} == {name: b.value for name, b in theirs.items()}
+    x = gpunn.rand(2, 3, 4)
+    plain = gpunn.nn.functional.scaled_dot_product_attention(x, x, x)
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH], set_priority=True):
+        assert (gpunn.nn.functional.scaled_dot_product_attention(x, x, x) == plain).all()
+    with pytest.raises(UsageError, match="sdpa_kernel: backends: expected SDPBackend"), sdpa_kernel("math"):  # type: ignore[arg-type]
+        pass

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from gpunn._creation import zeros
@@ -20,6 +23,39 @@ from gpunn.ops.matmul import matmul
 from gpunn.ops.scaled_dot_product_attention import scaled_dot_product_attention
 from gpunn.ops.softmax import softmax
 from gpunn.ops.where import masked_fill
+
+
+class SDPBackend(enum.IntEnum):
+    """PyTorch's ways to compute attention, by name; here one way is taken whatever is asked for."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+
+@contextmanager
+def sdpa_kernel(backends: SDPBackend | Sequence[SDPBackend], set_priority: bool = False) -> Iterator[None]:
+    """Change nothing: attention has one kernel here, which keeps no weights in memory.
+
+    Parameters
+    ----------
+    backends : SDPBackend or sequence of SDPBackend
+        Which of them PyTorch may take.
+    set_priority : bool
+        Whether in this order.
+
+    Raises
+    ------
+    UsageError
+        If they are no SDPBackends.
+    """
+    given = (backends,) if isinstance(backends, SDPBackend) else backends
+    if not isinstance(given, Sequence) or not all(isinstance(b, SDPBackend) for b in given):
+        raise UsageError(f"sdpa_kernel: backends: expected SDPBackend, or several in a list; got {backends!r}.")
+    yield
 
 
 class MultiheadAttention(Module):

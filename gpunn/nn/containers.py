@@ -61,9 +61,8 @@ class _Container(Module):
 
     def pop(self, index: int) -> Module:
         """Take out the module at ``index`` and return it; the others are numbered anew."""
-        module = self._modules[self._name_at(index)]
+        module: Any = self._modules[self._name_at(index)]
         del self[index]
-        assert module is not None
         return module
 
     def __delitem__(self, index: int | slice) -> None:
@@ -144,6 +143,7 @@ class ModuleList(_Container):
     Parameters
     ----------
     modules : iterable of Module, optional
+        None among them is kept as it is: no module at that place.
     """
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
@@ -184,6 +184,7 @@ class ModuleDict(Module):
     Parameters
     ----------
     modules : mapping of str to Module, or iterable of pairs, optional
+        None among them is kept as it is: no module of that name.
 
     Examples
     --------
@@ -208,9 +209,9 @@ class ModuleDict(Module):
         self.add_module(name, _checked(type(self).__name__, name, module))
 
     def __getitem__(self, name: str) -> Module:
-        module = self._modules.get(name)
-        if module is None:
+        if name not in self._modules:
             raise self._unknown(name)
+        module: Any = self._modules[name]
         return module
 
     def _unknown(self, name: Any) -> UnknownNameError:
@@ -310,8 +311,9 @@ class ParameterList(Module):
         return "\n".join(f"({name}): Parameter {tuple(p.shape)}" for name, p in self.named_parameters())
 
 
-def _checked(container: str, name: Any, module: Any) -> Module:
-    if not isinstance(module, Module):
+def _checked(container: str, name: Any, module: Any) -> Any:
+    # What is called in order needs all of them; a list or dict may say that there is none at a place.
+    if not (isinstance(module, Module) or (module is None and container != "Sequential")):
         hint = " Give an instance, with parentheses." if isinstance(module, type) else ""
         raise UsageError(f"{container}: expected modules; got {type(module).__name__} at {name!r}.{hint}")
     return module

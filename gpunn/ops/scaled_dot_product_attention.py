@@ -19,6 +19,7 @@ from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div
 from gpunn.ops.dropout import dropout
 from gpunn.ops.matmul import matmul
+from gpunn.ops.max import amax
 from gpunn.ops.softmax import softmax
 from gpunn.ops.where import masked_fill
 from gpunn.primitive import primitive
@@ -43,15 +44,17 @@ Three = tuple[bool, bool, bool]  # whether the gradients of query, key, value ar
 def attention_forward(xp: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool) -> tuple[Any, Any]:
     """y = p v, p = exp(s - lse), s = q kᵀ scale + mask, lse = log of the sum over the keys of exp(s).
 
+    Where a query sees no key, p and y are 0: lse is 0 there, of which exp(-inf - lse) makes 0 in the backward too.
     q (B, L, E);  k (B, S, E);  v (B, S, V);  mask (B or 1, L, S) or None;  y (B, L, V);  lse (B, L).
     """
     s = _scores(xp, q, k, mask, scale, causal)
     with np.errstate(invalid="ignore", divide="ignore"):
         most = s.max(axis=2, keepdims=True)
-        about = xp.where(xp.isneginf(most), 0, most)  # a query that sees no key
+        nothing = xp.isneginf(most)
+        about = xp.where(nothing, 0, most)
         weights = xp.exp(s - about)
-        total = weights.sum(axis=2, keepdims=True)
-        return xp.matmul(weights, v) / total, (most + xp.log(total))[:, :, 0]
+        total = weights.sum(axis=2, keepdims=True) + nothing  # which is a sum of 0 otherwise
+        return xp.matmul(weights, v) / total, (about + xp.log(total))[:, :, 0]
 
 
 def _scores(xp: Any, q: Any, k: Any, mask: Any, scale: float, causal: bool) -> Any:
@@ -187,7 +190,7 @@ def scaled_dot_product_attention(
     Returns
     -------
     Tensor
-        (..., L, V). NaN for a query that may look at no key, as in PyTorch's formula.
+        (..., L, V). 0 for a query that may look at no key.
 
     Raises
     ------
@@ -251,7 +254,11 @@ def _composed(
         scores = masked_fill(scores, unseen, -math.inf)
     elif mask is not None:
         scores = scores + mask
-    weights = softmax(scores, -1)
+    if mask is None or not scores.shape[-1]:
+        weights = softmax(scores, -1)
+    else:  # a query that may look at no key has no weights, where softmax would divide 0 by 0
+        nothing = amax(scores.detach(), -1, keepdim=True) == -math.inf
+        weights = masked_fill(softmax(masked_fill(scores, nothing, 0.0), -1), nothing, 0.0)
     if dropout_p:
         weights = dropout(weights, dropout_p, True)
     return matmul(weights, v)

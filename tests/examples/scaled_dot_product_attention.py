@@ -17,6 +17,7 @@ def _inputs(rng: np.random.Generator) -> list[dict[str, Any]]:
         mask = rng.normal(size=(masks, L, S)).astype(dtype) if masks else None
         if mask is not None:
             mask[:, :, 1:][rng.random((masks, L, S - 1)) < 0.3] = -np.inf
+            mask[0, L // 2] = -np.inf  # a query that sees no key
         made = {
             name: rng.normal(size=(items, n, e)).astype(dtype) for name, n, e in (("q", L, E), ("k", S, E), ("v", S, V))
         }

@@ -188,3 +188,22 @@ def test_a_list_writes_neighbours_that_are_alike_once() -> None:
         return repr(nn.ModuleList(inner)) + repr(nn.ModuleList())
 
     assert of(gpunn) == of(parity.torch)
+
+
+def test_no_module_at_a_place() -> None:
+    """As networks are written whose last stage lacks a part."""
+    torch = pytest.importorskip("torch")
+    told = []
+    for lib in (gpunn, torch):
+        part = lib.nn.Linear(2, 3)
+        parts = lib.nn.ModuleList([part, None])
+        parts.append(None)
+        named = lib.nn.ModuleDict({"a": part, "b": None})
+        named["c"] = None
+        assert (parts[1], parts[-1], named["b"], named["c"]) == (None,) * 4
+        assert [m for m in parts if m is not None] == [m for m in named.values() if m is not None] == [part]
+        assert parts.pop(1) is named.pop("b") is None
+        told.append([repr(parts), repr(named), list(parts.state_dict()), list(named.state_dict()), len(parts)])
+    assert told[0] == told[1]
+    with pytest.raises(UsageError, match="Sequential: expected modules; got NoneType at '0'"):
+        nn.Sequential(None)
