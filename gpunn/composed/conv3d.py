@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from gpunn._device import device_of
 from gpunn._shared.numbers import as_int
-from gpunn._shared.places import window_places
+from gpunn._shared.places import summed_windows, windows_along
 from gpunn._shared.volumes import handed_over, to_images, to_volumes
 from gpunn._tensor import Tensor
 from gpunn._window import Padding, Pair, Window, sides, triple
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.ops.conv2d import check_operands, conv2d
 from gpunn.ops.conv_transpose2d import check_transposed, conv_transpose2d
-from gpunn.ops.getitem import index_select, summed_at
 from gpunn.ops.pad import pad
 
 _FORMS = "(N, C, D, H, W) or (C, D, H, W)"
@@ -87,8 +86,7 @@ def conv3d(
         return handed_over(op, y, (n, k, deep.P, h, w))
     if front or back:
         x = pad(x, (0, 0, 0, 0, front, back))
-    if (t, steps[0]) != (1, 1):
-        x = index_select(x, 2, window_places(x.device, deep.P, t, steps[0], spread[0]))
+    x = windows_along(x, 2, deep.P, t, steps[0], spread[0])
     filters = weight.reshape(k, part * t, r, s)
     y = conv2d(to_images(op, x, t), filters, bias, steps[1:], beside, spread[1:], groups)
     return to_volumes(op, y, n, deep.P)
@@ -169,8 +167,7 @@ def conv_transpose3d(
     filters = weight.reshape(c, part * t, r, s)
     y = conv_transpose2d(to_images(op, x), filters, None, steps[1:], cut[1:], more[1:], groups, spread[1:])
     y = to_volumes(op, y, n, d, t)
-    if (t, steps[0]) != (1, 1):
-        y = summed_at(op, y, 2, window_places(x.device, d, t, steps[0], spread[0]), whole[0])
+    y = summed_windows(op, y, 2, d, t, steps[0], spread[0], whole[0])
     if cut[0] or more[0]:
         y = pad(y, (0, 0, 0, 0, -cut[0], more[0] - cut[0]))
     return y if bias is None else y + bias.reshape(1, -1, 1, 1, 1)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from gpunn._shared.activations import check_floating
-from gpunn._shared.places import window_places
+from gpunn._shared.places import summed_windows, windows_along
 from gpunn._tensor import Tensor
 from gpunn._window import Pair, Window, pair, remembered
 from gpunn.errors import ShapeError, here
-from gpunn.ops.getitem import index_select, summed_at
 from gpunn.ops.pad import pad
 from gpunn.ops.permute import permute
 from gpunn.ops.reshape import reshape
@@ -58,13 +57,13 @@ def unfold(x: Tensor, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, 
         )
     n, c, *image = x.shape
     w = _window(op, (image[0], image[1]), kernel_size, dilation, padding, stride)
-    (top, left), device = w.padding, x.device
+    top, left = w.padding
     if top or left:
         x = pad(x, (left, left, top, top))
-    x = index_select(x, 2, window_places(device, w.P, w.R, w.stride[0], w.dilation[0]))
-    x = index_select(x, 3, window_places(device, w.Q, w.S, w.stride[1], w.dilation[1]))
+    x = windows_along(x, 2, w.P, w.R, w.stride[0], w.dilation[0])
+    x = windows_along(x, 3, w.Q, w.S, w.stride[1], w.dilation[1])
     x = permute(reshape(x, (n, c, w.P, w.R, w.Q, w.S)), (0, 1, 3, 5, 2, 4))
-    return reshape(x, (n, c * w.R * w.S, w.P * w.Q))
+    return _apart(reshape(x, (n, c * w.R * w.S, w.P * w.Q)))
 
 
 def fold(
@@ -119,12 +118,17 @@ def fold(
             f"{here(op)}: expected x (N, C R S, P Q) with a multiple of {w.R * w.S} rows, the window's size, and "
             f"{w.P * w.Q} columns, for {w.P} x {w.Q} windows in an image of {height} x {width}; got shape {x.shape}."
         )
-    c, (top, left), device = rows // (w.R * w.S), w.padding, x.device
+    c, (top, left) = rows // (w.R * w.S), w.padding
     x = permute(reshape(x, (n, c, w.R, w.S, w.P, w.Q)), (0, 1, 4, 2, 5, 3))
     x = reshape(x, (n, c, w.P * w.R, w.Q * w.S))
-    x = summed_at(op, x, 3, window_places(device, w.Q, w.S, w.stride[1], w.dilation[1]), width + 2 * left)
-    x = summed_at(op, x, 2, window_places(device, w.P, w.R, w.stride[0], w.dilation[0]), height + 2 * top)
-    return x[:, :, top : top + height, left : left + width] if top or left else x
+    x = summed_windows(op, x, 3, w.Q, w.S, w.stride[1], w.dilation[1], width + 2 * left)
+    x = summed_windows(op, x, 2, w.P, w.R, w.stride[0], w.dilation[0], height + 2 * top)
+    return x[:, :, top : top + height, left : left + width] if top or left else _apart(x)
+
+
+def _apart(y: Tensor) -> Tensor:
+    """y as a tensor that is no view: of one window the columns would be the image itself, in another shape."""
+    return y if y._view is None else y.clone()
 
 
 @remembered

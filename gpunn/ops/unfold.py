@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from gpunn._shared.axes import axis_of
 from gpunn._shared.numbers import whole_number
-from gpunn._shared.places import window_places
+from gpunn._shared.places import windows_along
 from gpunn._tensor import Tensor
 from gpunn.errors import RangeError, here
-from gpunn.ops.getitem import index_select
 from gpunn.ops.permute import movedim
 
 
@@ -27,8 +26,8 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     Returns
     -------
     Tensor
-        Like x, with (length - size) // step + 1 windows along the axis, and ``size`` along the new last one. A copy;
-        in PyTorch it is a view.
+        Like x, with (length - size) // step + 1 windows along the axis, and ``size`` along the new last one. A view
+        where windows follow one another, else a copy; in PyTorch always a view.
 
     Raises
     ------
@@ -52,6 +51,6 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     if size > length:
         raise RangeError(f"{here(op)}: size: expected at most {length}, the length of axis {axis}; got {size}.")
     windows = (length - size) // step + 1
-    y = index_select(x, axis, window_places(x.device, windows, size, step))
+    y = windows_along(x, axis, windows, size, step)
     y = y.reshape(*x.shape[:axis], windows, size, *x.shape[axis + 1 :])
     return movedim(y, axis + 1, -1)

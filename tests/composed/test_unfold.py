@@ -74,6 +74,17 @@ def test_an_empty_batch(where: str) -> None:
     assert (columns.shape, y.shape, x.grad.shape) == ((0, 8, 4), (0, 2, 4, 5), (0, 2, 4, 5))
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (2, 2), (4, 4), (3, 1)])
+def test_results_are_no_views(kernel: int, stride: int) -> None:
+    x = gpunn.randn(1, 2, 4, 4)
+    before = x.tolist()
+    columns = F.unfold(x, kernel, stride=stride)
+    columns.zero_()
+    assert x.tolist() == before
+    F.fold(columns, 4, kernel, stride=stride).fill_(1)
+    assert not columns.any().item()
+
+
 def test_layers_are_the_functions() -> None:
     x = gpunn.randn(2, 3, 5, 6)
     columns = gpunn.nn.Unfold(2, 1, 1, (1, 2))(x)

@@ -31,6 +31,12 @@ def test_matches_torch(where: str, case: Case) -> None:
     matches_torch(case, where)
 
 
+def test_writes_go_through_where_it_is_a_view() -> None:
+    x = gpunn.zeros(5)
+    x.unfold(0, 2, 2)[1] = 1
+    assert x.tolist() == [0, 0, 1, 1, 0]
+
+
 def test_integers_are_moved_too() -> None:
     assert gpunn.arange(5).unfold(0, 2, 3).tolist() == [[0, 1], [3, 4]]
 
