@@ -38,6 +38,7 @@ from gpunn.nn.lazy import (
     LazyInstanceNorm2d,
     LazyLinear,
 )
+from gpunn.nn.lazy3d import LazyBatchNorm3d, LazyConv3d, LazyConvTranspose3d, LazyInstanceNorm3d
 from gpunn.nn.linear import Linear
 from gpunn.nn.local import LocallyConnected1d, LocallyConnected2d
 from gpunn.nn.localresponsenorm import LocalResponseNorm
@@ -56,6 +57,7 @@ from gpunn.nn.padding import (
     ZeroPad1d,
     ZeroPad2d,
 )
+from gpunn.nn.padding3d import CircularPad3d, ConstantPad3d, ReflectionPad3d, ReplicationPad3d, ZeroPad3d
 from gpunn.nn.parallel import DataParallel
 from gpunn.nn.parameter import Parameter
 from gpunn.nn.parameter_dict import ParameterDict
@@ -108,8 +110,10 @@ __all__ = [
     "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
+    "CircularPad3d",
     "ConstantPad1d",
     "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -155,12 +159,16 @@ __all__ = [
     "LayerNorm",
     "LazyBatchNorm1d",
     "LazyBatchNorm2d",
+    "LazyBatchNorm3d",
     "LazyConv1d",
     "LazyConv2d",
+    "LazyConv3d",
     "LazyConvTranspose1d",
     "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
     "LazyInstanceNorm1d",
     "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d",
     "LazyLinear",
     "LeakyReLU",
     "Linear",
@@ -202,8 +210,10 @@ __all__ = [
     "ReLU6",
     "ReflectionPad1d",
     "ReflectionPad2d",
+    "ReflectionPad3d",
     "ReplicationPad1d",
     "ReplicationPad2d",
+    "ReplicationPad3d",
     "SELU",
     "Sequential",
     "SiLU",
@@ -234,6 +244,7 @@ __all__ = [
     "UpsamplingNearest2d",
     "ZeroPad1d",
     "ZeroPad2d",
+    "ZeroPad3d",
     "functional",
     "fused_pairs",
     "graph_of",

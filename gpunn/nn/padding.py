@@ -27,7 +27,7 @@ class _Padding(Module):
         given = tuple(padding) if isinstance(padding, Sequence) else (padding,) * count
         sides = tuple(map(as_int, given))
         if len(sides) != count or None in sides:
-            names = ("left", "right", "top", "bottom")[:count]
+            names = ("left", "right", "top", "bottom", "front", "back")[:count]
             raise UsageError(f"{name}: padding: expected a whole number or ({', '.join(names)}); got {padding!r}.")
         self.padding = sides
 

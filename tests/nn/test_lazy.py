@@ -31,6 +31,10 @@ LAYERS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
     ("LazyInstanceNorm1d", (), {}, (2, 3, 5)),
     ("LazyInstanceNorm2d", (), {}, (4, 3, 2, 2)),
     ("LazyInstanceNorm2d", (), {"affine": False}, (2, 3, 2, 2)),
+    ("LazyConv3d", (6, (1, 3, 2)), {"stride": 2, "groups": 3}, (2, 3, 3, 5, 6)),
+    ("LazyConvTranspose3d", (4, 2), {"output_padding": 1, "stride": 2}, (3, 2, 3, 4)),
+    ("LazyBatchNorm3d", (), {}, (4, 3, 2, 2, 2)),
+    ("LazyInstanceNorm3d", (), {}, (4, 3, 2, 2, 2)),
 ]
 
 

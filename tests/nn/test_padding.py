@@ -26,6 +26,11 @@ LAYERS = [
     ("CircularPad1d", ((5, 1),)),
     ("CircularPad2d", (2,)),
     ("CircularPad2d", ((1, 2, 0, 4),)),
+    ("ZeroPad3d", ((1, 2, 0, 1, 3, 0),)),
+    ("ConstantPad3d", ((1, -2, 0, 1, 3, -1), 0.5)),
+    ("ReflectionPad3d", ((1, 2, 0, 1, 2, 0),)),
+    ("ReplicationPad3d", ((1, 2, 0, 1, 4, 1),)),
+    ("CircularPad3d", (2,)),
 ]
 
 
@@ -33,10 +38,10 @@ LAYERS = [
 @pytest.mark.parametrize(("name", "args"), LAYERS)
 def test_matches_torch(name: str, args: tuple, batch: tuple) -> None:
     parity = pytest.importorskip("tests.parity")
-    shape = (*batch, 3, 5) if name.endswith("1d") else (*batch, 3, 4, 5)
+    shape = (*batch, 3, *(3, 4, 5)[3 - int(name[-2]) :])
     x = np.random.Generator(np.random.Philox(0)).standard_normal(shape).astype(np.float32)
     ours, theirs = getattr(nn, name)(*args), getattr(parity.torch.nn, name)(*args)
-    # At most 4 copies of a corner are added.
+    # At most 20 copies of a corner are added.
     parity.compare(ours, lambda x: theirs(x), {"x": x}, "cpu", 1e-6, (), 1)
     assert repr(ours) == repr(theirs)
     assert ours.state_dict() == {}
