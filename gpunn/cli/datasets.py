@@ -31,10 +31,12 @@ DATA = {
     "mnist": Defaults(epochs=5, batch_size=64, lr=0.02, lr_decay=0.5),
     "fashion-mnist": Defaults(epochs=10, batch_size=64, lr=0.02, lr_decay=0.7),
     "cifar10": Defaults(epochs=20, batch_size=128, lr=0.05, lr_decay=0.85),
+    "cifar100": Defaults(epochs=30, batch_size=128, lr=0.05, lr_decay=0.9),
 }
 _OWN = Defaults(epochs=10, batch_size=32, lr=0.01, lr_decay=0.9)
-_DOWNLOADS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}  # published files
-_FOLDERS = {"mnist": "mnist", "fashion-mnist": "fashion-mnist", "cifar10": "cifar10"}
+# Published files.
+_DOWNLOADS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+_FOLDERS = {name: name for name in _DOWNLOADS}
 
 
 def add_data_arguments(add: Callable[..., Any], default: str) -> None:
@@ -42,8 +44,8 @@ def add_data_arguments(add: Callable[..., Any], default: str) -> None:
     add(
         "--data",
         metavar="NAME",
-        help="digits (1,797 images, come with scikit-learn), mnist, fashion-mnist, cifar10, a folder with train/ and "
-        "test/, each with a folder of images per class, or an .npz file"
+        help="digits (1,797 images, come with scikit-learn), mnist, fashion-mnist, cifar10, cifar100, a folder with "
+        "train/ and test/, each with a folder of images per class, or an .npz file"
         f" (default: {default})",
     )
     add(

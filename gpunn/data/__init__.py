@@ -1,7 +1,7 @@
 """Datasets and the loader that turns them into batches on a device."""
 
 from gpunn._calls import explains_all
-from gpunn.data.cifar10 import CIFAR10
+from gpunn.data.cifar10 import CIFAR10, CIFAR100
 from gpunn.data.dataset import Dataset, TensorDataset
 from gpunn.data.digits import Digits
 from gpunn.data.idx import read_idx
@@ -13,6 +13,7 @@ from gpunn.data.subsets import ConcatDataset, Subset, random_split
 
 __all__ = [
     "CIFAR10",
+    "CIFAR100",
     "MNIST",
     "ConcatDataset",
     "DataLoader",

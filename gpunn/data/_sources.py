@@ -149,3 +149,15 @@ CIFAR10 = Source(
         ),
     ),
 )
+
+# sha256 and size: tensorflow/datasets, url_checksums/cifar100.txt.
+CIFAR100 = Source(
+    mirrors=CIFAR10.mirrors,
+    files=(
+        Remote(
+            "cifar-100-binary.tar.gz",
+            168513733,
+            {"sha256": "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"},
+        ),
+    ),
+)

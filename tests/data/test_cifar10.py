@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpunn.data import CIFAR10, DataLoader
+from gpunn.data import CIFAR10, CIFAR100, DataLoader
 from gpunn.errors import DataError
 
 DATA = Path(os.environ.get("GPUNN_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
@@ -130,3 +130,23 @@ def test_real_mean_and_deviation_are_the_customary_ones(tmp_path):
     np.testing.assert_allclose(x.mean(axis=(0, 2, 3), dtype=np.float64), 0, atol=0.02)
     np.testing.assert_allclose(x.std(axis=(0, 2, 3), dtype=np.float64), 1, atol=0.02)
     assert np.bincount(y).min() > 400
+
+
+@pytest.mark.parametrize("inner", ["", "cifar-100-binary"])
+def test_the_hundred_classes_have_a_coarse_label_in_front(tmp_path, inner):
+    made = np.random.default_rng(0).integers(0, 256, (6, 3074), dtype=np.uint8)
+    made[:, 0], made[:, 1] = 19, (0, 1, 50, 98, 99, 7)
+    write(tmp_path / inner, made, ["train.bin"])
+    write(tmp_path / inner, made[::-1], ["test.bin"])
+    for train, expected in ((True, made), (False, made[::-1])):
+        data = CIFAR100(tmp_path, train=train)
+        np.testing.assert_array_equal(data.labels, expected[:, 1])
+        np.testing.assert_array_equal(data.images, expected[:, 2:].reshape(6, 3, 32, 32))
+    assert (len(data.classes), data.classes[0], data.classes[99]) == (100, "apple", "worm")
+    assert sorted(data.classes) == list(data.classes)
+    (tmp_path / inner / "test.bin").write_bytes(made[0].tobytes() + b"0")
+    with pytest.raises(DataError, match="whole number of records of 3074 bytes; found 3075"):
+        CIFAR100(tmp_path, train=False)
+    (tmp_path / inner / "train.bin").unlink()
+    with pytest.raises(DataError, match=r"CIFAR100.*train\.bin"):
+        CIFAR100(tmp_path)

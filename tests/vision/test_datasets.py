@@ -171,3 +171,31 @@ def test_names_come_with_the_package() -> None:
     assert gpunn.vision.datasets is typed
     with pytest.raises(AttributeError, match=r"no attribute 'ops'; it has datasets, models, transforms, utils"):
         _ = gpunn.vision.ops  # type: ignore[attr-defined]
+
+
+def test_noise_is_the_same_every_time(tmp_path: Path) -> None:
+    made = datasets.FakeData(60, (3, 4, 6), 5, transform=transforms.ToTensor())
+    (x, label), (again, same) = made[7], made[7]
+    assert (tuple(x.shape), label, x.tolist()) == ((3, 4, 6), same, again.tolist())
+    assert made[8][0].tolist() != x.tolist()
+    assert datasets.FakeData(60, (3, 4, 6), 5, transforms.ToTensor(), random_offset=1)[6][0].tolist() == x.tolist()
+    assert {label for _, label in (made[i] for i in range(60))} == {0, 1, 2, 3, 4}
+    assert datasets.FakeData(2, (1, 5, 5))[0][0].mode == "L"
+    with pytest.raises(RangeError, match="out of range for 60"):
+        made[60]
+    with pytest.raises(UsageError, match="C 1 or 3"):
+        datasets.FakeData(image_size=(2, 4, 4))
+
+
+def test_cifar100_as_torchvision_names_it(tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-100-binary"
+    folder.mkdir()
+    record = np.random.Generator(np.random.Philox(0)).integers(0, 256, 3074, np.uint8)
+    record[:2] = (3, 98)
+    (folder / "test.bin").write_bytes(record.tobytes())
+    dataset = datasets.CIFAR100(tmp_path, train=False, download=False)
+    image, label = dataset[0]
+    assert (image.mode, image.size, label, dataset.classes[label]) == ("RGB", (32, 32), 98, "woman")
+    np.testing.assert_array_equal(np.asarray(image).transpose(2, 0, 1).ravel(), record[2:])
+    assert dataset.data.shape == (1, 32, 32, 3)
+    assert dataset.targets == [98]

@@ -64,12 +64,33 @@ FIXED: dict[str, Any] = {
     "no colour": lambda t: t.ColorJitter(saturation=(0, 0)),
     "several": lambda t: t.Compose([t.Resize(6), t.CenterCrop(4), t.Lambda(lambda x: x)]),
     "applied": lambda t: t.RandomApply([t.Pad(1)], p=1.0),
+    "negative": lambda t: t.RandomInvert(1.0),
+    "never negative": lambda t: t.RandomInvert(0.0),
+    "light colours inverted": lambda t: t.RandomSolarize(0.5, p=1.0),
+    "blurred": lambda t: t.GaussianBlur(3, 1.5),
+    "blurred differently": lambda t: t.GaussianBlur((5, 3), (0.7, 0.7)),
+    "five": lambda t: t.Compose([t.FiveCrop((4, 5)), t.Lambda(lambda five: five[3])]),
+    "ten": lambda t: t.Compose([t.TenCrop(4, vertical_flip=True), t.Lambda(lambda ten: ten[7])]),
     "not applied": lambda t: t.RandomApply([t.Pad(1)], p=0),
 }
 OF_PILLOW: dict[str, Any] = {
     "turn": lambda t: t.RandomRotation((30, 30)),
     "turn and expand": lambda t: t.RandomRotation((-45, -45), t.InterpolationMode.BILINEAR, expand=True, fill=9),
     "turn around a corner": lambda t: t.RandomRotation((90, 90), center=(0, 0), fill=(1, 2, 3)),
+    "light bytes inverted": lambda t: t.RandomSolarize(128, p=1.0),
+    "fewer bits": lambda t: t.RandomPosterize(3, p=1.0),
+    "sharper": lambda t: t.RandomAdjustSharpness(2, p=1.0),
+    "stretched colours": lambda t: t.RandomAutocontrast(1.0),
+    "even histogram": lambda t: t.RandomEqualize(1.0),
+    "gamma": lambda t: t.Lambda(lambda x: t.functional.adjust_gamma(x, 0.5, 0.9)),
+    "turned": lambda t: t.RandomAffine((30, 30)),
+    "turned and sheared": lambda t: t.RandomAffine((-20, -20), shear=(10, 10, -7, -7), fill=9),
+    "sheared": lambda t: t.RandomAffine(0, shear=(15, 15), interpolation=t.InterpolationMode.BILINEAR),
+    "scaled around a corner": lambda t: t.RandomAffine((5, 5), scale=(1.5, 1.5), center=(0, 0), fill=(1, 2, 3)),
+    "moved": lambda t: t.Lambda(lambda x: t.functional.affine(x, 0.0, [2, -1], 1.0, [0.0, 0.0])),
+    "tilted": lambda t: t.Lambda(
+        lambda x: t.functional.perspective(x, [[0, 0], [9, 0], [9, 6], [0, 6]], [[1, 0], [8, 2], [9, 5], [2, 6]])
+    ),
     "hue": lambda t: t.ColorJitter(hue=(0.25, 0.25)),
     "hue backwards": lambda t: t.ColorJitter(hue=(-0.1, -0.1)),
     "tensor": lambda t: t.ToTensor(),
@@ -216,6 +237,44 @@ def test_probabilities(name: str) -> None:
     assert 57 < changed < 143  # 100, and five deviations of 8.7
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "float32", "float64"])
+@pytest.mark.parametrize("given", ["uint8", "int16", "int32", "float32", "float64"])
+def test_dtypes_are_converted_with_their_ranges(given: str, dtype: str) -> None:
+    library, torch = torchvision("transforms"), pytest.importorskip("torch")
+    top = 1 if given.startswith("float") else np.iinfo(given).max
+    values = (np.linspace(0, 1, 24).reshape(1, 4, 6) * top).astype(given)
+    mine, theirs = transforms.ConvertImageDtype(dtype), library.ConvertImageDtype(getattr(torch, dtype))
+    try:
+        expected = theirs(torch.from_numpy(values))
+    except RuntimeError:
+        with pytest.raises(GpunnError, match="not have all numbers"):
+            mine(gpunn.from_numpy(values))
+        return
+    found = mine(gpunn.from_numpy(values))
+    assert str(found.dtype) == dtype
+    np.testing.assert_allclose(array(found), array(expected), rtol=2e-7)  # a product or quotient of float32
+
+
+def test_what_is_drawn_for_moves_and_tilts_stays_within_its_ranges() -> None:
+    change = transforms.RandomAffine((-10, 20), (0.5, 0.25), (0.5, 2), (-5, 5, 0, 9))
+    drawn = [change.get_params(change.degrees, (0.5, 0.25), change.scale, change.shear, (10, 8)) for _ in range(200)]
+    angles, moves, scales, shears = (np.array(part) for part in zip(*drawn, strict=True))
+    assert -10 <= angles.min() < -5 < 15 < angles.max() <= 20
+    assert set(moves[:, 0]) == set(range(-5, 6))
+    assert set(moves[:, 1]) == {-2, -1, 0, 1, 2}
+    assert 0.5 <= scales.min() < 0.7 < 1.8 < scales.max() <= 2
+    assert -5 <= shears[:, 0].min() < -3 < 3 < shears[:, 0].max() <= 5
+    assert 0 <= shears[:, 1].min() < 2 < 7 < shears[:, 1].max() <= 9
+    ends = [transforms.RandomPerspective.get_params(10, 8, 0.5)[1] for _ in range(200)]
+    assert transforms.RandomPerspective.get_params(10, 8, 0.5)[0] == [[0, 0], [9, 0], [9, 7], [0, 7]]
+    (left, top), (right, _), _, (_, bottom) = np.array(ends).transpose(1, 2, 0)
+    assert (set(left), set(top)) == ({0, 1, 2}, {0, 1, 2})
+    assert (set(right), set(bottom)) == ({7, 8, 9}, {5, 6, 7})
+    blurs = [transforms.GaussianBlur.get_params(0.1, 2.0) for _ in range(100)]
+    assert 0.1 <= min(blurs) < 0.4 < 1.7 < max(blurs) <= 2.0
+    assert transforms.RandomPerspective(p=1.0)(image()).size == image().size
+
+
 def test_choices_and_orders() -> None:
     gpunn.manual_seed(3)
     names = [transforms.Lambda(lambda x, name=name: f"{x}{name}") for name in "abc"]
@@ -332,6 +391,20 @@ def test_tensors_on_other_devices_stay_there() -> None:
         (lambda: transforms.RandomHorizontalFlip(2), UsageError, "p: expected a number from 0 to 1"),
         (lambda: transforms.RandomChoice([]), UsageError, "at least one transform"),
         (lambda: transforms.RandomChoice([transforms.Pad(1)], p=[0]), UsageError, "1 weights, not all of them 0"),
+        (lambda: transforms.GaussianBlur(4), UsageError, "kernel_size: expected odd sizes; got 4"),
+        (lambda: transforms.GaussianBlur(3, (2, 1)), UsageError, "sigma: expected the smaller number first"),
+        (lambda: transforms.GaussianBlur(21)(image()), ShapeError, "larger than half of the filter, 21x21.*got 7x10"),
+        (lambda: transforms.FiveCrop(8)(image()), UsageError, "at most 7x10.*got 8x8"),
+        (lambda: transforms.RandomAffine(9, translate=(2, 0)), UsageError, "translate: expected a number from 0 to 1"),
+        (lambda: transforms.RandomAffine(9, scale=(0, 1)), UsageError, "scale"),
+        (lambda: transforms.RandomAffine(9, shear=(1, 2, 3)), UsageError, "shear: expected two numbers"),
+        (lambda: transforms.RandomAffine(9)(gpunn.ones(3, 4, 4)), UsageError, "an image of Pillow.*before ToTensor"),
+        (lambda: transforms.RandomPerspective(2), UsageError, "distortion_scale: expected a number from 0 to 1"),
+        (lambda: transforms.functional.perspective(image(), [], []), UsageError, "four startpoints"),
+        (lambda: transforms.RandomPosterize(9, 1.0)(image()), UsageError, "bits: expected 0 to 8; got 9"),
+        (lambda: transforms.RandomPosterize(2, 1.0)(gpunn.ones(3, 4, 4)), UsageError, "tensor of uint8; got float32"),
+        (lambda: transforms.ConvertImageDtype("uint8")(image()), UsageError, "a tensor; got Image"),
+        (lambda: transforms.ConvertImageDtype("int64")(gpunn.ones(1)), GpunnError, "not have all numbers of int64"),
         (lambda: transforms.Grayscale(2), UsageError, "expected 1 or 3; got 2"),
     ],
 )

@@ -6,12 +6,14 @@ downloads.
 
 from gpunn._calls import explains_all
 from gpunn.vision.datasets._folder import DatasetFolder, ImageFolder
-from gpunn.vision.datasets._labelled import CIFAR10, MNIST, FashionMNIST, VisionDataset
+from gpunn.vision.datasets._labelled import CIFAR10, CIFAR100, MNIST, FakeData, FashionMNIST, VisionDataset
 
 __all__ = [
     "CIFAR10",
+    "CIFAR100",
     "MNIST",
     "DatasetFolder",
+    "FakeData",
     "FashionMNIST",
     "ImageFolder",
     "VisionDataset",

@@ -12,8 +12,10 @@ import numpy as np
 from gpunn import data as bytes_of
 from gpunn._creation_shared import as_tensor
 from gpunn._files import is_file
+from gpunn._shared.numbers import whole_number
 from gpunn.data.image import pillow
 from gpunn.errors import RangeError, UsageError
+from gpunn.random import Generator
 from gpunn.utils.data import Dataset
 from gpunn.vision.transforms._images import from_array
 
@@ -238,9 +240,10 @@ class CIFAR10(_Labelled):
     """
 
     classes = list(bytes_of.CIFAR10.classes)  # noqa: RUF012
+    _source: type[bytes_of.CIFAR10] = bytes_of.CIFAR10
 
     def _read(self, root: Path, train: bool, download: bool) -> Any:
-        return bytes_of.CIFAR10(root, train=train, download=download)
+        return self._source(root, train=train, download=download)
 
     @property
     def data(self) -> np.ndarray:
@@ -252,3 +255,72 @@ class CIFAR10(_Labelled):
         """Labels."""
         labels: list[int] = self._labels.tolist()
         return labels
+
+
+class CIFAR100(CIFAR10):
+    """Photographs in 100 classes, 32x32: items are (Pillow's image of mode RGB, int).
+
+    Parameters
+    ----------
+    root, train, transform, target_transform, download
+        As of :class:`CIFAR10`, with ``cifar-100-binary`` in place of ``cifar-10-batches-bin``.
+
+    References
+    ----------
+    Krizhevsky 2009, "Learning multiple layers of features from tiny images"; see ``gpunn.data.CIFAR100``.
+    """
+
+    classes = list(bytes_of.CIFAR100.classes)  # noqa: RUF012
+    _source = bytes_of.CIFAR100
+
+
+class FakeData(VisionDataset):
+    """Noise with random labels, to try a program without data: items are (Pillow's image of mode RGB, int).
+
+    Parameters
+    ----------
+    size : int
+        How many.
+    image_size : (int, int, int)
+        C, H and W; C is 1 or 3.
+    num_classes : int
+    transform, target_transform : callable, optional
+        Called with an image, and with its label.
+    random_offset : int
+        Datasets with other offsets have other images; an item is always the same.
+
+    Raises
+    ------
+    UsageError
+        If a number is invalid.
+    """
+
+    def __init__(
+        self,
+        size: int = 1000,
+        image_size: Sequence[int] = (3, 224, 224),
+        num_classes: int = 10,
+        transform: _Transform | None = None,
+        target_transform: _Transform | None = None,
+        random_offset: int = 0,
+    ) -> None:
+        super().__init__(".", transform=transform, target_transform=target_transform)
+        pillow()
+        self.size = whole_number("FakeData", "size", size, 0)
+        self.num_classes = whole_number("FakeData", "num_classes", num_classes, 1)
+        self.random_offset = whole_number("FakeData", "random_offset", random_offset, 0)
+        self.image_size = tuple(whole_number("FakeData", "image_size", n, 1) for n in image_size)
+        if len(self.image_size) != 3 or self.image_size[0] not in (1, 3):
+            raise UsageError(f"FakeData: image_size: expected (C, H, W) with C 1 or 3; got {image_size!r}.")
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        if not 0 <= index < self.size:
+            raise RangeError(f"FakeData: index {index!r} is out of range for {self.size} images.")
+        channels, height, width = self.image_size
+        source = Generator(self.random_offset + index)
+        pixels = source.integers(256, (height, width, channels)).astype(np.uint8)
+        label = int(source.integers(self.num_classes, (1,))[0])
+        return self._changed(from_array(pixels if channels == 3 else pixels[:, :, 0]), label)

@@ -9,7 +9,7 @@ from gpunn._calls import explains_all
 from gpunn.vision.transforms import functional
 from gpunn.vision.transforms._chosen import Compose, Lambda, RandomApply, RandomChoice, RandomOrder
 from gpunn.vision.transforms._colour import ColorJitter, Grayscale, RandomErasing, RandomGrayscale
-from gpunn.vision.transforms._converted import Normalize, PILToTensor, ToPILImage, ToTensor
+from gpunn.vision.transforms._converted import ConvertImageDtype, Normalize, PILToTensor, ToPILImage, ToTensor
 from gpunn.vision.transforms._placed import (
     CenterCrop,
     Pad,
@@ -20,29 +20,54 @@ from gpunn.vision.transforms._placed import (
     RandomVerticalFlip,
     Resize,
 )
+from gpunn.vision.transforms._varied import (
+    FiveCrop,
+    GaussianBlur,
+    RandomAdjustSharpness,
+    RandomAffine,
+    RandomAutocontrast,
+    RandomEqualize,
+    RandomInvert,
+    RandomPerspective,
+    RandomPosterize,
+    RandomSolarize,
+    TenCrop,
+)
 from gpunn.vision.transforms.functional import InterpolationMode
 
 __all__ = [
     "CenterCrop",
     "ColorJitter",
     "Compose",
+    "ConvertImageDtype",
+    "FiveCrop",
+    "GaussianBlur",
     "Grayscale",
     "InterpolationMode",
     "Lambda",
     "Normalize",
     "PILToTensor",
     "Pad",
+    "RandomAdjustSharpness",
+    "RandomAffine",
     "RandomApply",
+    "RandomAutocontrast",
     "RandomChoice",
     "RandomCrop",
+    "RandomEqualize",
     "RandomErasing",
     "RandomGrayscale",
     "RandomHorizontalFlip",
+    "RandomInvert",
     "RandomOrder",
+    "RandomPerspective",
+    "RandomPosterize",
     "RandomResizedCrop",
     "RandomRotation",
+    "RandomSolarize",
     "RandomVerticalFlip",
     "Resize",
+    "TenCrop",
     "ToPILImage",
     "ToTensor",
     "functional",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._creation_shared import as_tensor
+from gpunn._interop import dtype_of
 from gpunn._tensor import Tensor
 from gpunn.data.image import pillow
 from gpunn.errors import DTypeError, ShapeError, UsageError
@@ -62,6 +63,43 @@ def to_tensor(pic: Any) -> Tensor:
     else:
         raise UsageError(f"to_tensor: pic: expected an image of Pillow or an array; got {type(pic).__name__}.")
     return as_tensor(np.divide(pixels, np.float32(255), dtype=np.float32, order="C"))
+
+
+def convert_image_dtype(image: Tensor, dtype: Any = None) -> Tensor:
+    """A tensor's numbers in another dtype, and in its range: 0 to 1 for floats, else 0 to the largest number.
+
+    Parameters
+    ----------
+    image : Tensor
+    dtype : dtype, optional
+        float32 if None.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    DTypeError
+        If float32 is to become int32 or int64, or float64 int64, whose numbers it does not have.
+    """
+    op = "convert_image_dtype"
+    if not isinstance(image, Tensor):
+        raise UsageError(f"{op}: image: expected a tensor; got {type(image).__name__}. Put ToTensor() before it.")
+    goal, kind = dtype_of(op, np.float32 if dtype is None else dtype), image.dtype
+    if "b" in (goal.kind, kind.kind):
+        raise DTypeError(f"{op}: expected floats or integers; got {kind} to become {goal}.")
+    if goal == kind:
+        return image
+    if goal.kind == "f":
+        return image.to(goal) if kind.kind == "f" else image.to(goal) / np.iinfo(kind).max
+    most = int(np.iinfo(goal).max)
+    if kind.kind == "f":
+        if goal.itemsize >= kind.itemsize:
+            raise DTypeError(f"{op}: {kind} does not have all numbers of {goal}; convert to a smaller dtype.")
+        return (image * (most + 1 - 1e-3)).to(goal)
+    ratio = (int(np.iinfo(kind).max) + 1) / (most + 1)
+    return (image // int(ratio)).to(goal) if ratio > 1 else image.to(goal) * int(1 / ratio)
 
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -233,3 +271,22 @@ class Normalize:
 
     def __repr__(self) -> str:
         return f"Normalize(mean={self.mean}, std={self.std})"
+
+
+class ConvertImageDtype:
+    """A tensor's numbers in another dtype, and in its range: 0 to 1 for floats, else 0 to the largest number.
+
+    Parameters
+    ----------
+    dtype : dtype
+    """
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype_of("ConvertImageDtype", dtype)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Convert ``image``."""
+        return convert_image_dtype(image, self.dtype)
+
+    def __repr__(self) -> str:
+        return "ConvertImageDtype()"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from gpunn.vision.transforms._adjusted import (
     adjust_saturation,
     rgb_to_grayscale,
 )
-from gpunn.vision.transforms._converted import normalize, pil_to_tensor, to_pil_image, to_tensor
+from gpunn.vision.transforms._converted import convert_image_dtype, normalize, pil_to_tensor, to_pil_image, to_tensor
 from gpunn.vision.transforms._images import (
     changed,
     channels,
@@ -30,51 +29,55 @@ from gpunn.vision.transforms._images import (
     height_and_width,
     pair,
 )
+from gpunn.vision.transforms._interpolation import InterpolationMode, colour, filter_of
+from gpunn.vision.transforms._toned import (
+    adjust_gamma,
+    adjust_sharpness,
+    autocontrast,
+    equalize,
+    gaussian_blur,
+    invert,
+    posterize,
+    solarize,
+)
+from gpunn.vision.transforms._warped import affine, perspective
 
 __all__ = [
     "InterpolationMode",
     "adjust_brightness",
     "adjust_contrast",
+    "adjust_gamma",
     "adjust_hue",
     "adjust_saturation",
+    "adjust_sharpness",
+    "affine",
+    "autocontrast",
     "center_crop",
+    "convert_image_dtype",
     "crop",
+    "equalize",
     "erase",
+    "five_crop",
+    "gaussian_blur",
     "get_dimensions",
     "hflip",
+    "invert",
     "normalize",
     "pad",
+    "perspective",
     "pil_to_tensor",
+    "posterize",
     "resize",
     "resized_crop",
     "rgb_to_grayscale",
     "rotate",
+    "solarize",
+    "ten_crop",
+    "to_grayscale",
     "to_pil_image",
     "to_tensor",
     "vflip",
 ]
-
-
-class InterpolationMode(enum.Enum):
-    """How resizing and rotating find the colour between pixels; Pillow's filter of the same name is used."""
-
-    NEAREST = "nearest"
-    BILINEAR = "bilinear"
-    BICUBIC = "bicubic"
-    BOX = "box"
-    HAMMING = "hamming"
-    LANCZOS = "lanczos"
-
-
-def _filter(op: str, interpolation: Any) -> Any:
-    """Pillow's filter; its numbers are taken too."""
-    filters = pillow().Resampling
-    if isinstance(interpolation, InterpolationMode):
-        return filters[interpolation.name]
-    try:
-        return filters(interpolation)
-    except ValueError as error:
-        raise UsageError(f"{op}: interpolation: expected an InterpolationMode; got {interpolation!r}.") from error
 
 
 def get_dimensions(img: Any) -> list[int]:
@@ -130,7 +133,7 @@ def resize(
     wanted = _resized(height, width, size, max_size)
     if wanted == (height, width):
         return img
-    resampling = _filter("resize", interpolation)
+    resampling = filter_of("resize", interpolation)
     if not isinstance(img, Tensor):
         return img.resize(wanted[::-1], resampling)
     if resampling == pillow().Resampling.NEAREST:
@@ -257,15 +260,29 @@ def _with_palette(image: Any, source: Any) -> Any:
     return image
 
 
-def colour(op: str, fill: Any, image: Any) -> Any:
-    """Pillow's colour: a number for each channel of ``image``, of one number or as many."""
-    number = channels(image)
-    several = [0] if fill is None else list(fill) if isinstance(fill, tuple | list) else [fill]
-    if len(several) not in (1, number):
-        raise UsageError(f"{op}: fill: expected one number or {number}, one a channel; got {fill!r}.")
-    values = [real_number(op, "fill", v) for v in several * (number if len(several) == 1 else 1)]
-    whole = values if image.mode == "F" else [int(v) for v in values]
-    return whole[0] if number == 1 else tuple(whole)
+def five_crop(img: Any, size: int | Sequence[int]) -> tuple[Any, ...]:
+    """Parts of the image ``img`` of ``size`` (height, width): its corners, left before right, and its middle."""
+    check_image("five_crop", img)
+    height, width = pair("five_crop", "size", size)
+    h, w = height_and_width(img)
+    if height > h or width > w:
+        raise UsageError(
+            f"five_crop: size: expected at most {h}x{w}, the image (height x width); got {height}x{width}."
+        )
+    corners = [crop(img, top, left, height, width) for top in (0, h - height) for left in (0, w - width)]
+    return (*corners, center_crop(img, (height, width)))
+
+
+def ten_crop(img: Any, size: int | Sequence[int], vertical_flip: bool = False) -> tuple[Any, ...]:
+    """:func:`five_crop` with ``size`` of ``img``, and of its mirror image (with ``vertical_flip`` upside down)."""
+    check_image("ten_crop", img)
+    return (*five_crop(img, size), *five_crop(vflip(img) if vertical_flip else hflip(img), size))
+
+
+def to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
+    """:func:`rgb_to_grayscale` of Pillow's image ``img``, with ``num_output_channels`` of the same numbers."""
+    check_pillow("to_grayscale", img)
+    return rgb_to_grayscale(img, num_output_channels)
 
 
 def hflip(img: Any) -> Any:
@@ -315,7 +332,7 @@ def rotate(
     turn = real_number("rotate", "angle", angle)
     around = None if center is None else (center[0], center[1])
     filled = colour("rotate", fill, img)
-    return img.rotate(turn, _filter("rotate", interpolation), expand, around, fillcolor=filled)
+    return img.rotate(turn, filter_of("rotate", interpolation), expand, around, fillcolor=filled)
 
 
 def erase(img: Tensor, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Tensor:
