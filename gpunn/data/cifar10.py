@@ -62,7 +62,7 @@ class CIFAR10(ImageDataset):
     """
 
     folder = "cifar10"
-    classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    classes: tuple[str, ...] = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
     input_shape = (3, 32, 32)
     train_mean = (0.4914, 0.4822, 0.4465)
     train_std = (0.2470, 0.2435, 0.2616)
