@@ -8,7 +8,8 @@ from gpunn._tensor import Tensor
 from gpunn.errors import ArgumentError, ShapeError, UsageError, here
 from gpunn.nn._hooks import RemovableHandle
 from gpunn.nn._uninitialized import UninitializedBuffer, UninitializedParameter, is_uninitialized
-from gpunn.nn.batchnorm import BatchNorm1d, BatchNorm2d, _BatchNorm
+from gpunn.nn.batchnorm import BatchNorm1d, _BatchNorm
+from gpunn.nn.instancenorm import _InstanceNorm
 from gpunn.nn.module import Module
 from gpunn.tape import no_grad
 
@@ -80,7 +81,7 @@ class Lazy(Module):
         """How many inputs x has."""
         axes: tuple[int, ...]
         if isinstance(self, _BatchNorm):
-            axes = self._ndims if isinstance(self, BatchNorm1d | BatchNorm2d) else (self._ndims[0] - 1, *self._ndims)
+            axes = (self._ndims[0] - 1, *self._ndims) if isinstance(self, _InstanceNorm) else self._ndims
         else:
             axes = (len(self.kernel_size) + 1, len(self.kernel_size) + 2)
         if x.ndim not in axes:

@@ -236,6 +236,11 @@ def test_parameters_become_parameters() -> None:
             "groups: expected a divisor of x's 3 c",
         ),
         (
+            lambda: nn.LazyBatchNorm3d()(gpunn.ones(1, 3, 4, 4)),
+            ShapeError,
+            r"LazyBatchNorm3d.*: expected x with 5 axes",
+        ),
+        (
             lambda: nn.LazyBatchNorm2d()(gpunn.ones(1, 3, 4)),
             ShapeError,
             r"LazyBatchNorm2d.*: expected x with 4 axes; go",
