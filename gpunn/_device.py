@@ -30,6 +30,7 @@ import numpy as np
 
 from gpunn._capture_state import refuse_in_capture
 from gpunn._layout import address_of
+from gpunn.cpu import memory
 from gpunn.errors import (
     ArgumentError,
     BadData,
@@ -139,7 +140,9 @@ class Device:
         kernel writes cannot pass for a number.
         """
         if self.ordinal is None:
-            return _aligned_nan(shape, np.dtype(dtype)) if self.name == "emulator" else np.empty(shape, dtype)
+            return (
+                _aligned_nan(shape, np.dtype(dtype)) if self.name == "emulator" else memory.empty(tuple(shape), dtype)
+            )
         if self.is_current:
             try:
                 return self.xp.ndarray(shape, dtype)  # as cupy.empty, which takes longer

@@ -76,6 +76,29 @@ def test_no_cycles_and_freed_as_it_goes() -> None:
         gc.enable()
 
 
+_BETWEEN = {
+    "conv2d": lambda x, w: F.conv2d(x, w.reshape(3, 3, 1, 1)),
+    "linear": lambda x, w: F.linear(x.reshape(12, 3), w),
+    "batch_norm": lambda x, w: F.batch_norm(x, None, None, training=True),
+}
+
+
+@pytest.mark.parametrize("name", _BETWEEN)
+def test_an_output_that_no_gradient_needs_is_freed(name: str) -> None:
+    """Half of a DenseNet's memory was batch norm's outputs, which closures named and did not use."""
+    gc.disable()
+    try:
+        between = _BETWEEN[name](leaf(np.arange(36.0).reshape(2, 3, 2, 3)), leaf(np.eye(3)))
+        physical = between._physical
+        seen = weakref.ref(physical if physical.base is None else physical.base)
+        y = relu(between)
+        del between, physical
+        assert seen() is None
+        y.sum().backward()
+    finally:
+        gc.enable()
+
+
 def test_gradients_do_not_alias() -> None:
     """Addition hands the same dy to both inputs; each must own what it keeps."""
     a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])

@@ -21,6 +21,7 @@ import numpy as np
 
 _LEAST = 1 << 17  # bytes: from here on glibc maps pages of their own
 _LINE = 64  # bytes of a cache line, and of the longest vector: a vector that crosses two lines takes twice as long
+_LOOSE = 4  # a kept block may be larger than what is asked for by one part in so many
 _STEPS = 8  # sizes between two powers of two: at most an eighth of a block is unused
 
 
@@ -64,10 +65,7 @@ class _Pool:
         size = _rounded(nbytes)
         with self._lock:
             self._take_back()
-            kept = self._blocks.get(size)
-            block = kept.pop() if kept else None
-            if block is not None:
-                self._unused -= size
+            block = self._kept(size)
         if block is None:
             block = self._fresh(size)
         # A view's base is the first array that does not own its memory: this one, not the block's.
@@ -77,6 +75,29 @@ class _Pool:
         loan.block = block
         self._lent[id(loan)] = loan
         return holder
+
+    def _kept(self, size: int) -> memoryview | None:
+        """A kept block of at least ``size`` bytes, or None.
+
+        Then others are given up, the longest kept first, so that the process grows only where its arrays do: where each
+        layer has a size of its own, as in a DenseNet, blocks that fit nothing would otherwise pile up.
+        """
+        if size not in self._blocks:
+            size = min((kept for kept in self._blocks if size < kept <= size + size // _LOOSE), default=size)
+        if size in self._blocks:
+            return self._remove(size)
+        enough = self._unused - size
+        while self._blocks and self._unused > enough:
+            self._remove(next(iter(self._blocks)))
+        return None
+
+    def _remove(self, size: int) -> memoryview:
+        kept = self._blocks[size]
+        block = kept.pop()
+        if not kept:
+            del self._blocks[size]
+        self._unused -= size
+        return block
 
     def _fresh(self, size: int) -> memoryview:
         try:

@@ -316,14 +316,16 @@ def batch_norm(
     y = batch_norm_normalise(device, px, mean, var, scale, shift, extra, eps, relu)
     operands = (x, weight, bias, residual)
     inputs = [t for t in operands if t is not None]
+    # What the closure names stays in memory: y only where it is needed, and not the residual.
+    given, gate = [t is not None for t in operands], y if relu else None
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> list[Any]:
         asked = iter(needs)
-        wanted = tuple([t is not None and next(asked) for t in operands])
-        gradients = batch_norm_backward(device, dy, px, y if relu else None, mean, var, scale, eps, training, wanted)
+        wanted = tuple([there and next(asked) for there in given])
+        gradients = batch_norm_backward(device, dy, px, gate, mean, var, scale, eps, training, wanted)
         if not relu and wanted[3]:
             gradients = (*gradients[:3], dy)
-        return [gradient for gradient, t in zip(gradients, operands, strict=True) if t is not None]
+        return [gradient for gradient, there in zip(gradients, given, strict=True) if there]
 
     estimates = () if training else (running_mean, running_var)
     saves = [t for t in (x, weight, *estimates) if t is not None]

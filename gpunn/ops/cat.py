@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
+import numpy as np
+
 from gpunn._device import Device, device_of
 from gpunn._layout import physical_axes
 from gpunn._promotion import promoted
 from gpunn._shared.axes import axis_of
 from gpunn._tensor import Tensor
+from gpunn.cpu import memory
 from gpunn.errors import ArgumentError, DTypeError, ShapeError, UsageError, here
 from gpunn.gpu.strided_copy import cut_parts, join_parts
 from gpunn.ops.reshape import unsqueeze
@@ -24,6 +27,14 @@ def join(xp: Any, arrays: list[Any], axis: int) -> Any:
     shape = list(arrays[0].shape)
     shape[axis] = sum(a.shape[axis] for a in arrays)
     return xp.concatenate(arrays, axis=axis, out=xp.empty(shape, arrays[0].dtype))
+
+
+@join.numpy
+def _(arrays: list[np.ndarray], axis: int) -> np.ndarray:
+    shape = list(arrays[0].shape)
+    shape[axis] = sum(a.shape[axis] for a in arrays)
+    y: np.ndarray = np.concatenate(arrays, axis=axis, out=memory.empty(tuple(shape), arrays[0].dtype))
+    return y
 
 
 @join.kernel

@@ -249,10 +249,10 @@ def conv2d(
     relu = activation == "relu"
     image, filters = x._physical, weight._physical
     y = conv2d_forward(device, image, filters, window, groups, None if bias is None else bias._physical, relu)
+    gate = y if relu else None  # what the closure names stays in memory: y only where it is needed
 
     def backward(dy: Any, needs: tuple[bool, ...], waiting: Any) -> tuple[Any, ...]:
         wanted = (needs[0], needs[1], bias is not None and needs[2])
-        gate = y if relu else None
         return conv2d_backward(device, dy, gate, image, filters, window, groups, wanted, waiting)[: len(inputs)]
 
     return record(op, y, device, inputs, backward, saves=(x, weight), keeps=relu, adds=True)

@@ -126,9 +126,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation:
     rows, matrix = x._physical, weight._physical
     relu = activation == "relu"
     y = gemm(device, rows, matrix, "nt", None if bias is None else bias._physical, relu)
+    gate = y if relu else None  # what the closure names stays in memory: y only where it is needed
 
     def backward(dy: Any, needs: tuple[bool, ...], waiting: Any) -> tuple[Any, ...]:
         wanted = (needs[0], needs[1], bias is not None and needs[2])
-        return linear_backward(device, dy, y if relu else None, rows, matrix, wanted, waiting)[: len(inputs)]
+        return linear_backward(device, dy, gate, rows, matrix, wanted, waiting)[: len(inputs)]
 
     return record(op, y, device, inputs, backward, saves=(x, weight), keeps=relu, adds=True)

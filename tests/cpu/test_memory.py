@@ -86,6 +86,25 @@ def test_at_most_so_much_lies_unused() -> None:
     assert memory.empty((_COUNT,), np.float32).shape == (_COUNT,)
 
 
+def test_a_block_that_is_a_little_larger_serves_too() -> None:
+    at = address(memory.empty((5 * _COUNT // 4,), np.float32))
+    assert address(memory.empty((_COUNT,), np.float32)) == at
+    assert memory._pool.unused == 5 * _COUNT
+
+
+def test_what_fits_nothing_is_given_up_before_the_process_grows() -> None:
+    """A DenseNet's layers each have a size of their own: their blocks must not pile up."""
+    for count in range(8, 24, 4):
+        memory.empty((count * _COUNT // 8,), np.float32)
+        assert memory._pool.unused == count * _COUNT // 2
+    small, large = memory.empty((_COUNT,), np.float32), memory.empty((3 * _COUNT,), np.float32)
+    assert memory._pool.unused == 0
+    del small, large
+    assert memory._pool.unused == 4 * 4 * _COUNT
+    memory.empty((2 * _COUNT,), np.float32)  # the block that was kept longest is not enough
+    assert memory._pool.unused == 2 * 4 * _COUNT
+
+
 @pytest.mark.parametrize("nbytes", [1, 2, 17, 1 << 17, (1 << 17) + 1, 1_000_003, (1 << 30) - 1])
 def test_sizes_are_rounded_by_an_eighth_at_most(nbytes: int) -> None:
     rounded = memory._rounded(nbytes)
@@ -94,8 +113,9 @@ def test_sizes_are_rounded_by_an_eighth_at_most(nbytes: int) -> None:
 
 
 def test_when_memory_runs_out_what_is_unused_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory.empty((_COUNT,), np.float32)
-    assert memory._pool.unused > 0
+    many = [memory.empty((_COUNT,), np.float32) for _ in range(5)]
+    del many
+    assert memory._pool.unused == 5 * 4 * _COUNT
     failed, numpys = [], np.empty
 
     def empty(*how: Any) -> np.ndarray:
