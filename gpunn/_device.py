@@ -140,9 +140,8 @@ class Device:
         kernel writes cannot pass for a number.
         """
         if self.ordinal is None:
-            return (
-                _aligned_nan(shape, np.dtype(dtype)) if self.name == "emulator" else memory.empty(tuple(shape), dtype)
-            )
+            empty = memory.empty if self.name == "cpu" else _aligned_nan
+            return empty(tuple(shape), np.dtype(dtype))
         if self.is_current:
             try:
                 return self.xp.ndarray(shape, dtype)  # as cupy.empty, which takes longer

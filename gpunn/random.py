@@ -14,7 +14,7 @@ import math
 import os
 import secrets
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from gpunn._device import Device
 from gpunn._shared.numbers import real_number
 from gpunn.errors import UsageError, here
 from gpunn.ops.write_scalars import StepScalars
+
+_PIECE = 1 << 18  # numbers drawn at a time
 
 
 @explains_methods
@@ -86,7 +88,7 @@ class Generator:
     def uniform(self, low: float, high: float, shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
         """Host array of ``shape``, uniform on [low, high)."""
         check_uniform("Generator.uniform", low, high)
-        values = np.asarray(low + (high - low) * self._host.random(tuple(shape)), dtype)
+        values = _drawn(lambda count: low + (high - low) * self._host.random(count), shape, dtype)
         # Rounding may lead to high itself: in float32 once in 30 million numbers.
         return np.minimum(values, np.nextafter(values.dtype.type(high), values.dtype.type(low)), out=values)
 
@@ -97,7 +99,7 @@ class Generator:
     def normal(self, mean: float, std: float, shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
         """Host array of ``shape``, Gaussian."""
         check_normal("Generator.normal", mean, std)
-        return np.asarray(mean + std * self._host.standard_normal(tuple(shape)), dtype)
+        return _drawn(lambda count: mean + std * self._host.standard_normal(count), shape, dtype)
 
     def permutation(self, n: int) -> np.ndarray:
         """A random order of 0 … n-1, int64."""
@@ -267,6 +269,19 @@ def manual_seed(seed: int) -> Generator:
     True
     """
     return _default.manual_seed(seed)
+
+
+def _drawn(draw: Callable[[int], np.ndarray], shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """An array filled by ``draw(count)`` piece by piece: in float64 the numbers of a large layer take twice its memory.
+
+    The stream is the same: numbers are drawn one after another.
+    """
+    values = np.empty(tuple(shape), dtype)
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        piece = flat[start : start + _PIECE]
+        piece[...] = draw(piece.size)
+    return values
 
 
 def philox_uint32(key: tuple[int, int], call: int, n: int) -> np.ndarray:
