@@ -84,7 +84,7 @@ def _cuts(rows: int, channels: int) -> list[tuple[slice, int, int]]:
 
 
 def _divisor(rows: int, width: int, channels: int) -> int | None:
-    """How many of ``rows`` are viewed as one of at least ``width`` numbers with none left over; None if no number is."""
+    """How many of ``rows`` are viewed as one of at least ``width`` numbers, with none left over; None: no number is."""
     least = _least(width, channels)
     return next((n for n in range(least, 4 * least) if rows % n == 0), None)
 
