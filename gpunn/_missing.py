@@ -152,7 +152,7 @@ _INSTEAD = {
         "Stream": "gpunn.cuda.Stream",
     },
     "gpunn.cuda": {"OutOfMemoryError": "gpunn.errors.OutOfMemoryError"},
-    "gpunn.nn": {"NLLLoss2d": "gpunn.nn.NLLLoss", "SyncBatchNorm": "gpunn.nn.BatchNorm2d"},
+    "gpunn.nn": {"NLLLoss2d": "gpunn.nn.NLLLoss"},
     "gpunn.nn.functional": {
         **{f"{name}_": f"gpunn.nn.functional.{name}(x, inplace=True)" for name in ("elu", "hardtanh", "leaky_relu")},
         "relu_": "gpunn.nn.functional.relu(x, inplace=True)",

@@ -252,6 +252,7 @@ REFUSED = (
         "steps are not recorded on the tape",
         "write the step out with tensors",
     ),
+    Refused(("SyncBatchNorm",), "process_group", (None,), "one process runs here", "leave it out"),
     Refused(
         ("step",),
         "epoch",

@@ -379,6 +379,7 @@ LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[], gpunn.Tensor]]] = {
     "AvgPool2d": ((2, 2, 0), images),
     "AvgPool3d": ((2, 2, 0), volumes),
     "BatchNorm3d": ((4, 1e-5, 0.1, True, True), volumes),
+    "SyncBatchNorm": ((3, 1e-5, 0.1, True, True), x),
     "BatchNorm1d": ((3, 1e-5, 0.1, True, True), x),
     "BatchNorm2d": ((4, 1e-5, 0.1, True, True), images),
     "CELU": ((1.0,), x),

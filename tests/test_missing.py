@@ -56,7 +56,6 @@ def told(place: str, name: str) -> str:
         ("gpunn", "Stream", "gpunn.cuda.Stream"),
         ("gpunn", "conv2d", "gpunn.nn.functional.conv2d"),
         ("gpunn", "relu_", "gpunn.nn.functional.relu(x, inplace=True)"),
-        ("gpunn.nn", "SyncBatchNorm", "gpunn.nn.BatchNorm2d"),
         ("gpunn.nn", "CTCLoss", None),
         ("gpunn.nn.functional", "elu_", "gpunn.nn.functional.elu(x, inplace=True)"),
         ("gpunn.nn.functional", "ctc_loss", None),

@@ -1050,6 +1050,7 @@ NEW_OF: dict[str, dict[str, Any]] = {
     "GRU": _RECURRENT,
     **{f"{name}Cell": _CELL for name in ("RNN", "LSTM", "GRU")},
     "RNNCellBase": {**_CELL, "num_chunks": 2},
+    "SyncBatchNorm": {"process_group": "world"},
     "MultiheadAttention": {
         "embed_dim": 4,
         "num_heads": 2,

@@ -83,6 +83,7 @@ from gpunn.nn.softmax import LogSoftmax, Softmax, Softmax2d
 from gpunn.nn.standardize import Standardize
 from gpunn.nn.statistics import recompute_batch_statistics
 from gpunn.nn.summary import summarize
+from gpunn.nn.syncbatchnorm import SyncBatchNorm
 from gpunn.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from gpunn.nn.transformer_decoder import Transformer, TransformerDecoder, TransformerDecoderLayer
 from gpunn.nn.unpooling import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d
@@ -227,6 +228,7 @@ __all__ = [
     "Softsign",
     "Standardize",
     "Step",
+    "SyncBatchNorm",
     "Tanh",
     "Tanhshrink",
     "Threshold",

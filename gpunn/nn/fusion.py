@@ -21,8 +21,9 @@ from gpunn.nn.flatten import Flatten
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
 from gpunn.nn.pooling import MaxPool2d
+from gpunn.nn.syncbatchnorm import SyncBatchNorm
 
-_RECTIFYING = (Conv1d, Conv2d, Linear, BatchNorm1d, BatchNorm2d, BatchNorm3d)
+_RECTIFYING = (Conv1d, Conv2d, Linear, BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm)
 
 
 def plan(modules: Sequence[Module]) -> Iterator[tuple[Module, dict[str, Any]]]:

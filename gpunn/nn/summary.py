@@ -26,6 +26,7 @@ from gpunn.nn.linear import Linear
 from gpunn.nn.local import LocallyConnected1d, LocallyConnected2d
 from gpunn.nn.module import Module
 from gpunn.nn.recurrent_cells import RNNCellBase
+from gpunn.nn.syncbatchnorm import SyncBatchNorm
 from gpunn.tape import enable_grad
 
 HEADINGS = ("layer", "type", "output", "parameters", "multiply-adds", "activation", "receptive field", "notes")
@@ -220,7 +221,7 @@ def _multiply_adds(layer: Module, inputs: list[Tensor], outputs: list[Tensor]) -
     x, y = inputs[0], outputs[0]
     if isinstance(layer, Linear):
         return x.numel() // layer.in_features * counting.full_weights(layer.in_features, layer.out_features)
-    if isinstance(layer, BatchNorm1d | BatchNorm2d | BatchNorm3d | GroupNorm):
+    if isinstance(layer, BatchNorm1d | BatchNorm2d | BatchNorm3d | SyncBatchNorm | GroupNorm):
         return y.numel()
     if isinstance(layer, MultiheadAttention):
         keys = inputs[1].numel() // layer.kdim + (layer.bias_k is not None) + layer.add_zero_attn
