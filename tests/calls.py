@@ -16,7 +16,7 @@ from gpunn import autograd, data, models, nn, optim, train
 from gpunn.data import transforms
 from gpunn.nn import functional as F
 from gpunn.nn import init, utils
-from gpunn.optim import lr_scheduler
+from gpunn.optim import lr_scheduler, swa_utils
 from gpunn.utils import data as utils_data
 from gpunn.vision import ops as vision_ops
 from gpunn.vision import transforms as vision
@@ -600,6 +600,10 @@ add("optim.l2_penalty", optim.l2_penalty, lambda: (optimizer(),))
 method("SGD.step", optimizer, lambda: (lambda: 1.0,))
 method("SGD.load_state_dict", optimizer, lambda: (optimizer().state_dict(),))
 method("SGD.add_param_group", optimizer, lambda: ({"params": parameters()},))
+add("optim.LBFGS", optim.LBFGS, lambda: (parameters(), 0.1, 4, 5, 1e-7, 1e-9, 3, "strong_wolfe"))
+add("swa_utils.AveragedModel", swa_utils.AveragedModel, lambda: (model(), "cpu"))
+add("swa_utils.SWALR", swa_utils.SWALR, lambda: (optimizer(), 0.1, 3, "cos"))
+add("swa_utils.update_bn", swa_utils.update_bn, lambda: ([x()], nn.BatchNorm1d(3)))
 SCHEDULES: dict[str, tuple[Any, ...]] = {
     "ConstantLR": (0.5, 3),
     "CosineAnnealingLR": (3, 0.0),

@@ -26,6 +26,7 @@ _OPEN += (
     "gpunn.fx",
     "gpunn.hub",
     "gpunn.optim.lr_scheduler",
+    "gpunn.optim.swa_utils",
     "gpunn.data",
     "gpunn.data.transforms",
     "gpunn.models",

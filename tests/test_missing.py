@@ -60,7 +60,6 @@ def told(place: str, name: str) -> str:
         ("gpunn.nn.functional", "elu_", "gpunn.nn.functional.elu(x, inplace=True)"),
         ("gpunn.nn.functional", "ctc_loss", None),
         ("gpunn.optim", "Rprop", None),
-        ("gpunn.optim", "LBFGS", None),
         ("gpunn.Tensor", "index_put_", "x[indices] = values"),
         ("gpunn.Tensor", "allclose", "gpunn.allclose"),
         ("gpunn.Tensor", "lgamma", None),

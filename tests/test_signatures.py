@@ -993,6 +993,14 @@ _TRANSFORMER_LAYER: dict[str, Any] = {
     "norm_first": True,
 }
 NEW_OF: dict[str, dict[str, Any]] = {
+    "LBFGS": {
+        "max_iter": 3,
+        "max_eval": 4,
+        "tolerance_grad": 1e-3,
+        "tolerance_change": 1e-3,
+        "history_size": 2,
+        "line_search_fn": "strong_wolfe",
+    },
     "ChainedScheduler": {"schedulers": Of(lambda library: _one_pair(library)[1]), "optimizer": None},
     "SequentialLR": {
         "optimizer": Of(lambda library: _one_pair(library)[0]),
@@ -1117,8 +1125,11 @@ def behaviour(case: Case, made: Any) -> Any:
         text = str(made).replace("NonDynamicallyQuantizableLinear", "Linear")  # a Linear, of MultiheadAttention
         return plain((shown, kept, None if case.name == "Parameter" else text))
     if case.place == "optim" and case.keyword != "differentiable":  # with which PyTorch wants no leaves
-        made.step()
         (group,) = made.param_groups
+        if case.name == "LBFGS":
+            made.step(lambda: (group["params"][0] ** 2).sum().detach())
+            return plain((group["params"][0], *(value for name, value in group.items() if name != "params")))
+        made.step()
         return plain((group["params"][0], group["lr"], group["maximize"]))
     rates: list[Any] = []
     for _ in range(5 if case.place != "optim" else 0):

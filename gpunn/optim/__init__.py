@@ -1,5 +1,6 @@
 """Optimisers and learning-rate schedules, with PyTorch's names and defaults."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from gpunn._calls import explains_all
@@ -9,6 +10,7 @@ from gpunn.optim.adagrad import Adagrad
 from gpunn.optim.adam import Adam, AdamW
 from gpunn.optim.adam_relatives import Adamax, NAdam, RAdam
 from gpunn.optim.lamb import LAMB
+from gpunn.optim.lbfgs import LBFGS
 from gpunn.optim.optimizer import Optimizer
 from gpunn.optim.rmsprop import RMSprop
 from gpunn.optim.sgd import SGD
@@ -16,6 +18,7 @@ from gpunn.optim.weight_decay import decay_groups, l2_penalty
 
 __all__ = [
     "LAMB",
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",
@@ -37,6 +40,8 @@ explains_all(globals())
 if not TYPE_CHECKING:  # or a type checker would believe that every name is there
 
     def __getattr__(name: str) -> Any:
+        if name == "swa_utils":  # few programs need it, and the layers that it brings in
+            return importlib.import_module("gpunn.optim.swa_utils")
         from gpunn._missing import no_such_name
 
         raise no_such_name(__name__, name)

@@ -15,7 +15,7 @@ from gpunn.errors import ArgumentError, UsageError
 from gpunn.optim._state import ParameterState
 
 # What learning-rate schedules write into groups.
-_SCHEDULED = {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"}
+_SCHEDULED = {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum", "swa_lr"}
 
 # PyTorch's options of how a step is made, which a group may have too.
 _HOW = ("foreach", "fused", "capturable", "differentiable")
