@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpunn._tensor import Tensor
-from gpunn._window import Window
+from gpunn._window import Window, triple
 from gpunn.nn.attention import MultiheadAttention
+from gpunn.nn.conv import Conv3d
 from gpunn.nn.groupnorm import GroupNorm
 from gpunn.nn.layernorm import LayerNorm
 from gpunn.nn.linear import Linear
 from gpunn.nn.module import Module
+from gpunn.nn.pooling3d import AvgPool3d, MaxPool3d
 from gpunn.tape import Node
 
 # Layers defined here (or subclasses that keep their forward) read one position only; the rest of a norm's or
@@ -82,6 +84,14 @@ def window_of(layer: Module, x: Tensor) -> Window | None:
     return None
 
 
+def _in_volumes(layer: Module) -> tuple[tuple[int, int, int], ...] | None:
+    """Size, dilation and stride of the layer's window along the three axes of a volume, for a layer that has one."""
+    if not isinstance(layer, Conv3d | MaxPool3d | AvgPool3d):
+        return None
+    options = (layer.kernel_size, getattr(layer, "dilation", 1), layer.stride)
+    return tuple(zip(*(triple(value, "window", "size", 1) for value in options), strict=True))
+
+
 class Fields:
     """The fields of all tensors met so far in a model's run on the input ``x``."""
 
@@ -124,8 +134,10 @@ class Fields:
             both = tuple(zip((window.R, window.S), window.dilation, window.stride, (window.H, window.W), strict=True))
             # A sequence is an image with one axis of length 1 along which nothing happens.
             axes = both if x.ndim == 4 else (both[0] if both[0] != (1, 1, 1, 1) else both[1],)
-            size = tuple(n + d * (k - 1) * j for n, j, (k, d, _, _) in zip(before.size, before.jump, axes, strict=True))
-            return Field(size, tuple(j * step for j, (_, _, step, _) in zip(before.jump, axes, strict=True)))
+            return _widened(before, [(k, d, step) for k, d, step, _ in axes])
+        along = _in_volumes(layer)
+        if along is not None:
+            return _widened(before, along) if len(before.size) == 3 else None
         if type(layer).forward.__module__ in _POINTWISE and x.shape[2:] == output.shape[2:]:
             return before
         if isinstance(layer, GroupNorm):  # mean and variance are those of all positions
@@ -177,6 +189,12 @@ class Fields:
             elif isinstance(place, Node):
                 waiting += place.parents
         return found
+
+
+def _widened(before: Field, axes: Sequence[tuple[int, int, int]]) -> Field:
+    """The field of a window's outputs, from its size, dilation and stride along each axis."""
+    size = tuple(n + d * (k - 1) * j for n, j, (k, d, _) in zip(before.size, before.jump, axes, strict=True))
+    return Field(size, tuple(j * step for j, (_, _, step) in zip(before.jump, axes, strict=True)))
 
 
 def _count(shape: tuple[int, ...]) -> int:

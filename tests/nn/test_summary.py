@@ -59,6 +59,18 @@ def test_receptive_fields_of_sequences() -> None:
     assert fields(nn.Conv1d(1, 1, 1), (1, 1)) == {"": ((1,), (1,))}
 
 
+def test_receptive_fields_in_volumes() -> None:
+    model = nn.Sequential(
+        nn.Conv3d(1, 2, (3, 1, 2), stride=(1, 2, 1), dilation=(2, 1, 1)),
+        nn.BatchNorm3d(2),
+        nn.AvgPool3d((2, 3, 1), 2),
+        nn.Conv3d(2, 1, 2),
+    )
+    assert fields(model, (1, 12, 20, 9))["3"] == ((8, 9, 4), (2, 4, 2))
+    assert influence(model, (1, 12, 20, 9), (1, 1, 1)) == (8, 9, 4)
+    assert fields(nn.MaxPool3d(3, 2), (1, 5, 5, 5)) == {"": ((3, 3, 3), (2, 2, 2))}
+
+
 class Block(nn.Module):
     """A residual block: convolutions in one branch, functions between."""
 
