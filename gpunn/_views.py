@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -40,10 +40,13 @@ class Step:
         Its name on the tape and in errors.
     repeats : bool
         Whether elements of the view share memory, so that nothing can be written to it.
+    adds : bool
+        Whether it has :meth:`back_into`; then :meth:`back` makes an array of its own.
     """
 
     op: str
     repeats: bool = False
+    adds: ClassVar[bool] = False
 
     def get(self, device: Device, array: Any) -> tuple[Any, bool]:
         """The view of a physical array, physical; and whether it is a part of the same memory."""
@@ -51,6 +54,10 @@ class Step:
 
     def back(self, device: Device, dy: Any, shape: tuple[int, ...]) -> Any:
         """The physical gradient of an array of the logical ``shape``; dy's own memory only where :meth:`get` shares."""
+        raise NotImplementedError
+
+    def back_into(self, device: Device, dy: Any, waiting: Any) -> Any:
+        """What :meth:`back` returns, added to the physical gradient ``waiting``, which it returns."""
         raise NotImplementedError
 
     def put(self, device: Device, target: Any, value: Any) -> None:
@@ -102,27 +109,22 @@ class View:
 
 
 def view_of(x: Tensor, step: Step) -> Tensor:
-    """The view of x that ``step`` leads to, on the tape."""
-    device, shape = x.device, x.shape
-    if device.name == "cpu" and not x._storage.is_exported():
+    """The view of x that ``step`` leads to, on the tape; from x's rows, or to rows (``_rows``), where it knows them."""
+    device, way, to_rows, source, on_cpu = x.device, step, False, None, x.device.name == "cpu"
+    if on_cpu and not x._storage.is_exported():
         rows = None if x._view is None else x._view.rows
-        other = step.among_rows(len(shape), rows is not None) if rows is not None or len(shape) != 4 else None
+        other = step.among_rows(x.ndim, rows is not None) if rows is not None or x.ndim != 4 else None
         if other is not None:
-            return _view_by_rows(x, step, *other)
-    y, shares = step.get(device, x._physical)
-    result = tape.record(step.op, y, device, (x,), lambda dy, needs: (step.back(device, dy, shape),), passes_on=shares)
-    attach(result, x, step, shares)
-    return result
+            (way, to_rows), source = other, rows
+    source = x._physical if source is None else source
+    stored, shape = source.shape, logical(source).shape
+    y, shares = way.get(device, source)
 
+    def backward(dy: Any, needs: tuple[bool, ...], waiting: Any = None) -> tuple[Any, ...]:
+        return (way.back(device, dy, shape) if waiting is None else way.back_into(device, dy, waiting),)
 
-def _view_by_rows(x: Tensor, step: Step, other: Step, to_rows: bool) -> Tensor:
-    """The view that ``step`` leads to by way of the ``other`` one, from x's rows, or to rows, or both."""
-    device, source = x.device, x._physical if x._view is None or x._view.rows is None else x._view.rows
-    shape = source.shape
-    y, shares = other.get(device, source)
-    result = tape.record(
-        step.op, y, device, (x,), lambda dy, needs: (other.back(device, dy, shape),), passes_on=shares, rows=to_rows
-    )
+    into, passes_on = stored if on_cpu and way.adds else None, shares and not way.adds
+    result = tape.record(step.op, y, device, (x,), backward, passes_on=passes_on, into=into, rows=to_rows)
     attach(result, x, step, shares, y if to_rows else None)
     return result
 

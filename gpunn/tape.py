@@ -24,7 +24,7 @@ from gpunn._grad_mode import grad_mode
 from gpunn._grad_mode import is_grad_enabled as is_grad_enabled
 from gpunn._grad_mode import no_grad as no_grad
 from gpunn._grad_mode import set_grad_enabled as set_grad_enabled
-from gpunn._layout import address_of, logical, logical_shape, physical, physical_shape
+from gpunn._layout import address_of, logical, physical, physical_shape
 from gpunn.cpu.blas import single_threaded_blas
 from gpunn.errors import DeviceError, DTypeError, GraphError, ShapeError, module_stack, place
 
@@ -84,6 +84,8 @@ class Node:
     adds : bool
         Whether it is called as ``backward(dy, needs, waiting)``, with the gradient that reached the first input by
         another path, or None. It returns their sum as that input's gradient, and does not write to ``waiting``.
+    into : tuple of int or None
+        The same, but if ``waiting`` is of this shape and nothing else holds it, backward writes to it and returns it.
     passes_on : bool
         Whether a returned gradient may be dy itself, a view of it, or an array that the closure will need again.
     saved : tuple
@@ -100,8 +102,8 @@ class Node:
     """
 
     __slots__ = (
-        "adds", "backward", "extent", "hooks", "inside", "name", "order", "parents", "passes_on", "rows", "saved",
-        "slot",
+        "adds", "backward", "extent", "hooks", "inside", "into", "name", "order", "parents", "passes_on", "rows",
+        "saved", "slot",
     )  # fmt: skip
 
     def __init__(
@@ -115,6 +117,7 @@ class Node:
         adds: bool = False,
         extent: tuple[int, ...] | None = None,
         rows: bool = False,
+        into: tuple[int, ...] | None = None,
     ) -> None:
         self.name = name
         self.inside = tuple(module_stack.modules)
@@ -128,6 +131,7 @@ class Node:
         self.hooks: dict[object, Hook] = {}
         self.extent = extent
         self.rows = rows
+        self.into = into
 
     @property
     def op(self) -> str:
@@ -150,6 +154,7 @@ def record(
     passes_on: bool = False,
     adds: bool = False,
     rows: bool = False,
+    into: tuple[int, ...] | None = None,
 ) -> Tensor:
     """Wrap an op's physical ``output`` as a Tensor, on the tape if any input requires a gradient.
 
@@ -164,6 +169,8 @@ def record(
     adds : bool
         Whether ``backward`` adds to the gradient that reached the first input by another path; see :class:`Node`.
         Where two paths meet this makes one pass over memory instead of two.
+    into : tuple of int or None
+        Whether it does so in place; see :class:`Node`.
     rows : bool
         Whether ``output`` is in rows (``_rows``) and a tensor of four axes. The gradient is then, too.
     """
@@ -174,7 +181,7 @@ def record(
         if t.requires_grad:
             saved = saved_of((*saves, result) if keeps else saves)
             extent = physical_shape(output.shape[1:]) if rows else output.shape
-            result._node = Node(op, parents_of(inputs), backward, passes_on, saved, None, adds, extent, rows)
+            result._node = Node(op, parents_of(inputs), backward, passes_on, saved, None, adds, extent, rows, into)
             result.requires_grad = True
             break
     return result
@@ -206,7 +213,7 @@ def parents_of(inputs: Sequence[Tensor]) -> tuple[Any, ...]:
 
 def saved_of(saves: Sequence[Tensor]) -> tuple[Any, ...]:
     """What a node notes about each tensor whose array its closure uses."""
-    return tuple([(t._storage, t._storage.count, t._physical.shape) for t in saves])
+    return tuple([(t._storage, t._storage.count, t.shape) for t in saves])
 
 
 def backward(root: Tensor, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
@@ -264,9 +271,11 @@ class _Walk:
                 dy = in_form(self._device, dy, False, node.extent)
                 dy = in_form(self._device, _call_hooks(node.hooks, dy, self._device, node.op), node.rows, node.extent)
             slot, parents, waiting = node.slot, node.parents, None
-            if node.adds and parents:  # no parents: freed, reported by _gradients_of
-                waiting = self._pending.get(parents[0], _NOTHING)[0]
-                if waiting is not None and waiting.ndim == 5:  # it may be in rows, which such ops do not know
+            if (node.adds or node.into) and parents:  # no parents: freed, reported by _gradients_of
+                waiting, owned = self._pending.get(parents[0], _NOTHING)
+                if node.into:
+                    waiting = waiting if owned and waiting.shape == node.into else None
+                elif waiting is not None and waiting.ndim == 5:  # it may be in rows, which such ops do not know
                     waiting = None
             fresh = not node.passes_on
             gradients = _gradients_of(node, dy, waiting, self._retain_graph)
@@ -336,11 +345,11 @@ def _gradients_of(node: Node, dy: Any, waiting: Any, retain_graph: bool) -> Sequ
     for storage, count, shape in node.saved:
         if storage.count != count:
             raise GraphError(
-                f"{node.op}: a tensor of shape {logical_shape(shape)} that backward needs was changed in place "
+                f"{node.op}: a tensor of shape {shape} that backward needs was changed in place "
                 f"{storage.count - count} time(s) since the forward; change it after backward(), or clone it."
             )
     needs = tuple([parent is not None for parent in node.parents])
-    more = (waiting,) if node.adds else ()
+    more = (waiting,) if node.adds or node.into else ()
     if grad_mode.observer is None:
         gradients = node.backward(dy, needs, *more)
     else:

@@ -13,6 +13,7 @@ from gpunn.cpu.elementwise import PART, quiet
 from gpunn.cpu.masking import INTEGERS
 
 _SHORT = 512  # numbers in a row up to which a pass over all rows costs less than a call for each
+_LARGE, _SMALL = 60, 2.0**-20  # whose exponentials float32 can add up; a row's sum that has lost nothing
 _TERMS = 1 << 16  # the most terms that a product adds up in its own dtype
 
 
@@ -28,6 +29,18 @@ def row_sums(u: np.ndarray, v: np.ndarray | None = None) -> np.ndarray:
     if v is None:
         return np.matmul(u, np.ones((cols, 1), u.dtype))
     return np.matmul(u[:, None, :], v[:, :, None])[:, 0]
+
+
+def exponentials(x: np.ndarray, out: np.ndarray) -> np.ndarray | None:
+    """out = exp(x); returns its sums over rows, as a column, or None if the rows' maxima have to be subtracted first.
+
+    They need not be where no number is large and no row has small ones alone: what is 0 here has a share in its row's
+    sum below what float32 can say.
+    """
+    if not x.max() <= _LARGE:
+        return None
+    sums = row_sums(np.exp(x, out=out))
+    return sums if sums.min() >= _SMALL else None
 
 
 def row_maxima(x: np.ndarray) -> np.ndarray:
@@ -72,7 +85,7 @@ def on_rows(work: Callable[..., None], *arrays: np.ndarray) -> np.ndarray:
             work(target[part], *(a[part] for a in flat))
 
     # An even number of parts: two threads then have the same work.
-    threads.run(task, threads.spans(len(target), 1 if y.size <= PART else 2 * -(-y.size // (4 * PART))))
+    threads.run(task, threads.spans(len(target), 1 if y.size <= PART else 2 * -(-y.size // (2 * PART))))
     return y
 
 

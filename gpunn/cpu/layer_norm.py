@@ -27,7 +27,7 @@ Needs = tuple[bool, bool, bool]
 
 def _blocks(x: np.ndarray, nbytes: int = _BLOCK) -> list[slice]:
     """Runs of rows; at least two where there is work for two threads."""
-    return threads.spans(len(x), max(x.nbytes // nbytes, min(2, x.nbytes >> 17), 1))
+    return threads.spans(len(x), max(x.nbytes // nbytes, min(2, x.nbytes >> 19), 1))
 
 
 def _along(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -167,15 +167,8 @@ class _Backward:
         room = threads.scratch.array("layer_norm 1", u.shape, u.dtype)
         out = self.dx[cut, span]
         np.multiply(self.dy[cut, span], np.matmul(self.slopes[cut], self.scale[:, span], out=room), out=out)
-        if u.shape[1] <= _SHORT:
-            ones = self.ones[None, span]
-            np.matmul(slope.astype(u.dtype)[:, None], ones, out=room)
-            room *= u
-            out -= room
-            np.matmul(shift.astype(u.dtype)[:, None], ones, out=room)
-        else:
-            np.multiply(u, slope.astype(u.dtype)[:, None], out=room)
-            room += shift.astype(u.dtype)[:, None]
+        np.multiply(u, slope.astype(u.dtype)[:, None], out=room)
+        room += shift.astype(u.dtype)[:, None]
         out -= room
 
     def whole_rows(self) -> np.ndarray:

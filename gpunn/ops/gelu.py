@@ -105,8 +105,11 @@ def _(device: Device, x: Any, by_tanh: bool) -> Any:
 
 
 @primitive(returns=("dx",))
-def gelu_backward(xp: Any, dy: Any, x: Any, by_tanh: bool) -> Any:
-    """dx = dy (P(x) + x p(x)), p the derivative of P: exp(-x^2 / 2) / sqrt(2 pi), or that of the tanh."""
+def gelu_backward(xp: Any, dy: Any, x: Any, by_tanh: bool, y: Any = None) -> Any:
+    """dx = dy (P(x) + x p(x)), p the derivative of P: exp(-x^2 / 2) / sqrt(2 pi), or that of the tanh.
+
+    y, if it is given, is the output, from which the CPU finds P(x) by the error function.
+    """
     number = x.dtype.type
     with quiet():
         if by_tanh:
@@ -118,12 +121,18 @@ def gelu_backward(xp: Any, dy: Any, x: Any, by_tanh: bool) -> Any:
 
 
 @gelu_backward.numpy
-def _(dy: np.ndarray, x: np.ndarray, by_tanh: bool) -> np.ndarray:
+def _(dy: np.ndarray, x: np.ndarray, by_tanh: bool, y: np.ndarray | None = None) -> np.ndarray:
     number = x.dtype.type
 
-    def exactly(dx: np.ndarray, dy: np.ndarray, x: np.ndarray) -> None:
+    def exactly(dx: np.ndarray, dy: np.ndarray, x: np.ndarray, *y: np.ndarray) -> None:
         share = scratch(x)
-        _normal(share, dx, x)
+        if y:
+            np.multiply(x, x, out=dx)
+            _share(share, x, y[0], dx)
+            dx *= number(-0.5)
+            np.exp(dx, out=dx)
+        else:
+            _normal(share, dx, x)
         dx *= number(_DENSITY)
         dx *= x
         dx += share
@@ -145,11 +154,18 @@ def _(dy: np.ndarray, x: np.ndarray, by_tanh: bool) -> np.ndarray:
         dx *= number(0.5)
         dx *= dy
 
-    return part_by_part(approximately if by_tanh else exactly, dy, x)
+    return part_by_part(approximately if by_tanh else exactly, dy, x, *(() if y is None or by_tanh else (y,)))
+
+
+def _share(share: np.ndarray, x: np.ndarray, y: np.ndarray, square: np.ndarray) -> None:
+    """share = P(x) = y / x, and 1/2 where x^2 is 0."""
+    np.divide(y, x, out=share)
+    if share.size and not square.min() > 0:
+        share[square == 0] = 0.5
 
 
 @gelu_backward.kernel
-def _(device: Device, dy: Any, x: Any, by_tanh: bool) -> Any:
+def _(device: Device, dy: Any, x: Any, by_tanh: bool, y: Any = None) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "gelu_tanh_backward" if by_tanh else "gelu_backward", device, (dx, dy, x))
     return dx
@@ -186,4 +202,13 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
         raise UsageError(f"{here('gelu')}: approximate: expected 'none' or 'tanh'; got {approximate!r}.")
     device, source, by_tanh = x.device, x._physical, approximate == "tanh"
     y = gelu_forward(device, source, by_tanh)
-    return record("gelu", y, device, (x,), lambda dy, needs: (gelu_backward(device, dy, source, by_tanh),), saves=(x,))
+    kept = y if device.name == "cpu" and not by_tanh else None
+
+    def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        # The output need not stay as it is; but where it has, it is there anyway, for the layer behind.
+        known = () if kept is None or storage.count else (kept,)
+        return (gelu_backward(device, dy, source, by_tanh, *known),)
+
+    result = record("gelu", y, device, (x,), backward, saves=(x,))
+    storage = result._storage
+    return result

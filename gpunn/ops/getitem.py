@@ -12,6 +12,7 @@ from gpunn._shared.index_keys import Parts, checked_index, parse
 from gpunn._tensor import Tensor
 from gpunn._views import Step, Strides, view_of
 from gpunn.errors import DTypeError, RangeError, ShapeError, UsageError, here
+from gpunn.ops.accumulate import accumulate
 from gpunn.ops.reshape import reshape
 from gpunn.ops.take_at import add_at, take_at
 from gpunn.ops.take_slice import Key, put_slice, set_slice, take_slice
@@ -59,6 +60,7 @@ class Sliced(Step):
 
     op: str
     key: Key
+    adds = True
 
     def get(self, device: Device, array: Any) -> tuple[Any, bool]:
         """See Step."""
@@ -69,6 +71,11 @@ class Sliced(Step):
     def back(self, device: Device, dy: Any, shape: tuple[int, ...]) -> Any:
         """See Step."""
         return put_slice(device, logical(dy), shape, self.key)
+
+    def back_into(self, device: Device, dy: Any, waiting: Any) -> Any:
+        """See Step."""
+        accumulate(device, self.strided(logical(waiting)), logical(dy))
+        return waiting
 
     def put(self, device: Device, target: Any, value: Any) -> None:
         """See Step."""

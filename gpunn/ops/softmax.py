@@ -11,7 +11,7 @@ from gpunn._layout import physical_axes
 from gpunn._rows import axis_in, stored
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
-from gpunn.cpu.along_axis import in_blocks_along, on_rows, row_maxima, row_sums
+from gpunn.cpu.along_axis import exponentials, in_blocks_along, on_rows, row_maxima, row_sums
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, UsageError, here
 from gpunn.gpu.along_axis import launch_along
@@ -57,9 +57,11 @@ def _(x: np.ndarray, axis: int) -> np.ndarray:
         return in_blocks_along(lambda a, k: _forward(np, a, k), axis, x)
 
     def work(y: np.ndarray, x: np.ndarray) -> None:
-        np.subtract(x, row_maxima(x), out=y)
-        np.exp(y, out=y)
-        y *= 1 / row_sums(y)
+        sums = exponentials(x, y)
+        if sums is None:
+            np.subtract(x, row_maxima(x), out=y)
+            sums = row_sums(np.exp(y, out=y))
+        y *= 1 / sums
 
     return on_rows(work, x)
 

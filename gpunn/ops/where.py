@@ -42,14 +42,20 @@ def choose(xp: Any, condition: Any, a: Any, b: Any, shape: tuple[int, ...]) -> A
 
 @choose.numpy
 def _(condition: np.ndarray, a: Any, b: Any, shape: tuple[int, ...]) -> np.ndarray:
-    # By bits, a ^ ((a ^ b) & mask) and the like: NumPy's where goes element by element.
+    # By bits: NumPy's where goes element by element.
     word = np.dtype(f"u{a.dtype.itemsize}")
     mask = np.negative(condition.astype(word))  # all bits set where it holds
     y = empty(shape, a.dtype)
-    bits, other = y.view(word), b.view(word)
-    np.bitwise_xor(a.view(word), other, out=bits)
+    bits, first, second = y.view(word), a.view(word), b.view(word)
+    if _is_number(a) or _is_number(b):  # one pass where the number is 0; what has the mask's shape is small
+        array, number, keep = (second, first, ~mask) if _is_number(a) else (first, second, mask)
+        np.bitwise_and(array, keep, out=bits)
+        if number:
+            bits |= number & ~keep
+        return y
+    np.bitwise_xor(first, second, out=bits)
     bits &= mask
-    bits ^= other
+    bits ^= second
     return y
 
 

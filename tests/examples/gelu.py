@@ -18,4 +18,6 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 @examples_for(gelu_backward)
 def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [{"dy": gradients(rng, e["x"]), **e} for e in _examples(rng)]
+    made = [{"dy": gradients(rng, e["x"]), **e} for e in _examples(rng)]
+    known = [{**e, "y": gelu_forward.plain(np, e["x"], e["by_tanh"])} for e in made]
+    return made + known
