@@ -42,8 +42,8 @@ from gpunn.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
     from gpunn import (  # noqa: I001 - several names a line
-        accelerator, amp, arrays, autograd, backends, compiler, cuda, data, distributions, fx, hub, jit, models, nn,
-        onnx, optim, train, utils, version, vision,
+        accelerator, amp, arrays, autograd, backends, compiler, cuda, data, distributed, distributions, fx, hub, jit,
+        models, nn, onnx, optim, train, utils, version, vision,
     )  # fmt: skip
     from gpunn._capture import capture
     from gpunn._constants import Size, layout, strided
@@ -225,6 +225,7 @@ _FROM = {
     "gpunn.cpu.conv2d.winograd": "is_winograd_enabled set_winograd_enabled",
     "gpunn.cuda": "cuda",
     "gpunn.data": "data",
+    "gpunn.distributed": "distributed",
     "gpunn.distributions": "distributions",
     "gpunn.fx": "fx",
     "gpunn.hub": "hub",
@@ -310,9 +311,9 @@ __all__ = [
     "channels_last_3d", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack", "combinations",
     "compile", "compiler", "concat", "concatenate", "contiguous_format", "copysign", "cos", "cosh", "count_nonzero",
     "cross", "cuda", "cummax", "cummin", "cumprod", "cumsum", "data", "deg2rad", "device", "diag", "diag_embed",
-    "diagflat", "diagonal", "diff", "dist", "distributions", "div", "divide", "dot", "double", "dsplit", "dstack",
-    "dtype", "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "erfinv", "errors", "exp",
-    "exp2", "expm1", "eye", "finfo", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32",
+    "diagflat", "diagonal", "diff", "dist", "distributed", "distributions", "div", "divide", "dot", "double", "dsplit",
+    "dstack", "dtype", "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "erfinv", "errors",
+    "exp", "exp2", "expm1", "eye", "finfo", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32",
     "float64", "float_power", "floor", "floor_divide", "fmod", "frac", "from_dlpack", "from_numpy", "full",
     "full_like", "fx", "gather", "ge", "ger", "get_default_dtype", "get_float32_matmul_precision",
     "get_num_interop_threads",

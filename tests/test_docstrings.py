@@ -23,6 +23,7 @@ _OPEN += (
     "gpunn.arrays",
     "gpunn.cuda",
     "gpunn.distributions",
+    "gpunn.distributed",
     "gpunn.fx",
     "gpunn.hub",
     "gpunn.optim.lr_scheduler",

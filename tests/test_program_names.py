@@ -652,3 +652,18 @@ def test_ways_to_compute_attention_change_nothing() -> None:
         assert (gpunn.nn.functional.scaled_dot_product_attention(x, x, x) == plain).all()
     with pytest.raises(UsageError, match="sdpa_kernel: backends: expected SDPBackend"), sdpa_kernel("math"):  # type: ignore[arg-type]
         pass
+
+
+def test_there_is_one_process() -> None:
+    """Programs that ask first go on; what needs other processes is refused, and so is PyTorch's wrapper."""
+    dist = gpunn.distributed
+    asked = {name for name in dist.__all__ if name.startswith("is_")}
+    assert [getattr(dist, name)() for name in sorted(asked)] == [False] * 6
+    for name in {*dist.__all__} - asked:
+        with pytest.raises(UsageError, match=rf"^distributed\.{name}: gpunn runs in one process"):
+            getattr(dist, name)("nccl", rank=0)
+    from gpunn.nn.parallel import DistributedDataParallel
+
+    assert not isinstance(nn.Linear(2, 3), DistributedDataParallel)
+    with pytest.raises(UsageError, match=r"^DistributedDataParallel: gpunn runs in one process"):
+        DistributedDataParallel(nn.Linear(2, 3), device_ids=[0])

@@ -1,10 +1,11 @@
-"""DataParallel on one device."""
+"""DataParallel on one device; its relative for several processes, which is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from gpunn.distributed import refuse
 from gpunn.errors import UsageError
 from gpunn.nn.module import Module
 
@@ -54,3 +55,18 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         return self.module(*inputs, **kwargs)
+
+
+class DistributedDataParallel(Module):
+    """PyTorch's wrapper for several processes: there is one here, so making one is refused.
+
+    Programs may ask whether a module is one. ``module``, ``args`` and ``kwargs`` are not looked at.
+
+    Raises
+    ------
+    UsageError
+        Always; the module trains as it is.
+    """
+
+    def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
+        refuse("DistributedDataParallel")
