@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from gpunn._memory_format import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
     from gpunn._result_types import can_cast, promote_types, result_type
     from gpunn._saving import load, save
+    from gpunn._settings import _assert as _assert
     from gpunn._settings import (
         are_deterministic_algorithms_enabled, get_num_interop_threads, set_num_interop_threads,
         use_deterministic_algorithms,
@@ -193,7 +194,7 @@ _FROM = {
     "gpunn._rng_state": "get_rng_state initial_seed seed set_rng_state",
     "gpunn._saving": "load save",
     "gpunn._settings": (
-        "are_deterministic_algorithms_enabled get_num_interop_threads set_num_interop_threads "
+        "_assert are_deterministic_algorithms_enabled get_num_interop_threads set_num_interop_threads "
         "use_deterministic_algorithms"
     ),
     "gpunn._tensor_asked": "is_complex is_nonzero",

@@ -1,9 +1,10 @@
-"""Switches of PyTorch's that programs set at their beginning. Here each has one position, and asking for it is fine."""
+"""Switches of PyTorch's that programs set at their beginning, each with one position here; and ``torch._assert``."""
 
 from __future__ import annotations
 
 import warnings
 
+from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 
 __all__ = [
@@ -69,3 +70,16 @@ def get_num_interop_threads() -> int:
     int
     """
     return _chosen["interop"]
+
+
+def _assert(condition: bool | Tensor, message: str) -> None:
+    """Raise AssertionError with ``message`` unless ``condition`` holds; programs call it in forward.
+
+    Parameters
+    ----------
+    condition : bool or Tensor
+        A tensor of one element is read.
+    message : str
+    """
+    if not condition:
+        raise AssertionError(message)

@@ -38,6 +38,14 @@ def test_switches_can_be_set_and_change_nothing() -> None:
     assert cudnn.version() is None
 
 
+def test_assert_is_a_function_too() -> None:
+    gpunn._assert(True, "never told")
+    gpunn._assert(gpunn.ones(2).sum() == 2, "never told")
+    for condition in (False, gpunn.zeros(1), gpunn.tensor([1, 2]).sum() == 2):
+        with pytest.raises(AssertionError, match=r"^sizes differ$"):
+            gpunn._assert(condition, "sizes differ")
+
+
 def test_the_device_that_a_program_chooses_works() -> None:
     accelerator = gpunn.accelerator
     device = accelerator.current_accelerator().type if accelerator.is_available() else "cpu"
