@@ -154,7 +154,14 @@ _INSTEAD = {
     "gpunn.cuda": {"OutOfMemoryError": "gpunn.errors.OutOfMemoryError"},
     "gpunn.nn": {"NLLLoss2d": "gpunn.nn.NLLLoss"},
     "gpunn.nn.functional": {
-        **{f"{name}_": f"gpunn.nn.functional.{name}(x, inplace=True)" for name in ("elu", "hardtanh", "leaky_relu")},
+        **{
+            f"{name}_": f"gpunn.nn.functional.{name}(x, inplace=True)"
+            for name in ("celu", "elu", "hardtanh", "leaky_relu", "rrelu", "selu", "threshold")
+        },
+        **{
+            f"{name}_with_indices": f"gpunn.nn.functional.{name}(x, ..., return_indices=True)"
+            for name in (f"{kind}max_pool{n}d" for kind in ("", "adaptive_") for n in (1, 2, 3))
+        },
         "relu_": "gpunn.nn.functional.relu(x, inplace=True)",
     },
     "gpunn.Tensor": {

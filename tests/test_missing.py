@@ -58,6 +58,12 @@ def told(place: str, name: str) -> str:
         ("gpunn", "relu_", "gpunn.nn.functional.relu(x, inplace=True)"),
         ("gpunn.nn", "CTCLoss", None),
         ("gpunn.nn.functional", "elu_", "gpunn.nn.functional.elu(x, inplace=True)"),
+        ("gpunn.nn.functional", "threshold_", "gpunn.nn.functional.threshold(x, inplace=True)"),
+        (
+            "gpunn.nn.functional",
+            "adaptive_max_pool3d_with_indices",
+            "gpunn.nn.functional.adaptive_max_pool3d(x, ..., return_indices=True)",
+        ),
         ("gpunn.nn.functional", "ctc_loss", None),
         ("gpunn.optim", "Rprop", None),
         ("gpunn.Tensor", "index_put_", "x[indices] = values"),
