@@ -25,6 +25,13 @@ def max_pool2d(d: Draw) -> dict[str, Any]:
     return {"dy": d.numbers(*y.shape), "offset": offset, "window": window, "flat": flat}
 
 
+@row("max_pool2d_indices")
+def max_pool2d_indices(d: Draw) -> dict[str, Any]:
+    x = _image(d)
+    window = d.window(*x.shape[1:3])
+    return {"offset": REGISTRY["max_pool2d_forward"].plain(np, x, window)[1], "window": window}
+
+
 @row("conv2d_max_pool2d_forward", "conv2d_max_pool2d_backward")
 def conv2d_max_pool2d(d: Draw) -> dict[str, Any]:
     # Two kernels, whose own rows are wider: here, that one takes what the other gives. Whole numbers, whose sums are
