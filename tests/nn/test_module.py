@@ -281,7 +281,7 @@ def test_errors_name_the_layer_by_its_place_in_the_model() -> None:
     with pytest.raises(DTypeError, match=r"^conv1 \(Conv2d\): expected one floating dtype; got float64, float32"):
         net(image(1, 3, 9, 9).double())
     with pytest.raises(ShapeError, match=r"^conv1 \(Conv2d\): expected x \(N, C, H, W\)"):
-        net(image(3, 9, 9))
+        net(image(9, 9))
     with pytest.raises(ShapeError, match=r"^conv1 \(Conv2d\): the window is 7 in height"):
         net(image(1, 3, 6, 9))
     assert module_stack.modules == []
