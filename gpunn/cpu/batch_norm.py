@@ -158,7 +158,7 @@ def normalise(
     extra = None if residual is None else parts.of(residual)
     factor = (1 if weight is None else weight) / np.sqrt(var + eps)
     near = _is_near(mean, var)
-    centre, scale, zero = parts.wide(mean), parts.wide(factor), parts.wide(0)
+    centre, scale, zero = [] if near else parts.wide(mean), parts.wide(factor), parts.wide(0) if relu else []
     shift = parts.wide((0 if bias is None else bias) - (mean * factor if near else 0))
 
     def task(i: int) -> None:

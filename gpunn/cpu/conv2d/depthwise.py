@@ -6,6 +6,7 @@ core's cache.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -67,18 +68,19 @@ def data_gradient(dz: np.ndarray, shape: tuple[int, ...], weight: np.ndarray, wi
     dx = memory.empty(shape, dz.dtype)
     taps = _spread_taps(weight, window.Q).reshape(window.R, window.S, window.Q, -1)
     (ph, pw), (eh, ew), (h, w) = window.padding, window.after, shape[1:3]
-    everything = slice(0, window.P)
+    size, outputs = (ph + h + eh, pw + w + ew, shape[3]), dz.shape[1:]
 
-    def task(image: int) -> None:
-        padded = threads.scratch.array("spread", (1, ph + h + eh, pw + w + ew, shape[3]), dz.dtype)
+    def task(part: Task) -> None:
+        given = dz[part[0]]
+        padded = threads.scratch.array("spread", (len(given), *size), dz.dtype)
         padded[...] = 0
-        product = threads.scratch.array("products", dz.shape[1:], dz.dtype)
-        for r, s, seen in _taps(padded, window, everything):
-            np.multiply(dz[image], taps[r, s], out=product)
+        product = threads.scratch.array("products", given.shape, dz.dtype)
+        for r, s, seen in _taps(padded, window):
+            np.multiply(given, taps[r, s], out=product)
             seen += product
-        dx[image] = padded[0, ph : ph + h, pw : pw + w]
+        dx[part[0]] = padded[:, ph : ph + h, pw : pw + w]
 
-    threads.run(task, range(len(dx)))
+    threads.run(task, tasks(len(dx), 1, (math.prod(size) + math.prod(outputs)) * dz.itemsize, whole=True))
     return dx
 
 
@@ -106,10 +108,10 @@ def _windows(x: np.ndarray, images: slice, rows: slice, window: Window, together
     return view(padded, shape, (s0, s1 * sh, s2 * sw * together, s1 * dh, s2 * dw, s3))
 
 
-def _taps(padded: np.ndarray, window: Window, rows: slice) -> Iterator[tuple[int, int, np.ndarray]]:
-    """For each element (r, s) of the filters a view of what it touches, (P', Q, C)."""
+def _taps(padded: np.ndarray, window: Window) -> Iterator[tuple[int, int, np.ndarray]]:
+    """For each element (r, s) of the filters a view of what it touches, (n, P, Q, C)."""
     (sh, sw), (dh, dw) = window.stride, window.dilation
-    height, width = (rows.stop - rows.start - 1) * sh + 1, (window.Q - 1) * sw + 1
+    height, width = (window.P - 1) * sh + 1, (window.Q - 1) * sw + 1
     for r in range(window.R):
         for s in range(window.S):
-            yield r, s, padded[0, r * dh : r * dh + height : sh, s * dw : s * dw + width : sw]
+            yield r, s, padded[:, r * dh : r * dh + height : sh, s * dw : s * dw + width : sw]
