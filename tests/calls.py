@@ -357,6 +357,13 @@ for _name in ("cross_entropy", "nll_loss", "probability_cross_entropy"):
     add(f"F.{_name}", getattr(F, _name), lambda: (x(), whole(0, 1)))
 
 
+add("F.gaussian_nll_loss", F.gaussian_nll_loss, lambda: (x(), constant(), constant(), True, 1e-3))
+add("F.poisson_nll_loss", F.poisson_nll_loss, lambda: (x(), constant(), True, False))
+add("F.multilabel_soft_margin_loss", F.multilabel_soft_margin_loss, lambda: (x(), constant(), constant(3)))
+add("F.multi_margin_loss", F.multi_margin_loss, lambda: (x(), whole(0, 1), 2, 0.5, constant(3)))
+add("F.triplet_margin_with_distance_loss", F.triplet_margin_with_distance_loss, lambda: (x(), x(), x()))
+
+
 def _local(layer: nn.Module, given: gpunn.Tensor) -> tuple[Any, ...]:
     return given, layer.weight, layer.bias
 
@@ -488,7 +495,10 @@ LOSSES: dict[str, Callable[[], gpunn.Tensor]] = {
     "KLDivLoss": constant,
     "L1Loss": constant,
     "MSELoss": constant,
+    "MultiLabelSoftMarginLoss": constant,
+    "MultiMarginLoss": lambda: whole(0, 1),
     "NLLLoss": lambda: whole(0, 1),
+    "PoissonNLLLoss": constant,
     "ProbabilityCrossEntropyLoss": lambda: whole(0, 1),
     "SmoothL1Loss": constant,
     "SoftMarginLoss": constant,
@@ -515,6 +525,8 @@ _add_layer("CosineSimilarity", (1,), lambda: (x(), x()))
 _add_layer("PairwiseDistance", (2.0, 1e-6, True), lambda: (x(), x()))
 _add_layer("CosineEmbeddingLoss", (0.5,), lambda: (x(), x(), constant(2)))
 _add_layer("MarginRankingLoss", (0.5,), lambda: (x(), x(), constant()))
+_add_layer("GaussianNLLLoss", (), lambda: (x(), constant(), constant()))
+_add_layer("TripletMarginWithDistanceLoss", (), lambda: (x(), x(), x()))
 _add_layer("TripletMarginLoss", (1.0, 2.0), lambda: (x(), x(), x()))
 _add_layer("TransformerEncoderLayer", (4, 2, 8, 0.0, "gelu", 1e-5, True), lambda: (x(2, 3, 4),))
 _add_layer("TransformerEncoder", (nn.TransformerEncoderLayer(4, 2, 8), 2), lambda: (x(2, 3, 4),))

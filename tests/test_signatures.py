@@ -308,6 +308,18 @@ VALUES: dict[str, dict[str, Any]] = {
     "hinge_embedding_loss": {"target": np.sign(X - 1.5), "margin": 0.5},
     "cosine_embedding_loss": {"input1": X, "input2": Y, "target": np.sign(X[0] - 1.5), "margin": 0.5},
     "soft_margin_loss": {"target": np.sign(X - 1.5)},
+    "gaussian_nll_loss": {"var": Y, "full": True},
+    "poisson_nll_loss": {"log_input": False, "full": True},
+    "multilabel_soft_margin_loss": {"target": MASK.astype(np.float32), "weight": X[0]},
+    "multi_margin_loss": {"target": Ints([0, 2, 1]), "p": 2, "margin": 0.5, "weight": X[0]},
+    "triplet_margin_with_distance_loss": {
+        "anchor": X,
+        "positive": Y,
+        "negative": X + 1,
+        "margin": 0.5,
+        "swap": True,
+        "distance_function": Of(lambda library: lambda a, b: ((a - b) ** 2).sum(-1)),
+    },
     "interpolate": {
         "input": IMAGES,
         "size": None,  # only one of these two can be given
@@ -993,6 +1005,11 @@ _TRANSFORMER_LAYER: dict[str, Any] = {
     "norm_first": True,
 }
 NEW_OF: dict[str, dict[str, Any]] = {
+    "GaussianNLLLoss": {"full": True},
+    "MultiMarginLoss": {"p": 2, "weight": X[0]},
+    "MultiLabelSoftMarginLoss": {"weight": X[0]},
+    "PoissonNLLLoss": {"log_input": False, "full": True},
+    "TripletMarginWithDistanceLoss": {"distance_function": Of(lambda library: library.nn.PairwiseDistance(3.0))},
     "LBFGS": {
         "max_iter": 3,
         "max_eval": 4,

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gpunn._creation import tensor
-from gpunn._creation_counted import arange
 from gpunn._shared.axes import axis_of
+from gpunn._shared.counted import counted
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, here
 from gpunn.ops.add import add
 from gpunn.ops.compare import compare
-from gpunn.ops.expand import broadcast_tensors
+from gpunn.ops.expand import broadcast_tensors, broadcast_to
 from gpunn.ops.gather import gather
 from gpunn.ops.nonzero import nonzero
-from gpunn.ops.where import where
+from gpunn.ops.where import masked_fill, where
 
 # -- by places ------------------------------------------------------------------------------------
 
@@ -116,7 +115,7 @@ def index_fill(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     value : number, or Tensor of one element
     """
     marks = _marked("index_fill", x, dim, index)
-    return where(marks, value if isinstance(value, Tensor) else tensor(value, dtype=x.dtype, device=x.device), x)
+    return masked_fill(x, broadcast_to(marks, x.shape), value)
 
 
 def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
@@ -148,8 +147,8 @@ def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     if not index.numel():
         return x.clone()
     # Which of the slices is the last one for each place.
-    hits = compare("eq", arange(x.shape[axis], device=x.device).unsqueeze(1), index.reshape(1, -1))
-    which = (hits.long() * (arange(index.numel(), device=x.device) + 1)).max(1).values - 1
+    hits = compare("eq", counted(x.shape[axis], x.device).unsqueeze(1), index.reshape(1, -1))
+    which = (hits.long() * (counted(index.numel(), x.device) + 1)).max(1).values - 1
     return where(marks, source.index_select(axis, which.clamp(0, index.numel() - 1)), x)
 
 
@@ -165,5 +164,5 @@ def _marked(op: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
     outside = compare("lt", places, 0) | compare("ge", places, length)
     if outside.numel() and bool(outside.any()):
         raise UsageError(f"{here(op)}: index: expected places from 0 to {length - 1} along axis {axis}.")
-    hits = compare("eq", arange(length, device=x.device).unsqueeze(1), places.unsqueeze(0)).any(1)
+    hits = compare("eq", counted(length, x.device).unsqueeze(1), places.unsqueeze(0)).any(1)
     return hits.reshape([-1 if a == axis else 1 for a in range(x.ndim)])

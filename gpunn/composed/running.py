@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._creation import ones_like
-from gpunn._creation_counted import arange
 from gpunn._shared.axes import axis_of
+from gpunn._shared.counted import counted
 from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn.composed.ordered import Found
@@ -86,7 +86,7 @@ def _cumulated(op: str, better: str, x: Tensor, dim: int) -> Found:
         found = _cumulated(op, better, x.reshape(1), 0)
         return Found(found.values.reshape(()), found.indices.reshape(()))
     length, by = x.shape[axis], 1
-    places = arange(length, device=x.device).reshape([-1 if a == axis else 1 for a in range(x.ndim)]).expand(x.shape)
+    places = counted(length, x.device).reshape([-1 if a == axis else 1 for a in range(x.ndim)]).expand(x.shape)
     values = x.detach()
     while by < length:
         earlier = _shifted(values, axis, by, narrow(values, axis, 0, by))

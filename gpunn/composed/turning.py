@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpunn._creation import full, tensor, zeros
-from gpunn._creation_counted import arange
 from gpunn._shared.axes import axis_of
+from gpunn._shared.counted import counted
 from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, here
@@ -106,12 +106,12 @@ def diag_embed(x: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Te
         raise UsageError(f"{here(op)}: dim1 and dim2: expected two of {axes} axes; got {dim1} and {dim2}.")
     length = x.shape[-1]
     side, row = length + abs(shift), max(-shift, 0)
-    lines = arange(side, device=x.device)
+    lines = counted(side, x.device)
     # Row i holds element i - row, in the column beyond it.
     marks = compare("eq", lines.unsqueeze(1) + shift, lines)
     index = (lines - row).clamp(0, max(length - 1, 0))
     spread = x.index_select(-1, index) if length else zeros(*x.shape[:-1], side, dtype=x.dtype, device=x.device)
-    made = where(marks, spread.unsqueeze(-1), tensor(0, dtype=x.dtype, device=x.device))
+    made = where(marks, spread.unsqueeze(-1), 0).to(x.dtype)
     return made.movedim((-2, -1), (places[0], places[1]))
 
 

@@ -39,6 +39,13 @@ from gpunn.nn.lazy import (
     LazyLinear,
 )
 from gpunn.nn.lazy3d import LazyBatchNorm3d, LazyConv3d, LazyConvTranspose3d, LazyInstanceNorm3d
+from gpunn.nn.likelihood import (
+    GaussianNLLLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    PoissonNLLLoss,
+    TripletMarginWithDistanceLoss,
+)
 from gpunn.nn.linear import Linear
 from gpunn.nn.local import LocallyConnected1d, LocallyConnected2d
 from gpunn.nn.localresponsenorm import LocalResponseNorm
@@ -138,6 +145,7 @@ __all__ = [
     "GLU",
     "GRU",
     "GRUCell",
+    "GaussianNLLLoss",
     "Graph",
     "GroupNorm",
     "Hardshrink",
@@ -189,6 +197,8 @@ __all__ = [
     "Maxout",
     "Mish",
     "Module",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
     "MultiheadAttention",
     "ModuleDict",
     "ModuleList",
@@ -200,6 +210,7 @@ __all__ = [
     "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",
+    "PoissonNLLLoss",
     "ProbabilityCrossEntropyLoss",
     "RMSNorm",
     "RNN",
@@ -238,6 +249,7 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
     "Unflatten",
     "Unfold",
     "UninitializedParameter",

@@ -14,6 +14,13 @@ from gpunn.composed.dropout import alpha_dropout, dropout1d, dropout2d, dropout3
 from gpunn.composed.grid_sample import affine_grid, grid_sample
 from gpunn.composed.gumbel_softmax import gumbel_softmax
 from gpunn.composed.interpolate import interpolate
+from gpunn.composed.likelihood import (
+    gaussian_nll_loss,
+    multi_margin_loss,
+    multilabel_soft_margin_loss,
+    poisson_nll_loss,
+    triplet_margin_with_distance_loss,
+)
 from gpunn.composed.lp_pool import lp_pool1d, lp_pool2d, lp_pool3d
 from gpunn.composed.norms import instance_norm, local_response_norm, normalize, rms_norm
 from gpunn.composed.pool3d import adaptive_avg_pool3d, adaptive_max_pool3d, avg_pool3d, max_pool3d
@@ -117,6 +124,7 @@ __all__ = [
     "feature_alpha_dropout",
     "flatten",
     "fold",
+    "gaussian_nll_loss",
     "gelu",
     "glu",
     "grid_sample",
@@ -153,6 +161,8 @@ __all__ = [
     "maxout",
     "mish",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "one_hot",
     "normalize",
@@ -161,6 +171,7 @@ __all__ = [
     "pdist",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "poisson_nll_loss",
     "prelu",
     "probability_cross_entropy",
     "relu",
@@ -182,6 +193,7 @@ __all__ = [
     "tanhshrink",
     "threshold",
     "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
     "unfold",
 ]
 
