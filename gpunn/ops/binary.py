@@ -161,6 +161,8 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
     DTypeError, DeviceError, ShapeError
         If they are incompatible.
     """
+    if type(a) is type(b) is Tensor and _alike(a, b):
+        return a, b
     if not isinstance(a, Tensor) and isinstance(b, Tensor):
         a = _from_array(op, a, b)
     elif not isinstance(b, Tensor) and isinstance(a, Tensor):
@@ -192,6 +194,11 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
         number_of(op, v, dtype) if not isinstance(v, Tensor) else v if v.dtype == dtype else v.to(dtype) for v in (a, b)
     )
     return first, second
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are operands as they are: of one floating dtype, device and shape, as most are."""
+    return a.device is b.device and a.shape == b.shape and a.dtype.kind == "f" and a.dtype == b.dtype
 
 
 def _meeting(op: str, tensors: Sequence[Tensor]) -> np.dtype:

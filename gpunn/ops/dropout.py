@@ -30,8 +30,13 @@ _DRAW = np.dtype([(field, np.uint64) for field in ("key0", "key1", "index", "thr
 
 
 @primitive(returns=("y",), plans=False)
-def dropout_apply(xp: Any, x: Any, p: float, key: tuple[int, int], index: int, base: Any) -> Any:
-    """y = x / (1 - p) where the element's word of mask number index + base[0] is at least p 2^32, else 0."""
+def dropout_apply(
+    xp: Any, x: Any, p: float, key: tuple[int, int], index: int, base: Any, masks: list[Any] | None = None
+) -> Any:
+    """y = x / (1 - p) where the element's word of mask number index + base[0] is at least p 2^32, else 0.
+
+    The CPU, which takes longer to draw a mask than to read it, leaves it in ``masks`` for the next call with that list.
+    """
     words = philox_uint32(key, index + int(base[0]), x.size).reshape(logical(x).shape)
     keep = physical(xp.asarray(words >= _threshold(p)))
     with np.errstate(invalid="ignore"):  # infinity times 0 is NaN, as in PyTorch
@@ -48,19 +53,29 @@ def _scale(p: float) -> float:
 
 
 @dropout_apply.numpy
-def _(x: np.ndarray, p: float, key: tuple[int, int], index: int, base: np.ndarray) -> np.ndarray:
-    words = philox_uint32(key, index + int(base[0]), x.size)
-    keep = physical((words >= np.uint32(_threshold(p))).reshape(logical(x).shape)) if _threshold(p) < 2**32 else None
+def _(
+    x: np.ndarray, p: float, key: tuple[int, int], index: int, base: np.ndarray, masks: list[Any] | None = None
+) -> np.ndarray:
+    if masks:
+        keep = masks[0]
+    else:
+        threshold, words = _threshold(p), philox_uint32(key, index + int(base[0]), x.size)
+        keep = words >= np.uint32(threshold) if threshold < 2**32 else np.zeros(x.size, bool)
+        keep = physical(keep.reshape(logical(x).shape))
+    if masks is not None:
+        masks[:] = [keep]
 
     def work(y: np.ndarray, x: np.ndarray, keep: np.ndarray) -> None:
         np.multiply(keep, x.dtype.type(_scale(p)), out=y)
         y *= x
 
-    return part_by_part(work, x, keep if keep is not None else np.zeros(x.shape, bool))
+    return part_by_part(work, x, keep)
 
 
 @dropout_apply.kernel
-def _(device: Device, x: Any, p: float, key: tuple[int, int], index: int, base: Any) -> Any:
+def _(
+    device: Device, x: Any, p: float, key: tuple[int, int], index: int, base: Any, masks: list[Any] | None = None
+) -> Any:
     y = device.empty(x.shape, x.dtype)
     vec = vector_width(4, y, x, base)
     macros: dict[str, Any] = {"REAL": c_type(x.dtype, "dropout"), "VEC": vec}
@@ -129,8 +144,10 @@ def dropout(
     p, stream, device = float(p), generator or default_generator(), x.device
     key, (index, base) = stream.key, stream.next_call(device)
 
+    masks: tuple[list[Any], ...] = ([],) if device.name == "cpu" else ()
+
     def masked(array: Any) -> Any:
-        return dropout_apply(device, array, p, key, index, base)
+        return dropout_apply(device, array, p, key, index, base, *masks)
 
     array, rows = stored(x)
     return record("dropout", masked(array), device, (x,), lambda dy, needs: (masked(dy),), rows=rows)
