@@ -146,7 +146,11 @@ _PYTORCHS = {
 # What does the work of a name that has no namesake here.
 _INSTEAD = {
     "gpunn": {
+        "fft": "numpy.fft on x.numpy(), without gradients",
+        "linalg": "gpunn.norm, or numpy.linalg on x.numpy(), without gradients",
         "relu_": "gpunn.nn.functional.relu(x, inplace=True)",
+        "special": "gpunn.erf, gpunn.expm1 and the like",
+        "vmap": "a batch axis in front, which ops take",
         "Event": "gpunn.cuda.Event",
         "OutOfMemoryError": "gpunn.errors.OutOfMemoryError",
         "Stream": "gpunn.cuda.Stream",
