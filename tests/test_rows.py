@@ -111,7 +111,20 @@ def test_changes_in_place_are_seen(make: Any) -> None:
         before *= 2
         for got, expected in ((x, before), (turned, before.swapaxes(2, 3)), (flat, before.reshape(2, -1))):
             np.testing.assert_array_equal(got.numpy(), expected)
-        np.testing.assert_array_equal((x * 1).numpy(), before)  # nothing goes on with the rows of before
+        for name, expected in ((x, before), (turned, before.swapaxes(2, 3))):  # nothing goes on with the rows of before
+            np.testing.assert_array_equal((name * 1).numpy(), expected)
+
+
+@pytest.mark.parametrize("make", [_in_rows, _product])
+def test_rows_that_are_a_copy_are_given_up_when_what_they_copy_changes(make: Any) -> None:
+    with gpunn.no_grad():
+        x = make()
+        turned = x.transpose(2, 3)
+        assert rows_of(turned) is not None
+        x.view(-1)[7] = 9.0
+        expected = x.numpy().swapaxes(2, 3)
+        assert (expected == 9).any()
+        np.testing.assert_array_equal((turned * 1).numpy(), expected)
 
 
 def test_a_lent_copy_is_not_written_to_through_a_view() -> None:
