@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from gpunn._creation_arguments import Goal, count_of, default_dtype, fitting, goal_of, number_of, shape_of
+from gpunn._default_device import default_device
 from gpunn._device import Device
-from gpunn._interop import home_of, imported, is_array, is_foreign, tensor_of
+from gpunn._interop import home_of, imported, is_array, is_cupy, is_foreign, tensor_of
 from gpunn._keywords import takes_keywords
 from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
@@ -55,6 +56,8 @@ def copied(op: str, data: Any, dtype: Any, device: Device | str | None, requires
     elif is_foreign(data) and not is_array(data):
         data = imported(op, data)
     if is_array(data):
+        if device is None and not is_cupy(data):
+            device = default_device()
         made = tensor_of(op, data, device, dtype, copy=True)
         return made.requires_grad_() if goal_of(op, made.dtype, made.device, requires_grad).requires_grad else made
     from gpunn._creation_nested import read

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._default_device import default_device
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._interop import dtype_of, is_array
@@ -68,7 +69,7 @@ def goal_of(
     kind = wanted if wanted is not None else (default or default_float()) if out is None else out.dtype
     if requires_grad and kind.kind != "f":
         raise DTypeError(f"{here(op)}: only floating dtypes can require a gradient; got {kind}. Pass dtype='float32'.")
-    home = get_device("cpu" if out is None else out.device) if device is None else get_device(device)
+    home = (default_device() if out is None else out.device) if device is None else get_device(device)
     return Goal(op, kind, home, bool(requires_grad), out)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn._creation import copied
 from gpunn._creation_arguments import goal_of
+from gpunn._default_device import default_device
 from gpunn._device import Device
 from gpunn._interop import imported, is_array, is_cupy, is_foreign, tensor_of
 from gpunn._keywords import takes_keywords
@@ -74,6 +75,8 @@ def _shared(op: str, data: Any, dtype: Any, device: Device | str | None) -> Tens
         if not is_foreign(data):
             return copied(op, data, dtype, device, False)
         data = imported(op, data)
+    if device is None and op != "from_dlpack" and not is_cupy(data):
+        device = default_device()
     return tensor_of(op, data, device, dtype, gaps=True)
 
 

@@ -23,12 +23,12 @@ import math
 import re
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gpunn._capture_state import refuse_in_capture
+from gpunn._chosen_device import ForBlocks
 from gpunn._layout import address_of
 from gpunn.cpu import memory
 from gpunn.errors import (
@@ -46,8 +46,7 @@ from gpunn.errors import (
 _ERROR_WORDS = 4  # of the error buffer (report_bad_data in common.cuh): kind, layer id, element index, value
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Device:
+class Device(ForBlocks):
     """One place where arrays live. Get it from :func:`device`; equal names are one object.
 
     Attributes
@@ -62,16 +61,11 @@ class Device:
         The GPU's number, None on the CPU.
     """
 
-    name: str
-    xp: Any
-    loader: Any = None
-    ordinal: int | None = None
-    _cache: dict[Hashable, Any] = field(default_factory=dict, repr=False)
-    _get_current: Any = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.ordinal is not None:  # asked before each launch
-            object.__setattr__(self, "_get_current", self.xp.cuda.runtime.getDevice)
+    def __init__(self, name: str, xp: Any, loader: Any = None, ordinal: int | None = None) -> None:
+        self.name, self.xp, self.loader, self.ordinal = name, xp, loader, ordinal
+        self._cache: dict[Hashable, Any] = {}
+        # Asked before each launch.
+        self._get_current: Any = None if ordinal is None else xp.cuda.runtime.getDevice
 
     @property
     def origin(self) -> Device:

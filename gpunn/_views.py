@@ -12,7 +12,6 @@ and is of a class by which Python asks :class:`Lacking` for it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -201,13 +200,11 @@ def _may_overlap(shape: tuple[int, ...], strides: Strides) -> bool:
     return False
 
 
-@dataclass
 class _Gathered(Step):
     """The step from an array with gaps to a tensor."""
 
-    op: str
-    steps: Strides
-    repeats: bool
+    def __init__(self, op: str, steps: Strides, repeats: bool) -> None:
+        self.op, self.steps, self.repeats = op, steps, repeats
 
     def get(self, device: Device, array: Any) -> tuple[Any, bool]:
         refuse_in_capture(f"{self.op}: reading an array with gaps")

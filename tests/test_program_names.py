@@ -8,6 +8,7 @@ import io
 import math
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 
 import gpunn as typed
 from gpunn import nn
-from gpunn.errors import ArgumentError, DTypeError, ShapeError, TrainingError, UsageError
+from gpunn.errors import ArgumentError, DeviceError, DTypeError, ShapeError, TrainingError, UsageError
 
 gpunn: Any = typed
 
@@ -675,3 +676,37 @@ def test_there_is_one_process() -> None:
     assert not isinstance(nn.Linear(2, 3), DistributedDataParallel)
     with pytest.raises(UsageError, match=r"^DistributedDataParallel: gpunn runs in one process"):
         DistributedDataParallel(nn.Linear(2, 3), device_ids=[0])
+
+
+# -- where tensors are made -----------------------------------------------------------------------
+
+
+def _made() -> list[Any]:
+    layers = nn.Linear(2, 1).weight, nn.BatchNorm1d(2).running_mean, nn.LSTM(2, 2).weight_hh_l0
+    tensors = gpunn.zeros(2), gpunn.tensor([1.0]), gpunn.tensor(np.ones(2)), gpunn.as_tensor(np.ones(2)), gpunn.rand(2)
+    return [str(t.device) for t in (*layers, *tensors, gpunn.arange(3), nn.Parameter(gpunn.ones(2)))]
+
+
+def test_a_device_is_chosen_for_all_that_is_made() -> None:
+    assert {*_made()} == {"cpu"}
+    gpunn.set_default_device("emulator")
+    try:
+        assert {*_made()} == {"emulator"}
+        assert str(gpunn.get_default_device()) == "emulator"
+        with gpunn.device("cpu"):
+            assert {*_made()} == {"cpu"}
+            with gpunn.device("emulator"):
+                assert {*_made()} == {"emulator"}
+        x = gpunn.zeros(2, device="cpu")
+        assert str(gpunn.zeros_like(x).device) == str(x.new_ones(3).device) == "cpu"
+        assert str(gpunn.from_numpy(np.ones(2)).device) == "cpu"
+        with ThreadPoolExecutor(1) as pool, gpunn.device("cpu"):
+            assert {*pool.submit(_made).result()} == {"emulator"}  # the block is this thread's alone
+    finally:
+        gpunn.set_default_device(None)
+    assert {*_made()} == {"cpu"}
+    with pytest.raises(DeviceError, match="unknown device 'tpu'"):
+        gpunn.set_default_device("tpu")
+    with pytest.raises(ZeroDivisionError), gpunn.device("emulator"):
+        _ = 1 / 0
+    assert {*_made()} == {"cpu"}

@@ -62,7 +62,11 @@ class CIFAR10(ImageDataset):
     """
 
     folder = "cifar10"
-    classes: tuple[str, ...] = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+    # fmt: off
+    classes: tuple[str, ...] = (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+    )
+    # fmt: on
     input_shape = (3, 32, 32)
     train_mean = (0.4914, 0.4822, 0.4465)
     train_std = (0.2470, 0.2435, 0.2616)

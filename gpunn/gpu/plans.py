@@ -85,21 +85,20 @@ def _hashable(value: Any) -> Any:
 class Recorder(Device):
     """A device that notes what is allocated and launched on it."""
 
-    allocated: list[Any]
-    launches: list[Launch]
-    shared: list[tuple[Any, Callable[[Device], Any]]]  # arrays of the device, and how to find each
-    repeatable: bool
-    apart: bool  # whether it matters that arrays do not overlap
-
     def __init__(self, origin: Device) -> None:
-        super().__init__(origin.name, origin.xp, origin.loader, origin.ordinal, origin._cache)
-        notes = {"_origin": origin, "allocated": [], "launches": [], "shared": [], "repeatable": True, "apart": False}
-        self.__dict__.update(notes)  # the class is frozen
+        super().__init__(origin.name, origin.xp, origin.loader, origin.ordinal)
+        self._cache = origin._cache
+        self._origin = origin
+        self.allocated: list[Any] = []
+        self.launches: list[Launch] = []
+        self.shared: list[tuple[Any, Callable[[Device], Any]]] = []  # arrays of the device, and how to find each
+        self.repeatable = True
+        self.apart = False  # whether it matters that arrays do not overlap
 
     @property
     def origin(self) -> Device:
         """The device whose notes these are."""
-        return self.__dict__["_origin"]
+        return self._origin
 
     def computed(self) -> None:
         """A plan has no array-library code."""
@@ -124,11 +123,11 @@ class Recorder(Device):
         """As of the device."""
         before = self.repeatable
         made = self.origin.cached(name, make)
-        self.__dict__["repeatable"] = before  # made once, however: not again by the plan
+        self.repeatable = before  # made once, however: not again by the plan
         return self.found(made, lambda _: made) if isinstance(made, self.xp.ndarray) else made
 
     def _refuse(self) -> None:
-        self.__dict__["repeatable"] = False
+        self.repeatable = False
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """As of the device; a plan has no means to fill memory."""
@@ -142,7 +141,7 @@ class Recorder(Device):
 
     def overlap(self, a: Any, b: Any) -> bool:
         """As of the device."""
-        self.__dict__["apart"] = True
+        self.apart = True
         return self.origin.overlap(a, b)
 
     def layer_id(self, op: str) -> int:

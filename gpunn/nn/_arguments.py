@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._creation import zeros
+from gpunn._default_device import default_device
 from gpunn._device import Device
 from gpunn._promotion import default_float
 from gpunn._shared.numbers import whole_number
@@ -59,6 +60,6 @@ def new_parameter(shape: tuple[int, ...], device: Device | str | None, dtype: An
         if _room.left < 0:
             raise UsageError(f"a parameter of shape {shape} is too large for the weights that are to be loaded.")
     values = zeros(
-        *shape, dtype=default_float() if dtype is None else dtype, device="cpu" if device is None else device
+        *shape, dtype=default_float() if dtype is None else dtype, device=default_device() if device is None else device
     )
     return Parameter(values)

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn._capture_state import changes, refuse_in_capture
 from gpunn._creation import zeros
+from gpunn._default_device import default_device
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._interop import dtype_of
@@ -141,7 +142,7 @@ class UninitializedBuffer(Uninitialized, Tensor):
         if requires_grad:
             raise UsageError("UninitializedBuffer: requires_grad: expected False; got True. A buffer is not trained.")
         made: Any = zeros(
-            0, dtype=default_float() if dtype is None else dtype, device="cpu" if device is None else device
+            0, dtype=default_float() if dtype is None else dtype, device=default_device() if device is None else device
         )
         made.__class__ = cls
         return made

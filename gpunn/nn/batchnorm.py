@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._creation import ones, zeros
+from gpunn._default_device import default_device
 from gpunn._device import Device
 from gpunn._promotion import default_float
 from gpunn._shared.numbers import real_number
@@ -50,7 +51,7 @@ class _BatchNorm(Module):
         self.bias: Parameter | None
         for name, wanted in (("weight", affine), ("bias", affine and bias)):
             self.register_parameter(name, new_parameter((n,), device, dtype) if wanted else None)
-        home: Device | str = "cpu" if device is None else device
+        home: Device | str = default_device() if device is None else device
         kind = default_float() if dtype is None else dtype
         tracked = track_running_stats
         self.register_buffer("running_mean", zeros(n, dtype=kind, device=home) if tracked else None)

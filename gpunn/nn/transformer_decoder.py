@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunn._creation import full
+from gpunn._default_device import default_device
 from gpunn._device import Device
 from gpunn._promotion import default_float
 from gpunn._shared.numbers import real_number
@@ -349,4 +350,4 @@ class Transformer(Module):
             The default one if not given.
         """
         kind = default_float() if dtype is None else dtype
-        return triu(full((sz, sz), -math.inf, dtype=kind, device="cpu" if device is None else device), 1)
+        return triu(full((sz, sz), -math.inf, dtype=kind, device=default_device() if device is None else device), 1)

@@ -14,6 +14,7 @@ from typing import Any
 from gpunn import tape
 from gpunn._calls import explains_all
 from gpunn._creation import tensor
+from gpunn._default_device import default_device
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn.module import Module
@@ -175,7 +176,7 @@ class AveragedModel(Module):
         self.module = copy.deepcopy(model)
         if device is not None:
             self.module = self.module.to(device)
-        self.register_buffer("n_averaged", tensor(0, device="cpu" if device is None else device))
+        self.register_buffer("n_averaged", tensor(0, device=default_device() if device is None else device))
         self.avg_fn = avg_fn
         self.multi_avg_fn = multi_avg_fn
         self.use_buffers = use_buffers
