@@ -341,6 +341,8 @@ def test_every_op_in_the_table_has_a_case(monkeypatch: pytest.MonkeyPatch) -> No
     models: list[tuple[nn.Module, list[Any]]] = [
         (Applied(function), [batch(2) for batch in batches]) for function, *batches in CASES.values()
     ]
+    models += [(layer(1, 2, batch_first=True), [np.zeros((2, 3, 1), "f")]) for layer in (nn.LSTM, nn.GRU)]
+    models += [(cell(1, 2), [np.zeros((2, 1), "f")]) for cell in (nn.LSTMCell, nn.GRUCell)]
     models.append((nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2)), [np.zeros((1, 1, 8, 8), "f")]))
     for model, arrays in models:
         with pytest.raises(Enough):
