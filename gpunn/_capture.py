@@ -66,6 +66,7 @@ class CapturedStep:
         self._fn = fn
         self._modules: list[Any] = []
         self._leaves: list[Any] = []
+        self._rooms: dict[Any, list[Any]] = {}
         self._warm: set[Any] = set()
         self._graphs: dict[Any, _Graph] = {}
         # By shapes: the graph that the last call with them replayed, while nothing has changed since.
@@ -89,14 +90,14 @@ class CapturedStep:
             return self._fn(*inputs)
         # What the first run makes (kernels, constants, a layer's place in the random stream) depends on the modes too.
         if (shapes, _modes_of(self._modules)) not in self._warm:
-            with watched_by(StepWatch(device, self._modules, self._leaves, frozen=False)):
+            with watched_by(self._watch(device, frozen=False)):
                 result = self._fn(*inputs)
             self._warm.add((shapes, _modes_of(self._modules)))  # the first run has registered the modules
             return result
         key = (shapes, *_state_of(self._modules, self._leaves))
         graph = self._graphs.pop(key, None)
         if graph is None or not graph.still_accumulates_into_the_same_storage():
-            graph = _Graph(self._fn, inputs, StepWatch(device, self._modules, self._leaves, frozen=True))
+            graph = _Graph(self._fn, inputs, self._watch(device, frozen=True))
         self._graphs[key] = graph  # the latest; of those in front, the earliest was not needed for longest
         if len(self._graphs) > _MOST_GRAPHS:
             self._last.clear()
@@ -110,6 +111,9 @@ class CapturedStep:
         if (shapes, *_state_of(self._modules, self._leaves)) == key:
             self._last[shapes] = graph
         return result
+
+    def _watch(self, device: Device, *, frozen: bool) -> StepWatch:
+        return StepWatch(device, self._modules, self._leaves, frozen=frozen, rooms=self._rooms)
 
     @staticmethod
     def _checked(inputs: tuple[Any, ...]) -> tuple[Any, ...]:

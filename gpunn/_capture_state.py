@@ -36,11 +36,22 @@ class StepWatch:
         Leaves, each with the gradient array from before the step that the step adds to.
     postponed : list
         Launches that wait for the replay, where the loader has to keep them itself (on the emulator).
+    rooms : dict
+        The captured function's own arrays for what changes before each replay, by shape and dtype: made in its first
+        run, outside of the graph's memory.
     tickets : array or None
         The counters of this graph's split sums (``gpu/tickets.py``): it may be replayed on any stream.
     """
 
-    def __init__(self, device: Any, modules: list[Any], leaves: list[Any], *, frozen: bool) -> None:
+    def __init__(
+        self,
+        device: Any,
+        modules: list[Any],
+        leaves: list[Any],
+        *,
+        frozen: bool,
+        rooms: dict[Any, list[Any]] | None = None,
+    ) -> None:
         self.device = device
         self.modules = modules
         self.leaves = leaves
@@ -51,6 +62,22 @@ class StepWatch:
         self.accumulated: list[tuple[Any, Any]] = []
         self.postponed: list[Any] = []
         self.tickets: Any = None
+        self.rooms = {} if rooms is None else rooms
+        self._asked: dict[Any, int] = {}
+
+    def room(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """The next array of this physical shape for what changes before each replay."""
+        key = self.device, shape, dtype
+        number = self._asked.get(key, 0)
+        self._asked[key] = number + 1
+        rooms = self.rooms.setdefault(key, [])
+        if number == len(rooms):
+            refuse_in_capture(
+                f"more random numbers of shape {shape} than the step's first run drew",
+                "Have the step do the same work every time.",
+            )
+            rooms.append(self.device.zeros(shape, dtype))
+        return rooms[number]
 
     def note_module(self, module: Any) -> None:
         """Note an outermost module when it is called."""

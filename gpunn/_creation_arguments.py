@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from gpunn._capture_state import refuse_in_capture, watching
 from gpunn._default_device import default_device
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._interop import dtype_of, is_array
+from gpunn._layout import physical_shape
 from gpunn._promotion import default_float
 from gpunn._tensor import Tensor, upload
 from gpunn.errors import DTypeError, UsageError, here
@@ -31,6 +33,26 @@ class Goal:
     def tensor(self, values: np.ndarray) -> Tensor:
         """The values, of the goal's dtype, as the tensor that was asked for."""
         return self.finished(Tensor(upload(np.asarray(values), self.device), self.device))  # 0-d ones may be scalars
+
+    def drawn(self, shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> Tensor:
+        """What ``draw()`` returns, an array of the goal's dtype; a captured step has it called before each replay."""
+        step, device = watching(), self.device
+        if step is None:
+            return self.tensor(draw())
+        if step.device is not device:
+            refuse_in_capture(
+                f"{self.op}: numbers on '{device}' in a step on '{step.device}'", "Draw them on the step's device."
+            )
+            return self.tensor(draw())
+        room = step.room(physical_shape(shape), self.dtype)
+        if not step.frozen:
+            return self.tensor(draw())
+
+        def before_replay() -> None:
+            device.fill(room, Tensor(upload(np.asarray(draw()), device), device)._physical)
+
+        step.before_replay[before_replay] = before_replay
+        return self.finished(Tensor._of_physical(room, device))
 
     def finished(self, made: Tensor) -> Tensor:
         """A tensor of the goal's dtype and device, written into ``out`` if there is one."""

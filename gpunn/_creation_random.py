@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._capture_state import refuse_draw_in_capture
 from gpunn._creation import goal_like
 from gpunn._creation_arguments import INT64, Goal, count_of, goal_of, shape_of
 from gpunn._device import Device
@@ -24,10 +23,9 @@ def _drawn(kind: str, goal: Goal, shape: Any, generator: Any) -> Tensor:
         raise DTypeError(
             f"{here(goal.op)}: expected a floating dtype; got {goal.dtype}. For integers use gpunn.randint."
         )
-    refuse_draw_in_capture(goal.op)
-    source = generator_of(goal.op, generator)
+    source, lengths = generator_of(goal.op, generator), shape_of(goal.op, shape)
     draw = source.normal if kind == "normal" else source.uniform
-    return goal.tensor(draw(0.0, 1.0, shape_of(goal.op, shape), goal.dtype))
+    return goal.drawn(lengths, lambda: draw(0.0, 1.0, lengths, goal.dtype))
 
 
 @takes_keywords
@@ -178,7 +176,6 @@ def randint_like(
 
 def _integers(goal: Goal, low: Any, high: Any, shape: Any, generator: Any) -> Tensor:
     op, dtype = goal.op, goal.dtype
-    refuse_draw_in_capture(op)
     first = 0 if low is None else whole_number(op, "low", low)
     end = whole_number(op, "high", high)
     if not first < end:
@@ -186,13 +183,17 @@ def _integers(goal: Goal, low: Any, high: Any, shape: Any, generator: Any) -> Te
     _check_held(op, first, dtype)
     _check_held(op, end - 1, dtype)
     lengths, source, span = shape_of(op, shape), generator_of(op, generator), end - first
-    if span <= _FEW:
-        drawn = source.uniform(0.0, 1.0, lengths, np.float64)
-        values = np.minimum(np.floor(drawn * span), span - 1).astype(np.uint64)
-    else:
-        values = source.integers(span, lengths)
-    values = values + np.uint64(first % 2**64)  # modulo 2^64, as a negative low is
-    return goal.tensor((values if dtype == np.uint64 else values.view(np.int64)).astype(dtype))
+
+    def draw() -> np.ndarray:
+        if span <= _FEW:
+            drawn = source.uniform(0.0, 1.0, lengths, np.float64)
+            values = np.minimum(np.floor(drawn * span), span - 1).astype(np.uint64)
+        else:
+            values = source.integers(span, lengths)
+        values = values + np.uint64(first % 2**64)  # modulo 2^64, as a negative low is
+        return (values if dtype == np.uint64 else values.view(np.int64)).astype(dtype)
+
+    return goal.drawn(lengths, draw)
 
 
 def _check_held(op: str, value: int, dtype: np.dtype) -> None:
@@ -237,11 +238,10 @@ def randperm(
     DTypeError
         If the dtype does not hold the numbers.
     """
-    refuse_draw_in_capture("randperm")
     count = count_of("randperm", "n", n)
     goal = goal_of("randperm", dtype, device, requires_grad, out, default=INT64)
     if goal.dtype.kind == "b":
         raise DTypeError(f"{here('randperm')}: expected a dtype of numbers; got {goal.dtype}.")
     _check_held("randperm", max(count - 1, 0), goal.dtype)
-    shape_of("randperm", (count,))
-    return goal.tensor(generator_of("randperm", generator).permutation(count).astype(goal.dtype))
+    source, lengths = generator_of("randperm", generator), shape_of("randperm", (count,))
+    return goal.drawn(lengths, lambda: source.permutation(count).astype(goal.dtype))

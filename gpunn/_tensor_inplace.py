@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn._capture_state import refuse_draw_in_capture
 from gpunn._in_place import rewrite
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 
@@ -203,13 +202,14 @@ def _augmented(x: Any, other: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _draw(x: Any, op: str, first: float, second: float, generator: Any) -> Any:
+    from gpunn._creation_arguments import Goal
     from gpunn.ops.copy_from import copy_from
     from gpunn.random import check_normal, check_uniform, generator_of
 
     (check_normal if op == "normal_" else check_uniform)(op, first, second)
     if x.dtype.kind != "f":
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}.")
-    refuse_draw_in_capture(op)
     source = generator_of(op, generator)
-    values = (source.normal if op == "normal_" else source.uniform)(first, second, x.shape, x.dtype)
-    return copy_from(x, np.asarray(values), op)
+    draw = source.normal if op == "normal_" else source.uniform
+    goal = Goal(op, x.dtype, x.device, False, None)
+    return copy_from(x, goal.drawn(x.shape, lambda: np.asarray(draw(first, second, x.shape, x.dtype))), op)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunn._capture_state import refuse_in_capture
 from gpunn._creation import zeros_like
 from gpunn._creation_random import rand
 from gpunn._shared.activations import check_floating, number
@@ -46,7 +45,7 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
 
     Notes
     -----
-    The noise is drawn on the host, so that a seed gives the same on every device, and a captured step refuses it.
+    The noise is drawn on the host, so that a seed gives the same on every device.
 
     References
     ----------
@@ -57,7 +56,6 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     if not tau > 0:
         raise UsageError(f"{here('gumbel_softmax')}: tau: expected a positive number; got {tau}.")
     axis = axis_of("gumbel_softmax", logits, dim)
-    refuse_in_capture("gumbel_softmax (numbers drawn on the host)")
     drawn = rand(*logits.shape, dtype=logits.dtype, device=logits.device).clamp(float(np.finfo(logits.dtype).tiny))
     soft = softmax((logits - (-drawn.log()).log()) / tau, axis)
     if not hard:

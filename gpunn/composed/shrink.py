@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gpunn._capture_state import refuse_in_capture
 from gpunn._creation_random import rand
 from gpunn._in_place import rewrite
 from gpunn._shared.activations import check_floating, number
@@ -153,7 +152,7 @@ def rrelu(
     lower, upper : float
         Slopes are uniform between them; without ``training`` all are the middle.
     training : bool
-        Whether slopes are drawn. They are drawn on the host, so a captured step refuses that.
+        Whether slopes are drawn. They are drawn on the host.
     inplace : bool
         Whether x becomes the result, for all its names and views.
     generator : Generator, optional
@@ -184,6 +183,5 @@ def rrelu(
         raise UsageError(f"{here(op)}: lower: expected at most upper, {upper}; got {lower}.")
     if not training:
         return leaky_relu(x, (least + most) / 2)
-    refuse_in_capture(f"{here(op)}: slopes drawn on the host")
     drawn = rand(*x.shape, dtype=x.dtype, device=x.device, generator=generator)
     return x * where(x.detach() > 0, 1.0, drawn * (most - least) + least)

@@ -108,7 +108,7 @@ class RReLU(Module):
     Parameters
     ----------
     lower, upper : float
-        Slopes are uniform between them. They are drawn on the host, so a captured training step refuses the layer.
+        Slopes are uniform between them. They are drawn on the host.
     inplace : bool
         Whether the input becomes the result, for all its names and views.
 

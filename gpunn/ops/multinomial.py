@@ -177,7 +177,6 @@ def normal(
         raise UsageError(
             f"{here(op)}: size: expected it where mean and std are numbers, and not with a tensor; got {size!r}."
         )
-    refuse_draw_in_capture(op)
     low = float(std.detach().numpy().min(initial=0.0)) if isinstance(std, Tensor) else std
     real_number(op, "std", low, 0)
     if tensors:
