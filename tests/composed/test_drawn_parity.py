@@ -47,9 +47,7 @@ def _same(where: str, call: Callable[..., Any], arrays: dict[str, np.ndarray], *
 # name: the interval that its argument is from
 ONE = {
     **dict.fromkeys(("acos", "asin", "atanh", "erfinv"), (-0.9, 0.9)),
-    **dict.fromkeys(
-        ("asinh", "atan", "exp2", "frac", "trunc", "sinc", "deg2rad", "rad2deg", "absolute"), (-3, 3)
-    ),
+    **dict.fromkeys(("asinh", "atan", "exp2", "frac", "trunc", "sinc", "deg2rad", "rad2deg", "absolute"), (-3, 3)),
     **dict.fromkeys(("sinh", "cosh", "tan", "positive", "negative", "square"), (-1.4, 1.4)),
     **dict.fromkeys(("log2", "log10", "logit"), (0.05, 0.95)),
     "acosh": (1.1, 3),
