@@ -149,8 +149,8 @@ def two(monkeypatch: pytest.MonkeyPatch) -> _Two:
     gpus = {f"cuda:{n}": Device(f"cuda:{n}", cupy, object(), n) for n in (0, 1)}
     gpus["cuda"] = gpus["cuda:0"]
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    for module in (cuda, streams):
-        monkeypatch.setattr(module, "device", lambda name: gpus.get(name) or device(name))
+    for module, name in ((cuda, "find"), (streams, "device")):
+        monkeypatch.setattr(module, name, lambda name: gpus.get(name) or device(name))
     monkeypatch.setattr(cuda, "is_available", lambda: True)
     monkeypatch.setattr(cuda, "_peaks", cuda._Peaks())
     monkeypatch.setattr(_Hook, "registered", threading.local())

@@ -158,7 +158,7 @@ def alpha_dropout(
 def feature_alpha_dropout(
     x: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Generator | None = None
 ) -> Tensor:
-    """:func:`alpha_dropout` of whole channels.
+    """:func:`gpunn.nn.functional.alpha_dropout` of whole channels.
 
     Parameters
     ----------

@@ -16,6 +16,9 @@ from gpunn.optim.rmsprop import RMSprop
 from gpunn.optim.sgd import SGD
 from gpunn.optim.weight_decay import decay_groups, l2_penalty
 
+if TYPE_CHECKING:
+    from gpunn.optim import swa_utils
+
 __all__ = [
     "LAMB",
     "LBFGS",
@@ -32,6 +35,7 @@ __all__ = [
     "decay_groups",
     "l2_penalty",
     "lr_scheduler",
+    "swa_utils",
 ]
 
 explains_all(globals())

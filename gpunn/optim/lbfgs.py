@@ -266,7 +266,7 @@ class LBFGS(Optimizer):
         Parameters
         ----------
         state_dict : mapping
-            From :meth:`state_dict`.
+            From ``state_dict()``.
 
         Raises
         ------

@@ -155,7 +155,7 @@ def test_refuses_what_is_not_there_before_any_work(tmp_path, capsys, monkeypatch
     line = refused(capsys, *mnist, "--data-dir", str(tmp_path / "empty"))
     assert "train-images-idx3-ubyte" in line
     assert str(tmp_path / "empty") in line
-    assert "--data-dir: it is for mnist, fashion-mnist, cifar10; got --data digits" in refused(
+    assert "--data-dir: it is for mnist, fashion-mnist, cifar10, cifar100; got --data digits" in refused(
         capsys, "train", "lenet5", "--data-dir", str(tmp_path)
     )
     line = refused(capsys, "train", "lenet5", "--out", str(tmp_path / "file"))
@@ -196,7 +196,7 @@ def test_a_folder_that_the_system_refuses_is_told(capsys) -> None:
         (["train", "lenet5", "--seed", "-1"], "expected a whole number of at least 0; got '-1'"),
         (
             ["train", "lenet5", "--data", "mnits"],
-            "cifar10, a folder or an .npz file; got 'mnits'; did you mean 'mnist'?",
+            "cifar100, a folder or an .npz file; got 'mnits'; did you mean 'mnist'?",
         ),
         (["train", "lenet5", "--out"], "argument --out: expected one argument"),
         (["summary", "lenet5", "--input", "28,28"], "channels,height,width such as 1,28,28; got '28,28'"),
