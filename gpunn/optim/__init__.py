@@ -35,10 +35,10 @@ __all__ = [
     "decay_groups",
     "l2_penalty",
     "lr_scheduler",
-    "swa_utils",
 ]
 
 explains_all(globals())
+__all__ += ["swa_utils"]  # imported when it is first asked for
 
 
 if not TYPE_CHECKING:  # or a type checker would believe that every name is there
