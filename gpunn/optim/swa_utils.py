@@ -261,7 +261,7 @@ class SWALR(LRScheduler):
     anneal_strategy : str
         ``"cos"`` or ``"linear"``.
     last_epoch : int
-        See :class:`LRScheduler`.
+        See :class:`gpunn.optim.lr_scheduler.LRScheduler`.
 
     Raises
     ------
