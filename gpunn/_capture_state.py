@@ -73,7 +73,7 @@ class StepWatch:
         rooms = self.rooms.setdefault(key, [])
         if number == len(rooms):
             refuse_in_capture(
-                f"more random numbers of shape {shape} than the step's first run drew",
+                f"more numbers of the host's, of shape {shape}, than the step's first run made",
                 "Have the step do the same work every time.",
             )
             rooms.append(self.device.zeros(shape, dtype))

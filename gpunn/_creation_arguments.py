@@ -31,22 +31,49 @@ class Goal:
         self.op, self.dtype, self.device, self.requires_grad, self.out = op, dtype, device, requires_grad, out
 
     def tensor(self, values: np.ndarray) -> Tensor:
-        """The values, of the goal's dtype, as the tensor that was asked for."""
-        return self.finished(Tensor(upload(np.asarray(values), self.device), self.device))  # 0-d ones may be scalars
+        """The values, of the goal's dtype, as the tensor that was asked for.
+
+        A captured step copies them from an array that is written before its first replay: it may change its copy.
+        """
+        values, device = np.asarray(values), self.device  # 0-d ones may be scalars
+        step = watching()
+        if step is None or step.device is not device:
+            return self._uploaded(values)
+        room = step.room(physical_shape(values.shape), self.dtype)
+        if not step.frozen:
+            return self._uploaded(values)
+        written = False
+
+        def before_replay() -> None:
+            nonlocal written
+            if not written:
+                device.fill(room, Tensor(upload(values, device), device)._physical)
+                written = True
+
+        from gpunn.ops.copy_arrays import copy_arrays
+
+        step.before_replay[before_replay] = before_replay
+        made = device.empty(room.shape, self.dtype)
+        if room.size:
+            copy_arrays(device, [made], [room])
+        return self.finished(Tensor._of_physical(made, device))
+
+    def _uploaded(self, values: np.ndarray) -> Tensor:
+        return self.finished(Tensor(upload(np.asarray(values), self.device), self.device))
 
     def drawn(self, shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> Tensor:
         """What ``draw()`` returns, an array of the goal's dtype; a captured step has it called before each replay."""
         step, device = watching(), self.device
         if step is None:
-            return self.tensor(draw())
+            return self._uploaded(draw())
         if step.device is not device:
             refuse_in_capture(
                 f"{self.op}: numbers on '{device}' in a step on '{step.device}'", "Draw them on the step's device."
             )
-            return self.tensor(draw())
+            return self._uploaded(draw())
         room = step.room(physical_shape(shape), self.dtype)
         if not step.frozen:
-            return self.tensor(draw())
+            return self._uploaded(draw())
 
         def before_replay() -> None:
             device.fill(room, Tensor(upload(np.asarray(draw()), device), device)._physical)

@@ -119,9 +119,24 @@ def test_what_cannot_be_drawn_again_is_refused(kernels: str) -> None:
 
     captured = gpunn.capture(more)
     captured(x)
-    with pytest.raises(CaptureError, match=r"more random numbers of shape .*same work every time"):
+    with pytest.raises(CaptureError, match=r"more numbers of the host.s, of shape .*same work every time"):
         captured(x)
     elsewhere = gpunn.capture(lambda x: x + gpunn.rand(2, device="cpu").sum().item())
     elsewhere(x)
     with pytest.raises(CaptureError, match=r"rand: numbers on .cpu. in a step on"):
         elsewhere(x)
+
+
+MADE: dict[str, Callable[[Any], Any]] = {
+    "arange": lambda x: gpunn.arange(4, device=x.device) * x,
+    "a list": lambda x: x + gpunn.tensor([1.0, 2.0, 3.0, 4.0], device=x.device),
+    "new_tensor": lambda x: x * x.new_tensor(3.0),
+    "linspace": lambda x: gpunn.linspace(0, 1, 4, device=x.device) - x,
+    "changed in place": lambda x: gpunn.tensor([[1.0, 2.0, 3.0, 4.0]] * 3, device=x.device).mul_(x),
+    "images": lambda x: gpunn.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]], device=x.device).reshape(4) + x,
+}
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_constants_of_the_host_are_the_same_in_each_replay(kernels: str, make: str) -> None:
+    assert _results(gpunn.capture(MADE[make]), kernels) == _results(MADE[make], kernels)
