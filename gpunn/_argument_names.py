@@ -55,7 +55,7 @@ _WITH_OUT = (
     "scatter_add sinh sort tan topk",
     "eq ge gt le lt ne",
     "addmm addmv baddbmm diag dot ger hardshrink lerp logsumexp mv nan_to_num outer",
-    "addbmm addr aminmax argwhere bucketize column_stack cummax cummin cumprod diff dstack histc hstack",
+    "addbmm addr aminmax bucketize column_stack cummax cummin cumprod diff dstack histc hstack",
     "index_copy inner kron kthvalue matrix_power median mode nanmean nansum quantile row_stack searchsorted take",
     "tensordot vdot vstack",
     "acos acosh addcdiv addcmul asin asinh atan atan2 atanh copysign deg2rad eq erfinv exp2 fix float_power frac",
