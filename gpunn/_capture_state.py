@@ -149,7 +149,7 @@ def refuse_in_capture(what: str, instead: str = "Return the tensor from the step
 
 
 def refuse_draw_in_capture(op: str) -> None:
-    """Raise CaptureError if a step is being captured, for an op whose random numbers come from the host."""
+    """Raise CaptureError if a step is being captured, for an op that reads the chances of what it draws."""
     refuse_in_capture(
         f"{op}: numbers drawn on the host",
         "Draw before the step and give it the tensor; dropout draws anew in each replay.",

@@ -1,7 +1,7 @@
 """Random numbers whose distribution a tensor gives: bernoulli, multinomial, normal. Drawn on the host.
 
-So a seed gives the same ones on every device, and a captured step refuses them. Where all elements have one probability
-the mask is dropout's, which is drawn on the device.
+So a seed gives the same ones on every device. A captured step refuses those whose chances have to be read. Where all
+elements have one probability the mask is dropout's, which is drawn on the device.
 """
 
 from __future__ import annotations
