@@ -616,6 +616,8 @@ add("optim.LBFGS", optim.LBFGS, lambda: (parameters(), 0.1, 4, 5, 1e-7, 1e-9, 3,
 add("swa_utils.AveragedModel", swa_utils.AveragedModel, lambda: (model(), "cpu"))
 add("swa_utils.SWALR", swa_utils.SWALR, lambda: (optimizer(), 0.1, 3, "cos"))
 add("swa_utils.update_bn", swa_utils.update_bn, lambda: ([x()], nn.BatchNorm1d(3)))
+add("swa_utils.get_ema_avg_fn", swa_utils.get_ema_avg_fn, lambda: (0.9,))
+add("swa_utils.get_ema_multi_avg_fn", swa_utils.get_ema_multi_avg_fn, lambda: (0.9,))
 SCHEDULES: dict[str, tuple[Any, ...]] = {
     "ConstantLR": (0.5, 3),
     "CosineAnnealingLR": (3, 0.0),
