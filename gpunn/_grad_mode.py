@@ -16,6 +16,7 @@ class _Mode(threading.local):
         self.enabled = True
         self.observer: Any = None  # of ``tape.observe_backward``
         self.walk: Any = None  # the backward pass that runs now
+        self.reducers: tuple[Any, ...] = ()  # what averages the next backward pass's gradients over processes
 
 
 grad_mode = _Mode()

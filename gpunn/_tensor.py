@@ -13,6 +13,7 @@ from gpunn._calls import explains_methods
 from gpunn._capture_state import changes
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._hook_handle import HookHandle
 from gpunn._keywords import take_keywords
 from gpunn._layout import SIZES, Size, logical, physical, size_of
 from gpunn._promotion import default_float
@@ -296,7 +297,7 @@ class Tensor(
         """The recorded op that this tensor came from; None for a leaf."""
         return self._node
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> tape.HookHandle:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
         """Have ``hook(gradient)`` called in backward; a tensor it returns replaces the gradient.
 
         It is called once per backward, with the sum of what all users of this tensor contribute.
@@ -311,10 +312,10 @@ class Tensor(
         if not self.requires_grad:
             raise UsageError("register_hook(): this tensor does not require a gradient, so none will arrive.")
         if self._node is not None:
-            return tape.HookHandle(self._node.hooks, hook)
+            return HookHandle(self._node.hooks, hook)
         if self._hooks is None:
             self._hooks = {}
-        return tape.HookHandle(self._hooks, hook)
+        return HookHandle(self._hooks, hook)
 
     def retain_grad(self) -> None:
         """Have backward store a gradient in ``.grad`` here too, though this is not a leaf."""

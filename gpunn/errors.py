@@ -49,6 +49,10 @@ class CaptureError(GpunnError, RuntimeError):
     """A step did something that a captured graph could not repeat."""
 
 
+class DistributedError(GpunnError, RuntimeError):
+    """Processes that train together do not fit together, or one of them has ended or does not answer."""
+
+
 class KernelError(GpunnError, RuntimeError):
     """A kernel could not be compiled or launched, or the emulator found a fault in it."""
 

@@ -187,25 +187,6 @@ def record(
     return result
 
 
-class HookHandle:
-    """Removes a gradient hook; usable as a context manager."""
-
-    def __init__(self, hooks: dict[object, Hook], hook: Hook) -> None:
-        self._hooks = hooks
-        self._key = object()
-        hooks[self._key] = hook
-
-    def remove(self) -> None:
-        """Remove the hook; a second call does nothing."""
-        self._hooks.pop(self._key, None)
-
-    def __enter__(self) -> HookHandle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
-
-
 def parents_of(inputs: Sequence[Tensor]) -> tuple[Any, ...]:
     """What a node points at for each input: its node, the leaf itself, or None."""
     return tuple([(t._node or t) if t.requires_grad else None for t in inputs])
@@ -218,7 +199,13 @@ def saved_of(saves: Sequence[Tensor]) -> tuple[Any, ...]:
 
 def backward(root: Tensor, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
     """Add d root / d leaf to ``leaf.grad`` of every leaf; see :meth:`gpunn.Tensor.backward`."""
-    walk([(root, seed(root, gradient))], retain_graph, _add_to_leaf)
+    roots = [(root, seed(root, gradient))]
+    if not grad_mode.reducers:
+        walk(roots, retain_graph, _add_to_leaf)
+        return
+    from gpunn.distributed._reducer import walk_and_reduce
+
+    walk_and_reduce(roots, retain_graph, _add_to_leaf)
 
 
 def walk(roots: Sequence[tuple[Tensor, Any]], retain_graph: bool, deliver: Callable[[Tensor, Any, bool], None]) -> None:

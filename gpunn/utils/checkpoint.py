@@ -17,6 +17,8 @@ from gpunn.random import go_back, places
 
 __all__ = ["checkpoint", "checkpoint_sequential"]
 
+COMPUTED_AGAIN = "_Recomputed"  # the name of nodes whose backward reaches leaves that the tape does not show before
+
 
 class _Recomputed(Function):
     """The first argument asks for a gradient, as PyTorch's newer form does: parameters may be all that needs one."""
