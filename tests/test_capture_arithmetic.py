@@ -79,6 +79,33 @@ def test_captured_arithmetic_equals_eager_to_the_bit(kernels: str) -> None:
     assert captured.state() == eager.state()
 
 
+# Names, and what their arguments are made of: numbers from -1 to 1 for those that know no others.
+INVERSES = dict.fromkeys(("acos", "asin", "atanh", "erfinv"), "tanh") | dict.fromkeys(("asinh", "atan", "erf"), "clone")
+INVERSES |= {"acosh": "cosh", "atan2": "clone"}
+
+
+@pytest.mark.parametrize("name", INVERSES)
+def test_captured_inverse_functions_equal_eager_to_the_bit(kernels: str, name: str) -> None:
+    def step(t: gpunn.Tensor) -> gpunn.Tensor:
+        weight.grad = None
+        x = getattr(t * weight, INVERSES[name])()
+        y = getattr(x, name)(*((x.flip(0),) if name == "atan2" else ()))
+        y.sum().backward()
+        assert weight.grad is not None
+        return gpunn.stack([y.detach(), weight.grad.detach()])
+
+    weight = gpunn.ones(7, 3, device=kernels, requires_grad=True)
+    captured = gpunn.capture(step)
+    for number in range(3):
+        t = gpunn.tensor(drawn(number, 7, 3), device=kernels)
+        with count_bodies() as counts:
+            expected = step(t).numpy()
+        assert {body for _, body in counts} == {"kernel"}
+        found = captured(t).numpy()
+        np.testing.assert_array_equal(found, expected)
+        assert np.isfinite(found).all()
+
+
 def test_kernels_and_cpu_learn_the_same(kernels: str) -> None:
     nets = Net("cpu"), Net(kernels)
     for number in range(3):

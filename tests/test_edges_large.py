@@ -80,6 +80,8 @@ TAKEN: dict[str, Arguments] = {
     "relu_forward": lambda f: {"x": f(LARGE)},
     "tanh_backward": lambda f: {"dy": f(LARGE), "y": f(LARGE)},
     "unary_forward": lambda f: {"name": "exp", "x": f(LARGE)},
+    "atan2_backward": lambda f: {"dy": f(LARGE), "a": f(LARGE), "b": f(LARGE)},
+    "erfinv_forward": lambda f: {"x": f(LARGE)},
     "mse_loss_forward": lambda f: {"x": f(LARGE), "target": f(LARGE), "divisor": 1.0},
     "broadcast_binary": lambda f: {"name": "add", "a": f(LARGE), "b": f(LARGE)},
     "softmax_forward": lambda f: {"x": f(2**31, 2), "axis": 1},

@@ -118,6 +118,10 @@ def _elementwise(s: Sizes) -> Iterator[Op]:
     prelu = {**matrix, "w": (s.columns,)}
     yield Op("prelu", prelu, lambda lib, t: lib.nn.functional.prelu(t["x"], t["w"]), ("x", "w"))
     yield Op("exp", matrix, _method("exp"))
+    yield Op("atan", matrix, _method("atan"))
+    yield Op("atan2", pair, lambda lib, t: lib.atan2(t["x"], t["y"]), ("x", "y"))
+    yield Op("erf", matrix, _method("erf"))
+    yield Op("erfinv", matrix, _method("erfinv"))  # NaN beyond 1 in both libraries, at the same price
     yield Op("pow", matrix, lambda lib, t: lib.pow(t["x"], 3.0))
     yield Op("clamp", matrix, _method("clamp", -1.0, 1.0))
     yield Op("x · 3", matrix, lambda lib, t: t["x"] * 3.0)

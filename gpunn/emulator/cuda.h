@@ -245,6 +245,20 @@ static inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shi
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 static inline float rsqrt(float x) { return 1.0f / sqrtf(x); }
+// The C library has no erfinv: a first guess (Winitzki 2008), then Halley's steps on erf, near 1 on erfc.
+static inline double erfinv(double x) {
+    const double a = fabs(x), rest = 1 - a;
+    if (!(a < 1)) return a == 1 ? copysign(double(INFINITY), x) : double(NAN);
+    const double log_part = log1p(-a) + log1p(a), t = 4.33 + log_part / 2;
+    double y = sqrt(sqrt(t * t - log_part / 0.147) - t);
+    for (int step = 0; step < 3; ++step) {
+        const double miss = (a < 0.5 ? erf(y) - a : rest - erfc(y)) * exp(y * y) * 0.88622692545275801;
+        y -= miss / (1 + y * miss);
+    }
+    return copysign(y, x);
+}
+static inline float erfinv(float x) { return float(erfinv(double(x))); }
+static inline float erfinvf(float x) { return erfinv(x); }
 static inline float __fdividef(float x, float y) { return x / y; }
 static inline float fdividef(float x, float y) { return x / y; }
 static inline float __frcp_rn(float x) { return 1.0f / x; }

@@ -1,7 +1,4 @@
-"""The inverses of sine, cosine, tangent and their hyperbolic kin, and the angle of a point.
-
-There is no kernel: on a GPU the array library computes them, and a captured step refuses them.
-"""
+"""The inverses of sine, cosine, tangent and their hyperbolic kin, and the angle of a point (``kernels/atan.cu``)."""
 
 from __future__ import annotations
 
@@ -10,13 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import in_blocks, quiet
 from gpunn.errors import DTypeError, here
+from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.launcher import KernelSource
 from gpunn.ops.binary import together
 from gpunn.ops.expand import broadcast_tensors
 from gpunn.primitive import primitive
 from gpunn.tape import record
+
+SOURCE = KernelSource("atan.cu", REAL=("float", "double"), VEC=(1, 4))
 
 
 class _Inverse(NamedTuple):
@@ -26,6 +28,7 @@ class _Inverse(NamedTuple):
     slope: Callable[[Any, Any], Any]
 
 
+# In the order of atan.cu.
 FUNCTIONS = {
     "acos": _Inverse("arccos", lambda xp, x: -1 / xp.sqrt(1 - x * x)),
     "acosh": _Inverse("arccosh", lambda xp, x: 1 / xp.sqrt(x * x - 1)),
@@ -34,6 +37,7 @@ FUNCTIONS = {
     "atan": _Inverse("arctan", lambda xp, x: 1 / (x * x + 1)),
     "atanh": _Inverse("arctanh", lambda xp, x: 1 / (1 - x * x)),
 }
+_CODES = {name: code for code, name in enumerate(FUNCTIONS)}
 
 
 @primitive(returns=("y",))
@@ -48,11 +52,25 @@ def _(name: str, x: np.ndarray) -> np.ndarray:
     return in_blocks(getattr(np, FUNCTIONS[name].ufunc), x.dtype, x)
 
 
+@atan_forward.kernel
+def _(device: Device, name: str, x: Any) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    launch_elementwise(SOURCE, "atan_forward", device, (y, x), _CODES[name])
+    return y
+
+
 @primitive(returns=("dx",))
 def atan_backward(xp: Any, name: str, dy: Any, x: Any) -> Any:
     """dx = dy times the slope of the function called ``name`` at x."""
     with quiet():
         return (dy * FUNCTIONS[name].slope(xp, x)).astype(dy.dtype, copy=False)
+
+
+@atan_backward.kernel
+def _(device: Device, name: str, dy: Any, x: Any) -> Any:
+    dx = device.empty(dy.shape, dy.dtype)
+    launch_elementwise(SOURCE, "atan_backward", device, (dx, dy, x), _CODES[name])
+    return dx
 
 
 @primitive(returns=("y",))
@@ -61,13 +79,27 @@ def atan2_forward(xp: Any, a: Any, b: Any) -> Any:
     return xp.arctan2(a, b)
 
 
+@atan2_forward.kernel
+def _(device: Device, a: Any, b: Any) -> Any:
+    y = device.empty(a.shape, a.dtype)
+    launch_elementwise(SOURCE, "atan2_forward", device, (y, a, b))
+    return y
+
+
 @primitive(returns=("da", "db"))
 def atan2_backward(xp: Any, dy: Any, a: Any, b: Any) -> Any:
     """da = dy b / (a^2 + b^2), db = -dy a / (a^2 + b^2); 0 at the origin, as in PyTorch."""
     with quiet():
         lengths = a * a + b * b
-        scaled = xp.where(lengths > 0, dy / lengths, dy.dtype.type(0))
+        scaled = xp.where(lengths == 0, dy.dtype.type(0), dy / lengths)
         return xp.asarray(scaled * b), xp.asarray(-scaled * a)
+
+
+@atan2_backward.kernel
+def _(device: Device, dy: Any, a: Any, b: Any) -> Any:
+    da, db = (device.empty(dy.shape, dy.dtype) for _ in "ab")
+    launch_elementwise(SOURCE, "atan2_backward", device, (da, db, dy, a, b))
+    return da, db
 
 
 def _apply(name: str, x: Tensor) -> Tensor:

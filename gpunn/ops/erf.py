@@ -1,4 +1,4 @@
-"""The error function, from rational approximations: neither NumPy nor CuPy's core has one."""
+"""The error function (``kernels/erf.cu``), elsewhere from rational approximations: NumPy and CuPy's core have none."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import in_blocks, quiet
 from gpunn.errors import DTypeError, here
+from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
+
+SOURCE = KernelSource("erf.cu", REAL=("float", "double"), VEC=(1, 4))
 
 # W. J. Cody 1969, "Rational Chebyshev approximations for the error function", Math. Comp. 23, 631-637;
 # highest power first. Below 1/2, erf(x) = x P(x^2) / Q(x^2); above, 1 - exp(-x^2) P(x) / Q(x).
@@ -58,11 +63,25 @@ def _(x: np.ndarray) -> np.ndarray:
     return in_blocks(lambda part: erf_array(np, part), x.dtype, x)
 
 
+@erf_forward.kernel
+def _(device: Device, x: Any) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    launch_elementwise(SOURCE, "erf_forward", device, (y, x))
+    return y
+
+
 @primitive(returns=("dx",))
 def erf_backward(xp: Any, dy: Any, x: Any) -> Any:
     """dx = dy 2 / sqrt(pi) exp(-x^2)."""
     with quiet():
         return dy * x.dtype.type(2 / math.sqrt(math.pi)) * xp.exp(-x * x)
+
+
+@erf_backward.kernel
+def _(device: Device, dy: Any, x: Any) -> Any:
+    dx = device.empty(dy.shape, dy.dtype)
+    launch_elementwise(SOURCE, "erf_backward", device, (dx, dy, x))
+    return dx
 
 
 def erf(x: Tensor) -> Tensor:

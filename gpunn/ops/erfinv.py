@@ -1,7 +1,4 @@
-"""The inverse of the error function, by which Gaussian numbers are made of uniform ones.
-
-There is no kernel: on a GPU the array library computes it, and a captured step refuses it.
-"""
+"""The inverse of the error function, by which Gaussian numbers are made of uniform ones (``kernels/erf.cu``)."""
 
 from __future__ import annotations
 
@@ -9,9 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, here
+from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.ops.erf import SOURCE
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -42,6 +42,8 @@ _FAR_BOTTOM = (
     *(1.48753612908506148525e-2, 1.36929880922735805310e-1, 5.99832206555887937690e-1, 1.0),
 )
 
+_HALF_ROOT_PI = 0.88622692545275801365  # sqrt(pi) / 2 from the doubles is one off
+
 
 def _horner(coefficients: Sequence[float], x: Any) -> Any:
     y = x * 0 + coefficients[0]
@@ -70,11 +72,25 @@ def erfinv_forward(xp: Any, x: Any) -> Any:
         return xp.where(xp.abs(wide) > 1, xp.nan, y).astype(x.dtype)
 
 
+@erfinv_forward.kernel
+def _(device: Device, x: Any) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    launch_elementwise(SOURCE, "erfinv_forward", device, (y, x))
+    return y
+
+
 @primitive(returns=("dx",))
 def erfinv_backward(xp: Any, dy: Any, y: Any) -> Any:
     """dx = dy sqrt(pi) / 2 exp(y^2)."""
     with quiet():
-        return dy * y.dtype.type(math.sqrt(math.pi) / 2) * xp.exp(y * y)
+        return dy * y.dtype.type(_HALF_ROOT_PI) * xp.exp(y * y)
+
+
+@erfinv_backward.kernel
+def _(device: Device, dy: Any, y: Any) -> Any:
+    dx = device.empty(dy.shape, dy.dtype)
+    launch_elementwise(SOURCE, "erfinv_backward", device, (dx, dy, y))
+    return dx
 
 
 def erfinv(x: Tensor) -> Tensor:
