@@ -205,10 +205,22 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         return self.batches()
 
-    def batches(self, start: int = 0) -> Iterator[Any]:
+    def rows(self, number: int) -> int:
+        """How many items batch ``number`` of an epoch has."""
+        return min(self.batch_size, self._items() - number * self.batch_size)
+
+    def batches(self, start: int = 0, part: tuple[int, int] | None = None) -> Iterator[Any]:
         """One epoch from batch ``start`` on, without reading those before it.
 
         The order is drawn when this is called; the workers start when the first batch is requested.
+
+        Parameters
+        ----------
+        start : int
+        part : (int, int), optional
+            A rank and the number of ranks: only this rank's rows of each batch are read, one after the other as
+            evenly as possible. A rank for which none is left gets the first row. ``transform`` then draws for each part
+            by itself.
 
         Raises
         ------
@@ -223,7 +235,7 @@ class DataLoader:
         self.epoch_state = self.generator.get_state()
         order = self._order()
         stream = None if self.transform is None else self.generator.spawn("transform")
-        return self._take(order, stream, range(start, len(self)))
+        return self._take(order, stream, range(start, len(self)), part)
 
     def _order(self) -> np.ndarray:
         n = self._items()
@@ -236,8 +248,11 @@ class DataLoader:
             )
         return order
 
-    def _take(self, order: np.ndarray, stream: Generator | None, numbers: range) -> Iterator[Any]:
-        load = functools.partial(self._load, order)
+    def _take(
+        self, order: np.ndarray, stream: Generator | None, numbers: range, part: tuple[int, int] | None
+    ) -> Iterator[Any]:
+        load = functools.partial(self._load, order, part)
+        rank = f" rank {part[0]}" if part is not None and part[0] else ""
         if self.num_workers:
             ahead = self.num_workers * self.prefetch_factor
             loaded = iter(Prefetcher(load, numbers, self.num_workers, ahead))
@@ -246,14 +261,16 @@ class DataLoader:
         try:
             for number in numbers:
                 # Not bound to a name here, which would keep its memory while the next one is made.
-                yield self._finish(next(loaded), None if stream is None else stream.spawn(str(number)))
+                yield self._finish(next(loaded), None if stream is None else stream.spawn(f"{number}{rank}"))
         finally:
             # Now, not when the garbage collector runs: the threads end here.
             getattr(loaded, "close", bool)()
 
-    def _load(self, order: np.ndarray, number: int) -> Any:
+    def _load(self, order: np.ndarray, part: tuple[int, int] | None, number: int) -> Any:
         """Batch ``number`` on the host; called by the workers, if there are any."""
         indices = order[number * self.batch_size : (number + 1) * self.batch_size]
+        if part is not None:
+            indices = indices[rows_of_part(len(indices), *part)]
         if self.collate_fn is not None:
             return self.collate_fn([self.dataset[i] for i in indices.tolist()])
         # Images become channels last here, so that only the copy is left to the loop.
@@ -286,6 +303,14 @@ class DataLoader:
         if not isinstance(fields[0], Tensor):
             raise UsageError(f"DataLoader: expected transform to return a Tensor; got {type(fields[0]).__name__}.")
         return _like(batch, fields) if several else fields[0]
+
+
+def rows_of_part(rows: int, rank: int, ranks: int) -> slice:
+    """Which of a batch's rows are this rank's; the first where there are fewer rows than ranks, and none is left."""
+    if rank >= rows:
+        return slice(0, 1)
+    start = rank * (rows // ranks) + min(rank, rows % ranks)
+    return slice(start, start + rows // ranks + (rank < rows % ranks))
 
 
 def _like(sequence: Any, values: list[Any]) -> Any:

@@ -92,6 +92,14 @@ class Reducer:
             for t in alike:
                 t._storage.changed()
 
+    def reduce(self) -> None:
+        """Make the gradients that there are now the means over all ranks, without a backward pass."""
+        self._arrived = set(self._names)
+        self._next = 0
+        self._start(everything=True)
+        for bucket in self._buckets:
+            bucket.finish(self._arrived)
+
     # -- a backward pass -----------------------------------------------------------------------
 
     def expect(self) -> None:
@@ -275,7 +283,7 @@ def _unused(rank: int, names: Sequence[str]) -> DistributedError:
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return DistributedError(
         f"DistributedDataParallel: this backward gives no gradient to {shown} (rank {rank}). Use all outputs of "
-        "forward in the loss, set requires_grad=False where a parameter is not trained, or say find_unused_parameters=True."
+        "forward in the loss, set requires_grad=False where a parameter is not trained, or find_unused_parameters=True."
     )
 
 

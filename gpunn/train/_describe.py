@@ -46,6 +46,7 @@ def describe(
         "capture": trainer.capture,
         "accumulate": trainer.accumulate,
         "not_finite": trainer.not_finite,
+        "ranks": trainer.ranks.size,
     }
     for key, value in more.items():
         known = config.get(key)

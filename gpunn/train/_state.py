@@ -13,6 +13,7 @@ from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn._version import __version__
 from gpunn.errors import DataError, GpunnError, UsageError
+from gpunn.nn.module import Module
 from gpunn.random import Generator, default_generator
 from gpunn.train.callbacks import EpochRecord
 from gpunn.train.checkpoint import Checkpoint
@@ -42,7 +43,7 @@ def collect(trainer: Trainer, data: Mapping[str, Any]) -> tuple[dict[str, Any], 
         "callbacks": [[type(c).__name__, c.state_dict()] for c in trainer.callbacks],
         "generators": {
             "default": default_generator().get_state(),
-            "model": {name: _state_of(g) for name, g in _generators_of_model(trainer)},
+            "model": {name: _state_of(g) for name, g in generators_of(trainer.model)},
             "python": _listed(random.getstate()),
             "numpy": _legacy_state(),
         },
@@ -92,9 +93,11 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         default_generator().set_state(generators["default"])
         random.setstate(_tupled(generators["python"]))
         np.random.set_state(generators["numpy"])
-        layers = dict(_generators_of_model(trainer))
-        for name in layers.keys() & generators["model"].keys():
+        layers = dict(generators_of(trainer.model))
+        known = sorted(layers.keys() & generators["model"].keys())
+        for name in known:
             _set_state(layers[name], generators["model"][name])
+        trainer.ranks.draw_apart((name, layers[name]) for name in known)
         trainer.epoch, trainer.step = int(state["epoch"]), int(state["step"])
         data = dict(state["data"])
         trainer._position.restore(data)
@@ -171,8 +174,9 @@ def _walk(thing: Any, path: str, deep: int, seen: set[int]) -> Iterator[tuple[st
             yield from _walk(part, f"{path}.{name}", deep - 1, seen)
 
 
-def _generators_of_model(trainer: Trainer) -> Iterator[tuple[str, Any]]:
-    for name, module in trainer.model.named_modules():
+def generators_of(model: Module) -> Iterator[tuple[str, Any]]:
+    """What a model's layers draw from, by name."""
+    for name, module in model.named_modules():
         for attribute, value in list(vars(module).items()):
             if isinstance(value, _GENERATORS):
                 yield f"{name}.{attribute}", value

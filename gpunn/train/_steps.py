@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from gpunn._capture import capture as capture_step
 from gpunn._device import Device
@@ -14,7 +18,10 @@ from gpunn.nn.utils import clip_grad_norm_
 from gpunn.ops.clip_grad import total_norm
 from gpunn.optim.optimizer import Optimizer
 from gpunn.train.diagnosis import fitting_batch
-from gpunn.train.evaluation import Totals, check_tensors
+from gpunn.train.evaluation import Share, Totals, check_tensors
+
+if TYPE_CHECKING:
+    from gpunn.train._ranks import Alone
 
 _MOST_SKIPPED = 100  # steps in a row
 
@@ -41,15 +48,17 @@ class TrainingStep:
         accumulate: int,
         clip_grad_norm: float | None,
         skip: bool,
+        ranks: Alone,
     ) -> None:
         self.model, self.optimizer, self.loss, self.device = model, optimizer, loss, device
+        self._ranks = ranks
         self.accumulate, self.clip_grad_norm, self.skip = accumulate, clip_grad_norm, skip
         self.totals = Totals(device)
         self.skipped = self._in_a_row = 0
         work = self._gradients if skip else self._train
         self.run = capture_step(work) if capture else work
 
-    def __call__(self, images: Tensor, labels: Tensor) -> None:
+    def __call__(self, share: Share) -> None:
         """Make a step.
 
         Raises
@@ -61,18 +70,23 @@ class TrainingStep:
         OutOfMemoryError
             If memory does not suffice; the message says for which batch size it does.
         """
+        images, labels, rows, weight = share
+        more = () if weight == 1 else (Tensor(np.full(1, weight, np.float32), self.device),)
+        run = self.run
+        if not rows and self._ranks.size > 1:  # seldom, and not counted: not captured
+            run = functools.partial(self._gradients if self.skip else self._train, counts=False)
         try:
             if self.skip:
-                self._try(images, labels)
+                self._try(run, images, labels, *more)
             else:
-                self.run(images, labels)
+                run(images, labels, *more)
         except MemoryError as error:
             self.run = self._gradients  # what was captured may hold memory; no step follows
             fits = fitting_batch(self.model, self.optimizer, self.loss, (images, labels), error)
             raise OutOfMemoryError(_advice(str(error), len(images), fits)) from None
 
-    def _train(self, x: Tensor, labels: Tensor) -> None:
-        self._gradients(x, labels)
+    def _train(self, x: Tensor, labels: Tensor, *weight: Tensor, counts: bool = True) -> None:
+        self._gradients(x, labels, *weight, counts=counts)
         self._update()
 
     def _update(self) -> None:
@@ -80,7 +94,7 @@ class TrainingStep:
             clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
         self.optimizer.step()
 
-    def _gradients(self, x: Tensor, labels: Tensor) -> None:
+    def _gradients(self, x: Tensor, labels: Tensor, *weight: Tensor, counts: bool = True) -> None:
         self.optimizer.zero_grad()
         rows = len(labels)
         piece = max(1, -(-rows // self.accumulate))
@@ -90,20 +104,25 @@ class TrainingStep:
             scores = self.model(images)
             loss = self.loss(scores, truth)
             check_tensors(scores, loss)
-            (loss if whole else loss * (len(truth) / rows)).backward()
-            # Before the update, which a loss that is not finite prevents.
-            self.totals.add(loss, scores, truth, finite=True)
+            # Before the update, and before other ranks hear of it: a loss that is not finite prevents both.
+            if counts:
+                self.totals.add(loss, scores, truth, finite=True)
+            if not self.skip and start + piece >= rows:
+                self._ranks.expect()
+            part = loss if whole else loss * (len(truth) / rows)
+            (part * weight[0].to(part.dtype).reshape(part.shape) if weight else part).backward()
 
-    def _try(self, images: Tensor, labels: Tensor) -> None:
-        """A step that is left out if its loss or its gradient is not finite."""
+    def _try(self, run: Callable[..., None], *batch: Tensor) -> None:
+        """A step that is left out if its loss or its gradient is not finite, on any rank."""
         buffers = [(buffer, buffer.detach().clone()) for buffer in self.model.buffers()]
         try:
-            self.run(images, labels)
+            run(*batch)
             self.device.check()
             finite = self._gradient_is_finite()
         except NotFiniteError:
             finite = False
-        if finite:
+        if not self._ranks.any("whether a loss or gradient is not finite", not finite):
+            self._ranks.average()
             self._in_a_row = 0
             self._update()
             return

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from gpunn.nn.loss import CrossEntropyLoss
 from gpunn.nn.module import Module
 from gpunn.ops.metrics import update_metrics
 from gpunn.tape import no_grad
+
+if TYPE_CHECKING:
+    from gpunn.train._ranks import Alone
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,17 @@ class Totals:
 
     def read(self, or_nothing: bool = False) -> Evaluation:
         """The means, NaN of no images ``or_nothing``; waits for the device, and raises what its kernels reported."""
-        loss, correct, rows, _ = self.device.to_host(self.array).tolist()
-        if not rows and or_nothing:
-            return Evaluation(math.nan, math.nan, 0)
-        if not rows:
-            raise UsageError("evaluate: the loader gave no images.")
-        return Evaluation(loss / rows, 100 * correct / rows, int(rows))
+        return mean_of(self.device.to_host(self.array).tolist(), or_nothing)
+
+
+def mean_of(totals: Sequence[float], or_nothing: bool) -> Evaluation:
+    """The means of sums like those of :class:`Totals`."""
+    loss, correct, rows, _ = totals
+    if not rows and or_nothing:
+        return Evaluation(math.nan, math.nan, 0)
+    if not rows:
+        raise UsageError("evaluate: the loader gave no images.")
+    return Evaluation(loss / rows, 100 * correct / rows, int(rows))
 
 
 class Evaluator:
@@ -94,15 +102,29 @@ class Evaluator:
             check_tensors(scores, loss)
         self._totals.add(loss, scores, labels)
 
-    def __call__(self, loader: Iterable[Any], after_batch: Callable[[], None] | None = None) -> Evaluation:
-        """Mean loss and accuracy over ``loader`` in evaluation mode; modes are restored afterwards."""
+    def __call__(
+        self, loader: Iterable[Any], ranks: Alone | None = None, after_batch: Callable[[], None] | None = None
+    ) -> Evaluation:
+        """Mean loss and accuracy over ``loader`` in evaluation mode; modes are restored afterwards.
+
+        Among several ``ranks`` each tests its part of every batch, and all get the means over all parts.
+        """
+        from gpunn.train._ranks import Alone
+
+        place = Alone() if ranks is None else ranks
         with running(self.device), evaluating(self.model):
             self._totals.clear()
-            for batch in loader:
-                self._step(*labelled_batch(batch, self.device))
+            for share in place.batches(loader, _batches, 0, self.device):
+                if share.rows:
+                    self._step(share.images, share.labels)
                 if after_batch is not None:
                     after_batch()
-            return self._totals.read()
+            return place.read(self._totals)
+
+
+def _batches(loader: Any, part: tuple[int, int] | None) -> Iterator[Any]:
+    batches: Iterator[Any] = iter(loader) if part is None else loader.batches(0, part)
+    return batches
 
 
 def evaluate(
@@ -137,6 +159,24 @@ def evaluate(
     if first is None:
         raise UsageError("evaluate: the model has no parameters, so nothing says where it is.")
     return Evaluator(model, CrossEntropyLoss() if loss is None else loss, first.device, capture)(loader)
+
+
+class Share(NamedTuple):
+    """A batch, or a rank's part of one.
+
+    Attributes
+    ----------
+    images, labels : Tensor
+    rows : int
+        How many of them count, all or none: there may be fewer images than ranks.
+    weight : float
+        The loss of this part, times this, averaged over the ranks, is the loss of the batch.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: int
+    weight: float
 
 
 @contextlib.contextmanager

@@ -64,7 +64,7 @@ class HealthCheck(Callback):
         found = report.findings()
         # A number of layers that comes and goes by one is no news; a verdict is.
         news = [line.split(":")[0] for line in found]
-        if not self.log or news == self._shown:
+        if not self.log or news == self._shown or not trainer.ranks.first:
             return
         when = f"after epoch {trainer.epoch}" if trainer.epoch else "before the first step"
         for line in found or ["no layer stands out any more"]:

@@ -62,6 +62,8 @@ class TensorBoard(Callback):
 
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps: int) -> None:
         """Begin a file, which says from which step on it takes the place of earlier ones."""
+        if not trainer.ranks.first:
+            return
         from tensorboard.compat.proto.event_pb2 import SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -84,6 +86,8 @@ class TensorBoard(Callback):
 
     def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
         """Write the epoch's figures."""
+        if self._file is None:  # another rank writes
+            return
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in _figures(record)]

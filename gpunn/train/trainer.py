@@ -8,12 +8,11 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._device import device as get_device
 from gpunn._tensor import Tensor
 from gpunn.errors import NotFiniteError, TrainingError, UsageError
 from gpunn.nn.loss import CrossEntropyLoss
@@ -21,13 +20,15 @@ from gpunn.nn.module import Module
 from gpunn.optim.lr_scheduler import ReduceLROnPlateau
 from gpunn.optim.optimizer import Optimizer
 from gpunn.train import diagnosis
+from gpunn.train._arguments import check_arguments, whole_numbers
 from gpunn.train._describe import describe
 from gpunn.train._position import Position
-from gpunn.train._state import collect, move_to, places_of, restore
+from gpunn.train._ranks import device_of_rank, ranks_of
+from gpunn.train._state import collect, generators_of, move_to, places_of, restore
 from gpunn.train._steps import TrainingStep
 from gpunn.train._stopping import StopSignals
 from gpunn.train.callbacks import Callback, EpochRecord, Progress
-from gpunn.train.evaluation import Evaluation, Evaluator, labelled_batch, running
+from gpunn.train.evaluation import Evaluation, Evaluator, Share, labelled_batch, running
 from gpunn.train.progress import reporter
 from gpunn.train.run_folder import RunFolder
 
@@ -122,30 +123,14 @@ class Trainer:
         clip_grad_norm: float | None = None,
         not_finite: str = "stop",
     ) -> None:
-        own = {id(p) for p in model.parameters()}
-        if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
-            raise UsageError(
-                "Trainer: the optimiser holds none of the model's parameters, so nothing would be trained; "
-                "build it from this model's .parameters()."
-            )
-        if scheduler_every not in ("epoch", "step"):
-            raise UsageError(f"Trainer: scheduler_every: expected 'epoch' or 'step'; got {scheduler_every!r}.")
-        if scheduler is not None and scheduler.optimizer is not optimizer:
-            raise UsageError("Trainer: the schedule holds another optimiser; build it from the one given here.")
-        if isinstance(scheduler, ReduceLROnPlateau) and scheduler_every == "step":
-            raise UsageError("Trainer: ReduceLROnPlateau watches whole epochs; use scheduler_every='epoch'.")
-        if not_finite not in ("stop", "skip"):
-            raise UsageError(f"Trainer: not_finite: expected 'stop' or 'skip'; got {not_finite!r}.")
-        _count("Trainer: checkpoint_every", 1 if checkpoint_every is None else checkpoint_every)
-        _count("Trainer: accumulate", accumulate)
-        if clip_grad_norm is not None and not (
-            isinstance(clip_grad_norm, int | float) and not isinstance(clip_grad_norm, bool) and clip_grad_norm > 0
-        ):
-            raise UsageError(f"Trainer: clip_grad_norm: expected a number above 0; got {clip_grad_norm!r}.")
-        shown = reporter(log)
-        self.device = get_device(device)
-        self.folder = None if out is None else RunFolder(out, keep)
+        check_arguments(model, optimizer, scheduler, scheduler_every, not_finite, clip_grad_norm)
+        whole_numbers("Trainer", checkpoint_every=checkpoint_every, accumulate=accumulate)
+        self.device = device_of_rank(device)
         self.model = model.to(self.device)
+        self.ranks = ranks_of(self.model)
+        shown = reporter(log) if self.ranks.first else None
+        self._keeps = out is not None  # all ranks say so, and the first has the folder
+        self.folder = RunFolder(out, keep) if out is not None and self.ranks.first else None
         self.optimizer = optimizer
         self.loss = CrossEntropyLoss() if loss is None else loss
         self.scheduler = scheduler
@@ -168,11 +153,13 @@ class Trainer:
             accumulate=accumulate,
             clip_grad_norm=clip_grad_norm,
             skip=not_finite == "skip",
+            ranks=self.ranks,
         )
         self._totals = self._train_step.totals
         self._read_every = 1 if self.device.xp is np else _READ_EVERY
         self._evaluator = Evaluator(self.model, self.loss, self.device, capture)
         self._signals = StopSignals()
+        self.ranks.draw_apart(generators_of(self.model))
         self.stop_reason: str | None = None
         self._begun = False  # whether config.json is written
         self._until_fit = contextlib.ExitStack()  # holds the folder's lock between resume and the end of fit
@@ -216,8 +203,7 @@ class Trainer:
         KeyboardInterrupt
             On Ctrl-C, after the running step, with a checkpoint if there is a folder; a second Ctrl-C ends at once.
         """
-        _count("Trainer.fit: epochs", epochs)
-        _count("Trainer.fit: max_steps", 1 if max_steps is None else max_steps)
+        whole_numbers("Trainer.fit", epochs=epochs, max_steps=max_steps)
         if not hasattr(train_loader, "__len__"):
             raise UsageError(
                 "Trainer.fit: expected a loader that knows how many batches it gives; "
@@ -250,7 +236,8 @@ class Trainer:
                 for callback in self.callbacks:
                     callback.on_epoch_end(self, record)
                 self._save_checkpoint(train_loader, test_loader)  # last, as it holds what callbacks know
-                self._signals.check()
+                if self._told_to_stop():
+                    self._signals.check()
         return self.history
 
     def stop(self, reason: str) -> None:
@@ -271,11 +258,13 @@ class Trainer:
         if not begun:
             self._totals.clear()
             self._train_step.skipped = 0
-        left = self._position.batches(train_loader) if begun < steps else ()  # all are done if only the test is left
-        for done, batch in enumerate(left, begun + 1):
-            images, labels = labelled_batch(batch, self.device)
+        left: Iterable[Share] = ()  # all are done if only the test is left
+        if begun < steps:
+            left = self.ranks.batches(train_loader, self._position.batches, begun, self.device)
+        for done, share in enumerate(left, begun + 1):
+            images = share.images
             try:
-                self._train_step(images, labels)
+                self._train_step(share)
             except NotFiniteError as error:
                 self._refuse_loss(error, train_loader, images)
             self._position.taken = done
@@ -292,7 +281,7 @@ class Trainer:
             if self.checkpoint_every is not None and self.step % self.checkpoint_every == 0 and done < steps:
                 self._read_totals(train_loader, images)
                 self._save_checkpoint(train_loader, test_loader, time.perf_counter() - start)
-            if self._signals.signum:
+            if self._told_to_stop(done % self._read_every == 0 or done == steps):
                 self._read_totals(train_loader, images)
                 self._end_here(train_loader, test_loader, time.perf_counter() - start)
             if done >= steps:
@@ -308,8 +297,11 @@ class Trainer:
         tested = None
         if test_loader is not None:
             before = places_of(test_loader)
+            self.ranks.share_buffers()
+            # Among others a signal waits until all have tested.
+            check = self._signals.check if self.ranks.size == 1 else None
             try:
-                tested = self._evaluator(test_loader, self._signals.check)
+                tested = self._evaluator(test_loader, self.ranks, check)
             except KeyboardInterrupt:
                 if self._signals.signum:
                     move_to(test_loader, before)
@@ -334,9 +326,16 @@ class Trainer:
         self._position.next_epoch()
         return record
 
+    def _told_to_stop(self, agreeing: bool = True) -> bool:
+        """Whether a signal came, to any rank: they stop at the same step, where all ask."""
+        if self.ranks.size > 1 and not agreeing:
+            return False
+        self._signals.signum = self.ranks.any("whether a signal came", self._signals.signum)
+        return self._signals.signum != 0
+
     def _read_totals(self, loader: Any, images: Tensor | None) -> Evaluation:
         try:
-            return self._totals.read(or_nothing=self._train_step.skipped > 0)
+            return self.ranks.read(self._totals, or_nothing=self._train_step.skipped > 0)
         except NotFiniteError as error:
             self._refuse_loss(error, loader, images if self._read_every == 1 else None)
 
@@ -356,7 +355,7 @@ class Trainer:
         UsageError
             If the loader yields no batch.
         """
-        return self._evaluator(loader)
+        return self._evaluator(loader, self.ranks)
 
     # -- saving and going on -----------------------------------------------------------------
 
@@ -379,17 +378,22 @@ class Trainer:
         DataError
             If there are checkpoints, and none can be read.
         """
-        if self.folder is None:
+        if not self._keeps:
             raise UsageError("Trainer.resume: expected a trainer with a folder; give it out=.")
         if self._begun or self.step:
             raise UsageError("Trainer.resume: this trainer has begun already; resume with a new one.")
         with running(self.device), contextlib.ExitStack() as lock:
-            lock.enter_context(self.folder.locked())
-            checkpoint, complaints = self.folder.reopen()
+            if self.folder is not None:
+                lock.enter_context(self.folder.locked())
+            # Other ranks get it from the first.
+            checkpoint, complaints = self.ranks.from_first(
+                "the checkpoint", lambda: cast(RunFolder, self.folder).reopen()
+            )
             if checkpoint is not None:
                 restore(self, checkpoint)
                 self._begun = True
-                self.folder.cut_back(checkpoint, self.history)
+                if self.folder is not None:
+                    self.folder.cut_back(checkpoint, self.history)
             self._until_fit = lock.pop_all()
         return complaints
 
@@ -438,8 +442,3 @@ class Trainer:
             f"{self.optimizer.param_groups[0]['lr']:g}), clip the gradients, and see that the images are finite and "
             f"standardised.{kept}"
         ) from None
-
-
-def _count(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"{name}: expected a whole number of at least 1; got {value!r}.")

@@ -1,0 +1,160 @@
+"""A trainer's place among those of other processes: its part of each batch, and what all of them agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from gpunn._device import Device
+from gpunn._device import device as get_device
+from gpunn.data.loader import DataLoader, rows_of_part
+from gpunn.distributed._state import current
+from gpunn.errors import UsageError
+from gpunn.nn.module import Module
+from gpunn.random import Generator
+from gpunn.train.evaluation import Evaluation, Share, Totals, labelled_batch, mean_of
+
+Part = tuple[int, int] | None  # rank and number of ranks
+Begin = Callable[[Any, Part], Iterator[Any]]  # a loader's batches, of each this part where the loader knows parts
+
+
+class Alone:
+    """The place of a trainer without others.
+
+    Attributes
+    ----------
+    rank, size : int
+        Which of how many.
+    first : bool
+        Whether this one shows and writes what is shown and written.
+    """
+
+    rank, size, first = 0, 1, True
+
+    def batches(self, loader: Any, begin: Begin, number: int, device: Device) -> Iterator[Share]:
+        """Parts of the batches that ``begin`` gives, from ``number`` on."""
+        for batch in begin(loader, None):
+            images, labels = labelled_batch(batch, device)
+            yield Share(images, labels, len(labels), 1.0)
+
+    def read(self, totals: Totals, or_nothing: bool = False) -> Evaluation:
+        """The means over all batches; NaN of no images ``or_nothing``."""
+        return totals.read(or_nothing)
+
+    def any(self, what: str, value: int) -> int:
+        """The largest of all ranks' numbers."""
+        return value
+
+    def from_first(self, what: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` returns on rank 0."""
+        return make()
+
+    def share_buffers(self) -> None:
+        """Give every rank rank 0's buffers, such as running averages: tests and checkpoints are of these."""
+
+    def expect(self) -> None:
+        """Let the next backward pass average its gradients over the ranks."""
+
+    def average(self) -> None:
+        """Average the gradients that there are now."""
+
+    def draw_apart(self, generators: Iterable[tuple[str, Any]]) -> None:
+        """Let layers draw other numbers than the same layers of other ranks, from the same state."""
+
+
+class Ranks(Alone):
+    """The place of a trainer among those of other ranks.
+
+    Parameters
+    ----------
+    group : ProcessGroup
+    model : Module
+        On its device; it becomes that of rank 0.
+    """
+
+    def __init__(self, group: Any, model: Module) -> None:
+        from gpunn.distributed._reducer import Reducer
+
+        self._group = group
+        self.rank, self.size, self.first = group.rank, group.size, group.rank == 0
+        self._model = model
+        self._reducer = Reducer(group, model)
+        self._reducer.share()
+
+    def batches(self, loader: Any, begin: Begin, number: int, device: Device) -> Iterator[Share]:
+        """As of :class:`Alone`.
+
+        A ``DataLoader`` of gpunn reads only this rank's part. A loader whose sampler is a DistributedSampler has split
+        the data already. Of any other one each rank reads whole batches.
+        """
+        from gpunn.utils.data.distributed import DistributedSampler
+
+        split = isinstance(getattr(loader, "sampler", None), DistributedSampler)
+        knows = isinstance(loader, DataLoader) and not split
+        for i, batch in enumerate(begin(loader, (self.rank, self.size) if knows else None), number):
+            images, labels = labelled_batch(batch, device)
+            if split:
+                yield Share(images, labels, len(labels), 1.0)
+                continue
+            whole = loader.rows(i) if knows else len(labels)
+            if not knows:
+                part = rows_of_part(whole, self.rank, self.size)
+                images, labels = images[part], labels[part]
+            rows = len(labels) if self.rank < whole else 0  # else the part is an image that another rank has
+            yield Share(images, labels, rows, rows * self.size / whole)
+
+    def read(self, totals: Totals, or_nothing: bool = False) -> Evaluation:
+        own = totals.device.to_host(totals.array)  # raises what this rank's kernels reported
+        everyone = self._group.objects("the sum of the ranks' losses", own.tolist())
+        return mean_of([sum(column) for column in zip(*everyone, strict=True)], or_nothing)
+
+    def any(self, what: str, value: int) -> int:
+        largest: int = self._group.largest(what, value)
+        return largest
+
+    def from_first(self, what: str, make: Callable[[], Any]) -> Any:
+        return self._group.from_first(what, make)
+
+    def share_buffers(self) -> None:
+        self._reducer.broadcast(list(self._model.buffers()))
+
+    def expect(self) -> None:
+        self._reducer.expect()
+
+    def average(self) -> None:
+        self._reducer.reduce()
+
+    def draw_apart(self, generators: Iterable[tuple[str, Any]]) -> None:
+        for _, generator in generators:
+            if self.rank and isinstance(generator, Generator):
+                state = generator.get_state()
+                generator.set_state({**state, "path": [*state["path"], f"rank {self.rank}"]})
+
+
+def ranks_of(model: Module) -> Alone:
+    """The place of this process's trainer, for a model on its device."""
+    group = current()
+    return Alone() if group is None or group.size == 1 else Ranks(group, model)
+
+
+def device_of_rank(device: Device | str) -> Device:
+    """The device of this name; of GPUs without a number the one of this rank.
+
+    Raises
+    ------
+    UsageError
+        If several ranks of a machine would use the same GPU with NCCL.
+    """
+    group = current()
+    home = get_device(device)
+    if group is None or group.size == 1 or home.ordinal is None:
+        return home
+    if isinstance(device, str) and ":" not in device:
+        count = home.xp.cuda.runtime.getDeviceCount()
+        return get_device(f"{home.name.partition(':')[0]}:{group.local_rank % count}")
+    if group.backend == "nccl" and group.local_size > 1:
+        raise UsageError(
+            f"device {home.name!r}: {group.local_size} ranks of this machine would share it. Give 'cuda', which is "
+            "each rank's own."
+        )
+    return home
