@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.devices import HAS_GPU, KERNELS, refuse_to_run_without
 
@@ -16,7 +16,12 @@ if "GPUNN_DATA" not in os.environ and _SHARED.is_dir():
     os.environ["GPUNN_DATA"] = str(_SHARED)
 
 
-settings.register_profile("ci", derandomize=True)  # the same examples every time: a red run is about the change
+settings.register_profile(
+    "ci",
+    derandomize=True,  # the same examples every time: a red run is about the change
+    deadline=None,  # and how long one takes is about the machine
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
