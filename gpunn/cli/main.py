@@ -31,6 +31,7 @@ from gpunn.cli import (
     plot,
     predict,
     profile,
+    ranks,
     streams,
     summary,
     sweep,
@@ -74,12 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         streams.say("gpunn: error: standard output is closed. Redirect it to a file, or to /dev/null.")
         return 1
     try:
+        ranks.join(words)
         status = _run(words)
         failed = streams.failure()
         return status if failed is None else _cannot_write(failed)
     except KeyboardInterrupt:
         streams.failure()
-        streams.say("gpunn: interrupted")
+        ranks.fail(lambda: streams.say("gpunn: interrupted"), 130)
         return 130
     except SystemExit:  # of --help and --version
         failed = streams.failure()
@@ -108,10 +110,11 @@ def _cannot_write(error: OSError) -> int:
 def _complain(error: BaseException) -> int:
     from gpunn.cli import failures
 
-    if os.environ.get(failures.TRACEBACK, "0") not in ("", "0"):
-        streams.say("".join(traceback.format_exception(error)).rstrip())
     text, status = failures.describe(error)
-    streams.say(f"gpunn: error: {text}")
+    said = f"gpunn: error: {text}"
+    if os.environ.get(failures.TRACEBACK, "0") not in ("", "0"):
+        said = "".join(traceback.format_exception(error)).rstrip() + f"\n{said}"
+    ranks.fail(lambda: streams.say(said), status)
     return status
 
 

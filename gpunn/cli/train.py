@@ -4,6 +4,9 @@ The run is kept in --out, or else in a new folder runs/NAME-TIME. After every ep
 weights), metrics.jsonl (one line per epoch, see gpunn plot --help), config.json (what is needed to run again, to
 evaluate and to predict) and checkpoints, from which --resume goes on bit for bit after a crash, a full disk or Ctrl-C.
 A seed determines weights, order, augmentation and dropout, the same on every device.
+
+mpiexec -n 4 gpunn train ..., or srun, trains with several processes, each on a GPU or cores of its own: every batch is
+divided among them, and the first one shows and writes what there is.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gpunn.cli import ranks
 from gpunn.cli.arguments import number, one_of, whole
 from gpunn.cli.datasets import DATA, add_data_arguments, defaults_for, folder_of, open_data
 from gpunn.cli.models import MODEL_HELP, absolute, resolve
@@ -56,7 +60,12 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add("model", nargs="?", help=MODEL_HELP)
     add_data_arguments(add, default="digits")
     add("--epochs", type=whole(1), metavar="N", help=f"passes over the data (default: {default('epochs')})")
-    add("--batch-size", type=whole(1), metavar="N", help=f"images per step (default: {default('batch_size')})")
+    add(
+        "--batch-size",
+        type=whole(1),
+        metavar="N",
+        help=f"images per step, of all processes (default: {default('batch_size')})",
+    )
     add(
         "--optimizer",
         type=one_of(OPTIMIZERS),
@@ -145,23 +154,24 @@ def run(args: argparse.Namespace) -> int:
     from gpunn.train.run_folder import RunFolder
 
     home = device(args.device)
-    train_set, test_set = open_data(args)
+    train_set, test_set = ranks.first_then_others(lambda: open_data(args))
     change = augmentation(args.augment, train_set)
     # Last, as it makes the folder.
-    if args.out is not None:
+    if args.out is not None and ranks.is_first():
         RunFolder(args.out).check_free(args.overwrite or resumed is not None)
 
     parts = make_parts(args, entry, home, train_set, test_set, change)
     watching = callbacks(args, train_set, home)
     named = args.out is not None
     if not named and not args.no_save:
-        args.out = new_folder(args.model)
+        args.out = ranks.from_first(lambda: new_folder(args.model))
     # Killed before its first checkpoint, a resumed run begins anew.
     trainer = make_trainer(
         args, parts, home, config_of(args, train_set), watching, overwrite=args.overwrite or resumed is not None
     )
     if resumed is not None:
-        for complaint in trainer.resume():
+        complaints = trainer.resume()
+        for complaint in complaints if ranks.is_first() else ():
             print(f"gpunn: warning: {complaint}", file=sys.stderr)
     epochs = args.epochs - trainer.epoch
     steps = None if args.max_steps is None else args.max_steps - trainer.step
@@ -173,7 +183,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         trainer.fit(parts.train_loader, parts.test_loader, epochs, steps)
     except KeyboardInterrupt as stopped:
-        print(f"gpunn: interrupted; {_outcome(trainer, args.epochs)}{_how_to_go_on(trainer)}", file=sys.stderr)
+        if ranks.is_first():
+            print(f"gpunn: interrupted; {_outcome(trainer, args.epochs)}{_how_to_go_on(trainer)}", file=sys.stderr)
         return 128 + getattr(stopped, "signum", signal.SIGINT)
     print(_outcome(trainer, args.epochs))
     return 0
@@ -274,10 +285,15 @@ def _announcement(args: argparse.Namespace, train_set: Any, test_set: Any, home:
         begin = f"Going on with {args.out} after step {trainer.step} (epoch {trainer.epoch + 1}): training"
     return (
         f"{begin} {args.model} ({parameters:,} parameters) on {args.data} ({len(train_set):,} training and "
-        f"{len(test_set):,} test images) on {home}: {args.epochs} epochs in batches of {args.batch_size}, "
+        f"{len(test_set):,} test images) on {home}{_on_ranks()}: {args.epochs} epochs in batches of {args.batch_size}, "
         f"{type(trainer.optimizer).__name__} with learning rate {args.lr:g}{schedule_text(args)}{momentum}, "
         f"weight decay {args.weight_decay:g}, seed {args.seed}."
     )
+
+
+def _on_ranks() -> str:
+    count = ranks.count()
+    return "" if count == 1 else f" and {count - 1} more process{'es' if count > 2 else ''}"
 
 
 def _outcome(trainer: Trainer, epochs: int) -> str:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpunn._device import Device
-from gpunn.distributed._launch import launched, mpi
+from gpunn._launch import launched, mpi
+from gpunn.cpu.threads import get_num_threads, set_num_threads
 from gpunn.errors import DistributedError, UsageError
 
 _BACKENDS = ("auto", "mpi", "nccl", "gloo")
@@ -69,6 +70,7 @@ class ProcessGroup:
         node = self.comm.Split_type(self.mpi.COMM_TYPE_SHARED)
         self.local_rank: int = node.rank
         self.local_size: int = node.size
+        _divide_threads(node.allgather(_cores()))
         node.Free()
         self.names: list[str] = self.comm.allgather(f"{socket.gethostname()}, process {os.getpid()}")
         self.failing = False
@@ -239,6 +241,16 @@ class ProcessGroup:
         for channel in self._channels.values():
             channel.close()
         self._channels.clear()
+
+
+def _cores() -> frozenset[int]:
+    return frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+
+
+def _divide_threads(cores: Sequence[frozenset[int]]) -> None:
+    """Let a machine's ranks use as many threads as it has cores, unless the launcher or the user has seen to it."""
+    if len(set(cores)) == 1 and get_num_threads() == len(cores[0]):
+        set_num_threads(max(1, len(cores[0]) // len(cores)))
 
 
 def _seconds(name: str, default: float) -> float:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
+from gpunn._launch import launched, mpi_is_installed
 from gpunn.differences import refuse
-from gpunn.distributed._launch import launched, mpi_is_installed
 from gpunn.errors import DeviceError, DistributedError, UsageError
 
 _TIMEOUT = 1800.0  # seconds: as PyTorch's for processors
