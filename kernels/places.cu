@@ -3,6 +3,7 @@
 //                data and becomes 0, so that no later kernel leaves its arrays
 //   fold_index:  places[i] = total[i] + stride index[i]: one number for several indices
 //   sort_places: order[r] = i where r is the number of places before places[i], equal ones as they come
+//   mark_last:   last[s] = the largest i + 1 of all i with slots[i] = s; 0, as last has come, where there is none
 //   index (n) int32 or int64   places, total (n) int64   order (n) int32
 // Launch: one thread per index, 256 a block.
 // Traffic: each array once; sort_places: n^2 comparisons with what lies in the L1 cache, n loads a thread in step with
@@ -39,4 +40,9 @@ extern "C" __global__ void sort_places(int* __restrict__ order, const long long*
         rank += other < mine || (other == mine && j < i);
     }
     order[rank] = i;
+}
+
+extern "C" __global__ void mark_last(INOUT int* __restrict__ last, const long long* __restrict__ slots, int n) {
+    const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) atomicMax(&last[slots[i]], (int)i + 1);  // whole numbers: the same whoever comes first
 }

@@ -10,7 +10,7 @@ import pytest
 
 import gpunn
 from gpunn import nn, optim
-from gpunn.errors import CaptureError, RangeError
+from gpunn.errors import CaptureError, RangeError, UsageError
 from gpunn.primitive import count_bodies
 
 F = nn.functional
@@ -143,6 +143,72 @@ def test_kernels_agree_with_the_cpu(kernels: str, make: Callable[[], Any]) -> No
     for name, p in run.net.named_parameters():
         # Sums of at most a few hundred terms of order one in another order.
         np.testing.assert_allclose(p.grad.numpy(), expected[name], rtol=0, atol=1e-5, err_msg=name)
+
+
+# What the eager step writes at places and by masks, of a leaf `w` (3, 4, 2), numbers `x` like it and places `i` (5,).
+PLACED: dict[str, Callable[..., Any]] = {
+    "scatter": lambda w, x, i: (w * x).scatter(1, i.reshape(1, 5, 1)[:, :4].expand(3, -1, 2), w.exp()),
+    "index_fill": lambda w, x, i: (w * x).index_fill(1, i, 0.5),
+    "index_fill of numbers": lambda w, x, i: w * (x * 9).long().index_fill(0, i[:2] // 2, 7),
+    "index_copy": lambda w, x, i: (w * x).index_copy(1, i, w.exp()[:, :1].expand(-1, 5, -1) + x[:, :1]),
+    "masked_scatter": lambda w, x, i: (w * x).masked_scatter(x > 0, (w.exp() * x).flip(0)),
+    "cumsum": lambda w, x, i: (w * x).cumsum(1),
+    "cumsum of numbers": lambda w, x, i: w * (x > 0).cumsum(0),
+    "cumsum of a long axis": lambda w, x, i: (w.reshape(1, -1) * x.reshape(-1, 1)).repeat(2, 1).reshape(-1).cumsum(0),
+    "assignment": lambda w, x, i: _assigned(w * x, (slice(None), i), w.exp()[:, :1] + x[:, :1]),
+    "assignment at several": lambda w, x, i: _assigned(w * x, (i // 2, slice(1, 3), i // 4), w[0, :2, 0] * x[0, 0, 0]),
+    "assignment by a mask": lambda w, x, i: _assigned(w * x, x > 0, 0.25),
+}  # fmt: skip
+
+
+def _assigned(y: Any, key: Any, value: Any) -> Any:
+    y[key] = value
+    return y
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_captured_placing_equals_eager_to_the_bit(kernels: str, name: str) -> None:
+    def step(x: Any, i: Any) -> Any:
+        w.grad = None
+        y = PLACED[name](w, x, i)
+        (y * y).sum().backward()
+        return gpunn.cat([y.detach().reshape(-1), w.grad.reshape(-1)])
+
+    w: Any = gpunn.tensor(np.linspace(-1, 1, 24).reshape(3, 4, 2), device=kernels, requires_grad=True)
+    captured = gpunn.capture(step)
+    for seed in range(3):
+        rng = np.random.Generator(np.random.Philox(seed))
+        x, i = (gpunn.tensor(v, device=kernels) for v in (rng.standard_normal((3, 4, 2)), rng.integers(0, 4, 5)))
+        with count_bodies() as bodies:
+            expected = step(x, i).numpy()
+        assert {body for _, body in bodies} == {"kernel"}, [name for name, body in bodies if body != "kernel"]
+        np.testing.assert_array_equal(captured(x, i).numpy(), expected)
+        leaf = gpunn.tensor(w.detach().numpy(), requires_grad=True)
+        y = PLACED[name](leaf, x.cpu(), i.cpu())
+        (y * y).sum().backward()
+        on_cpu = np.concatenate([y.detach().numpy().reshape(-1), leaf.grad.numpy().reshape(-1)])
+        # Sums of some thousand float64 numbers in another order, relative to the largest of them.
+        np.testing.assert_allclose(expected, on_cpu, rtol=0, atol=1e-13 * max(1, np.abs(on_cpu).max()))
+    assert captured.graphs == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda x, i: x.index_fill(0, i, 2.0), "index_fill: axis 0, of length 3: index 3 at position 1"),
+        (lambda x, i: x.index_copy(0, i, x[:2]), "index_copy: axis 0, of length 3: index 3 at position 1"),
+        (lambda x, i: x.masked_scatter(x * i[1] > 2, x[:1]), "masked_scatter: source: expected at least as many"),
+    ],
+)
+def test_what_does_not_fit_is_reported_from_a_captured_step(kernels: str, call: Any, text: str) -> None:
+    captured = gpunn.capture(lambda x, i: call(x, i))
+    x = gpunn.ones(3, 2, device=kernels)
+    for places in ([0, 1], [2, 1], [1, 2]):
+        captured(x, gpunn.tensor(places, device=kernels)).tolist()
+    y = captured(x, gpunn.tensor([0, 3], device=kernels))
+    with pytest.raises((RangeError, UsageError), match=text):
+        y.tolist()
+    assert captured.graphs == 1
 
 
 def test_an_index_of_the_host_cannot_be_captured(kernels: str) -> None:

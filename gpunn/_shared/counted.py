@@ -14,4 +14,4 @@ def counted(length: int, device: Device) -> Tensor:
     """0 to ``length`` - 1, int64. A captured step, which copies nothing from the host, adds ones up."""
     if watching() is None:
         return arange(length, device=device)
-    return (cumsum(full((length,), 1.0, device=device), 0) - 1).long()
+    return cumsum(full((length,), 1, dtype="int64", device=device), 0) - 1

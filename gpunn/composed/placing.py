@@ -8,13 +8,16 @@ from typing import Any
 from gpunn._shared.axes import axis_of
 from gpunn._shared.counted import counted
 from gpunn._tensor import Tensor
-from gpunn.errors import ShapeError, UsageError, here
+from gpunn.errors import BadData, ShapeError, UsageError, here
 from gpunn.ops.add import add
 from gpunn.ops.compare import compare
-from gpunn.ops.expand import broadcast_tensors, broadcast_to
+from gpunn.ops.expand import broadcast_tensors
 from gpunn.ops.gather import gather
 from gpunn.ops.nonzero import nonzero
-from gpunn.ops.where import masked_fill, where
+from gpunn.ops.setitem import with_slices
+from gpunn.ops.take_at import valid_index
+from gpunn.ops.where import where
+from gpunn.tape import is_grad_enabled
 
 # -- by places ------------------------------------------------------------------------------------
 
@@ -82,7 +85,7 @@ def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     Raises
     ------
     UsageError
-        If there are fewer.
+        If there are fewer. Where kernels run, when the host next reads something.
     """
     op = "masked_scatter"
     if x.dtype != source.dtype or mask.dtype.kind != "b":
@@ -91,15 +94,22 @@ def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             f"{source.dtype}."
         )
     x, mask = broadcast_tensors(x, mask)
-    flat = mask.reshape(-1)
-    order = flat.long().cumsum(0) - 1
-    wanted = int(flat.sum().item())
-    if wanted > source.numel():
-        raise UsageError(f"{here(op)}: source: expected at least {wanted} elements; got {source.numel()}.")
-    if not wanted:
-        return x.clone()
-    values = gather(source.reshape(-1), 0, order.clamp(0, source.numel() - 1))
+    order, count = mask.reshape(-1).long().cumsum(0) - 1, source.numel()
+    if x.device.loader is not None and count:  # found when the host next reads something
+        place = BadData(f"{here(op)}: source: expected at least as many elements as the mask holds", UsageError, _few)
+        valid_index(x.device, order.clamp(min=0).array, count, False, place)
+    else:
+        wanted = int(mask.sum().item())
+        if wanted > count:
+            raise UsageError(f"{here(op)}: source: expected at least {wanted} elements; got {count}.")
+        if not wanted:
+            return x.clone()
+    values = gather(source.reshape(-1), 0, order.clamp(0, count - 1))
     return where(mask, values.reshape(x.shape), x)
+
+
+def _few(place: str, index: int) -> str:
+    return f"{place}; there are fewer."
 
 
 def index_fill(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
@@ -113,9 +123,19 @@ def index_fill(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     index : Tensor, (K,)
         int64 or int32; a negative one counts from the end.
     value : number, or Tensor of one element
+
+    Raises
+    ------
+    ShapeError
+        If the index has more axes or is not of integers.
+    RangeError
+        If an index is outside the axis.
     """
-    marks = _marked("index_fill", x, dim, index)
-    return masked_fill(x, broadcast_to(marks, x.shape), value)
+    op = "index_fill"
+    _check_index(op, index)
+    if not x.ndim:
+        return index_fill(x.reshape(1), dim, index, value).reshape(())
+    return with_slices(op, x, axis_of(op, x, dim), index.reshape(-1), value, True)
 
 
 def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
@@ -135,34 +155,29 @@ def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     ------
     ShapeError
         If ``source`` has another shape.
+    RangeError
+        If an index is outside the axis.
     """
     op, axis = "index_copy", axis_of("index_copy", x, dim)
+    _check_index(op, index)
+    if not x.ndim:
+        return index_copy(x.reshape(1), 0, index, source.reshape(-1)).reshape(())
+    index = index.reshape(-1)
     lengths = (*x.shape[:axis], index.numel(), *x.shape[axis + 1 :])
     if source.shape != lengths or source.dtype != x.dtype:
         raise ShapeError(
             f"{here(op)}: source: expected shape {lengths} and x's dtype, {x.dtype}; got {source.shape}, "
             f"{source.dtype}."
         )
-    marks = _marked(op, x, axis, index)
-    if not index.numel():
-        return x.clone()
-    # Which of the slices is the last one for each place.
-    hits = compare("eq", counted(x.shape[axis], x.device).unsqueeze(1), index.reshape(1, -1))
-    which = (hits.long() * (counted(index.numel(), x.device) + 1)).max(1).values - 1
-    return where(marks, source.index_select(axis, which.clamp(0, index.numel() - 1)), x)
+    if source.requires_grad and is_grad_enabled() and index.numel():
+        # A slice that another one overwrites gets no gradient. Which comes last is found as what is written is.
+        number = counted(index.numel(), x.device)
+        last = with_slices(op, counted(x.shape[axis], x.device), 0, index, number, False)
+        written = compare("eq", last.index_select(0, index), number)
+        source = where(written.reshape([-1 if a == axis else 1 for a in range(x.ndim)]), source, source.detach())
+    return with_slices(op, x, axis, index, source, False)
 
 
-def _marked(op: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
-    """Bools that broadcast to x: whether a place along the axis is named."""
-    axis = axis_of(op, x, dim)
+def _check_index(op: str, index: Tensor) -> None:
     if index.ndim > 1 or index.dtype.kind != "i":
         raise ShapeError(f"{here(op)}: index: expected integers (K,); got {index.dtype} of shape {index.shape}.")
-    length = x.shape[axis]
-    places = index.reshape(-1)
-    if op == "index_fill":
-        places = where(compare("lt", places, 0), places + length, places)
-    outside = compare("lt", places, 0) | compare("ge", places, length)
-    if outside.numel() and bool(outside.any()):
-        raise UsageError(f"{here(op)}: index: expected places from 0 to {length - 1} along axis {axis}.")
-    hits = compare("eq", counted(length, x.device).unsqueeze(1), places.unsqueeze(0)).any(1)
-    return hits.reshape([-1 if a == axis else 1 for a in range(x.ndim)])

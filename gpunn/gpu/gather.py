@@ -89,16 +89,20 @@ def _contiguous(device: Device, index: Any, shape: tuple[int, ...]) -> Any:
 
 def _folded(device: Device, indices: Sequence[Any], x: Any, axes: tuple[int, ...]) -> tuple[Any, int]:
     """Where in x several indices along ``axes`` jointly point, in C order: (places, bytes from one to the next)."""
+    if len(indices) == 1:
+        return _contiguous(device, indices[0], indices[0].shape), x.strides[axes[0]]
+    return _joined(device, indices, [x.strides[a] // x.itemsize for a in axes]), x.itemsize
+
+
+def _joined(device: Device, indices: Sequence[Any], strides: Sequence[int]) -> Any:
+    """The sum of the indices, which broadcast together, times their strides, in C order."""
     common = np.broadcast_shapes(*(i.shape for i in indices))
-    each = [_contiguous(device, i, common) for i in indices]
-    if len(each) == 1:
-        return each[0], x.strides[axes[0]]
     total = None
-    for index, axis in zip(each, axes, strict=True):
-        places, stride = device.empty(common, np.int64), x.strides[axis] // x.itemsize
-        _launch(PLACES, device, "fold_index", index.size, (places, total, index, stride, index.size), LABEL="int64")
+    for index, stride in zip(indices, strides, strict=True):
+        places, every = device.empty(common, np.int64), _contiguous(device, index, common)
+        _launch(PLACES, device, "fold_index", every.size, (places, total, every, stride, every.size), LABEL="int64")
         total = places
-    return total, x.itemsize
+    return total
 
 
 # -- picking --------------------------------------------------------------------------------------
@@ -117,8 +121,8 @@ class _Box:
     y_start: int = 0
 
 
-def _pick(device: Device, kernel: str, y: Any, x: Any, places: Any, box: _Box) -> None:
-    """Launch take or put for contiguous y."""
+def _pick(device: Device, kernel: str, y: Any, x: Any, places: Any, box: _Box, *more: Any) -> None:
+    """Launch take, put or put_last, which has more arguments, for contiguous y."""
     item = y.dtype.itemsize
     strides = [item * math.prod(box.lengths[a + 1 :]) for a in range(len(box.lengths))]
     lengths, (outer, source, place) = merged(box.lengths, strides, box.source, box.place)
@@ -132,7 +136,7 @@ def _pick(device: Device, kernel: str, y: Any, x: Any, places: Any, box: _Box) -
             moved.start += first * source[0]
             moved.place_start += first * place[0]
             moved.y_start += first * outer[0]
-            _pick(device, kernel, y, x, places, moved)
+            _pick(device, kernel, y, x, places, moved, *more)
         return
     width = item
     if source[-1] == item and place[-1] == 0:
@@ -147,7 +151,7 @@ def _pick(device: Device, kernel: str, y: Any, x: Any, places: Any, box: _Box) -
         struct["axis"][0][a] = divisor(values[0]), *values[1:]
     struct["start"], struct["place_start"], struct["scale"] = box.start, box.place_start, box.scale
     pair = (memory(y), memory(x)) if kernel == "take" else (memory(x), memory(y))
-    _launch(GATHER, device, kernel, size, (*pair, places.reshape(-1), struct, box.y_start, size), BYTES=width)
+    _launch(GATHER, device, kernel, size, (*pair, places.reshape(-1), *more, struct, box.y_start, size), BYTES=width)
 
 
 def _axes_of_y(
@@ -179,6 +183,38 @@ def put_at(device: Device, dx: Any, dy: Any, indices: Sequence[Any], axes: tuple
     found = _in_memory(_axes_of_y(dx.shape, dx.strides, axes, places.shape, at))
     lengths, source, place = ([axis[i] for axis in found] for i in range(3))
     _pick(device, "put", dy, dx, places, _Box(lengths, source, place, scale))
+
+
+def set_at(
+    device: Device, target: Any, value: Any, key: Any, indices: Sequence[Any], axes: tuple[int, ...], at: int
+) -> None:
+    """Like :func:`gpunn.ops.take_at.set_at`, for a value of the target's dtype."""
+    whole = *key, Ellipsis  # without Ellipsis one element becomes a scalar
+    part = target[whole]
+    places, scale = _folded(device, indices, part, axes)
+    found = _in_memory(_axes_of_y(part.shape, part.strides, axes, places.shape, at))
+    lengths, source, place = ([axis[i] for axis in found] for i in range(3))
+    if 0 in lengths:
+        return
+    rest = [n for a, n in enumerate(part.shape) if a not in axes]
+    shape = (*rest[:at], *places.shape, *rest[at:])
+    value = value.reshape(value.shape[max(value.ndim - len(shape), 0) :])
+    spread = device.xp.broadcast_to(value, shape)
+    if spread.ndim == 4:
+        spread = spread.transpose(0, 2, 3, 1)
+    if not spread.flags.c_contiguous or device.overlap(target, value):
+        value = copied(device, value, lengths, spread.strides)
+    box = _Box(lengths, source, place, scale, address_of(part) - address_of(target))
+    if places.size == 1:
+        _pick(device, "put", value, target, places, box)
+        return
+    slots, counts = places.reshape(-1), [part.shape[a] for a in axes]
+    if len(axes) > 1:
+        slots = _joined(device, indices, [math.prod(counts[k + 1 :]) for k in range(len(axes))]).reshape(-1)
+    last = device.empty((math.prod(counts),), np.int32)
+    fill(device, last)
+    _launch(PLACES, device, "mark_last", slots.size, (last, slots, slots.size), LABEL="int64")
+    _pick(device, "put_last", value, target, places, box, slots, last)
 
 
 def add_at(device: Device, dx: Any, dy: Any, indices: Sequence[Any], axes: tuple[int, ...], at: int) -> None:

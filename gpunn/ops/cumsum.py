@@ -1,32 +1,60 @@
-"""Sums of all elements so far along an axis.
-
-Where kernels run, floating sums of up to 1024 elements are one product with a triangle of ones. That is n^2 products
-for n elements instead of n additions, little beside a launch for hundreds, and NaN or infinity spread over the axis.
-Longer axes and integers are the array library's, which a captured step refuses.
-"""
+"""Sums of all elements so far along an axis (``kernels/cumsum.cu``)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gpunn._creation import ones
-from gpunn._layout import logical, physical
+from gpunn._device import Device
+from gpunn._layout import logical, physical, physical_axes
 from gpunn._shared.axes import axis_of
 from gpunn._tensor import Tensor
-from gpunn.ops.matmul import matmul
-from gpunn.ops.tril import triu
+from gpunn.cpu.elementwise import quiet
+from gpunn.gpu.broadcast import NUMBERS, as_numbers, c_number
+from gpunn.gpu.launcher import KernelSource, ceil_div
+from gpunn.gpu.strided_copy import copied
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-_LONGEST = 1024  # a triangle of 4 MB in float32
+SOURCE = KernelSource("cumsum.cu", REAL=NUMBERS)
+_THREADS, _CHUNK = 256, 1024  # as in cumsum.cu
 
 
 @primitive(returns=("y",))
 def running_sum(xp: Any, x: Any, axis: int, backwards: bool) -> Any:
     """y[i] = x[0] + ... + x[i] along ``axis`` of a logical array, or x[i] + ... to the end if ``backwards``."""
-    if not backwards:
-        return physical(xp.cumsum(x, axis=axis, dtype=x.dtype))
-    return physical(xp.flip(xp.cumsum(xp.flip(x, axis), axis=axis, dtype=x.dtype), axis))
+    with quiet():  # an infinity and its opposite
+        if not backwards:
+            return physical(xp.cumsum(x, axis=axis, dtype=x.dtype))
+        return physical(xp.flip(xp.cumsum(xp.flip(x, axis), axis=axis, dtype=x.dtype), axis))
+
+
+@running_sum.kernel
+def _(device: Device, x: Any, axis: int, backwards: bool) -> Any:
+    x, axis = physical(x), physical_axes((axis,), x.ndim)[0]
+    order = [*(a for a in range(x.ndim) if a != axis), axis]
+    rows = x
+    if order != [*range(x.ndim)]:
+        rows = copied(device, x, [x.shape[a] for a in order], [x.strides[a] for a in order])
+    y = _running_sum(device, rows, backwards)
+    if rows is x:
+        return y
+    return copied(device, y, x.shape, [y.strides[order.index(a)] for a in range(x.ndim)])
+
+
+def _running_sum(device: Device, x: Any, backwards: bool) -> Any:
+    """Along the last axis of a contiguous array."""
+    y, length = device.empty(x.shape, x.dtype), x.shape[-1]
+    if x.size == 0:
+        return y
+    chunks, real, sums = ceil_div(length, _CHUNK), c_number("cumsum", x.dtype), None
+    blocks = (x.size // length * chunks, 1, 1)
+    x, out = as_numbers(x), as_numbers(y)
+    if chunks > 1:
+        sums = device.empty((x.size // length, chunks), x.dtype)
+        SOURCE.launch(device, "chunk_sums", blocks, _THREADS, (sums, x, length, chunks, int(backwards)), REAL=real)
+    args = (out, x, sums, length, chunks, int(backwards))
+    SOURCE.launch(device, "running_sum", blocks, _THREADS, args, REAL=real)
+    return y
 
 
 def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
@@ -41,12 +69,6 @@ def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     dtype : dtype, optional
         Convert to it first.
 
-    Returns
-    -------
-    Tensor
-        On devices with kernels a captured step takes floating axes of up to 1024; there one NaN or infinity makes all
-        sums of its axis NaN.
-
     Examples
     --------
     >>> import gpunn
@@ -60,11 +82,7 @@ def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
         x = x.long()
     if not x.ndim:
         return x.clone()
-    device, n = x.device, x.shape[axis]
-    if device.loader is not None and x.dtype.kind == "f" and 0 < n <= _LONGEST and x.numel():
-        moved = x.transpose(axis, -1)
-        triangle = triu(ones(n, n, dtype=x.dtype, device=device))
-        return matmul(moved.reshape(-1, n), triangle).reshape(moved.shape).transpose(axis, -1)
+    device = x.device
     y = running_sum(device, x.array, axis, False)
     if x.dtype.kind != "f":
         return Tensor._of_physical(y, device)

@@ -1,7 +1,7 @@
 """Writing and adding elements at the places that an index names: scatter, scatter_add, index_add.
 
 Sums are the gradient of ``gather``, which has a kernel that adds in a fixed order. A number is written by a mask of the
-places. Only a tensor's values, of which the last of several wins, are written by the array library.
+places, a tensor's values by assignment at an index, where the last of several wins.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def scatter(x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any =
     index : Tensor
         int64 or int32, none negative; with as many axes as x, no longer than x along the others.
     src : Tensor or number
-        What is written. Of several elements for one place the last is; a captured step takes only a number.
+        What is written. Of several elements for one place the last is.
     value : number
         Another name of ``src``, for a number.
     reduce : {"add"}, optional

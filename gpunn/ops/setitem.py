@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._capture_state import refuse_in_capture
 from gpunn._creation import tensor
 from gpunn._device import Device, same_device
 from gpunn._in_place import recorded, rewrite
 from gpunn._interop import constant, is_cupy
 from gpunn._layout import logical
-from gpunn._shared.index_keys import Parts, parse
+from gpunn._shared.index_keys import Parts, checked_index, parse
 from gpunn._tensor import Tensor
 from gpunn._views import memory, written
 from gpunn.errors import ShapeError, here
@@ -21,6 +20,7 @@ from gpunn.ops.binary import reduce_to
 from gpunn.ops.getitem import Sliced
 from gpunn.ops.take_at import set_at, take_at
 from gpunn.ops.take_slice import set_slice
+from gpunn.ops.where import where
 from gpunn.tape import record
 
 
@@ -44,6 +44,12 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
         If the value does not broadcast.
     """
     op = "setitem"
+    if isinstance(key, Tensor) and key.dtype.kind == "b" and key.shape == x.shape and x.device.loader is not None:
+        value = _value(op, x, value)
+        if value.numel() == 1:  # one number for all, so it need not be known how many: a captured step takes this
+            number = value.reshape(())
+            rewrite(x, op, lambda old: where(key, number, old), number)
+            return
     parts = parse(op, x, key)
     value = _value(op, x, value)
     wanted = _shape_of(x, parts)
@@ -82,7 +88,6 @@ def _put(x: Tensor, array: Any, source: Any, parts: Parts) -> None:
     """Write a logical source to x's physical array."""
     target = logical(array)
     if parts.indices:
-        refuse_in_capture("setitem with index arrays (array-library code)")
         set_at(x.device, target, source, parts.basic, parts.indices, parts.axes, parts.at)
     else:
         set_slice(x.device, target, source, parts.basic)
@@ -105,6 +110,19 @@ def _replaced(op: str, x: Tensor, parts: Parts, value: Tensor, wanted: tuple[int
         return rest, part
 
     return record(op, y, device, (x, value), backward, saves=parts.tensors, passes_on=True)
+
+
+def with_slices(op: str, x: Tensor, axis: int, index: Tensor, value: Any, negative: bool) -> Tensor:
+    """x with its slices at ``index`` (K,) along an axis replaced by ``value``; on the tape."""
+    places = checked_index(op, x.device, index, axis, x.shape[axis], negative)
+    parts = Parts((), [places], (axis,), axis, False, [index] if places is index.array else [])
+    wanted = _shape_of(x, parts)
+    value = _fitted(op, _value(op, x, value), wanted)
+    if x.dtype.kind == "f":
+        return _replaced(op, x, parts, value, wanted)
+    y = x.clone()
+    _put(y, y._physical, value.array, parts)
+    return y
 
 
 def _taken(device: Device, dy: Any, parts: Parts) -> Any:

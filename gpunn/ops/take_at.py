@@ -145,6 +145,9 @@ def set_at(xp: Any, target: Any, value: Any, key: Key, indices: list[Any], axes:
     target.transpose(*axes, *others)[tuple(xp.broadcast_to(i, common).reshape(-1)[kept] for i in indices)] = rows[kept]
 
 
+set_at.kernel(kernels.set_at)
+
+
 # -- questions about indices ----------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpunn as typed
-from gpunn.errors import ArgumentError, DTypeError, ShapeError, UsageError
+from gpunn.errors import ArgumentError, DTypeError, RangeError, ShapeError, UsageError
 from tests.devices import EVERYWHERE
 from tests.ops.composed import Case, matches_torch, rows
 
@@ -315,9 +315,13 @@ def test_refusals() -> None:
         (ShapeError, "vander: expected a vector", lambda: gpunn.vander(x)),
         (UsageError, "masked_scatter: source: expected at least 6", lambda: x.masked_scatter(x > 0, x[0])),
         (UsageError, "masked_scatter: expected a bool mask", lambda: x.masked_scatter(x, x)),
-        (UsageError, "index_fill: index: expected places", lambda: x.index_fill(1, gpunn.tensor([3]), 1)),
+        (RangeError, "index_fill: index 3 is out of range", lambda: x.index_fill(1, gpunn.tensor([3]), 1)),
         (ShapeError, "index_fill: index: expected integers", lambda: x.index_fill(1, x, 1)),
-        (UsageError, "index_copy: index: expected places", lambda: x.index_copy(0, gpunn.tensor([-1]), x[:1])),
+        (
+            RangeError,
+            "index_copy: index -1 is out of range",
+            lambda: x.index_copy(0, gpunn.tensor([-1]), x[:1]),
+        ),
         (ShapeError, "index_copy: source: expected shape", lambda: x.index_copy(0, gpunn.tensor([0]), x)),
         (UsageError, "kthvalue: k: expected at most 3", lambda: x.kthvalue(4)),
         (ShapeError, "median: expected elements along axis 0", lambda: gpunn.ones(0).median()),

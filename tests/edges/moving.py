@@ -111,13 +111,26 @@ def put_parts(d: Draw) -> dict[str, Any]:
     return {"parts": parts, "shape": (rows, columns), "keys": keys, "dtype": np.float32}
 
 
-@row("take_at", "add_at")
+@row("take_at", "add_at", "set_at")
 def at(d: Draw) -> dict[str, Any]:
     count, length, inner = d.sizes((0, *_BLOCK), around(8), around(4, 32))
     how = {"indices": [d.indices(length, count)], "axes": (0,), "at": 0}
+    if d.primitive.name == "set_at":
+        return {"target": d.numbers(length, inner), "value": d.numbers(count, inner), "key": (), **how}
     if d.primitive.name == "take_at":
         return {"x": d.numbers(length, inner), **how}
     return {"dy": d.numbers(count, inner), **how, "shape": (length, inner), "unique": False}
+
+
+@row("running_sum")
+def running_sum(d: Draw) -> dict[str, Any]:
+    rows, length = d.sizes(around(4), (0, *around(4, 32, 256, 1024, 2048)))
+    lies = d.pick(0, 1)
+    return {
+        "x": d.numbers(*((length, rows) if lies == 0 else (rows, length))),
+        "axis": lies,
+        "backwards": d.pick(True, False),
+    }
 
 
 @row("gather_along", "gather_along_backward")

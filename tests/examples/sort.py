@@ -30,4 +30,11 @@ def _sum_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         for shape, axis in _SHAPES
         for turned in (False, True)
     ]
-    return [*made, {"x": rng.integers(0, 9, (4, 6)), "axis": 0, "backwards": False}]
+    # As long as a block's chunk, longer, and of more chunks than a block has threads.
+    made += [{"x": rng.standard_normal((2, n)), "axis": 1, "backwards": n % 2 == 0} for n in (1024, 1025, 5000)]
+    made += [{"x": rng.integers(0, 9, (1, 300_000)).astype(np.int32), "axis": 1, "backwards": False}]
+    made += [
+        {"x": np.array([[1, np.inf, 2, np.nan, 3]], np.float32), "axis": 1, "backwards": turned} for turned in (0, 1)
+    ]
+    made += [{"x": rng.integers(0, 9, (3, 7)).astype(np.uint8), "axis": 1, "backwards": False}]
+    return [*made, {"x": rng.integers(0, 9, (4, 6)), "axis": 1, "backwards": False}]

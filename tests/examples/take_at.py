@@ -64,14 +64,26 @@ def _add_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 @examples_for(set_at)
 def _set_at_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     twice = {"indices": [np.array([2, 0, 2])], "axes": (0,), "at": 0}
-    return [
-        {"target": np.zeros((3, 4)), "value": np.float32(1), "key": (slice(None), slice(1, 3)), **twice},
-        {"target": np.zeros(3, np.float32), "value": np.array([1, 2, 3]), "key": (slice(None),), **twice},
+    made = [
+        {"target": np.zeros((3, 4)), "value": np.array(1.0), "key": (slice(None), slice(1, 3)), **twice},
+        {"target": np.zeros(3, np.float32), "value": np.array([1, 2, 3], np.float32), "key": (slice(None),), **twice},
         {"target": np.zeros((2, 3)), "value": rng.random((2, 1)), "key": (), "indices": [np.array([0, 2])]}
         | {"axes": (1,), "at": 1},
         {"target": np.zeros((2, 3)), "value": rng.random(0), "key": (), "indices": [np.zeros(0, int)]}
         | {"axes": (1,), "at": 1},
+        {"target": np.zeros((2, 8, 3), bool), "value": np.array([[True]]), "key": (1, slice(1, None, 2))}
+        | {"indices": [np.array([3])], "axes": (0,), "at": 0},
+        # More than a block, nearly all of them twice or more, behind a slice.
+        {"target": np.zeros((5, 90), np.int32), "value": rng.integers(0, 99, (5, 600)).astype(np.int32)}
+        | {"key": (slice(None), slice(2, 82)), "indices": [rng.integers(0, 80, 600)], "axes": (1,), "at": 1},
     ]
+    for case in _index_cases():
+        y = take_at.plain(np, np.zeros(case["shape"], np.float32), case["indices"], case["axes"], case["at"])
+        value = rng.standard_normal(logical(y).shape).astype(np.float32)
+        target = rng.standard_normal(case.pop("shape")).astype(np.float32)
+        for of_value in (value, value[..., :1]):
+            made.append({"target": target.copy(), "value": of_value, "key": (), **case})
+    return made
 
 
 @examples_for(index_range)

@@ -1,4 +1,4 @@
-"""cumsum against PyTorch; where kernels run it is a product, also in a captured step."""
+"""cumsum against PyTorch, also in a captured step."""
 
 from __future__ import annotations
 
@@ -42,6 +42,23 @@ def test_long_axes_integers_and_numbers(where: str) -> None:
     assert (whole.tolist(), whole.dtype) == ([[1, 1, 2]], gpunn.int64)
     assert gpunn.tensor([1, 2], device=where).cumsum(0, dtype="float64").dtype == gpunn.float64
     assert gpunn.tensor(3.0, device=where).cumsum(0).item() == 3.0
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_what_is_not_finite_reaches_the_sums_behind_it_only(where: str) -> None:
+    x = gpunn.ones(3000, device=where)
+    x[1500] = np.inf
+    x[2100] = -np.inf
+    y = x.cumsum(0).numpy()
+    assert y[:1500].tolist() == [*range(1, 1501)]
+    assert np.isposinf(y[1500:2100]).all()
+    assert np.isnan(y[2100:]).all()
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_sums_of_whole_numbers_are_exact(where: str) -> None:
+    x = gpunn.full((2, 3000), 2**40 + 1, dtype="int64", device=where)
+    assert (x.cumsum(1).numpy() == (2**40 + 1) * np.arange(1, 3001)).all()
 
 
 def test_captured_equals_eager(kernels: str) -> None:
