@@ -38,8 +38,12 @@ class Alone:
             yield Share(images, labels, len(labels), 1.0)
 
     def read(self, totals: Totals, or_nothing: bool = False) -> Evaluation:
-        """The means over all batches; NaN of no images ``or_nothing``."""
-        return totals.read(or_nothing)
+        """The means over all ranks' batches; NaN of no images ``or_nothing``."""
+        return mean_of(self.sums(totals), or_nothing)
+
+    def sums(self, totals: Totals) -> list[float]:
+        """The sums over all ranks of ``totals``; waits for the device, and raises what its kernels reported."""
+        return totals.sums()
 
     def any(self, what: str, value: int) -> int:
         """The largest of all ranks' numbers."""
@@ -103,10 +107,9 @@ class Ranks(Alone):
             rows = len(labels) if self.rank < whole else 0  # else the part is an image that another rank has
             yield Share(images, labels, rows, rows * self.size / whole)
 
-    def read(self, totals: Totals, or_nothing: bool = False) -> Evaluation:
-        own = totals.device.to_host(totals.array)  # raises what this rank's kernels reported
-        everyone = self._group.objects("the sum of the ranks' losses", own.tolist())
-        return mean_of([sum(column) for column in zip(*everyone, strict=True)], or_nothing)
+    def sums(self, totals: Totals) -> list[float]:
+        everyone = self._group.objects("the sum of the ranks' losses", totals.sums())
+        return [sum(column) for column in zip(*everyone, strict=True)]
 
     def any(self, what: str, value: int) -> int:
         largest: int = self._group.largest(what, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,15 @@ _GENERATORS = Generator | np.random.Generator | np.random.RandomState
 _NO_HOLDERS = type | ModuleType | FunctionType | Tensor | np.ndarray | Device
 
 
-def collect(trainer: Trainer, data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A checkpoint's arrays and state; ``data`` says where the loaders are."""
+def collect(
+    trainer: Trainer, totals: Sequence[float], data: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A checkpoint's arrays and state; ``totals`` are those of all ranks, ``data`` says where the loaders are."""
     arrays: dict[str, Any] = {f"model.{name}": value for name, value in trainer.model.state_dict().items()}
     optimizer = trainer.optimizer.state_dict()
     for number, buffers in optimizer["state"].items():
         arrays.update({f"optimizer.{number}.{name}": buffer for name, buffer in buffers.items()})
-    arrays["totals"] = np.array(trainer.device.to_host(trainer._totals.array))
+    arrays["totals"] = np.array(totals, np.float64)
     state = {
         "gpunn": __version__,
         "epoch": trainer.epoch,
@@ -110,8 +112,9 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
             f"{checkpoint.path}: not a checkpoint of a Trainer: {type(error).__name__}: {str(error)[:200]}"
         ) from error
     trainer.history[:] = history
-    with trainer.device.active():
-        trainer._totals.array[...] = trainer.device.array(totals)
+    if trainer.ranks.first:  # the sums of all ranks
+        with trainer.device.active():
+            trainer._totals.array[...] = trainer.device.array(totals)
 
 
 def _restore_callbacks(trainer: Trainer, saved: list[Any]) -> None:

@@ -61,13 +61,14 @@ class Totals:
         """Count a batch, whose mean loss is ``loss``; with ``finite`` it must be finite (:func:`update_metrics`)."""
         update_metrics(self.device, self.array, loss.array, scores.array, labels.array, finite)
 
-    def read(self, or_nothing: bool = False) -> Evaluation:
-        """The means, NaN of no images ``or_nothing``; waits for the device, and raises what its kernels reported."""
-        return mean_of(self.device.to_host(self.array).tolist(), or_nothing)
+    def sums(self) -> list[float]:
+        """What they are now; waits for the device, and raises what its kernels reported."""
+        sums: list[float] = self.device.to_host(self.array).tolist()
+        return sums
 
 
 def mean_of(totals: Sequence[float], or_nothing: bool) -> Evaluation:
-    """The means of sums like those of :class:`Totals`."""
+    """The means of sums like those of :class:`Totals`; NaN of no images ``or_nothing``."""
     loss, correct, rows, _ = totals
     if not rows and or_nothing:
         return Evaluation(math.nan, math.nan, 0)

@@ -398,6 +398,9 @@ class Trainer:
         return complaints
 
     def _save_checkpoint(self, train_loader: Any, test_loader: Any, elapsed: float = 0.0) -> None:
+        if not self._keeps:
+            return
+        totals = self.ranks.sums(self._totals)
         if self.folder is None:
             return
         self._check_parameters()
@@ -407,7 +410,7 @@ class Trainer:
             "stop_reason": self.stop_reason,
             "gradient_norms": diagnosis.gradient_norms(self.model) or self._norms,
         }
-        self.folder.save_checkpoint(*collect(self, data), self.history)
+        self.folder.save_checkpoint(*collect(self, totals, data), self.history)
 
     def _end_here(self, train_loader: Any, test_loader: Any, elapsed: float) -> None:
         """After a signal: keep what there is, also for another ``fit``, and raise."""
