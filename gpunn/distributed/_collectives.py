@@ -219,7 +219,7 @@ def all_gather(tensor_list: list[Tensor], tensor: Tensor, group: Any = None, asy
         pending.wait()
         with no_grad():
             for rank, place in enumerate(tensor_list):
-                place.copy_(Tensor._of_physical(into[rank], device))
+                place.copy_(Tensor._of_physical(into[rank, ...], device))
 
     return _run(end, async_op)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gpunn import tape
+from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device
 from gpunn._grad_mode import grad_mode
 from gpunn._tensor import Tensor
@@ -103,7 +104,18 @@ class Reducer:
     # -- a backward pass -----------------------------------------------------------------------
 
     def expect(self) -> None:
-        """Reduce the gradients of this thread's next backward pass."""
+        """Reduce the gradients of this thread's next backward pass.
+
+        Raises
+        ------
+        DistributedError
+            In a backward pass, which computes the module again.
+        """
+        if grad_mode.walk is not None:
+            raise DistributedError(
+                "DistributedDataParallel: its forward was called again by a backward pass. Use checkpoint inside of the "
+                "module, not around it."
+            )
         if self not in grad_mode.reducers:
             grad_mode.reducers = (*grad_mode.reducers, self)
 
@@ -148,16 +160,23 @@ class Reducer:
         for bucket in self._buckets[: self._next]:
             bucket.progress()
 
-    def finish(self) -> None:
-        """The backward pass has ended: wait for all means, and put them into the gradients."""
+    def finish(self) -> bool:
+        """The backward pass has ended: wait for all means, and put them into the gradients; whether it had a part."""
+        if not self._arrived:
+            return False
         used = {name for key, name in self._names.items() if key in self._arrived}
         if self._find_unused:
+            refuse_in_capture(
+                "DistributedDataParallel(find_unused_parameters=True), which asks the other ranks,",
+                "Set requires_grad=False where a parameter is not trained, or leave the step uncaptured.",
+            )
             used = used.union(*self.group.objects("DistributedDataParallel", used))
         elif len(used) < len(self._names):
             raise _unused(self.group.rank, [name for name in self._names.values() if name not in used])
         self._start(everything=True)
         for bucket in self._buckets:
             bucket.finish({key for key, name in self._names.items() if name in used})
+        return True
 
 
 class _Flat:
@@ -292,8 +311,8 @@ def walk_and_reduce(
 ) -> None:
     """The backward pass from these roots; tells the reducers that expect it whenever a gradient is complete."""
     uses, complete = _uses_of(roots)
-    taking_part = [reducer for reducer in grad_mode.reducers if reducer.begin(uses, complete)]
-    grad_mode.reducers = tuple(r for r in grad_mode.reducers if r not in taking_part)
+    waiting, grad_mode.reducers = grad_mode.reducers, ()
+    taking_part = [reducer for reducer in waiting if reducer.begin(uses, complete)]
 
     def deliver(leaf: Tensor, dx: Any, fresh: bool) -> None:
         add(leaf, dx, fresh)
@@ -301,8 +320,8 @@ def walk_and_reduce(
             reducer.arrived(leaf)
 
     tape.walk(roots, retain_graph, deliver)
-    for reducer in taking_part:
-        reducer.finish()
+    # A forward whose loss is not among these roots has its own backward still to come.
+    grad_mode.reducers = tuple(r for r in waiting if r not in taking_part or not r.finish())
 
 
 def _uses_of(roots: Sequence[tuple[Tensor, Any]]) -> tuple[dict[int, int], bool]:
