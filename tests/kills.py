@@ -3,6 +3,7 @@
     python -m tests.kills --kills 200                      # SIGKILL at random moments
     python -m tests.kills --kills 20 --device emulator
     python -m tests.kills --points                         # at every operation on a file of the run's folder
+    python -m tests.kills --kills 20 --ranks 1,2,4         # one of the processes that mpiexec starts; not the same bits
 
 After every kill all checkpoints must be whole, but for files that are still being written under a temporary name;
 after every run nothing but the run's files may be left. ``--record FILE`` appends the outcome as a line of JSON.
@@ -39,6 +40,7 @@ def net(input_shape, classes):
     )
 """
 _EPOCHS, _STEPS = 3, 4
+_HANGS = 120  # seconds: a job that lost a process, and has not ended by then, hangs
 _TEMPORARY = re.compile(r"\..+\.tmp|\.gpunn-write-test-.+|\.lock")
 _WANTED = re.compile(r"config\.json|metrics\.jsonl|model\.safetensors|checkpoints|checkpoints/step-\d{9}\.safetensors")
 
@@ -46,8 +48,9 @@ _WANTED = re.compile(r"config\.json|metrics\.jsonl|model\.safetensors|checkpoint
 class _Runs:
     """Starts runs in folders of their own and says what is wrong with what they leave."""
 
-    def __init__(self, scratch: Path, device: str) -> None:
+    def __init__(self, scratch: Path, device: str, ranks: list[int] | None = None) -> None:
         self.scratch, self.device = scratch, device
+        self.ranks = ranks or [1]
         (scratch / "net.py").write_text(_NET)
         rng = np.random.Generator(np.random.Philox(1))
         n, test = 8 * _STEPS - 3, 5
@@ -72,8 +75,15 @@ class _Runs:
             *("--checkpoint-every", "3", "--device", self.device),
         ]
 
-    def start(self, folder: Path) -> subprocess.Popen[str]:
+    def start(self, folder: Path, ranks: int = 1) -> subprocess.Popen[str]:
         words = [sys.executable, "-m", "gpunn", *self.command(folder)]
+        if ranks > 1:
+            mpiexec = shutil.which(
+                "mpiexec", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+            )
+            if mpiexec is None:
+                raise SystemExit("--ranks: expected mpiexec; pip install mpi4py mpich")
+            words = [mpiexec, "-n", str(ranks), *words]
         return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -110,13 +120,13 @@ def litter(folder: Path) -> list[str]:
     return [name for name in paths if not _WANTED.fullmatch(name)]
 
 
-def _end(folder: Path, reference: bytes) -> list[str]:
-    """What is wrong with a complete run."""
+def _end(folder: Path, reference: bytes | None) -> list[str]:
+    """What is wrong with a complete run; ``reference``: the weights that it should have, where that is known."""
     wrong = [f"left {name}" for name in litter(folder)]
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     if [json.loads(line)["epoch"] for line in lines] != list(range(1, _EPOCHS + 1)):
         wrong.append(f"metrics.jsonl has {len(lines)} lines")
-    if (folder / "model.safetensors").read_bytes() != reference:
+    if reference is not None and (folder / "model.safetensors").read_bytes() != reference:
         wrong.append("other weights than the undisturbed run's")
     return wrong
 
@@ -126,23 +136,27 @@ def at_random(runs: _Runs, kills: int, seed: int) -> dict[str, Any]:
     choose = random.Random(seed)
     begun = time.perf_counter()
     folder = runs.scratch / "undisturbed"
-    _complete(runs.start(folder))
-    reference = (folder / "model.safetensors").read_bytes()
+    _complete(runs.start(folder, max(runs.ranks)))
+    # Parts of a batch are summed in another order, and draw other masks: the number of ranks shows in the bits.
+    reference = (folder / "model.safetensors").read_bytes() if len(runs.ranks) == 1 else None
     lasts = time.perf_counter() - begun
     done = complete = 0
+    slowest = 0.0
     wrong: list[str] = []
     while done < kills or complete == 0:
         folder = runs.scratch / f"run{complete}"
         while True:
-            process = runs.start(folder)
+            process = runs.start(folder, choose.choice(runs.ranks))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 if done < kills:
                     process.wait(choose.uniform(0, 1.1 * lasts))
                 else:
                     process.wait()
             if process.poll() is None:
-                process.kill()
-                process.communicate()
+                os.kill(choose.choice(_ranks_of(process)), signal.SIGKILL)
+                killed = time.perf_counter()
+                process.communicate(timeout=_HANGS)
+                slowest = max(slowest, time.perf_counter() - killed)
                 done += 1
                 wrong += [f"after kill {done}: {what}" for what in damage(folder)] if folder.exists() else []
                 continue
@@ -151,7 +165,25 @@ def at_random(runs: _Runs, kills: int, seed: int) -> dict[str, Any]:
             shutil.rmtree(folder)
             complete += 1
             break
-    return {"kills": done, "runs": complete, "wrong": wrong}
+    return {"kills": done, "runs": complete, "seconds_to_end": round(slowest, 1), "wrong": wrong}
+
+
+def _ranks_of(process: subprocess.Popen[str]) -> list[int]:
+    """The processes that train: those below mpiexec that have none below them, or the only one."""
+    below: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                below.setdefault(parent, []).append(int(entry.name))
+    found, waiting = [], [process.pid]
+    while waiting:
+        pid = waiting.pop()
+        children = below.get(pid, [])
+        waiting += children
+        if not children:
+            found.append(pid)
+    return found
 
 
 def _complete(process: subprocess.Popen[str]) -> None:
@@ -236,16 +268,17 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--points", action="store_true", help="at every operation on a file instead")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="with --points: at every n-th only")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (the default) or emulator")
+    parser.add_argument("--ranks", default="1", metavar="N,M", help="start so many processes, one of these numbers")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random moments (default: 0)")
     parser.add_argument("--record", type=Path, metavar="FILE", help="append the outcome to this file")
     args = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as scratch:
-        runs = _Runs(Path(scratch), args.device)
+        runs = _Runs(Path(scratch), args.device, [int(n) for n in args.ranks.split(",")])
         outcome = at_points(runs, args.every) if args.points else at_random(runs, args.kills, args.seed)
     from gpunn import __version__
 
     how = {"how": "points", "every": args.every} if args.points else {"how": "random", "seed": args.seed}
-    record = {"gpunn": __version__, "device": args.device, **how, **outcome}
+    record = {"gpunn": __version__, "device": args.device, "ranks": args.ranks, **how, **outcome}
     print(json.dumps(record))
     if args.record is not None:
         with args.record.open("a") as file:
