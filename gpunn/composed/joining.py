@@ -190,7 +190,7 @@ def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tenso
     ways = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     chosen = [*ways(range(x.shape[0]), count)]
     if not chosen:
-        return zeros(0, count, dtype=x.dtype, device=x.device)
+        return x[:0].unsqueeze(1).expand(0, count)
     return x[tensor(chosen, device=x.device)]
 
 

@@ -110,7 +110,8 @@ def diag_embed(x: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Te
     # Row i holds element i - row, in the column beyond it.
     marks = compare("eq", lines.unsqueeze(1) + shift, lines)
     index = (lines - row).clamp(0, max(length - 1, 0))
-    spread = x.index_select(-1, index) if length else zeros(*x.shape[:-1], side, dtype=x.dtype, device=x.device)
+    # Of nothing zeros, which are sums of it, so that the result is on the tape.
+    spread = x.index_select(-1, index) if length else x.sum(-1, keepdim=True).expand(*x.shape[:-1], side)
     made = where(marks, spread.unsqueeze(-1), 0).to(x.dtype)
     return made.movedim((-2, -1), (places[0], places[1]))
 
