@@ -71,6 +71,7 @@ _FILLED = (
 )
 _LAID_OUT = (*_FILLED, "normal", "rand", "randn", "randint", "randperm", *_LIKE, *_NEW)
 
+_FUSED = ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam")
 _ONE_LAUNCH = "a step is one launch for all parameters of a group in any case"
 
 ACCEPTED = (
@@ -95,10 +96,13 @@ ACCEPTED = (
     Accepted(("TransformerEncoder",), "mask_check", "it goes with nested tensors"),
     Accepted(("Generator",), "device", "a generator serves every device, with the same numbers"),
     Accepted(("grad",), "only_inputs", "PyTorch ignores it too"),
-    Accepted(("SGD", "Adam", "AdamW", "Adagrad", "RMSprop"), "foreach", _ONE_LAUNCH),
-    Accepted(("Adadelta", "Adamax", "NAdam", "RAdam"), "foreach", "parameters are updated one after the other"),
+    Accepted(_FUSED, "foreach", _ONE_LAUNCH),
     Accepted(("SGD", "Adam", "AdamW", "Adagrad"), "fused", _ONE_LAUNCH),
-    Accepted(("Adam", "AdamW", "RMSprop"), "capturable", "every optimiser's step can be captured"),
+    Accepted(
+        ("Adam", "AdamW", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam"),
+        "capturable",
+        "its step can be captured in any case",
+    ),
     Accepted(("clip_grad_norm_", "clip_grad_value_"), "foreach", "all gradients are read, and scaled, by one launch"),
     Accepted(("DataLoader",), "persistent_workers", "workers are threads, which start at once"),
     Accepted(("DataLoader",), "pin_memory", "the loader puts batches on the device itself"),
@@ -239,14 +243,7 @@ REFUSED = (
         "leave it out, or take gpunn.utils.data.DataLoader, which gives them in order too",
     ),
     Refused(
-        ("Adadelta", "Adamax", "NAdam", "RAdam"),
-        "capturable",
-        (False,),
-        "it has no kernel, so its step cannot be captured",
-        "use Adam, AdamW, Adagrad, RMSprop or SGD in captured steps",
-    ),
-    Refused(
-        ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam"),
+        _FUSED,
         "differentiable",
         (False,),
         "steps are not recorded on the tape",

@@ -6,7 +6,7 @@
 #include "common.cuh"
 
 struct Words {
-    unsigned word[16];
+    unsigned word[32];
 };
 
 extern "C" __global__ void write_words(unsigned* __restrict__ to, Words words, int count) {

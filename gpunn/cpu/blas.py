@@ -141,10 +141,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=single_threaded_blas.start_over)
 
 
+_FEW = 1 << 16  # bytes
+
+
 def axpby(alpha: float, x: np.ndarray, beta: float, y: np.ndarray, room: np.ndarray) -> None:
     """y = alpha x + beta y, in place.
 
-    NumPy needs three passes over memory for this; BLAS needs one, and half the time.
+    NumPy needs three passes over memory for this; BLAS needs one, and half the time. In little memory the passes
+    cost less than asking for addresses.
 
     Parameters
     ----------
@@ -153,7 +157,8 @@ def axpby(alpha: float, x: np.ndarray, beta: float, y: np.ndarray, room: np.ndar
         Contiguous, of one dtype; ``room`` may be written to.
     """
     function = single_threaded_blas.axpby.get(y.dtype)
-    if function is None or not (alpha and beta):  # BLAS treats 0 times infinity as 0
+    # BLAS treats 0 times infinity as 0.
+    if function is None or y.nbytes < _FEW or not (alpha and beta):
         np.multiply(y, beta, out=y)
         np.add(y, np.multiply(x, alpha, out=room), out=y)
     else:

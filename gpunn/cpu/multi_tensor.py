@@ -33,6 +33,10 @@ def on_blocks(update: Callable[..., Any], *columns: Sequence[Any]) -> list[list[
         For each tensor what ``update`` returned for its blocks, in their order.
     """
     flat: list[list[Any]] = [[None if a is None else a.reshape(-1) for a in column] for column in columns]
+    # The loss reports infinities and NaN; NumPy's warnings are not needed.
+    if sum([a.size for a in flat[0]]) <= _LEAST:  # less work than waking a thread, and no tensor has two blocks
+        with np.errstate(all="ignore"):
+            return [[update(i, *parts)] if parts[0].size else [] for i, parts in enumerate(zip(*flat, strict=True))]
     # An even number of parts gives two threads the same work.
     parts = [threads.spans(a.size, 2 * -(-a.size // (2 * _PART)) if a.size > _LEAST else 1) for a in flat[0]]
     results: list[list[Any]] = [[None] * len(found) for found in parts]
@@ -43,13 +47,8 @@ def on_blocks(update: Callable[..., Any], *columns: Sequence[Any]) -> list[list[
         part = parts[i][block]
         results[i][block] = update(i, *(None if column[i] is None else column[i][part] for column in flat))
 
-    # The loss reports infinities and NaN; NumPy's warnings are not needed.
     with np.errstate(all="ignore"):
-        if sum(a.size for a in flat[0]) <= _LEAST:  # less work than waking a thread
-            for piece in pieces:
-                task(piece)
-        else:
-            threads.run(task, pieces)
+        threads.run(task, pieces)
     return results
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._device import Device
 from gpunn._layout import address_of
-from gpunn.gpu.launcher import ceil_div
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div
 from gpunn.gpu.launches import Struct
 
 # As in multi_tensor.cuh.
@@ -79,6 +80,24 @@ def tables(
             ]
 
         yield Table(struct, first, len(members), chunks, pointees, vec)
+
+
+def launch_rule(
+    device: Device, source: KernelSource, kernel: str, scalars: Any, error: Any, **columns: Sequence[Any]
+) -> None:
+    """Launch an optimiser's update rule: once for as many tensors as a table has room for.
+
+    Parameters
+    ----------
+    scalars, error : arrays
+        The rule's numbers, and the device's error buffer.
+    columns : sequences of arrays
+        As for :func:`tables`, by name; all but ``grads`` are written too.
+    """
+    real = c_type(scalars.dtype, kernel)
+    for t in tables(*((name, "in" if name == "grads" else "inout", arrays) for name, arrays in columns.items())):
+        args = (t.struct, scalars, error)
+        source.launch(device, kernel, (t.chunks, 1, 1), BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,8 +8,8 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
-from gpunn.gpu.launcher import KernelSource, c_type
-from gpunn.gpu.multi_tensor import BLOCK, tables
+from gpunn.gpu.launcher import KernelSource
+from gpunn.gpu.multi_tensor import launch_rule
 from gpunn.primitive import primitive
 
 SOURCE = KernelSource("adagrad.cu", REAL=("float", "double"), VEC=(1, 4))
@@ -58,8 +58,4 @@ def _(params: list[Any], grads: list[Any], sums: list[Any], scalars: Any, error:
 
 @adagrad_step.kernel
 def _(device: Device, params: list[Any], grads: list[Any], sums: list[Any], scalars: Any, error: Any) -> None:
-    columns = ("params", "inout", params), ("grads", "in", grads), ("sums", "inout", sums)
-    real = c_type(scalars.dtype, "adagrad_step")
-    for t in tables(*columns):
-        args = (t.struct, scalars, error)
-        SOURCE.launch(device, "adagrad_step", (t.chunks, 1, 1), BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
+    launch_rule(device, SOURCE, "adagrad_step", scalars, error, params=params, grads=grads, sums=sums)

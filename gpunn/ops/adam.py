@@ -9,8 +9,8 @@ import numpy as np
 from gpunn._device import Device
 from gpunn.cpu.blas import axpby
 from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
-from gpunn.gpu.launcher import KernelSource, c_type
-from gpunn.gpu.multi_tensor import BLOCK, tables
+from gpunn.gpu.launcher import KernelSource
+from gpunn.gpu.multi_tensor import launch_rule
 from gpunn.primitive import primitive
 
 SOURCE = KernelSource("adam.cu", REAL=("float", "double"), VEC=(1, 4))
@@ -103,9 +103,5 @@ def _(
     scalars: Any,
     error: Any,
 ) -> None:
-    columns: list[tuple[str, str, list[Any]]] = [("params", "inout", params), ("grads", "in", grads)]
-    columns += [("means", "inout", means), ("squares", "inout", squares), ("largest", "inout", largest)]
-    real = c_type(scalars.dtype, "adam_step")
-    for t in tables(*columns):
-        args = (t.struct, scalars, error)
-        SOURCE.launch(device, "adam_step", (t.chunks, 1, 1), BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
+    columns = {"params": params, "grads": grads, "means": means, "squares": squares, "largest": largest}
+    launch_rule(device, SOURCE, "adam_step", scalars, error, **columns)

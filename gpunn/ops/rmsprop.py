@@ -8,8 +8,8 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
-from gpunn.gpu.launcher import KernelSource, c_type
-from gpunn.gpu.multi_tensor import BLOCK, tables
+from gpunn.gpu.launcher import KernelSource
+from gpunn.gpu.multi_tensor import launch_rule
 from gpunn.primitive import primitive
 
 SOURCE = KernelSource("rmsprop.cu", REAL=("float", "double"), VEC=(1, 4))
@@ -109,9 +109,5 @@ def _(
     scalars: Any,
     error: Any,
 ) -> None:
-    columns: list[tuple[str, str, list[Any]]] = [("params", "inout", params), ("grads", "in", grads)]
-    columns += [("squares", "inout", squares), ("means", "inout", means), ("momenta", "inout", momenta)]
-    real = c_type(scalars.dtype, "rmsprop_step")
-    for t in tables(*columns):
-        args = (t.struct, scalars, error)
-        SOURCE.launch(device, "rmsprop_step", (t.chunks, 1, 1), BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
+    columns = {"params": params, "grads": grads, "squares": squares, "means": means, "momenta": momenta}
+    launch_rule(device, SOURCE, "rmsprop_step", scalars, error, **columns)

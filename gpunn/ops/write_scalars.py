@@ -13,12 +13,12 @@ from gpunn.primitive import primitive
 
 SOURCE = KernelSource("scalars.cu")
 
-_WORDS = np.dtype([("word", np.uint32, (16,))])
+_WORDS = np.dtype([("word", np.uint32, (32,))])
 
 
 @primitive(returns=(), mutates=("to",), host_arguments=("values",))
 def write_scalars(xp: Any, to: Any, values: np.ndarray) -> None:
-    """to[...] = values; ``values`` is a host array of ``to``'s dtype, at most 64 bytes."""
+    """to[...] = values; ``values`` is a host array of ``to``'s dtype, at most 128 bytes."""
     to[...] = xp.asarray(values)
 
 
@@ -39,7 +39,7 @@ class StepScalars:
     dtype : numpy dtype
         float32, float64 or uint64.
     size : int
-        How many, at most 8.
+        How many, at most 16.
     """
 
     def __init__(self, device: Device, dtype: Any, size: int) -> None:

@@ -21,13 +21,15 @@ from gpunn._tensor import Tensor
 from gpunn.errors import CaptureError, UsageError
 from gpunn.ops.write_scalars import StepScalars
 from gpunn.optim.optimizer import Optimizer, like, step_count
+from gpunn.primitive import Primitive
 
 
 class FusedOptimizer(Optimizer):
     """Base of all optimisers with a kernel; a subclass provides the numbers, the buffers and the launch."""
 
-    _buffers_are: ClassVar[str]  # what messages call the buffers
-    _counts: ClassVar[bool] = True  # whether state holds "step"
+    _primitive: ClassVar[Primitive]
+    _buffers_are: ClassVar[str] = "running averages"  # what messages call the buffers
+    _counted: ClassVar[dict[str, float]] = {"step": 0}  # a parameter's numbers on the host, and what they begin with
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self._scalars: dict[tuple[int, Device, np.dtype, int], StepScalars] = {}
@@ -41,13 +43,16 @@ class FusedOptimizer(Optimizer):
 
     @abc.abstractmethod
     def _numbers(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
-        """The device words of step ``step``, counted from 1; at most 8."""
+        """The device words of a step, at most 16, from the numbers of ``_counted`` after it: ``step`` begins with 1."""
 
     @abc.abstractmethod
     def _buffers(self, group: dict[str, Any]) -> dict[str, bool]:
         """The names of a parameter's buffers in the order of the launch, and whether the options need them."""
 
-    @abc.abstractmethod
+    def _after(self, group: dict[str, Any], before: tuple[float, ...]) -> tuple[Any, ...]:
+        """The numbers of ``_counted`` after one more step."""
+        return tuple([int(step) + 1 for step in before])
+
     def _launch(
         self,
         device: Device,
@@ -59,6 +64,7 @@ class FusedOptimizer(Optimizer):
         scalars: Any,
     ) -> None:
         """Call the primitive on physical arrays; ``new`` marks parameters whose buffers were just made."""
+        self._primitive(device, params, grads, *buffers, scalars, device.error_buffer)
 
     def _flags(self, group: dict[str, Any]) -> tuple[bool, ...]:
         """Options, besides the buffers, whose changes a captured launch cannot follow."""
@@ -83,7 +89,7 @@ class FusedOptimizer(Optimizer):
         loss = None if closure is None else closure()
         for index, group in enumerate(self.param_groups):
             # Parameters that joined later have different bias corrections, so they need a launch of their own.
-            together: dict[tuple[Device, np.dtype, int], list[Tensor]] = {}
+            together: dict[tuple[Device, np.dtype, tuple[float, ...]], list[Tensor]] = {}
             for p in group["params"]:
                 gradient = p.grad
                 if gradient is None:
@@ -92,7 +98,7 @@ class FusedOptimizer(Optimizer):
                 # A user may have set it, and the kernel cannot check.
                 if given.shape != own.shape or given.dtype != own.dtype or gradient.device is not p.device:
                     self._refuse_gradient(p, gradient)
-                together.setdefault((p.device, own.dtype, self._steps(p) if self._counts else 0), []).append(p)
+                together.setdefault((p.device, own.dtype, self._numbers_of(p)), []).append(p)
             for (device, dtype, _), members in together.items():
                 self._update(index, group, device, dtype, members)
         return loss
@@ -106,7 +112,7 @@ class FusedOptimizer(Optimizer):
         if watched is not None:
             watched.before_replay[scalars] = self._before_replay(group, members, scalars)
         if watched is None or not watched.frozen:
-            scalars.write(*self._numbers(group, self._advance(members)))
+            scalars.write(*self._numbers(group, *self._advance(group, members)))
         nothing = [None] * len(members)
         buffers: list[list[Any]] = [columns.get(name, nothing) for name in self._buffers(group)]
         params, grads = [p._physical for p in members], [p.grad._physical for p in members if p.grad is not None]
@@ -125,7 +131,8 @@ class FusedOptimizer(Optimizer):
                     raise CaptureError(
                         f"{self._name}: the first step allocates memory and cannot be captured; run one step first."
                     )
-                scalars = self._scalars[key] = StepScalars(device, dtype, len(self._numbers(group, 1)))
+                first = self._after(group, tuple(self._counted.values()))
+                scalars = self._scalars[key] = StepScalars(device, dtype, len(self._numbers(group, *first)))
             if watched is None or scalars not in watched.before_replay:
                 return scalars
             number += 1
@@ -137,27 +144,24 @@ class FusedOptimizer(Optimizer):
         (``_capture_state.changes``), only the numbers of steps and the options are looked at.
         """
         form, buffers = self._form(group), self._buffers_of(group, members)
-        seen, steps = -1, np.zeros(0, np.float32)
+        seen, counts = -1, np.zeros((0, 0), np.float32)
 
         def prepare() -> None:
-            nonlocal seen, steps
+            nonlocal seen, counts
             if self._form(group) != form:
                 self._refuse_replay()
             if changes.count != seen:
                 if any(a is not b for a, b in zip(self._buffers_of(group, members), buffers, strict=True)):
                     self._refuse_replay()
-                steps = self._shared_steps(members)
+                counts = self._shared_numbers(members)
                 seen = changes.count
-            number = 1
-            if steps.size:
-                if (steps != steps[0]).any():
-                    raise CaptureError(
-                        f"{self._name}: parameters that had taken as many steps no longer have, since this step was "
-                        "captured; capture it again."
-                    )
-                steps += 1
-                number = int(steps[0])
-            scalars.write(*self._numbers(group, number))
+            if (counts != counts[0]).any():
+                raise CaptureError(
+                    f"{self._name}: parameters that had the same {' and '.join(self._counted)} no longer have, since "
+                    "this step was captured; capture it again."
+                )
+            counts[...] = now = self._after(group, tuple(counts[0].tolist()))
+            scalars.write(*self._numbers(group, *now))
 
         return prepare
 
@@ -167,14 +171,13 @@ class FusedOptimizer(Optimizer):
             "changes the rule, since this step was captured; capture it again."
         )
 
-    def _shared_steps(self, members: list[Tensor]) -> np.ndarray:
-        """The members' numbers of steps in one array, of which each member's ``step`` is an element."""
-        if not self._counts:
-            return np.zeros(0, np.float32)
-        steps = np.array([self._steps(p) for p in members], np.float32)
-        for i, p in enumerate(members):
-            self.state[p]["step"] = Tensor._of_physical(steps[i : i + 1].reshape(()), get_device("cpu"))
-        return steps
+    def _shared_numbers(self, members: list[Tensor]) -> np.ndarray:
+        """The members' numbers of ``_counted`` in one array, of which what each member's state holds are elements."""
+        counts = np.array([self._numbers_of(p) for p in members], np.float32)
+        for row, p in zip(counts, members, strict=True):
+            for i, name in enumerate(self._counted):
+                self.state[p][name] = Tensor._of_physical(row[i : i + 1].reshape(()), get_device("cpu"))
+        return counts
 
     def _form(self, group: dict[str, Any]) -> tuple[Any, ...]:
         """The rule's form, which must not change under a captured launch."""
@@ -185,18 +188,23 @@ class FusedOptimizer(Optimizer):
         names = [name for name, wanted in self._buffers(group).items() if wanted]
         return [self.state.get(p, {}).get(name) for name in names for p in members]
 
-    def _steps(self, p: Tensor) -> int:
-        """How many steps this parameter has taken."""
-        step = self.state.get(p, {}).get("step") if self._counts else None
-        return 0 if step is None else int(step.array)
+    def _numbers_of(self, p: Tensor) -> tuple[float, ...]:
+        """The numbers of ``_counted`` of this parameter."""
+        if not self._counted:
+            return ()
+        state = self.state.get(p, {})
+        return tuple(
+            [state[name]._physical.item() if name in state else start for name, start in self._counted.items()]
+        )
 
-    def _advance(self, members: list[Tensor]) -> int:
-        """Count one more step for each; returns the number of steps, which is the same for all."""
-        if not self._counts:
-            return 1
-        for p in members:
-            self.state[p]["step"].array[...] += 1
-        return self._steps(members[0])
+    def _advance(self, group: dict[str, Any], members: list[Tensor]) -> tuple[Any, ...]:
+        """Count one more step for each; returns the numbers of ``_counted``, which are the same for all."""
+        now = self._after(group, self._numbers_of(members[0]))
+        for p in members if self._counted else ():
+            state = self.state[p]
+            for name, number in zip(self._counted, now, strict=True):
+                state[name]._physical.fill(number)
+        return now
 
     def _prepare(self, group: dict[str, Any], members: list[Tensor]) -> tuple[list[bool], dict[str, list[Any]]]:
         """Make missing buffers, and move those of a parameter that was moved: (whose were made, arrays by name)."""
@@ -204,10 +212,11 @@ class FusedOptimizer(Optimizer):
         wanted = list(columns)
         new = [False] * len(members)
         for i, p in enumerate(members):
-            state = self.state[p] if wanted or self._counts else {}
-            if self._counts and "step" not in state:
-                self._refuse_in_capture()
-                state["step"] = step_count(0)
+            state = self.state[p] if wanted or self._counted else {}
+            for name, start in self._counted.items():
+                if name not in state:
+                    self._refuse_in_capture()
+                    state[name] = step_count(start)
             for name in wanted:
                 buffer = state.get(name)
                 if buffer is None:

@@ -95,7 +95,8 @@ class ParameterState(MutableMapping[Tensor, dict[str, Any]]):
 
     def get(self, parameter: Tensor, default: Any = None) -> Any:
         """The parameter's buffers, or ``default``."""
-        return self._entries[id(parameter)][1] if parameter in self else default
+        found = self._entries.get(id(parameter))
+        return default if found is None else found[1]
 
     def __iter__(self) -> Iterator[Tensor]:
         return (parameter for parameter, _ in self._entries.values())

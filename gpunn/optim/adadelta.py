@@ -7,11 +7,12 @@ from typing import Any
 
 from gpunn.differences import refuse
 from gpunn.errors import UsageError
-from gpunn.optim._tensorwise import TensorwiseOptimizer, with_decay
+from gpunn.ops.adadelta import adadelta_step
+from gpunn.optim._fused import FusedOptimizer, sign_of
 from gpunn.optim.optimizer import positive
 
 
-class Adadelta(TensorwiseOptimizer):
+class Adadelta(FusedOptimizer):
     """Steps as large as the last ones have been, per gradient as large as the last ones have been, as in PyTorch.
 
     d = gradient + weight_decay * parameter
@@ -19,8 +20,6 @@ class Adadelta(TensorwiseOptimizer):
     delta = sqrt(acc_delta + eps) / sqrt(square_avg + eps) * d
     acc_delta = rho * acc_delta + (1 - rho) * delta^2
     parameter -= lr * delta
-
-    It has no kernel: a step takes several launches for each parameter, and cannot be captured.
 
     Parameters
     ----------
@@ -36,10 +35,10 @@ class Adadelta(TensorwiseOptimizer):
         The L2 penalty (weight_decay / 2) |w|^2, on every parameter of the group.
     maximize : bool
         Maximise instead of minimising.
-    foreach : bool, optional
-        Changes nothing.
-    capturable, differentiable : bool
-        Only False.
+    foreach, capturable : bool, optional
+        Change nothing: a step is one launch for all parameters of a group in any case, and can be captured.
+    differentiable : bool
+        Only False: steps are not recorded on the tape.
 
     Raises
     ------
@@ -50,6 +49,8 @@ class Adadelta(TensorwiseOptimizer):
     ----------
     Zeiler 2012, arXiv:1212.5701.
     """
+
+    _primitive = adadelta_step
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class Adadelta(TensorwiseOptimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        refuse("Adadelta", capturable=capturable, differentiable=differentiable)
+        refuse("Adadelta", differentiable=differentiable)
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
 
     def _check(self, options: dict[str, Any]) -> None:
@@ -73,18 +74,9 @@ class Adadelta(TensorwiseOptimizer):
         if options["rho"] > 1:
             raise UsageError(f"Adadelta: rho: expected a number from 0 to 1; got {options['rho']!r}.")
 
-    def _buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
-        return "square_avg", "acc_delta"
+    def _numbers(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
+        rho = group["rho"]
+        return group["lr"], rho, 1 - rho, group["eps"], group["weight_decay"], sign_of(group)
 
-    def _change(
-        self, xp: Any, group: dict[str, Any], state: dict[str, Any], step: int, p: Any, g: Any, *buffers: Any
-    ) -> None:
-        square_avg, acc_delta = buffers
-        rho, eps = group["rho"], group["eps"]
-        g = with_decay(group, p, g)
-        square_avg *= rho
-        square_avg += (1 - rho) * (g * g)
-        delta = xp.sqrt(acc_delta + eps) / xp.sqrt(square_avg + eps) * g
-        acc_delta *= rho
-        acc_delta += (1 - rho) * (delta * delta)
-        p -= group["lr"] * delta
+    def _buffers(self, group: dict[str, Any]) -> dict[str, bool]:
+        return {"square_avg": True, "acc_delta": True}

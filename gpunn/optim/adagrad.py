@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gpunn._device import Device
 from gpunn._tensor import Tensor
 from gpunn.differences import refuse
 from gpunn.ops.adagrad import adagrad_step
@@ -52,6 +51,7 @@ class Adagrad(FusedOptimizer):
     lecture topic T4.
     """
 
+    _primitive = adagrad_step
     _buffers_are = "sums of squares"
 
     def __init__(
@@ -105,15 +105,3 @@ class Adagrad(FusedOptimizer):
 
     def _new_buffer(self, group: dict[str, Any], name: str, p: Tensor) -> Tensor:
         return super()._new_buffer(group, name, p).fill_(group["initial_accumulator_value"])
-
-    def _launch(
-        self,
-        device: Device,
-        group: dict[str, Any],
-        params: list[Any],
-        grads: list[Any],
-        buffers: list[list[Any]],
-        new: list[bool],
-        scalars: Any,
-    ) -> None:
-        adagrad_step(device, params, grads, *buffers, scalars, device.error_buffer)

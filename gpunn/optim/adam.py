@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from gpunn._device import Device
 from gpunn.differences import refuse
 from gpunn.ops.adam import adam_step
 from gpunn.optim._fused import FusedOptimizer, sign_of
@@ -55,7 +54,7 @@ class Adam(FusedOptimizer):
     (amsgrad); lecture topic T4.
     """
 
-    _buffers_are = "running averages"
+    _primitive = adam_step
 
     def __init__(
         self,
@@ -101,18 +100,6 @@ class Adam(FusedOptimizer):
 
     def _buffers(self, group: dict[str, Any]) -> dict[str, bool]:
         return {"exp_avg": True, "exp_avg_sq": True, "max_exp_avg_sq": bool(group["amsgrad"])}
-
-    def _launch(
-        self,
-        device: Device,
-        group: dict[str, Any],
-        params: list[Any],
-        grads: list[Any],
-        buffers: list[list[Any]],
-        new: list[bool],
-        scalars: Any,
-    ) -> None:
-        adam_step(device, params, grads, *buffers, scalars, device.error_buffer)
 
 
 class AdamW(Adam):

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gpunn.differences import refuse
-from gpunn.optim._tensorwise import TensorwiseOptimizer, with_decay
-from gpunn.optim.optimizer import positive, step_count, two_betas
+from gpunn.ops.adamax import adamax_step
+from gpunn.ops.nadam import nadam_step
+from gpunn.ops.radam import radam_step
+from gpunn.optim._fused import FusedOptimizer, sign_of
+from gpunn.optim.optimizer import positive, two_betas
 
 
-class _AdamRelative(TensorwiseOptimizer):
-    """What the three share: options and the average of gradients."""
+class _AdamRelative(FusedOptimizer):
+    """What the three share: options, and the numbers of both averages and of weight decay."""
 
-    _numbers: tuple[str, ...] = ("lr", "eps", "weight_decay")
+    _options: tuple[str, ...] = ("lr", "eps", "weight_decay")
 
     def _check(self, options: dict[str, Any]) -> None:
-        for name in self._numbers:
+        for name in self._options:
             positive(self._name, name, options[name])
         two_betas(self._name, options["betas"])
 
-    def _buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
-        return "exp_avg", "exp_avg_sq"
+    def _buffers(self, group: dict[str, Any]) -> dict[str, bool]:
+        return {"exp_avg": True, "exp_avg_sq": True}
 
-
-def _averaged(group: dict[str, Any], g: Any, exp_avg: Any, exp_avg_sq: Any) -> None:
-    """Both running averages, in place."""
-    beta1, beta2 = group["betas"]
-    exp_avg += (1 - beta1) * (g - exp_avg)
-    exp_avg_sq *= beta2
-    exp_avg_sq += (1 - beta2) * (g * g)
+    def _shared(self, group: dict[str, Any]) -> tuple[float, ...]:
+        """The last numbers of NAdam's and RAdam's kernels."""
+        (beta1, beta2), decay, keep = group["betas"], group["weight_decay"], 1.0
+        if group["decoupled_weight_decay"]:
+            decay, keep = 0.0, 1 - group["lr"] * decay
+        return 1 - beta1, beta2, 1 - beta2, decay, keep, sign_of(group)
 
 
 class Adamax(_AdamRelative):
@@ -42,8 +44,6 @@ class Adamax(_AdamRelative):
     exp_avg = beta1 * exp_avg + (1 - beta1) * d
     exp_inf = max(beta2 * exp_inf, |d| + eps)
     parameter -= lr / (1 - beta1^t) * exp_avg / exp_inf
-
-    It has no kernel: a step takes several launches for each parameter, and cannot be captured.
 
     Parameters
     ----------
@@ -59,10 +59,10 @@ class Adamax(_AdamRelative):
         The L2 penalty (weight_decay / 2) |w|^2, on every parameter of the group.
     maximize : bool
         Maximise instead of minimising.
-    foreach : bool, optional
-        Changes nothing.
-    capturable, differentiable : bool
-        Only False.
+    foreach, capturable : bool, optional
+        Change nothing: a step is one launch for all parameters of a group in any case, and can be captured.
+    differentiable : bool
+        Only False: steps are not recorded on the tape.
 
     Raises
     ------
@@ -73,6 +73,8 @@ class Adamax(_AdamRelative):
     ----------
     Kingma, Ba 2014, arXiv:1412.6980, section 7.1.
     """
+
+    _primitive = adamax_step
 
     def __init__(
         self,
@@ -87,24 +89,18 @@ class Adamax(_AdamRelative):
         differentiable: bool = False,
         capturable: bool = False,
     ) -> None:
-        refuse("Adamax", capturable=capturable, differentiable=differentiable)
+        refuse("Adamax", differentiable=differentiable)
         super().__init__(
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
         )
 
-    def _buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
-        return "exp_avg", "exp_inf"
-
-    def _change(
-        self, xp: Any, group: dict[str, Any], state: dict[str, Any], step: int, p: Any, g: Any, *buffers: Any
-    ) -> None:
-        exp_avg, exp_inf = buffers
+    def _numbers(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
         beta1, beta2 = group["betas"]
-        g = with_decay(group, p, g)
-        exp_avg += (1 - beta1) * (g - exp_avg)
-        exp_inf *= beta2
-        xp.maximum(exp_inf, abs(g) + group["eps"], out=exp_inf)
-        p -= group["lr"] / (1 - beta1**step) * exp_avg / exp_inf
+        size = group["lr"] / (1 - beta1**step)
+        return size, 1 - beta1, beta2, group["eps"], group["weight_decay"], sign_of(group)
+
+    def _buffers(self, group: dict[str, Any]) -> dict[str, bool]:
+        return {"exp_avg": True, "exp_inf": True}
 
 
 class NAdam(_AdamRelative):
@@ -116,8 +112,6 @@ class NAdam(_AdamRelative):
     exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * d^2
     m = (1 - mu_t) / (1 - mu_product) * d + mu_{t+1} / (1 - mu_product * mu_{t+1}) * exp_avg
     parameter -= lr * m / (sqrt(exp_avg_sq / (1 - beta2^t)) + eps)
-
-    It has no kernel: a step takes several launches for each parameter, and cannot be captured.
 
     Parameters
     ----------
@@ -137,10 +131,10 @@ class NAdam(_AdamRelative):
         Make the parameter smaller by lr * weight_decay of itself instead, as AdamW does.
     maximize : bool
         Maximise instead of minimising.
-    foreach : bool, optional
-        Changes nothing.
-    capturable, differentiable : bool
-        Only False.
+    foreach, capturable : bool, optional
+        Change nothing: a step is one launch for all parameters of a group in any case, and can be captured.
+    differentiable : bool
+        Only False: steps are not recorded on the tape.
 
     Raises
     ------
@@ -152,7 +146,9 @@ class NAdam(_AdamRelative):
     Dozat 2016, "Incorporating Nesterov momentum into Adam".
     """
 
-    _numbers = ("lr", "eps", "weight_decay", "momentum_decay")
+    _primitive = nadam_step
+    _options = ("lr", "eps", "weight_decay", "momentum_decay")
+    _counted: ClassVar[dict[str, float]] = {"step": 0, "mu_product": 1}
     _scalars_of_state = ("step", "mu_product")
 
     def __init__(
@@ -170,28 +166,26 @@ class NAdam(_AdamRelative):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        refuse("NAdam", capturable=capturable, differentiable=differentiable)
+        refuse("NAdam", differentiable=differentiable)
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
         options |= {"momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay}
         super().__init__(params, options)
 
-    def _change(
-        self, xp: Any, group: dict[str, Any], state: dict[str, Any], step: int, p: Any, g: Any, *buffers: Any
-    ) -> None:
-        exp_avg, exp_avg_sq = buffers
-        beta1, beta2 = group["betas"]
-        lr, decay = group["lr"], group["momentum_decay"]
-        g = with_decay(group, p, g)
-        _averaged(group, g, exp_avg, exp_avg_sq)
-        mu, following = (beta1 * (1 - 0.5 * 0.96 ** (t * decay)) for t in (step, step + 1))
-        if "mu_product" not in state:
-            state["mu_product"] = step_count(1)
+    def _momentum(self, group: dict[str, Any], step: int) -> float:
+        mu: float = group["betas"][0] * (1 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
+        return mu
+
+    def _after(self, group: dict[str, Any], before: tuple[float, ...]) -> tuple[Any, ...]:
+        step, product = int(before[0]) + 1, before[1]
         # In float32, as PyTorch keeps it: in float64 steps would differ from its own by 1e-8 of their size.
-        state["mu_product"].array[...] *= np.float32(mu)
-        product = float(state["mu_product"].array)
-        root = xp.sqrt(exp_avg_sq / (1 - beta2**step)) + group["eps"]
-        p -= lr * (1 - mu) / (1 - product) * g / root
-        p -= lr * following / (1 - product * following) * exp_avg / root
+        return step, float(np.float32(product) * np.float32(self._momentum(group, step)))
+
+    def _numbers(self, group: dict[str, Any], step: int, product: float = 1.0) -> tuple[float, ...]:
+        mu, following = self._momentum(group, step), self._momentum(group, step + 1)
+        root = math.sqrt(1 - group["betas"][1] ** step)
+        now = group["lr"] * root * (1 - mu) / (1 - product)
+        ahead = group["lr"] * root * following / (1 - product * following)
+        return now, ahead, group["eps"] * root, *self._shared(group)
 
 
 class RAdam(_AdamRelative):
@@ -204,8 +198,6 @@ class RAdam(_AdamRelative):
     m = exp_avg / (1 - beta1^t), and where rho > 5 times sqrt(1 - beta2^t) / (sqrt(exp_avg_sq) + eps) and
     sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))
     parameter -= lr * m
-
-    It has no kernel: a step takes several launches for each parameter, and cannot be captured.
 
     Parameters
     ----------
@@ -223,10 +215,10 @@ class RAdam(_AdamRelative):
         Make the parameter smaller by lr * weight_decay of itself instead, as AdamW does.
     maximize : bool
         Maximise instead of minimising.
-    foreach : bool, optional
-        Changes nothing.
-    capturable, differentiable : bool
-        Only False.
+    foreach, capturable : bool, optional
+        Change nothing: a step is one launch for all parameters of a group in any case, and can be captured.
+    differentiable : bool
+        Only False: steps are not recorded on the tape.
 
     Raises
     ------
@@ -237,6 +229,8 @@ class RAdam(_AdamRelative):
     ----------
     Liu, Jiang, He, Chen, Liu, Gao, Han 2019, arXiv:1908.03265.
     """
+
+    _primitive = radam_step
 
     def __init__(
         self,
@@ -252,22 +246,16 @@ class RAdam(_AdamRelative):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        refuse("RAdam", capturable=capturable, differentiable=differentiable)
+        refuse("RAdam", differentiable=differentiable)
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
         super().__init__(params, {**options, "decoupled_weight_decay": decoupled_weight_decay})
 
-    def _change(
-        self, xp: Any, group: dict[str, Any], state: dict[str, Any], step: int, p: Any, g: Any, *buffers: Any
-    ) -> None:
-        exp_avg, exp_avg_sq = buffers
+    def _numbers(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
         beta1, beta2 = group["betas"]
-        g = with_decay(group, p, g)
-        _averaged(group, g, exp_avg, exp_avg_sq)
         size, left = group["lr"] / (1 - beta1**step), 1 - beta2**step
         longest = 2 / (1 - beta2) - 1
         rho = longest - 2 * step * beta2**step / left
-        if rho <= 5:
-            p -= size * exp_avg
-            return
-        size *= math.sqrt(left * (rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))
-        p -= size * exp_avg / (xp.sqrt(exp_avg_sq) + group["eps"])
+        rectified = rho > 5
+        if rectified:
+            size *= math.sqrt(left * (rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))
+        return size, group["eps"], float(rectified), *self._shared(group)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from gpunn._device import Device
 from gpunn.ops.lamb import lamb_step
 from gpunn.optim._fused import FusedOptimizer, sign_of
 from gpunn.optim.optimizer import positive, two_betas
@@ -48,7 +47,7 @@ class LAMB(FusedOptimizer):
     You et al. 2020, arXiv:1904.00962, algorithm 2; lecture topic T4.
     """
 
-    _buffers_are = "running averages"
+    _primitive = lamb_step
 
     def __init__(
         self,
@@ -76,15 +75,3 @@ class LAMB(FusedOptimizer):
 
     def _buffers(self, group: dict[str, Any]) -> dict[str, bool]:
         return {"exp_avg": True, "exp_avg_sq": True}
-
-    def _launch(
-        self,
-        device: Device,
-        group: dict[str, Any],
-        params: list[Any],
-        grads: list[Any],
-        buffers: list[list[Any]],
-        new: list[bool],
-        scalars: Any,
-    ) -> None:
-        lamb_step(device, params, grads, *buffers, scalars, device.error_buffer)

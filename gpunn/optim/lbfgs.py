@@ -165,7 +165,7 @@ class LBFGS(Optimizer):
         if watching() is not None:
             raise CaptureError(
                 "LBFGS: how often it evaluates the loss depends on the loss, so its step cannot be captured. Leave the "
-                "step uncaptured, or use Adam, AdamW, Adagrad, RMSprop or SGD."
+                "step uncaptured, or use any other optimiser."
             )
         if closure is None:
             raise UsageError("LBFGS.step: closure: expected a function that computes the loss and its gradients.")

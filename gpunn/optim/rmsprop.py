@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gpunn._device import Device
 from gpunn.differences import refuse
 from gpunn.ops.rmsprop import rmsprop_step
 from gpunn.optim._fused import FusedOptimizer, sign_of
@@ -54,7 +53,7 @@ class RMSprop(FusedOptimizer):
     lecture topic T4.
     """
 
-    _buffers_are = "running averages"
+    _primitive = rmsprop_step
 
     def __init__(
         self,
@@ -92,15 +91,3 @@ class RMSprop(FusedOptimizer):
 
     def _buffers(self, group: dict[str, Any]) -> dict[str, bool]:
         return {"square_avg": True, "grad_avg": bool(group["centered"]), "momentum_buffer": group["momentum"] > 0}
-
-    def _launch(
-        self,
-        device: Device,
-        group: dict[str, Any],
-        params: list[Any],
-        grads: list[Any],
-        buffers: list[list[Any]],
-        new: list[bool],
-        scalars: Any,
-    ) -> None:
-        rmsprop_step(device, params, grads, *buffers, scalars, device.error_buffer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn._device import Device
 from gpunn._shared.numbers import real_number
@@ -75,7 +75,7 @@ class SGD(FusedOptimizer):
         super().__init__(params, options)
 
     _buffers_are = "momentum buffers"
-    _counts = False
+    _counted: ClassVar[dict[str, float]] = {}
 
     def _check(self, options: dict[str, Any]) -> None:
         real_number(self._name, "dampening", options["dampening"])
@@ -84,7 +84,7 @@ class SGD(FusedOptimizer):
         if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
             raise UsageError("SGD: nesterov needs momentum > 0 and dampening = 0.")
 
-    def _numbers(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
+    def _numbers(self, group: dict[str, Any], step: int = 1) -> tuple[float, ...]:
         return group["lr"], group["momentum"], 1 - group["dampening"], group["weight_decay"], sign_of(group)
 
     def _buffers(self, group: dict[str, Any]) -> dict[str, bool]:

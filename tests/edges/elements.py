@@ -40,7 +40,10 @@ def elements(d: Draw) -> dict[str, Any]:
     return example | {k: a.reshape(-1)[taken] for k, a in arrays.items() if a.shape == main.shape}
 
 
-@row("adagrad_step", "adam_step", "lamb_step", "rmsprop_step", "sgd_step", "clip_values", "scale_by_norm", "total_norm")
+@row(
+    *("adadelta_step", "adagrad_step", "adam_step", "adamax_step", "lamb_step", "nadam_step", "radam_step"),
+    *("rmsprop_step", "sgd_step", "clip_values", "scale_by_norm", "total_norm"),
+)
 def tensors(d: Draw) -> dict[str, Any]:
     example = d.example()
     sizes = [d.pick(*_TENSOR) for _ in range(d.pick(*FEW, 70))]  # 70 is more than one table of most rules
@@ -61,7 +64,7 @@ def arrays(d: Draw) -> dict[str, Any]:
 
 @row("write_scalars")
 def words(d: Draw) -> dict[str, Any]:
-    n = d.pick(*range(1, 9))
+    n = d.pick(*range(1, 17))
     return {"to": np.zeros(n, np.float32), "values": d.numbers(n)}
 
 

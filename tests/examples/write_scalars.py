@@ -15,5 +15,5 @@ def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     return [
         {"to": np.zeros(3, np.float32), "values": rng.standard_normal(3).astype(np.float32)},
         {"to": np.zeros(1, np.uint64), "values": np.array([2**40 + 5], np.uint64)},
-        {"to": np.zeros(8, np.float64), "values": rng.standard_normal(8)},
+        {"to": np.zeros(16, np.float64), "values": rng.standard_normal(16)},
     ]

@@ -23,6 +23,10 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
     ("Adam", {"amsgrad": True, "weight_decay": 0.1}),
     ("AdamW", {}),
     ("LAMB", {}),
+    ("Adadelta", {"weight_decay": 0.1}),
+    ("Adamax", {"weight_decay": 0.1}),
+    ("NAdam", {"momentum_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {"betas": (0.9, 0.9), "weight_decay": 0.1}),  # rectified from the sixth step on
 ]
 
 
@@ -125,7 +129,7 @@ def test_buffers_follow_a_model_that_is_moved(kernels: str, kind: str, options: 
             optimizer.step()
         for p in net.parameters():
             for name, buffer in optimizer.state[p].items():
-                assert buffer.device.name == ("cpu" if name == "step" else p.device.name)
+                assert buffer.device.name == ("cpu" if name in ("step", "mu_product") else p.device.name)
         weights.append(np.concatenate([p.detach().numpy().ravel() for p in net.parameters()]))
     # Some roundings of numbers of order one, in another order.
     np.testing.assert_allclose(weights[0], weights[1], rtol=0, atol=1e-6)

@@ -1,0 +1,37 @@
+"""Example inputs of the primitives of ``gpunn/ops/adadelta.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.ops.adadelta import adadelta_step
+from tests.examples import examples_for
+from tests.examples.multi_tensor import error_words, example_arrays
+
+
+@examples_for(adadelta_step)
+def _examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    def case(sizes: Sequence[int], dtype: Any, decay: float, sign: float, failed: bool = False) -> dict[str, Any]:
+        return {
+            "params": example_arrays(rng, sizes, dtype),
+            "grads": example_arrays(rng, sizes, dtype),
+            "squares": example_arrays(rng, sizes, dtype, positive=True),
+            "moved": example_arrays(rng, sizes, dtype, positive=True),
+            "scalars": np.array([0.5, 0.9, 0.1, 1e-3, decay, sign], dtype),
+            "error": error_words(failed),
+        }
+
+    infinite = case([6], np.float32, 0, 1)
+    infinite["params"][0][1] = np.inf  # without decay it has no share in d
+    return [
+        infinite,
+        case([1, 5, 4097], np.float32, 0, 1),
+        case([8192, 3], np.float32, 0.1, -1),
+        case([0, 7], np.float32, 0, -1),
+        case([3] * 200, np.float32, 0.1, -1),  # more than one table
+        case([33, 4], np.float64, 0.1, -1),
+        case([5], np.float32, 0, 1, failed=True),
+    ]
