@@ -44,7 +44,7 @@ def test_all_bodies_follow_the_formula(
 
 @pytest.mark.parametrize("where", EVERYWHERE)
 def test_a_worked_step(where: str) -> None:
-    """d = 2, v = 0.75*4 + 0.25*4 = 4, d² = 4 * (3 + 1) / (4 + 1) = 3.2, u = 0.75*3 + 0.25*3.2, p = 1 - 0.5 * sqrt(3.2)."""
+    """d = 2, v = 0.75*4 + 0.25*4 = 4, d² = 4 * (3 + 1) / (4 + 1) = 3.2, u = 0.75*3 + 0.8, p = 1 - 0.5 * sqrt(3.2)."""
     p, v, u = np.ones(1), np.full(1, 4.0), np.full(1, 3.0)
     scalars = np.array([0.5, 0.75, 0.25, 1.0, 0, 1])
     call(adadelta_step, where, [p], [np.full(1, 2.0)], [v], [u], scalars, np.zeros(4, np.int32))

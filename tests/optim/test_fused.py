@@ -12,9 +12,11 @@ import pytest
 
 import gpunn
 from gpunn import nn, optim
+from gpunn.data import DataLoader, TensorDataset
 from gpunn.errors import CaptureError, UsageError
 from gpunn.optim import lr_scheduler
 from gpunn.primitive import count_bodies
+from gpunn.train import Callback, Trainer
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"momentum": 0.9}),
@@ -162,6 +164,19 @@ def test_closure_is_called_first_and_its_loss_returned(kind: str, options: dict[
     assert p.detach().numpy()[0] < 1
 
 
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_parameters_without_a_gradient_stay_and_one_that_does_not_fit_is_refused(kind: str, options: Any) -> None:
+    used, unused = gpunn.ones(2, requires_grad=True), gpunn.ones(2, requires_grad=True)
+    optimizer = _make(kind, [used, unused], options)
+    used.grad = gpunn.ones(2)
+    optimizer.step()
+    assert unused.tolist() == [1.0, 1.0]
+    assert used.tolist() != [1.0, 1.0]
+    used.grad = gpunn.ones(3)
+    with pytest.raises(UsageError, match=f"{kind}: expected a gradient of shape"):
+        optimizer.step()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -176,6 +191,14 @@ def test_closure_is_called_first_and_its_loss_returned(kind: str, options: dict[
         (lambda p: optim.Adagrad(p, lr_decay=-1), "Adagrad: lr_decay"),
         (lambda p: optim.Adagrad([{"params": p, "eps": -1}]), "Adagrad: eps"),
         (lambda p: optim.Adam([{"params": p, "momentum": 1}]), "unknown options .'momentum'"),
+        (lambda p: optim.Adadelta(p, lr=-1.0), "Adadelta: lr"),
+        (lambda p: optim.Adadelta(p, rho=2.0), "Adadelta: rho: expected a number from 0 to 1; got 2.0"),
+        (lambda p: optim.Adamax(p, eps=-1.0), "Adamax: eps"),
+        (lambda p: optim.Adamax(p, betas=(0.5, 1.0)), r"Adamax: betas\[1\]"),
+        (lambda p: optim.NAdam(p, momentum_decay=-1.0), "NAdam: momentum_decay"),
+        (lambda p: optim.NAdam(p, betas=cast(Any, 0.5)), "NAdam: betas: expected two numbers"),
+        (lambda p: optim.RAdam(p, weight_decay=cast(Any, "a")), "RAdam: weight_decay"),
+        (lambda p: optim.RAdam(p, differentiable=True), "RAdam: differentiable=True is not supported"),
     ],
 )
 def test_refuses(make: Any, message: str) -> None:
@@ -224,7 +247,7 @@ def test_captured_equals_eager_to_the_bit(kernels: str, kind: str, options: dict
     """Bias corrections, step counts and a changing rate go on from replay to replay."""
     eager, captured = _Run(kernels, kind, options, False), _Run(kernels, kind, options, True)
     for run in (eager, captured):
-        run.train(6)
+        run.train(9)
     assert captured.run.graphs == 1
     assert captured.bytes() == eager.bytes()
 
@@ -239,15 +262,16 @@ def test_clipping_is_captured(kernels: str) -> None:
     assert captured.bytes() == eager.bytes()
 
 
-def test_two_steps_in_one_captured_step_count_twice(kernels: str) -> None:
+@pytest.mark.parametrize("kind", ["Adam", "NAdam"])
+def test_two_steps_in_one_captured_step_count_twice(kernels: str, kind: str) -> None:
     """Each launch has device words of its own: their bias corrections differ."""
     found = []
     for captured in (False, True):
         p = gpunn.ones(3, device=kernels, requires_grad=True)
         p.grad = gpunn.tensor([1.0, 2.0, 3.0], device=kernels)
-        optimizer = optim.Adam([p], lr=0.1, betas=(0.5, 0.9))
+        optimizer = getattr(optim, kind)([p], lr=0.1, betas=(0.5, 0.9))
 
-        def step(x: gpunn.Tensor, optimizer: optim.Adam = optimizer) -> None:
+        def step(x: gpunn.Tensor, optimizer: Any = optimizer) -> None:
             optimizer.step()
             optimizer.step()
 
@@ -285,6 +309,60 @@ def test_a_replay_refuses_step_counts_that_have_parted(kernels: str) -> None:
     run.optimizer.state[run.net[0].weight]["step"].fill_(1)
     with pytest.raises(CaptureError, match="no longer have"):
         run.train(1)
+
+
+def test_a_replay_refuses_products_of_nadam_that_have_parted(kernels: str) -> None:
+    run = _Run(kernels, "NAdam", {}, True)
+    run.train(3)
+    run.optimizer.state[run.net[0].weight]["mu_product"].fill_(0.5)
+    with pytest.raises(CaptureError, match="the same step and mu_product no longer have"):
+        run.train(1)
+
+
+@pytest.mark.parametrize("kind", ["Adadelta", "Adamax", "NAdam", "RAdam"])
+def test_options_that_change_between_replays_are_followed(kernels: str, kind: str) -> None:
+    """What reaches the kernel as a number may change, and with it for RAdam whether steps are rectified."""
+    changes: dict[str, Any] = {"lr": 0.2, "eps": 1e-2, "weight_decay": 0.3, "maximize": True}
+    changes |= {"rho": 0.5} if kind == "Adadelta" else {"betas": (0.5, 0.6)}
+    changes |= {"decoupled_weight_decay": True} if kind in ("NAdam", "RAdam") else {}
+    changes |= {"momentum_decay": 0.5} if kind == "NAdam" else {}
+    runs = _Run(kernels, kind, {}, False), _Run(kernels, kind, {}, True)
+    seen = [set[bytes](), set[bytes]()]
+    for name, value in changes.items():
+        for run, found in zip(runs, seen, strict=True):
+            run.train(2)
+            run.optimizer.param_groups[0][name] = value
+            run.train(1)
+            found.add(run.bytes())
+    assert runs[1].run.graphs == 1
+    assert runs[0].bytes() == runs[1].bytes()
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize(("kind", "options"), [k for k in KINDS if k[0] != "SGD"])
+@pytest.mark.parametrize("capture", [True, False])
+def test_a_trainer_skips_a_loss_that_is_not_finite(kernels: str, kind: str, options: Any, capture: bool) -> None:
+    """The error buffer stops the launch: parameters and buffers stay as the step before has left them."""
+    kept: list[bytes] = []
+    x = np.sin(np.arange(60, dtype=np.float32)).reshape(20, 3)
+    x[10, 1] = np.nan
+    gpunn.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).to(kernels)
+    optimizer = _make(kind, net.parameters(), options)
+
+    class Keep(Callback):
+        def on_progress(self, trainer: Any, progress: Any) -> None:
+            states = [optimizer.state[p] for p in net.parameters()]
+            buffers = [b for state in states for name, b in state.items() if name not in ("step", "mu_product")]
+            kept.append(_bytes([*net.parameters(), *buffers]))
+
+    trainer = Trainer(net, optimizer, device=kernels, log=None, capture=capture, not_finite="skip", callbacks=[Keep()])
+    trainer._read_every = 1
+    trainer.fit(DataLoader(TensorDataset(x, np.arange(20) % 2), 4, device=kernels))
+    assert trainer.history[0].skipped == 1
+    assert len(kept) == 5
+    assert kept[2] == kept[1]
+    assert len(set(kept)) == 4
 
 
 @pytest.mark.parametrize(("kind", "options"), [k for k in KINDS if k[0] != "SGD"])

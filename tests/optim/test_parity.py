@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn import nn, optim
 from gpunn.nn import functional as F
+from tests.devices import EVERYWHERE
 
 _STEPS = 50
 _RATES = {
@@ -187,7 +188,7 @@ def test_state_is_laid_out_as_torchs_and_moves_both_ways(kind: str, options: dic
         pair.compare(step)
 
 
-@pytest.mark.parametrize("kind", ["Adam", "Adagrad", "RMSprop"])
+@pytest.mark.parametrize("kind", ["Adam", "Adagrad", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam"])
 def test_a_parameter_that_joins_later_has_its_own_step_count(kind: str) -> None:
     torch = pytest.importorskip("torch")
     values = [np.array([1.0, -2.0]), np.array([0.5])]
@@ -205,6 +206,28 @@ def test_a_parameter_that_joins_later_has_its_own_step_count(kind: str) -> None:
         for a, b in zip(mine, other, strict=True):
             np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=0, atol=1e-13)
     assert [int(ours.state[p]["step"].item()) for p in mine] == [6, 4]
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_products_of_nadam_may_differ_where_steps_do_not(where: str) -> None:
+    """A beta that changed while one parameter had no gradient; then both are updated, each by its own product."""
+    torch = pytest.importorskip("torch")
+    mine = [gpunn.tensor(np.ones(2), device=where, requires_grad=True) for _ in range(2)]
+    other = [torch.ones(2, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    ours, theirs = optim.NAdam(mine, lr=0.1), torch.optim.NAdam(other, lr=0.1)
+    for step, used in enumerate([(0,), (1,), (0, 1), (0, 1)]):
+        for optimizer in (ours, theirs):
+            optimizer.param_groups[0]["betas"] = (0.5 + 0.1 * step, 0.99)
+        for i in range(2):
+            g = np.array([1.0, -2.0 - step])
+            mine[i].grad = gpunn.tensor(g, device=where) if i in used else None
+            other[i].grad = torch.tensor(g) if i in used else None
+        ours.step()
+        theirs.step()
+        for a, b in zip(mine, other, strict=True):
+            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=0, atol=1e-13)
+    assert [int(ours.state[p]["step"].item()) for p in mine] == [3, 3]
+    assert ours.state[mine[0]]["mu_product"].item() != ours.state[mine[1]]["mu_product"].item()
 
 
 def test_norms_of_gradients_are_torchs() -> None:

@@ -20,7 +20,7 @@ from gpunn import nn
 from gpunn.data import DataLoader, TensorDataset
 from gpunn.data.transforms import RandomHorizontalFlip
 from gpunn.errors import DataError, UsageError
-from gpunn.optim import SGD, Adam, lr_scheduler
+from gpunn.optim import SGD, Adadelta, Adam, Adamax, NAdam, RAdam, lr_scheduler
 from gpunn.serialize import read_metadata
 from gpunn.train import Callback, RunFolder, Trainer
 from gpunn.train.checkpoint import read_checkpoint, write_checkpoint
@@ -57,6 +57,9 @@ class Stop(Callback):
             os.kill(os.getpid(), self.signum)
 
 
+ADAPTIVE: dict[str, Any] = {"adam": Adam, "adadelta": Adadelta, "adamax": Adamax, "nadam": NAdam, "radam": RAdam}
+
+
 def images(n: int, seed: int) -> TensorDataset:
     rng = np.random.Generator(np.random.Philox(seed))
     return TensorDataset(rng.normal(0, 1, (n, 2, 4, 4)).astype(np.float32), np.arange(n) % 3)
@@ -72,9 +75,11 @@ def made(out: Path, where: str = "cpu", *callbacks: Callback, kind: str = "adam"
     )
     optimizer: Any
     schedule: Any
-    if kind == "adam":
-        optimizer = Adam(model.parameters(), lr=0.01)
-        schedule, every = lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=EPOCHS * STEPS), "step"
+    if kind in ADAPTIVE:
+        optimizer = ADAPTIVE[kind](model.parameters(), lr=0.01)
+        momentum = kind != "adadelta"
+        schedule = lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=EPOCHS * STEPS, cycle_momentum=momentum)
+        every = "step"
     else:
         optimizer = SGD(model.parameters(), lr=0.05, momentum=0.9)
         schedule, every = lr_scheduler.ReduceLROnPlateau(optimizer, patience=0), "epoch"
@@ -144,6 +149,17 @@ def test_stopped_after_any_step_it_goes_on_to_the_same_bits(where, after, tmp_pa
     trainer, counting = go_on(tmp_path, where)
     assert trainer.step == EPOCHS * STEPS
     assert outcome(tmp_path, counting) == undisturbed(where, "adam")
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("kind", [kind for kind in ADAPTIVE if kind != "adam"])
+def test_other_rules_go_on_with_their_counts(where, kind, tmp_path, undisturbed) -> None:
+    """The schedule changes a beta in every step, so NAdam's product cannot be told from the number of steps."""
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, where, Stop(6), kind=kind)
+    trainer, counting = go_on(tmp_path, where, kind=kind)
+    assert trainer.step == EPOCHS * STEPS
+    assert outcome(tmp_path, counting) == undisturbed(where, kind)
 
 
 @pytest.mark.parametrize("after", range(1, EPOCHS * STEPS + 1))
