@@ -239,7 +239,7 @@ def _metrics(lib: Any, t: Tensors) -> None:
 
 def _updates(s: Sizes) -> Iterator[Op]:
     shapes = {f"{kind}{number}": (s.parameters,) for number in range(12) for kind in "pg"}
-    for name in ("Adam", "AdamW", "Adagrad", "RMSprop"):
+    for name in ("Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam"):
         yield Op(name, shapes, functools.partial(_update, name), ())
     yield Op("LAMB", shapes, functools.partial(_update, "LAMB"), (), torch=False)
     yield Op("clip_grad_norm_", shapes, functools.partial(_clip, "clip_grad_norm_"), ())
