@@ -86,7 +86,7 @@ def values(nccl: NcclChannel) -> None:
         nccl.all_gather(upload(all_of_them[RANK]), into).wait()
         np.testing.assert_array_equal(into.get(), all_of_them, f"gather of {dtype}", strict=True)
         into = gpu().zeros((SIZE, 3, 37), dtype)
-        into[RANK] = upload(all_of_them[RANK])
+        gpu().fill(into[RANK], upload(all_of_them[RANK]))
         nccl.all_gather(into[RANK], into).wait()
         np.testing.assert_array_equal(into.get(), all_of_them, f"gather in place of {dtype}", strict=True)
     for shape in ((), (1,), (0, 4), (3, 70001)):  # no axis, one, nothing, and more than a page of shared memory
@@ -136,7 +136,23 @@ def dropped(nccl: NcclChannel) -> None:
             mine = gpu().xp.full((1000,), 7, np.float32)
         nccl.all_reduce(gpu().zeros((1000,), np.float32), "max").wait()
         np.testing.assert_array_equal(mine.get(), 7)
-    assert len(nccl._kept) <= 3, nccl._kept
+    # Waited for on another stream than the memory belongs to.
+    streams = [gpunn.cuda.Stream(gpu()) for _ in range(2)]
+    with gpunn.cuda.stream(streams[0]):
+        pending = nccl.all_reduce(gpu().zeros((1000,), np.float32))
+    with gpunn.cuda.stream(streams[1]):
+        pending.wait()
+    del pending
+    with gpunn.cuda.stream(streams[0]):
+        mine = gpu().xp.full((1000,), 7, np.float32)
+        np.testing.assert_array_equal(mine.get(), 7)
+        nccl.all_reduce(gpu().zeros((3,), np.float32)).wait()
+        np.testing.assert_array_equal(mine.get(), 7)
+    # What is done is not kept for ever.
+    for _ in range(10):
+        nccl.all_reduce(gpu().zeros((1000,), np.float32))
+        nccl._stream.synchronize()
+    assert len(nccl._kept) == 1, nccl._kept
 
 
 def steps(nccl: NcclChannel, count: int = 6) -> None:
@@ -166,7 +182,7 @@ def steps(nccl: NcclChannel, count: int = 6) -> None:
         np.testing.assert_array_equal(largest.numpy(), expected + SIZE - 1)
         np.testing.assert_array_equal(gathered.get(), [e + r for r, e in enumerate(everyone)])
         # And not captured in between, on the same channel.
-        spread.fill(k + RANK)
+        gpu().fill(spread, k + RANK)
         nccl.broadcast(spread, SIZE - 1).wait()
         np.testing.assert_array_equal(spread.get(), k + SIZE - 1)
     assert captured.graphs == 1
@@ -255,6 +271,10 @@ def started_before(nccl: NcclChannel) -> None:
 def refused(nccl: NcclChannel) -> None:
     """Arguments that are wrong, found before anything is started."""
     good = upload(numbers(RANK, "float32"))
+
+    def zeros(dtype: str) -> Any:
+        return gpu().zeros((3, 37), dtype)
+
     cases: list[tuple[Any, type[Exception], str]] = [
         (
             lambda: nccl.all_reduce(np.zeros(3, np.float32)),
@@ -262,15 +282,15 @@ def refused(nccl: NcclChannel) -> None:
             "expected a CuPy array on 'cuda:.'; got ndarray",
         ),
         (lambda: nccl.all_reduce(good.T), UsageError, "C-contiguous"),
-        (lambda: nccl.all_reduce(good.astype(np.int16)), UsageError, "got int16"),
-        (lambda: nccl.all_reduce(good.astype(np.complex64)), UsageError, "got complex64"),
+        (lambda: nccl.all_reduce(zeros("int16")), UsageError, "got int16"),
+        (lambda: nccl.all_reduce(zeros("complex64")), UsageError, "got complex64"),
         (
             lambda: nccl.all_reduce(good, "mean"),
             UsageError,
             "op: expected one of sum, product, max, min, avg; got 'mean'",
         ),
-        (lambda: nccl.all_reduce(good > 0), UsageError, "op='sum' of bool"),
-        (lambda: nccl.all_reduce(good.astype(np.int32), "avg"), UsageError, "op='avg' of int32"),
+        (lambda: nccl.all_reduce(zeros("bool")), UsageError, "op='sum' of bool"),
+        (lambda: nccl.all_reduce(zeros("int32"), "avg"), UsageError, "op='avg' of int32"),
         (lambda: nccl.broadcast(good, SIZE), UsageError, f"root: expected a rank from 0 to {SIZE - 1}; got {SIZE}"),
         (lambda: nccl.broadcast(good, -1), UsageError, "root"),
         (lambda: nccl.all_gather(good, good), ShapeError, r"into: expected shape \(2, 3, 37\); got \(3, 37\)"),
@@ -367,6 +387,7 @@ def gone(nccl: NcclChannel) -> None:
 
 @check
 def late(nccl: NcclChannel) -> None:
+    os.environ["GPUNN_NCCL_SECONDS"] = "1"  # only now: also joining takes some time
     if RANK == 1:
         time.sleep(3)
     told(nccl, lambda: nccl.all_reduce(upload(np.zeros(4, np.float32))).wait())
