@@ -14,6 +14,7 @@ import pytest
 from mpi4py import MPI
 
 import gpunn
+from gpunn import nn, optim
 from gpunn._capture import capture
 from gpunn._device import Device, device
 from gpunn.distributed._nccl import NcclChannel, Pending
@@ -510,7 +511,45 @@ def waits_for_nothing(nccl: NcclChannel) -> None:
     print(f"rank {RANK}: wrong {_differs(nccl)}", flush=True)
 
 
+def data_parallel() -> None:
+    """Training over the group, whose arrays NCCL moves: as it comes and captured, the same bits on all ranks."""
+    gpunn.distributed.init_process_group("nccl")
+    ends = [_trained(wrap) for wrap in (lambda step: step, capture)]
+    everyone = WORLD.allgather(ends)
+    for other in everyone:
+        for weights in other:
+            for one, same in zip(ends[0], weights, strict=True):
+                np.testing.assert_array_equal(one, same)
+    gpunn.distributed.destroy_process_group()
+
+
+def _trained(wrap: Callable[[Any], Any]) -> list[np.ndarray]:
+    gpunn.manual_seed(RANK)  # the ranks begin differently, until DistributedDataParallel shares rank 0's
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).to(gpu().name)
+    before = [p.detach().cpu().numpy().copy() for p in model.parameters()]
+    parallel = nn.parallel.DistributedDataParallel(model)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x: gpunn.Tensor, labels: gpunn.Tensor) -> gpunn.Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(parallel(x), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = wrap(step)
+    draw = np.random.default_rng(RANK)
+    for _ in range(5):
+        run(tensor(draw.standard_normal((4, 8))), gpunn.tensor(draw.integers(0, 4, 4), device=gpu().name))
+    after = [p.detach().cpu().numpy() for p in model.parameters()]
+    assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    return after
+
+
 def main(name: str) -> None:
+    if name == "data_parallel":
+        data_parallel()
+        return
     if name == "same_gpu":
         with pytest.raises(DeviceError, match=r"connecting the ranks failed on rank \d of 2.*a GPU of its own"):
             channel()

@@ -177,6 +177,15 @@ class TestRanks:
             pytest.skip("this driver does work by itself, so that a missing order need not show")
         assert run(name).output.count("wrong True") == 2
 
+    def test_data_parallel_training(self, run: functools.partial[Ran]) -> None:
+        if device("cuda").xp.cuda.runtime.getDeviceCount() < 2:
+            pytest.skip("needs two GPUs")
+        ran = run("data_parallel")
+        assert not ran.findings
+        # Twice 5 steps, of which the capture itself runs nothing; one bucket, padded to multiples of 16 elements.
+        size = 4 * (8 * 16 + 16 + 16 * 4 + 16)
+        assert ran.counts[0]["allReduce"] == (10, 10 * size)
+
     def test_two_ranks_on_one_gpu(self, run: functools.partial[Ran]) -> None:
         if device("cuda").xp.cuda.runtime.getDeviceCount() > 1:
             pytest.skip("each rank has a GPU of its own")
