@@ -13,7 +13,7 @@ import pytest
 import gpunn
 from gpunn import nn, optim
 from gpunn.data import DataLoader, TensorDataset
-from gpunn.errors import CaptureError, UsageError
+from gpunn.errors import CaptureError, LabelError, UsageError
 from gpunn.optim import lr_scheduler
 from gpunn.primitive import count_bodies
 from gpunn.train import Callback, Trainer
@@ -339,10 +339,32 @@ def test_options_that_change_between_replays_are_followed(kernels: str, kind: st
     assert seen[0] == seen[1]
 
 
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+@pytest.mark.parametrize("captured", [True, False])
+def test_a_label_out_of_range_stops_the_update(kernels: str, kind: str, options: Any, captured: bool) -> None:
+    """The loss's kernel has set the error buffer, which the update's reads."""
+    run = _Run(kernels, kind, options, captured)
+    run.train(3)
+
+    def numbers() -> bytes:
+        states = [run.optimizer.state[p] for p in run.net.parameters()]
+        buffers = [b for state in states for name, b in state.items() if name not in ("step", "mu_product")]
+        return _bytes([*run.net.parameters(), *buffers])
+
+    before = numbers()
+    run.labels.copy_(np.array([0, 9, 1]))
+    with pytest.raises(LabelError, match="label 9 at position 1"):
+        run.train(1)
+    assert numbers() == before
+    run.labels.copy_(np.array([0, 1, 1]))
+    run.train(1)
+    assert numbers() != before
+
+
 @pytest.mark.parametrize(("kind", "options"), [k for k in KINDS if k[0] != "SGD"])
 @pytest.mark.parametrize("capture", [True, False])
 def test_a_trainer_skips_a_loss_that_is_not_finite(kernels: str, kind: str, options: Any, capture: bool) -> None:
-    """The error buffer stops the launch: parameters and buffers stay as the step before has left them."""
+    """Parameters and buffers stay as the step before has left them."""
     kept: list[bytes] = []
     x = np.sin(np.arange(60, dtype=np.float32)).reshape(20, 3)
     x[10, 1] = np.nan
