@@ -248,24 +248,25 @@ batch_norm_backward_sums(real* __restrict__ dweight, real* __restrict__ dbias, r
     store(dweight + at.c, found.dot);
 }
 
-// dx = weight rstd (dz - (dbias + xhat dweight) / rows); without dweight and dbias (eval mode) weight rstd dz.
-// dresidual = dz. Either may be null.
+// dx = weight rstd (dz - (dbias + xhat dweight) / count); without dweight and dbias (eval mode) weight rstd dz.
+// count (1): of the rows that mean and var come from; null: these rows. dresidual = dz. Either gradient may be null.
 extern "C" __global__ void batch_norm_backward(
     real* __restrict__ dx, real* __restrict__ dresidual, const real* __restrict__ dy, const real* __restrict__ x,
     const real* __restrict__ y, const real* __restrict__ mean, const real* __restrict__ var,
-    const real* __restrict__ weight, const real* __restrict__ dweight, const real* __restrict__ dbias, int rows,
-    int C, int rows_per_chunk, real eps) {
+    const real* __restrict__ weight, const real* __restrict__ dweight, const real* __restrict__ dbias,
+    const real* __restrict__ count, int rows, int C, int rows_per_chunk, real eps) {
     const Place at = my_place(rows, rows_per_chunk);
     if (at.c >= C) return;
     const Channels centre = load<VEC>(mean + at.c), spread = load<VEC>(var + at.c);
     Channels scale = per_channel(weight, at.c, 1), slope = per_channel(dweight, at.c, 0);
     Channels shift = per_channel(dbias, at.c, 0);
+    const real all = count ? count[0] : real(rows);
 #pragma unroll
     for (int v = 0; v < VEC; ++v) {
         const real rstd = 1 / sqrt(spread.v[v] + eps);
         scale.v[v] *= rstd;
-        slope.v[v] *= rstd / rows;
-        shift.v[v] /= rows;
+        slope.v[v] *= rstd / all;
+        shift.v[v] /= all;
     }
 #pragma unroll 4
     for (int row = at.row; row < at.last; row += at.step) {

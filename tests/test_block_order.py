@@ -101,6 +101,18 @@ _CASES: dict[str, tuple[_Case, ...]] = {
         ),
     ),
     "batch_norm_backward_sums": (("batch_norm_backward", lambda d: _batch_norm(d, 290 * _SPLIT, 7)),),
+    "sync_batch_norm_combine": (
+        (
+            "sync_batch_norm_combine",
+            lambda d: {
+                "parts": np.concatenate([d(33, 300), d.positive(33, 300), np.full((33, 1), 7, np.float32)], axis=1),
+                "running_mean": d(300),
+                "running_var": d.positive(300),
+                "batches": np.array(4),
+                "momentum": None,
+            },
+        ),
+    ),
     "cross_entropy_forward": (
         ("cross_entropy_forward", lambda d: _cross_entropy(d, False, "mean")),
         ("cross_entropy_forward", lambda d: _cross_entropy(d, False, "sum")),

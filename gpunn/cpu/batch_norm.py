@@ -241,3 +241,44 @@ def backward(
         total.astype(x.dtype) if need_dbias else None,
         dz if need_dresidual and y is not None else None,
     )
+
+
+def backward_of_all(
+    dy: np.ndarray,
+    x: np.ndarray,
+    y: Any,
+    mean: Any,
+    var: Any,
+    weight: Any,
+    sums: np.ndarray,
+    count: np.ndarray,
+    eps: float,
+    needs: tuple[bool, bool],
+) -> tuple[Any, Any]:
+    """The second half of :func:`backward` in training, from sums over ``count`` rows, of which these are some."""
+    parts = _Parts(x)
+    dx = memory.empty_like(x) if needs[0] else None
+    dz = dy if y is None else memory.empty_like(x) if needs[1] or dx is None else dx
+    pieces, given, into = parts.of(x), parts.of(dy), parts.of(dz)
+    mask = None if y is None else parts.of(y)
+    near = _is_near(mean, var)
+    centre, offset = (None, mean) if near else (parts.wide(mean), 0)
+    rstd = 1 / np.sqrt(var + eps)
+    factor = rstd if weight is None else weight * rstd
+    dot, total = sums / np.maximum(count, 1).astype(np.float64)
+    share = -factor * dot * rstd
+    scale, slope, shift = (parts.wide(v) for v in (factor, share, -factor * total - share * offset))
+    out = [] if dx is None else parts.of(dx)
+
+    def task(i: int) -> None:
+        if mask is not None:
+            keep_where(is_open(mask[i]), given[i], into[i])
+        if dx is not None:
+            rest = pieces[i] if centre is None else np.subtract(pieces[i], centre[i], out=_scratch(pieces[i]))
+            rest = np.multiply(rest, slope[i], out=_scratch(pieces[i]))
+            rest += shift[i]
+            d = np.multiply(into[i], scale[i], out=out[i])
+            d += rest
+
+    parts.run(task, again=True)
+    return dx, dz if needs[1] and y is not None else None

@@ -1,21 +1,32 @@
-"""PyTorch's batch normalisation over several processes, of which there is one here."""
+"""Batch normalisation over the batches of all processes that train together."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from gpunn._device import Device
+from gpunn._tensor import Tensor
 from gpunn.differences import refuse
+from gpunn.distributed._state import current
 from gpunn.errors import UsageError
 from gpunn.nn.batchnorm import _BatchNorm
 from gpunn.nn.module import Module
+from gpunn.ops.sync_batch_norm import sync_batch_norm
 
 
 class SyncBatchNorm(_BatchNorm):
-    """Batch normalisation of inputs with any axes: statistics are this process's, as there is no other one.
+    """Batch normalisation of inputs with any axes, by the mean and variance of all ranks' batches in training.
 
-    For programs that convert their networks for several processes, or ask which layers are batch norms. Otherwise
-    like :class:`BatchNorm2d`, and with the same state.
+    y = (x - mean) / sqrt(var + eps) * weight + bias
+
+    Ranks may have batches of different sizes, also none; all of them call the layer, and backward through it, in the
+    same order, under ``no_grad`` too. Output, gradient of x and running estimates are those of one process that has the
+    whole batch. The gradients of weight and bias are of this rank's part: :class:`DistributedDataParallel` averages
+    them. In evaluation, without a group of processes (:func:`gpunn.distributed.init_process_group`), or alone in it,
+    this is :class:`BatchNorm2d`, with the same state.
+
+    A rank's mean is rounded to x's dtype before it is merged with the others'. In a captured step on a GPU the group
+    needs the backend "nccl".
 
     Parameters
     ----------
@@ -28,9 +39,9 @@ class SyncBatchNorm(_BatchNorm):
     affine : bool
         Whether there are a weight and a bias.
     track_running_stats : bool
-        Whether there are running estimates; without them the batch's are used in evaluation too.
+        Whether there are running estimates; without them evaluation uses the statistics of this rank's batch.
     process_group : None
-        There are no groups of processes.
+        There is one group, of all processes.
     device : Device or str, optional
         ``cpu`` if not given.
     dtype : dtype, optional
@@ -47,12 +58,14 @@ class SyncBatchNorm(_BatchNorm):
     UsageError
         If ``process_group`` is given.
     ShapeError, DTypeError, DeviceError
-        If x has other axes or channels, or a training batch has one value per channel; the message
-        names the layer.
+        If x has other axes or channels, or a training batch has one value per channel, on all ranks together; the
+        message names the layer.
+    DistributedError
+        If a rank has ended or does not come.
 
     References
     ----------
-    Ioffe, Szegedy 2015, arXiv:1502.03167; lecture topic L7.
+    Ioffe, Szegedy 2015, arXiv:1502.03167; Chan, Golub, LeVeque 1979, Stanford STAN-CS-79-773; lecture topic L7.
     """
 
     _ndims = (2, 3, 4, 5)
@@ -74,6 +87,25 @@ class SyncBatchNorm(_BatchNorm):
         refuse("SyncBatchNorm", process_group=process_group)
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
         self.process_group = process_group
+
+    def forward(self, x: Tensor, *, residual: Tensor | None = None, activation: str | None = None) -> Tensor:
+        """Apply the layer; add ``residual`` and apply ``activation`` ("relu") in the same pass."""
+        group = current()
+        if group is None or group.size == 1 or not self.training or x.ndim not in self._ndims:
+            return super().forward(x, residual=residual, activation=activation)
+        return sync_batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.momentum,
+            self.eps,
+            group,
+            residual=residual,
+            activation=activation,
+            num_batches_tracked=self.num_batches_tracked,
+        )
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:

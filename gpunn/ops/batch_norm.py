@@ -7,7 +7,7 @@ normalisation, which serves evaluation as well. Every array is treated as a matr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -213,11 +213,23 @@ def _(
         args: tuple[Any, ...] = (dweight, dbias, *merging, dy, x, y, mean, var, rows, channels, per_chunk, eps)
         SOURCE.launch(device, "batch_norm_backward_sums", grid, block, args, REAL=real, VEC=vec)
     if dx is not None or dresidual is not None:
-        per_chunk, grid, block = _grid(rows, channels, vec, threads, max(rows, 1))
         through = (dweight, dbias) if training else (None, None)
-        args = (dx, dresidual, dy, x, y, mean, var, weight, *through, rows, channels, per_chunk, eps)
-        SOURCE.launch(device, "batch_norm_backward", grid, block, args, REAL=real, VEC=vec)
+        launch_gradients(device, dx, dresidual, (dy, x, y, mean, var, weight), (*through, None), eps, threads)
     return dx, dweight if needs[1] else None, dbias if needs[2] else None, dresidual
+
+
+def launch_gradients(
+    device: Device, dx: Any, dresidual: Any, given: Sequence[Any], through: Sequence[Any], eps: float, threads: int
+) -> None:
+    """Write dx and dresidual from dy, x, y, mean, var, weight and, in training, from dweight, dbias and rows' count."""
+    x = given[1]
+    channels = x.shape[-1]
+    rows = math.prod(x.shape[:-1])
+    arrays = (dx, dresidual, *given, *through[:2])
+    vec = vector_width(channels, *arrays)
+    per_chunk, grid, block = _grid(rows, channels, vec, threads, max(rows, 1))
+    args = (*arrays, through[2], rows, channels, per_chunk, eps)
+    SOURCE.launch(device, "batch_norm_backward", grid, block, args, REAL=c_type(x.dtype, _OP), VEC=vec)
 
 
 # -- public op ------------------------------------------------------------------------------------
@@ -285,12 +297,9 @@ def batch_norm(
     if x.ndim in (3, 5):
         rest = (running_mean, running_var, weight, bias, training, momentum, eps)
         more: dict[str, Any] = {"activation": activation, "num_batches_tracked": num_batches_tracked}
-        return _as_images(x, residual, lambda x, residual: batch_norm(x, *rest, residual=residual, **more))
+        return as_images(x, residual, lambda x, residual: batch_norm(x, *rest, residual=residual, **more))
     check_arguments(x, running_mean, running_var, weight, bias, residual, num_batches_tracked)
-    if activation not in (None, "relu"):
-        raise UsageError(f"{here(_OP)}: activation: expected None or 'relu'; got {activation!r}.")
-    if type(eps) is not float or not eps > 0:
-        eps = real_number(_OP, "eps", eps, 0, above=training, finite=False)
+    eps = checked_options(activation, eps, training)
     device, relu = x.device, activation == "relu"
     px, mean, var, scale, shift, extra = [
         None if t is None else t._physical for t in (x, running_mean, running_var, weight, bias, residual)
@@ -301,13 +310,10 @@ def batch_norm(
                 f"{here(_OP)}: expected more than 1 value per channel when training; got x of shape {x.shape}. "
                 "Use a larger batch (DataLoader(drop_last=True) if it is the last one), or eval()."
             )
-        if momentum is not None and (type(momentum) is not float or not momentum >= 0):
-            momentum = real_number(_OP, "momentum", momentum, 0, finite=False)
         tracks = running_mean is not None or running_var is not None
-        if momentum is None and tracks and num_batches_tracked is None:
-            raise UsageError(f"{here(_OP)}: momentum=None averages over all batches and needs num_batches_tracked.")
+        momentum = checked_momentum(momentum, tracks, num_batches_tracked)
         batches = None if num_batches_tracked is None else num_batches_tracked._physical
-        mean, var = batch_norm_statistics(device, px, mean, var, batches, momentum if tracks else 0.0)
+        mean, var = batch_norm_statistics(device, px, mean, var, batches, momentum)
         for moved in (running_mean, running_var, num_batches_tracked):
             if moved is not None:
                 moved._storage.changed()
@@ -333,7 +339,7 @@ def batch_norm(
     return record(_OP, y, device, inputs, backward, saves=saves, keeps=relu, passes_on=passes_on)
 
 
-def _as_images(x: Tensor, residual: Tensor | None, normalise: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
+def as_images(x: Tensor, residual: Tensor | None, normalise: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
     """Sequences as images of one row, volumes as one image for each slice."""
     if residual is not None and residual.shape != x.shape:
         raise ShapeError(
@@ -345,6 +351,26 @@ def _as_images(x: Tensor, residual: Tensor | None, normalise: Callable[[Tensor, 
         return normalise(rows, None if residual is None else residual.reshape(rows.shape)).reshape(x.shape)
     y = normalise(to_images(_OP, x), None if residual is None else to_images(_OP, residual))
     return to_volumes(_OP, y, n, length)
+
+
+def checked_options(activation: str | None, eps: Any, training: bool) -> float:
+    """The number eps, after a check of both."""
+    if activation not in (None, "relu"):
+        raise UsageError(f"{here(_OP)}: activation: expected None or 'relu'; got {activation!r}.")
+    if type(eps) is float and eps > 0:
+        return eps
+    return real_number(_OP, "eps", eps, 0, above=training, finite=False)
+
+
+def checked_momentum(momentum: Any, tracks: bool, batches: Tensor | None) -> float | None:
+    """How far running estimates move, if there are any; None: to the average over all batches."""
+    if momentum is not None and (type(momentum) is not float or not momentum >= 0):
+        momentum = real_number(_OP, "momentum", momentum, 0, finite=False)
+    if not tracks:
+        return 0.0
+    if momentum is None and batches is None:
+        raise UsageError(f"{here(_OP)}: momentum=None averages over all batches and needs num_batches_tracked.")
+    return momentum
 
 
 def check_arguments(

@@ -197,6 +197,31 @@ def batch_norm_backward(d: Draw) -> dict[str, Any]:
     return {**made, "weight": d.optional(c), "eps": 1e-3, "training": d.pick(True, False), "needs": d.flags(4)}
 
 
+@row("sync_batch_norm_pack")
+def sync_batch_norm_pack(d: Draw) -> dict[str, Any]:
+    (c,) = d.sizes(around(32, 128))
+    return {"mean": d.numbers(c), "var": d.positive(c), "rows": d.pick(0, 1, 7, 2**24 - 1)}
+
+
+@row("sync_batch_norm_combine")
+def sync_batch_norm_combine(d: Draw) -> dict[str, Any]:
+    c, ranks = d.sizes(around(32, 128), (1, 2, 3, 8, 33))
+    rows = d.rng.integers(0, d.pick(1, 2, 9), (ranks, 1)).astype(np.float32)
+    parts = np.concatenate([d.numbers(ranks, c), d.positive(ranks, c), rows], axis=1)
+    running = {"running_mean": d.numbers(c), "running_var": d.positive(c), "batches": np.array(3)}
+    return {"parts": parts, **running, "momentum": d.pick(None, 0.1)}
+
+
+@row("sync_batch_norm_backward")
+def sync_batch_norm_backward(d: Draw) -> dict[str, Any]:
+    x = _images(d)
+    c = x.shape[1]
+    made = {"dy": d.numbers(*x.shape), "x": x, "y": d.relu(*x.shape), "mean": -d.positive(c), "var": d.positive(c)}
+    count = np.array([len(x) + d.pick(0, 3)], np.float32)
+    sums = max(len(x), 1) * d.positive(2, c)
+    return {**made, "weight": d.optional(c), "sums": sums, "count": count, "eps": 1e-3, "needs": d.flags(2)}
+
+
 @row("bias_backward")
 def bias_backward(d: Draw) -> dict[str, Any]:
     rows, columns = d.sizes((0, *around(8, 32, 1024)), around(4, 32, 128))
