@@ -39,7 +39,7 @@ class Reducer:
         Mebibytes of gradients in a bucket.
     find_unused : bool
         Whether a backward may leave parameters without a gradient. Their gradient is 0 here then, and stays as it is
-        where no rank has one. That needs one call more, and waits for the device.
+        where no rank has one. That needs one call more, and waits for the device; sums begin after the backward pass.
     """
 
     def __init__(self, group: Any, module: Module, bucket_mb: float = BUCKET_MB, find_unused: bool = False) -> None:
@@ -136,7 +136,8 @@ class Reducer:
             raise _unused(self.group.rank, unused)
         self._left = {key: uses.get(key, 0) for key in self._names}
         self._arrived = {key for key in self._names if key in uses}
-        self._in_order = complete
+        # Ranks that use other parameters complete a bucket at other times, and SyncBatchNorm makes calls in between.
+        self._in_order = complete and not self._find_unused
         self._next = 0
         for bucket in self._buckets:
             bucket.begin(self._left)

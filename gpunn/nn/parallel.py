@@ -87,8 +87,8 @@ class DistributedDataParallel(Module):
     bucket_cap_mb : float, optional
         Mebibytes of gradients in a bucket, 25 if not given; the first has one.
     find_unused_parameters : bool
-        Allow parameters that get no gradient in a backward, at the price of one more call that waits for all ranks. It
-        cannot be captured.
+        Allow parameters that get no gradient in a backward, at the price of one more call that waits for all ranks, and
+        of sums that begin only after the backward pass. It cannot be captured.
     check_reduction, gradient_as_bucket_view, static_graph
         Change nothing.
 

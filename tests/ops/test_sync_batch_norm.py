@@ -6,7 +6,6 @@ What real ranks do together: tests/distributed/test_syncbatchnorm.py.
 from __future__ import annotations
 
 import itertools
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,44 +17,11 @@ from gpunn.errors import DTypeError, ShapeError, UsageError
 from gpunn.nn import functional as F
 from gpunn.ops.sync_batch_norm import sync_batch_norm, sync_batch_norm_backward, sync_batch_norm_combine
 from tests.devices import EVERYWHERE, call
+from tests.distributed.played import OtherRows, SameRows
 
 
 def _numbers(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.Generator(np.random.Philox(seed)).standard_normal(shape)
-
-
-class _Ranks:
-    """A group in which all other ranks' numbers are known: rank 0 is tried, the others have the rest of the batch.
-
-    Parameters
-    ----------
-    rest : list of array
-        x (rows, C) of the other ranks.
-    sums : array (2, C), optional
-        What the others add in backward.
-    """
-
-    def __init__(self, rest: list[np.ndarray], sums: np.ndarray | None = None) -> None:
-        self.size, self.rest, self.sums = len(rest) + 1, rest, sums
-        self.calls: list[str] = []
-
-    def channel(self, where: Any) -> Any:
-        def gather(own: Any, into: Any) -> Any:
-            self.calls.append("all_gather")
-            parts = [where.to_host(own)]
-            for x in self.rest:
-                none = np.zeros(x.shape[1])
-                mean, var = (x.mean(axis=0), x.var(axis=0)) if len(x) else (none, none)
-                parts.append(np.concatenate([mean, var, [len(x)]]))
-            into[...] = where.array(np.stack(parts).astype(own.dtype))
-            return SimpleNamespace(wait=lambda: None)
-
-        def reduce(array: Any) -> Any:
-            self.calls.append("all_reduce")
-            array[...] = array + where.array(self.sums.astype(array.dtype))
-            return SimpleNamespace(wait=lambda: None)
-
-        return SimpleNamespace(all_gather=gather, all_reduce=reduce)
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
@@ -121,7 +87,7 @@ def test_is_this_ranks_part_of_batch_norm_of_the_whole(name: str, where: str, dt
     dz = 3 * np.maximum(z, 0) ** 2 if activation else 3 * z * z
     first = len(_rows(whole[parts[0]]))
     sums = np.stack([(dz * xhat)[first:].sum(axis=0), dz[first:].sum(axis=0)])
-    group = _Ranks([_rows(whole[p]) for p in parts[1:]], sums)
+    group = OtherRows([_rows(whole[p]) for p in parts[1:]], sums)
 
     def synchronous(*args: Any, **more: Any) -> Any:
         return sync_batch_norm(*args, 1e-3, group, **more)
@@ -146,7 +112,7 @@ def test_is_this_ranks_part_of_batch_norm_of_the_whole(name: str, where: str, dt
 def test_calls_are_those_that_the_gradients_need(where: str) -> None:
     x = gpunn.tensor(_numbers(4, 3), device=where)
     weight = gpunn.tensor(_numbers(3), device=where, requires_grad=True)
-    group = _Ranks([_numbers(5, 3)], np.zeros((2, 3)))
+    group = OtherRows([_numbers(5, 3)], np.zeros((2, 3)))
     args = (None, None, weight, None, 0.1, 1e-5, group)
     sync_batch_norm(x, *args).sum().backward()
     assert group.calls == ["all_gather"]
@@ -200,14 +166,16 @@ def test_one_value_on_all_ranks_together_is_refused_before_estimates_move(where:
         x = gpunn.tensor(_numbers(own, 3), device=where)
         message = "expected more than 1 value per channel when training; got one on all 2 ranks together"
         with pytest.raises(ShapeError, match=message):
-            sync_batch_norm(x, *running, None, None, 0.1, 1e-5, _Ranks([_numbers(rest, 3)]))
+            sync_batch_norm(x, *running, None, None, 0.1, 1e-5, OtherRows([_numbers(rest, 3)]))
         assert not any(t.numpy().any() for t in running)
-    y = sync_batch_norm(gpunn.zeros(0, 3, device=where), None, None, None, None, 0.1, 1e-5, _Ranks([np.zeros((0, 3))]))
+    y = sync_batch_norm(
+        gpunn.zeros(0, 3, device=where), None, None, None, None, 0.1, 1e-5, OtherRows([np.zeros((0, 3))])
+    )
     assert y.shape == (0, 3)
 
 
 def test_refuses_before_any_call() -> None:
-    group = _Ranks([_numbers(5, 3)])
+    group = OtherRows([_numbers(5, 3)])
     x, none = gpunn.tensor(_numbers(4, 3)), (None, None)
     wrong: Any = "tanh"
     calls: list[tuple[Any, type[Exception], str]] = [
@@ -239,24 +207,11 @@ def test_bad_data_stops_the_estimates(kernels: str) -> None:
     running = [gpunn.zeros(3, device=kernels), gpunn.ones(3, device=kernels)]
     batches = gpunn.zeros(dtype=np.int64, device=kernels)
     x = gpunn.tensor(_numbers(4, 3).astype(np.float32), device=kernels)
-    group = SimpleNamespace(size=2, channel=lambda where: _Silent(where))
     where.fill(buffer, 1)
     try:
-        sync_batch_norm(x, *running, None, None, 0.1, 1e-5, group, num_batches_tracked=batches)
+        sync_batch_norm(x, *running, None, None, 0.1, 1e-5, SameRows(2), num_batches_tracked=batches)
     finally:
         where.fill(buffer, 0)
     assert not running[0].numpy().any()
     assert (running[1].numpy() == 1).all()
     assert batches.item() == 0
-
-
-class _Silent:
-    """Ranks that have the same rows, without a look at the device."""
-
-    def __init__(self, where: Any) -> None:
-        self._where = where
-
-    def all_gather(self, own: Any, into: Any) -> Any:
-        with self._where.active():
-            into[...] = own
-        return SimpleNamespace(wait=lambda: None)

@@ -230,8 +230,9 @@ def training(device: str, dtype: Any) -> None:
         if dist.get_rank() == 0:
             apart = np.abs(losses - whole).max()
             print(f"{name} {np.dtype(dtype)}: {worst} is off by {off[worst]:.2e}, a loss by {apart:.2e}")
-        # float64 has room; float32: what 20 steps make of roundings, measured 2e-6, of numbers up to 2.
-        limit = 1e-10 if dtype == np.float64 else 1e-4
+        # Roundings that 20 steps have carried along: 2e-15 and 6e-7 were measured, of numbers up to 2. Convolutions in
+        # front of norms have no bias: its gradient is 0, of which Adam divides the roundings by their own size.
+        limit = 1e-12 if dtype == np.float64 else 5e-6
         assert max(off.values()) <= limit, (name, off)
         for key, value in got.items():
             for other in on_all(value):
@@ -246,7 +247,7 @@ def captured(device: str, dtype: Any) -> None:
         net = DistributedDataParallel(nn.SyncBatchNorm.convert_sync_batchnorm(network(device, dtype)))
         size, rank = dist.get_world_size(), dist.get_rank()
         large = batches_of(4, 5 * size, slice(5 * rank, 5 * rank + 5), device, dtype)
-        small = batches_of(3, 3 * size, slice(3 * rank, 3 * rank + 3 - rank), device, dtype)
+        small = batches_of(3, 3 * size, slice(3 * rank, 3 * rank + 3 - rank % 3), device, dtype)
         order = [large[0], large[1], small[0], large[2], small[1], large[3], small[2]]
         optimiser = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
         states.append((trained(net, optimiser, order, capture), state_of(net)))
@@ -261,7 +262,9 @@ def residual_network(device: str, dtype: Any) -> None:
     gpunn.manual_seed(2)
     alone = ResNetCifar(20).to(device=device, dtype=dtype)
     gpunn.manual_seed(2)
-    net = DistributedDataParallel(nn.SyncBatchNorm.convert_sync_batchnorm(ResNetCifar(20).to(device=device, dtype=dtype)))
+    net = DistributedDataParallel(
+        nn.SyncBatchNorm.convert_sync_batchnorm(ResNetCifar(20).to(device=device, dtype=dtype))
+    )
     ranks = dist.get_world_size()
     x, target = numbers(2 * ranks, 3, 16, 16).astype(dtype), np.arange(2 * ranks) % 10
     for model, part in ((alone, slice(None)), (net, my_part([2] * ranks))):
