@@ -44,8 +44,8 @@ def _pack_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 def _combine_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
     for number, (channels, rows, dtype) in enumerate(_RANKS):
-        mean, var = (rng.uniform(0.5, 1.5, channels).astype(dtype) for _ in range(2))
-        running = {"running_mean": -mean, "running_var": var, "batches": np.array(3 * number)}
+        mean, var = (np.asarray(rng.uniform(0.5, 1.5, channels), dtype) for _ in range(2))
+        running = {"running_mean": np.negative(mean), "running_var": var, "batches": np.array(3 * number)}
         parts = parts_of(rng, channels, rows, dtype)
         made.append({"parts": parts, **running, "momentum": 0.1 if number % 2 else None})
     bare = {"running_mean": None, "running_var": None, "batches": None}
@@ -63,7 +63,7 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         c, rows = shape[-1], int(np.prod(shape[:-1]))
         dy, x = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
         mean, var, weight = (rng.uniform(0.5, 1.5, c).astype(dtype) for _ in range(3))
-        example = {"dy": dy, "x": x + (9 if number % 3 == 2 else 0), "mean": mean, "var": var}
+        example: dict[str, Any] = {"dy": dy, "x": x + (9 if number % 3 == 2 else 0), "mean": mean, "var": var}
         example["y"] = rectified(rng, shape, x.dtype) if number % 3 != 1 else None
         example |= {"weight": weight if number % 2 else None, "eps": 1e-3, "needs": wanted[number % 3]}
         sums = ((rows + 3) * rng.uniform(0.5, 1.5, (2, c))).astype(dtype)

@@ -29,7 +29,7 @@ def _rows(x: np.ndarray) -> np.ndarray:
     return np.moveaxis(x, 1, -1).reshape(-1, x.shape[1])
 
 
-_CASES = {
+_CASES: dict[str, tuple[tuple[int, ...], int, dict[str, Any]]] = {
     "images": ((2, 3, 4, 5), 3, {}),
     "rows": ((4, 5), 3, {"relu": True}),
     "a sequence": ((2, 3, 7), 1, {"residual": True}),
@@ -46,7 +46,7 @@ _CASES = {
 @pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("name", _CASES)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_is_this_ranks_part_of_batch_norm_of_the_whole(name: str, where: str, dtype: type) -> None:
+def test_is_this_ranks_part_of_batch_norm_of_the_whole(name: str, where: str, dtype: Any) -> None:
     """In float64 a wrong formula alone can differ by 1e-11 (sums of 300 cubes); float32 by some 50 roundings."""
     shape, others, how = _CASES[name]
     n, c, limit = shape[0], shape[1], 1e-11 if dtype == np.float64 else 5e-6
@@ -62,7 +62,7 @@ def test_is_this_ranks_part_of_batch_norm_of_the_whole(name: str, where: str, dt
 
         x, res = leaf(whole[part]), None if extra is None else leaf(extra[part])
         w, b = leaf(weight, how.get("affine", True)), leaf(bias, how.get("affine", True) and how.get("bias", True))
-        moved = [None] * 2
+        moved: list[Any] = [None] * 2
         if how.get("tracked", True):
             moved = [gpunn.tensor(a.astype(dtype), device=home) for a in (start, start**2)]
         batches = gpunn.tensor(7, device=home)
@@ -73,7 +73,8 @@ def test_is_this_ranks_part_of_batch_norm_of_the_whole(name: str, where: str, dt
         return {"y": y.detach().numpy(), **gradients, **running, "batches": batches.numpy()}
 
     def plain(*args: Any, **more: Any) -> Any:
-        return F.batch_norm(*args[:5], True, args[5], 1e-3, **more)
+        x, mean, var, w, b, momentum = args
+        return F.batch_norm(x, mean, var, w, b, True, momentum, 1e-3, **more)
 
     ends = np.cumsum([0, *counts])
     parts = [slice(a, b) for a, b in itertools.pairwise(ends)]
@@ -90,7 +91,8 @@ def test_is_this_ranks_part_of_batch_norm_of_the_whole(name: str, where: str, dt
     group = OtherRows([_rows(whole[p]) for p in parts[1:]], sums)
 
     def synchronous(*args: Any, **more: Any) -> Any:
-        return sync_batch_norm(*args, 1e-3, group, **more)
+        x, mean, var, w, b, momentum = args
+        return sync_batch_norm(x, mean, var, w, b, momentum, 1e-3, group, **more)
 
     got = run(where, dtype, parts[0], synchronous)
     # The gradients of weight and bias are of this rank's rows.
@@ -162,12 +164,12 @@ def test_far_rows_have_the_gradient_of_near_ones(where: str) -> None:
 @pytest.mark.parametrize("where", EVERYWHERE)
 def test_one_value_on_all_ranks_together_is_refused_before_estimates_move(where: str) -> None:
     for own, rest in ((1, 0), (0, 1)):
-        running = [gpunn.zeros(3, dtype=np.float64, device=where) for _ in range(2)]
+        mean, var = (gpunn.zeros(3, dtype=np.float64, device=where) for _ in range(2))
         x = gpunn.tensor(_numbers(own, 3), device=where)
         message = "expected more than 1 value per channel when training; got one on all 2 ranks together"
         with pytest.raises(ShapeError, match=message):
-            sync_batch_norm(x, *running, None, None, 0.1, 1e-5, OtherRows([_numbers(rest, 3)]))
-        assert not any(t.numpy().any() for t in running)
+            sync_batch_norm(x, mean, var, None, None, 0.1, 1e-5, OtherRows([_numbers(rest, 3)]))
+        assert not any(t.numpy().any() for t in (mean, var))
     y = sync_batch_norm(
         gpunn.zeros(0, 3, device=where), None, None, None, None, 0.1, 1e-5, OtherRows([np.zeros((0, 3))])
     )
@@ -204,14 +206,14 @@ def test_bad_data_stops_the_estimates(kernels: str) -> None:
     """A wrong class index that a kernel found earlier in the step: nothing is updated until somebody has been told."""
     where = device(kernels)
     buffer = where.error_buffer
-    running = [gpunn.zeros(3, device=kernels), gpunn.ones(3, device=kernels)]
+    mean, var = gpunn.zeros(3, device=kernels), gpunn.ones(3, device=kernels)
     batches = gpunn.zeros(dtype=np.int64, device=kernels)
     x = gpunn.tensor(_numbers(4, 3).astype(np.float32), device=kernels)
     where.fill(buffer, 1)
     try:
-        sync_batch_norm(x, *running, None, None, 0.1, 1e-5, SameRows(2), num_batches_tracked=batches)
+        sync_batch_norm(x, mean, var, None, None, 0.1, 1e-5, SameRows(2), num_batches_tracked=batches)
     finally:
         where.fill(buffer, 0)
-    assert not running[0].numpy().any()
-    assert (running[1].numpy() == 1).all()
+    assert not mean.numpy().any()
+    assert (var.numpy() == 1).all()
     assert batches.item() == 0
