@@ -107,9 +107,9 @@ TAKEN: dict[str, Arguments] = {
         "eps": 1e-5,
         "relu": True,
     },
-    "sync_batch_norm_pack": lambda f: {"mean": f(2**30), "var": f(2**30), "rows": 2**30},
+    "sync_batch_norm_pack": lambda f: {"mean": f(2**29), "var": f(2**29), "rows": 2**30},
     "sync_batch_norm_combine": lambda f: {
-        "parts": f(3, 2**31 - 1),
+        "parts": f(3, 2**30 + 1),
         "running_mean": None,
         "running_var": None,
         "batches": None,

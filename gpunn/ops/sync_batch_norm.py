@@ -53,7 +53,7 @@ def _(device: Device, mean: Any, var: Any, rows: int) -> Any:
     channels = len(mean)
     part = device.empty((2 * channels + 1,), mean.dtype)
     grid = (ceil_div(channels, _BLOCK), 1, 1)
-    args = (part, mean, var, rows, channels)
+    args = (part, mean, var, rows, 2 * channels + 1)
     SOURCE.launch(device, "sync_batch_norm_pack", grid, _BLOCK, args, REAL=c_type(mean.dtype, _OP))
     return part
 
@@ -72,8 +72,7 @@ def sync_batch_norm_combine(
     means, variances, rows = each[:, :channels], each[:, channels:-1], each[:, -1:]
     count = rows.sum()
     with quiet():
-        first = means[rows[:, 0].argmax()]  # means are added up as differences from one, which lose no digits
-        mean = first + (rows * (means - first)).sum(axis=0) / xp.maximum(count, 1)
+        mean = (rows * means).sum(axis=0) / xp.maximum(count, 1)
         m2 = (rows * (variances + (means - mean) ** 2)).sum(axis=0)
         var = m2 / xp.maximum(count, 1)
     if count > 0:
@@ -91,12 +90,13 @@ def sync_batch_norm_combine(
 def _(
     device: Device, parts: Any, running_mean: Any, running_var: Any, batches: Any, momentum: float | None
 ) -> tuple[Any, Any, Any]:
-    ranks, channels = parts.shape[0], parts.shape[1] // 2
+    ranks, width = parts.shape
+    channels = width // 2
     mean, var = (device.empty((channels,), parts.dtype) for _ in range(2))
     count = device.empty((1,), parts.dtype)
     moved = (running_mean, running_var, batches, None if batches is None else tickets(device))
     share = -1.0 if momentum is None else momentum
-    args = (mean, var, count, *moved, parts, device.error_buffer, ranks, channels, share)
+    args = (mean, var, count, *moved, parts, device.error_buffer, ranks, width, share)
     grid = (ceil_div(channels, _BLOCK), 1, 1)
     SOURCE.launch(device, "sync_batch_norm_combine", grid, _BLOCK, args, REAL=c_type(parts.dtype, _OP))
     return mean, var, count

@@ -48,6 +48,12 @@ def _combine_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
         running = {"running_mean": np.negative(mean), "running_var": var, "batches": np.array(3 * number)}
         parts = parts_of(rng, channels, rows, dtype)
         made.append({"parts": parts, **running, "momentum": 0.1 if number % 2 else None})
+    two = parts_of(rng, 4, (1, 1), np.float32)
+    mean, var = np.zeros(4, np.float32), np.ones(4, np.float32)
+    made += [
+        {"parts": two, "running_mean": mean, "running_var": var, "batches": np.array(2), "momentum": momentum}
+        for momentum in (0.0, 0.5)
+    ]
     bare = {"running_mean": None, "running_var": None, "batches": None}
     return [*made, {"parts": made[1]["parts"], **bare, "momentum": 0.1}, {**made[0], "batches": None, "momentum": 0.3}]
 
