@@ -4,45 +4,52 @@ from __future__ import annotations
 
 import pytest
 
-from tests.devices import EVERYWHERE, GPU, on_gpu
-from tests.distributed.launch import needs_mpi, run
+from tests.devices import EVERYWHERE, GPU
+from tests.distributed.launch import NEEDS_MPI, run
 
-pytestmark = needs_mpi
+pytestmark = NEEDS_MPI
+
+
+def check(ranks: int, name: str, where: str, dtype: str) -> str:
+    """What one of the program's checks prints, on so many ranks."""
+    status, said = run(ranks, "-m", "tests.distributed.programs.syncbatchnorm", name, where, dtype)
+    assert status == 0, said
+    return said
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize("where", EVERYWHERE)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_is_batch_norm_of_all_ranks_rows(ranks: int, where: str, dtype: str) -> None:
-    run(ranks, "syncbatchnorm", "layers", where, dtype)
+    check(ranks, "layers", where, dtype)
 
 
 @pytest.mark.parametrize("name", ["modes", "too_small", "computed_again", "unused"])
 @pytest.mark.parametrize("where", EVERYWHERE)
 def test_ranks_meet(name: str, where: str) -> None:
-    run(2, "syncbatchnorm", name, where, "float32")
+    check(2, name, where, "float32")
 
 
 def test_a_rank_that_has_ended_is_named() -> None:
-    assert run(3, "syncbatchnorm", "ended", "cpu", "float32").count("told") == 2
+    assert check(3, "ended", "cpu", "float32").count("told") == 2
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_training_is_that_of_one_process(ranks: int, dtype: str) -> None:
-    print(run(ranks, "syncbatchnorm", "training", "cpu", dtype))
+    print(check(ranks, "training", "cpu", dtype))
 
 
 @pytest.mark.emulator
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_a_captured_step_is_the_eager_one(ranks: int) -> None:
-    run(ranks, "syncbatchnorm", "captured", "emulator", "float32")
+    check(ranks, "captured", "emulator", "float32")
 
 
-@pytest.mark.parametrize("where", on_gpu(GPU))
-def test_a_capture_on_a_gpu_refuses_mpi(where: str) -> None:
-    run(2, "syncbatchnorm", "captured_by_mpi", where, "float32")
+@pytest.mark.gpu
+def test_a_capture_on_a_gpu_refuses_mpi() -> None:
+    check(2, "captured_by_mpi", GPU, "float32")
 
 
 def test_a_residual_network() -> None:
-    run(2, "syncbatchnorm", "residual_network", "cpu", "float64")
+    check(2, "residual_network", "cpu", "float64")
