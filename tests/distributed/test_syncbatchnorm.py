@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from gpunn._device import device
 from tests.devices import EVERYWHERE, GPU
 from tests.distributed.launch import NEEDS_MPI, run
+from tests.distributed.standin import build
 
 pytestmark = NEEDS_MPI
 
 
-def check(ranks: int, name: str, where: str, dtype: str) -> str:
+def check(ranks: int, name: str, where: str, dtype: str, **environment: str) -> str:
     """What one of the program's checks prints, on so many ranks."""
-    status, said = run(ranks, "-m", "tests.distributed.programs.syncbatchnorm", name, where, dtype)
+    program = "tests.distributed.programs.syncbatchnorm"
+    status, said = run(ranks, "-m", program, name, where, dtype, **environment)
     assert status == 0, said
     return said
 
@@ -49,6 +54,20 @@ def test_a_captured_step_is_the_eager_one(ranks: int) -> None:
 @pytest.mark.gpu
 def test_a_capture_on_a_gpu_refuses_mpi() -> None:
     check(2, "captured_by_mpi", GPU, "float32")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(build.missing() is not None, reason=str(build.missing()))
+@pytest.mark.parametrize("name", ["layers", "captured"])
+def test_over_nccl(name: str, tmp_path: Path) -> None:
+    """With the stand-in for NCCL, which notes what ranks do wrong."""
+    if device("cuda").xp.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("needs two GPUs")
+    log = tmp_path / "nccl.log"
+    check(2, name, "cuda", "float32", GPUNN_NCCL_LOG=str(log), **build.environment())
+    text = log.read_text()
+    assert "allGather" in text, "NCCL was not used"
+    assert "FINDING" not in text, text
 
 
 def test_a_residual_network() -> None:
