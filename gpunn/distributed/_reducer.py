@@ -113,8 +113,8 @@ class Reducer:
         """
         if grad_mode.walk is not None:
             raise DistributedError(
-                "DistributedDataParallel: its forward was called again by a backward pass. Use checkpoint inside of the "
-                "module, not around it."
+                "DistributedDataParallel: its forward was called again by a backward pass. Use checkpoint inside of "
+                "the module, not around it."
             )
         if self not in grad_mode.reducers:
             grad_mode.reducers = (*grad_mode.reducers, self)

@@ -15,7 +15,9 @@ from gpunn._tensor import Tensor
 from gpunn.errors import NotFiniteError, OutOfMemoryError, TrainingError
 from gpunn.nn.module import Module
 from gpunn.nn.utils import clip_grad_norm_
+from gpunn.ops.accumulate import copy
 from gpunn.ops.clip_grad import total_norm
+from gpunn.ops.copy_arrays import copy_arrays
 from gpunn.optim.optimizer import Optimizer
 from gpunn.train.diagnosis import fitting_batch
 from gpunn.train.evaluation import Share, Totals, check_tensors
@@ -71,7 +73,7 @@ class TrainingStep:
             If memory does not suffice; the message says for which batch size it does.
         """
         images, labels, rows, weight = share
-        more = () if weight == 1 else (Tensor(np.full(1, weight, np.float32), self.device),)
+        more = () if weight == 1 else (Tensor(np.full(1, weight), self.device),)
         run = self.run
         if not rows and self._ranks.size > 1:  # seldom, and not counted: not captured
             run = functools.partial(self._gradients if self.skip else self._train, counts=False)
@@ -115,6 +117,7 @@ class TrainingStep:
     def _try(self, run: Callable[..., None], *batch: Tensor) -> None:
         """A step that is left out if its loss or its gradient is not finite, on any rank."""
         buffers = [(buffer, buffer.detach().clone()) for buffer in self.model.buffers()]
+        totals = copy(self.device, self.totals.array)  # in which other ranks count their parts of a bad batch
         try:
             run(*batch)
             self.device.check()
@@ -128,6 +131,7 @@ class TrainingStep:
             return
         for buffer, before in buffers:  # running statistics of such a batch would spoil every test
             buffer.copy_(before)
+        copy_arrays(self.device, [self.totals.array], [totals])
         self.skipped += 1
         self._in_a_row += 1
         if self._in_a_row > _MOST_SKIPPED:
