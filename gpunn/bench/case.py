@@ -59,6 +59,8 @@ class Case:
         Whether plain bodies in float64 can stand in for the other side when the result is checked.
     draw : callable or None
         ``draw(rng)`` returns the arrays on the host where random normal numbers will not do.
+    network : networks.Network or None
+        What a training step trains.
     """
 
     key: str
@@ -81,6 +83,7 @@ class Case:
     tolerance: float = 1e-3
     reference: bool = True
     draw: Callable[[np.random.Generator], Arrays] | None = field(default=None, repr=False)
+    network: Any = None
 
     @property
     def id(self) -> str:

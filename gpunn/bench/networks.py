@@ -207,6 +207,7 @@ def training_step(network: Network, n: int, dtype: str = "float32") -> list[Case
             layouts=network.convolutional,
             checked=4,
             tolerance=1e-3 if dtype == "float32" else 1e-9,
+            network=network,
         )
     ]
 

@@ -10,6 +10,12 @@ time over gpunn's: above 1 gpunn is faster.
 times whole networks on several devices side by side: one table, and one picture of the throughput by batch size, with
 the place from which the second device is faster than the first. Batches are on the devices already. A device that
 this machine has not is left out, and what is missing is said.
+
+  gpunn bench --cases steps --ranks 1,2,4
+
+times training steps of several processes, which it starts by mpiexec, beside one: the case's batch divided over them
+(strong scaling) and a whole one for each (weak scaling). Shown are what is sent, how much of that happens behind the
+backward pass, and what a model says of cards joined by --link.
 """
 
 from __future__ import annotations
@@ -22,6 +28,8 @@ from typing import Any
 
 from gpunn.cli.arguments import number, one_of, whole
 from gpunn.cli.bench_compare import BATCHES, NETWORKS, check_alone, compare
+from gpunn.cli.bench_ranks import ranks
+from gpunn.errors import UsageError
 
 _DEFAULT = "lenet*"
 _SIZES, _DTYPES = ("full", "cpu", "tiny"), ("float32", "float64")
@@ -75,6 +83,13 @@ def add_arguments(add: Callable[..., Any]) -> None:
         help="with --compare: train: whole training steps (the default); inference: scores; or both",
     )
     add("--picture", type=Path, metavar="FILE", help="with --compare: .png, .svg or .pdf (default: compare.png)")
+    add("--ranks", metavar="LIST", help="training steps of so many processes beside one, such as 1,2,4; needs MPI")
+    add(
+        "--link",
+        type=number(positive=True),
+        metavar="GB/S",
+        help="with --ranks: between cards, in each direction, for the model of them (default: 50)",
+    )
     add("--out", type=Path, metavar="FILE", help="append the results to this file, a JSON object a line")
 
 
@@ -83,13 +98,16 @@ def run(args: argparse.Namespace) -> int:
     if args.compare is not None:
         return compare(args, _DEFAULT)
     check_alone(args)
+    if args.ranks is not None:
+        return ranks(args, _DEFAULT)
+    if args.link is not None:
+        raise UsageError("--link: it is for --ranks LIST, such as --ranks 1,2,4.")
     from gpunn._device import device as get_device
     from gpunn.bench.cases import all_cases, select
     from gpunn.bench.machine import DISTURBED, measure_ceilings
     from gpunn.bench.runner import Settings, WrongResult, check_against, measure_all
     from gpunn.bench.sides import limited_threads
     from gpunn.cpu.threads import get_num_threads
-    from gpunn.errors import UsageError
 
     device = get_device(args.device)
     gpu = device.ordinal is not None

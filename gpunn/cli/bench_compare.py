@@ -20,7 +20,7 @@ NETWORKS, BATCHES = "lenet5,resnet20", "1,8,64,512"
 _MOST_NETWORKS, _MOST_BATCHES = 6, 16
 _PICTURE = Path("compare.png")
 # Options of the other benchmarks, with the value that each has when it is not given.
-_OTHERS: dict[str, Any] = {"against": "", "size": None, "memory": False, "list": False}
+_OTHERS: dict[str, Any] = {"against": "", "size": None, "memory": False, "list": False, "ranks": None, "link": None}
 _OWN = ("networks", "batch_sizes", "mode", "picture")
 
 

@@ -35,6 +35,8 @@ class ProcessGroup:
         How arrays on GPUs travel. Arrays of the host always travel by MPI.
     timeout : float
         Seconds that a rank waits for the others before it gives up.
+    among : MPI's communicator, optional
+        Of the processes that are in the group; all, if not given.
 
     Attributes
     ----------
@@ -46,7 +48,7 @@ class ProcessGroup:
         Each rank's machine and process number.
     """
 
-    def __init__(self, backend: str, timeout: float) -> None:
+    def __init__(self, backend: str, timeout: float, among: Any = None) -> None:
         self.mpi: Any = mpi()
         world = self.mpi.COMM_WORLD
         expected = launched()
@@ -63,6 +65,7 @@ class ProcessGroup:
         self.backend = backend
         self.timeout = timeout
         self.late_after = _seconds(LATE_AFTER, 30.0)
+        world = world if among is None else among
         self.comm = world.Dup()
         self._talk = world.Dup()  # of its own, as what is told there comes at any time
         self.rank: int = self.comm.rank

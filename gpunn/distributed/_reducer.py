@@ -56,6 +56,11 @@ class Reducer:
         self._next = 0
         self._in_order = False
 
+    @property
+    def bucket_bytes(self) -> list[int]:
+        """Bytes of each bucket, in the order in which their sums begin."""
+        return [bucket.nbytes for bucket in self._buckets]
+
     # -- before training -----------------------------------------------------------------------
 
     def share(self) -> None:
@@ -200,6 +205,7 @@ class _Bucket:
         self._group = group
         self._device: Device = parameters[0].device
         self._flat = _Flat(self._device, parameters[0].dtype, [p._physical.shape for p in parameters])
+        self.nbytes = int(self._flat.array.nbytes)
         self._pending: Any = None
         self.missing = 0
 
