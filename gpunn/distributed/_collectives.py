@@ -25,7 +25,13 @@ class ReduceOp(enum.Enum):
 
 
 class Work:
-    """A call with ``async_op=True``: its tensors are as before until :meth:`wait` has returned."""
+    """A call with ``async_op=True``: its tensors are as before until :meth:`wait` has returned.
+
+    Parameters
+    ----------
+    end : callable
+        Finishes the call.
+    """
 
     def __init__(self, end: Callable[[], None]) -> None:
         self._end: Callable[[], None] | None = end

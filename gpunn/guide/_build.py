@@ -26,6 +26,7 @@ MODULES = (
     "gpunn.gpu.launcher",
     "gpunn.guide",
     "gpunn.nn.einops",
+    "gpunn.nn.parallel",
     "gpunn.primitive",
 )
 _ROLE = re.compile(r":(mod|func|data|const|class|meth|attr|exc|obj):`~?([^`]+)`")
