@@ -22,8 +22,8 @@ class SyncBatchNorm(_BatchNorm):
     Ranks may have batches of different sizes, also none; all of them call the layer, and backward through it, in the
     same order, under ``no_grad`` too. Output, gradient of x and running estimates are those of one process that has the
     whole batch. The gradients of weight and bias are of this rank's part, which
-    :class:`~gpunn.nn.parallel.DistributedDataParallel` averages. In evaluation, without a group of processes (:func:`gpunn.distributed.init_process_group`), or alone in it,
-    this is :class:`BatchNorm2d`, with the same state.
+    :class:`~gpunn.nn.parallel.DistributedDataParallel` averages. In evaluation, without a group of processes
+    (:func:`gpunn.distributed.init_process_group`), or alone in it, this is :class:`BatchNorm2d`, with the same state.
 
     A rank's mean is rounded to x's dtype before it is merged with the others'. In a captured step on a GPU the group
     needs the backend "nccl".

@@ -17,7 +17,7 @@ from pathlib import Path
 
 GUIDE = Path(__file__).parent.parent.parent / "gpunn" / "guide"
 PAGES = sorted(path.stem for path in GUIDE.glob("*.md"))
-KINDS = ("cpu", "emulator", "gpu", "torch", "nothing")  # the last: shown, and not run
+KINDS = ("cpu", "emulator", "gpu", "torch", "ranks", "nothing")  # ranks: by mpiexec; nothing: shown, and not run
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"^<!-- runs on: ([\w, ]+) -->$", re.MULTILINE)
 _END = "\x1e"
