@@ -9,7 +9,9 @@ import gc
 import json
 import sys
 import time
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gpunn._device import Device
@@ -40,19 +42,22 @@ def main(words: list[str]) -> int:
         with limited_threads(settings.threads):
             _measure_all(settings)
     except Exception as error:  # the command shows it; the others are ended
-        from gpunn.cli.failures import describe
         from gpunn.distributed._state import current
 
-        text, status = describe(error)
-        group = current()
-        told = {"failed": text, "kind": _kind(error), "rank": group.rank}
-        fail(lambda: _tell(told), status)
-        return status
+        told = _told(error, current().rank)
+        fail(lambda: _tell(told), 1)
+        return 1
     return 0
 
 
-def _kind(error: Exception) -> str:
-    return next((k.__name__ for k in type(error).__mro__ if k.__name__ in ("DeviceError", "UsageError")), "")
+def _told(error: Exception, rank: int) -> dict[str, Any]:
+    """What the command is told of an error."""
+    kind = next((k.__name__ for k in type(error).__mro__ if k.__name__ in ("DeviceError", "UsageError")), "")
+    text = " ".join(str(error).split())
+    if not isinstance(error, GpunnError):
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {text} ({Path(place.filename).name}, line {place.lineno})"
+    return {"failed": text, "kind": kind, "rank": rank}
 
 
 def _tell(found: dict[str, Any]) -> None:
@@ -285,5 +290,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except GpunnError as error:  # there was no group yet
-        _tell({"failed": str(error), "kind": _kind(error), "rank": 0})
+        _tell(_told(error, 0))
         sys.exit(1)

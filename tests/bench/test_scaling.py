@@ -191,6 +191,12 @@ def test_what_else_the_ranks_say_is_passed_on(launcher: Callable[[str], str], ca
 
 
 @NEEDS_MPI
+def test_a_fault_of_the_ranks_says_where() -> None:
+    with pytest.raises(DistributedError, match=r"rank 0: StopIteration:  \(cases\.py, line \d+\)"):
+        list(results(Settings(("nothing",), (1, 2), "tiny", "float32", "cpu", 1), scaling.mpiexec()))
+
+
+@NEEDS_MPI
 def test_a_device_that_the_ranks_have_not(launcher: Callable[[str], str]) -> None:
     wrong = Settings(("mlp-b3.step",), (1, 2), "tiny", "float32", "nowhere", 1)
     with pytest.raises(DeviceError, match="rank 0: unknown device 'nowhere'"):
