@@ -32,6 +32,7 @@ _OPEN += (
     "gpunn.data.transforms",
     "gpunn.models",
     "gpunn.nn.einops",
+    "gpunn.nn.parallel",
     "gpunn.train",
     "gpunn.utils.checkpoint",
     "gpunn.utils.data",
@@ -46,7 +47,10 @@ _OPEN += (
 
 
 # They hold layers, and have no shapes of their own.
-_HOLDERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict, nn.DataParallel)
+_HOLDERS = (
+    *(nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict, nn.DataParallel),
+    nn.parallel.DistributedDataParallel,
+)
 
 
 def _modules() -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import math
 import pickle
@@ -663,18 +664,15 @@ def test_ways_to_compute_attention_change_nothing() -> None:
         pass
 
 
-def test_there_is_one_process() -> None:
-    """Programs that ask first go on; what needs other processes is refused, and so is PyTorch's wrapper."""
-    dist = gpunn.distributed
-    asked = {name for name in dist.__all__ if name.startswith("is_")}
-    assert [getattr(dist, name)() for name in sorted(asked)] == [False] * 6
-    for name in {*dist.__all__} - asked:
-        with pytest.raises(UsageError, match=rf"^distributed\.{name}: gpunn runs in one process"):
-            getattr(dist, name)("nccl", rank=0)
+def test_a_program_that_was_started_alone_asks_and_goes_on() -> None:
     from gpunn.nn.parallel import DistributedDataParallel
 
+    dist = gpunn.distributed
+    assert dist.is_available() is dist.is_mpi_available() is (importlib.util.find_spec("mpi4py") is not None)
+    assert not dist.is_initialized()
+    assert not dist.is_torchelastic_launched()
     assert not isinstance(nn.Linear(2, 3), DistributedDataParallel)
-    with pytest.raises(UsageError, match=r"^DistributedDataParallel: gpunn runs in one process"):
+    with pytest.raises(UsageError, match=r"^DistributedDataParallel: there is no group of processes"):
         DistributedDataParallel(nn.Linear(2, 3), device_ids=[0])
 
 

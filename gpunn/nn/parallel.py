@@ -14,6 +14,8 @@ from gpunn.distributed._state import needed
 from gpunn.errors import UsageError
 from gpunn.nn.module import Module
 
+__all__ = ["DataParallel", "DistributedDataParallel"]
+
 
 class DataParallel(Module):
     """A wrapper around a module, for programs and ``state_dict`` files that have it; it runs on one device.

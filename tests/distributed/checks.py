@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ from gpunn.utils.data import DistributedSampler
 def collectives(device: str) -> None:
     """Every call, on every kind of numbers, against what NumPy makes of all ranks' arrays."""
     rank, size = dist.get_rank(), dist.get_world_size()
-    numpy_ops = {"SUM": np.sum, "PRODUCT": np.prod, "MIN": np.min, "MAX": np.max}
+    numpy_ops: dict[str, Any] = {"SUM": np.sum, "PRODUCT": np.prod, "MIN": np.min, "MAX": np.max}
     for dtype in (np.float32, np.float64, np.int64, np.int32, np.uint8, np.bool_):
         for shape in ((), (0,), (3,), (2, 5), (2, 3, 4, 5)):
             arrays = [np.random.default_rng(r).integers(0, 2, shape).astype(dtype) for r in range(size)]
@@ -90,7 +90,7 @@ def questions() -> None:
         (lambda: dist.init_process_group(), UsageError, "there is a group already"),
         (lambda: dist.broadcast(x, size), UsageError, f"a rank from 0 to {size - 1}; got {size}"),
         (lambda: dist.broadcast(x, 0, group_src=0), UsageError, "are the same here"),
-        (lambda: dist.all_reduce(x, "sum"), UsageError, "ReduceOp.SUM"),
+        (lambda: dist.all_reduce(x, cast(Any, "sum")), UsageError, "ReduceOp.SUM"),
         (lambda: dist.all_gather([x] * (size + 1), x), ShapeError, f"expected {size} tensors"),
         (lambda: dist.all_gather([gpunn.zeros(3)] * size, x), ShapeError, "expected tensors of shape"),
         (lambda: dist.all_reduce(x, group=1), UsageError, "there is one group"),
