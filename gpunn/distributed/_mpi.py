@@ -9,9 +9,10 @@ import numpy as np
 
 from gpunn._capture_state import capturing, refuse_in_capture
 from gpunn._device import Device
+from gpunn.cpu.elementwise import quiet
 from gpunn.errors import UsageError
 
-_OPS = {"sum": "SUM", "product": "PROD", "min": "MIN", "max": "MAX"}
+_OPS = {"sum": "SUM", "avg": "SUM", "product": "PROD", "min": "MIN", "max": "MAX"}
 
 
 class MpiChannel:
@@ -30,10 +31,15 @@ class MpiChannel:
         self._group, self._device = group, device
 
     def all_reduce(self, array: Any, op: str = "sum") -> Pending:
-        """``array`` = the sum, product, smallest or largest of all ranks', element by element."""
+        """``array`` = the sum, mean, product, smallest or largest of all ranks', element by element.
+
+        The mean, ``"avg"``, is for floating-point numbers.
+        """
         mpi, comm = self._group.mpi, self._group.comm
         how = getattr(mpi, _OPS[op])
-        return self._begin("all_reduce", array, lambda host: comm.Iallreduce(mpi.IN_PLACE, host, how))
+        pending = self._begin("all_reduce", array, lambda host: comm.Iallreduce(mpi.IN_PLACE, host, how))
+        pending.factor = 1 / self._group.size if op == "avg" else None
+        return pending
 
     def broadcast(self, array: Any, root: int) -> Pending:
         """``array`` = that of rank ``root``."""
@@ -78,7 +84,13 @@ class Postponed:
 
 
 class Pending:
-    """A call that has begun; its array must not be touched before :meth:`wait` has returned."""
+    """A call that has begun; its array must not be touched before :meth:`wait` has returned.
+
+    Attributes
+    ----------
+    factor : float or None
+        What the result is multiplied by.
+    """
 
     def __init__(
         self,
@@ -93,6 +105,7 @@ class Pending:
         self._group, self._device, self._what = group, device, what
         self._array, self._host, self._start, self._needed = array, host, start, needed
         self._request: Any = None
+        self.factor: float | None = None
 
     def begin(self) -> None:
         """Start it."""
@@ -112,6 +125,9 @@ class Pending:
 
     def _end(self) -> None:
         self._group.wait(self._request, self._what, self._needed)
+        if self.factor is not None:
+            with quiet():
+                np.multiply(self._host, self._host.dtype.type(self.factor), out=self._host)
         if self._host is not self._array:
             with self._device.active():
                 self._array[...] = self._device.xp.asarray(self._host)

@@ -1,7 +1,7 @@
 """Averages gradients over all ranks while the backward pass still runs, in buckets (Li et al. 2020, arXiv:2006.15704).
 
 The backward pass reaches the last layers first. So parameters are put into buckets from the last to the first; when all
-gradients of a bucket are complete, they are copied into one flat array, whose sum over the ranks begins at once. Ranks
+gradients of a bucket are complete, they are copied into one flat array, whose mean over the ranks begins at once. Ranks
 make their calls in the same order, so a bucket waits for those before it.
 """
 
@@ -18,7 +18,6 @@ from gpunn._grad_mode import grad_mode
 from gpunn._tensor import Tensor
 from gpunn.errors import DistributedError, UsageError
 from gpunn.nn.module import Module
-from gpunn.ops.accumulate import scale
 from gpunn.ops.copy_arrays import copy_arrays
 from gpunn.utils.checkpoint import COMPUTED_AGAIN
 
@@ -214,7 +213,7 @@ class _Bucket:
         self.missing = sum(left[id(p)] > 0 for p in self.parameters)
 
     def start(self) -> None:
-        """Copy the gradients together, and begin their sum."""
+        """Copy the gradients together, and begin their mean."""
         there = [(part, p.grad) for part, p in zip(self._flat.parts, self.parameters, strict=True)]
         copy_arrays(
             self._device,
@@ -224,21 +223,19 @@ class _Bucket:
         for part, gradient in there:
             if gradient is None:
                 self._device.fill(part, 0)
-        self._pending = self._group.channel(self._device).all_reduce(self._flat.array)
+        self._pending = self._group.channel(self._device).all_reduce(self._flat.array, "avg")
 
     def progress(self) -> None:
-        """Let the sum go on."""
+        """Let the call go on."""
         if self._pending is not None:
             self._pending.progress()
 
     def finish(self, used: set[int]) -> None:
-        """Wait for the sum, and copy the means back, to the parameters that some rank used."""
+        """Wait for the means, and copy them back, to the parameters that some rank used."""
         pending, self._pending = self._pending, None
         pending.wait()
-        mean = scale(self._device, self._flat.array, 1 / self._group.size)
-        parts = _views(mean, self._flat.parts)
         targets, sources = [], []
-        for part, p in zip(parts, self.parameters, strict=True):
+        for part, p in zip(self._flat.parts, self.parameters, strict=True):
             if id(p) not in used:
                 continue
             if p.grad is None:
@@ -247,14 +244,6 @@ class _Bucket:
             sources.append(part)
             p.grad._storage.changed()
         copy_arrays(self._device, targets, sources)
-
-
-def _views(array: Any, like: Sequence[Any]) -> list[Any]:
-    views, start = [], 0
-    for part in like:
-        views.append(array[start : start + part.size].reshape(part.shape))
-        start += -(-part.size // _ALIGNED) * _ALIGNED
-    return views
 
 
 def _buckets(group: Any, parameters: Sequence[Tensor], megabytes: float) -> list[_Bucket]:

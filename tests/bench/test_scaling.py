@@ -104,7 +104,7 @@ def test_a_record_says_what_was_measured_and_what_was_not() -> None:
 
 
 class _Pair:
-    """A group of two ranks that compute the same: every sum over them is ``factor`` times one rank's."""
+    """A group of two ranks that compute the same, whose mean is ``factor`` times one rank's."""
 
     size, rank = 2, 0
 
@@ -114,7 +114,8 @@ class _Pair:
     def channel(self, where: Any) -> _Pair:
         return self
 
-    def all_reduce(self, array: Any) -> _Pair:
+    def all_reduce(self, array: Any, op: str) -> _Pair:
+        assert op == "avg"
         array *= self._factor
         return self
 
@@ -129,9 +130,9 @@ class _Pair:
 
 def test_gradients_that_are_not_the_mean_are_not_timed() -> None:
     case = by_id("mlp-b3.step", "tiny")
-    assert scaling_worker._check(case, scaling_worker._Team(_Pair(2.0)), device("cpu"), "weak") < 1e-6
+    assert scaling_worker._check(case, scaling_worker._Team(_Pair(1.0)), device("cpu"), "weak") < 1e-6
     with pytest.raises(WrongResult, match=r"mlp-b3\.step on 2 ranks: averaged gradients differ by 5\.0e-01"):
-        scaling_worker._check(case, scaling_worker._Team(_Pair(1.0)), device("cpu"), "weak")
+        scaling_worker._check(case, scaling_worker._Team(_Pair(0.5)), device("cpu"), "weak")
 
 
 # -- starting ----------------------------------------------------------------------------------------
