@@ -28,8 +28,8 @@ def _apart(a: dict[str, gpunn.Tensor], b: dict[str, gpunn.Tensor]) -> float:
 
 @pytest.mark.parametrize(
     ("optimizer", "dtype", "tolerance"),
-    # Sums in another order. Adam divides a gradient by its own size, and so what is lost of small ones becomes large.
-    [("SGD", "float32", 1e-6), ("SGD", "float64", 1e-13), ("Adam", "float64", 1e-11)],
+    # Sums in another order: found were 3e-8, 2e-7 and 2e-16.
+    [("SGD", "float32", 1e-6), ("Adam", "float32", 1e-6), ("Adam", "float64", 1e-13)],
 )
 def test_parts_of_a_batch_give_the_parameters_of_the_whole(
     tmp_path: Path, optimizer: str, dtype: str, tolerance: float
