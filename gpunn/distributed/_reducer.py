@@ -23,6 +23,7 @@ from gpunn.utils.checkpoint import COMPUTED_AGAIN
 
 BUCKET_MB = 25.0
 _FIRST_MB = 1.0  # the first bucket is small, so that its sum begins early
+_LARGE_MB = 4.0  # a parameter from here on is a bucket of its own, whose gradient need not be copied
 _ALIGNED = 16  # elements: every parameter's place in a bucket begins at a multiple
 
 
@@ -48,7 +49,7 @@ class Reducer:
         wanted = [p for p in module.parameters() if p.requires_grad]
         if not wanted:
             raise UsageError("DistributedDataParallel: no parameter of the module requires a gradient.")
-        self._buckets = _buckets(group, wanted, bucket_mb)
+        self._buckets = _buckets(group, wanted, bucket_mb, in_place=not find_unused)
         self._bucket_of = {id(p): bucket for bucket in self._buckets for p in bucket.parameters}
         self._left: dict[int, int] = {}  # by parameter: gradients that this backward still brings
         self._arrived: set[int] = set()
@@ -246,9 +247,46 @@ class _Bucket:
         copy_arrays(self._device, targets, sources)
 
 
-def _buckets(group: Any, parameters: Sequence[Tensor], megabytes: float) -> list[_Bucket]:
-    """From the last parameter to the first, each of one device and dtype."""
-    made: list[_Bucket] = []
+class _LargeBucket:
+    """As :class:`_Bucket`, of one parameter that always gets a gradient: the sum is made where that is."""
+
+    def __init__(self, group: Any, parameter: Tensor) -> None:
+        self.parameters = [parameter]
+        self._group = group
+        self.nbytes = int(parameter._physical.nbytes)
+        self._pending: Any = None
+        self.missing = 0
+
+    def begin(self, left: Mapping[int, int]) -> None:
+        """See whether the gradient is still to come."""
+        self.missing = int(left[id(self.parameters[0])] > 0)
+
+    def start(self) -> None:
+        """Begin the mean."""
+        (p,) = self.parameters
+        if p.grad is None:
+            p.grad = Tensor._of_physical(p.device.zeros(p._physical.shape, p.dtype), p.device)
+        self._pending = self._group.channel(p.device).all_reduce(p.grad._physical, "avg")
+
+    def progress(self) -> None:
+        """Let the call go on."""
+        if self._pending is not None:
+            self._pending.progress()
+
+    def finish(self, used: set[int]) -> None:
+        """Wait for the mean."""
+        pending, self._pending = self._pending, None
+        pending.wait()
+        gradient = self.parameters[0].grad
+        assert gradient is not None, "start has seen to that"
+        gradient._storage.changed()
+
+
+def _buckets(
+    group: Any, parameters: Sequence[Tensor], megabytes: float, in_place: bool
+) -> list[_Bucket | _LargeBucket]:
+    """From the last parameter to the first, each of one device and dtype; large ones ``in_place`` if wanted."""
+    made: list[_Bucket | _LargeBucket] = []
     waiting: list[Tensor] = []
 
     def close() -> None:
@@ -259,6 +297,10 @@ def _buckets(group: Any, parameters: Sequence[Tensor], megabytes: float) -> list
     for p in reversed(parameters):
         if waiting and (p.device, p.dtype) != (waiting[0].device, waiting[0].dtype):
             close()
+        if in_place and p._physical.nbytes >= _LARGE_MB * 2**20:
+            close()
+            made.append(_LargeBucket(group, p))
+            continue
         waiting.append(p)
         limit = min(_FIRST_MB, megabytes) if not made else megabytes
         if sum(q._physical.nbytes for q in waiting) >= limit * 2**20:

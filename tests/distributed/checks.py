@@ -280,6 +280,28 @@ def gradients() -> None:
     assert len(seen) == 1
 
 
+def large() -> None:
+    """A parameter of 8 MB between small ones, whose mean is made in place."""
+    rank, size = dist.get_rank(), dist.get_world_size()
+    inputs = [gpunn.tensor(np.random.default_rng(r).standard_normal((2, 1024))) for r in range(size)]
+
+    def fresh() -> nn.Module:
+        gpunn.manual_seed(7)
+        return nn.Sequential(nn.Linear(1024, 1024), nn.Tanh(), nn.Linear(1024, 3)).to(np.float64)
+
+    model, wanted = fresh(), fresh()
+    wrapped = DistributedDataParallel(model)
+    assert len(wrapped._reducer.bucket_bytes) == 2
+    for _ in range(2):
+        wrapped(inputs[rank]).sum().backward()
+        for x in inputs:
+            (wanted(x).sum() / size).backward()
+        for found, p in zip(model.parameters(), wanted.parameters(), strict=True):
+            np.testing.assert_allclose(found.grad.numpy(), p.grad.numpy(), rtol=1e-10, atol=1e-13)
+            p.grad = None
+        model.zero_grad()
+
+
 def start() -> None:
     """Parameters and buffers become rank 0's; models that differ are told of by name."""
     rank = dist.get_rank()

@@ -58,5 +58,10 @@ def test_gradients_that_are_shared_unused_recomputed_or_added_up(ranks: int) -> 
     check(ranks, "gradients")
 
 
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_large_parameter_is_averaged_in_place(ranks: int) -> None:
+    check(ranks, "large")
+
+
 def test_the_start_and_models_that_differ() -> None:
     check(2, "start")
