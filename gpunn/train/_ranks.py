@@ -53,6 +53,10 @@ class Alone:
         """What ``make`` returns on rank 0."""
         return make()
 
+    def can_capture(self, device: Device) -> bool:
+        """Whether a step may be captured with what the ranks do in it: MPI works on the host."""
+        return True
+
     def share_buffers(self) -> None:
         """Give every rank rank 0's buffers, such as running averages: tests and checkpoints are of these."""
 
@@ -117,6 +121,9 @@ class Ranks(Alone):
 
     def from_first(self, what: str, make: Callable[[], Any]) -> Any:
         return self._group.from_first(what, make)
+
+    def can_capture(self, device: Device) -> bool:
+        return device.ordinal is None or self._group.backend == "nccl"
 
     def share_buffers(self) -> None:
         self._reducer.broadcast(list(self._model.buffers()))

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunn._capture import capture as capture_step
 from gpunn._device import Device
-from gpunn._tensor import Tensor
+from gpunn._tensor import Tensor, upload
 from gpunn.errors import NotFiniteError, OutOfMemoryError, TrainingError
 from gpunn.nn.module import Module
 from gpunn.nn.utils import clip_grad_norm_
@@ -73,7 +73,7 @@ class TrainingStep:
             If memory does not suffice; the message says for which batch size it does.
         """
         images, labels, rows, weight = share
-        more = () if weight == 1 else (Tensor(np.full(1, weight), self.device),)
+        more = () if weight == 1 else (Tensor(upload(np.full(1, weight), self.device), self.device),)
         run = self.run
         if not rows and self._ranks.size > 1:  # seldom, and not counted: not captured
             run = functools.partial(self._gradients if self.skip else self._train, counts=False)

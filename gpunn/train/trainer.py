@@ -149,7 +149,7 @@ class Trainer:
             optimizer,
             self.loss,
             self.device,
-            capture=capture,
+            capture=capture and self.ranks.can_capture(self.device),
             accumulate=accumulate,
             clip_grad_norm=clip_grad_norm,
             skip=not_finite == "skip",

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from gpunn._capture import capture
 from gpunn._device import Device, device
 from gpunn.distributed._nccl import NcclChannel, Pending
 from gpunn.errors import CaptureError, DeviceError, ShapeError, UsageError
+from tests.distributed.training import train
 
 WORLD = MPI.COMM_WORLD
 RANK, SIZE = WORLD.Get_rank(), WORLD.Get_size()
@@ -546,9 +548,22 @@ def _trained(wrap: Callable[[Any], Any]) -> list[np.ndarray]:
     return after
 
 
+def trainer() -> None:
+    """A Trainer whose arrays NCCL moves, in captured steps, and one whose arrays MPI moves, which captures nothing."""
+    ends = []
+    for backend in ("nccl", "mpi"):
+        gpunn.distributed.init_process_group(backend)
+        train(str(Path.cwd() / backend), "uneven", "cuda")
+        gpunn.distributed.destroy_process_group()
+        WORLD.Barrier()
+        ends.append(gpunn.load(Path.cwd() / backend / "model.safetensors"))
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(value.numpy(), ends[1][name].numpy(), rtol=1e-5, atol=1e-6, err_msg=name)
+
+
 def main(name: str) -> None:
-    if name == "data_parallel":
-        data_parallel()
+    if name in ("data_parallel", "trainer"):
+        globals()[name]()
         return
     if name == "same_gpu":
         with pytest.raises(DeviceError, match=r"connecting the ranks failed on rank \d of 2.*a GPU of its own"):

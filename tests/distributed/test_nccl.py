@@ -186,6 +186,14 @@ class TestRanks:
         size = 4 * (8 * 16 + 16 + 16 * 4 + 16)
         assert ran.counts[0]["allReduce"] == (10, 10 * size)
 
+    def test_a_trainer_by_nccl_and_by_mpi(self, run: functools.partial[Ran]) -> None:
+        if device("cuda").xp.cuda.runtime.getDeviceCount() < 2:
+            pytest.skip("needs two GPUs")
+        ran = run("trainer")
+        assert not ran.findings
+        # Three epochs of 4 steps, each with a bucket.
+        assert ran.counts[0]["allReduce"][0] == 12
+
     def test_two_ranks_on_one_gpu(self, run: functools.partial[Ran]) -> None:
         if device("cuda").xp.cuda.runtime.getDeviceCount() > 1:
             pytest.skip("each rank has a GPU of its own")

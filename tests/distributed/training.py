@@ -36,7 +36,7 @@ class _Words(Callback):
 def train(out: str, kind: str, device: str = "cpu") -> None:
     """Three epochs; the first process keeps parameters and figures."""
     rank, size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    dtype = np.dtype(np.float32 if device == "emulator" else np.float64)
+    dtype = np.dtype(np.float64 if device == "cpu" else np.float32)
     rng = np.random.default_rng(2)
     n = _ITEMS.get(kind, 32)
     labels = np.arange(n) % 3
