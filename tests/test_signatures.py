@@ -1044,6 +1044,14 @@ NEW_OF: dict[str, dict[str, Any]] = {
         "generator": Of(lambda library: library.Generator()),
     },
     "BatchSampler": {"sampler": [4, 5, 6], "batch_size": 2, "drop_last": True},
+    "DistributedSampler": {
+        "dataset": [1, 2, 3],
+        "num_replicas": 2,
+        "rank": 1,
+        "shuffle": False,
+        "seed": 3,
+        "drop_last": True,
+    },
     "CyclicLR": {"mode": "triangular2", "base_momentum": 0.25},
     "DataParallel": {"module": _A_MODULE, "device_ids": [0], "output_device": 0, "dim": 1},
     **{f"{lazy}ConvTranspose{n}d": {"padding_mode": "zeros"} for lazy in ("", "Lazy") for n in (1, 2, 3)},
@@ -1094,6 +1102,7 @@ NEW_ALSO = {
     **{f"{lazy}ConvTranspose{n}d": ("stride", "padding_mode") for lazy in ("", "Lazy") for n in (1, 2, 3)},
     "CyclicLR": ("cycle_momentum",),
     **dict.fromkeys(("RNNBase", "RNN", "LSTM", "GRU"), ("num_layers",)),  # else PyTorch warns of dropout
+    "DistributedSampler": ("num_replicas", "rank"),
     "OneCycleLR": ("total_steps",),
     "SGD": ("momentum",),
 }
@@ -1176,6 +1185,13 @@ def test_keyword_of_a_class_is_honoured_or_refused(case: Case) -> None:
 def test_the_tables_have_no_row_too_many() -> None:
     """What they name are keywords of PyTorch's."""
     known = {(case.values[0].name, case.values[0].keyword) for case in (*cases(), *new_cases())}
+    torch = pytest.importorskip("torch")
+    of_ranks = {name: getattr(torch.distributed, name, None) for name in gpunn.distributed.__all__}
+    of_ranks |= {"DistributedDataParallel": torch.nn.parallel.DistributedDataParallel}
+    for name, thing in of_ranks.items():
+        if inspect.isfunction(thing) or name == "DistributedDataParallel":
+            known |= {(name, keyword) for keyword in inspect.signature(thing).parameters}
+    known |= {("Work.wait", "timeout")}  # of C++, without a signature
     rows: list[Any] = [*differences.ACCEPTED, *differences.REFUSED]
     for row in rows:
         if row.keyword != "names" and row.where != ("Generator",):  # which the stubs leave out
