@@ -55,11 +55,10 @@ def assert_same(name: str, toy: bool = True, tolerance: float = TOLERANCE) -> No
         assert got[key].shape == value.shape, f"{where}: shape {got[key].shape}, PyTorch {value.shape}"
         assert got[key].dtype == value.dtype, f"{where}: dtype {got[key].dtype}, PyTorch {value.dtype}"
         largest = np.abs(value).max(initial=0)
-        # Zero but for rounding, as the gradient of a bias before a batch norm: how its thousands of terms cancel depends
-        # on the machine, here to 1.7e-15 of the largest gradient.
-        scale = (
-            10 * least if key.startswith("gradient of parameter") and largest < 1e-7 * least else max(largest, least)
-        )
+        # Zero but for rounding, as the gradient of a bias before a batch norm: how its thousands of terms cancel
+        # depends on the machine, here to 1.7e-15 of the largest gradient.
+        zero = key.startswith("gradient of parameter") and largest < 1e-7 * least
+        scale = 10 * least if zero else max(largest, least)
         error = np.abs(np.subtract(got[key], value, dtype=np.float64)).max(initial=0) / scale
         assert error <= tolerance, f"{where}: error {error:.1e} of the largest entry"
 
