@@ -77,7 +77,7 @@ if TYPE_CHECKING:
         addcdiv, addcmul, copysign, deg2rad, dist, exp2, fix, float_power, frac, heaviside, hypot, logaddexp,
         logaddexp2, logit, rad2deg, rsub, sgn, signbit, sinc, trunc, xlogy,
     )  # fmt: skip
-    from gpunn.composed.counted import bucketize, histc, searchsorted
+    from gpunn.composed.histc import histc
     from gpunn.composed.distances import addbmm, addr, cdist, chain_matmul, inner, matrix_power, tensordot, vdot
     from gpunn.composed.joining import (
         atleast_1d, atleast_2d, atleast_3d, block_diag, cartesian_prod, column_stack, combinations, dsplit, dstack,
@@ -135,6 +135,7 @@ if TYPE_CHECKING:
     from gpunn.ops.repeat_interleave import repeat_interleave
     from gpunn.ops.reshape import flatten, ravel, reshape, squeeze, unflatten, unsqueeze
     from gpunn.ops.roll import roll
+    from gpunn.ops.searchsorted import bucketize, searchsorted
     from gpunn.ops.scatter import index_add, scatter, scatter_add
     from gpunn.ops.sigmoid import sigmoid
     from gpunn.ops.sinh import clamp_max, clamp_min, cosh, log10, log2, sinh, tan
@@ -214,7 +215,7 @@ _FROM = {
         "addcdiv addcmul copysign deg2rad dist exp2 fix float_power frac heaviside hypot logaddexp logaddexp2 "
         "logit rad2deg rsub sgn signbit sinc trunc xlogy"
     ),
-    "gpunn.composed.counted": "bucketize histc searchsorted",
+    "gpunn.composed.histc": "histc",
     "gpunn.composed.distances": "addbmm addr cdist chain_matmul inner matrix_power tensordot vdot",
     "gpunn.composed.joining": (
         "atleast_1d atleast_2d atleast_3d block_diag cartesian_prod column_stack combinations dsplit dstack "
@@ -279,6 +280,7 @@ _FROM = {
     "gpunn.ops.reshape": "flatten ravel reshape squeeze unflatten unsqueeze",
     "gpunn.ops.roll": "roll",
     "gpunn.ops.scatter": "index_add scatter scatter_add",
+    "gpunn.ops.searchsorted": "bucketize searchsorted",
     "gpunn.ops.sigmoid": "sigmoid",
     "gpunn.ops.sinh": "clamp_max clamp_min cosh log10 log2 sinh tan",
     "gpunn.ops.softmax": "softmax",

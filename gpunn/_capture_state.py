@@ -146,11 +146,3 @@ def refuse_in_capture(what: str, instead: str = "Return the tensor from the step
     """Raise CaptureError if a step is being captured; ``what`` says what a graph cannot repeat."""
     if capturing() is not None:
         raise CaptureError(f"{what} inside a captured step: its result would be frozen at the capture. {instead}")
-
-
-def refuse_draw_in_capture(op: str) -> None:
-    """Raise CaptureError if a step is being captured, for an op that reads the chances of what it draws."""
-    refuse_in_capture(
-        f"{op}: numbers drawn on the host",
-        "Draw before the step and give it the tensor; dropout draws anew in each replay.",
-    )

@@ -27,7 +27,7 @@ _FROM = {
         "addcdiv addcmul copysign deg2rad dist exp2 fix float_power frac heaviside hypot logaddexp logaddexp2 "
         "logit rad2deg sgn signbit sinc trunc xlogy"
     ),
-    "composed.counted": "histc",
+    "composed.histc": "histc",
     "composed.distances": "addbmm addr inner matrix_power vdot",
     "composed.joining": "dsplit hsplit kron tensor_split vsplit",
     "composed.ordered": "kthvalue median mode quantile",
@@ -119,8 +119,8 @@ class LateMethods:
 
     if TYPE_CHECKING:
         from gpunn.composed import arithmetic as _arithmetic
-        from gpunn.composed import counted as _counted
         from gpunn.composed import distances as _distances
+        from gpunn.composed import histc as _histc
         from gpunn.composed import joining as _joining
         from gpunn.composed import ordered as _ordered
         from gpunn.composed import placing as _placing
@@ -326,7 +326,7 @@ class LateMethods:
         matrix_power = _distances.matrix_power
         addr_ = _distances.addr
         addbmm_ = _distances.addbmm
-        histc = _counted.histc
+        histc = _histc.histc
 
 
 def _promise(names: str, module: str, make: Callable[[str, Any], Any]) -> None:

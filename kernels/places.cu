@@ -2,12 +2,10 @@
 //   check_index: places[i] = index[i], counted from the end where it is negative; one out of range is reported as bad
 //                data and becomes 0, so that no later kernel leaves its arrays
 //   fold_index:  places[i] = total[i] + stride index[i]: one number for several indices
-//   sort_places: order[r] = i where r is the number of places before places[i], equal ones as they come
 //   mark_last:   last[s] = the largest i + 1 of all i with slots[i] = s; 0, as last has come, where there is none
-//   index (n) int32 or int64   places, total (n) int64   order (n) int32
+//   index (n) int32 or int64   places, total (n) int64
 // Launch: one thread per index, 256 a block.
-// Traffic: each array once; sort_places: n^2 comparisons with what lies in the L1 cache, n loads a thread in step with
-// all threads of its warp: 8192 indices take tens of microseconds, a million a tenth of a second or more.
+// Traffic: each array once.
 #define REAL float
 #include "labels.cuh"
 
@@ -26,20 +24,6 @@ extern "C" __global__ void fold_index(long long* __restrict__ places, const long
                                       const long long* __restrict__ index, long long stride, int n) {
     const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) places[i] = (total ? total[i] : 0) + stride * index[i];
-}
-
-extern "C" __global__ void sort_places(int* __restrict__ order, const long long* __restrict__ places, int n) {
-    const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (number >= n) return;
-    const int i = (int)number;
-    const long long mine = places[i];
-    int rank = 0;
-#pragma unroll 8
-    for (int j = 0; j < n; ++j) {
-        const long long other = places[j];
-        rank += other < mine || (other == mine && j < i);
-    }
-    order[rank] = i;
 }
 
 extern "C" __global__ void mark_last(INOUT int* __restrict__ last, const long long* __restrict__ slots, int n) {

@@ -1,7 +1,7 @@
 // scatter.cu: the gradients of gather.cu, where an element of x may have been picked several times: the sum of what came
 // back from all its copies, always in the same order, without atomics.
 //   sum_chunks, join_chunks: dx[place + target(r)] = sum over all i with places[i] = place of dy[i row + source(r)],
-//     r from 0 to rest - 1. `order` (places.cu) has equal places side by side. A chunk of CHUNK of them is summed by one
+//     r from 0 to rest - 1. `order` (sort.cu) has equal places side by side. A chunk of CHUNK of them is summed by one
 //     thread for each r; places that go beyond a chunk leave a part in head (of one from before) or tail (of one that
 //     begins here), which join_chunks adds up. dx must be zero before.
 //   head, tail (chunks, rest)   order (n)
@@ -44,7 +44,7 @@ __device__ __forceinline__ RestPlace rest_place(const Rest& rest, int r) {
 
 extern "C" __global__ void sum_chunks(INOUT real* __restrict__ dx, real* __restrict__ head,
                                       real* __restrict__ tail, const real* __restrict__ dy,
-                                      const long long* __restrict__ places, const int* __restrict__ order, Rest rest,
+                                      const long long* __restrict__ places, const long long* __restrict__ order, Rest rest,
                                       int n, int threads) {
     const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (number >= threads) return;
@@ -56,7 +56,7 @@ extern "C" __global__ void sum_chunks(INOUT real* __restrict__ dx, real* __restr
     bool from_before = first > 0 && places[order[first - 1]] == place;
     real sum = 0;
     for (int i = first; i < last; ++i) {
-        const int from = order[i];
+        const long long from = order[i];
         const long long next = places[from];
         if (next != place) {
             if (from_before)
@@ -79,7 +79,7 @@ extern "C" __global__ void sum_chunks(INOUT real* __restrict__ dx, real* __restr
 
 extern "C" __global__ void join_chunks(INOUT real* __restrict__ dx, const real* __restrict__ head,
                                        const real* __restrict__ tail, const long long* __restrict__ places,
-                                       const int* __restrict__ order, Rest rest, int n, int threads) {
+                                       const long long* __restrict__ order, Rest rest, int n, int threads) {
     const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (number >= threads) return;
     int r = (int)number;

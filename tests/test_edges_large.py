@@ -82,6 +82,8 @@ TAKEN: dict[str, Arguments] = {
     "unary_forward": lambda f: {"name": "exp", "x": f(LARGE)},
     "atan2_backward": lambda f: {"dy": f(LARGE), "a": f(LARGE), "b": f(LARGE)},
     "erfinv_forward": lambda f: {"x": f(LARGE)},
+    "sort_places": lambda f: {"x": f(2**21, 1025), "axis": 1, "descending": False},
+    "places_among": lambda f: {"rows": f(1, 100), "values": f(1, LARGE), "right": False},
     "running_sum": lambda f: {"x": f(LARGE), "axis": 0, "backwards": False},
     "mse_loss_forward": lambda f: {"x": f(LARGE), "target": f(LARGE), "divisor": 1.0},
     "broadcast_binary": lambda f: {"name": "add", "a": f(LARGE), "b": f(LARGE)},

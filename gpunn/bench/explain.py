@@ -20,7 +20,7 @@ from gpunn.bench.resources import Resources, kernel_line, resources_of
 from gpunn.bench.work import bytes_of, flop_of
 from gpunn.errors import UsageError, module_stack, nearest, quoted
 from gpunn.gpu.emulated import EmulatorLaunch, EmulatorLoader
-from gpunn.gpu.launcher import KernelSource
+from gpunn.gpu.launcher import KernelSource, trace_launches
 from gpunn.gpu.launches import Index
 from gpunn.gpu.signatures import Parameter
 from gpunn.tape import Node, observe_backward
@@ -129,8 +129,6 @@ class _Listing:
     inside: tuple[Any, ...] | None = None  # the modules of the node whose backward runs
     between: bool = False  # no node's does, but the walk has begun
 
-    facts = EmulatorLoader.facts
-
     def load(self, source: str, label: str, macros: Mapping[str, str]) -> _ListingModule:
         return _ListingModule(self, label, dict(macros))
 
@@ -163,12 +161,6 @@ class _ListingFunction:
     def run(self, grid: Index, block: Index, bound: list[Any], shared: int, pointees: Callable[[], Any]) -> None:
         self.module.listing.note(self, grid, block, shared, self.parameters, bound, tuple(pointees()))
 
-    def prepare(
-        self, grid: Index, block: Index, bound: list[Any], shared: int, pointers: Any, numbers: Any
-    ) -> Callable[..., None]:
-        """The same launch once more; of its arrays only the shapes matter, which are the same."""
-        return lambda device, sources: self.run(grid, block, bound, shared, tuple)
-
 
 def list_launches(model: Any, input_shape: Sequence[int], batch_size: int) -> list[LayerLaunch]:
     """The launches of a forward and a backward pass in training mode, in their order, equal ones of a layer as one.
@@ -193,7 +185,7 @@ def list_launches(model: Any, input_shape: Sequence[int], batch_size: int) -> li
 
     listing = _Listing()
     home = Device("emulator", np, listing)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), trace_launches():  # which also has no plan kept for a device that nobody sees again
         model = model.to(home).train()
         listing.names = {id(module): name for name, module in model.named_modules()}
         x, _ = random_batch((batch_size, *input_shape), 1, home)
@@ -207,7 +199,8 @@ def list_launches(model: Any, input_shape: Sequence[int], batch_size: int) -> li
             with observe_backward(_observer(listing)):
                 loss.backward()
     kinds: dict[tuple[Any, ...], LayerLaunch] = {}
-    for launch in listing.launches:
+    launches, listing.launches = listing.launches, []  # sources keep what was loaded, and that the listing
+    for launch in launches:
         known = kinds.setdefault(launch._kind(), launch)
         known.times += known is not launch
     return list(kinds.values())

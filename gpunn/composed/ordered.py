@@ -1,4 +1,4 @@
-"""Elements by their order along an axis: functions made of ``sort``. A captured step refuses them."""
+"""Elements by their order along an axis: functions made of ``sort``."""
 
 from __future__ import annotations
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from gpunn._device import Device
+from gpunn._layout import physical, physical_axes
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.gpu.strided_copy import copied
 
 _BLOCK = 512  # threads of a block at most, as in along_axis.cuh
 
@@ -40,3 +43,13 @@ def launch_along(source: KernelSource, kernel: str, device: Device, axis: int, a
     blocks, block, held = row_launch(outer, length, vec) if inner == 1 else column_launch(outer, length, inner)
     args = (*arrays, outer, length, inner, int(held))
     source.launch(device, kernel, (blocks, 1, 1), block, args, REAL=c_type(dtype, kernel), VEC=vec)
+
+
+def by_rows(device: Device, x: Any, axis: int, kernels: Callable[[Any], Any]) -> Any:
+    """Physical: what ``kernels`` make of the lines of a logical array along ``axis``, given as contiguous rows."""
+    x, axis = physical(x), physical_axes((axis,), x.ndim)[0]
+    order = [*(a for a in range(x.ndim) if a != axis), axis]
+    if order == [*range(x.ndim)]:
+        return kernels(x)
+    y = kernels(copied(device, x, [x.shape[a] for a in order], [x.strides[a] for a in order]))
+    return copied(device, y, x.shape, [y.strides[order.index(a)] for a in range(x.ndim)])

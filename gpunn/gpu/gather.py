@@ -16,6 +16,7 @@ from gpunn._device import Device
 from gpunn._layout import address_of
 from gpunn.errors import BadData, ShapeError, here
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor
+from gpunn.gpu.order import order_of_rows
 from gpunn.gpu.signatures import INT_MOST
 from gpunn.gpu.strided_copy import BLOCK, MAX_RANK, copied, fill, memory, merged, wide
 
@@ -236,8 +237,7 @@ def add_at(device: Device, dx: Any, dy: Any, indices: Sequence[Any], axes: tuple
         [dx.shape[a] for a in others], [dy.strides[a] for a in around], [dx.strides[a] for a in others]
     )
     _check_rank("index", dx, lengths)
-    order = device.empty((count,), np.int32)
-    _launch(PLACES, device, "sort_places", count, (order, places.reshape(-1), count), LABEL="int64")
+    order = order_of_rows(device, places.reshape(-1), False)
     rest = math.prod(lengths)
     struct = np.zeros(1, _REST)
     struct["size"], struct["rank"] = divisor(rest), len(lengths)

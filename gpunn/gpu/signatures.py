@@ -56,6 +56,7 @@ def parse_signatures(source: str, macros: Mapping[str, str]) -> dict[str, tuple[
     types: dict[str, Any] = dict(_SCALARS)
     if "REAL" in macros:
         types["real"] = _SCALARS[macros["REAL"]]
+        types["word"] = np.dtype(f"u{types['real'].itemsize}")  # as many bits of no meaning
     if "LABEL" in macros:  # of class indices, by NumPy's name: int32 or int64
         types["label"] = np.dtype(macros["LABEL"])
     if "CODE" in macros:  # of offsets in a window, by NumPy's name: uint8, uint16 or uint32

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._device import Device
-from gpunn._layout import logical, physical, physical_axes
+from gpunn._layout import logical, physical
 from gpunn._shared.axes import axis_of
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
+from gpunn.gpu.along_axis import by_rows
 from gpunn.gpu.broadcast import NUMBERS, as_numbers, c_number
 from gpunn.gpu.launcher import KernelSource, ceil_div
-from gpunn.gpu.strided_copy import copied
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -30,15 +30,7 @@ def running_sum(xp: Any, x: Any, axis: int, backwards: bool) -> Any:
 
 @running_sum.kernel
 def _(device: Device, x: Any, axis: int, backwards: bool) -> Any:
-    x, axis = physical(x), physical_axes((axis,), x.ndim)[0]
-    order = [*(a for a in range(x.ndim) if a != axis), axis]
-    rows = x
-    if order != [*range(x.ndim)]:
-        rows = copied(device, x, [x.shape[a] for a in order], [x.strides[a] for a in order])
-    y = _running_sum(device, rows, backwards)
-    if rows is x:
-        return y
-    return copied(device, y, x.shape, [y.strides[order.index(a)] for a in range(x.ndim)])
+    return by_rows(device, x, axis, lambda rows: _running_sum(device, rows, backwards))
 
 
 def _running_sum(device: Device, x: Any, backwards: bool) -> Any:

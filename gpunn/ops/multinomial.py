@@ -1,17 +1,21 @@
-"""Random numbers whose distribution a tensor gives: bernoulli, multinomial, normal. Drawn on the host.
+"""Random numbers whose distribution a tensor gives: bernoulli, multinomial, normal.
 
-So a seed gives the same ones on every device. A captured step refuses those whose chances have to be read. Where all
-elements have one probability the mask is dropout's, which is drawn on the device.
+Uniform numbers are drawn on the host, in a captured step before each replay, so a seed gives the same on every device;
+what they choose is found where the tensor lies. Probabilities are checked on the host, but for those of a captured
+step, which nobody can read in time: its first run, which is not captured, checks its own. Where all elements have one
+probability the mask is dropout's, which is drawn on the device.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from gpunn._capture_state import refuse_draw_in_capture
-from gpunn._creation import full_like, tensor
+from gpunn._capture_state import capturing
+from gpunn._creation import full_like
+from gpunn._creation_arguments import goal_of
 from gpunn._creation_random import randn
 from gpunn._in_place import rewrite
 from gpunn._shared.numbers import real_number, whole_number
@@ -19,8 +23,12 @@ from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.ops.cast import to_dtype
 from gpunn.ops.clamp import clamp
+from gpunn.ops.cumsum import cumsum
 from gpunn.ops.dropout import dropout
-from gpunn.random import generator_of
+from gpunn.ops.searchsorted import searchsorted
+from gpunn.ops.sort import argsort
+from gpunn.ops.where import where
+from gpunn.random import Generator, generator_of
 
 
 def bernoulli(x: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
@@ -44,16 +52,21 @@ def bernoulli(x: Tensor, p: float | None = None, *, generator: Any = None) -> Te
     """
     if p is not None:
         return _chosen("bernoulli", x, p, generator)
-    op = "bernoulli"
-    refuse_draw_in_capture(op)
-    source = generator_of(op, generator)
+    op, source = "bernoulli", generator_of("bernoulli", generator)
     if x.dtype.kind != "f":
         raise DTypeError(f"{here(op)}: expected floating probabilities; got {x.dtype}.")
-    chances = x.detach().numpy()
-    if not ((chances >= 0) & (chances <= 1)).all():
-        raise UsageError(f"{here(op)}: expected probabilities from 0 to 1; got others among them.")
-    drawn = source.uniform(0.0, 1.0, x.shape, np.float64) < chances
-    return tensor(drawn.astype(x.dtype), device=x.device)
+    x = x.detach()
+    if capturing() is None:
+        chances = x.numpy()
+        if not ((chances >= 0) & (chances <= 1)).all():
+            raise UsageError(f"{here(op)}: expected probabilities from 0 to 1; got others among them.")
+    return to_dtype(_uniform(op, x.shape, x, source) < x.double(), x.dtype)
+
+
+def _uniform(op: str, shape: tuple[int, ...], like: Tensor, source: Generator) -> Tensor:
+    """float64 numbers from 0 up to 1, drawn on the host."""
+    goal = goal_of(op, np.float64, like.device)
+    return goal.drawn(shape, lambda: source.uniform(0.0, 1.0, shape, np.float64))
 
 
 def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
@@ -114,13 +127,31 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False, *, gener
         If x is no row or rows of floating numbers.
     """
     op = "multinomial"
-    refuse_draw_in_capture(op)
     source, count = generator_of(op, generator), whole_number(op, "num_samples", num_samples, 1)
     if x.ndim not in (1, 2) or not x.shape[-1]:
         raise ShapeError(f"{here(op)}: expected weights (C,) or (N, C), C at least 1; got shape {x.shape}.")
     if x.dtype.kind != "f":
         raise DTypeError(f"{here(op)}: expected floating weights; got {x.dtype}. Convert with .float().")
-    weights = x.detach().numpy().astype(np.float64).reshape(-1, x.shape[-1])
+    if not replacement and count > x.shape[-1]:
+        raise UsageError(f"{here(op)}: num_samples: {count} of {x.shape[-1]} weights need replacement=True.")
+    weights = x.detach().double().reshape(-1, x.shape[-1])
+    if capturing() is None:
+        _check_weights(op, weights.numpy(), count, replacement)
+    if replacement:
+        ends = cumsum(weights, 1)
+        drawn = _uniform(op, (len(weights), count), x, source) * ends[:, -1:]
+        found = searchsorted(ends, drawn, right=True)
+    else:
+        # The first arrivals of Poisson processes with these rates: Efraimidis and Spirakis, 2006.
+        def waits() -> np.ndarray:
+            return -np.log1p(-source.uniform(0.0, 1.0, weights.shape, np.float64))
+
+        drawn = goal_of(op, np.float64, x.device).drawn(weights.shape, waits)
+        found = argsort(where(weights > 0, drawn / weights, math.inf), 1)[:, :count]
+    return found.reshape(*x.shape[:-1], count)
+
+
+def _check_weights(op: str, weights: np.ndarray, count: int, replacement: bool) -> None:
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise UsageError(f"{here(op)}: expected finite weights of at least 0; got a negative one, infinity or NaN.")
     possible = int((weights > 0).sum(1).min(initial=weights.shape[1]))
@@ -129,16 +160,6 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False, *, gener
             f"{here(op)}: num_samples: {count} of a row with {possible} weights above 0 "
             f"{'cannot be drawn' if not possible else 'need replacement=True'}."
         )
-    if replacement:
-        ends = np.cumsum(weights, axis=1)
-        drawn = source.uniform(0.0, 1.0, (len(weights), count), np.float64) * ends[:, -1:]
-        found = np.stack([np.searchsorted(e, d, side="right") for e, d in zip(ends, drawn, strict=True)])
-    else:
-        # The first arrivals of Poisson processes with these rates: Efraimidis and Spirakis, 2006.
-        waits = -np.log1p(-source.uniform(0.0, 1.0, weights.shape, np.float64))
-        with np.errstate(divide="ignore"):
-            found = np.argsort(np.where(weights > 0, waits / weights, np.inf), axis=1, kind="stable")[:, :count]
-    return tensor(found.astype(np.int64).reshape((*x.shape[:-1], count)), device=x.device)
 
 
 def normal(
@@ -177,7 +198,10 @@ def normal(
         raise UsageError(
             f"{here(op)}: size: expected it where mean and std are numbers, and not with a tensor; got {size!r}."
         )
-    low = float(std.detach().numpy().min(initial=0.0)) if isinstance(std, Tensor) else std
+    if isinstance(std, Tensor):
+        low = 0.0 if capturing() is not None else float(std.detach().numpy().min(initial=0.0))
+    else:
+        low = std
     real_number(op, "std", low, 0)
     if tensors:
         try:

@@ -1,17 +1,17 @@
-"""Sorting along an axis: sort, argsort, topk. The order comes from the array library, the elements from ``gather``.
-
-There is no kernel: a captured step refuses it.
-"""
+"""Sorting along an axis: sort, argsort, topk (``kernels/sort.cu``). ``gather`` fetches the elements in order."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from gpunn._device import Device
 from gpunn._layout import physical
 from gpunn._shared.axes import axis_of
 from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, here
+from gpunn.gpu.along_axis import by_rows
+from gpunn.gpu.order import order_of_rows
 from gpunn.ops.gather import gather
 from gpunn.primitive import primitive
 
@@ -31,6 +31,11 @@ def sort_places(xp: Any, x: Any, axis: int, descending: bool) -> Any:
     # From the end: equal elements then come in the opposite order, twice.
     backwards = xp.flip(xp.argsort(xp.flip(x, axis), axis=axis, kind="stable"), axis)
     return physical(x.shape[axis] - 1 - backwards.astype("int64", copy=False))
+
+
+@sort_places.kernel
+def _(device: Device, x: Any, axis: int, descending: bool) -> Any:
+    return by_rows(device, x, axis, lambda rows: order_of_rows(device, rows, descending))
 
 
 def _places(op: str, x: Tensor, dim: int, descending: Any) -> Tensor:
@@ -60,7 +65,7 @@ def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | N
     Returns
     -------
     (values, indices)
-        Gradients flow to the elements; indices are int64. A captured step refuses it: there is no kernel.
+        Gradients flow to the elements; indices are int64.
 
     Examples
     --------

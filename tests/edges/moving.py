@@ -133,6 +133,22 @@ def running_sum(d: Draw) -> dict[str, Any]:
     }
 
 
+@row("sort_places")
+def sort_places(d: Draw) -> dict[str, Any]:
+    rows, length = d.sizes(around(4), (0, *around(4, 32, 256, 1024, 2048)))
+    lies = d.pick(0, 1)
+    x = d.rng.integers(-9, 9, (length, rows) if lies == 0 else (rows, length))
+    return {"x": x.astype(d.pick("f4", "f8", "i8")), "axis": lies, "descending": d.pick(True, False)}
+
+
+@row("places_among")
+def places_among(d: Draw) -> dict[str, Any]:
+    rows, length, each = d.sizes(around(4), (0, *around(4, 32)), _BLOCK)
+    line = np.sort(d.rng.integers(-9, 9, (rows, length)), axis=1).astype(np.float32)
+    values = d.rng.integers(-10, 10, (rows, each)).astype(np.float32)
+    return {"rows": line, "values": values, "right": d.pick(True, False)}
+
+
 @row("gather_along", "gather_along_backward")
 def gather_along(d: Draw) -> dict[str, Any]:
     rows, columns, picked = d.sizes(around(4), around(8, 32), (0, *around(32, 256)))

@@ -15,11 +15,17 @@ _SHAPES = [((7,), 0), ((3, 5), 1), ((3, 5), 0), ((2, 3, 4, 5), 2), ((0, 3), 1), 
 
 @examples_for(sort_places)
 def _sort_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = [
+    made: list[dict[str, Any]] = [
         {"x": np.round(rng.standard_normal(shape), 1).astype(np.float32), "axis": axis, "descending": turned}
         for shape, axis in _SHAPES
         for turned in (False, True)
     ]
+    # Longer than a block's chunk, with a last run that has no partner; what is equal, and what has no order.
+    odd = np.array([[0.0, np.nan, -0.0, np.inf, -np.inf, -np.nan, 1.0]] * 2)
+    made += [{"x": rng.integers(0, 50, (2, 2500)).astype(np.int32), "axis": 1, "descending": False}]
+    made += [{"x": rng.standard_normal(1300), "axis": 0, "descending": True}]
+    made += [{"x": odd, "axis": 1, "descending": turned} for turned in (False, True)]
+    made += [{"x": rng.integers(0, 2, (5, 3)).astype(bool), "axis": 0, "descending": False}]
     return [*made, {"x": rng.integers(0, 3, (4, 6)), "axis": 1, "descending": True}]
 
 

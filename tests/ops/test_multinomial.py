@@ -78,9 +78,22 @@ def test_bernoulli_in_place(dtype: str) -> None:
         gpunn.ones(2).bernoulli_(1.5)
 
 
-def test_bernoulli_is_drawn_anew_in_each_replay(kernels: str) -> None:
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda x: gpunn.empty_like(x).bernoulli_(0.5),
+        lambda x: gpunn.bernoulli(x * 0.1 + 0.3),
+        lambda x: gpunn.empty_like(x).bernoulli_(x[:1] * 0.1 + 0.5),
+        lambda x: gpunn.multinomial(x.exp(), 8),
+        lambda x: gpunn.multinomial(x.exp(), 8, True),
+        lambda x: gpunn.multinomial(x[0].exp(), 20, True).sum(),
+        lambda x: gpunn.normal(x, x.exp()),
+        lambda x: gpunn.distributions.Categorical(logits=x).sample((8,)).t(),
+    ],
+)
+def test_each_replay_draws_anew(kernels: str, draw: Any) -> None:
     def step(x: Any) -> Any:
-        return x + gpunn.empty_like(x).bernoulli_(0.5)
+        return x + draw(x)
 
     runs = []
     for run in (step, gpunn.capture(step)):
