@@ -246,6 +246,7 @@ bool begin_watch() {
 void end_watch() {
     if (before.timed) timer_delete(before.timer);
     before.timed = before.running = false;
+    watch = Watch{};  // the last tick may have asked for attention after the last fiber: nothing is left to pause
     restore_handlers();
     pthread_sigmask(SIG_SETMASK, &before.mask, nullptr);
     sigaltstack(&before.stack, nullptr);
@@ -296,6 +297,7 @@ void require_stack(const Access& access) {
 void abandon_watch() {
     if (!before.running) return;
     before.timed = before.running = false;  // timers are not inherited
+    watch = Watch{};
     restore_handlers();
 }
 
@@ -315,4 +317,5 @@ EXPORTED void gpunn_emulator_after_fork() {
     abandon_copies();
     abandon_exchanges();
     abandon_counts();
+    state.counting = false;
 }

@@ -331,6 +331,8 @@ EXPORTED int gpunn_emulator_launch(const gpunn_emulator_request* request, gpunn_
         fflush(stdout);  // what the kernel printed
         python_thread = watch.python_thread;
         end_watch();
+        // A module that is loaded calls the hooks, in the constructor that g++ writes for its sanitizer's runtime.
+        state.counting = false;
     }
     if (wrong) {
         snprintf(finding->kind, sizeof finding->kind, "memory");

@@ -423,3 +423,27 @@ def test_names_are_cut_in_messages() -> None:
         )
     assert (caught.value.kernel, caught.value.line) == (name, 1)
     assert len(str(caught.value)) < 500
+
+
+_COUNTED_TO_THE_LAST = """
+import numpy as np
+from gpunn.emulator import Argument, compile_module, counting
+
+LOOP = '''extern "C" __global__ void loop(float* y, const float* x, int n) {
+    float sum = 0;
+    for (int i = 0; i < n; ++i) sum += x[(i * 7 + threadIdx.x) % 1024];
+    y[threadIdx.x] = sum;
+}'''
+x, y = np.ones(1024, np.float32), np.zeros(32, np.float32)
+arguments = Argument(y, "out"), Argument(x), Argument(np.int32(40_000))
+with counting():
+    compile_module(LOOP, "loop.cu", {}).launch("loop", (1, 1, 1), (32, 1, 1), arguments)
+compile_module(LOOP + "// another", "loop.cu", {}, counting=True)
+print("loaded")
+"""
+
+
+def test_a_module_is_loaded_after_a_launch_that_was_asked_for_attention_last() -> None:
+    """The timer comes while the last warp's events are counted, when no thread is left that could attend to it."""
+    done = python("-c", _COUNTED_TO_THE_LAST, limits={})
+    assert (done.returncode, done.stdout) == (0, "loaded\n"), done.stderr
