@@ -28,8 +28,11 @@ def _drawn(graphs: dict[str, Graph]) -> tuple[Any, list[Rectangle], list[tuple[A
     """The figure, its boxes in pixels, and its texts with theirs."""
     from matplotlib.patches import FancyBboxPatch
 
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     with drawing():
         figure = draw_graphs(graphs)
+        FigureCanvasAgg(figure)  # without one of its own each text makes a picture to measure itself in
         boxes = [_pixels(patch) for axes in figure.axes for patch in axes.patches if isinstance(patch, FancyBboxPatch)]
         texts = [text for axes in figure.axes for text in axes.texts]
         return figure, boxes, [(text, _pixels(text)) for text in texts]
