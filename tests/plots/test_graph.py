@@ -26,9 +26,8 @@ Rectangle = tuple[float, float, float, float]
 
 def _drawn(graphs: dict[str, Graph]) -> tuple[Any, list[Rectangle], list[tuple[Any, Rectangle]]]:
     """The figure, its boxes in pixels, and its texts with theirs."""
-    from matplotlib.patches import FancyBboxPatch
-
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.patches import FancyBboxPatch
 
     with drawing():
         figure = draw_graphs(graphs)
