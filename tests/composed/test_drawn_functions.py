@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gpunn as typed
 from tests.composed.test_drawn_parity import _numbers, _same
 from tests.devices import EVERYWHERE
 from tests.ops.arrays import axis, shapes
 
+gpunn: Any = typed
 _FEW = settings(max_examples=4, deadline=None)
 _ODD = st.sampled_from((0, 1, 2, 3, 5))  # lengths
 
@@ -213,6 +216,76 @@ def test_counting(where: str, name: str, data: st.DataObject) -> None:
         return getattr(lib, name)(*given, right=right)
 
     _same(where, call, {"x": x, "edges": edges}, no_gradient=("x", "edges"))
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@given(st.data())
+@_FEW
+def test_argwhere_and_vander(where: str, data: st.DataObject) -> None:
+    x = np.round(_numbers(data, data.draw(shapes(least=1, most=3, lengths=_ODD))))
+    _same(where, lambda lib, x: lib.argwhere(x), {"x": x}, no_gradient=("x",))
+    n, increasing = data.draw(st.none() | st.integers(1, 6)), data.draw(st.booleans())
+    line = _numbers(data, (data.draw(st.integers(1, 5)),))
+    # Of PyTorch's own gradient of it autograd says that it was changed in place.
+    _same(where, lambda lib, x: lib.vander(x.detach(), n, increasing), {"x": line}, no_gradient=("x",))
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@given(sizes=st.lists(st.integers(1, 5), min_size=3, max_size=6), data=st.data())
+@_FEW
+@pytest.mark.filterwarnings("ignore:torch.chain_matmul is deprecated")
+def test_chain_matmul(where: str, sizes: list[int], data: st.DataObject) -> None:
+    matrices = {f"m{i}": _numbers(data, (a, b)) for i, (a, b) in enumerate(itertools.pairwise(sizes))}
+    _same(where, lambda lib, *matrices: lib.chain_matmul(*matrices), matrices)
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@given(shape=st.lists(st.integers(1, 4), min_size=3, max_size=3), dim=st.integers(-3, 2), data=st.data())
+@_FEW
+def test_cross(where: str, shape: list[int], dim: int, data: st.DataObject) -> None:
+    shape[dim] = 3
+    arrays = {name: _numbers(data, tuple(shape)) for name in "ab"}
+    _same(where, lambda lib, a, b: lib.cross(a, b, dim=dim), arrays)
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize(("name", "axis"), [("vsplit", 0), ("hsplit", 1), ("dsplit", 2)])
+@given(st.data())
+@_FEW
+def test_split_along_an_axis(where: str, name: str, axis: int, data: st.DataObject) -> None:
+    shape = [data.draw(st.integers(1, 4)) for _ in range(3)]
+    parts = data.draw(st.integers(1, 3))
+    shape[axis] *= parts
+    cuts = data.draw(st.just(parts) | st.lists(st.integers(0, 7), max_size=3).map(sorted))
+
+    def call(lib: Any, x: Any) -> Any:
+        return _many(lib, [part * i for i, part in enumerate(getattr(lib, name)(x, cuts), 1)])
+
+    _same(where, call, {"x": _numbers(data, tuple(shape))})
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("name", ["tril_indices", "triu_indices"])
+@given(rows=st.integers(0, 6), columns=st.integers(0, 6), offset=st.integers(-7, 7))
+@_FEW
+def test_indices_of_triangles(where: str, name: str, rows: int, columns: int, offset: int) -> None:
+    parity = pytest.importorskip("tests.parity")
+    mine = getattr(gpunn, name)(rows, columns, offset, device=where)
+    assert mine.tolist() == getattr(parity.torch, name)(rows, columns, offset).tolist()
+
+
+# Where nothing or everything is dropped no numbers matter: what is drawn has tests of its own.
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize(
+    "name", ["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"]
+)
+@given(st.data())
+@_FEW
+def test_dropout_of_nothing_and_of_all(where: str, name: str, data: st.DataObject) -> None:
+    axes = {"dropout1d": 3, "dropout2d": 4, "dropout3d": 5}.get(name, 3)
+    p, training = data.draw(st.sampled_from((0.0, 1.0))), data.draw(st.booleans())
+    x = _numbers(data, tuple(data.draw(st.integers(1, 4)) for _ in range(axes)))
+    _same(where, lambda lib, x: getattr(lib.nn.functional, name)(x, p, training) * x, {"x": x})
 
 
 # -- nn.functional --------------------------------------------------------------------------------
