@@ -183,8 +183,8 @@ def compiler_version() -> str:
     return f"NVRTC {major}.{minor}"
 
 
-def compile_source(text: str, label: str, macros: Iterable[str], arch: int) -> str:
-    """Compile one source as the product would for ``sm_<arch>``; returns NVRTC's log, with ptxas' lines.
+def compile_source(text: str, label: str, macros: Iterable[str], arch: int) -> tuple[str, bytes]:
+    """Compile one source as the product would for ``sm_<arch>``: NVRTC's log, with ptxas' lines, and the machine code.
 
     Raises
     ------
@@ -207,17 +207,22 @@ def compile_source(text: str, label: str, macros: Iterable[str], arch: int) -> s
         (size,) = checked(nvrtc.nvrtcGetProgramLogSize(program))
         buffer = bytes(size)  # which the call below fills: the binding's own convention
         checked(nvrtc.nvrtcGetProgramLog(program, buffer))
+        code = b""
+        if outcome == nvrtc.nvrtcResult.NVRTC_SUCCESS:
+            (size,) = checked(nvrtc.nvrtcGetCUBINSize(program))
+            code = bytes(size)
+            checked(nvrtc.nvrtcGetCUBIN(program, code))
     finally:
         checked(nvrtc.nvrtcDestroyProgram(program))
     log = buffer.rstrip(b"\0 \n").decode(errors="replace")
     if outcome != nvrtc.nvrtcResult.NVRTC_SUCCESS:
         raise GateError(f"{label} [{' '.join(macros)}] does not compile for sm_{arch}:\n{log}")
-    return log
+    return log, code
 
 
 def compile_job(job: Job, text: str) -> list[Row]:
     """The table rows of one job, by compiling it."""
-    resources = parse_log(compile_source(text, job.file, job.macros.split(), job.arch))
+    resources = parse_log(compile_source(text, job.file, job.macros.split(), job.arch)[0])
     if not resources:
         raise GateError(f"{job.file} [{job.macros}] has no kernel for sm_{job.arch}")
     return [

@@ -1,0 +1,215 @@
+"""What the main loops of products and convolutions are made of, read from the machine code, with no GPU.
+
+A warp issues one instruction at a time, whichever it is. So where multiplying is what takes the time, a loop can come
+no closer to a card's peak than the share of its instructions that multiply: FFMA where cores do it, HMMA where tensor
+cores do. ``python -m benchmarks.instruction_mix`` compiles the kernels that multiply as the product would, disassembles
+them and writes the shares to ``benchmarks/results/instruction_mix.tsv``. ``--check`` writes nothing; it fails where the
+table is not of these sources, or a share is less than ``FLOORS`` asks for.
+
+It needs NVRTC (``gpunn[dev]``) and NVIDIA's disassembler (``gpunn[sass]``), unless nothing has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from benchmarks.compile_gate import GateError, Job, compile_source, jobs_of, sources
+
+TABLE = Path(__file__).parent / "results" / "instruction_mix.tsv"
+ARCHITECTURE = 90  # H100 and H200
+FILES = ("gemm.cu", "gemm_batched.cu", "conv2d.cu", "conv2d_first.cu")
+MULTIPLY = ("FFMA", "HMMA")
+# The least share of the loop that multiplies, by the end of the kernel's name and its tile; "" for all others. What is
+# wanted is 0.88, and 0.82 of convolutions' gradients: these hold what has been reached.
+FLOORS = {
+    ("gemm_nt", "128"): 0.86,
+    ("gemm_nn", "128"): 0.85,
+    ("gemm_nt", "64"): 0.76,
+    ("gemm_nn", "64"): 0.75,
+    ("conv2d_forward", "128"): 0.82,
+    ("conv2d_forward", "64"): 0.69,
+    ("conv2d_backward_data", "128"): 0.77,
+    ("conv2d_backward_weight", "128"): 0.72,
+}
+INSTALL = "NVIDIA's disassembler is not installed: pip install 'gpunn[sass]' (Linux, x86-64; needs no GPU)"
+_TITLE = (
+    f"# Main loops for sm_{ARCHITECTURE}: all instructions; those that multiply, of shared memory, of global memory.",
+    "# Made by: python -m benchmarks.instruction_mix (no GPU needed). `source` is the hash of text and options.",
+)
+_LABEL = re.compile(r"^(\.L\w+):")
+_INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)\s?(.*?);")
+_TARGET = re.compile(r"`\((\.L\w+)\)")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One main loop."""
+
+    file: str
+    macros: str
+    kernel: str
+    instructions: int
+    multiply: int
+    shared: int
+    memory: int
+    source: str
+
+    @property
+    def share(self) -> float:
+        """Of its instructions that multiply."""
+        return self.multiply / self.instructions
+
+    @property
+    def fault(self) -> str | None:
+        """Why it fails, or None."""
+        tile = dict(macro.split("=") for macro in self.macros.split()).get("TILE", "")
+        floor = FLOORS.get((self.kernel, tile), 0)
+        if self.share >= floor:
+            return None
+        return f"{self.file} {self.kernel} [{self.macros}]: {self.share:.1%} of its loop multiplies, not {floor:.0%}"
+
+
+def disassembler() -> str:
+    """The path of ``nvdisasm``; GateError saying how to get it."""
+    try:
+        for file in importlib.metadata.files("nvidia-cuda-nvdisasm") or ():
+            if file.name == "nvdisasm":
+                return str(file.locate())
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    found = shutil.which("nvdisasm")
+    if found is None:
+        raise GateError(INSTALL)
+    return found
+
+
+def disassemble(code: bytes) -> str:
+    """The text of machine code."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(code)
+        file.flush()
+        done = subprocess.run([disassembler(), "-c", file.name], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise GateError(f"nvdisasm: {done.stderr.strip()}")
+    return done.stdout
+
+
+def kernels_of(text: str) -> Iterator[tuple[str, str]]:
+    """(name, its lines) of each kernel in a disassembler's text."""
+    for part in re.split(r"^\.text\.", text, flags=re.MULTILINE)[1:]:
+        name, _, lines = part.partition(":")
+        yield name, lines
+
+
+def main_loop(lines: str) -> Counter[str] | None:
+    """How often each instruction stands in the shortest loop that has at least half of all those that multiply.
+
+    None where no loop does.
+    """
+    opcodes: list[str] = []
+    labels: dict[str, int] = {}
+    jumps: list[tuple[int, str]] = []
+    for line in lines.splitlines():
+        if label := _LABEL.match(line):
+            labels[label[1]] = len(opcodes)
+        elif instruction := _INSTRUCTION.match(line):
+            opcode = instruction[1].split(".")[0]
+            if opcode == "BRA" and (target := _TARGET.search(instruction[2])):
+                jumps.append((len(opcodes), target[1]))
+            opcodes.append(opcode)
+    loops = [opcodes[labels[to] : at + 1] for at, to in jumps if to in labels and labels[to] <= at]
+    wanted = sum(opcode in MULTIPLY for opcode in opcodes) / 2
+    able = [loop for loop in loops if sum(opcode in MULTIPLY for opcode in loop) >= max(wanted, 1)]
+    if not able:
+        return None
+    shortest = min(able, key=len)
+    return Counter(shortest)
+
+
+def rows_of(job: Job, text: str) -> Iterator[Row]:
+    """The main loops of one specialisation."""
+    _, code = compile_source(text, job.file, job.macros.split(), job.arch)
+    for kernel, lines in kernels_of(disassemble(code)):
+        found = main_loop(lines)
+        if found is None:
+            raise GateError(f"{job.file} {kernel} [{job.macros}]: no loop multiplies")
+        multiply, shared = (sum(found[name] for name in names) for names in (MULTIPLY, ("LDS", "STS", "LDSM")))
+        memory = sum(found[name] for name in ("LDG", "STG", "LDGSTS"))
+        yield Row(job.file, job.macros, kernel, found.total(), multiply, shared, memory, job.source)
+
+
+def wanted() -> list[Job]:
+    """What is compiled: float, in vectors of 4 where there are vectors."""
+    jobs = [job for file in FILES for job in jobs_of(sources()[file]) if job.arch == ARCHITECTURE]
+    return [job for job in jobs if "REAL=float" in job.macros and ("VEC=" not in job.macros or "VEC=4" in job.macros)]
+
+
+def read_table(path: Path) -> list[Row]:
+    """The rows of the table; none where there is none."""
+    if not path.exists():
+        return []
+    names = [field.name for field in fields(Row)]
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        cells = line.split("\t")
+        if line.startswith("#") or cells == names:
+            continue
+        if len(cells) != len(names):
+            raise GateError(f"{path}:{number}: expected {len(names)} cells; got {len(cells)}: make it anew")
+        file, macros, kernel, source = *cells[:3], cells[7]
+        instructions, multiply, shared, memory = map(int, cells[3:7])
+        rows.append(Row(file, macros, kernel, instructions, multiply, shared, memory, source))
+    return rows
+
+
+def write_table(rows: Iterable[Row], path: Path) -> None:
+    """Write the rows, in order."""
+    ordered = sorted(rows, key=lambda row: (row.file, row.macros, row.kernel))
+    lines = [*_TITLE, "\t".join(field.name for field in fields(Row))]
+    lines += ["\t".join(map(str, astuple(row))) for row in ordered]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make the table, or check it; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.instruction_mix", description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail if the table is stale or a share too low"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        jobs, table = wanted(), read_table(TABLE)
+        have = {(row.file, row.macros, row.source) for row in table}
+        missing = [job for job in jobs if (job.file, job.macros, job.source) not in have]
+        if not options.check:
+            texts = {name: source.text for name, source in sources().items()}
+            current = {(job.file, job.macros, job.source) for job in jobs}
+            table = [row for row in table if (row.file, row.macros, row.source) in current]
+            table += [row for job in missing for row in rows_of(job, texts[job.file])]
+            write_table(table, TABLE)
+            missing = []
+    except GateError as error:
+        print(f"instruction mix: {error}", file=sys.stderr)
+        return 2
+    faults = [row.fault for row in table if row.fault]
+    for row in table:
+        print(f"{row.share:6.1%} of {row.instructions:5}  {row.file} {row.kernel} [{row.macros}]")
+    for fault in faults:
+        print(f"TOO LOW: {fault}")
+    for job in missing:
+        print(f"STALE: {job.file} [{job.macros}]: run python -m benchmarks.instruction_mix")
+    return int(bool(faults or missing))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
