@@ -1,4 +1,7 @@
-"""What each rank does in ``tests/distributed/test_syncbatchnorm.py``: ``... syncbatchnorm NAME DEVICE DTYPE``."""
+"""What each rank does in ``tests/distributed/test_syncbatchnorm.py``: ``... syncbatchnorm NAMES DEVICE DTYPES``.
+
+Names and dtypes are separated by commas: all of the former with all of the latter.
+"""
 
 from __future__ import annotations
 
@@ -311,12 +314,14 @@ def captured_by_mpi(device: str, dtype: Any) -> None:
     layer(x)  # the ranks are still together
 
 
-def main(name: str, device: str, dtype: str) -> None:
+def main(names: str, device: str, dtypes: str) -> None:
     # Ranks of a GPU each have NCCL; on one GPU, or where kernels run on the CPU, arrays travel by MPI.
-    dist.init_process_group("mpi" if name == "captured_by_mpi" else "auto", timeout=timedelta(seconds=60))
+    dist.init_process_group("mpi" if names == "captured_by_mpi" else "auto", timeout=timedelta(seconds=60))
     if dist.get_backend() == "nccl" and device == "cuda":
         device = f"cuda:{dist.get_local_rank()}"
-    CHECKS[name](device, np.dtype(dtype).type)
+    for name in names.split(","):
+        for dtype in dtypes.split(","):
+            CHECKS[name](device, np.dtype(dtype).type)
 
 
 if __name__ == "__main__":
