@@ -32,8 +32,8 @@ __device__ __forceinline__ word word_of(real x, int descending) {
     const word sign = word(1) << (8 * sizeof(word) - 1), all = ~word(0);
     word bits;
     if constexpr (FLOATING<real>) {
-        x += real(0);  // -0 becomes 0
         memcpy(&bits, &x, sizeof(bits));
+        if (bits == sign) bits = 0;  // -0; adding 0 would make zeros of the smallest numbers too, where these are flushed
         bits = x != x ? all : bits & sign ? ~bits : bits | sign;
     } else {
         bits = (word)x ^ (real(-1) < real(0) ? sign : word(0));

@@ -71,6 +71,7 @@ def test_kernels_order_is_stable(kernels: str, dtype: str, rows: int, length: in
         # Equal: both zeros; behind all: NaN of both signs.
         x.flat[::7], x.flat[1::7], x.flat[2::7], x.flat[3::7] = -0.0, np.nan, -np.nan, np.inf
         x.flat[4::7] = rng.standard_normal(x.flat[4::7].size)
+        x.flat[5::7] = np.finfo(dtype).smallest_subnormal * rng.integers(-5, 5, x.flat[5::7].size)
     ordered = gpunn.tensor(x, device=kernels)
     expected = np.argsort(x, 1, kind="stable")
     np.testing.assert_array_equal(ordered.argsort(1).numpy(), expected)
