@@ -26,7 +26,7 @@ from gpunn.emulator.rules import check_assembly, read_assembly, undefined_functi
 from gpunn.errors import DeviceError, KernelError
 
 _HERE = Path(__file__).parent
-_HEADERS = ("cuda.h", "atomics.h", "tensor_core.h", "runtime.h")
+HEADERS = ("cuda.h", "atomics.h", "tensor_core.h", "runtime.h")
 _RUNTIME = (
     "runtime.h", "state.h", "switch.h", "fibers.h", "faults.h",
     "switch.cpp", "fibers.cpp", "faults.cpp", "collectives.cpp", "copies.cpp", "memory.cpp", "races.cpp",
@@ -98,7 +98,7 @@ def compile_kernels(source: str, label: str, defines: Mapping[str, str], countin
     # system headers must not, and are moved out.
     includes = "\n".join(_INCLUDE.findall(source))
     text = f'#include "cuda.h"\n{includes}\nnamespace {{\n#line 1 "{label}"\n{_INCLUDE.sub("", source)}\n}}\n'
-    key = _key(text, *flags, *code_flags, *_LINK_FLAGS, runtime.name, *_texts((*_HEADERS, "build.py", "rules.py")))
+    key = _key(text, *flags, *code_flags, *_LINK_FLAGS, runtime.name, *_texts((*HEADERS, "build.py", "rules.py")))
 
     def build(target: Path, folder: Path) -> None:
         (folder / "kernels.cu").write_text(text, encoding="utf-8")
@@ -248,7 +248,7 @@ def _runtime() -> Path:
 
 def _header(flags: tuple[str, ...] = _KERNEL_FLAGS) -> Path:
     """``cuda.h``, compiled for kernels with these flags."""
-    key = _key(*flags, _compiler(), str(_HERE), *_texts(_HEADERS))
+    key = _key(*flags, _compiler(), str(_HERE), *_texts(HEADERS))
 
     def build(target: Path, folder: Path) -> None:
         run_compiler(["-x", "c++-header", *flags, str(_HERE / "cuda.h"), "-o", str(target)], folder, "cuda.h")

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 
+from gpunn.emulator.build import HEADERS
 from gpunn.errors import KernelError
 
 Index = tuple[int, int, int]
@@ -77,7 +78,7 @@ def many_source_places(library: str, offsets: Iterable[int]) -> dict[int, list[t
             places = found.setdefault(int(text, 16) + 1, [])
             continue
         file, _, line = text.partition(" ")[0].rpartition(":")
-        # A fault is never in the header that stands in for CUDA.
-        if line.isdigit() and line != "0" and os.path.basename(file) != "cuda.h":
+        # A fault is never in the headers that stand in for CUDA.
+        if line.isdigit() and line != "0" and os.path.basename(file) not in HEADERS:
             places.append((os.path.basename(file), int(line)))
     return found
