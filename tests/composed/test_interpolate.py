@@ -45,6 +45,9 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, dict[str, Any]]:
             factor = st.sampled_from([1.0, 1.7, 2, 2.5, 3])
         options["scale_factor"] = draw(st.one_of(factor, st.tuples(*[factor] * axes)))
         options["recompute_scale_factor"] = draw(st.sampled_from([None, False, True]))
+    # PyTorch 2.13 gives every row of a single antialiased column what belongs to the first: see the test of columns.
+    if options.get("antialias") and F.interpolate(gpunn.tensor(x), **options).shape[-1] == 1:
+        options["antialias"] = False
     return x, options
 
 
@@ -67,6 +70,20 @@ def test_matches_torch(case: tuple[np.ndarray, dict[str, Any]]) -> None:
 @settings(max_examples=8, deadline=None)
 def test_matches_torch_with_kernels(kernels: str, case: tuple[np.ndarray, dict[str, Any]]) -> None:
     _compare(*case, kernels)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("sizes", [(2, 4), (3, 2), (5, 4), (7, 2)])
+def test_a_single_antialiased_column(mode: str, sizes: tuple[int, int]) -> None:
+    """Is each of two equal ones, of which PyTorch has the rows."""
+    parity = pytest.importorskip("tests.parity")
+    x = np.random.Generator(np.random.Philox(5)).standard_normal((2, 3, sizes[0], 1))
+    how = {"mode": mode, "antialias": True}
+    mine = F.interpolate(gpunn.tensor(x), size=(sizes[1], 1), **how).numpy()
+    two = parity.torch.nn.functional.interpolate(
+        parity.torch.tensor(x).expand(-1, -1, -1, 2), size=(sizes[1], 2), **how
+    )
+    np.testing.assert_allclose(mine, two.numpy()[..., :1], rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("scale", [0.97, 1.04, 1 / 3 + 0.01, 2.02, 3.03])
