@@ -78,7 +78,7 @@ def test_a_single_antialiased_column(mode: str, sizes: tuple[int, int]) -> None:
     """Is each of two equal ones, of which PyTorch has the rows."""
     parity = pytest.importorskip("tests.parity")
     x = np.random.Generator(np.random.Philox(5)).standard_normal((2, 3, sizes[0], 1))
-    how = {"mode": mode, "antialias": True}
+    how: dict[str, Any] = {"mode": mode, "antialias": True}
     mine = F.interpolate(gpunn.tensor(x), size=(sizes[1], 1), **how).numpy()
     two = parity.torch.nn.functional.interpolate(
         parity.torch.tensor(x).expand(-1, -1, -1, 2), size=(sizes[1], 2), **how
