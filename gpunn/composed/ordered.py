@@ -1,4 +1,4 @@
-"""Elements by their order along an axis: functions made of ``sort``."""
+"""Elements by their order along an axis: functions made of ``sort``. A captured step refuses ``mode``."""
 
 from __future__ import annotations
 

@@ -124,12 +124,16 @@ def _searched(op: str, sequence: Tensor, given: Any, right: Any, narrow: Any, so
         if sorter.shape != rows.shape:
             raise ShapeError(f"{here(op)}: sorter: expected the sequence's shape, {rows.shape}; got {sorter.shape}.")
         rows = gather(rows, -1, sorter)
+    if not rows.ndim:
+        raise ShapeError(f"{here(op)}: expected a sequence of at least one axis; got a number.")
     if rows.ndim != 1 and (values.ndim != rows.ndim or values.shape[:-1] != rows.shape[:-1]):
         raise ShapeError(
             f"{here(op)}: expected values with the first axes of the sequence, {rows.shape[:-1]}; got shape "
             f"{values.shape}."
         )
     dtype, shape = np.result_type(rows.dtype, values.dtype), values.shape
+    if dtype.kind == "i" and dtype.itemsize < 4:
+        dtype = np.dtype(np.int64)  # kernels know no shorter ones
     count, each = (1, values.numel()) if rows.ndim == 1 else (math.prod(shape[:-1]), shape[-1])
     rows, values = rows.to(dtype).reshape(count, rows.shape[-1]), values.to(dtype).reshape(count, each)
     found = Tensor._of_physical(places_among(device, rows.array, values.array, bool(right)), device).reshape(shape)

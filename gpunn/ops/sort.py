@@ -44,6 +44,8 @@ def _places(op: str, x: Tensor, dim: int, descending: Any) -> Tensor:
     axis = axis_of(op, x, dim)
     if not x.ndim:
         return _places(op, x.reshape(1), 0, descending).reshape(())
+    if x.dtype.kind == "i" and x.dtype.itemsize < 4:
+        x = x.long()  # in the same order; kernels know no shorter ones
     array = sort_places(x.device, x.array, axis, bool(descending))
     return Tensor._of_physical(array, x.device)
 

@@ -47,7 +47,7 @@ def test_matches_torch(where: str) -> None:
         )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "uint8"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "int16", "int8", "uint8"])
 def test_kernels_find_what_numpy_does(kernels: str, dtype: str) -> None:
     rng = np.random.Generator(np.random.Philox(2))
     line = np.sort(rng.integers(0, 40, 300)).astype(dtype)
@@ -79,6 +79,7 @@ def test_refusals() -> None:
     for error, text, call in (
         (UsageError, "searchsorted: side", lambda: gpunn.searchsorted(x, x, side="middle")),
         (UsageError, "searchsorted: side", lambda: gpunn.searchsorted(x, x, right=True, side="left")),
+        (ShapeError, "searchsorted: expected a sequence", lambda: gpunn.searchsorted(x[0, 0], x[0, 0])),
         (ShapeError, "searchsorted: expected values", lambda: gpunn.searchsorted(x, x[0])),
         (ShapeError, "searchsorted: sorter", lambda: gpunn.searchsorted(x, x, sorter=x[0].long())),
         (ShapeError, "bucketize: boundaries", lambda: gpunn.bucketize(x, x)),

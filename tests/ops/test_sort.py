@@ -63,7 +63,7 @@ def test_numbers_nan_and_truths() -> None:
 
 # Rows shorter than a block's chunk of 1,024, of one chunk, and of 2, 3 and 5, where a last run has no partner.
 @pytest.mark.parametrize(("rows", "length"), [(300, 3), (9, 100), (2, 1024), (2, 1025), (2, 3000), (1, 5000)])
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "uint8", "bool"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"])
 def test_kernels_order_is_stable(kernels: str, dtype: str, rows: int, length: int) -> None:
     rng = np.random.Generator(np.random.Philox(1))
     x = rng.integers(0 if dtype == "uint8" else -3, 4, (rows, length)).astype(dtype)
