@@ -14,6 +14,7 @@ from gpunn._device import Device
 from gpunn._shared.pooling import OutputSize, check_images, output_sizes
 from gpunn._tensor import Tensor
 from gpunn._window import Window, segments
+from gpunn.cpu import adaptive_max_pool2d as fast
 from gpunn.gpu.launcher import KernelSource, ceil_div
 from gpunn.gpu.windows import adaptive_windows, launch_backward, launch_windows
 from gpunn.ops.max_pool2d import pool_maximum
@@ -48,6 +49,11 @@ def _windows(height: int, width: int, size: tuple[int, int]) -> list[tuple[int, 
     ]
 
 
+@adaptive_max_pool2d_forward.numpy
+def _(x: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    return fast.forward(x, segments(x.shape[1], size[0]), segments(x.shape[2], size[1]))
+
+
 @adaptive_max_pool2d_forward.kernel
 def _(device: Device, x: Any, size: tuple[int, int]) -> tuple[Any, Any]:
     n, *image = x.shape
@@ -68,6 +74,9 @@ def adaptive_max_pool2d_backward(xp: Any, dy: Any, index: Any, height: int, widt
         won = place[rows, columns][:, :, None] == index[:, i, j][:, None, None]
         dx[:, rows, columns] += xp.where(won, dy[:, i, j][:, None, None], dy.dtype.type(0))
     return dx
+
+
+adaptive_max_pool2d_backward.numpy(fast.backward)
 
 
 @adaptive_max_pool2d_backward.kernel
