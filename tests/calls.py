@@ -653,6 +653,11 @@ add("data.ConcatDataset", data.ConcatDataset, lambda: ([dataset()],))
 add("data.Subset", data.Subset, lambda: (dataset(), [0, 1]))
 add("data.random_split", data.random_split, lambda: (dataset(), [4, 2]))
 add("data.DataLoader", lambda given, size: next(iter(data.DataLoader(given, size))), lambda: (dataset(), 2))
+add(
+    "data.DeviceLoader",
+    lambda given, size: next(iter(data.DeviceLoader(given, size, device="cpu"))),
+    lambda: (data.TensorDataset(np.zeros((6, 1, 2, 2), np.float32), np.zeros(6, np.int64)), 2),
+)
 method("TensorDataset.__getitem__", dataset, lambda: (0,))
 method("Subset.__getitem__", lambda: data.Subset(dataset(), [0, 1]), lambda: (0,))
 method("ConcatDataset.__getitem__", lambda: data.ConcatDataset([dataset()]), lambda: (0,))

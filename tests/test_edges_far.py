@@ -57,6 +57,7 @@ _NOT_COMPARED = {
     "spread",
     "sync_batch_norm_combine",
     "sync_batch_norm_pack",
+    "take_images",
     "total_norm",
     "triangle",
     "unbroadcast",

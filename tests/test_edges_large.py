@@ -20,6 +20,7 @@ from gpunn._tensor import Tensor
 from gpunn._window import Window
 from gpunn.errors import UsageError
 from gpunn.ops import import_all
+from gpunn.ops.take_images import Changes
 from gpunn.primitive import REGISTRY
 
 import_all()  # registers every primitive
@@ -136,6 +137,15 @@ TAKEN: dict[str, Arguments] = {
         "index": 0,
         "base": f(1, dtype=np.uint64),
     },
+    "take_images": lambda f: {
+        "images": f(2**20, 32, 33, 3, dtype=np.uint8),
+        "labels": f(2**20, dtype=np.int64),
+        "indices": f(2**21, dtype=np.int32),
+        "words": f(3, dtype=np.uint64),
+        "mean": f(3),
+        "std": f(3),
+        "changes": Changes(),
+    },
     "batched_transpose": lambda f: {"x": f(1, 2**29, 5)},
     "flip_axes": lambda f: {"x": f(2**16, 2**16), "axes": (0,)},
     "join": lambda f: {"arrays": [f(2**16, 2**16), f(2**16, 2**15)], "axis": 1},
@@ -151,6 +161,15 @@ TAKEN: dict[str, Arguments] = {
 }
 # What counts threads, rows or pixels in an int.
 REFUSED: dict[str, Arguments] = {
+    "take_images": lambda f: {
+        "images": f(1, 2**15, 2**15, 3, dtype=np.uint8),
+        "labels": f(1, dtype=np.int64),
+        "indices": f(1, dtype=np.int32),
+        "words": f(3, dtype=np.uint64),
+        "mean": f(3),
+        "std": f(3),
+        "changes": Changes(),
+    },
     "max_pool2d_forward": lambda f: {"x": f(2**17, 256, 256, 3), "window": _window(256, 256, 1)},
     "max_pool2d_backward": lambda f: {
         "dy": f(2**17, 128, 128, 3),

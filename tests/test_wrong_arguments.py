@@ -83,7 +83,7 @@ _CALLED |= {
     ("a layer", "train.evaluate"),
 }
 # A dict whose keys count from 0 is a dataset, and this one's do not: that is its own KeyError.
-_CALLED |= {("a dict", "data.DataLoader")}
+_CALLED |= {("a dict", "data.DataLoader"), ("a dict", "data.DeviceLoader")}
 # A layer may take the name of a buffer; whatever has a shape can lend it.
 _FITS = {("a layer", "setattr(buffer)")}
 _FITS |= {("another library's array", f"Tensor.{name}_as") for name in ("expand", "reshape", "view")}

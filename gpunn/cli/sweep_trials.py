@@ -37,6 +37,7 @@ NOT_ASKED = {
     "no_save": False,
     "overwrite": False,
     "tensorboard": False,
+    "resident": False,
     "health": False,
     "keep": 1,
     "checkpoint_every": None,

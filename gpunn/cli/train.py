@@ -131,6 +131,11 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add("--checkpoint-every", type=whole(1), metavar="N", help="a checkpoint every N steps too, not only every epoch")
     add("--keep", type=whole(1), metavar="N", help="how many checkpoints stay, beside the best epoch's (default: 2)")
     add("--max-steps", type=whole(1), metavar="N", help="stop after so many steps")
+    add(
+        "--resident",
+        action="store_true",
+        help="keep all images on the device; shuffle and augment them there, in the captured step",
+    )
     add("--workers", type=whole(0), metavar="N", help="threads that prepare batches (default: 0)")
     add("--no-capture", action="store_true", help="launch every kernel by itself, not a step as one graph")
 
@@ -148,6 +153,8 @@ def run(args: argparse.Namespace) -> int:
         entry = resolve(args.model)
     fill(args)
     check_watch_arguments(args)
+    if args.resident and args.workers:
+        raise UsageError("--workers: its threads prepare batches on the host; --resident has them on the device.")
     check_recipe(args, defaults_for(args.data))
 
     from gpunn._device import device
@@ -205,15 +212,21 @@ def make_parts(
     args: argparse.Namespace, entry: ModelEntry, home: Any, train_set: Any, test_set: Any, change: Any
 ) -> Parts:
     """Seed the generators, and build what the filled-in arguments ask for; ``change`` is the augmentation or None."""
-    from gpunn.data import DataLoader
+    from gpunn.data import DataLoader, DeviceLoader
     from gpunn.random import manual_seed
 
     manual_seed(args.seed)
     model = entry.build(train_set.input_shape, len(train_set.classes))
-    train_loader = DataLoader(
-        train_set, args.batch_size, shuffle=True, device=home, num_workers=args.workers, transform=change
-    )
-    test_loader = DataLoader(test_set, _TEST_BATCH, device=home, num_workers=args.workers)
+    train_loader: Any
+    test_loader: Any
+    if args.resident:
+        train_loader = DeviceLoader(train_set, args.batch_size, True, transform=change, device=home)
+        test_loader = DeviceLoader(test_set, _TEST_BATCH, device=home)
+    else:
+        train_loader = DataLoader(
+            train_set, args.batch_size, shuffle=True, device=home, num_workers=args.workers, transform=change
+        )
+        test_loader = DataLoader(test_set, _TEST_BATCH, device=home, num_workers=args.workers)
     optimizer = make_optimizer(args, model)
     schedule, every = make_schedule(args, optimizer, len(train_loader))
     return Parts(model, optimizer, schedule, every, train_loader, test_loader)
@@ -338,7 +351,7 @@ def config_of(args: argparse.Namespace, train_set: Any) -> dict[str, Any]:
         value = getattr(args, flag)
         if value is not None:
             command += [f"--{flag.replace('_', '-')}", str(value)]
-    command += [f"--{flag}" for flag in ("tensorboard", "health") if getattr(args, flag)]
+    command += [f"--{flag}" for flag in ("tensorboard", "health", "resident") if getattr(args, flag)]
     command += ["--device", args.device, *(["--no-capture"] if args.no_capture else [])]
     return {
         "command": command,

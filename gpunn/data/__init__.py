@@ -3,6 +3,7 @@
 from gpunn._calls import explains_all
 from gpunn.data.cifar10 import CIFAR10, CIFAR100
 from gpunn.data.dataset import Dataset, TensorDataset
+from gpunn.data.device_loader import DeviceLoader
 from gpunn.data.digits import Digits
 from gpunn.data.idx import read_idx
 from gpunn.data.image_folder import ImageFolder
@@ -18,6 +19,7 @@ __all__ = [
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "DeviceLoader",
     "Digits",
     "FashionMNIST",
     "ImageFolder",

@@ -102,40 +102,61 @@ class RandomCrop(Transform):
         Rows and columns of ``fill`` put around the images first.
     fill : float
         In standardised images 0 is the training images' mean.
+    padding_mode : "constant" or "reflect"
+        Whether ``fill`` is in them, or the image mirrored at its edge, whose own row is not repeated.
 
     Raises
     ------
     ShapeError
-        If the padded images are smaller than ``size``.
+        If the padded images are smaller than ``size``, or reflected ones not larger than ``padding``.
 
     References
     ----------
     He, Zhang, Ren, Sun 2015, arXiv:1512.03385, section 4.2 (pad 4, crop 32); lecture topic T6.
     """
 
-    def __init__(self, size: int | tuple[int, int], padding: int = 0, fill: float = 0.0) -> None:
+    def __init__(
+        self, size: int | tuple[int, int], padding: int = 0, fill: float = 0.0, padding_mode: str = "constant"
+    ) -> None:
         given = tuple(size) if isinstance(size, tuple | list) else (size, size)
         if len(given) != 2:
             raise UsageError(f"RandomCrop: size: expected one length or (height, width); got {size!r}.")
-        self.size = tuple(whole_number("RandomCrop", "size", n, 1) for n in given)
+        height, width = (whole_number("RandomCrop", "size", n, 1) for n in given)
+        self.size = height, width
         self.padding = whole_number("RandomCrop", "padding", padding, 0)
         self.fill = real_number("RandomCrop", "fill", fill)
+        if padding_mode not in ("constant", "reflect"):
+            raise UsageError(f"RandomCrop: padding_mode: expected 'constant' or 'reflect'; got {padding_mode!r}.")
+        self.padding_mode = padding_mode
+
+    def check(self, height: int, width: int) -> list[int]:
+        """In how many rows and columns, less one, a part of images of this size may begin; ShapeError if in none."""
+        lengths = height, width
+        spare = [length + 2 * self.padding - cut for length, cut in zip(lengths, self.size, strict=True)]
+        if min(spare) < 0:
+            raise ShapeError(
+                f"RandomCrop: cannot cut {self.size[0]}x{self.size[1]} out of {height}x{width} with padding "
+                f"{self.padding}."
+            )
+        if self.padding_mode == "reflect" and self.padding >= min(lengths):
+            raise ShapeError(
+                f"RandomCrop: {height}x{width} cannot be reflected in {self.padding} rows and columns; it needs more."
+            )
+        return spare
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Crop each image at its own position."""
         n, _, h, w = self._check(images)
-        spare = [length + 2 * self.padding - cut for length, cut in zip((h, w), self.size, strict=True)]
-        if min(spare) < 0:
-            raise ShapeError(
-                f"RandomCrop: cannot cut {self.size[0]}x{self.size[1]} out of {h}x{w} with padding {self.padding}."
-            )
-        starts = [_integers(generator, room + 1, n) - self.padding for room in spare]
+        starts = [_integers(generator, room + 1, n) - self.padding for room in self.check(h, w)]
         index = [s[:, None] + np.arange(cut) for s, cut in zip(starts, self.size, strict=True)]
+        if self.padding_mode == "reflect":
+            index = [length - 1 - np.abs(length - 1 - np.abs(i)) for length, i in zip((h, w), index, strict=True)]
         y = resample(images.device, images._physical, *self._upload(images, *index), self.fill)
         return Tensor._of_physical(y, images.device)
 
     def __repr__(self) -> str:
-        return f"RandomCrop({self.size}, padding={self.padding})"
+        mode = "" if self.padding_mode == "constant" else f", padding_mode={self.padding_mode!r}"
+        return f"RandomCrop({self.size}, padding={self.padding}{mode})"
 
 
 class _RandomFlip(Transform):
@@ -147,6 +168,7 @@ class _RandomFlip(Transform):
         self.p = real_number(type(self).__name__, "p", p, 0, 1)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Mirror some of the images."""
         n, _, *lengths = self._check(images)
         mirrored = generator.uniform(0.0, 1.0, (n,), np.float64) < self.p
         index = [np.broadcast_to(np.arange(length), (n, length)) for length in lengths]
@@ -166,13 +188,32 @@ class RandomHorizontalFlip(_RandomFlip):
     ----------
     p : float
         Probability for each image.
+    alternate : bool
+        Draw once for each image, and mirror it or not in turns, one epoch after the other: then two epochs show both.
+        That needs a :class:`~gpunn.data.DeviceLoader`, which knows which image it is.
 
     References
     ----------
-    Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification"; lecture topic T6.
+    Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification"; Jordan 2024, arXiv:2404.00498, section 3.6; lecture
+    topic T6.
     """
 
     axis = 1
+
+    def __init__(self, p: float = 0.5, *, alternate: bool = False) -> None:
+        super().__init__(p)
+        self.alternate = bool(alternate)
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Mirror some of the images."""
+        if self.alternate:
+            raise UsageError(
+                "RandomHorizontalFlip: alternate needs a loader that knows which image it is: DeviceLoader."
+            )
+        return super().__call__(images, generator)
+
+    def __repr__(self) -> str:
+        return f"RandomHorizontalFlip(p={self.p}, alternate=True)" if self.alternate else super().__repr__()
 
 
 class RandomVerticalFlip(_RandomFlip):

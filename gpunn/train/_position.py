@@ -40,13 +40,16 @@ class Position:
         """The running epoch is done."""
         self.taken, self.elapsed, self._restored = 0, 0.0, None
 
-    def batches(self, loader: Any, part: tuple[int, int] | None = None) -> Iterator[Any]:
-        """The batches of the running epoch that are not done yet; of each this part, for loaders that know parts."""
+    def batches(self, loader: Any, part: tuple[int, int] | None = None, as_indices: bool = False) -> Iterator[Any]:
+        """The batches of the running epoch that are not done yet; of each this part, for loaders that know parts.
+
+        Of a ``DeviceLoader`` they are the numbers of the images, if ``as_indices``.
+        """
         restored, self._restored = self._restored, None
         if restored is not None and self.taken:
             move_to(loader, restored["start"])
         self._start = places_of(loader)
-        batches = _from(loader, self.taken, part)
+        batches = _from(loader, self.taken, part, as_indices)
         if restored is not None and self.taken and hasattr(loader, "batches"):
             move_to(loader, restored["train"])  # what others drew from these generators, they did after the order
         return batches
@@ -78,8 +81,11 @@ class Position:
             move_to(test_loader, self._restored["test"])
 
 
-def _from(loader: Any, number: int, part: tuple[int, int] | None = None) -> Iterator[Any]:
+def _from(loader: Any, number: int, part: tuple[int, int] | None = None, as_indices: bool = False) -> Iterator[Any]:
     """A loader's batches from a number on, without reading those before where the loader can do that."""
+    if as_indices:
+        indices: Iterator[Any] = loader.indices(number, part)
+        return indices
     if hasattr(loader, "batches"):
         batches: Iterator[Any] = loader.batches(number) if part is None else loader.batches(number, part)
         return batches

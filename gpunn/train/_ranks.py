@@ -7,6 +7,8 @@ from typing import Any
 
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._tensor import Tensor
+from gpunn.data.device_loader import DeviceLoader
 from gpunn.data.loader import DataLoader, rows_of_part
 from gpunn.distributed._state import current
 from gpunn.errors import UsageError
@@ -15,7 +17,13 @@ from gpunn.random import Generator
 from gpunn.train.evaluation import Evaluation, Share, Totals, labelled_batch, mean_of
 
 Part = tuple[int, int] | None  # rank and number of ranks
-Begin = Callable[[Any, Part], Iterator[Any]]  # a loader's batches, of each this part where the loader knows parts
+# A loader's batches, of each this part where the loader knows parts; or the numbers of their images.
+Begin = Callable[[Any, Part, bool], Iterator[Any]]
+
+
+def take_of(loader: Any, device: Device) -> Callable[..., tuple[Tensor, Tensor]] | None:
+    """What makes a loader's batches of numbers of images that it has on this device; None where it has none there."""
+    return loader.take if isinstance(loader, DeviceLoader) and loader.device is device else None
 
 
 class Alone:
@@ -33,9 +41,10 @@ class Alone:
 
     def batches(self, loader: Any, begin: Begin, number: int, device: Device) -> Iterator[Share]:
         """Parts of the batches that ``begin`` gives, from ``number`` on."""
-        for batch in begin(loader, None):
-            images, labels = labelled_batch(batch, device)
-            yield Share(images, labels, len(labels), 1.0)
+        take = take_of(loader, device)
+        for batch in begin(loader, None, take is not None):
+            inputs = labelled_batch(batch, device) if take is None else (batch,)
+            yield Share(inputs, len(inputs[-1]), 1.0, take)
 
     def read(self, totals: Totals, or_nothing: bool = False) -> Evaluation:
         """The means over all ranks' batches; NaN of no images ``or_nothing``."""
@@ -92,24 +101,26 @@ class Ranks(Alone):
     def batches(self, loader: Any, begin: Begin, number: int, device: Device) -> Iterator[Share]:
         """As of :class:`Alone`.
 
-        A ``DataLoader`` of gpunn reads only this rank's part. A loader whose sampler is a DistributedSampler has split
-        the data already. Of any other one each rank reads whole batches.
+        A ``DataLoader`` or ``DeviceLoader`` of gpunn reads only this rank's part. A loader whose sampler is a
+        DistributedSampler has split the data already. Of any other one each rank reads whole batches.
         """
         from gpunn.utils.data.distributed import DistributedSampler
 
         split = isinstance(getattr(loader, "sampler", None), DistributedSampler)
-        knows = isinstance(loader, DataLoader) and not split
-        for i, batch in enumerate(begin(loader, (self.rank, self.size) if knows else None), number):
-            images, labels = labelled_batch(batch, device)
+        knows = isinstance(loader, DataLoader | DeviceLoader) and not split
+        take = take_of(loader, device)
+        mine = (self.rank, self.size) if knows else None
+        for i, batch in enumerate(begin(loader, mine, take is not None), number):
+            inputs: tuple[Tensor, ...] = labelled_batch(batch, device) if take is None else (batch,)
             if split:
-                yield Share(images, labels, len(labels), 1.0)
+                yield Share(inputs, len(inputs[-1]), 1.0)
                 continue
-            whole = loader.rows(i) if knows else len(labels)
+            whole = loader.rows(i) if knows else len(inputs[-1])
             if not knows:
                 part = rows_of_part(whole, self.rank, self.size)
-                images, labels = images[part], labels[part]
-            rows = len(labels) if self.rank < whole else 0  # else the part is an image that another rank has
-            yield Share(images, labels, rows, rows * self.size / whole)
+                inputs = tuple(t[part] for t in inputs)
+            rows = len(inputs[-1]) if self.rank < whole else 0  # else the part is an image that another rank has
+            yield Share(inputs, rows, rows * self.size / whole, take)
 
     def sums(self, totals: Totals) -> list[float]:
         everyone = self._group.objects("the sum of the ranks' losses", totals.sums())

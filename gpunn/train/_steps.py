@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpunn._capture import capture as capture_step
 from gpunn._device import Device
 from gpunn._tensor import Tensor, upload
 from gpunn.errors import NotFiniteError, OutOfMemoryError, TrainingError
@@ -20,7 +19,7 @@ from gpunn.ops.clip_grad import total_norm
 from gpunn.ops.copy_arrays import copy_arrays
 from gpunn.optim.optimizer import Optimizer
 from gpunn.train.diagnosis import fitting_batch
-from gpunn.train.evaluation import Share, Totals, check_tensors
+from gpunn.train.evaluation import Share, ShareStep, Totals, check_tensors, take_and
 
 if TYPE_CHECKING:
     from gpunn.train._ranks import Alone
@@ -57,8 +56,8 @@ class TrainingStep:
         self.accumulate, self.clip_grad_norm, self.skip = accumulate, clip_grad_norm, skip
         self.totals = Totals(device)
         self.skipped = self._in_a_row = 0
-        work = self._gradients if skip else self._train
-        self.run = capture_step(work) if capture else work
+        self._work = self._gradients if skip else self._train
+        self.steps = ShareStep(self._work, capture)
 
     def __call__(self, share: Share) -> None:
         """Make a step.
@@ -72,20 +71,21 @@ class TrainingStep:
         OutOfMemoryError
             If memory does not suffice; the message says for which batch size it does.
         """
-        images, labels, rows, weight = share
+        _, rows, weight, take = share
         more = () if weight == 1 else (Tensor(upload(np.full(1, weight), self.device), self.device),)
-        run = self.run
+        run = self.steps.of(share)
         if not rows and self._ranks.size > 1:  # seldom, and not counted: not captured
-            run = functools.partial(self._gradients if self.skip else self._train, counts=False)
+            run = functools.partial(take_and, self._work, take, counts=False)
         try:
             if self.skip:
-                self._try(run, images, labels, *more)
+                self._try(run, *share.inputs, *more)
             else:
-                run(images, labels, *more)
+                run(*share.inputs, *more)
         except MemoryError as error:
-            self.run = self._gradients  # what was captured may hold memory; no step follows
-            fits = fitting_batch(self.model, self.optimizer, self.loss, (images, labels), error)
-            raise OutOfMemoryError(_advice(str(error), len(images), fits)) from None
+            del run
+            self.steps.forget()  # what was captured may hold memory; no step follows
+            fits = fitting_batch(self.model, self.optimizer, self.loss, share.batch(), error)
+            raise OutOfMemoryError(_advice(str(error), len(share.inputs[-1]), fits)) from None
 
     def _train(self, x: Tensor, labels: Tensor, *weight: Tensor, counts: bool = True) -> None:
         self._gradients(x, labels, *weight, counts=counts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class Evaluator:
     def __init__(self, model: Module, loss: Callable[[Tensor, Tensor], Tensor], device: Device, capture: bool) -> None:
         self.model, self.loss, self.device = model, loss, device
         self._totals = Totals(device)
-        self._step = capture_step(self._test) if capture else self._test
+        self._step = ShareStep(self._test, capture)
 
     def _test(self, x: Tensor, labels: Tensor) -> None:
         with no_grad():
@@ -117,13 +118,16 @@ class Evaluator:
             self._totals.clear()
             for share in place.batches(loader, _batches, 0, self.device):
                 if share.rows:
-                    self._step(share.images, share.labels)
+                    self._step.of(share)(*share.inputs)
                 if after_batch is not None:
                     after_batch()
             return place.read(self._totals)
 
 
-def _batches(loader: Any, part: tuple[int, int] | None) -> Iterator[Any]:
+def _batches(loader: Any, part: tuple[int, int] | None, as_indices: bool) -> Iterator[Any]:
+    if as_indices:
+        indices: Iterator[Any] = loader.indices(0, part)
+        return indices
     batches: Iterator[Any] = iter(loader) if part is None else loader.batches(0, part)
     return batches
 
@@ -167,17 +171,66 @@ class Share(NamedTuple):
 
     Attributes
     ----------
-    images, labels : Tensor
+    inputs : tuple of Tensor
+        Images and labels; or what ``take`` makes them of.
     rows : int
         How many of them count, all or none: there may be fewer images than ranks.
     weight : float
         The loss of this part, times this, averaged over the ranks, is the loss of the batch.
+    take : callable, optional
+        Makes images and labels of the inputs, by launches alone: in the step, which may be captured.
     """
 
-    images: Tensor
-    labels: Tensor
+    inputs: tuple[Tensor, ...]
     rows: int
     weight: float
+    take: Callable[..., tuple[Tensor, Tensor]] | None = None
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Images and labels."""
+        images, labels = self.inputs if self.take is None else self.take(*self.inputs)
+        return images, labels
+
+
+class ShareStep:
+    """A step that is called with the inputs of a :class:`Share`: captured once for pairs, and once for a loader.
+
+    Parameters
+    ----------
+    work : callable
+        Called with images and labels, and what else it is given.
+    capture : bool
+    """
+
+    def __init__(self, work: Callable[..., None], capture: bool) -> None:
+        self._work, self._capture = work, capture
+        self.of_pairs: Callable[..., None] = capture_step(work) if capture else work
+        self._take: Callable[..., tuple[Tensor, Tensor]] | None = None
+        self._taking = self.of_pairs
+
+    def of(self, share: Share) -> Callable[..., None]:
+        """The step for this one's inputs."""
+        if share.take is None:
+            return self.of_pairs
+        if share.take != self._take:  # of one loader at a time: the step keeps its images
+            work = functools.partial(take_and, self._work, share.take)
+            self._take, self._taking = share.take, capture_step(work) if self._capture else work
+        return self._taking
+
+    def forget(self) -> None:
+        """Give the memory of what was captured back; nothing is captured from now on."""
+        self._capture, self._take, self.of_pairs = False, None, self._work
+
+
+def take_and(
+    work: Callable[..., None],
+    take: Callable[..., tuple[Tensor, Tensor]] | None,
+    first: Tensor,
+    *more: Tensor,
+    **options: Any,
+) -> None:
+    """Call ``work`` with the batch that ``take`` makes of its first argument, if there is such a function."""
+    work(*((first,) if take is None else take(first)), *more, **options)
 
 
 @contextlib.contextmanager

@@ -254,7 +254,7 @@ class Trainer:
     def _run_epoch(self, train_loader: Any, test_loader: Any, last_epoch: int, last_step: int | None) -> EpochRecord:
         epoch, first = self.epoch + 1, self.step - self._position.taken  # steps before this epoch
         steps = len(train_loader) if last_step is None else min(len(train_loader), last_step - first)
-        begun, start, images = self._position.taken, time.perf_counter(), None
+        begun, start, last = self._position.taken, time.perf_counter(), None
         if not begun:
             self._totals.clear()
             self._train_step.skipped = 0
@@ -262,27 +262,27 @@ class Trainer:
         if begun < steps:
             left = self.ranks.batches(train_loader, self._position.batches, begun, self.device)
         for done, share in enumerate(left, begun + 1):
-            images = share.images
+            last = share
             try:
                 self._train_step(share)
             except NotFiniteError as error:
-                self._refuse_loss(error, train_loader, images)
+                self._refuse_loss(error, train_loader, last)
             self._position.taken = done
             self.step += 1
             if self.scheduler is not None and self.scheduler_every == "step":
                 self.scheduler.step()
             if done % self._read_every == 0 or done == steps:
                 elapsed = self._position.elapsed + time.perf_counter() - start
-                seen = self._read_totals(train_loader, images)
+                seen = self._read_totals(train_loader, last)
                 per_second = seen.images / elapsed
                 told = Progress(epoch, last_epoch, done, steps, seen.loss, seen.accuracy_percent, per_second)
                 for callback in self.callbacks:
                     callback.on_progress(self, told)
             if self.checkpoint_every is not None and self.step % self.checkpoint_every == 0 and done < steps:
-                self._read_totals(train_loader, images)
+                self._read_totals(train_loader, last)
                 self._save_checkpoint(train_loader, test_loader, time.perf_counter() - start)
             if self._told_to_stop(done % self._read_every == 0 or done == steps):
-                self._read_totals(train_loader, images)
+                self._read_totals(train_loader, last)
                 self._end_here(train_loader, test_loader, time.perf_counter() - start)
             if done >= steps:
                 break
@@ -291,7 +291,7 @@ class Trainer:
                 f"Trainer.fit: the training loader gave {self._position.taken} batches; its length says "
                 f"{len(train_loader)}."
             )
-        elapsed, seen = self._position.elapsed + time.perf_counter() - start, self._read_totals(train_loader, images)
+        elapsed, seen = self._position.elapsed + time.perf_counter() - start, self._read_totals(train_loader, last)
         self._check_parameters()
         norms = diagnosis.gradient_norms(self.model) or self._norms
         tested = None
@@ -333,11 +333,11 @@ class Trainer:
         self._signals.signum = self.ranks.any("whether a signal came", self._signals.signum)
         return self._signals.signum != 0
 
-    def _read_totals(self, loader: Any, images: Tensor | None) -> Evaluation:
+    def _read_totals(self, loader: Any, last: Share | None) -> Evaluation:
         try:
             return self.ranks.read(self._totals, or_nothing=self._train_step.skipped > 0)
         except NotFiniteError as error:
-            self._refuse_loss(error, loader, images if self._read_every == 1 else None)
+            self._refuse_loss(error, loader, last if self._read_every == 1 else None)
 
     def _schedule_epoch(self, record: EpochRecord) -> None:
         if self.scheduler is None or self.scheduler_every == "step":
@@ -420,10 +420,11 @@ class Trainer:
 
     # -- what cannot go on -------------------------------------------------------------------
 
-    def _refuse_loss(self, error: NotFiniteError, loader: Any, images: Tensor | None) -> NoReturn:
+    def _refuse_loss(self, error: NotFiniteError, loader: Any, last: Share | None) -> NoReturn:
         """Tell of a batch whose loss is not finite; where totals are read seldom, the batch is read again."""
         number = error.batch // self.accumulate  # batches of this epoch before it
         step = self.step - self._position.taken + number + 1
+        images = None if last is None else last.batch()[0]
         if images is None and hasattr(loader, "batches"):
             images = labelled_batch(next(self._position.again(loader, number)), self.device)[0]
         self._refuse(f"{error.place} became {error.value} at step {step}", step, images)

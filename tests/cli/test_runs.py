@@ -112,6 +112,7 @@ def test_predicts_digits_and_inverted_digits(tmp_path: Path, capsys) -> None:
         ["--optimizer", "lamb", "--schedule", "warmup-cosine"],
         ["--schedule", "one-cycle", "--label-smoothing", "0.1", "--workers", "1"],
         ["--schedule", "constant", "--augment", "crop,flip,cutout,jitter"],
+        ["--resident", "--augment", "crop,flip,cutout"],
     ],
     ids=" ".join,
 )
@@ -155,6 +156,8 @@ def test_npz_data(net: Path, tmp_path: Path, capsys) -> None:
         (["train", "mlp", "--optimizer", "adam", "--momentum", "0.9"], "--momentum: it is for sgd and rmsprop"),
         (["train", "mlp", "--optimizer", "adm"], "got 'adm'; did you mean 'adam'?"),
         (["train", "mlp", "--augment", "flop"], "got 'flop'; did you mean 'flip'?"),
+        (["train", "mlp", "--resident", "--workers", "2"], "--workers: its threads prepare batches on the host"),
+        (["train", "mlp", "--resident", "--augment", "jitter"], "cannot apply ColorJitter"),
         (["train", "mlp", "--label-smoothing", "2"], "a number from 0 to 1; got 2"),
         (["train", "mlp", "--download"], "--download: digits is not published data"),
         (["train", "mlp", "--image-size", "8"], "--image-size: it is for folders of images"),

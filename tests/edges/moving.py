@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.ops.take_images import Changes
 from tests.edges.draw import BATCH, FEW, Draw, around, row
 
 _SIDE = around(4, 32)  # a vector, a tile of the transpose
@@ -181,6 +182,29 @@ def erase(d: Draw) -> dict[str, Any]:
     n, h, w, _ = x.shape
     corner = {"top": d.rng.integers(-1, h, n), "left": d.rng.integers(-1, w, n)}
     return {"x": x, **corner, "height": d.pick(1, 3, h), "width": d.pick(1, 4, w), "fill": -1.0}
+
+
+@row("take_images")
+def take_images(d: Draw) -> dict[str, Any]:
+    count = d.pick(1, 3, 5)
+    h, w, c = d.sizes(around(8), around(16), around(4), most=1200)
+    p, q = d.sizes(
+        around(8), around(32, 342), most=1500
+    )  # a block writes 1024 numbers: with 3 channels about 342 pixels
+    padding = max(0, -(-(p - h) // 2), -(-(q - w) // 2)) + d.pick(0, 1, 4)
+    chance = d.pick(0.0, 0.5, 1.0)
+    changes = Changes((p, q), padding, d.pick(True, False), chance, chance, d.pick(True, False), d.pick(0, 1, 3), 0.5)
+    floats = d.pick(True, False)
+    bytes_of = d.rng.integers(0, 256, (count, h, w, c), dtype=np.uint8)
+    return {
+        "images": d.numbers(count, h, w, c) if floats else bytes_of,
+        "labels": d.indices(9, count),
+        "indices": d.rng.integers(0, count, d.pick(*BATCH), dtype=np.int32),
+        "words": np.array([*d.rng.integers(0, 2**64, 2, np.uint64), d.pick(0, 1, 7)], np.uint64),
+        "mean": None if floats else d.positive(c),
+        "std": None if floats else d.positive(c),
+        "changes": changes,
+    }
 
 
 @row("jitter")

@@ -430,5 +430,5 @@ def test_trains_with_kernels_as_on_the_cpu(kernels: str, capture) -> None:
         assert mine.test_accuracy_percent == other.test_accuracy_percent
     if capture:
         # One graph for the batches of 16 and one for the last 12; in the test for 20 and for 5.
-        steps: tuple[Any, ...] = (ours._train_step.run, ours._evaluator._step)
+        steps: tuple[Any, ...] = (ours._train_step.steps.of_pairs, ours._evaluator._step.of_pairs)
         assert [step.graphs for step in steps] == [2, 2]
