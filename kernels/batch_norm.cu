@@ -7,7 +7,7 @@
 // Mean and variance come from Chan's merge of parts, each taken about its own mean, in a fixed order: a
 // channel of mean 100 and deviation 1 loses nothing, and every run gives the same bits.
 // Source: Ioffe, Szegedy 2015, arXiv:1502.03167; Chan, Golub, LeVeque 1979, Stanford STAN-CS-79-773.
-#include "common.cuh"
+#include "share.cuh"
 
 #define BLOCK 256   // threads of a block, at most
 #define AT_ONCE 4   // rows a thread loads before it computes, so that several loads are under way
@@ -22,16 +22,18 @@ struct Moments {
     Channels mean, m2;
 
     __device__ __forceinline__ void merge(const Moments& other) {
-        const real total = n + other.n;
-        if (total == 0) return;
-        const real share = other.n / total, both = n * share;
+        if (n + other.n > 0) merge(other, other.n / (n + other.n));
+    }
+    // `share`: the other's, of all rows.
+    __device__ __forceinline__ void merge(const Moments& other, real share) {
+        const real both = n * share;
 #pragma unroll
         for (int v = 0; v < VEC; ++v) {
             const real apart = other.mean.v[v] - mean.v[v];
             mean.v[v] += apart * share;
             m2.v[v] += other.m2.v[v] + apart * both * apart;
         }
-        n = total;
+        n += other.n;
     }
     __device__ __forceinline__ void leave(real* to, int C) const {
         store(to, mean);
@@ -127,7 +129,7 @@ __device__ __forceinline__ void take_rows(Moments& found, const real* from, size
         for (int j = 0; j < N; ++j) m2 += (u[j].v[v] - mean) * (u[j].v[v] - mean);
         rows.mean.v[v] = mean, rows.m2.v[v] = m2;
     }
-    found.merge(rows);
+    found.merge(rows, share_of(real(N), found.n + N));
 }
 
 // Moves the thread's channels of a running estimate by `share` of the way, if there is one.

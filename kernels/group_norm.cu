@@ -12,7 +12,7 @@
 // Moments are merged by Chan's formula, each taken about its own mean, and backward adds up dy (x - mean): a mean far
 // from 0 costs no digits but those lost in storing it. All sums are in a fixed order: the same bits every time.
 // Source: Wu, He 2018, arXiv:1803.08494; Chan, Golub, LeVeque 1979, Stanford STAN-CS-79-773.
-#include "common.cuh"
+#include "share.cuh"
 
 #define BLOCK 256  // threads, at most
 #define AT_ONCE 4  // rows a thread loads before it computes, so that several loads are under way
@@ -97,16 +97,22 @@ struct Moments {
     Numbers first, second;
 
     __device__ __forceinline__ void merge(const Moments& other) {
-        const int total = n + other.n;
-        if (total == 0) return;
-        const real share = real(other.n) / total, both = n * share;
+        if (n + other.n > 0) merge(other, real(other.n) / (n + other.n));
+    }
+    // `share`: the other's, of all rows.
+    __device__ __forceinline__ void merge(const Moments& other, real share) {
+        const real both = n * share;
 #pragma unroll
         for (int v = 0; v < VEC; ++v) {
             const real apart = other.first.v[v] - first.v[v];
             first.v[v] += apart * share;
             second.v[v] += other.second.v[v] + apart * both * apart;
         }
-        n = total;
+        n += other.n;
+    }
+    // Some more of a thread's own rows.
+    __device__ __forceinline__ void take(const Moments& rows) {
+        merge(rows, share_of(real(rows.n), real(n + rows.n)));
     }
     // All lanes into the first of them.
     __device__ __forceinline__ void merge_lanes() {
@@ -148,8 +154,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
     Moments found = {};
     int row = at.row;
     for (; row + (AT_ONCE - 1) * at.step < at.last; row += AT_ONCE * at.step)
-        found.merge(moments_of<AT_ONCE>(from + (size_t)row * lanes, stride));
-    for (; row < at.last; row += at.step) found.merge(moments_of<1>(from + (size_t)row * lanes, stride));
+        found.take(moments_of<AT_ONCE>(from + (size_t)row * lanes, stride));
+    for (; row < at.last; row += at.step) found.take(moments_of<1>(from + (size_t)row * lanes, stride));
     leave(found, part_mean, part_m2, at, planes, lanes, layout);
 }
 

@@ -28,9 +28,11 @@ SOURCE = KernelSource("max_pool2d.cu", REAL=("float", "double"), VEC=(1, 4), COD
 _BLOCK = 256
 _INT_FIELDS = ("N", "H", "W", "C", "P", "Q", "R", "S")
 _PAIR_FIELDS = ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w")
-_DIVISORS = ("by_channels", "by_width", "by_height", "by_stride_h", "by_stride_w")
+_DIVISORS = ("by_channels", "by_width", "by_height")
+_PAIR_DIVISORS = ("by_stride_h", "by_stride_w", "by_dilation_h", "by_dilation_w")
 _SHAPE = np.dtype(
-    [(f, np.int32) for f in (*_INT_FIELDS, *_PAIR_FIELDS, "flat", "relu")] + [(f, DIVISOR) for f in _DIVISORS]
+    [(f, np.int32) for f in (*_INT_FIELDS, *_PAIR_FIELDS, "flat", "relu")]
+    + [(f, DIVISOR) for f in (*_DIVISORS, *_PAIR_DIVISORS)]
 )
 
 
@@ -110,7 +112,8 @@ def _kernel_shape(
     """``struct Pool2dShape`` for threads spread over (N, height, width, channels)."""
     w = window
     sizes = (n, w.H, w.W, c, w.P, w.Q, w.R, w.S, *w.stride, *w.padding, *w.dilation, int(flat), int(relu))
-    return Struct(np.array([(*sizes, *(divisor(max(d, 1)) for d in (channels, width, height, *w.stride)))], _SHAPE))
+    divisors = (channels, width, height, *w.stride, *w.dilation)
+    return Struct(np.array([(*sizes, *(divisor(max(d, 1)) for d in divisors))], _SHAPE))
 
 
 # -- backward -------------------------------------------------------------------------------------
