@@ -27,7 +27,7 @@ WITH_KERNEL = sorted(name for name, primitive in REGISTRY.items() if primitive.k
 TOLERANCE = 1e-5  # of the largest magnitude: the promise for float32, some hundred roundings
 # Nothing is added up here, and a formula such as 1 - y * y may lose digits of its own: compared in float32 as it is.
 _BY_ELEMENT = (elements.elements, elements.tensors, elements.power)
-_PRODUCTS = ("gemm", "matmul_batched", "linear_backward", "conv2d_forward", "conv2d_backward")  # the most kernels
+PRODUCTS = ("gemm", "matmul_batched", "linear_backward", "conv2d_forward", "conv2d_backward")  # the most kernels
 
 
 def wide(value: object) -> object:
@@ -92,10 +92,10 @@ def check(kernels: str, name: str, examples: int) -> None:
 
 @pytest.mark.parametrize("name", WITH_KERNEL)
 def test_at_the_edges(kernels: str, name: str) -> None:
-    check(kernels, name, 200 if name in _PRODUCTS else 60)
+    check(kernels, name, 200 if name in PRODUCTS else 60)
 
 
-@pytest.mark.parametrize("name", _PRODUCTS)
+@pytest.mark.parametrize("name", PRODUCTS)
 def test_at_the_edges_of_the_largest_tile(kernels: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a card were full with no blocks at all: otherwise tiles of 128 x 128 begin at 264 of them."""
     monkeypatch.setattr(gemm, "_WAVE", 0)

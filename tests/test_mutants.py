@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gpunn.gpu.launcher import kernel_folder
-from tests.mutants import explained
+from tests.mutants import explained, launch_code
+from tests.mutants.launch_operators import launch_mutants
 from tests.mutants.operators import OPERATORS, Mutant, mutants_of
 from tests.mutants.plan import Users, sample
 
@@ -38,6 +39,24 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     for (int k = 0; k < n; ++k) sum -= x[h] / 0.5;
     y[i] = __shfl_xor_sync(FULL_MASK, sum & 7, -i);
     __syncthreads();
+}
+"""
+
+STATEMENTS = """\
+enum { ROWS = 8, PAD = 4 };
+__device__ void step(float* panel, const float* a, double* found, int n) {
+    double sum = 0;
+    const int at = (int)threadIdx.x ^ n;
+    const float all = a[0] + a[1] + a[2];
+    for (int k = 0; k < n; ++k) sum += a[k] * at;
+    for (int k = 0; k < n; ++k) found[k] += real(all);
+    cp_async_16(panel + at * (ROWS + PAD), a);
+    cp_async_commit();
+    cp_async_wait<0>();
+    __threadfence_block();
+    found[0] = sum;
+    found[1] = found[0] + all;
+    found[2] = at;
 }
 """
 
@@ -79,10 +98,43 @@ def test_operators(toy: Path, operator: str, edits: list[str]) -> None:
     assert len(mutants) == len(edits), [m.after for m in mutants]
 
 
+@pytest.mark.parametrize(
+    ("operator", "edits"),
+    [
+        ("barrier", ["((void)0);"] * 3),
+        ("cast", ["= threadIdx.x ^", "+= (all)"]),
+        ("type", ["float sum", "unsigned at"]),
+        ("order", ["int k = (n) - 1; k >= (0); --k) sum", "a[0] + (a[1] + a[2])"]),
+        ("swizzle", ["PAD = 0", "(int)threadIdx.x ;", "(ROWS )"]),
+        ("delete", ["++k) ((void)0);"] * 2 + ["((void)0);"] * 7),
+        (
+            "move",
+            [
+                "cp_async_commit(); cp_async_16", "cp_async_wait<0>(); cp_async_commit();",
+                "__threadfence_block(); cp_async_wait", "found[0] = sum; __threadfence_block();",
+                "+ all; found[0] = sum;", "at; found[1]",
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_operators_of_statements(toy: Path, operator: str, edits: list[str]) -> None:
+    toy.write_text(STATEMENTS)
+    mutants = mutants_of(toy, [operator])
+    for edit in edits:
+        assert any(edit in m.after and edit not in m.before for m in mutants), (edit, [m.after for m in mutants])
+    assert len(mutants) == len(edits), [m.after for m in mutants]
+
+
+def test_the_definition_of_a_wait_is_no_wait(toy: Path) -> None:
+    toy.write_text("void cp_async_commit() {\n    other();\n}\n")
+    assert mutants_of(toy, ["barrier"]) == []
+
+
 def test_arithmetic_and_all_operators_together(toy: Path) -> None:
     after = " ".join(m.after for m in mutants_of(toy, ["arithmetic"]))
     for edit in ("(int)i + pitch + offset", "(int)i * pitch - offset", "n + 1", "k / 2", "x[h] * 0.5"):
         assert edit in after
+    toy.write_text(KERNEL + STATEMENTS)
     text, seen = toy.read_text(), set()
     for mutant in mutants_of(toy):
         changed = mutant.apply(text)
@@ -125,6 +177,7 @@ def test_equal_lines_are_told_apart_however_they_are_indented(toy: Path) -> None
 
 
 def test_the_sample_is_spread_and_stays(toy: Path) -> None:
+    toy.write_text(KERNEL + STATEMENTS)
     every = mutants_of(toy)
     some = sample(every, len(OPERATORS), 0)
     assert {m.operator for m in some} == set(OPERATORS)
@@ -169,8 +222,9 @@ def test_kernels_of_tests_use_headers_too(tmp_path: Path) -> None:
         Users(own, tests)
 
 
-def test_explanations_of_the_kernels_are_of_edits_that_there_are() -> None:
+def test_explanations_are_of_edits_that_there_are() -> None:
     mutants = [m for path in kernel_folder().glob("*.cu*") for m in mutants_of(path)]
+    mutants += [m for file in launch_code.files() for m in launch_mutants(file)]
     assert explained.stale(explained.read(explained.FILE), mutants) == []
 
 

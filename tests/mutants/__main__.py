@@ -9,7 +9,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 
 def _start() -> int:
-    from tests.mutants.run import main
+    from tests.mutants.command import main
 
     return main()
 

@@ -31,7 +31,7 @@ SUITE = (
 )  # fmt: skip
 # Kernels of these tests; they are not changed, but they launch what the headers hold.
 KERNELS_OF_TESTS = ROOT / "tests/emulator/correct"
-_STEP_SECONDS = 20  # of processor time, for an example or a test: some hundred times what one takes
+STEP_SECONDS = 20  # of processor time, for an example or a test: some hundred times what one takes
 _NOT_COMPILED = "does not compile"
 
 Launched = set[tuple[str, str]]  # (file, kernel)
@@ -51,7 +51,7 @@ class Examples:
         """As ``test_bodies_agree`` does; raises what it would raise."""
         primitive, target = REGISTRY[name], device("emulator")
         for number, (example, expected, expected_mutated) in enumerate(self.of[name]):
-            allow(_STEP_SECONDS)
+            allow(STEP_SECONDS)
             with schedule(order, seed=number):
                 got, mutated = battery.run_body(primitive, target, example)
             for label, g, e in zip(primitive.returns, got, expected, strict=True):
@@ -100,7 +100,7 @@ def try_battery(say: Say, kernels: Path, cache: Path | None, examples: Examples,
 def try_tests(say: Say, kernels: Path, cache: Path | None, nodes: Sequence[str]) -> None:
     """Say how the first test fails, if one does."""
     _use(kernels, cache)
-    failed = _pytest(say, ["-x", *nodes], _Plugin(say))
+    failed = run_pytest(say, ["-x", *nodes], Plugin(say))
     if not failed:
         say({"how": "survived"})
 
@@ -121,7 +121,7 @@ def record_battery(say: Say, kernels: Path, examples: Examples, names: Sequence[
 def record_tests(say: Say, kernels: Path, files: Sequence[str]) -> None:
     """The same of each test of some files."""
     _use(kernels, None)
-    _pytest(say, ["-m", "emulator", *files], _Plugin(say, recording=True))
+    run_pytest(say, ["-m", "emulator", *files], Plugin(say, recording=True))
 
 
 def _watch_launches() -> Launched:
@@ -138,7 +138,7 @@ def _watch_launches() -> Launched:
     return launched
 
 
-def _pytest(say: Say, arguments: list[str], plugin: _Plugin) -> bool:
+def run_pytest(say: Say, arguments: list[str], plugin: Plugin) -> bool:
     """Run tests in this process, always on the same examples; whether one failed."""
     os.environ.pop("CI", None)
     phases = (Phase.explicit, Phase.generate)  # a smaller example would tell nothing more
@@ -154,7 +154,7 @@ def _pytest(say: Say, arguments: list[str], plugin: _Plugin) -> bool:
     return plugin.failed
 
 
-class _Plugin:
+class Plugin:
     """Says of each test that it begins, what it launched, and how it failed."""
 
     def __init__(self, say: Say, recording: bool = False) -> None:
@@ -167,7 +167,7 @@ class _Plugin:
         self._say({"begin": nodeid})
         self._start = time.monotonic()
         self._launched = _watch_launches() if self._recording else set()
-        allow(_STEP_SECONDS * (10 if self._recording else 1))
+        allow(STEP_SECONDS * (10 if self._recording else 1))
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         if self._recording:

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mutants import statements
 from tests.mutants.code import Code
 
 Edit = tuple[int, int, str]  # start, end, what stands there instead
 
-_BARRIER = re.compile(r"\b__(?:syncthreads|syncwarp|threadfence)\s*\([^()]*\)")
+_BARRIER = re.compile(
+    r"\b(?:__(?:syncthreads|syncwarp|threadfence(?:_block)?)|cp_async_(?:wait|commit)\s*(?:<[^<>;]*>)?)\s*\([^()]*\)(?!\s*\{)"
+)
 _INTEGER = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)([uUlL]*)")
 _FLOAT = re.compile(r"\d+\.\d*(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+")
 _WIDE = re.compile(r"(?<!typedef )\b(?:unsigned long long|long long|size_t)\b(?=\s+\w|\)\s*[\w(-])")
@@ -24,7 +27,7 @@ _INDICES = {"threadIdx", "blockIdx", "blockDim", "gridDim"}
 
 
 def _barrier(code: Code) -> Iterator[Edit]:
-    """No barrier; what stands around it still compiles. Those of macros too."""
+    """No barrier, fence or wait for copies; what stands around it still compiles. Those of macros too."""
     for match in _BARRIER.finditer(code.bare):
         yield *match.span(), "((void)0)"
 
@@ -182,6 +185,12 @@ OPERATORS: dict[str, Callable[[Code], Iterator[Edit]]] = {
     "initial": _initial,
     "constant": _constant,
     "sign": _sign,
+    "cast": statements.cast,
+    "type": statements.type_,
+    "order": statements.order,
+    "swizzle": statements.swizzle,
+    "delete": statements.delete,
+    "move": statements.move,
 }
 
 
@@ -223,16 +232,10 @@ def mutants_of(path: Path, operators: list[str] | None = None) -> list[Mutant]:
     """Every edit of a file, each once, in the order of the text."""
     code = Code(path.read_text(encoding="utf-8"))
     text = code.text
-    starts = [0, *(m.end() for m in re.finditer("\n", text))]
     made: dict[tuple[str, ...], Mutant] = {}
 
-    def numbered(first: int, last: int, function: str) -> str:
-        """The line, and which of several equal ones of its function it is."""
-        line, count = _squeezed(text[first:last]), text.count("\n", first, last) + 1
-        ends = [*starts[count:], len(text) + 1]  # so many lines on; others are indented otherwise
-        same = [s for s, e in zip(starts, ends, strict=False) if s < first and _squeezed(text[s : e - 1]) == line]
-        nth = sum(code.function(s) == function for s in same) + 1
-        return line if nth == 1 else f"{line}  #{nth}"
+    def inside(function: str) -> Callable[[int], bool]:
+        return lambda at: code.function(at) == function
 
     for name, edits in OPERATORS.items():
         if operators is not None and name not in operators:
@@ -241,14 +244,31 @@ def mutants_of(path: Path, operators: list[str] | None = None) -> list[Mutant]:
             first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end)
             last = len(text) if last < 0 else last
             function = code.function(start)
-            before = numbered(first, last, function)
-            after = _squeezed(text[first:start] + replacement + text[end:last])
+            before = numbered(text, first, last, inside(function))
+            after = squeezed(text[first:start] + replacement + text[end:last])
             mutant = Mutant(path.name, name, code.line(start), function, start, end, replacement, before, after)
             made.setdefault(mutant.key, mutant)  # two operators may come to the same
     return sorted(made.values(), key=lambda m: (m.start, m.end, m.replacement))
 
 
-@functools.lru_cache(maxsize=1 << 16)  # a line is compared with each other edit of its file
-def _squeezed(lines: str) -> str:
+def numbered(text: str, first: int, last: int, inside: Callable[[int], bool], comment: str = "//") -> str:
+    """The line (or lines), and which of several equal ones of its function (``inside``) it is."""
+    line, count = squeezed(text[first:last], comment), text.count("\n", first, last) + 1
+    nth = sum(start < first and inside(start) for start in _where(text, count, comment).get(line, [])) + 1
+    return line if nth == 1 else f"{line}  #{nth}"
+
+
+@functools.lru_cache(maxsize=32)
+def _where(text: str, count: int, comment: str) -> dict[str, list[int]]:
+    """So many lines together, squeezed = where they begin."""
+    starts = [0, *(m.end() for m in re.finditer("\n", text))]
+    ends = [*starts[count:], len(text) + 1]  # so many lines on; others are indented otherwise
+    found: dict[str, list[int]] = {}
+    for start, end in zip(starts, ends, strict=False):
+        found.setdefault(squeezed(text[start : end - 1], comment), []).append(start)
+    return found
+
+
+def squeezed(lines: str, comment: str = "//") -> str:
     """Without indentation, line ends and comments, which may change without the edit changing."""
-    return " ".join(re.sub(r"\s*//.*", "", line).strip() for line in lines.splitlines()).strip()
+    return " ".join(re.sub(rf"\s*{comment}.*", "", line).strip() for line in lines.splitlines()).strip()
