@@ -5,6 +5,7 @@
 emulator, and reports the share that was caught, file by file, with each survivor. A survivor that is not
 explained in ``explained.tsv`` gives exit status 1. Options: ``--help``.
 
-``--launch`` changes the Python code that chooses and launches kernels instead: ``gpunn/gpu`` and the kernel bodies of
-``gpunn/ops``. Another choice among launches that all compute the same (``CHOICES`` in ``launch_run.py``) is no survivor.
+``--launch`` changes the Python code that chooses and launches kernels instead: ``gpunn/gpu`` and the kernel bodies
+of ``gpunn/ops``. Another choice among launches that all compute the same (``CHOICES`` in ``launch_run.py``) is
+explained by that.
 """

@@ -18,7 +18,7 @@ import numpy as np
 
 from gpunn.emulator import Module
 from tests.mutants import checks, patched
-from tests.mutants.forked import Say
+from tests.mutants.forked import Say, allow
 from tests.mutants.launch_code import PACKAGE, files
 
 ORDER = "shuffled"  # of blocks and warps: what launches get wrong does not hang on it
@@ -35,11 +35,11 @@ class Watch:
         original = getattr(Module.launch, "__wrapped__", Module.launch)
 
         @functools.wraps(original)
-        def launch(module: Module, kernel: str, grid: Any, block: Any, arguments: Any, shared: int = 0, *rest: Any):  # type: ignore[no-untyped-def]
+        def launch(module: Module, kernel: str, grid: Any, block: Any, arguments: Any, shared: int = 0, *rest: Any):
             self._note(module, kernel, grid, block, arguments, shared)
             original(module, kernel, grid, block, arguments, shared, *rest)
 
-        Module.launch = launch  # type: ignore[method-assign]
+        setattr(Module, "launch", launch)  # noqa: B010 (a method of another signature)
         if lines:
             sys.settrace(self._trace)
 
@@ -143,7 +143,7 @@ class _Recording(checks.Plugin):
         patched.forget_launches()
         super().pytest_runtest_logstart(nodeid)
         self._watch = Watch(lines=True)
-        checks.allow(10 * checks.STEP_SECONDS)
+        allow(10 * checks.STEP_SECONDS)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         sys.settrace(None)

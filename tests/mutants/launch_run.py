@@ -77,7 +77,7 @@ class LaunchRun:
         wanted = {m.file for m in mutants}
         battery = self._baseline(self._record(self._on_battery()))
         reaching = {name for name, lines in battery.launched.items() if wanted & {file for file, _ in lines}}
-        works = {
+        works: dict[str, Callable[[Say], None]] = {
             node: functools.partial(launch_checks.record_tests, nodes=[node]) for node in self.test_files(reaching)
         }
         said = self._record(works)
@@ -107,8 +107,8 @@ class LaunchRun:
         return [*COMMON, *(node for node in own if (checks.ROOT / node).exists()), *edges]
 
     def _on_battery(self) -> dict[str, Callable[[Say], None]]:
-        names, works = list(self._examples.of), {}
-        for name in names:
+        works: dict[str, Callable[[Say], None]] = {}
+        for name in self._examples.of:
             works[f"battery {name}"] = functools.partial(
                 launch_checks.record_battery, examples=self._examples, names=[name]
             )
@@ -156,13 +156,13 @@ class LaunchRun:
 def _reaching(baseline: Baseline, mutant: LaunchMutant) -> list[str]:
     """The checks that run the mutant's lines, quickest first; anything of its file, where importing computes it."""
 
-    def reaches(lines: set[tuple[str, int]]) -> bool:
+    def reaches(lines: set[tuple[str, Any]]) -> bool:
         first, last = mutant.lines
         return any(file == mutant.file and (mutant.at_import or first <= line <= last) for file, line in lines)
 
     found = [c for c, lines in baseline.launched.items() if c not in baseline.failures and reaches(lines)]
     found.sort(key=lambda check: baseline.seconds[check])
-    total, taken = 0.0, []
+    total, taken = 0.0, list[str]()
     for check in found:
         total += baseline.seconds[check]
         if total > _MOST_SECONDS and taken:

@@ -38,8 +38,8 @@ def change_functions(path: Path, text: str) -> bool:
     Whoever has one of them, a table, a cache or a decorator, has the changed one from now on.
     """
     before, after = (list(_codes(compile(t, str(path), "exec"))) for t in (path.read_text(encoding="utf-8"), text))
-    same_places = [(c.co_qualname, c.co_firstlineno, c.co_freevars) for c in before] == [
-        (c.co_qualname, c.co_firstlineno, c.co_freevars) for c in after
+    same_places = [(c.co_name, c.co_firstlineno, c.co_freevars) for c in before] == [
+        (c.co_name, c.co_firstlineno, c.co_freevars) for c in after
     ]
     if not same_places:
         return False

@@ -25,7 +25,7 @@ class Baseline:
     """What the untouched kernels do: who launches what, how long it takes, and what fails already."""
 
     def __init__(self) -> None:
-        self.launched: dict[str, set[tuple[str, str]]] = {}
+        self.launched: dict[str, set[tuple[str, Any]]] = {}
         self.seconds: dict[str, float] = {}
         self.failures: dict[str, str] = {}
 
