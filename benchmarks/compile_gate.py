@@ -15,7 +15,6 @@ may have: the GPU would refuse the launch.
 from __future__ import annotations
 
 import argparse
-import functools
 import re
 import sys
 import time
@@ -24,27 +23,22 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, astuple, dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from gpunn import _warmup
-from gpunn.bench import ladder
-from gpunn.gpu.launcher import NVRTC_OPTIONS, SHARED_MOST, KernelSource
+from gpunn.bench import ladder, machine_code
+from gpunn.gpu.launcher import SHARED_MOST, KernelSource
 
+GateError = machine_code.MachineCodeError  # no compiler, an unreadable table: the gate fails as a whole
+INSTALL, OPTIONS = machine_code.COMPILER, machine_code.OPTIONS
+compile_source, compiler_version = machine_code.compile_source, machine_code.compiler_version
 TABLE = Path(__file__).parent / "results" / "kernel_resources.tsv"
-# CuPy adds -ftz=true to whatever it is given (and an include path, which our flattened sources do not use).
-OPTIONS = (*NVRTC_OPTIONS, "-ftz=true", "--ptxas-options=-v")
 # Shared memory of a block where a kernel asks for more than SHARED_MOST, in KB, by compute capability
 # (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability").
 _SHARED_ASKED = {75: 64, 80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
-INSTALL = "NVRTC is not installed: pip install 'gpunn[dev]' (Linux, x86-64; needs no GPU, driver or toolkit)"
 _TITLE = (
     "# What ptxas makes of every kernel: registers a thread; static shared memory, stack, spills in bytes.",
     "# Made by: python -m benchmarks.compile_gate (no GPU needed). `source` is the hash of text and options.",
 )
-
-
-class GateError(Exception):
-    """Something that makes the gate fail as a whole: no compiler, an unreadable table."""
 
 
 @dataclass(frozen=True)
@@ -166,58 +160,6 @@ def parse_log(log: str) -> dict[str, Resources]:
         for key, extra in zip(("stack", "spill_stores", "spill_loads"), others, strict=True):
             used[key] += extra
     return {name: Resources(**used) for name, used in entries.items()}
-
-
-@functools.cache
-def compiler_version() -> str:
-    """The installed NVRTC, as the table's header names it; GateError saying how to get one."""
-    try:
-        from cuda.bindings import nvrtc
-
-        # The shared library is loaded by the first call, and is a package of its own.
-        error, major, minor = nvrtc.nvrtcVersion()
-    except (ImportError, RuntimeError) as missing:
-        raise GateError(f"{INSTALL} [{missing}]") from missing
-    if error != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-        raise GateError(f"NVRTC does not tell its version: {error.name}")
-    return f"NVRTC {major}.{minor}"
-
-
-def compile_source(text: str, label: str, macros: Iterable[str], arch: int) -> tuple[str, bytes]:
-    """Compile one source as the product would for ``sm_<arch>``: NVRTC's log, with ptxas' lines, and the machine code.
-
-    Raises
-    ------
-    GateError
-        If it does not compile; the message is the compiler's.
-    """
-    compiler_version()
-    from cuda.bindings import nvrtc
-
-    def checked(result: tuple[Any, ...]) -> list[Any]:
-        error, *values = result
-        if error != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-            raise GateError(f"NVRTC: {error.name}")
-        return values
-
-    options = [*OPTIONS, f"-arch=sm_{arch}", *(f"-D{macro}" for macro in macros)]
-    (program,) = checked(nvrtc.nvrtcCreateProgram(text.encode(), label.encode(), 0, [], []))
-    try:
-        (outcome,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
-        (size,) = checked(nvrtc.nvrtcGetProgramLogSize(program))
-        buffer = bytes(size)  # which the call below fills: the binding's own convention
-        checked(nvrtc.nvrtcGetProgramLog(program, buffer))
-        code = b""
-        if outcome == nvrtc.nvrtcResult.NVRTC_SUCCESS:
-            (size,) = checked(nvrtc.nvrtcGetCUBINSize(program))
-            code = bytes(size)
-            checked(nvrtc.nvrtcGetCUBIN(program, code))
-    finally:
-        checked(nvrtc.nvrtcDestroyProgram(program))
-    log = buffer.rstrip(b"\0 \n").decode(errors="replace")
-    if outcome != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-        raise GateError(f"{label} [{' '.join(macros)}] does not compile for sm_{arch}:\n{log}")
-    return log, code
 
 
 def compile_job(job: Job, text: str) -> list[Row]:

@@ -12,18 +12,15 @@ It needs NVRTC (``gpunn[dev]``) and NVIDIA's disassembler (``gpunn[sass]``), unl
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from benchmarks.compile_gate import GateError, Job, compile_source, jobs_of, sources
+from benchmarks.compile_gate import GateError, Job, jobs_of, sources
+from gpunn.bench.machine_code import compile_source, disassemble, kernels_of
 
 TABLE = Path(__file__).parent / "results" / "instruction_mix.tsv"
 ARCHITECTURE = 90  # H100 and H200
@@ -41,7 +38,6 @@ FLOORS = {
     ("conv2d_backward_data", "128"): 0.77,
     ("conv2d_backward_weight", "128"): 0.72,
 }
-INSTALL = "NVIDIA's disassembler is not installed: pip install 'gpunn[sass]' (Linux, x86-64; needs no GPU)"
 _TITLE = (
     f"# Main loops for sm_{ARCHITECTURE}: all instructions; those that multiply, of shared memory, of global memory.",
     "# Made by: python -m benchmarks.instruction_mix (no GPU needed). `source` is the hash of text and options.",
@@ -77,38 +73,6 @@ class Row:
         if self.share >= floor:
             return None
         return f"{self.file} {self.kernel} [{self.macros}]: {self.share:.1%} of its loop multiplies, not {floor:.0%}"
-
-
-def disassembler() -> str:
-    """The path of ``nvdisasm``; GateError saying how to get it."""
-    try:
-        for file in importlib.metadata.files("nvidia-cuda-nvdisasm") or ():
-            if file.name == "nvdisasm":
-                return str(file.locate())
-    except importlib.metadata.PackageNotFoundError:
-        pass
-    found = shutil.which("nvdisasm")
-    if found is None:
-        raise GateError(INSTALL)
-    return found
-
-
-def disassemble(code: bytes) -> str:
-    """The text of machine code."""
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(code)
-        file.flush()
-        done = subprocess.run([disassembler(), "-c", file.name], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise GateError(f"nvdisasm: {done.stderr.strip()}")
-    return done.stdout
-
-
-def kernels_of(text: str) -> Iterator[tuple[str, str]]:
-    """(name, its lines) of each kernel in a disassembler's text."""
-    for part in re.split(r"^\.text\.", text, flags=re.MULTILINE)[1:]:
-        name, _, lines = part.partition(":")
-        yield name, lines
 
 
 def main_loop(lines: str) -> Counter[str] | None:

@@ -11,10 +11,12 @@ from typing import Any
 
 from benchmarks._report.book import Section
 from benchmarks._report.cases import all_cases, fill
+from benchmarks._report.predicted import predicted, this_card
 from benchmarks._report.targets import BANDWIDTH, CUDNN, MICROSECONDS, PYTORCH
 from benchmarks._report.work import Ceilings, ceilings, rates
 from gpunn.bench.case import Case, difference
 from gpunn.bench.graphs import GpunnGraph, TorchGraph, torch_or_none, torch_stream
+from gpunn.gpu.launcher import trace_launches
 
 # Sums of up to a million products in float32, in different orders (or through Winograd), relative to the
 # largest element; a wrong kernel is off by far more.
@@ -34,7 +36,8 @@ def run(section: Section, options: argparse.Namespace) -> None:
     section.value(
         "how",
         "microseconds a call within a CUDA graph, inputs rotated beyond the L2; eager: wall time a call; "
-        "ratio: PyTorch's time / ours, its better layout; MB: what must move at least",
+        "ratio: PyTorch's time / ours, its better layout; MB: what must move at least; predicted: by the cost model "
+        "(gpunn.bench.predict), what limits it, and the time measured as a multiple of that",
     )
     ceiling = ceilings(section, target)
     left_out = []
@@ -83,6 +86,8 @@ def _time_on(stream: Any, section: Section, case: Case, target: Any, torch: Any,
             section.survive(f"{case.name} {case.direction}: PyTorch's side", failure)
     if error is not None and not error <= _TOLERANCE:
         section.fail(f"{case.name} {case.direction}: differs from PyTorch by {error:.2e} (relative to the largest)")
+    with trace_launches() as launches:  # after the comparison: SGD changes its arrays
+        runs[0]()
     ours = GpunnGraph(target, _cycle(runs, calls), keep)
     sides: tuple[GpunnGraph | TorchGraph, ...] = (ours, *theirs.values())
     start = time.monotonic()
@@ -95,6 +100,7 @@ def _time_on(stream: Any, section: Section, case: Case, target: Any, torch: Any,
     eager = ours.timing.eager_us
     row: dict[str, Any] = {"line": case.id, "op": case.name, "direction": case.direction, "µs": ours.timing.median}
     row |= {"±": f"{ours.timing.spread:.0%}", "eager µs": eager}
+    row |= predicted(launches, this_card(target), ours.timing.median)
     row |= rates(ceiling, case.flop, case.traffic, ours.timing.median)
     measured: dict[str, float | None] = {BANDWIDTH: row["of copy"], MICROSECONDS: ours.timing.median}
     if best is not None:

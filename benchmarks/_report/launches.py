@@ -10,7 +10,9 @@ from typing import Any
 
 from benchmarks._report.book import Section
 from benchmarks._report.networks import STEPS, Step, gpunn_batch, gpunn_step
+from benchmarks._report.predicted import predicted, this_card
 from benchmarks._report.work import Ceilings, ceilings, rates
+from gpunn.bench.cards import Card
 from gpunn.bench.graphs import GpunnGraph
 from gpunn.bench.sides import CallSide, CupyClock
 from gpunn.bench.work import bytes_of, flop_of
@@ -65,14 +67,15 @@ def _step(section: Section, step: Step, target: Any, ceiling: Ceilings) -> None:
     times = [time_launch(target, group.launch) for group in groups]
     together = sum(group.count * time.timing.median for group, time in zip(groups, times, strict=True))
     section.value(f"{step.title}: all its launches by themselves, µs", together)
+    card = this_card(target)
     found = sorted(zip(groups, times, strict=True), key=lambda pair: -pair[0].count * pair[1].timing.median)
     for group, time in found:
         spent = group.count * time.timing.median
-        row = {"share of step": spent / whole, **launch_row(group, time, ceiling)}
+        row = {"share of step": spent / whole, **launch_row(group, time, ceiling, card)}
         section.row(f"launches of {step.title}", **row)
 
 
-def launch_row(group: Group, time: GpunnGraph, ceiling: Ceilings) -> dict[str, Any]:
+def launch_row(group: Group, time: GpunnGraph, ceiling: Ceilings, card: Card | None = None) -> dict[str, Any]:
     """The columns of one kind of launch."""
     launch, median = group.launch, time.timing.median
     return {
@@ -81,6 +84,7 @@ def launch_row(group: Group, time: GpunnGraph, ceiling: Ceilings) -> dict[str, A
         "µs": median,
         "±": f"{time.timing.spread:.0%}",
         "eager µs": time.timing.eager_us,
+        **predicted([launch], card, median),
         **rates(ceiling, flop_of(launch), bytes_of(launch), median),
         "grid": "×".join(map(str, launch.grid)),
         "block": "×".join(map(str, launch.block)),

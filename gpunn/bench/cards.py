@@ -6,13 +6,21 @@ Sources. Limits of an SM: CUDA C++ Programming Guide, "Technical Specifications 
 and shared memory are handed out: the CUDA toolkit's ``cuda_occupancy.h``, which the occupancy calculator of Nsight
 Compute is made of. SMs, FP32 TFLOP/s (without tensor cores) and GB/s: the data sheets of T4, A100 80 GB (SXM), H100 and
 H200 (SXM); the white papers "GA102 GPU Architecture" (RTX 3090), "Ada GPU Architecture" (RTX 4090), "RTX Blackwell GPU
-Architecture" (RTX 5090), "H100 Tensor Core GPU Architecture"; the "Blackwell Architecture Technical Brief" (HGX B200).
+Architecture" (RTX 5090), "H100 Tensor Core GPU Architecture"; the "Blackwell Architecture Technical Brief" (HGX B200);
+the data sheet "NVIDIA RTX A6000" (GA102). Tensor cores: the same documents, dense bf16 with sums in float32 (float16 on
+Turing). From Hopper on only warp-group instructions reach what they state: ``mma.sync``, which our kernels use, was
+measured at 62 to 63 % of it (Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture", 2024).
+Blackwell's data-centre chip is taken to do as Hopper. What share of its bandwidth a copy reaches: 0.69 on a T4 (Jia et
+al., "Dissecting the NVidia Turing T4 GPU via Microbenchmarking", 2019), 0.90 on an A100, 0.92 on an RTX 4090, 0.91 on
+an H100 (Luo et al.); 4.3 of 4.8 TB/s on an H200, as this project's targets state. Others have that of the card most
+like them: GDDR 0.92, HBM 0.90.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gpunn.bench.rates import rates_of
 from gpunn.errors import UsageError, nearest, quoted
 
 WARP = 32
@@ -76,6 +84,10 @@ class Card:
         Compute capability (major * 10 + minor); how many SMs.
     tflops, gbs : float
         10^12 float32 multiplications and additions a second, at the boost clock; 10^9 bytes a second of its memory.
+    mma : float
+        10^12 multiplications and additions a second of tensor cores, bf16 by ``mma.sync``.
+    copy : float
+        The share of its memory's bandwidth that a large copy reaches.
     """
 
     name: str
@@ -83,6 +95,13 @@ class Card:
     sms: int
     tflops: float
     gbs: float
+    mma: float
+    copy: float
+
+    @property
+    def ghz(self) -> float:
+        """The boost clock, as the TFLOP/s say it."""
+        return self.tflops * 1e3 / (2 * self.sms * rates_of(self.sm).fma)
 
     @property
     def architecture(self) -> Architecture:
@@ -102,14 +121,15 @@ class Card:
 CARDS = {
     card.name: card
     for card in (
-        Card("T4", 75, 40, 8.1, 320),
-        Card("A100", 80, 108, 19.5, 2039),
-        Card("RTX3090", 86, 82, 35.6, 936),
-        Card("RTX4090", 89, 128, 82.6, 1008),
-        Card("H100", 90, 132, 67, 3350),
-        Card("H200", 90, 132, 67, 4800),
-        Card("B200", 100, 148, 80, 8000),
-        Card("RTX5090", 120, 170, 104.8, 1792),
+        Card("T4", 75, 40, 8.1, 320, 65, 0.69),
+        Card("A100", 80, 108, 19.5, 2039, 312, 0.90),
+        Card("RTX3090", 86, 82, 35.6, 936, 71, 0.92),
+        Card("A6000", 86, 84, 38.7, 768, 154.8, 0.92),
+        Card("RTX4090", 89, 128, 82.6, 1008, 165.2, 0.92),
+        Card("H100", 90, 132, 67, 3350, 620, 0.91),
+        Card("H200", 90, 132, 67, 4800, 620, 0.896),
+        Card("B200", 100, 148, 80, 8000, 1400, 0.90),
+        Card("RTX5090", 120, 170, 104.8, 1792, 209.5, 0.92),
     )
 }
 

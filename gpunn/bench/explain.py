@@ -26,6 +26,7 @@ from gpunn.gpu.signatures import Parameter
 from gpunn.tape import Node, observe_backward
 
 if TYPE_CHECKING:
+    from gpunn.bench.case import Case
     from gpunn.emulator import KernelCount
 
 
@@ -204,6 +205,36 @@ def list_launches(model: Any, input_shape: Sequence[int], batch_size: int) -> li
         known = kinds.setdefault(launch._kind(), launch)
         known.times += known is not launch
     return list(kinds.values())
+
+
+class _Untouched(Device):
+    """A device whose arrays take no memory until someone writes to them: for sizes that only a GPU has room for."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Allocate an array without filling it."""
+        return np.empty(shape, dtype)
+
+
+def list_case(case: Case) -> list[LayerLaunch]:
+    """The launches of one call of a case of single ops, at any size; equal ones are not put together.
+
+    Parameters
+    ----------
+    case : Case
+        Of the group "layers".
+    """
+    listing = _Listing()
+    home = _Untouched("emulator", np, listing)
+    given = {
+        name: np.zeros(shape, np.int64) if name == "target" else np.empty(shape, case.dtype)
+        for name, shape in case.shapes.items()
+    }
+    with trace_launches():
+        call = case.ours(home, given)
+        listing.launches.clear()  # those of the forward pass that a gradient needs
+        call()
+    launches, listing.launches = listing.launches, []
+    return launches
 
 
 def _observer(listing: _Listing) -> Callable[[Node, Callable[[], Any]], Any]:

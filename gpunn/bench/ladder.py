@@ -1,6 +1,8 @@
 """The ladders of ``kernels/ladder``: one matrix product and one convolution, each written several times.
 
 They are there to be read, counted and timed (``gpunn demo kernels``). The last rung of each is what layers launch.
+``PUBLISHED`` has products of the kinds that others published times of (`gpunn.bench.published`); its vectors want K and
+N to be multiples of 4.
 """
 
 from __future__ import annotations
@@ -19,23 +21,24 @@ from gpunn.gpu.launcher import KernelSource, ceil_div
 from gpunn.gpu.streams import Event
 
 FOLDER = "ladder"
-SOURCES = {name: KernelSource(f"{FOLDER}/{name}.cu", REAL=("float",)) for name in ("matmul", "conv2d")}
+SOURCES = {name: KernelSource(f"{FOLDER}/{name}.cu", REAL=("float",)) for name in ("matmul", "conv2d", "published")}
 _SIZES = np.dtype([(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q", "pad")])
 
 
 class Rung(NamedTuple):
-    """One kernel of a ladder: its name in the file, what is new in it, and how many outputs a block has to a side."""
+    """One kernel of a ladder: its name in the file, what is new in it, outputs of a block along a side, its threads."""
 
     kernel: str
     idea: str
     tile: int = 16
+    threads: int = 256
 
 
 class Ladder(NamedTuple):
     """Some kernels that compute the same: ``launch(device, rung, *given)`` gives the result of one of ``rungs``.
 
-    ``MATMUL`` is given a (M, K) and b (K, N); ``CONV2D`` x (N, H, W, C), weight (K, R, S, C) and the number of zeros on
-    each side of the image. All arrays are float32.
+    ``MATMUL`` and ``PUBLISHED`` are given a (M, K) and b (K, N); ``CONV2D`` x (N, H, W, C), weight (K, R, S, C) and the
+    number of zeros on each side of the image. All arrays are float32.
     """
 
     launch: Callable[..., Any]
@@ -69,6 +72,18 @@ def _conv2d(where: Device, rung: Rung, x: Any, weight: Any, padding: int) -> Any
     return y
 
 
+def _published(where: Device, rung: Rung, a: Any, b: Any) -> Any:
+    """The product of a (M, K) and b (K, N), float32 arrays of the device, by one rung of ``published.cu``."""
+    if rung.kernel == "gemm_nn":
+        return _matmul(where, rung, a, b)
+    (m, k), n = a.shape, b.shape[1]
+    c = where.empty((m, n), a.dtype)
+    down, across = ceil_div(m, rung.tile), ceil_div(n, rung.tile)
+    grid = (down, across, 1) if rung.kernel == "published_naive" else (across, down, 1)
+    SOURCES["published"].launch(where, rung.kernel, grid, rung.threads, (c, a, b, m, n, k), REAL="float")
+    return c
+
+
 MATMUL = Ladder(
     _matmul,
     (
@@ -78,6 +93,20 @@ MATMUL = Ladder(
         Rung("matmul_registers", "4×4 outputs a thread", 64),
         Rung("matmul_padded", "padded rows", 64),
         Rung("gemm_nn", "vectors: as shipped"),
+    ),
+)
+PUBLISHED = Ladder(
+    _published,
+    (
+        Rung("published_naive", "one thread an output", 32, 1024),
+        Rung("published_coalesced", "neighbours read neighbours", 32, 1024),
+        Rung("published_tiled", "tiles in shared memory", 32, 1024),
+        Rung("published_column", "8 outputs a thread", 64, 512),
+        Rung("published_square", "8×8 outputs a thread", 128, 256),
+        Rung("published_vectors", "vectors", 128, 256),
+        Rung("published_warps", "tiles of warps", 128, 128),
+        Rung("published_staged", "the next tiles travel", 128, 128),
+        Rung("gemm_nn", "as shipped", 128, 256),
     ),
 )
 CONV2D = Ladder(

@@ -4,7 +4,9 @@ Without a layer: every launch of a training step's forward and backward pass. Wi
 the emulator counts of some of their blocks: 32-byte sectors of global memory that warps ask for beside the fewest
 possible, conflicts of shared memory's banks, branches that diverge, and the lines that waste most. Registers are those
 of the compile gate's table. Occupancy and times are predictions from a card's published numbers: no launch of this
-kind can be faster, and most are slower.
+kind can be faster, and most are slower. With --predict they are worked out from the compiled code: what each unit of
+the GPU has to do, which of them limits the launch, and its share of the roofline. What is not in the package's table
+of machine code is compiled and disassembled: pip install 'gpunn[sass]'.
 """
 
 from __future__ import annotations
@@ -25,13 +27,17 @@ from gpunn.cli.summary import lengths, model_and_shape
 if TYPE_CHECKING:
     from gpunn.bench.cards import Card
     from gpunn.bench.explain import LayerLaunch
+    from gpunn.bench.predict import Prediction
     from gpunn.emulator import KernelCount
 
 _HEADINGS = (
     "layer", "pass", "kernel", "times", "grid", "block", "regs", "shared", "occupancy", "MB", "MFLOP", "least µs",
 )  # fmt: skip
+_PREDICTED = (
+    "layer", "pass", "kernel", "times", "occupancy", "waves", "least µs", "limit", "of roofline", "of copy",
+)  # fmt: skip
 _LINES = ("place", "what", "by warps", "lanes", "asked", "least")
-_TEXT = ("layer", "pass", "kernel", "place", "what")  # to the left; numbers to the right
+_TEXT = ("layer", "pass", "kernel", "place", "what", "limit")  # to the left; numbers to the right
 _DISPENSABLE = ("shared", "block", "grid", "regs", "MFLOP", "times", "MB")
 _BLOCKS = 8
 _WORST = 6
@@ -44,8 +50,12 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add("--input", type=lengths, metavar="C,H,W", help="shape of one item (default: the named network's own)")
     add("--batch-size", type=whole(1), default=128, metavar="N", help="items a step (default: 128)")
     add(
-        "--card", default="H100", metavar="NAME", help="T4, A100, RTX3090, RTX4090, H100 (the default), H200, B200, ..."
+        "--card",
+        default="H100",
+        metavar="NAME",
+        help="T4, A100, RTX3090, A6000, RTX4090, H100 (the default), H200, B200, ...",
     )
+    add("--predict", action="store_true", help="least time and what limits it, from the compiled code")
     add(
         "--blocks",
         type=whole(1),
@@ -77,8 +87,9 @@ def run(args: argparse.Namespace) -> int:
                 count(launches, args.blocks)
             except DeviceError as error:
                 raise DeviceError(f"explain: {error}. With --no-counts nothing is counted.") from error
+    predictions = _predictions(launches, card) if args.predict else None
     if args.json:
-        print(json.dumps(_record(args, card, shape, launches), indent=1))
+        print(json.dumps(_record(args, card, shape, launches, predictions), indent=1))
         return 0
     what = args.model if args.layer is None else f"{args.layer} of {args.model}"
     print(f"{what}: {description}; input {shape_text(shape)}, batch {args.batch_size}")
@@ -86,12 +97,41 @@ def run(args: argparse.Namespace) -> int:
         f"{card.name}: sm_{card.sm}, {card.sms} SMs, {card.tflops:g} TFLOP/s float32, {card.gbs:,g} GB/s, "
         "as published; occupancy and times are predictions"
     )
+    if args.layer is None and predictions is not None:
+        rows = [_predicted_cells(one, card, found) for one, found in zip(launches, predictions, strict=True)]
+        us = sum(one.times * found.us for one, found in zip(launches, predictions, strict=True) if found is not None)
+        times = f"{sum(one.times for one in launches)}"
+        _show(_PREDICTED, rows, ("total", "", "", times, "", "", _short(us), "", "", ""))
+        return 0
     if args.layer is None:
         _show(_HEADINGS, [_cells(one, card) for one in launches], _total(launches, card))
         return 0
-    for one in launches:
-        _explain(one, card)
+    for number, one in enumerate(launches):
+        _explain(one, card, None if predictions is None else predictions[number])
     return 0
+
+
+def _predictions(launches: Sequence[LayerLaunch], card: Card) -> list[Prediction | None]:
+    """One of each launch, with what the emulator counted of it; None where registers are not known."""
+    from gpunn.bench.machine_code import MachineCodeError
+    from gpunn.bench.predict import access_of, predict
+    from gpunn.errors import DeviceError
+
+    if sys.stderr.isatty():
+        print("reading machine code, which is compiled where it is new", file=sys.stderr, flush=True)
+    try:
+        return [predict(one, card, access_of(one.counts)) for one in launches]
+    except MachineCodeError as error:
+        raise DeviceError(f"explain --predict: {error}") from error
+
+
+def _predicted_cells(one: LayerLaunch, card: Card, found: Prediction | None) -> tuple[str, ...]:
+    held = one.occupancy(card)
+    who = one.layer or "(model)", one.phase, one.kernel, f"{one.times}", "?" if held is None else f"{held.share:.0%}"
+    if found is None:
+        return *who, "?", "?", "?", "?", "?"
+    shares = f"{found.roofline:.0%}", f"{found.copy:.0%}"
+    return *who, _short(found.waves), _short(one.times * found.us), found.limit, *shares
 
 
 def _cells(one: LayerLaunch, card: Card) -> tuple[str, ...]:
@@ -119,13 +159,15 @@ def _total(launches: Sequence[LayerLaunch], card: Card) -> tuple[str, ...]:
     return "total", "", "", f"{times}", *[""] * 5, _short(traffic), _short(flop), _short(least)
 
 
-def _explain(one: LayerLaunch, card: Card) -> None:
+def _explain(one: LayerLaunch, card: Card, found: Prediction | None) -> None:
     """Everything about one kind of launch."""
     from gpunn.bench.resources import kernel_path
 
     file, line = one.place
     print(f"\n{one.layer or '(model)'}, {one.phase}: {one.kernel}, {kernel_path(file)}:{line}")
     rows = [*_needed(one, card), *_work(one, card)]
+    if found is not None:
+        rows[-1:] = list(_predicted(found))  # instead of the roofline's
     worst = []
     if one.counts is not None:
         rows += _counted(one.counts)
@@ -169,6 +211,15 @@ def _work(one: LayerLaunch, card: Card) -> Iterator[tuple[str, str]]:
         work += ", no matrix product: bound by memory"
     yield "work", work
     yield "prediction", f"at least {_short(one.least_us(card))} µs a launch"
+
+
+def _predicted(found: Prediction) -> Iterator[tuple[str, str]]:
+    """What the compiled code needs."""
+    of = f"{found.roofline:.0%} of the roofline, {found.copy:.0%} of a copy's bandwidth"
+    yield "prediction", f"at least {_short(found.us)} µs a launch, limited by {found.limit}: {of}"
+    busy = sorted(found.units.items(), key=lambda item: -item[1])
+    text = ", ".join(f"{name} {_short(us)}" for name, us in busy if us >= found.us / 100)
+    yield "units, µs", f"{text}; {found.instructions:,.0f} instructions a warp, loads from {found.loads.upper()}"
 
 
 def _counted(found: KernelCount) -> Iterator[tuple[str, str]]:
@@ -247,8 +298,18 @@ def _columns() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6
 
 
-def _record(args: argparse.Namespace, card: Card, shape: Sequence[int], launches: Sequence[LayerLaunch]) -> Any:
+def _record(
+    args: argparse.Namespace,
+    card: Card,
+    shape: Sequence[int],
+    launches: Sequence[LayerLaunch],
+    predictions: Sequence[Prediction | None] | None,
+) -> Any:
     from dataclasses import asdict
+
+    records = [_launch_record(one, card) for one in launches]
+    for record, found in zip(records, predictions or (), strict=bool(predictions)):
+        record["prediction"] = None if found is None else asdict(found)
 
     return {
         "model": args.model,
@@ -256,7 +317,7 @@ def _record(args: argparse.Namespace, card: Card, shape: Sequence[int], launches
         "input": list(shape),
         "batch_size": args.batch_size,
         "card": asdict(card),
-        "launches": [_launch_record(one, card) for one in launches],
+        "launches": records,
     }
 
 

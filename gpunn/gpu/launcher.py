@@ -154,7 +154,7 @@ class KernelSource:
         text = {name: text[name] for name in self.choices}  # caches tell orders apart
         module = require_loader(device).load(self.text, self.file, text)
         parameters = parse_signatures(self.text, text)[kernel]
-        return _Compiled(module, kernel, parameters, device.xp.ndarray, int(macros.get("VEC", 1)))
+        return _Compiled(module, kernel, parameters, device.xp.ndarray, self.file, text)
 
     def launch(
         self,
@@ -224,13 +224,20 @@ class KernelSource:
 class _Compiled:
     """One kernel of one specialisation on one device: what its arguments must be, and the loader's function."""
 
-    __slots__ = ("array_type", "function", "kernel", "module", "parameters", "vector")
+    __slots__ = ("array_type", "file", "function", "kernel", "macros", "module", "parameters", "vector")
 
     def __init__(
-        self, module: Any, kernel: str, parameters: tuple[Parameter, ...], array_type: Any, vector: int
+        self,
+        module: Any,
+        kernel: str,
+        parameters: tuple[Parameter, ...],
+        array_type: Any,
+        file: str,
+        macros: dict[str, str],
     ) -> None:
         self.module, self.kernel, self.parameters = module, kernel, parameters
-        self.array_type, self.vector = array_type, vector
+        self.array_type, self.vector = array_type, int(macros.get("VEC", 1))
+        self.file, self.macros = file, macros
         self.function = module.function(kernel, parameters)
 
     def bind(self, args: Sequence[Any]) -> list[Any]:
@@ -329,6 +336,16 @@ class Launch:
     def parameters(self) -> tuple[Parameter, ...]:
         """What the kernel's signature declares."""
         return self.compiled.parameters
+
+    @property
+    def file(self) -> str:
+        """The kernel's file."""
+        return self.compiled.file
+
+    @property
+    def macros(self) -> dict[str, str]:
+        """The specialisation."""
+        return self.compiled.macros
 
     @property
     def module(self) -> Any:

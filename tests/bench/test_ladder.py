@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from gpunn import device
-from gpunn.bench.ladder import CONV2D, MATMUL, SOURCES, Ladder, Rung, climb
+from gpunn.bench.ladder import CONV2D, MATMUL, PUBLISHED, SOURCES, Ladder, Rung, climb
 from gpunn.emulator import EmulatorFinding
 from gpunn.errors import DeviceError
 from gpunn.gpu.launcher import KernelSource
 
 # Around the tiles' sides, 16 and 64: less than one, a whole one, a little more. (M, N, K)
 PRODUCTS = [(1, 1, 1), (16, 64, 16), (17, 65, 33), (70, 15, 7)]
+# The same around its sides, 32, 64 and 128; K and N are multiples of 4.
+PUBLISHED_PRODUCTS = [(1, 4, 4), (33, 68, 20), (130, 132, 36)]
 # (N, H, W, C, K, R, S, padding)
 CONVOLUTIONS = [
     (1, 3, 3, 1, 1, 3, 3, 0),
@@ -59,6 +61,16 @@ def test_every_rung_multiplies(rung: Rung, sizes: tuple[int, ...], kernels: str)
     _same(_host(got), expected, sizes[2])
 
 
+@pytest.mark.parametrize("sizes", PUBLISHED_PRODUCTS)
+@pytest.mark.parametrize("rung", PUBLISHED.rungs[:-1], ids=lambda rung: rung.kernel)
+def test_every_published_rung_multiplies(rung: Rung, sizes: tuple[int, ...], kernels: str) -> None:
+    a, b, expected = _product(*sizes)
+    where = device(kernels)
+    with where.active():
+        got = PUBLISHED.launch(where, rung, where.xp.asarray(a), where.xp.asarray(b))
+    _same(_host(got), expected, sizes[2])
+
+
 @pytest.mark.parametrize("sizes", CONVOLUTIONS)
 @pytest.mark.parametrize("rung", CONV2D.rungs, ids=lambda rung: rung.kernel)
 def test_every_rung_convolves(rung: Rung, sizes: tuple[int, ...], kernels: str) -> None:
@@ -71,6 +83,9 @@ def test_every_rung_convolves(rung: Rung, sizes: tuple[int, ...], kernels: str) 
 
 def _problem(name: str) -> tuple[Ladder, tuple[Any, ...], Any]:
     """Sizes that take more than one step along the reduction, and the shipped kernel with vectors."""
+    if name == "published":
+        *given, expected = _product(20, 36, 36)
+        return PUBLISHED, tuple(given), expected
     if name == "matmul":
         *given, expected = _product(20, 36, 20)
         return MATMUL, tuple(given), expected
@@ -91,7 +106,8 @@ def test_every_barrier_is_necessary(name: str, monkeypatch: pytest.MonkeyPatch) 
     ladder, given, _ = _problem(name)
     source = SOURCES[name]
     barriers = list(re.finditer(r"__syncthreads\(\);", source.text.partition("enum { SIDE")[2]))
-    assert len(barriers) == 4  # two for each way to use tiles
+    # Two for each way to use tiles; published_staged has one before its loop.
+    assert len(barriers) == (12 if name == "published" else 4)
     for barrier in barriers:
         without = KernelSource("without.cu", REAL=("float",))
         head, mark, body = source.text.partition("enum { SIDE")

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import instruction_mix as mix
 from benchmarks.compile_gate import GateError, Job
+from gpunn.bench import machine_code
 
 # Of a kernel with a loop in a loop: the inner one multiplies most, one instruction of it under a predicate.
 SASS = """\
@@ -34,7 +35,7 @@ SASS = """\
 
 
 def test_the_main_loop_is_the_innermost_that_multiplies_most() -> None:
-    kernels = dict(mix.kernels_of(SASS))
+    kernels = dict(machine_code.kernels_of(SASS))
     assert list(kernels) == ["first", "second"]
     assert mix.main_loop(kernels["first"]) == {"LDS": 1, "FFMA": 2, "BRA": 1}
     assert mix.main_loop(kernels["second"]) is None
@@ -69,7 +70,7 @@ def test_without_a_disassembler_it_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setattr(importlib.metadata, "files", lambda name: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(GateError, match=r"pip install 'gpunn\[sass\]'"):
-        mix.disassembler()
+        machine_code.disassembler()
 
 
 def test_floors_are_of_kernels_that_there_are() -> None:

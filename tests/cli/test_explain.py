@@ -11,6 +11,7 @@ import pytest
 
 from gpunn import emulator
 from gpunn.bench import resources
+from gpunn.bench.sass import Part
 from gpunn.cli import explain
 from gpunn.cli.main import main
 from gpunn.gpu.launcher import kernel_folder
@@ -73,7 +74,7 @@ def test_json(capsys: Any) -> None:
     assert main(["explain", "lenet5", "--batch-size", "4", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["model"], record["layer"], record["batch_size"], record["input"]) == ("lenet5", None, 4, [1, 28, 28])
-    assert record["card"] == {"name": "H100", "sm": 90, "sms": 132, "tflops": 67, "gbs": 3350}
+    assert record["card"] == {"name": "H100", "sm": 90, "sms": 132, "tflops": 67, "gbs": 3350, "mma": 620, "copy": 0.91}
     first = record["launches"][0]
     assert (first["layer"], first["type"], first["pass"]) == ("conv1", "Conv2d", "forward")
     assert first["file"] == "conv2d_first.cu"
@@ -145,3 +146,34 @@ def test_numbers_have_three_digits(value: float, text: str) -> None:
 )
 def test_wrong_use(words: list[str], message: str, capsys: Any) -> None:
     assert message in refused(capsys, "explain", *words)
+
+
+@pytest.fixture
+def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No disassembler: only the table is left."""
+    monkeypatch.setattr("importlib.metadata.files", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+
+
+def test_what_the_table_does_not_know_asks_for_the_extra(capsys: Any, without_compiler: None) -> None:
+    message = refused(capsys, "explain", "lenet5", "fc1", "--no-counts", "--card", "RTX5090", "--predict")
+    assert message.endswith(
+        "NVIDIA's disassembler is not installed: pip install 'gpunn[sass]' (Linux, x86-64; needs no GPU)"
+    )
+
+
+def test_a_layers_prediction(capsys: Any, without_compiler: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = (Part("once", 100, fma=10, alu=40, lsu=4, accesses=4, bytes=512, l1=200, l2=300, dram=500),)
+    monkeypatch.setattr("gpunn.bench.predict.parts", lambda *given: found)
+    assert main(["explain", "lenet5", "fc1", "--no-counts", "--card", "H200", "--predict"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"prediction +at least [\d.]+ µs a launch, limited by [\w/]+: \d+% of the roofline", out)
+    assert re.search(r"units, µs +[\w/]+ [\d.]+, .*;\s+100 instructions a warp, loads from \w+", out, re.DOTALL)
+    assert main(["explain", "lenet5", "--predict", "--card", "A6000"]) == 0
+    headings, _, first, *_, total = capsys.readouterr().out.splitlines()[2:]
+    assert " ".join(headings.split()) == ("layer pass kernel times occupancy waves least µs limit of roofline of copy")
+    assert first.split()[:4] == ["conv1", "forward", "conv2d_first_forward", "1"]
+    assert total.split()[:2] == ["total", "13"]
+    assert main(["explain", "lenet5", "--predict", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["launches"][0]["prediction"]["us"] > 0

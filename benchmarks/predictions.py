@@ -1,0 +1,289 @@
+"""What the cost model predicts, kept: the published ladder that checks it, and the device report's cases on an H200.
+
+``python -m benchmarks.predictions`` compiles and reads what is new (`gpunn.bench.machine_code`; ``gpunn[sass]``),
+counts the ladder's accesses on the emulator, and writes three tables to ``benchmarks/results``: ``machine_code.tsv``,
+what a warp of each kernel runs; ``published_ladder.tsv``, predicted beside published (`gpunn.bench.published`);
+``predictions.tsv``, each case with what limits it, and whether it reaches what is wanted. ``--check`` writes nothing
+and compiles nothing; it fails where a table is not of these sources, and where the ladder's order or its factor does
+not hold. Cases that fall short do not fail: they are listed, with what limits them.
+
+Of cases the accesses are taken as the best possible; ``python -m tests.emulator.kernel_counts`` counts what they are.
+No row is a measurement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks._report.cases import all_cases
+from gpunn.bench import machine_code, published
+from gpunn.bench.cards import CARDS
+from gpunn.bench.case import Case
+from gpunn.bench.explain import LayerLaunch, list_case
+from gpunn.bench.machine_code import MachineCodeError
+from gpunn.bench.predict import Access, predict
+from gpunn.errors import DeviceError
+from gpunn.gpu.launcher import KernelSource
+
+RESULTS = Path(__file__).parent / "results"
+LADDER, CASES = RESULTS / "published_ladder.tsv", RESULTS / "predictions.tsv"
+CARD = CARDS["H200"]
+_LADDER_HEADINGS = (
+    "kernel", "conflicts", "loads", "stores", "published", "predicted", "ratio", "limit", "at boost", "source",
+)  # fmt: skip
+_CASE_HEADINGS = (
+    "line", "kernels", "GFLOP", "MB", "least µs", "limit", "TFLOP/s", "of roofline", "of copy", "wanted", "verdict",
+)  # fmt: skip
+
+
+class Want(NamedTuple):
+    """What some lines should reach: a share of copy bandwidth."""
+
+    lines: tuple[str, ...]
+    copy: float
+    bytes_only: bool  # and nothing but bytes may limit them
+
+
+_MOVES = ("stem-pool.*", "bn256-*.*", "bn64-*.*", "cross-entropy-large.*", "sgd25m.*")
+_MOVES_ALONE = ("global-pool.*", "avg-pool.*", "relu.*", "gelu.*", "sigmoid.*", "tanh.*", "group-norm.*", "conv11*.*")
+WANTS = (Want(_MOVES, 0.85, True), Want(_MOVES_ALONE, 0.85, False))
+# Convolutions in bf16, 3 to 10 of the case list, and what they should reach: no kernel computes in bf16 yet.
+BF16 = tuple(f"conv{n:02}.{way}" for n in range(3, 11) for way in ("forward", "dx", "dweight"))
+BF16_SHARE = 0.6
+
+
+def wanted_code() -> dict[machine_code.Key, None]:
+    """The kernels whose machine code the tables need."""
+    found: dict[machine_code.Key, None] = {}
+    for work in published.works().values():
+        found[machine_code.key_of(work.file, work.macros, work.kernel, published.CARD.sm)] = None
+    for launches in case_launches().values():
+        for one in launches:
+            found[machine_code.key_of(one.file, one.macros, one.kernel, CARD.sm)] = None
+    return found
+
+
+_launches: dict[str, tuple[Case, list[LayerLaunch]]] = {}
+
+
+def case_launches() -> dict[str, list[LayerLaunch]]:
+    """The launches of each case of single ops, by its line."""
+    if not _launches:
+        for case in all_cases(quick=False):
+            if case.direction != "ceiling":
+                _launches[case.id] = case, list_case(case)
+    return {line: launches for line, (_, launches) in _launches.items()}
+
+
+def ladder_rows(accesses: Mapping[str, Access]) -> list[tuple[str, ...]]:
+    """The ladder's table."""
+    rows, works = [], published.works()
+    for one in published.compare(accesses):
+        work, access = works[one.kernel], accesses[one.kernel]
+        rows.append(
+            (
+                one.kernel,
+                *(f"{value:.3f}" for value in astuple(access)),
+                "" if one.published is None else f"{one.published:g}",
+                f"{one.predicted:.0f}",
+                "" if one.ratio is None else f"{one.ratio:.2f}",
+                one.base.limit,
+                f"{one.most:.0f}",
+                KernelSource.registry[work.file].content_hash(work.macros),
+            )
+        )
+    return rows
+
+
+def ladder_faults(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Where the published ladder is not in its order, or a rung is off by more than the factor."""
+    told = [(row[0], float(row[5]), float(row[6])) for row in rows if row[4]]
+    faults = [
+        f"{name} ({after:.0f} GFLOP/s) is not predicted to be faster than {before_name} ({before:.0f})"
+        for (before_name, before, _), (name, after, _) in pairwise(told)
+        if after <= before
+    ]
+    return faults + [
+        f"{name}: predicted {ratio:.2f} times what was published; at most {published.FACTOR:g} either way"
+        for name, _, ratio in told
+        if not 1 / published.FACTOR <= ratio <= published.FACTOR
+    ]
+
+
+def case_rows() -> list[tuple[str, ...]]:
+    """The cases' table: those that fall short first."""
+    case_launches()
+    rows = []
+    for line, (case, launches) in _launches.items():
+        found = [(one, predict(one, CARD)) for one in launches]
+        known = [(one, prediction) for one, prediction in found if prediction is not None]
+        if len(known) < len(found):
+            raise MachineCodeError(f"{line}: a kernel's resources are not known: run python -m benchmarks.compile_gate")
+        us = sum(prediction.us for _, prediction in known)
+        moved = sum(prediction.copy * prediction.us for _, prediction in known)
+        least = sum(prediction.roofline * prediction.us for _, prediction in known)
+        _, longest = max(known, key=lambda pair: pair[1].us)
+        want = next((w for w in WANTS if any(fnmatch.fnmatchcase(line, p) for p in w.lines)), None)
+        verdict = "" if want is None else _verdict(want, moved / us, {p.limit for _, p in known if p.us > us / 20})
+        rows.append(
+            (
+                line,
+                "+".join(one.kernel for one in launches),
+                f"{case.flop / 1e9:.2f}" if case.flop else "",
+                f"{sum(one.traffic for one in launches) / 1e6:.1f}",
+                f"{us:.2f}",
+                longest.limit,
+                f"{case.flop / us / 1e6:.1f}" if case.flop else "",
+                f"{least / us:.2f}",
+                f"{moved / us:.2f}",
+                "" if want is None else f"{want.copy:g} of copy" + ", by bytes" * want.bytes_only,
+                verdict,
+            )
+        )
+    for line in BF16:
+        if line in _launches:
+            flop = f"{_launches[line][0].flop / 1e9:.2f}"
+            rows.append(
+                (
+                    f"{line} bf16",
+                    "",
+                    flop,
+                    "",
+                    "",
+                    "",
+                    "",
+                    "",
+                    "",
+                    f"{BF16_SHARE:g} of {CARD.mma:g} TFLOP/s",
+                    "no kernel",
+                )
+            )
+    order = ("no kernel", "short")
+    return sorted(
+        rows, key=lambda row: (order.index(row[-1].split(":")[0]) if row[-1].split(":")[0] in order else 2, row[0])
+    )
+
+
+def _verdict(want: Want, share: float, limits: set[str]) -> str:
+    others = ", ".join(sorted(limits - {"DRAM"}))
+    if share < want.copy or (want.bytes_only and others):
+        return f"short: {others or 'DRAM'}"
+    return "reached"
+
+
+def text_of(headings: Sequence[str], rows: Sequence[tuple[str, ...]], title: str) -> str:
+    """A table as it is kept."""
+    return "\n".join([f"# {title}", "\t".join(headings), *("\t".join(row) for row in rows)]) + "\n"
+
+
+def ladder_text(rows: Sequence[tuple[str, ...]]) -> str:
+    """The ladder's table as it is kept."""
+    title = (
+        f"GFLOP/s of float32 products of {published.SIDE}² on an {published.CARD.name}: published (SGEMM_CUDA), and "
+        f"predicted at {published.BASE_GHZ:g} GHz. No constant is fitted."
+    )
+    return text_of(_LADDER_HEADINGS, rows, title)
+
+
+def case_text() -> str:
+    """The cases' table as it is kept."""
+    return text_of(
+        _CASE_HEADINGS, case_rows(), f"Predicted for an {CARD.name}, not measured. float32 unless it says bf16."
+    )
+
+
+def kept_accesses(path: Path) -> dict[str, Access]:
+    """What the emulator counted when the ladder's table was made; rungs whose source has changed since are left out.
+
+    Raises
+    ------
+    MachineCodeError
+        If a line has not as many cells as there are columns.
+    """
+    found, works = {}, published.works()
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, 1):
+        cells = line.split("\t")
+        if line.startswith("#") or tuple(cells) == _LADDER_HEADINGS:
+            continue
+        if len(cells) != len(_LADDER_HEADINGS):
+            raise MachineCodeError(
+                f"{path}:{number}: expected {len(_LADDER_HEADINGS)} cells; got {len(cells)}: make it anew"
+            )
+        work = works.get(cells[0])
+        if work is not None and cells[-1] == KernelSource.registry[work.file].content_hash(work.macros):
+            found[cells[0]] = Access(*map(float, cells[1:4]))
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make the tables, or check them; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.predictions", description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail if a table is stale or the ladder off"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        return _check() if options.check else _make()
+    except (MachineCodeError, DeviceError) as error:
+        print(f"predictions: {error}", file=sys.stderr)
+        return 2
+
+
+def _check() -> int:
+    have = machine_code.read_table(machine_code.table_path())
+    stale = [f"machine code of {key[0]} {key[2]} [{key[1]}] sm_{key[3]}" for key in wanted_code() if key not in have]
+    accesses = kept_accesses(LADDER)
+    stale += [f"accesses of {kernel}" for kernel in published.works() if kernel not in accesses]
+    faults: list[str] = []
+    if not stale:
+        rows = ladder_rows(accesses)
+        faults = ladder_faults(rows)
+        stale += [
+            path.name
+            for path, text in ((LADDER, ladder_text(rows)), (CASES, case_text()))
+            if not path.is_file() or path.read_text(encoding="utf-8") != text
+        ]
+    for what in stale:
+        print(f"STALE: {what}: run python -m benchmarks.predictions")
+    for fault in faults:
+        print(f"OFF: {fault}")
+    return int(bool(stale or faults))
+
+
+def _make() -> int:
+    path = machine_code.table_path()
+    have, wanted = machine_code.read_table(path), wanted_code()
+    rows = {key: parts for key, parts in have.items() if key in wanted}
+    for number, key in enumerate(wanted, 1):
+        if key not in rows:
+            print(f"compiling {number}/{len(wanted)}: {key[0]} {key[2]} [{key[1]}] sm_{key[3]}", flush=True)
+            rows[key] = machine_code.compiled(key[0], key[1], key[3], key[4])[key[2]]
+    machine_code.write_table(rows, path)
+    machine_code.read_table.cache_clear()
+    accesses = kept_accesses(LADDER)
+    if set(accesses) != set(published.works()):
+        accesses = {
+            name: Access(*(round(value, 3) for value in astuple(one)))
+            for name, one in published.count_accesses().items()
+        }
+    ladder = ladder_rows(accesses)
+    LADDER.write_text(ladder_text(ladder), encoding="utf-8")
+    CASES.write_text(case_text(), encoding="utf-8")
+    for row in ladder:
+        print(f"{row[0]:20} published {row[4]:>6}, predicted {row[5]:>6} ({row[6]:>4}), by {row[7]}; at boost {row[8]}")
+    faults = ladder_faults(ladder)
+    for fault in faults:
+        print(f"OFF: {fault}")
+    return int(bool(faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
