@@ -58,7 +58,7 @@ _PYTORCHS = {
         "multi_head_attention_forward multilabel_margin_loss native_channel_shuffle relu_ rrelu_ "
         "scaled_grouped_mm scaled_mm selu_ softmin threshold_ upsample upsample_bilinear upsample_nearest"
     ),
-    "gpunn.optim": ("ASGD Adafactor Muon Rprop SparseAdam swap_in_optimizer_params_and_state"),
+    "gpunn.optim": ("ASGD Adafactor Rprop SparseAdam swap_in_optimizer_params_and_state"),
     "gpunn.cuda": (
         "AcceleratorError BFloat16Tensor BoolTensor ByteTensor CUDAGraph CUDAPluggableAllocator CharTensor "
         "CudaError DeferredCudaCallError DoubleTensor ExternalStream FloatTensor GreenContext HalfTensor "

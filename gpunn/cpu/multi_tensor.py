@@ -61,5 +61,7 @@ def working_gradient(p: np.ndarray, g: np.ndarray, decay: Any, sign: Any, room: 
     """sign * g + decay * p, in ``room`` unless that is g itself."""
     if decay:  # 0 times an infinite parameter would be NaN
         d = np.multiply(p, decay, out=room)
+        if abs(sign) != 1:  # a factor, not a sign
+            return np.add(d, sign * g, out=d)
         return (np.add if sign == 1 else np.subtract)(d, g, out=d)
-    return g if sign == 1 else np.negative(g, out=room)
+    return g if sign == 1 else np.multiply(g, sign, out=room)

@@ -36,7 +36,7 @@ def sgd_step(
     first : list of bool
         Whether this is the tensor's first step with momentum.
     scalars : array (5,)
-        lr, mu, 1 - dampening, weight decay, sign (-1 to maximise), on the device.
+        lr, mu, 1 - dampening, weight decay, sign (-1 to maximise; any other factor), on the device.
     error : int32 array (4,)
         The device's error buffer: nothing is written if its first word is not 0.
     """

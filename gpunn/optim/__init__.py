@@ -11,6 +11,8 @@ from gpunn.optim.adam import Adam, AdamW
 from gpunn.optim.adam_relatives import Adamax, NAdam, RAdam
 from gpunn.optim.lamb import LAMB
 from gpunn.optim.lbfgs import LBFGS
+from gpunn.optim.lookahead import Lookahead
+from gpunn.optim.muon import Muon
 from gpunn.optim.optimizer import Optimizer
 from gpunn.optim.rmsprop import RMSprop
 from gpunn.optim.sgd import SGD
@@ -28,6 +30,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Lookahead",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",
