@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from gpunn._calls import explains_all
 from gpunn.errors import UsageError, quoted
 from gpunn.models.alexnet import AlexNet, AlexNetCifar, AlexNetTwoGroups
+from gpunn.models.cifar_speed import CifarSpeedNet
 from gpunn.models.densenet import DenseNet
 from gpunn.models.googlenet import GoogLeNet
 from gpunn.models.lenet import LeNet5, convolutional_layers
 from gpunn.models.mlp import MLP
 from gpunn.models.perceptron import Perceptron, PerceptronFit
 from gpunn.models.resnet import ResNet
+from gpunn.models.resnet9 import ResNet9
 from gpunn.models.resnet_cifar import ResNetCifar
 from gpunn.models.vgg import VGG
 from gpunn.models.vit import VisionTransformer
@@ -27,6 +29,7 @@ __all__ = [
     "AlexNet",
     "AlexNetCifar",
     "AlexNetTwoGroups",
+    "CifarSpeedNet",
     "DenseNet",
     "GoogLeNet",
     "LeNet5",
@@ -34,6 +37,7 @@ __all__ = [
     "Perceptron",
     "PerceptronFit",
     "ResNet",
+    "ResNet9",
     "ResNetCifar",
     "VisionTransformer",
     "build",
@@ -83,6 +87,16 @@ def _resnet_cifar(depth: int) -> Callable[[tuple[int, int, int], int], ResNetCif
     return lambda input_shape, classes: ResNetCifar(depth, "A", input_shape[0], classes)
 
 
+def _cifar_speed(input_shape: tuple[int, int, int], classes: int) -> CifarSpeedNet:
+    channels, height, width = input_shape
+    if min(height, width) < 25 or max(height, width) > 48:
+        raise UsageError(
+            f"CifarSpeedNet: expected images from 25x25 to 48x48 pixels; got {height}x{width}. A folder of images is "
+            "resized with --image-size 32; for other data take lenet5 or resnet20."
+        )
+    return CifarSpeedNet(channels, classes)
+
+
 def _of_depth(
     kind: Callable[..., Module], least: int, *depth: int, most: int | None = None
 ) -> Callable[[tuple[int, int, int], int], Module]:
@@ -128,6 +142,14 @@ MODELS: dict[str, ModelEntry] = {
     "modern-mlp-dropout": ModelEntry(_mlp(True, 0.2), _MNIST, "with batch norm, PReLU and dropout"),
     "resnet20": ModelEntry(_resnet_cifar(20), _CIFAR, "the residual network of 20 layers for CIFAR-10, option A"),
     "resnet56": ModelEntry(_resnet_cifar(56), _CIFAR, "the same of 56 layers"),
+    "resnet9": ModelEntry(
+        lambda shape, classes: ResNet9(shape[0], classes),
+        _CIFAR,
+        "a wide residual network of 9 layers for 32x32 pixels",
+    ),
+    "cifar-speed": ModelEntry(
+        _cifar_speed, _CIFAR, "the network of the fastest trainings on CIFAR-10, first layer whitened"
+    ),
     "alexnet-cifar": ModelEntry(_of_depth(AlexNetCifar, 32, most=39), _CIFAR, "AlexNet's pattern for 32x32 pixels"),
     "alexnet": ModelEntry(_of_depth(AlexNet, 63), _IMAGENET, "torchvision's AlexNet"),
     "alexnet-two-groups": ModelEntry(

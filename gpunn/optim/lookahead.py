@@ -67,7 +67,8 @@ class Lookahead(FusedOptimizer):
         self._scalars_of_state = (*self.optimizer._scalars_of_state, "slow_step")
 
     @property
-    def state(self) -> ParameterState:  # type: ignore[override]
+    def state(self) -> ParameterState:
+        """The other optimiser's."""
         return self.optimizer.state
 
     @state.setter

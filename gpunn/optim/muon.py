@@ -27,16 +27,16 @@ class Muon(FusedOptimizer):
     u = gradient + momentum * (momentum_buffer - gradient) with nesterov, else momentum_buffer
     parameter -= lr * (ratio * orthogonal(u) + weight_decay * parameter)
 
-    orthogonal(u) begins with x = u / max(\\|u\\|, eps), the wider side across, and repeats x = a x + (b g + c g g) x with
-    g = x x^T: the singular values of u become about 1 and its singular vectors stay. The products are computed in the
-    parameters' dtype; PyTorch's are in bfloat16.
+    orthogonal(u) begins with x = u / max(norm of u, eps), the wider side across, and repeats x = a x + (b g + c g g) x
+    with g = x x^T: the singular values of u become about 1 and its singular vectors stay. The products are computed in
+    the parameters' dtype; PyTorch's are in bfloat16.
 
     Parameters
     ----------
     params : iterable of Tensor, or of dict
-        Of hidden layers; see :class:`Optimizer`. Other parameters, such as biases, embeddings and the last layer, belong
-        to another optimiser. PyTorch takes matrices only; the filters of a convolution are a matrix here too, of a row
-        for each filter.
+        Of hidden layers; see :class:`Optimizer`. Other parameters, such as biases, embeddings and the last layer,
+        belong to another optimiser. PyTorch takes matrices only; the filters of a convolution are a matrix here too, of
+        a row for each filter.
     lr : float
         Step size.
     weight_decay : float
@@ -112,13 +112,14 @@ class Muon(FusedOptimizer):
             )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Optimise more parameters: :meth:`Optimizer.add_param_group`, of two axes or more."""
         super().add_param_group(param_group)
         for p in self.param_groups[-1]["params"]:
             if p.ndim < 2:
                 del self.param_groups[-1]
                 raise ShapeError(
-                    f"Muon: expected parameters of two axes or more; got shape {p.shape}. Give biases and norms to another "
-                    "optimiser, such as AdamW."
+                    f"Muon: expected parameters of two axes or more; got shape {p.shape}. Give biases and norms to "
+                    "another optimiser, such as AdamW."
                 )
 
     def _numbers(self, group: dict[str, Any], step: int = 1) -> tuple[float, ...]:
@@ -166,7 +167,7 @@ def _zeros(device: Device, like: list[Any]) -> list[Any]:
 
 
 def _orthogonal(device: Device, update: Any, group: dict[str, Any]) -> Any:
-    """The step of one parameter, ratio included; a filter's numbers are in the order of memory, which changes nothing."""
+    """The step of one parameter, ratio included. A filter's numbers are in memory's order, which changes nothing."""
     u = Tensor._of_physical(update.reshape(len(update), -1), device)
     rows, columns = u.shape
     a, b, c = group["ns_coefficients"]

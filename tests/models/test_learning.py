@@ -14,13 +14,17 @@ from gpunn.models.vit import VisionTransformer
 IMAGES, CLASSES = 12, 4
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet20": lambda: models.build("resnet20", (3, 32, 32), CLASSES),
+    "resnet9": lambda: models.ResNet9(3, CLASSES, width=8),
+    "cifar-speed": lambda: models.CifarSpeedNet(3, CLASSES, (16, 32, 32)),
     "alexnet-cifar": lambda: models.build("alexnet-cifar", (3, 32, 32), CLASSES),
     # vit-small, narrower and not as deep
     "vit": lambda: VisionTransformer(32, 8, 2, 2, 64, 128, num_classes=CLASSES),
 }
 
 
-@pytest.mark.parametrize(("name", "steps"), [("resnet20", 12), ("alexnet-cifar", 12), ("vit", 30)])
+@pytest.mark.parametrize(
+    ("name", "steps"), [("resnet20", 12), ("resnet9", 12), ("cifar-speed", 12), ("alexnet-cifar", 12), ("vit", 30)]
+)
 def test_learns_which_quarter_is_bright(name: str, steps: int) -> None:
     gpunn.manual_seed(1)
     model = NETWORKS[name]()

@@ -51,6 +51,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mlp": (lambda: models.MLP((1, 8, 8), 4, hidden=(12, 9)), (1, 8, 8)),
     "modern-mlp-dropout": (lambda: models.build("modern-mlp-dropout"), (1, 28, 28)),
     "perceptron": (lambda: models.Perceptron(6), (6,)),
+    "resnet9": (lambda: models.ResNet9(width=8), (3, 32, 32)),
+    "cifar-speed": (lambda: models.CifarSpeedNet(widths=(8, 16, 16)), (3, 32, 32)),
     "resnet20": (lambda: models.build("resnet20"), (3, 32, 32)),
     "resnet20 with projections": (lambda: models.ResNetCifar(20, "B"), (3, 32, 32)),
     "alexnet-cifar": (lambda: narrow(models.build("alexnet-cifar"), 4096), (3, 32, 32)),

@@ -151,7 +151,7 @@ def test_a_replay_refuses_another_iteration(kernels: str) -> None:
     for i in range(3):
         run(*_batch(kernels, i))
     optimizer.param_groups[0]["ns_steps"] = 4
-    with pytest.raises(CaptureError, match="Muon: .* changes the rule"):
+    with pytest.raises(CaptureError, match=r"Muon: .* changes the rule"):
         run(*_batch(kernels, 3))
 
 
