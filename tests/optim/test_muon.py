@@ -14,8 +14,6 @@ from gpunn._device import device as get_device
 from gpunn.errors import CaptureError, ShapeError, UsageError
 from tests.devices import EVERYWHERE
 
-torch = pytest.importorskip("torch")
-
 SHAPES = [(6, 4), (4, 9), (5, 5)]
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -53,6 +51,7 @@ def orthogonal(u: np.ndarray, coefficients: Any, steps: int) -> np.ndarray:
 @pytest.mark.parametrize("where", EVERYWHERE)
 def test_five_steps_are_the_formulas_and_near_torchs(where: str, options: dict[str, Any]) -> None:
     """PyTorch iterates in bfloat16, of 8 bits; so the formula in float64 is the sharper judge."""
+    torch = pytest.importorskip("torch")
     start = arrays(0)
     params = leaves(start, where)
     theirs = [torch.nn.Parameter(torch.tensor(v)) for v in start]
