@@ -12,6 +12,7 @@ from gpunn._capture_state import refuse_in_capture, watching
 from gpunn._default_device import default_device
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._half import FLOATING, limits
 from gpunn._interop import dtype_of, is_array
 from gpunn._layout import physical_shape
 from gpunn._promotion import default_float
@@ -116,7 +117,7 @@ def goal_of(
         if requires_grad:
             raise UsageError(f"{here(op)}: requires_grad: out is made already; call out.requires_grad_() instead.")
     kind = wanted if wanted is not None else (default or default_float()) if out is None else out.dtype
-    if requires_grad and kind.kind != "f":
+    if requires_grad and kind.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: only floating dtypes can require a gradient; got {kind}. Pass dtype='float32'.")
     home = (default_device() if out is None else out.device) if device is None else get_device(device)
     return Goal(op, kind, home, bool(requires_grad), out)
@@ -210,8 +211,8 @@ def fitting(op: str, name: str, value: Any, dtype: np.dtype) -> Any:
         If it is out of the dtype's range.
     """
     finite = isinstance(value, int) or math.isfinite(value)
-    if dtype.kind == "f":
-        fits = not finite or abs(value) <= float(np.finfo(dtype).max)
+    if dtype.kind in FLOATING:
+        fits = not finite or abs(value) <= float(limits(dtype).max)
     elif dtype.kind == "b":
         fits = True
     else:

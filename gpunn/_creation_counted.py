@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn._creation_arguments import count_of, default_dtype, fitting, goal_of, number_of
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._keywords import takes_keywords
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
@@ -64,10 +65,10 @@ def arange(
         first, last, by = (
             _whole("arange", name, v, goal.dtype) for name, v in zip(given, (first, last, by), strict=True)
         )
-    if goal.dtype.kind == "f":
+    if goal.dtype.kind in FLOATING:
         first, last, by = float(first), float(last), float(by)
     count = _count(first, last, by)
-    if goal.dtype.kind == "f":
+    if goal.dtype.kind in FLOATING:
         with quiet():
             values = first + np.arange(count, dtype=np.float64) * by
             return goal.tensor(values.astype(goal.dtype))
@@ -157,7 +158,7 @@ def linspace(
         values = (
             np.where(at < count // 2, first + step * at, last - step * (count - 1 - at)) if count > 1 else first + at
         )
-    if goal.dtype.kind == "f":
+    if goal.dtype.kind in FLOATING:
         with quiet():
             return goal.tensor(values.astype(goal.dtype))
     made = np.clip(values, *_safe(goal.dtype)).astype(goal.dtype)

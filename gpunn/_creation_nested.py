@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._half import FLOATING
 from gpunn._interop import check_dtype, dtype_of, is_array, is_cupy
 from gpunn._promotion import default_float, promoted
 from gpunn._tensor import Tensor
@@ -48,7 +49,7 @@ def read(op: str, data: Any, dtype: Any) -> np.ndarray:
         ) from None
     if whole and values.dtype.kind not in "biu":
         values = np.array(rows, object)  # integers of more than 64 bits, or of two kinds that NumPy makes floats of
-    if goal.kind == "f" and values.dtype.kind == "O":
+    if goal.kind in FLOATING and values.dtype.kind == "O":
         try:
             values = np.array(rows, np.float64)
         except OverflowError:
@@ -62,7 +63,7 @@ def read(op: str, data: Any, dtype: Any) -> np.ndarray:
 def _check_range(op: str, values: np.ndarray, goal: np.dtype) -> None:
     """Raise if a number does not fit into an integer dtype, cut off if need be."""
     limits = np.iinfo(goal)
-    if values.dtype.kind == "f":
+    if values.dtype.kind in FLOATING:
         # As floats: the largest of 64 bits is rounded up to a number that does not fit.
         largest = float(limits.max)
         fits = (values > limits.min - 1.0) & (values < largest if largest > limits.max else values < largest + 1)

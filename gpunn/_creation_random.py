@@ -9,6 +9,7 @@ import numpy as np
 from gpunn._creation import goal_like
 from gpunn._creation_arguments import INT64, Goal, count_of, goal_of, shape_of
 from gpunn._device import Device
+from gpunn._half import FLOATING, limits
 from gpunn._keywords import takes_keywords
 from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
@@ -19,7 +20,7 @@ _FEW = 2**32  # numbers among which a float64 of 53 random bits chooses evenly e
 
 
 def _drawn(kind: str, goal: Goal, shape: Any, generator: Any) -> Tensor:
-    if goal.dtype.kind != "f":
+    if goal.dtype.kind not in FLOATING:
         raise DTypeError(
             f"{here(goal.op)}: expected a floating dtype; got {goal.dtype}. For integers use gpunn.randint."
         )
@@ -198,8 +199,9 @@ def _integers(goal: Goal, low: Any, high: Any, shape: Any, generator: Any) -> Te
 
 def _check_held(op: str, value: int, dtype: np.dtype) -> None:
     """Raise unless ``dtype`` holds ``value`` and all whole numbers between it and 0."""
-    if dtype.kind == "f":
-        least, most = -(2 ** (np.finfo(dtype).nmant + 1)), 2 ** (np.finfo(dtype).nmant + 1)
+    if dtype.kind in FLOATING:
+        most = 2 ** (limits(dtype).nmant + 1)
+        least = -most
     elif dtype.kind == "b":
         least, most = 0, 1
     else:

@@ -8,14 +8,23 @@ from typing import Any
 import numpy as np
 
 from gpunn._creation import empty, tensor
-from gpunn._interop import HalfDType, dtype_of
+from gpunn._half import FLOAT16, FLOATING, NO_BFLOAT16, bfloat16_dtype, is_half, limits
+from gpunn._interop import dtype_of
 from gpunn._keywords import takes_keywords
 from gpunn._promotion import default_float, use_as_default
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError
 
-float16 = half = HalfDType("float16")
-bfloat16 = HalfDType("bfloat16")
+float16 = half = FLOAT16
+
+
+def __getattr__(name: str) -> Any:
+    if name == "bfloat16":  # ml_dtypes is imported when somebody asks for it
+        try:
+            return bfloat16_dtype()
+        except DTypeError:
+            return NO_BFLOAT16  # tells so where a tensor should get it
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def set_default_dtype(d: Any) -> None:
@@ -40,7 +49,7 @@ def set_default_dtype(d: Any) -> None:
     >>> gpunn.set_default_dtype(gpunn.float32)
     """
     kind = dtype_of("set_default_dtype", d)
-    if kind.kind != "f":
+    if kind.kind not in FLOATING or is_half(kind):
         raise DTypeError(f"set_default_dtype: d: expected gpunn.float32 or gpunn.float64; got {kind}.")
     use_as_default(kind)
 
@@ -111,13 +120,13 @@ class finfo:
 
     def __init__(self, type: Any = None) -> None:
         kind = default_float() if type is None else dtype_of("finfo", type)
-        if kind.kind != "f":
+        if kind.kind not in FLOATING:
             raise DTypeError(f"finfo: type: expected a floating dtype; got {kind}. Use iinfo for integers.")
-        limits = np.finfo(kind)
-        self.dtype, self.bits = kind.name, int(limits.bits)
-        self.max, self.min, self.eps = float(limits.max), float(limits.min), float(limits.eps)
-        self.tiny = self.smallest_normal = float(limits.smallest_normal)
-        self.resolution = float(f"1e-{limits.precision}")
+        found = limits(kind)
+        self.dtype, self.bits = kind.name, int(found.bits)
+        self.max, self.min, self.eps = float(found.max), float(found.min), float(found.eps)
+        self.tiny = self.smallest_normal = float(found.smallest_normal)
+        self.resolution = float(f"1e-{found.precision}")
 
     def __repr__(self) -> str:
         names = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
@@ -182,6 +191,9 @@ FloatTensor = _TensorType(
 )
 DoubleTensor = _TensorType(
     "DoubleTensor", (), {"dtype": np.dtype("float64"), "__doc__": "float64 tensors: made of ``data``, or of lengths."}
+)
+HalfTensor = _TensorType(
+    "HalfTensor", (), {"dtype": FLOAT16, "__doc__": "float16 tensors: made of ``data``, or of lengths."}
 )
 ByteTensor = _TensorType(
     "ByteTensor", (), {"dtype": np.dtype("uint8"), "__doc__": "uint8 tensors: made of ``data``, or of lengths."}

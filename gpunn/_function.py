@@ -7,6 +7,7 @@ from typing import Any
 
 from gpunn import tape
 from gpunn._device import Device, same_device
+from gpunn._half import FLOATING
 from gpunn._layout import physical_shape
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, GraphError, ShapeError, UsageError, here
@@ -166,7 +167,7 @@ def _on_the_tape(cls: type[Function], ctx: Context, args: tuple[Any, ...], outpu
     for i, output in enumerate(outputs):
         if isinstance(output, Tensor):
             twin = output.detach()
-            if output.dtype.kind == "f" and id(output) not in ctx._constant:
+            if output.dtype.kind in FLOATING and id(output) not in ctx._constant:
                 twin.requires_grad = True
                 twin._node, extent = node, twin._physical.shape
                 if len(outputs) > 1:

@@ -19,6 +19,7 @@ from gpunn._calls import failed
 from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._half import NAMES, NoBfloat16, half_named, met
 from gpunn._keywords import called, parameters
 from gpunn._layout import address_of, logical, physical
 from gpunn._tensor import Tensor, upload
@@ -103,29 +104,12 @@ def belongs(array: Any, home: Device) -> bool:
 
 def check_dtype(op: str, dtype: np.dtype) -> None:
     """Raise DTypeError, with the fix, unless tensors have such elements."""
-    if dtype.name not in _KNOWN:
-        kind = "f" if "float" in dtype.name else dtype.kind  # NumPy has no kind for bfloat16
+    if dtype.name in NAMES:
+        met.any = True
+    elif dtype.name not in _KNOWN:
+        kind = "f" if "float" in dtype.name else dtype.kind  # NumPy has no kind for those of ml_dtypes
         fix = "Pass one field of it: array['name']." if dtype.names else _FIX.get(kind, "")
         raise DTypeError(f"{here(op)}: {_called(dtype)} is not supported; expected numbers or bool. {fix}".rstrip())
-
-
-class HalfDType:
-    """A 16-bit floating dtype of PyTorch's: a name that programs may hold and compare, and no tensor has."""
-
-    is_floating_point = True
-    itemsize = 2
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"gpunn.{self.name}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, HalfDType) and self.name == other.name
-
-    def __hash__(self) -> int:
-        return hash(self.name)
 
 
 def dtype_of(op: str, dtype: Any) -> np.dtype:
@@ -142,14 +126,12 @@ def dtype_of(op: str, dtype: Any) -> np.dtype:
             raise TypeError
     except (TypeError, ValueError, SyntaxError):
         text = str(dtype).removeprefix("torch.")
-        if type(dtype).__module__ == "torch" and text in _KNOWN:
+        foreign = type(dtype).__module__ == "torch"
+        if text in NAMES and (foreign or isinstance(dtype, str | NoBfloat16)):
+            return half_named(op, text)  # NumPy knows "bfloat16" only once ml_dtypes is imported
+        if foreign and text in _KNOWN:
             return np.dtype(text)
-        if isinstance(dtype, HalfDType):
-            raise DTypeError(
-                f"{here(op)}: dtype: {dtype} is not supported: no tensor has 16-bit floating numbers yet. Use "
-                "gpunn.float32."
-            ) from None
-        fix = nearest(text, sorted(_KNOWN)) if isinstance(dtype, str) else ""
+        fix = nearest(text, sorted((*_KNOWN, *NAMES))) if isinstance(dtype, str) else ""
         raise DTypeError(
             f"{here(op)}: dtype: expected one such as gpunn.float32 or 'int64'; got {dtype!r}{fix}."
         ) from None

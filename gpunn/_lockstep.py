@@ -11,6 +11,7 @@ import numpy as np
 from gpunn._creation import tensor
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._half import FLOATING
 from gpunn._interop import is_array
 from gpunn._lockstep_record import Call, Recorder, host, one_line, shown
 from gpunn._lockstep_report import Difference, LayerComparison, LockstepReport
@@ -174,7 +175,7 @@ class _Runs:
         recorder = Recorder(self.copy(device), device, forced, sway)
         inputs = tuple(tensor(value, device=device) for value in self._inputs)
         for x in inputs:
-            x.requires_grad = x.dtype.kind == "f"
+            x.requires_grad = x.dtype.kind in FLOATING
         target = None if self._target is None else tensor(self._target, device=device)
         try:
             recorder.run((inputs, target), self._seeds)
@@ -233,7 +234,7 @@ def _compare(
 ) -> Difference:
     """One array of both devices. ``source``: of how many numbers it was computed, at most."""
     what, backward = key
-    finite = np.isfinite(expected) if expected.dtype.kind == "f" else np.ones(expected.shape, bool)
+    finite = np.isfinite(expected) if expected.dtype.kind in FLOATING else np.ones(expected.shape, bool)
     scale = float(np.max(np.abs(expected), where=finite, initial=0))
     wrong = ""
     if found is None:
@@ -244,7 +245,7 @@ def _compare(
         wrong = f"dtype {found.dtype} instead of {expected.dtype}"
     if wrong or found is None:
         return Difference(what, backward, np.inf, scale, 0.0, wrong)
-    if expected.dtype.kind != "f":
+    if expected.dtype.kind not in FLOATING:
         return Difference(what, backward, float(np.max(np.abs(found.astype(float) - expected), initial=0)), scale, 0.0)
     with np.errstate(invalid="ignore"):
         gaps = np.abs(found.astype(np.float64) - expected)

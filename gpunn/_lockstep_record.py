@@ -16,6 +16,7 @@ import numpy as np
 from gpunn import autograd
 from gpunn._creation import tensor
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.nn.module import Module
 
@@ -216,7 +217,7 @@ class Recorder:
         return made
 
     def _swayed(self, values: np.ndarray) -> np.ndarray:
-        if self.sway is None or values.dtype.kind != "f":
+        if self.sway is None or values.dtype.kind not in FLOATING:
             return values
         signs = self.sway.integers(0, 2, values.shape) * 2 - 1
         return np.asarray(values * (1 + signs * np.finfo(values.dtype).eps), values.dtype)

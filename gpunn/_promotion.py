@@ -17,7 +17,7 @@ from gpunn.errors import DTypeError
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
 
-CATEGORIES = {"b": 0, "u": 1, "i": 1, "f": 2}
+CATEGORIES = {"b": 0, "u": 1, "i": 1, "f": 2, "V": 2}  # "V" is bfloat16, see ``_half``
 _NUMBERS = [np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float32)]  # of a Python number, by category
 
 
@@ -46,7 +46,7 @@ def promoted(a: np.dtype, b: np.dtype) -> np.dtype:
     if first != second:
         return a if first > second else b
     both = np.promote_types(a, b)
-    if both.kind != a.kind and both.kind == "f":
+    if first < 2 and both.kind == "f":
         raise DTypeError(f"{a} and {b} have no common integer dtype; convert one of them with .to(dtype).")
     return both
 

@@ -12,6 +12,7 @@ from gpunn import _torch_file
 from gpunn._device import Device
 from gpunn._device import device as get_device
 from gpunn._files import open_file
+from gpunn._half import noted
 from gpunn._layout import physical
 from gpunn._tensor import Tensor
 from gpunn.differences import refuse
@@ -120,8 +121,8 @@ def load(
         if location not in homes:
             homes[location] = _home(location, map_location)
         home = homes[location]
-        # Half precision too, which can be converted and not much else: Tensor() would refuse it.
-        return Tensor._of_physical(home.array(np.asarray(physical(array), order="C")), home)
+        # Complex numbers too, which can be converted and not much else: Tensor() would refuse them.
+        return Tensor._of_physical(home.array(np.asarray(physical(noted(array)), order="C")), home)
 
     if not isinstance(f, str | os.PathLike):
         if not hasattr(f, "read"):

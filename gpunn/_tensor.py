@@ -13,6 +13,7 @@ from gpunn._calls import explains_methods
 from gpunn._capture_state import changes
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._half import FLOATING, readable
 from gpunn._hook_handle import HookHandle
 from gpunn._keywords import take_keywords
 from gpunn._layout import SIZES, Size, logical, physical, size_of
@@ -101,7 +102,7 @@ class Tensor(
             from gpunn._interop import check_dtype
 
             check_dtype("Tensor", array.dtype)
-        if requires_grad and array.dtype.kind != "f":
+        if requires_grad and array.dtype.kind not in FLOATING:
             raise DTypeError(f"Tensor: only floating dtypes can require a gradient; got {array.dtype}.")
         with self.device.active():  # CuPy copies to its current GPU, whatever the source's
             self._physical = physical(array)  # C-contiguous, in memory order
@@ -185,7 +186,7 @@ class Tensor(
     def data(self, values: Tensor) -> None:
         if not isinstance(values, Tensor):
             raise UsageError(f"data: expected a Tensor; got {type(values).__name__}. Use gpunn.as_tensor(values).")
-        if self.requires_grad and values.dtype.kind != "f":
+        if self.requires_grad and values.dtype.kind not in FLOATING:
             raise DTypeError(f"data: this tensor requires a gradient, which {values.dtype} cannot have; use floats.")
         self.device, self._physical, self._shape = values.device, values._physical, None
         self._view = None
@@ -217,7 +218,10 @@ class Tensor(
         return self.shape[0]
 
     def __repr__(self) -> str:
-        values = np.array2string(self._numpy_without_tape(), separator=", ", prefix="tensor(", **self._print_options)
+        array, options = self._numpy_without_tape(), self._print_options
+        if array.dtype.kind == "V":  # bfloat16, whose numbers NumPy shows without a point
+            array, options = readable(array), {"precision": 4, **options}
+        values = np.array2string(array, separator=", ", prefix="tensor(", **options)
         extra = "" if self.device.name == "cpu" else f", device='{self.device}'"
         if self._node is not None:
             extra += f", grad_fn=<{self._node.op}>"
@@ -239,11 +243,11 @@ class Tensor(
         """The only element, as a Python number."""
         if self.numel() != 1:
             raise UsageError(f"item(): expected one element; got shape {self.shape}.")
-        return self._numpy_without_tape().reshape(()).item()
+        return readable(self._numpy_without_tape()).reshape(()).item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
-        return self._numpy_without_tape().tolist()
+        return readable(self._numpy_without_tape()).tolist()
 
     # -- gradients -------------------------------------------------------------------------
 
@@ -283,7 +287,7 @@ class Tensor(
         """Set ``requires_grad`` of a leaf; returns itself."""
         if self._node is not None:
             raise UsageError("requires_grad_(): only leaves can be changed; use detach().")
-        if requires_grad and self.dtype.kind != "f":
+        if requires_grad and self.dtype.kind not in FLOATING:
             raise DTypeError(f"requires_grad_(): only floating dtypes can require a gradient; got {self.dtype}.")
         if requires_grad != self.requires_grad:
             self.requires_grad = requires_grad

@@ -11,7 +11,8 @@ import numpy as np
 
 from gpunn._device import REGISTRY, Device
 from gpunn._device import device as get_device
-from gpunn.errors import DeviceError, DTypeError, here, nearest
+from gpunn._half import FLOATING, NAMES
+from gpunn.errors import DeviceError, here, nearest
 
 if TYPE_CHECKING:
     from gpunn._tensor import Tensor
@@ -53,7 +54,7 @@ def device_or_dtype(op: str, target: Any) -> tuple[Any, Any]:
 
     if isinstance(target, Device):
         return target, None
-    if isinstance(target, str) and target not in _NAMES:
+    if isinstance(target, str) and target not in _NAMES and target not in NAMES:
         if target.partition(":")[0] in (*REGISTRY, "auto"):
             return target, None
         try:
@@ -61,7 +62,7 @@ def device_or_dtype(op: str, target: Any) -> tuple[Any, Any]:
         except (TypeError, ValueError, SyntaxError):
             raise DeviceError(
                 f"{here(op)}: expected a device or a dtype, such as 'cpu', 'cuda:0' or 'float32'; got {target!r}"
-                f"{nearest(target, (*_NAMES, *REGISTRY)) or '.'}"
+                f"{nearest(target, (*_NAMES, *NAMES, *REGISTRY)) or '.'}"
             ) from None
     return None, dtype_of(op, target)
 
@@ -142,16 +143,16 @@ class ConversionMethods:
         return self.to(np.bool_)
 
     def half(self: Any, memory_format: Any = None) -> Tensor:
-        """Refuse: there are no float16 layers."""
-        raise DTypeError("half(): float16 is not supported; use .float().")
+        """Convert to float16."""
+        return self.to(np.float16)
 
     def bfloat16(self: Any, memory_format: Any = None) -> Tensor:
-        """Refuse: there are no bfloat16 layers."""
-        raise DTypeError("bfloat16(): bfloat16 is not supported; use .float().")
+        """Convert to bfloat16, which needs ml_dtypes."""
+        return self.to(dtype="bfloat16")
 
     def is_floating_point(self: Any) -> Any:
         """Whether the dtype is floating."""
-        return self.dtype.kind == "f"
+        return self.dtype.kind in FLOATING
 
     def element_size(self: Any) -> Any:
         """The bytes of one element."""

@@ -9,8 +9,9 @@ import numpy as np
 from gpunn import tape
 from gpunn._capture_state import refuse_in_capture
 from gpunn._device import device as get_device
+from gpunn._half import is_bfloat16
 from gpunn._views import own_memory, strided_array
-from gpunn.errors import ExportError, UsageError
+from gpunn.errors import DTypeError, ExportError, UsageError
 
 _CPU, _CUDA = 1, 2  # DLPack's device types
 
@@ -42,7 +43,11 @@ class ExportMethods:
         UsageError
             If the tensor requires a gradient and ops are being recorded, as in PyTorch; ``.detach().numpy()`` makes
             the intent explicit.
+        DTypeError
+            If it is bfloat16, as in PyTorch; ``.float().numpy()`` converts it.
         """
+        if is_bfloat16(self.dtype):
+            raise DTypeError("numpy(): NumPy has no bfloat16 of its own; use .float().numpy().")
         if not force:
             self._refuse_grad("numpy()", ".detach().numpy()", UsageError)
         if self.device.xp is not np:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunn._half import FLOATING
 from gpunn._in_place import rewrite
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 
@@ -207,7 +208,7 @@ def _draw(x: Any, op: str, first: float, second: float, generator: Any) -> Any:
     from gpunn.random import check_normal, check_uniform, generator_of
 
     (check_normal if op == "normal_" else check_uniform)(op, first, second)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}.")
     source = generator_of(op, generator)
     draw = source.normal if op == "normal_" else source.uniform

@@ -10,6 +10,7 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gpunn._half import FLOATING
 from gpunn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class MathMethods:
         return int(self.item())
 
     def __index__(self: Any) -> int:
-        if self.dtype.kind == "f":
+        if self.dtype.kind in FLOATING:
             raise UsageError(f"expected an integer tensor as an index; got {self.dtype}.")
         return int(self.item())
 

@@ -14,7 +14,8 @@ nothing of tensors or the tape, and is the only place in gpunn that chooses by d
     y, offset = max_pool2d_forward(device, x, window)
 
 Calling it runs the kernel where the device loads kernels, the NumPy path on ``cpu``, and the
-plain body otherwise. Nothing falls back quietly: a dtype that a body does not support is an error.
+plain body otherwise. Nothing falls back quietly: a dtype that a body does not support is an error. Arrays of float16
+and bfloat16 are no body's matter: they are converted here, see ``_half_seam``.
 
 Every primitive has example inputs in ``tests/examples``, and ``tests/test_battery.py`` runs all bodies
 of all primitives on them and compares values, mutated arguments, dtypes and layouts.
@@ -23,6 +24,7 @@ of all primitives on them and compares values, mutated arguments, dtypes and lay
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
 import threading
 import types
@@ -32,8 +34,10 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import _half_seam
 from gpunn._capture_state import capturing
 from gpunn._device import Device
+from gpunn._half import met
 from gpunn.cpu.blas import single_threaded_blas
 from gpunn.errors import CaptureError, UsageError, here
 from gpunn.gpu.plans import Plans
@@ -80,6 +84,9 @@ class Primitive:
         tolerance: float,
         host_arguments: tuple[str, ...],
         plans: bool = True,
+        moves: bool = False,
+        wide: tuple[str, ...] = (),
+        halves: bool = False,
     ) -> None:
         self.plain = plain
         self.name = plain.__name__
@@ -88,6 +95,8 @@ class Primitive:
         self.mutates = mutates
         self.tolerance = tolerance
         self.host_arguments = host_arguments
+        self.moves, self.wide, self.halves = moves, wide, halves
+        self._places: dict[str, int] | None = None
         self._planned = plans
         self._plans: Plans | None = None
         self.numpy_body: Callable[..., Any] | None = None
@@ -95,6 +104,14 @@ class Primitive:
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
+
+    @property
+    def places(self) -> dict[str, int]:
+        """Which argument behind the device each parameter is."""
+        if self._places is None:
+            names = list(inspect.signature(self.plain).parameters)[1:]  # xp stands in the device's place
+            self._places = {name: place for place, name in enumerate(names)}
+        return self._places
 
     def numpy(self, body: Callable[..., Any]) -> Callable[..., Any]:
         """Register the fast path for the ``cpu`` device: ``body(*args)``, NumPy arrays."""
@@ -120,6 +137,8 @@ class Primitive:
 
     def __call__(self, device: Device, *args: Any, **kwargs: Any) -> Any:
         """Run the body that belongs to ``device``: the kernel, the fast path or the plain body."""
+        if met.any and not self.halves and _half_seam.has_half(args, kwargs):
+            return _half_seam.call(self, device, args, kwargs)
         if device.loader is not None and self.kernel_body is not None:
             body = "kernel"
         elif device.name == "cpu" and self.numpy_body is not None:
@@ -169,6 +188,9 @@ def primitive(
     tolerance: float = 1e-5,
     host_arguments: tuple[str, ...] = (),
     plans: bool = True,
+    moves: bool = False,
+    wide: tuple[str, ...] = (),
+    halves: bool = False,
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Declare a primitive; decorates its plain body ``f(xp, *args)``.
 
@@ -188,10 +210,18 @@ def primitive(
     plans : bool
         Whether a call's launches may be repeated for other arrays of the same geometry (``gpu/plans.py``). False where
         an argument is another number in each call, such as a place in the random stream.
+    moves : bool
+        Whether it only moves elements, whatever they are, and all bodies take int16: then 16-bit floating numbers go
+        through as their bits.
+    wide : tuple of str
+        The returned arrays that stay float32 where inputs are of 16 bits: statistics, and gradients of parameters that
+        may be float32.
+    halves : bool
+        Whether the bodies know float16 and bfloat16 themselves.
     """
 
     def decorate(plain: Callable[..., Any]) -> Primitive:
-        made = Primitive(plain, returns, mutates, tolerance, host_arguments, plans)
+        made = Primitive(plain, returns, mutates, tolerance, host_arguments, plans, moves, wide, halves)
         if made.name in REGISTRY:
             raise ValueError(f"two primitives are called {made.name}")
         REGISTRY[made.name] = made

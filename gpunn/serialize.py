@@ -19,6 +19,7 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._half import noted
 from gpunn._layout import physical
 from gpunn._safetensors import DTYPES, read_arrays, read_header
 from gpunn._tensor import Tensor
@@ -141,8 +142,8 @@ def load_file(path: str | os.PathLike[str], device: str | Device = "cpu") -> dic
     """
     target = get_device(device)
     arrays, _ = read_arrays(path)
-    # Half precision too, which can be converted and not much else: Tensor() would refuse it.
-    return {name: Tensor._of_physical(target.array(physical(array)), target) for name, array in arrays.items()}
+    # Complex numbers too, which can be converted and not much else: Tensor() would refuse them.
+    return {name: Tensor._of_physical(target.array(physical(noted(array))), target) for name, array in arrays.items()}
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError, here
 
 
 def check_floating(op: str, x: Tensor) -> None:
     """Raise DTypeError naming ``op`` unless x is floating."""
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, same_device
+from gpunn._half import FLOATING
 from gpunn._layout import physical_shape
 from gpunn._shared.losses import check_constant
 from gpunn._tensor import Tensor
@@ -24,7 +25,7 @@ from gpunn.primitive import primitive
 
 def check_scores(op: str, input: Tensor, target: Tensor, weight: Tensor | None) -> None:
     """Raise unless input is floating with classes, on the target's device, and weight matches them."""
-    if input.dtype.kind != "f":
+    if input.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: input: expected a floating dtype; got {input.dtype}. Convert with .float().")
     if input.ndim == 0 or classes_of(input.shape) == 0:
         raise ShapeError(f"{here(op)}: expected input (N, C), (C,) or (N, C, d1, ...) with C > 0; got {input.shape}.")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import same_device
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
@@ -49,7 +50,7 @@ def outside() -> int:
 
 def check_pair(op: str, input: Tensor, target: Tensor) -> None:
     """Raise unless input and target have one floating dtype, one shape and one device."""
-    if input.dtype.kind != "f":
+    if input.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: input: expected a floating dtype; got {input.dtype}. Convert with .float().")
     if target.dtype != input.dtype:
         raise DTypeError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gpunn._half import FLOATING
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn._window import Pair, Window, pair, remembered, single
@@ -27,7 +28,7 @@ def check_images(op: str, x: Tensor, ndim: int = 4, one: bool = True) -> None:
         raise ShapeError(f"{here(op)}: expected x of shape {expected}{alone}; got {x.shape}.")
     if 0 in x.shape[1:]:
         raise ShapeError(f"{here(op)}: expected x of shape {expected} with no axis of 0 but N; got {x.shape}.")
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, here
 
@@ -14,7 +15,7 @@ def check_gates(op: str, given: Tensor, hidden: Tensor, state: Tensor, count: in
             f"{here(op)}: expected two of shape (N, {count} H) and a state (N, H); got {given.shape}, {hidden.shape} "
             f"and {state.shape}."
         )
-    if given.dtype.kind != "f" or not given.dtype == hidden.dtype == state.dtype:
+    if given.dtype.kind not in FLOATING or not given.dtype == hidden.dtype == state.dtype:
         raise DTypeError(
             f"{here(op)}: expected one floating dtype; got {given.dtype}, {hidden.dtype} and {state.dtype}."
         )

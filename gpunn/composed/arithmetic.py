@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from gpunn._creation import full_like
+from gpunn._half import FLOATING
 from gpunn._promotion import category
 from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
@@ -25,7 +26,7 @@ from gpunn.ops.where import masked_fill, where
 
 def _floating(op: str, *tensors: Tensor) -> None:
     for x in tensors:
-        if x.dtype.kind != "f":
+        if x.dtype.kind not in FLOATING:
             raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
 
 
@@ -62,7 +63,7 @@ def addcdiv(x: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tenso
     DTypeError
         If both sides of the fraction are integers.
     """
-    if all(isinstance(t, Tensor) and t.dtype.kind != "f" for t in (tensor1, tensor2)):
+    if all(isinstance(t, Tensor) and t.dtype.kind not in FLOATING for t in (tensor1, tensor2)):
         raise DTypeError(
             f"{here('addcdiv')}: expected a floating tensor1 or tensor2; got {tensor1.dtype} and {tensor2.dtype}. "
             "Convert one with .float(), or use x + value * tensor1.div(tensor2, rounding_mode='trunc')."
@@ -168,7 +169,7 @@ def fix(x: Tensor) -> Tensor:
 def _truncated(op: str, x: Tensor) -> Tensor:
     if x.dtype.kind == "b":
         raise DTypeError(f"{here(op)}: expected numbers; got bool. Convert with .float().")
-    return div(x, 1, rounding_mode="trunc") if x.dtype.kind == "f" else x.clone()
+    return div(x, 1, rounding_mode="trunc") if x.dtype.kind in FLOATING else x.clone()
 
 
 def frac(x: Tensor) -> Tensor:
@@ -313,7 +314,7 @@ def signbit(x: Tensor) -> Tensor:
     x : Tensor
     """
     negative = compare("lt", x, 0)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         return negative
     # Of zeros the reciprocal tells: minus infinity.
     nothing = compare("eq", x, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpunn._device import device_of
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, here
 from gpunn.ops.matmul import matmul
@@ -53,7 +54,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         )
     if bias is not None and bias.shape != (k,):
         raise ShapeError(f"{here(op)}: expected a bias of shape {(k,)}; got {bias.shape}.")
-    if input1.dtype.kind != "f" or any(t.dtype != input1.dtype for t in tensors):
+    if input1.dtype.kind not in FLOATING or any(t.dtype != input1.dtype for t in tensors):
         came = ", ".join(str(t.dtype) for t in tensors)
         raise DTypeError(f"{here(op)}: expected one floating dtype; got {came}. Convert with .float() or .to(dtype).")
     # All weights with the first input in one product: (*, K, J), then each of its rows with the second.

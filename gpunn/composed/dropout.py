@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpunn._creation import ones
+from gpunn._half import FLOATING
 from gpunn._in_place import rewrite
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
@@ -219,7 +220,7 @@ def _saturated(
 def _check(op: str, x: Tensor, p: float) -> None:
     if not 0 <= p <= 1:
         raise UsageError(f"{here(op)}: p: expected a probability from 0 to 1; got {p}.")
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn._creation import tensor
+from gpunn._half import FLOATING
 from gpunn._shared.numbers import real_number, whole_number
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, UsageError, here
@@ -33,7 +34,7 @@ def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
         If the ends are not finite, or in the wrong order.
     """
     op, count = "histc", whole_number("histc", "bins", bins, 1)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     low, high = real_number(op, "min", min), real_number(op, "max", max)
     values = x._numpy_without_tape().reshape(-1)

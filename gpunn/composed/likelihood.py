@@ -9,6 +9,7 @@ from typing import Any
 from gpunn._capture_state import watching
 from gpunn._creation import full_like
 from gpunn._device import same_device
+from gpunn._half import FLOATING
 from gpunn._shared.losses import check_reduction, reduction_of
 from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
@@ -130,7 +131,7 @@ def poisson_nll_loss(
     reduction = reduction_of(op, reduction, size_average, reduce)
     check_reduction(op, reduction)
     same_device(op, input.device, target.device)
-    if input.dtype.kind != "f":
+    if input.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: input: expected a floating dtype; got {input.dtype}. Convert with .float().")
     if log_input:
         terms = exp(input) - target * input

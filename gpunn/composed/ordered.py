@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn._creation import tensor
+from gpunn._half import FLOATING
 from gpunn._shared.axes import axis_of
 from gpunn._shared.numbers import real_number, whole_number
 from gpunn._tensor import Tensor
@@ -39,7 +40,7 @@ def _ordered(op: str, x: Tensor, dim: int) -> tuple[Tensor, int, Any]:
 
 def _picked(x: Tensor, ordered: Any, axis: int, place: int, keepdim: bool, nan_wins: bool) -> Found:
     values, indices = (narrow(t, axis, place, 1) for t in ordered)
-    if nan_wins and x.dtype.kind == "f":
+    if nan_wins and x.dtype.kind in FLOATING:
         # NaN stands last.
         last = x.shape[axis] - 1
         odd = isnan(narrow(ordered.values, axis, last, 1))
@@ -167,7 +168,7 @@ def quantile(
 
 
 def _quantile(op: str, x: Tensor, q: Any, dim: int | None, keepdim: bool, between: str) -> Tensor:
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if between not in _BETWEEN:
         raise UsageError(f"{here(op)}: interpolation: expected one of {', '.join(_BETWEEN)}; got {between!r}.")

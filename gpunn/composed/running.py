@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._creation import ones_like
+from gpunn._half import FLOATING
 from gpunn._shared.axes import axis_of
 from gpunn._shared.counted import counted
 from gpunn._shared.numbers import whole_number
@@ -39,7 +40,7 @@ def cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     axis = axis_of("cumprod", x, dim)
     if dtype is not None:
         x = x.to(dtype)
-    elif x.dtype.kind != "f":
+    elif x.dtype.kind not in FLOATING:
         x = x.long()
     y, by = x if x.ndim else x.reshape(1), 1
     while by < y.shape[axis]:
@@ -92,7 +93,7 @@ def _cumulated(op: str, better: str, x: Tensor, dim: int) -> Found:
         earlier = _shifted(values, axis, by, narrow(values, axis, 0, by))
         before = _shifted(places, axis, by, narrow(places, axis, 0, by))
         wins = compare(better, earlier, values)
-        if x.dtype.kind == "f":
+        if x.dtype.kind in FLOATING:
             wins = (wins | isnan(earlier)) & ~isnan(values)
         values, places = where(wins, earlier, values), where(wins, before, places)
         by *= 2

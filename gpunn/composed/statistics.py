@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.ops.compare import compare, isnan
 from gpunn.ops.max import amax, amin
@@ -95,7 +96,7 @@ def nansum(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = Fa
     dtype : dtype, optional
         Convert first.
     """
-    return sum_(masked_fill(x, isnan(x), 0) if x.dtype.kind == "f" else x, dim, keepdim, dtype=dtype)
+    return sum_(masked_fill(x, isnan(x), 0) if x.dtype.kind in FLOATING else x, dim, keepdim, dtype=dtype)
 
 
 def nanmean(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:

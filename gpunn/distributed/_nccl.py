@@ -19,6 +19,7 @@ import numpy as np
 
 from gpunn._capture_state import capturing, refuse_in_capture
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn.errors import CaptureError, DeviceError, ShapeError, UsageError
 from gpunn.gpu import diagnosis
 
@@ -214,7 +215,7 @@ class NcclChannel:
             raise UsageError(f"all_reduce: op: expected one of {', '.join(self._ops)}; got {op!r}.")
         if array.dtype == np.bool_ and op not in ("max", "min"):
             raise UsageError(f"all_reduce: op={op!r} of bool: use 'max' for any, 'min' for all, or convert it first.")
-        if op == "avg" and array.dtype.kind != "f":
+        if op == "avg" and array.dtype.kind not in FLOATING:
             raise UsageError(f"all_reduce: op='avg' of {array.dtype}: expected floating-point numbers; use 'sum'.")
         pointer = array.data.ptr
         return self._start(

@@ -10,6 +10,7 @@ import numpy as np
 from gpunn._creation import tensor
 from gpunn._creation_random import rand, randn
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._promotion import default_float
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, UsageError, here
@@ -112,9 +113,9 @@ def parameters(op: str, **given: Any) -> tuple[Tensor, ...]:
     """Floating tensors of one broadcast shape, on the device of those that are tensors."""
     tensors = [v for v in given.values() if isinstance(v, Tensor)]
     home: Device | str = tensors[0].device if tensors else "cpu"
-    kind = next((t.dtype for t in tensors if t.dtype.kind == "f"), default_float())
+    kind = next((t.dtype for t in tensors if t.dtype.kind in FLOATING), default_float())
     made = [
-        (v if v.dtype.kind == "f" else v.to(kind)) if isinstance(v, Tensor) else tensor(v, dtype=kind, device=home)
+        (v if v.dtype.kind in FLOATING else v.to(kind)) if isinstance(v, Tensor) else tensor(v, dtype=kind, device=home)
         for v in given.values()
     ]
     try:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn._capture_state import changes
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.nn._uninitialized import Uninitialized
 from gpunn.tape import no_grad
@@ -28,7 +29,7 @@ def _move_one(tensor: Tensor, home: Device | None, dtype: np.dtype | None) -> No
     """Move a tensor to another device or dtype, keeping the object."""
     with no_grad():
         moved = tensor.detach()
-        if dtype is not None and tensor.dtype.kind == "f":
+        if dtype is not None and tensor.dtype.kind in FLOATING:
             moved = moved.to(dtype)
         if home is not None:
             moved = moved.to(home)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn._half import FLOATING
 from gpunn._interop import is_cupy, tensor_of
 from gpunn._tensor import Tensor
 from gpunn._views import refuse_repeated
@@ -79,7 +80,7 @@ def _host(name: str, key: str, value: Any) -> np.ndarray:
 
 def _floating(array: Tensor | np.ndarray) -> bool:
     # NumPy has no kind for bfloat16 (from ml_dtypes).
-    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+    return array.dtype.kind in FLOATING or array.dtype.name == "bfloat16"
 
 
 def _error(

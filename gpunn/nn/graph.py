@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gpunn._half import FLOATING
 from gpunn._interop import is_array, tensor_of
 from gpunn._layout import logical_shape
 from gpunn._tensor import Tensor
@@ -133,7 +134,7 @@ def graph_of(model: Module, *inputs: Any) -> Graph:
             continue
         tensor = value if isinstance(value, Tensor) else tensor_of("graph_of", value, home)
         leaf = tensor.detach().clone()
-        if leaf.dtype.kind == "f":
+        if leaf.dtype.kind in FLOATING:
             # A node of its own, not a leaf: a model may change its input in place.
             leaf._node = Node(name, (), _no_gradient, False, (), extent=leaf._physical.shape)
             leaf.requires_grad = True
@@ -169,7 +170,7 @@ def _no_gradient(dy: Any, needs: Any) -> tuple[()]:
 @contextlib.contextmanager
 def _all_on_the_tape(model: Module) -> Iterator[None]:
     """Frozen parameters require gradients for the block, so that the tape knows them."""
-    frozen = [p for p in model.parameters() if not p.requires_grad and p.dtype.kind == "f"]
+    frozen = [p for p in model.parameters() if not p.requires_grad and p.dtype.kind in FLOATING]
     for parameter in frozen:
         parameter.requires_grad = True
     try:

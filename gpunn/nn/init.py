@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn._calls import explains_all
+from gpunn._half import FLOATING
 from gpunn._promotion import category
 from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
@@ -101,7 +102,7 @@ def _fan(tensor: Tensor, mode: str) -> int:
 
 
 def _check_floating(op: str, tensor: Tensor) -> None:
-    if tensor.dtype.kind != "f":
+    if tensor.dtype.kind not in FLOATING:
         raise DTypeError(f"{op}: expected a floating dtype; got {tensor.dtype}. Convert with .float().")
 
 

@@ -16,6 +16,7 @@ from gpunn._calls import failed
 from gpunn._capture_state import changes, refuse_in_capture, watching
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._half import FLOATING
 from gpunn._interop import constants, dtype_of, is_array
 from gpunn._keywords import with_our_names
 from gpunn._tensor import Tensor
@@ -318,7 +319,7 @@ class Module(Walking):
             device, dtype = (device, kind) if place is None else (place, dtype)
         home = None if device is None else get_device(device)
         goal = None if dtype is None else dtype_of(f"{type(self).__name__}.to", dtype)
-        if goal is not None and goal.kind != "f":
+        if goal is not None and goal.kind not in FLOATING:
             raise DTypeError(f"{type(self).__name__}.to: expected a floating dtype; got {goal}.")
         refuse_in_capture("moving a module")
         move((*self.parameters(), *self.buffers()), home, goal)
@@ -341,12 +342,12 @@ class Module(Walking):
         return self.to(np.float64)
 
     def half(self: Self) -> Self:
-        """Refuse: there are no float16 layers."""
-        raise DTypeError(f"{type(self).__name__}.half: float16 is not supported; use .float().")
+        """Convert to float16; returns itself."""
+        return self.to(np.float16)
 
     def bfloat16(self: Self) -> Self:
-        """Refuse: there are no bfloat16 layers."""
-        raise DTypeError(f"{type(self).__name__}.bfloat16: bfloat16 is not supported; use .float().")
+        """Convert to bfloat16, which needs ml_dtypes; returns itself."""
+        return self.to("bfloat16")
 
     # -- saving and loading ------------------------------------------------------------------
 

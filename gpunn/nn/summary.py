@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._creation import zeros
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.nn import counting
 from gpunn.nn._modes import evaluating
@@ -158,7 +159,7 @@ def summarize(model: Module, input_shape: Sequence[int], dtype: Any = None) -> S
     first = next(model.parameters(), None)
     kind, home = (np.dtype(np.float32), "cpu") if first is None else (first.dtype, str(first.device))
     x = zeros(1, *input_shape, dtype=kind if dtype is None else dtype, device=home)
-    x.requires_grad = x.dtype.kind == "f"  # so that everything computed from it is on the tape
+    x.requires_grad = x.dtype.kind in FLOATING  # so that everything computed from it is on the tape
     fields = Fields(x)
 
     def note(layer: Module, args: tuple[Any, ...], output: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._promotion import category
 from gpunn._rows import operand, together
 from gpunn._tensor import Tensor
@@ -35,7 +36,7 @@ def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     a, b = operands("add", a, b)
     if alpha != 1:
         b = _times("add", b, alpha)
-    if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.dtype.kind == "f":
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.dtype.kind in FLOATING:
         rows = together(a, b)
         left, right = (operand(a), operand(b)) if rows else (a._physical, b._physical)
         y = add_same_shape(a.device, left, right)
@@ -59,7 +60,7 @@ def _times(op: str, b: Any, alpha: Any) -> Any:
     """alpha * b, in b's dtype."""
     alpha = alpha.item() if isinstance(alpha, Tensor) else alpha
     kind = category(alpha)
-    if kind is None or (kind == 2 and b.dtype.kind != "f") or (kind == 0 and b.dtype.kind != "b"):
+    if kind is None or (kind == 2 and b.dtype.kind not in FLOATING) or (kind == 0 and b.dtype.kind != "b"):
         raise DTypeError(
             f"{here(op)}: alpha: expected a number of the operands' dtype, {b.dtype}; got {alpha!r}. "
             "Convert the operands with .float()."

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import in_blocks, quiet
 from gpunn.errors import DTypeError, here
@@ -103,7 +104,7 @@ def _(device: Device, dy: Any, a: Any, b: Any) -> Any:
 
 
 def _apply(name: str, x: Tensor) -> Tensor:
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(name)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     device, source = x.device, x._physical
 
@@ -197,7 +198,7 @@ def atan2(x: Tensor, other: Tensor) -> Tensor:
     """
     op = "atan2"
     for t in (x, other):
-        if t.dtype.kind != "f":
+        if t.dtype.kind not in FLOATING:
             raise DTypeError(f"{here(op)}: expected floating dtypes; got {t.dtype}. Convert with .float().")
     a, b = broadcast_tensors(*together(op, (x, other)))
     device, up, right = a.device, a._physical, b._physical

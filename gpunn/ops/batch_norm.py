@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, same_device
+from gpunn._half import FLOATING, goes_with
 from gpunn._shared.numbers import real_number
 from gpunn._shared.volumes import to_images, to_volumes
 from gpunn._tensor import Tensor
@@ -21,6 +22,7 @@ from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.gpu.tickets import COUNT, tickets
+from gpunn.ops.cast import in_dtype
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -36,7 +38,7 @@ Four = tuple[bool, bool, bool, bool]  # whether the gradients of x, weight, bias
 # -- statistics -----------------------------------------------------------------------------------
 
 
-@primitive(returns=("mean", "var"), mutates=("running_mean", "running_var", "batches"))
+@primitive(returns=("mean", "var"), mutates=("running_mean", "running_var", "batches"), wide=("mean", "var"))
 def batch_norm_statistics(
     xp: Any, x: Any, running_mean: Any, running_var: Any, batches: Any, momentum: float | None
 ) -> tuple[Any, Any]:
@@ -162,7 +164,7 @@ def _(
 # -- backward -------------------------------------------------------------------------------------
 
 
-@primitive(returns=("dx", "dweight", "dbias", "dresidual"))
+@primitive(returns=("dx", "dweight", "dbias", "dresidual"), wide=("dweight", "dbias"))
 def batch_norm_backward(
     xp: Any, dy: Any, x: Any, y: Any, mean: Any, var: Any, weight: Any, eps: float, training: bool, needs: Four
 ) -> tuple[Any, ...]:
@@ -323,15 +325,15 @@ def batch_norm(
     operands = (x, weight, bias, residual)
     inputs = [t for t in operands if t is not None]
     # What the closure names stays in memory: y only where it is needed, and not the residual.
-    given, gate = [t is not None for t in operands], y if relu else None
+    kinds, gate = [None if t is None else t.dtype for t in operands], y if relu else None
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> list[Any]:
         asked = iter(needs)
-        wanted = tuple([there and next(asked) for there in given])
+        wanted = tuple([kind is not None and next(asked) for kind in kinds])
         gradients = batch_norm_backward(device, dy, px, gate, mean, var, scale, eps, training, wanted)
         if not relu and wanted[3]:
             gradients = (*gradients[:3], dy)
-        return [gradient for gradient, there in zip(gradients, given, strict=True) if there]
+        return [in_dtype(device, g, kind) for g, kind in zip(gradients, kinds, strict=True) if kind is not None]
 
     estimates = () if training else (running_mean, running_var)
     saves = [t for t in (x, weight, *estimates) if t is not None]
@@ -383,7 +385,7 @@ def check_arguments(
             f"{x.shape}."
         )
     shape, dtype, device = x.shape, x.dtype, x.device
-    if dtype.kind != "f":
+    if dtype.kind not in FLOATING:
         raise DTypeError(f"{here(_OP)}: expected a floating dtype; got {dtype}. Convert with .float().")
     channel = shape[1:2]
     for name, other, expected in (
@@ -401,7 +403,7 @@ def check_arguments(
             raise ShapeError(
                 f"{here(_OP)}: {name}: expected shape {expected} to match x of shape {shape}; got {other.shape}."
             )
-        if other.dtype != dtype:
+        if other.dtype != dtype and (other is residual or not goes_with(dtype, other.dtype)):
             raise DTypeError(f"{here(_OP)}: {name}: expected {dtype} as x has; got {other.dtype}.")
     if batches is not None:
         if batches.device is not x.device:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, device_of
+from gpunn._half import FLOAT32, FLOATING, is_half
 from gpunn._interop import constant, is_cupy, tensor_of
 from gpunn._layout import physical_shape
 from gpunn._promotion import category, common_dtype, default_float
@@ -49,7 +50,7 @@ def broadcast_binary(xp: Any, name: str, a: Any, b: Any) -> Any:
     """y = the operator called ``name`` of a and b with NumPy's broadcasting, C-contiguous; either may be a number."""
     y = xp.empty(np.broadcast_shapes(a.shape, b.shape), bool if name in _COMPARISONS else a.dtype)
     with quiet():
-        if name in _DIVISIONS and a.dtype.kind == "f":
+        if name in _DIVISIONS and a.dtype.kind in FLOATING:
             y[...] = _DIVISIONS[name](xp, a, b)
         else:
             getattr(xp, _UFUNCS[name])(a, b, out=y)  # also C-contiguous where an operand is not
@@ -60,7 +61,7 @@ def broadcast_binary(xp: Any, name: str, a: Any, b: Any) -> Any:
 def _(name: str, a: Any, b: Any) -> np.ndarray:
     y = memory.empty(broadcast_shape(a.shape, b.shape), _BOOL if name in _COMPARISONS else a.dtype)
     with quiet():
-        if name == "pow" and b.shape == () and a.dtype.kind == "f" and b in FEW_FACTORS:
+        if name == "pow" and b.shape == () and a.dtype.kind in FLOATING and b in FEW_FACTORS:
             np.multiply(a, a, out=y)
             np.multiply(y, a if b == 3 else y, out=y)  # NumPy's powers take a hundred times as long
         else:
@@ -114,7 +115,7 @@ def _(device: Device, dy: Any, shape: tuple[int, ...]) -> Any:
     return (reduce_axes(device, dy, axes, "sum") if axes else dy).reshape(shape)
 
 
-@primitive(returns=("y",))
+@primitive(returns=("y",), moves=True)
 def repeat_to(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
     """x repeated along axes of length 1 to ``shape``, as a copy."""
     return xp.broadcast_to(x, shape).copy(order="C")
@@ -183,7 +184,7 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
         dtype, bools = _meeting(op, tensors), a.dtype.kind == "b" or b.dtype.kind == "b"
     if bools and op in ("sub", "sub_"):
         raise DTypeError(f"{here(op)}: {_BOOLS_HAVE_NO_DIFFERENCE}")
-    if divides and dtype.kind != "f":
+    if divides and dtype.kind not in FLOATING:
         dtype = default_float()
     if len(tensors) == 2 and a.shape != b.shape:
         try:
@@ -198,7 +199,7 @@ def operands(op: str, a: Any, b: Any, *, divides: bool = False) -> tuple[Any, An
 
 def _alike(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors are operands as they are: of one floating dtype, device and shape, as most are."""
-    return a.device is b.device and a.shape == b.shape and a.dtype.kind == "f" and a.dtype == b.dtype
+    return a.device is b.device and a.shape == b.shape and a.dtype.kind in FLOATING and a.dtype == b.dtype
 
 
 def _meeting(op: str, tensors: Sequence[Tensor]) -> np.dtype:
@@ -230,16 +231,17 @@ def _from_array(op: str, value: Any, tensor: Tensor) -> Any:
 
 
 def number_of(op: str, value: Any, dtype: np.dtype) -> Any:
-    """A number as a NumPy scalar of ``dtype``.
+    """A number as a NumPy scalar of ``dtype``, of float32 where a result of 16 bits is computed with it.
 
     Raises
     ------
     DTypeError
         If it does not fit: an integer out of the dtype's range, a NaN or infinity among integers.
     """
+    kind = FLOAT32 if is_half(dtype) and op not in _COMPARISONS else dtype  # rounded with the result, not before
     try:
         with quiet():
-            return dtype.type(value)
+            return kind.type(value)
     except (OverflowError, ValueError):
         raise DTypeError(f"{here(op)}: {value} does not fit into {dtype}. Convert the tensor first.") from None
 
@@ -294,7 +296,7 @@ def binary(
     rows = ndim == 4 and in_rows(*inputs)
     pa, pb = (operand(a), operand(b)) if rows else (aligned(a, ndim), aligned(b, ndim))
     y = broadcast_binary(device, op, pa, pb)
-    if gradients is None or y.dtype.kind != "f":
+    if gradients is None or y.dtype.kind not in FLOATING:
         return tensor_in_rows(y, device) if rows else Tensor._of_physical(y, device)
     kept = "".join(read for read, v in zip(reads, (a, b), strict=True) if isinstance(v, Tensor) and v.requires_grad)
     saved = tuple(array if name in kept else None for name, array in zip("aby", (pa, pb, y), strict=True))

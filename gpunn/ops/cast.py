@@ -8,7 +8,10 @@ import numpy as np
 
 from gpunn._capture_state import refuse_in_capture
 from gpunn._device import Device
+from gpunn._half import FLOAT32, FLOATING, is_bfloat16, is_half
 from gpunn._tensor import Tensor
+from gpunn.cpu import memory
+from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError
 from gpunn.gpu.launcher import KernelSource, ceil_div
 from gpunn.primitive import primitive
@@ -16,26 +19,67 @@ from gpunn.tape import record
 
 SOURCE = KernelSource("cast.cu")
 _BLOCK, _EACH = 256, 4
-# In the order of cast.cu.
-_CODES = {np.dtype(name): code for code, name in enumerate(("?", "u1", "i1", "i2", "i4", "i8", "f4", "f8"))}
+# In the order of cast.cu; bfloat16, which follows, is not there before somebody asks for it.
+_CODES = {np.dtype(name): code for code, name in enumerate(("?", "u1", "i1", "i2", "i4", "i8", "f4", "f8", "f2"))}
+_BFLOAT16 = len(_CODES)
 
 
-@primitive(returns=("y",))
+@primitive(returns=("y",), halves=True)
 def cast(xp: Any, x: Any, dtype: Any) -> Any:
-    """x converted to ``dtype``."""
-    return x.astype(dtype)
+    """x converted to ``dtype``.
+
+    To 16 bits whole numbers go by way of float32, as in PyTorch. Floating ones are rounded once.
+    """
+    dtype = np.dtype(dtype)
+    with quiet():
+        return (x.astype(FLOAT32) if is_half(dtype) and x.dtype.kind in "iu" else x).astype(dtype)
+
+
+@cast.numpy
+def _(x: np.ndarray, dtype: Any) -> np.ndarray:
+    dtype = np.dtype(dtype)
+    y = memory.empty(x.shape, dtype)
+    with quiet():
+        np.copyto(y, x.astype(FLOAT32) if is_half(dtype) and x.dtype.kind in "iu" else x, casting="unsafe")
+    return y
 
 
 @cast.kernel
 def _(device: Device, x: Any, dtype: Any) -> Any:
     y = device.empty(x.shape, dtype)
-    for d in (x.dtype, y.dtype):
-        if d not in _CODES:
-            raise DTypeError(f"to: kernels know {', '.join(map(str, _CODES))}; got {d}.")
+    _launch(device, y, x)
+    return y
+
+
+@primitive(returns=(), mutates=("target",), halves=True)
+def cast_into(xp: Any, target: Any, x: Any) -> None:
+    """target = x, converted to its dtype, in place; both floating and of one shape."""
+    with quiet():
+        target[...] = x.astype(target.dtype)
+
+
+@cast_into.kernel
+def _(device: Device, target: Any, x: Any) -> None:
+    _launch(device, target, x)
+
+
+def _launch(device: Device, y: Any, x: Any) -> None:
+    codes = [_code(array.dtype) for array in (y, x)]
     flat = [array.reshape(-1).view(np.uint8) for array in (y, x)]
     grid = (ceil_div(y.size, _BLOCK * _EACH), 1, 1)
-    SOURCE.launch(device, "cast", grid, _BLOCK, (*flat, _CODES[y.dtype], _CODES[x.dtype], y.size))
-    return y
+    SOURCE.launch(device, "cast", grid, _BLOCK, (*flat, *codes, y.size))
+
+
+def _code(dtype: np.dtype) -> int:
+    code = _BFLOAT16 if is_bfloat16(dtype) else _CODES.get(dtype)
+    if code is None:
+        raise DTypeError(f"to: kernels know {', '.join(map(str, _CODES))} and bfloat16; got {dtype}.")
+    return code
+
+
+def in_dtype(device: Device, array: Any, dtype: np.dtype) -> Any:
+    """A gradient, or None, in its tensor's dtype: of a 16-bit input's float32 parameter, for example."""
+    return array if array is None or array.dtype == dtype else cast(device, array, dtype)
 
 
 def to_dtype(x: Tensor, dtype: np.dtype) -> Tensor:
@@ -44,7 +88,7 @@ def to_dtype(x: Tensor, dtype: np.dtype) -> Tensor:
         return x
     device, old = x.device, x.dtype
     y = cast(device, x._physical, dtype)
-    if dtype.kind != "f":
+    if dtype.kind not in FLOATING:
         return Tensor._of_physical(y, device)  # integers carry no gradient
     return record("to", y, device, (x,), lambda dy, needs: (cast(device, dy, old),))
 

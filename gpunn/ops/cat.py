@@ -21,7 +21,7 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
-@primitive(returns=("y",))
+@primitive(returns=("y",), moves=True)
 def join(xp: Any, arrays: list[Any], axis: int) -> Any:
     """The arrays joined along ``axis``."""
     shape = list(arrays[0].shape)
@@ -46,7 +46,7 @@ def _(device: Device, arrays: list[Any], axis: int) -> Any:
     return y
 
 
-@primitive(returns=(), mutates=("parts",))
+@primitive(returns=(), mutates=("parts",), moves=True)
 def cut(xp: Any, parts: list[Any], lengths: list[int], whole: Any, axis: int) -> None:
     """Split ``whole`` along ``axis`` into ``lengths`` and write each piece to its part, unless that is None."""
     for part, edge in zip(parts, pairwise(accumulate(lengths, initial=0)), strict=True):

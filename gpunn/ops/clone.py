@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.ops.accumulate import copy
 from gpunn.ops.cast import cast
@@ -16,6 +17,6 @@ def clone(x: Tensor) -> Tensor:
     x : Tensor
     """
     device = x.device
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         return Tensor._of_physical(cast(device, x._physical, x.dtype), device)
     return record("clone", copy(device, x._physical), device, (x,), lambda dy, needs: (dy,), passes_on=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._interop import is_array
 from gpunn._layout import physical, physical_axes
 from gpunn._promotion import category
@@ -152,7 +153,7 @@ def bitwise_not(x: Tensor) -> Tensor:
     DTypeError
         If it is floating.
     """
-    if x.dtype.kind == "f":
+    if x.dtype.kind in FLOATING:
         raise DTypeError(
             f"{here('not')}: expected bools or integers; got {x.dtype}. Compare it first, or use gpunn.logical_not."
         )
@@ -335,7 +336,7 @@ def isclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_
         raise DTypeError(f"{here(op)}: expected one dtype; got {a.dtype} and {b.dtype}. Convert with .to(dtype).")
     rtol, atol = real_number(op, "rtol", rtol, 0, finite=False), real_number(op, "atol", atol, 0, finite=False)
     close = compare("eq", a, b)
-    if a.dtype.kind == "f" and equal_nan:
+    if a.dtype.kind in FLOATING and equal_nan:
         close = close | (isnan(a) & isnan(b))
     if not (rtol or atol) or a.dtype.kind == "b":
         return close

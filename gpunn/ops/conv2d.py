@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, device_of
+from gpunn._half import FLOATING
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn._window import Padding, Pair, Window, pair, remembered, sides
@@ -309,7 +310,7 @@ def check_operands(op: str, x: Tensor, weight: Tensor, bias: Tensor | None, grou
     if bias is not None and bias.shape != (k,):
         raise ShapeError(f"{here(op)}: expected a bias of shape {(k,)}; got {bias.shape}.")
     dtypes = [t.dtype for t in (x, weight, bias) if t is not None]
-    if x.dtype.kind != "f" or any(d != x.dtype for d in dtypes):
+    if x.dtype.kind not in FLOATING or any(d != x.dtype for d in dtypes):
         raise DTypeError(
             f"{here(op)}: expected one floating dtype; got {', '.join(map(str, dtypes))} for x, weight, bias. "
             "Convert x with .float() or the layer with .to(dtype)."

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._device import device_of
+from gpunn._half import FLOATING
 from gpunn._layout import physical_shape
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
@@ -212,7 +213,7 @@ def check_transposed(op: str, x: Tensor, weight: Tensor, bias: Tensor | None, gr
     if bias is not None and bias.shape != (k * groups,):
         raise ShapeError(f"{here(op)}: expected a bias of shape {(k * groups,)}; got {bias.shape}.")
     dtypes = [t.dtype for t in (x, weight, bias) if t is not None]
-    if x.dtype.kind != "f" or any(d != x.dtype for d in dtypes):
+    if x.dtype.kind not in FLOATING or any(d != x.dtype for d in dtypes):
         raise DTypeError(
             f"{here(op)}: expected one floating dtype; got {', '.join(map(str, dtypes))} for x, weight, bias. "
             "Convert x with .float() or the layer with .to(dtype)."

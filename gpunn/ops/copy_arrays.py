@@ -25,7 +25,7 @@ _COPIES = np.dtype(
 _PACK = struct.Struct(f"={3 * _ARRAYS}q{_ARRAYS}ii4x").pack  # the same bytes
 
 
-@primitive(returns=(), mutates=("targets",), tolerance=0)
+@primitive(returns=(), mutates=("targets",), tolerance=0, moves=True)
 def copy_arrays(xp: Any, targets: Sequence[Any], sources: Sequence[Any]) -> None:
     """targets[k] = sources[k], of one shape and dtype each."""
     for target, source in zip(targets, sources, strict=True):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._shared.classes import (
     check_labels,
     check_scores,
@@ -54,7 +55,7 @@ _LABELS = 1 << 20  # labels that all blocks together read to count them: a few m
 # -- forward --------------------------------------------------------------------------------------
 
 
-@primitive(returns=("loss", "factor", "dlogits"))
+@primitive(returns=("loss", "factor", "dlogits"), wide=("factor",))
 def cross_entropy_forward(
     xp: Any,
     logits: Any,
@@ -323,7 +324,7 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise UsageError(f"{here(_OP)}: label_smoothing: expected a number from 0 to 1; got {label_smoothing!r}.")
     how = input, target, None if weight is None else weight._physical
-    if target.dtype.kind == "f" and target.shape == input.shape:
+    if target.dtype.kind in FLOATING and target.shape == input.shape:
         if ignore_index >= 0:
             raise UsageError(
                 f"{here(_OP)}: ignore_index: a target of probabilities has no index to ignore; got {ignore_index}."

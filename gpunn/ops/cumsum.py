@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._layout import logical, physical
 from gpunn._shared.axes import axis_of
 from gpunn._tensor import Tensor
@@ -70,12 +71,12 @@ def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     axis = axis_of("cumsum", x, dim)
     if dtype is not None:
         x = x.to(dtype=dtype)
-    elif x.dtype.kind != "f":
+    elif x.dtype.kind not in FLOATING:
         x = x.long()
     if not x.ndim:
         return x.clone()
     device = x.device
     y = running_sum(device, x.array, axis, False)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         return Tensor._of_physical(y, device)
     return record("cumsum", y, device, (x,), lambda dy, needs: (running_sum(device, logical(dy), axis, True),))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import BadData, DTypeError, UsageError, ZeroDivisorError, here
 from gpunn.ops.accumulate import scale
@@ -58,7 +59,7 @@ def _rounded(a: Any, b: Any, mode: str) -> Tensor:
     inputs = tuple(v for v in (a, b) if isinstance(v, Tensor))
     with no_grad():
         y = floor_divide(a, b) if mode == "floor" else _truncated(a, b)
-    if y.dtype.kind != "f":
+    if y.dtype.kind not in FLOATING:
         return y
     device, sources = y.device, [v._physical for v in inputs]
 
@@ -72,7 +73,7 @@ def _rounded(a: Any, b: Any, mode: str) -> Tensor:
 
 
 def _truncated(a: Any, b: Any) -> Tensor:
-    if any((v.dtype if isinstance(v, Tensor) else np.result_type(v)).kind == "f" for v in (a, b)):
+    if any((v.dtype if isinstance(v, Tensor) else np.result_type(v)).kind in FLOATING for v in (a, b)):
         quotient = div(a, b)
         return where(quotient < 0, ceil(quotient), floor(quotient))
     down = floor_divide(a, b)
@@ -116,7 +117,7 @@ def remainder(a: Any, b: Any) -> Tensor:
 
 def _whole(op: str, a: Any, b: Any) -> tuple[Any, Any]:
     """Operands of one dtype whose quotient is to be a whole number; no integer is divided by 0."""
-    if b.dtype.kind == "f":
+    if b.dtype.kind in FLOATING:
         return a, b
     if b.dtype.kind == "b":
         raise DTypeError(f"{here(op)}: expected numbers; got bools. Convert with .int() or .float().")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, here
 from gpunn.ops.matmul import matmul
@@ -41,7 +42,7 @@ def dot(x: Tensor, tensor: Tensor) -> Tensor:
             "matmul multiplies matrices, and (a * b).sum() adds up over all axes."
         )
     _same_dtype("dot", x, tensor)
-    return matmul(x, tensor) if x.dtype.kind == "f" else sum_(mul(x, tensor)).to(x.dtype)
+    return matmul(x, tensor) if x.dtype.kind in FLOATING else sum_(mul(x, tensor)).to(x.dtype)
 
 
 def mv(x: Tensor, vec: Tensor) -> Tensor:

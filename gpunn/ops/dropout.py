@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._in_place import rewrite
 from gpunn._layout import logical, physical
 from gpunn._rows import stored
@@ -132,7 +133,7 @@ def dropout(
     """
     if not 0 <= p <= 1:
         raise UsageError(f"{here('dropout')}: p: expected a probability from 0 to 1; got {p}.")
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here('dropout')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if not training:
         return x

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from gpunn._half import FLOATING
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
 from gpunn.errors import ArgumentError, ShapeError, UsageError, here
@@ -193,7 +194,7 @@ def _product(
         y = mul(left.reshape(*lead, *m, *(1 for _ in n)), right.reshape(*lead, *(1 for _ in m), *n))
         return y, found
     k = math.prod(lengths[label] for label in summed)
-    if a.dtype.kind != "f":
+    if a.dtype.kind not in FLOATING:
         left = left.reshape(*lead, math.prod(m), 1, k)
         right = right.reshape(*lead, k, math.prod(n)).transpose(-1, -2).unsqueeze(-3)
         return mul(left, right).sum(-1).to(a.dtype).reshape(*lead, *m, *n), found

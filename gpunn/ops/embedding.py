@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._device import Device, same_device
+from gpunn._half import FLOATING
 from gpunn._layout import logical
 from gpunn._shared.index_keys import checked_index
 from gpunn._tensor import Tensor
@@ -16,7 +17,7 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
-@primitive(returns=(), mutates=("target",))
+@primitive(returns=(), mutates=("target",), moves=True)
 def clear(xp: Any, target: Any) -> None:
     """target = 0, in place."""
     target[...] = 0
@@ -79,7 +80,7 @@ def embedding(
         raise DTypeError(f"{here(op)}: input: expected a Tensor of integers; got {input.dtype}. Convert it to int64.")
     if weight.ndim != 2:
         raise ShapeError(f"{here(op)}: expected a table (V, D) as weight; got shape {weight.shape}.")
-    if weight.dtype.kind != "f":
+    if weight.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: weight: expected a floating dtype; got {weight.dtype}.")
     device, rows = same_device(op, input.device, weight.device), weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:

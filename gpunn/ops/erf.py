@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import in_blocks, quiet
 from gpunn.errors import DTypeError, here
@@ -112,7 +113,7 @@ def erf(x: Tensor) -> Tensor:
     >>> round(gpunn.erf(gpunn.tensor(0.5)).item(), 6)
     0.5205
     """
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here('erf')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     device, source = x.device, x._physical
     return record(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, here
@@ -116,7 +117,7 @@ def erfinv(x: Tensor) -> Tensor:
     >>> round(erfinv(gpunn.tensor(0.5)).item(), 6)
     0.476936
     """
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here('erfinv')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     device = x.device
     y = erfinv_forward(device, x._physical)

@@ -14,7 +14,7 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
-@primitive(returns=("y",))
+@primitive(returns=("y",), moves=True)
 def flip_axes(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
     """y = x reversed along ``axes``, as a copy."""
     turned = tuple(slice(None, None, -1) if a in axes else slice(None) for a in range(x.ndim))

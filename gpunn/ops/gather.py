@@ -22,7 +22,7 @@ from gpunn.tape import record
 # -- an index along one axis ----------------------------------------------------------------------
 
 
-@primitive(returns=("y",))
+@primitive(returns=("y",), moves=True)
 def gather_along(xp: Any, x: Any, index: Any, axis: int) -> Any:
     """y[i, j, k] = x[i, index[i, j, k], k] for axis 1, and so on; along other axes the index may be shorter than x."""
     part = x[tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(index.shape))]

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, same_device
+from gpunn._half import FLOATING, goes_with
 from gpunn._shared.numbers import real_number, whole_number
 from gpunn._tensor import Tensor
 from gpunn.cpu import group_norm as fast
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, ShapeError, here
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, divisor_struct, vector_width
+from gpunn.ops.cast import in_dtype
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
@@ -47,7 +49,7 @@ def _by_channel(u: Any) -> Any:
     return u.sum(axis=(0, 1, 4), dtype=np.float64).astype(u.dtype)
 
 
-@primitive(returns=("y", "mean", "rstd"))
+@primitive(returns=("y", "mean", "rstd"), wide=("mean", "rstd"))
 def group_norm_forward(xp: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
     """y = (x - mean) * rstd * weight + bias by groups, with rstd = 1 / sqrt(var + eps); None leaves a step out.
 
@@ -89,7 +91,7 @@ def _(
     return y, mean, rstd
 
 
-@primitive(returns=("dx", "dweight", "dbias"))
+@primitive(returns=("dx", "dweight", "dbias"), wide=("dweight", "dbias"))
 def group_norm_backward(
     xp: Any, dy: Any, x: Any, mean: Any, rstd: Any, weight: Any, needs: Three
 ) -> tuple[Any, Any, Any]:
@@ -274,8 +276,9 @@ def group_norm(
         dx, dweight, dbias = group_norm_backward(device, dy.reshape(grouped), gx, mean, rstd, scale, wanted)
         named = {"x": None if dx is None else dx.reshape(px.shape)}
         for name, gradient in (("weight", dweight), ("bias", dbias)):
-            named[name] = None if gradient is None else gradient.reshape(-1)
-        return tuple(named[name] for name in inputs)
+            if gradient is not None:
+                named[name] = in_dtype(device, gradient.reshape(-1), inputs[name].dtype)
+        return tuple(named.get(name) for name in inputs)
 
     saves = [t for t in (x, weight) if t is not None]
     return record(_OP, y.reshape(px.shape), device, tuple(inputs.values()), backward, saves=saves)
@@ -290,7 +293,7 @@ def _grouped_shape(shape: tuple[int, ...], groups: int) -> tuple[int, ...]:
 
 
 def _check(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None) -> None:
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(_OP)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if x.ndim < 2 or x.shape[1] == 0:
         raise ShapeError(f"{here(_OP)}: expected x of shape (N, C, *) with at least one channel; got {x.shape}.")
@@ -314,5 +317,5 @@ def _check(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None) -
             raise ShapeError(
                 f"{here(_OP)}: {name}: expected shape ({channels},) to match x of shape {x.shape}; got {other.shape}."
             )
-        if other.dtype != x.dtype:
+        if not goes_with(x.dtype, other.dtype):
             raise DTypeError(f"{here(_OP)}: {name}: expected {x.dtype} as x has; got {other.dtype}.")

@@ -17,7 +17,7 @@ SOURCE = KernelSource("gru_gates.cu", REAL=("float", "double"), VEC=(1, 4))
 _BLOCK = 256
 
 
-@primitive(returns=("y", "gates"))
+@primitive(returns=("y", "gates"), wide=("gates",))
 def gru_gates_forward(xp: Any, given: Any, hidden: Any, h: Any) -> tuple[Any, Any]:
     """y = n + z (h - n), with r, z = 1 / (1 + exp(-(given + hidden))) and n = tanh(given + r hidden).
 

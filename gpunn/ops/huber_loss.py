@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from gpunn._half import FLOATING
 from gpunn._shared.losses import weighted
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError, here
@@ -51,4 +52,4 @@ def huber_loss(
         terms = rounded_loss("huber_loss", input, target, "none", float(delta), float(delta))
         return weighted("huber_loss", terms, weight, reduction, by_weight=False)
     loss = rounded_loss("huber_loss", input, target, reduction, float(delta), float(delta))
-    return loss if input.dtype.kind != "f" else loss.to(input.dtype)  # as PyTorch, which here alone does so
+    return loss if input.dtype.kind not in FLOATING else loss.to(input.dtype)  # as PyTorch, which here alone does so

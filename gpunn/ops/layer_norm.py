@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, same_device
+from gpunn._half import FLOATING, goes_with
 from gpunn._layout import physical_shape
 from gpunn._shared.numbers import as_int, real_number
 from gpunn._tensor import Tensor
@@ -19,6 +20,7 @@ from gpunn.cpu import layer_norm as fast
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.ops.cast import in_dtype
 from gpunn.ops.permute import to_logical_order, to_physical_order
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -41,7 +43,7 @@ def _mean(u: Any) -> Any:
     return u.mean(axis=1, dtype=np.float64).astype(u.dtype)
 
 
-@primitive(returns=("y", "mean", "rstd"))
+@primitive(returns=("y", "mean", "rstd"), wide=("mean", "rstd"))
 def layer_norm_forward(xp: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
     """y = (x - mean) * rstd * weight + bias by rows, with rstd = 1 / sqrt(var + eps); None skips a step.
 
@@ -97,7 +99,7 @@ def _(
     return y, mean, rstd
 
 
-@primitive(returns=("dx", "dweight", "dbias"))
+@primitive(returns=("dx", "dweight", "dbias"), wide=("dweight", "dbias"))
 def layer_norm_backward(
     xp: Any, dy: Any, x: Any, mean: Any, rstd: Any, weight: Any, needs: Three
 ) -> tuple[Any, Any, Any]:
@@ -250,8 +252,9 @@ def layer_norm(
         dx, *others = layer_norm_backward(device, enter(dy).reshape(rows.shape), rows, mean, rstd, scale, wanted)
         named = {"x": None if dx is None else leave(dx.reshape(px.shape))}
         for name, gradient in zip(("weight", "bias"), others, strict=True):
-            named[name] = None if gradient is None else _back_in_order(device, gradient, shape, x)
-        return tuple(named[name] for name in inputs)
+            if gradient is not None:
+                named[name] = _back_in_order(device, in_dtype(device, gradient, inputs[name].dtype), shape, x)
+        return tuple(named.get(name) for name in inputs)
 
     saves = [t for t in (x, weight) if t is not None]
     return record(_OP, leave(y.reshape(px.shape)), device, tuple(inputs.values()), backward, saves=saves)
@@ -298,7 +301,7 @@ def _back_in_order(device: Device, gradient: Any, shape: tuple[int, ...], x: Ten
 
 
 def _check(x: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None) -> None:
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(_OP)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if x.shape[-len(shape) :] != shape:
         raise ShapeError(
@@ -312,5 +315,5 @@ def _check(x: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tenso
             same_device(_OP, x.device, other.device)
         if other.shape != shape:
             raise ShapeError(f"{here(_OP)}: {name}: expected shape {shape}, normalized_shape; got {other.shape}.")
-        if other.dtype != x.dtype:
+        if not goes_with(x.dtype, other.dtype):
             raise DTypeError(f"{here(_OP)}: {name}: expected {x.dtype} as x has; got {other.dtype}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn._half import FLOATING
 from gpunn._promotion import category
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, here
@@ -32,7 +33,7 @@ def lerp(x: Tensor, end: Tensor, weight: Any) -> Tensor:
     [0.25, 0.25]
     """
     kinds = [v.dtype for v in (x, end, weight) if isinstance(v, Tensor)]
-    if len({*kinds}) > 1 or kinds[0].kind != "f":
+    if len({*kinds}) > 1 or kinds[0].kind not in FLOATING:
         found = ", ".join(str(kind) for kind in kinds)
         raise DTypeError(f"{here('lerp')}: expected one floating dtype; got {found}. Convert with .to(dtype).")
     if not isinstance(weight, Tensor) and category(weight) is None:

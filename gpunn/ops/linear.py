@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, device_of
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu.gemm import launch_gemm, launch_gemm_backward
@@ -113,7 +114,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation:
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"{here(op)}: expected a bias of shape {weight.shape[:1]}; got {bias.shape}.")
-    if x.dtype.kind != "f" or any(t.dtype != x.dtype for t in inputs):
+    if x.dtype.kind not in FLOATING or any(t.dtype != x.dtype for t in inputs):
         raise DTypeError(
             f"{here(op)}: expected one floating dtype; got {', '.join(str(t.dtype) for t in inputs)} "
             "for x, weight, bias. Convert x with .float() or the layer with .to(dtype)."

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, device_of
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn._window import Padding, Pair, Window, pair, sides
 from gpunn.cpu import threads
@@ -308,7 +309,7 @@ def check_operands(
     if bias is not None and bias.shape != bias_shape:
         raise ShapeError(f"{here(op)}: expected a bias of shape {bias_shape}; got {bias.shape}.")
     dtypes = [t.dtype for t in (x, weight, bias) if t is not None]
-    if x.dtype.kind != "f" or any(d != x.dtype for d in dtypes):
+    if x.dtype.kind not in FLOATING or any(d != x.dtype for d in dtypes):
         raise DTypeError(
             f"{here(op)}: expected one floating dtype; got {', '.join(map(str, dtypes))} for x, weight, bias. "
             "Convert x with .float() or the layer with .to(dtype)."

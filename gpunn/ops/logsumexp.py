@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gpunn._half import FLOATING
 from gpunn._shared.axes import axes_of, kept_shape
 from gpunn._tensor import Tensor
 from gpunn.ops.compare import isinf
@@ -37,7 +38,7 @@ def logsumexp(x: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Ten
     1000.693
     """
     axes = axes_of("logsumexp", x, dim, keepdim=keepdim)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         x = x.float()
     if not all(x.shape[a] for a in axes):
         return log(exp(x).sum(dim, keepdim))

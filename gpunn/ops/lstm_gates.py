@@ -17,7 +17,7 @@ SOURCE = KernelSource("lstm_gates.cu", REAL=("float", "double"), VEC=(1, 4))
 _BLOCK = 256
 
 
-@primitive(returns=("h", "c_next", "gates"))
+@primitive(returns=("h", "c_next", "gates"), wide=("gates",))
 def lstm_gates_forward(xp: Any, given: Any, hidden: Any, c: Any) -> tuple[Any, Any, Any]:
     """c' = f c + i g;  h = o tanh(c'), with i, f, o = 1 / (1 + exp(-z)) and g = tanh(z) of z = given + hidden.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device, same_device
+from gpunn._half import FLOATING
 from gpunn._interop import constants
 from gpunn._rows import is_image, rows_of
 from gpunn._tensor import Tensor
@@ -113,7 +114,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     inner = b.shape[-2:][0] if b.ndim else None
     if not a.ndim or not b.ndim or a.shape[-1] != inner or not _broadcasts(a.shape[:-2], b.shape[:-2]):
         raise ShapeError(f"{here('matmul')}: expected shapes (..., M, K) and (..., K, N); got {a.shape} and {b.shape}.")
-    if a.dtype != b.dtype or a.dtype.kind != "f":
+    if a.dtype != b.dtype or a.dtype.kind not in FLOATING:
         raise DTypeError(f"{here('matmul')}: expected one floating dtype; got {a.dtype} and {b.dtype}.")
     if a.ndim == 1:
         y = matmul(a.reshape(1, -1) if a.numel() else a.reshape(1, 0), b)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._rows import stored
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, here
@@ -17,7 +18,7 @@ def mul(a: Any, b: Any) -> Tensor:
     """a * b with broadcasting; ``a`` and ``b`` as in :func:`add`."""
     a, b = operands("mul", a, b)
     x, factor = (a, b) if isinstance(a, Tensor) else (b, a)
-    if not isinstance(factor, Tensor) and x.dtype.kind == "f":
+    if not isinstance(factor, Tensor) and x.dtype.kind in FLOATING:
         return scaled("mul", x, float(factor))
 
     def gradients(device: Device, dy: Any, pa: Any, pb: Any, y: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
@@ -47,7 +48,7 @@ def neg(x: Tensor) -> Tensor:
     DTypeError
         If it is bool.
     """
-    if x.dtype.kind == "f":
+    if x.dtype.kind in FLOATING:
         return scaled("neg", x, -1.0)
     if x.dtype.kind == "b":
         raise DTypeError(f"{here('neg')}: the - of a bool is not defined. The opposite is ~x, or x.logical_not().")

@@ -17,6 +17,7 @@ from gpunn._capture_state import capturing
 from gpunn._creation import full_like
 from gpunn._creation_arguments import goal_of
 from gpunn._creation_random import randn
+from gpunn._half import FLOATING
 from gpunn._in_place import rewrite
 from gpunn._shared.numbers import real_number, whole_number
 from gpunn._tensor import Tensor
@@ -53,7 +54,7 @@ def bernoulli(x: Tensor, p: float | None = None, *, generator: Any = None) -> Te
     if p is not None:
         return _chosen("bernoulli", x, p, generator)
     op, source = "bernoulli", generator_of("bernoulli", generator)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: expected floating probabilities; got {x.dtype}.")
     x = x.detach()
     if capturing() is None:
@@ -95,7 +96,7 @@ def _chosen(op: str, x: Tensor, p: Any, generator: Any) -> Tensor:
     """Like x: 1 with probability p, else 0."""
     chance = real_number(op, "p", p, 0, 1)
     source = None if generator is None else generator_of(op, generator)
-    ones = full_like(x, 1, dtype=x.dtype if x.dtype.kind == "f" else np.dtype("float32"))
+    ones = full_like(x, 1, dtype=x.dtype if x.dtype.kind in FLOATING else np.dtype("float32"))
     # What is kept was divided by its probability, which is at most 1.
     return to_dtype(clamp(dropout(ones, 1 - chance, generator=source), max=1), x.dtype)
 
@@ -130,7 +131,7 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False, *, gener
     source, count = generator_of(op, generator), whole_number(op, "num_samples", num_samples, 1)
     if x.ndim not in (1, 2) or not x.shape[-1]:
         raise ShapeError(f"{here(op)}: expected weights (C,) or (N, C), C at least 1; got shape {x.shape}.")
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: expected floating weights; got {x.dtype}. Convert with .float().")
     if not replacement and count > x.shape[-1]:
         raise UsageError(f"{here(op)}: num_samples: {count} of {x.shape[-1]} weights need replacement=True.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpunn._half import FLOATING, limits
 from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.ops.compare import compare, isnan
@@ -29,13 +30,13 @@ def nan_to_num(x: Tensor, nan: float | None = 0.0, posinf: float | None = None, 
     [1.0, 0.0]
     """
     op = "nan_to_num"
-    ends = np.finfo(x.dtype if x.dtype.kind == "f" else np.float32)
+    ends = limits(x.dtype if x.dtype.kind in FLOATING else np.float32)
     given = {"nan": (nan, 0.0), "posinf": (posinf, float(ends.max)), "neginf": (neginf, float(ends.min))}
     numbers = {
         name: otherwise if value is None else real_number(op, name, value, finite=False)
         for name, (value, otherwise) in given.items()
     }
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         return x.clone()
     y = where(isnan(x), numbers["nan"], x)
     y = where(compare("eq", x, float("inf")), numbers["posinf"], y)

@@ -31,7 +31,7 @@ _EACH = 4  # a thread adds up at least this many rows, where there are several b
 _PARTS = 1024  # blocks at most
 
 
-@primitive(returns=("loss", "factor"))
+@primitive(returns=("loss", "factor"), wide=("factor",))
 def nll_loss_forward(
     xp: Any, x: Any, target: Any, weight: Any, ignore_index: int, reduction: str, of_probabilities: bool
 ) -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._layout import logical, physical, physical_axes
 from gpunn._shared.axes import axes_of, kept_shape
 from gpunn._tensor import Tensor
@@ -121,7 +122,7 @@ def norm(
     """
     if dtype is not None:
         x = x.to(dtype=dtype)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here('norm')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if isinstance(p, str) and p != "fro":
         raise UsageError(f"{here('norm')}: p: expected a number or 'fro'; got {p!r}.")

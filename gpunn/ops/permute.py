@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._layout import address_of
 from gpunn._shared.axes import axes_of
 from gpunn._shared.numbers import whole_number
@@ -69,7 +70,7 @@ def _(device: Device, x: Any) -> Any:
     return y
 
 
-@primitive(returns=("y",))
+@primitive(returns=("y",), moves=True)
 def permute_axes(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
     """y with the axes of x in the order ``axes``, as a copy."""
     return x.transpose(axes).copy(order="C")
@@ -106,7 +107,7 @@ def reordered(device: Device, x: Any, axes: tuple[int, ...]) -> Any:
     if turn == sorted(turn):
         return x.reshape(shape)
     # Floating matrices have a kernel.
-    if x.dtype.kind == "f" and turn in ([1, 0], [0, 2, 1]):
+    if x.dtype.kind in FLOATING and turn in ([1, 0], [0, 2, 1]):
         return batched_transpose(device, x.reshape([1, *folded][-3:])).reshape(shape)
     return permute_axes(device, x.reshape(folded), tuple(turn)).reshape(shape)
 

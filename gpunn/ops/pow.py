@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._promotion import category
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import part_by_part
@@ -93,11 +94,11 @@ def pow_(base: Any, exponent: Any) -> Tensor:
     DTypeError, DeviceError, ShapeError
         If they are incompatible, or both bools.
     """
-    if isinstance(base, Tensor) and isinstance(exponent, int | float | np.number) and base.dtype.kind == "f":
+    if isinstance(base, Tensor) and isinstance(exponent, int | float | np.number) and base.dtype.kind in FLOATING:
         shortcut = _SHORTCUTS.get(float(exponent))
         if shortcut is not None:
             return shortcut(base)
-    if isinstance(base, Tensor) and base.dtype.kind != "f" and category(exponent) == 1 and exponent < 0:
+    if isinstance(base, Tensor) and base.dtype.kind not in FLOATING and category(exponent) == 1 and exponent < 0:
         raise UsageError(f"{here('pow')}: integers have no negative powers; convert the base with .float().")
     base, exponent = operands("pow", base, exponent)
     if base.dtype.kind == "b":

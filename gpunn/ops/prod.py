@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._layout import physical, physical_axes
 from gpunn._shared.axes import axes_of, kept_shape
 from gpunn._tensor import Tensor
@@ -24,7 +25,7 @@ from gpunn.tape import record
 def prod_axis(xp: Any, x: Any, axis: int) -> Any:
     """Product along ``axis`` of a logical array, which is kept; physical."""
     with quiet():
-        return physical(x.prod(axis=axis, keepdims=True, dtype=x.dtype if x.dtype.kind == "f" else np.int64))
+        return physical(x.prod(axis=axis, keepdims=True, dtype=x.dtype if x.dtype.kind in FLOATING else np.int64))
 
 
 @prod_axis.kernel
@@ -83,6 +84,6 @@ def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return (prod_backward(device, with_axes(device, dy, shape), source, axis),)
 
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         return Tensor._of_physical(y, device)
     return record("prod", y, device, (x,), backward, saves=(x,))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from gpunn import tape
 from gpunn._device import Device, device_of
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.ops.accumulate import accumulate, add_same_shape
@@ -145,7 +146,7 @@ def recurrent(
             f"{here(op)}: expected given (L, N, {gates} H) of at least one step, weight ({gates} H, H), bias "
             f"({gates} H,) and states (N, H); got shapes {[t.shape for t in inputs]}."
         )
-    if given.dtype.kind != "f" or any(t.dtype != given.dtype for t in inputs):
+    if given.dtype.kind not in FLOATING or any(t.dtype != given.dtype for t in inputs):
         raise DTypeError(f"{here(op)}: expected one floating dtype; got {[str(t.dtype) for t in inputs]}.")
     order = range(given.shape[0])[:: -1 if reverse else 1]
     matrix, sums_of = weight._physical, None if bias is None else bias._physical

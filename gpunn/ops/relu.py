@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._in_place import rewrite
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import part_by_part
@@ -84,7 +85,7 @@ def relu(x: Tensor, inplace: bool = False) -> Tensor:
     """
     if inplace:
         return rewrite(x, "relu_", relu, give_up=True)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here('relu')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     y = relu_forward(x.device, x._physical)
     device = x.device

@@ -13,6 +13,7 @@ import numpy as np
 
 from gpunn._creation import ones, zeros
 from gpunn._device import Device, same_device
+from gpunn._half import FLOATING
 from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
@@ -40,7 +41,7 @@ Three = tuple[bool, bool, bool]  # whether the gradients of query, key, value ar
 # -- primitives -----------------------------------------------------------------------------------
 
 
-@primitive(returns=("y", "lse"))
+@primitive(returns=("y", "lse"), wide=("lse",))
 def attention_forward(xp: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool) -> tuple[Any, Any]:
     """y = p v, p = exp(s - lse), s = q kᵀ scale + mask, lse = log of the sum over the keys of exp(s).
 
@@ -267,7 +268,7 @@ def _composed(
 def _checked(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> tuple[Tensor, Tensor, Tensor]:
     """The three with equal leading axes, or ShapeError."""
     same_device(_OP, query.device, key.device, value.device)
-    if not query.dtype == key.dtype == value.dtype or query.dtype.kind != "f":
+    if not query.dtype == key.dtype == value.dtype or query.dtype.kind not in FLOATING:
         raise DTypeError(
             f"{here(_OP)}: expected query, key and value of one floating dtype; got {query.dtype}, {key.dtype}, "
             f"{value.dtype}."

@@ -10,6 +10,7 @@ from typing import Any
 
 from gpunn._creation_counted import arange
 from gpunn._device import same_device
+from gpunn._half import FLOATING
 from gpunn._in_place import rewrite
 from gpunn._layout import physical, physical_axes, physical_shape
 from gpunn._promotion import category
@@ -188,7 +189,7 @@ def _added(op: str, x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
         )
     if src.shape != index.shape:
         src = src[tuple(slice(n) for n in index.shape)]
-    if x.dtype.kind != "f":  # the kernel adds floating numbers; these are exact up to 2^53
+    if x.dtype.kind not in FLOATING:  # the kernel adds floating numbers; these are exact up to 2^53
         return (x.double() + _sums(op, x.shape, axis, index, places, src.double())).to(x.dtype)
     return x + _sums(op, x.shape, axis, index, places, src)
 
@@ -223,7 +224,7 @@ def _written(op: str, x: Tensor, dim: int, index: Tensor, src: Any, value: Any, 
             return x.clone()
         marks = compare("eq", index, index).float()
         touched = compare("ne", _sums(op, x.shape, axis, index, _checked(op, x, axis, index), marks), 0)
-        return where(touched, src if x.dtype.kind == "f" else int(src), x).to(x.dtype)
+        return where(touched, src if x.dtype.kind in FLOATING else int(src), x).to(x.dtype)
     if reduce == "add":
         return _added(op, x, axis, index, src)
     if not x.ndim:

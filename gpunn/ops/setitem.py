@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn._creation import tensor
 from gpunn._device import Device, same_device
+from gpunn._half import FLOATING
 from gpunn._in_place import recorded, rewrite
 from gpunn._interop import constant, is_cupy
 from gpunn._layout import logical
@@ -118,7 +119,7 @@ def with_slices(op: str, x: Tensor, axis: int, index: Tensor, value: Any, negati
     parts = Parts((), [places], (axis,), axis, False, [index] if places is index.array else [])
     wanted = _shape_of(x, parts)
     value = _fitted(op, _value(op, x, value), wanted)
-    if x.dtype.kind == "f":
+    if x.dtype.kind in FLOATING:
         return _replaced(op, x, parts, value, wanted)
     y = x.clone()
     _put(y, y._physical, value.array, parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, here
 from gpunn.ops.clamp import clamp
@@ -12,7 +13,7 @@ from gpunn.ops.unary import cos, exp, expm1, log, sin
 
 
 def _floating(op: str, x: Tensor) -> Tensor:
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     return x
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._layout import physical_axes
 from gpunn._rows import axis_in, stored
 from gpunn._shared.numbers import as_int
@@ -30,7 +31,7 @@ def softmax_forward(xp: Any, x: Any, axis: int) -> Any:
 
 def softmax_axis(op: str, x: Tensor, dim: int | None) -> int:
     """The physical axis of ``dim`` in x, after the checks that softmax and its logarithm share."""
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if dim is None:
         raise UsageError(

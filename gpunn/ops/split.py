@@ -21,7 +21,7 @@ from gpunn.ops.take_slice import Key
 from gpunn.primitive import primitive
 
 
-@primitive(returns=("dx",))
+@primitive(returns=("dx",), moves=True)
 def put_parts(xp: Any, parts: list[Any], shape: tuple[int, ...], keys: list[Key], dtype: Any) -> Any:
     """dx[key] = part for each of them, 0 where there is none; logical in, physical out."""
     dx = xp.empty(physical_shape(shape), dtype)

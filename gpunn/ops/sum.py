@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._layout import logical, physical, physical_axes, physical_shape
 from gpunn._shared.axes import axes_of, kept_shape
 from gpunn._tensor import Tensor
@@ -29,9 +30,9 @@ def sum_axes(xp: Any, x: Any, axes: tuple[int, ...], keepdims: bool, factor: flo
 
     Added in float64, so that the error does not grow with the number of elements.
     """
-    y = x.sum(axis=axes, keepdims=keepdims, dtype=np.float64 if x.dtype.kind == "f" else np.int64)
+    y = x.sum(axis=axes, keepdims=keepdims, dtype=np.float64 if x.dtype.kind in FLOATING else np.int64)
     y = xp.asarray(y * factor if factor != 1.0 else y)
-    return physical(y.astype(x.dtype) if x.dtype.kind == "f" else y)
+    return physical(y.astype(x.dtype) if x.dtype.kind in FLOATING else y)
 
 
 @sum_axes.numpy
@@ -45,7 +46,7 @@ def _(x: np.ndarray, axes: tuple[int, ...], keepdims: bool, factor: float) -> np
 
 def countable(device: Device, x: Any) -> Any:
     """A contiguous array for a reduction: floats unchanged, all else converted to int64."""
-    return x if x.dtype.kind == "f" or x.dtype == np.int64 else cast(device, x, np.int64)
+    return x if x.dtype.kind in FLOATING or x.dtype == np.int64 else cast(device, x, np.int64)
 
 
 def left_of(device: Device, kept: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -84,7 +85,7 @@ def _(device: Device, dy: Any, shape: tuple[int, ...], factor: float) -> Any:
 
 def _reduce(op: str, x: Tensor, dim: int | Sequence[int] | None, keepdim: bool, average: bool) -> Tensor:
     axes, device, shape = axes_of(op, x, dim, keepdim=keepdim), x.device, x.shape
-    if average and x.dtype.kind != "f":
+    if average and x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     count = math.prod(shape[a] for a in axes)
     factor = (1.0 / count if count else math.nan) if average else 1.0
@@ -94,7 +95,7 @@ def _reduce(op: str, x: Tensor, dim: int | Sequence[int] | None, keepdim: bool, 
     def backward(dy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return (spread(device, with_axes(device, dy, kept), shape, factor),)
 
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         return Tensor._of_physical(y, device)
     return record(op, y, device, (x,), backward)
 

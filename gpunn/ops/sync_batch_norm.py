@@ -29,6 +29,7 @@ from gpunn.ops.batch_norm import (
     checked_options,
     launch_gradients,
 )
+from gpunn.ops.cast import in_dtype
 from gpunn.ops.copy_arrays import copy_arrays
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -42,7 +43,7 @@ _THREADS = 256  # of a block that makes the gradient of x
 # -- primitives -----------------------------------------------------------------------------------
 
 
-@primitive(returns=("part",))
+@primitive(returns=("part",), wide=("part",))
 def sync_batch_norm_pack(xp: Any, mean: Any, var: Any, rows: int) -> Any:
     """One rank's statistics as one array (2 C + 1): means, variances, and of how many rows they are."""
     return xp.concatenate([mean, var, xp.full(1, rows, mean.dtype)])
@@ -58,7 +59,7 @@ def _(device: Device, mean: Any, var: Any, rows: int) -> Any:
     return part
 
 
-@primitive(returns=("mean", "var", "count"), mutates=("running_mean", "running_var", "batches"))
+@primitive(returns=("mean", "var", "count"), mutates=("running_mean", "running_var", "batches"), wide=("mean", "var", "count"))
 def sync_batch_norm_combine(
     xp: Any, parts: Any, running_mean: Any, running_var: Any, batches: Any, momentum: float | None
 ) -> tuple[Any, Any, Any]:
@@ -227,24 +228,26 @@ def sync_batch_norm(
     operands = (x, weight, bias, residual)
     inputs = [t for t in operands if t is not None]
     # What the closure names stays in memory: y only where it is needed, and not the residual.
-    given, gate = [t is not None for t in operands], y if relu else None
+    kinds, gate = [None if t is None else t.dtype for t in operands], y if relu else None
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> list[Any]:
         asked = iter(needs)
-        wanted = tuple([there and next(asked) for there in given])
+        wanted = tuple([kind is not None and next(asked) for kind in kinds])
         # Without mean and var as functions of x: the sums of this rank's rows.
         own = (False, wanted[0] or wanted[1], wanted[0] or wanted[2], wanted[3] and not wanted[0])
         _, dweight, dbias, dresidual = batch_norm_backward(device, dy, px, gate, mean, var, scale, eps, False, own)
         dx = None
         if wanted[0]:
-            sums = device.empty((2, len(mean)), dy.dtype)
+            sums = device.empty((2, len(mean)), dweight.dtype)
             copy_arrays(device, [sums[0], sums[1]], [dweight, dbias])
             channel.all_reduce(sums).wait()
             both = (True, wanted[3])
             dx, dresidual = sync_batch_norm_backward(device, dy, px, gate, mean, var, scale, sums, count, eps, both)
         gradients = (dx, dweight if wanted[1] else None, dbias if wanted[2] else None, dresidual if relu else dy)
         return [
-            gradient if want else None for gradient, want, there in zip(gradients, wanted, given, strict=True) if there
+            in_dtype(device, gradient, kind) if want else None
+            for gradient, want, kind in zip(gradients, wanted, kinds, strict=True)
+            if kind is not None
         ]
 
     saves = [t for t in (x, weight) if t is not None]

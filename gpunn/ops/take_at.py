@@ -23,7 +23,7 @@ from gpunn.primitive import primitive
 # -- index arrays ---------------------------------------------------------------------------------
 
 
-@primitive(returns=("y",))
+@primitive(returns=("y",), moves=True)
 def take_at(xp: Any, x: Any, indices: list[Any], axes: tuple[int, ...], at: int) -> Any:
     """The elements of x at ``indices`` along ``axes``; the indices broadcast together and are not negative.
 
@@ -124,7 +124,7 @@ def _grouped_sums(xp: Any, rows: Any, flat: Any) -> tuple[Any, Any]:
     return rows, flat[order][starts]
 
 
-@primitive(returns=(), mutates=("target",))
+@primitive(returns=(), mutates=("target",), moves=True)
 def set_at(xp: Any, target: Any, value: Any, key: Key, indices: list[Any], axes: tuple[int, ...], at: int) -> None:
     """target[key] at ``indices`` along ``axes`` = value, in place, for a logical array; the last of several wins."""
     target = target[key]

@@ -15,7 +15,7 @@ Key = tuple[Any, ...]
 # -- slices ---------------------------------------------------------------------------------------
 
 
-@primitive(returns=("y",))
+@primitive(returns=("y",), moves=True)
 def take_slice(xp: Any, x: Any, key: Key) -> Any:
     """y = x[key] for a key of numbers, slices and None; logical in, physical out, always a copy."""
     y = xp.asarray(x[key])
@@ -29,7 +29,7 @@ def _(device: Device, x: Any, key: Key) -> Any:
     return copy_of_view(device, x, view.transpose(0, 2, 3, 1) if view.ndim == 4 else view)
 
 
-@primitive(returns=("dx",))
+@primitive(returns=("dx",), moves=True)
 def put_slice(xp: Any, dy: Any, shape: tuple[int, ...], key: Key) -> Any:
     """dx of a logical ``shape``: 0 except for dx[key] = dy; logical in, physical out."""
     dx = xp.zeros(physical_shape(shape), dy.dtype)
@@ -54,7 +54,7 @@ def _(device: Device, dy: Any, shape: tuple[int, ...], key: Key) -> Any:
     return place_box(device, dy, [places[a] for a in physical_shape(tuple(range(len(shape))))], dy.dtype)
 
 
-@primitive(returns=(), mutates=("target",))
+@primitive(returns=(), mutates=("target",), moves=True)
 def set_slice(xp: Any, target: Any, value: Any, key: Key) -> None:
     """target[key] = value, in place; both logical, of one dtype."""
     target[key] = value
@@ -72,7 +72,7 @@ def _(device: Device, target: Any, value: Any, key: Key) -> None:
 # -- any strides ----------------------------------------------------------------------------------
 
 
-@primitive(returns=("y",))
+@primitive(returns=("y",), moves=True)
 def read_strided(xp: Any, x: Any, shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> Any:
     """y of ``shape``, its elements from x beginning at element ``start``, with strides in elements; both physical."""
     return _strided(xp, x, shape, strides, start).copy(order="C")
@@ -83,7 +83,7 @@ def _(device: Device, x: Any, shape: tuple[int, ...], strides: tuple[int, ...], 
     return copied(device, x, shape, [s * x.itemsize for s in strides], start * x.itemsize)
 
 
-@primitive(returns=(), mutates=("target",))
+@primitive(returns=(), mutates=("target",), moves=True)
 def write_strided(xp: Any, target: Any, value: Any, strides: tuple[int, ...], start: int) -> None:
     """The inverse of :func:`read_strided`, in place: the value goes to target."""
     _strided(xp, target, value.shape, strides, start)[...] = value

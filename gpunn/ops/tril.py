@@ -17,7 +17,7 @@ from gpunn.tape import record
 SOURCE = KernelSource("tril.cu", BYTES=(1, 2, 4, 8, 16))
 
 
-@primitive(returns=("y",))
+@primitive(returns=("y",), moves=True)
 def triangle(xp: Any, x: Any, diagonal: int, upper: bool) -> Any:
     """x within a triangle of its last two axes, 0 outside; logical in, physical out."""
     offset = xp.arange(x.shape[-1]) - xp.arange(x.shape[-2])[:, None] - diagonal

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import in_blocks, quiet
@@ -104,7 +105,7 @@ def _(device: Device, name: str, dy: Any, saved: Any) -> Any:
 
 def _apply(name: str, x: Tensor) -> Tensor:
     function = FUNCTIONS[name]
-    if x.dtype.kind != "f" and (function.floating or x.dtype.kind == "b"):
+    if x.dtype.kind not in FLOATING and (function.floating or x.dtype.kind == "b"):
         expected = "a floating dtype" if function.floating else "numbers"
         raise DTypeError(f"{here(name)}: expected {expected}; got {x.dtype}. Convert with .float().")
     device, source = x.device, x._physical
@@ -293,7 +294,7 @@ def round_(x: Tensor, *, decimals: int = 0) -> Tensor:
     places = whole_number("round", "decimals", decimals)
     if not places:
         return _apply("round", x)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here('round')}: decimals: expected a floating dtype; got {x.dtype}. Convert with .float().")
     scale = 10.0 ** abs(places)
     return _apply("round", x * scale) / scale if places > 0 else _apply("round", x / scale) * scale

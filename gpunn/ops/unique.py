@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunn._creation import tensor
 from gpunn._device import same_device
+from gpunn._half import FLOATING
 from gpunn._shared.axes import axis_of
 from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
@@ -103,7 +104,7 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
         return tensor(np.bincount(array, minlength=least).astype(np.int64), device=x.device)
     same_device(op, x.device, weights.device)
     sums = np.bincount(array, weights.detach().numpy(), least)
-    return tensor(sums.astype(weights.dtype if weights.dtype.kind == "f" else np.float64), device=x.device)
+    return tensor(sums.astype(weights.dtype if weights.dtype.kind in FLOATING else np.float64), device=x.device)
 
 
 def count_nonzero(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._layout import logical, physical, physical_axes
 from gpunn._shared.axes import axes_of, kept_shape
 from gpunn._tensor import Tensor
@@ -21,7 +22,7 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 
-@primitive(returns=("y", "mean"))
+@primitive(returns=("y", "mean"), wide=("mean",))
 def variance_axes(xp: Any, x: Any, axes: tuple[int, ...], divisor: float, root: bool) -> tuple[Any, Any]:
     """y = sum((x - mean)^2) / divisor of a logical array, or its root; both physical, axes kept.
 
@@ -68,7 +69,7 @@ def _(device: Device, dy: Any, x: Any, mean: Any, std: Any, divisor: float) -> A
 
 
 def _variance(op: str, x: Tensor, dim: Any, unbiased: bool | None, keepdim: bool, correction: float | None) -> Tensor:
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here(op)}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     if isinstance(dim, bool):  # PyTorch's var(unbiased)
         dim, unbiased = None, dim

@@ -15,6 +15,7 @@ from gpunn import tape
 from gpunn._calls import explains_all
 from gpunn._creation import tensor
 from gpunn._default_device import default_device
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
 from gpunn.nn.module import Module
@@ -84,7 +85,7 @@ def get_swa_multi_avg_fn() -> _AverageOfAll:
 
     def swa_update(averaged_param_list: Any, current_param_list: Any, num_averaged: Any) -> None:
         for old, new in zip(averaged_param_list, current_param_list, strict=True):
-            if old.dtype.kind == "f":
+            if old.dtype.kind in FLOATING:
                 old.lerp_(new, 1 / (float(num_averaged) + 1))
             else:
                 old.add_((new - old) // (int(num_averaged) + 1))
@@ -113,7 +114,7 @@ def get_ema_multi_avg_fn(decay: float = 0.999) -> _AverageOfAll:
 
     def ema_update(ema_param_list: Any, current_param_list: Any, num_averaged: Any) -> None:
         for old, new in zip(ema_param_list, current_param_list, strict=True):
-            if old.dtype.kind == "f":
+            if old.dtype.kind in FLOATING:
                 old.lerp_(new, 1 - decay)
             else:
                 old.copy_((old * decay + new * (1 - decay)).to(old.dtype))

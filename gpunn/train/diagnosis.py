@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.nn.module import Module
 from gpunn.optim._fused import FusedOptimizer
@@ -91,7 +92,7 @@ def first_that_is_not_finite(model: Module, images: Tensor | None) -> str:
 
 
 def _finite(values: Tensor) -> bool:
-    return values.dtype.kind != "f" or bool(np.isfinite(values.device.to_host(values._physical)).all())
+    return values.dtype.kind not in FLOATING or bool(np.isfinite(values.device.to_host(values._physical)).all())
 
 
 def fitting_batch(

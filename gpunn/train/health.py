@@ -18,6 +18,7 @@ import numpy as np
 from gpunn._capture_state import refuse_in_capture
 from gpunn._creation import tensor
 from gpunn._device import Device
+from gpunn._half import FLOATING
 from gpunn._interop import is_array
 from gpunn._tensor import Tensor
 from gpunn.errors import UsageError
@@ -130,7 +131,7 @@ def layer_health(
             ending.enter_context(probe.layer.register_forward_hook(watch.hook(probe)))
         for batch, _ in zip(_batches(data, home), range(max_batches), strict=False):
             x, labels = labelled_batch(batch, home)
-            if x.dtype.kind == "f":  # so that a gradient goes through frozen layers too
+            if x.dtype.kind in FLOATING:  # so that a gradient goes through frozen layers too
                 x = x.detach()
                 x.requires_grad = True
             scores = model(x)
@@ -288,7 +289,7 @@ class _Watch:
     def hook(self, probe: _Probe) -> Callable[..., None]:
         def note(layer: Module, args: tuple[Any, ...], output: Any) -> None:
             y = next((t for t in (output if isinstance(output, tuple) else (output,)) if isinstance(t, Tensor)), None)
-            if y is None or y.dtype.kind != "f" or not y.ndim or not y.numel():
+            if y is None or y.dtype.kind not in FLOATING or not y.ndim or not y.numel():
                 return
             if not any(known is probe for known in self.order):
                 self.order.append(probe)

@@ -1,0 +1,121 @@
+"""Primitives on float16 and bfloat16: float32 in between, rounded once at the end.
+
+No body of a primitive knows 16-bit arrays. One that only moves elements is given their bits as int16. Any other is
+given float32 copies, computes as ever, and what it returns or writes to is rounded once, to the nearest, ties to even.
+So a 16-bit tensor halves memory, not time: the conversions are launches of their own (``kernels/cast.cu``), which a
+captured step repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._half import FLOAT32, is_half
+
+if TYPE_CHECKING:
+    from gpunn.primitive import Primitive
+
+_BITS = np.dtype(np.int16)
+
+
+def has_half(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether there is an array of 16-bit floating numbers among the arguments, or in a list among them."""
+    return any(is_half(array.dtype) for array in _arrays((*args, *kwargs.values()) if kwargs else args))
+
+
+def _arrays(values: Any) -> Iterator[Any]:
+    for value in values:
+        kind = value.__class__
+        if kind is list or kind is tuple:
+            yield from _arrays(value)
+        elif hasattr(value, "strides"):
+            yield value
+
+
+def call(primitive: Primitive, device: Device, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a primitive whose arguments have 16-bit arrays among them."""
+    if primitive.moves:
+        floating = {a.dtype for a in _arrays((*args, *kwargs.values())) if a.dtype.kind in "fV"}
+        if len(floating) == 1:
+            goal = floating.pop()
+            result = primitive(
+                device,
+                *(_mapped(v, lambda a: a.view(_BITS) if a.dtype == goal else a, _BITS) for v in args),
+                **{k: _mapped(v, lambda a: a.view(_BITS) if a.dtype == goal else a, _BITS) for k, v in kwargs.items()},
+            )
+            return _mapped(result, lambda a: a.view(goal) if a.dtype == _BITS else a, goal)
+    return _Widened(primitive, device).call(args, kwargs)
+
+
+def _mapped(value: Any, convert: Callable[[Any], Any], dtype: np.dtype) -> Any:
+    kind = value.__class__
+    if kind is list or kind is tuple:
+        return kind([_mapped(v, convert, dtype) for v in value])
+    if isinstance(value, np.dtype):
+        return dtype if is_half(value) else value
+    return convert(value) if hasattr(value, "strides") else value
+
+
+class _Widened:
+    """One call in float32."""
+
+    def __init__(self, primitive: Primitive, device: Device) -> None:
+        self.primitive, self.device = primitive, device
+        self.goal: Any = None  # the dtype that results get: of the first 16-bit array
+        self.wide: dict[int, tuple[Any, Any]] = {}  # by the id of an array: it and its float32 copy
+        self.narrow: dict[int, Any] = {}  # by the id of a copy: what it is a copy of
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the primitive returns, rounded."""
+        primitive = self.primitive
+        given = [_mapped(v, self._widened, FLOAT32) for v in args]
+        named = {k: _mapped(v, self._widened, FLOAT32) for k, v in kwargs.items()}
+        result = primitive(self.device, *given, **named)
+        if primitive.mutates:
+            from gpunn.ops.cast import cast_into
+
+            places = primitive.places
+            for name in primitive.mutates:
+                at = places[name]
+                written = kwargs[name] if name in kwargs else args[at] if at < len(args) else None
+                for array in _arrays((written,)):
+                    if is_half(array.dtype):
+                        cast_into(self.device, array, self.wide[id(array)][1])
+        if len(primitive.returns) > 1:
+            return tuple([self._rounded(v, name) for v, name in zip(result, primitive.returns, strict=True)])
+        return self._rounded(result, primitive.returns[0]) if primitive.returns else result
+
+    def _widened(self, array: Any) -> Any:
+        if not is_half(array.dtype):
+            return array
+        if isinstance(array, np.generic):
+            return np.float32(array)
+        known = self.wide.get(id(array))
+        if known is not None:
+            return known[1]
+        if self.goal is None:
+            self.goal = array.dtype
+        if isinstance(array, self.device.xp.ndarray):
+            from gpunn.ops.cast import cast
+
+            copy = cast(self.device, array, FLOAT32)
+        else:  # an argument that stays on the host
+            copy = array.astype(FLOAT32)
+        self.wide[id(array)] = array, copy
+        self.narrow[id(copy)] = array
+        return copy
+
+    def _rounded(self, value: Any, name: str) -> Any:
+        if value is None or value.dtype != FLOAT32 or self.goal is None:
+            return value
+        if id(value) in self.narrow:
+            return self.narrow[id(value)]
+        if name in self.primitive.wide:
+            return value
+        from gpunn.ops.cast import cast
+
+        return cast(self.device, value, self.goal)
