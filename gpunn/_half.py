@@ -37,7 +37,7 @@ def is_half(dtype: np.dtype) -> bool:
 
 
 def goes_with(dtype: np.dtype, parameter: np.dtype) -> bool:
-    """Whether a normalisation of inputs of ``dtype`` takes parameters and statistics of another: float32 beside 16 bits."""
+    """Whether a normalisation of inputs of ``dtype`` takes parameters of another: float32 beside 16 bits."""
     return parameter == dtype or (parameter == FLOAT32 and is_half(dtype))
 
 

@@ -81,7 +81,7 @@ def test_every_way_to_name_a_dtype() -> None:
         ("torch.floaty", "dtype: expected one such as"),
         (7, "got 7"),
         (object(), "dtype: expected one such as"),
-        ("float16", "float16 is not supported"),
+        ("float128", "is not supported|dtype: expected one such as"),  # not every machine has it
         (np.complex64, "complex64 is not supported"),
         (object, "an array of objects is not supported"),
         ("U4", "is not supported"),
@@ -690,7 +690,6 @@ def test_sequences_of_other_kinds() -> None:
         ([1, 1j], DTypeError, "the complex number 1j"),
         ([np.complex64(1)], DTypeError, "complex64 is not supported"),
         ([np.array(["a"])], DTypeError, "is not supported"),
-        ([np.float16(1)], DTypeError, "float16 is not supported"),
         ([np.datetime64("2020")], DTypeError, "is not supported"),
         (lambda: 1, DTypeError, "from function"),
         ([[[None]]], DTypeError, "from NoneType"),

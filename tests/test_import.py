@@ -24,8 +24,8 @@ def test_brings_in_few_modules_beside_numpys() -> None:
     code = "import sys, numpy; before = {*sys.modules}; import gpunn; print(*{*sys.modules} - before)"
     ours = {"errors", "tape", "cpu", "cpu.threads", "cpu.blas", "cpu.memory", "_capture_state", "_creation"}
     ours |= {"_chosen_device", "_default_device", "_device"}
-    ours |= {"_calls", "_creation_arguments", "_creation_shared", "_grad_mode", "_hook_handle", "_in_place", "_interop"}
-    ours |= {"_keywords", "_layout", "_promotion", "_rows", "_storage", "_tensor", "_version", "_views"}
+    ours |= {"_calls", "_creation_arguments", "_creation_shared", "_grad_mode", "_half", "_hook_handle", "_in_place"}
+    ours |= {"_interop", "_keywords", "_layout", "_promotion", "_rows", "_storage", "_tensor", "_version", "_views"}
     ours |= {f"_tensor_{part}" for part in ("absent", "convert", "export", "inplace", "late", "math", "reduce")}
     ours |= {"_tensor_shape"}
     theirs = {"__future__", "_heapq", "_queue", "copy", "dataclasses", "heapq", "queue", "threading"}

@@ -167,7 +167,7 @@ def test_bfloat16(tmp_path):
     save_file({"w": np.array([1.5, -2.25, 3], bfloat16)}, tmp_path / "w")
     loaded = load_file(tmp_path / "w")["w"]
     assert loaded.dtype == bfloat16
-    np.testing.assert_array_equal(loaded.numpy().astype(np.float32), [1.5, -2.25, 3])
+    np.testing.assert_array_equal(loaded.float().numpy(), [1.5, -2.25, 3])
 
 
 # -- files that cannot be read -------------------------------------------------------------

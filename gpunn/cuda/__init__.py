@@ -11,6 +11,7 @@ counts here too, and ``with cupy.cuda.Stream():`` is as good as ``with gpunn.cud
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -196,8 +197,8 @@ def get_device_properties(device: AnyDevice = None) -> DeviceProperties:
 
 
 def is_bf16_supported() -> bool:
-    """False: there are no tensors of bfloat16."""
-    return False
+    """Whether tensors may be bfloat16: where ml_dtypes is installed, on every GPU."""
+    return importlib.util.find_spec("ml_dtypes") is not None
 
 
 def is_initialized() -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from gpunn._half import FLOATING, limits
+from gpunn._half import FLOAT32, FLOATING, limits
 from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.ops.compare import compare, isnan
@@ -30,7 +28,7 @@ def nan_to_num(x: Tensor, nan: float | None = 0.0, posinf: float | None = None, 
     [1.0, 0.0]
     """
     op = "nan_to_num"
-    ends = limits(x.dtype if x.dtype.kind in FLOATING else np.float32)
+    ends = limits(x.dtype if x.dtype.kind in FLOATING else FLOAT32)
     given = {"nan": (nan, 0.0), "posinf": (posinf, float(ends.max)), "neginf": (neginf, float(ends.min))}
     numbers = {
         name: otherwise if value is None else real_number(op, name, value, finite=False)

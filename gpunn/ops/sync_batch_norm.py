@@ -59,7 +59,9 @@ def _(device: Device, mean: Any, var: Any, rows: int) -> Any:
     return part
 
 
-@primitive(returns=("mean", "var", "count"), mutates=("running_mean", "running_var", "batches"), wide=("mean", "var", "count"))
+@primitive(
+    returns=("mean", "var", "count"), mutates=("running_mean", "running_var", "batches"), wide=("mean", "var", "count")
+)
 def sync_batch_norm_combine(
     xp: Any, parts: Any, running_mean: Any, running_var: Any, batches: Any, momentum: float | None
 ) -> tuple[Any, Any, Any]:
