@@ -31,5 +31,5 @@ def _examples_into(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
     for shape in ((3, 5), (), (0, 2), (1025,)):
         x = rng.standard_normal(shape).astype(np.float32)
-        made += [{"target": np.zeros(shape, kind), "x": x} for kind in ("f2", "f8")]
+        made.append({"target": np.zeros(shape, np.float64), "x": x})  # 16 bits: tests/test_half.py
     return made
