@@ -24,7 +24,9 @@ from gpunn.bench.machine_code import compile_source, disassemble, kernels_of
 
 TABLE = Path(__file__).parent / "results" / "instruction_mix.tsv"
 ARCHITECTURE = 90  # H100 and H200
-FILES = ("gemm.cu", "gemm_batched.cu", "conv2d.cu", "conv2d_first.cu")
+FILES = ("gemm.cu", "gemm_batched.cu", "conv2d.cu", "conv2d_first.cu", "scaled_dot_product_attention.cu")
+# Whose kernels have several products, one after the other: their innermost loops are counted together.
+SEVERAL = ("scaled_dot_product_attention.cu",)
 MULTIPLY = ("FFMA", "HMMA")
 # The least share of the loop that multiplies, by the end of the kernel's name and its tile; "" for all others. What is
 # wanted is 0.88, and 0.82 of convolutions' gradients: these hold what has been reached.
@@ -37,6 +39,9 @@ FLOORS = {
     ("conv2d_forward", "64"): 0.69,
     ("conv2d_backward_data", "128"): 0.77,
     ("conv2d_backward_weight", "128"): 0.72,
+    ("attention_forward", ""): 0.86,
+    ("attention_backward_queries", ""): 0.86,
+    ("attention_backward_keys", ""): 0.79,
 }
 _TITLE = (
     f"# Main loops for sm_{ARCHITECTURE}: all instructions; those that multiply, of shared memory, of global memory.",
@@ -49,7 +54,7 @@ _TARGET = re.compile(r"`\((\.L\w+)\)")
 
 @dataclass(frozen=True)
 class Row:
-    """One main loop."""
+    """One main loop, or a kernel's product loops together."""
 
     file: str
     macros: str
@@ -75,11 +80,8 @@ class Row:
         return f"{self.file} {self.kernel} [{self.macros}]: {self.share:.1%} of its loop multiplies, not {floor:.0%}"
 
 
-def main_loop(lines: str) -> Counter[str] | None:
-    """How often each instruction stands in the shortest loop that has at least half of all those that multiply.
-
-    None where no loop does.
-    """
+def _loops(lines: str) -> tuple[list[str], list[range]]:
+    """All instructions of a kernel, and which of them each loop has."""
     opcodes: list[str] = []
     labels: dict[str, int] = {}
     jumps: list[tuple[int, str]] = []
@@ -91,20 +93,43 @@ def main_loop(lines: str) -> Counter[str] | None:
             if opcode == "BRA" and (target := _TARGET.search(instruction[2])):
                 jumps.append((len(opcodes), target[1]))
             opcodes.append(opcode)
-    loops = [opcodes[labels[to] : at + 1] for at, to in jumps if to in labels and labels[to] <= at]
-    wanted = sum(opcode in MULTIPLY for opcode in opcodes) / 2
-    able = [loop for loop in loops if sum(opcode in MULTIPLY for opcode in loop) >= max(wanted, 1)]
-    if not able:
+    return opcodes, [range(labels[to], at + 1) for at, to in jumps if to in labels and labels[to] <= at]
+
+
+def _multiplies(opcodes: Iterable[str]) -> int:
+    return sum(opcode in MULTIPLY for opcode in opcodes)
+
+
+def main_loop(lines: str) -> Counter[str] | None:
+    """How often each instruction stands in the shortest loop that has at least half of all those that multiply.
+
+    None where no loop does.
+    """
+    opcodes, loops = _loops(lines)
+    wanted = max(_multiplies(opcodes) / 2, 1)
+    able = [loop for loop in loops if _multiplies(opcodes[at] for at in loop) >= wanted]
+    return Counter(opcodes[at] for at in min(able, key=len)) if able else None
+
+
+def product_loops(lines: str) -> Counter[str] | None:
+    """The same of all innermost loops together that multiply, but for those with less than a tenth of the longest one.
+
+    None where no loop does.
+    """
+    opcodes, loops = _loops(lines)
+    inner = [loop for loop in loops if not any(other != loop and other[0] in loop for other in loops)]
+    found = {loop: _multiplies(opcodes[at] for at in loop) for loop in inner}
+    most = max(found.values(), default=0)
+    if not most:
         return None
-    shortest = min(able, key=len)
-    return Counter(shortest)
+    return Counter(opcodes[at] for loop, count in found.items() if count >= most / 10 for at in loop)
 
 
 def rows_of(job: Job, text: str) -> Iterator[Row]:
     """The main loops of one specialisation."""
     _, code = compile_source(text, job.file, job.macros.split(), job.arch)
     for kernel, lines in kernels_of(disassemble(code)):
-        found = main_loop(lines)
+        found = (product_loops if job.file in SEVERAL else main_loop)(lines)
         if found is None:
             raise GateError(f"{job.file} {kernel} [{job.macros}]: no loop multiplies")
         multiply, shared = (sum(found[name] for name in names) for names in (MULTIPLY, ("LDS", "STS", "LDSM")))

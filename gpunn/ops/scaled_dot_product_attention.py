@@ -17,7 +17,7 @@ from gpunn._half import FLOATING
 from gpunn._shared.numbers import real_number
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
-from gpunn.gpu.launcher import KernelSource, c_type, ceil_div
+from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.ops.dropout import dropout
 from gpunn.ops.matmul import matmul
 from gpunn.ops.max import amax
@@ -27,8 +27,7 @@ from gpunn.primitive import primitive
 from gpunn.tape import record
 
 _OP = "scaled_dot_product_attention"
-SOURCE = KernelSource("scaled_dot_product_attention.cu", REAL=("float", "double"), WIDTH=(32, 64, 128))
-_LANES = 4  # threads of a row
+SOURCE = KernelSource("scaled_dot_product_attention.cu", REAL=("float", "double"), WIDTH=(32, 64, 128), VEC=(1, 4))
 _SHAPE = {
     real: np.dtype(
         [(n, np.int32) for n in ("L", "S", "E", "V", "tiles", "mask_items", "causal")] + [("scale", real)], align=True
@@ -142,7 +141,7 @@ def _launch(
     """Launch over blocks of ``rows`` and over items."""
     width = _width(q, v)
     assert width is not None  # the op asked
-    tile = min(128, 8192 // width) // q.itemsize  # ROWS in the kernel
+    tile = 256 // q.itemsize  # ROWS in the kernel
     tiles = ceil_div(rows, tile)
     if max(tiles * len(q), *q.shape, *v.shape) >= 2**31:
         raise UsageError(
@@ -151,7 +150,9 @@ def _launch(
     numbers = (q.shape[1], v.shape[1], q.shape[2], v.shape[2], tiles, 1 if mask is None else len(mask), int(causal))
     shape = np.array((*numbers, scale), _SHAPE[q.dtype.type])
     grid = (tiles * len(q), 1, 1)
-    SOURCE.launch(device, kernel, grid, tile * _LANES, (*arrays, shape), REAL=c_type(q.dtype, _OP), WIDTH=width)
+    threads = 256 if (kernel, width, tile) == ("attention_backward_keys", 128, 64) else 128
+    vec = vector_width(math.gcd(q.shape[2], v.shape[2]), *arrays)
+    SOURCE.launch(device, kernel, grid, threads, (*arrays, shape), REAL=c_type(q.dtype, _OP), WIDTH=width, VEC=vec)
 
 
 # -- the op ----------------------------------------------------------------------------------------

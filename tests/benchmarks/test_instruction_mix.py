@@ -41,6 +41,21 @@ def test_the_main_loop_is_the_innermost_that_multiplies_most() -> None:
     assert mix.main_loop(kernels["second"]) is None
 
 
+def test_product_loops_are_all_that_have_no_loop_inside_and_multiply() -> None:
+    again = """\
+.L_x_5:
+        /*0100*/                   LDS.128 R8, [R3] ;
+        /*0110*/                   HMMA.1684.F32 R4, R4, R8, R4 ;
+        /*0120*/               @P1 BRA `(.L_x_5) ;
+.L_x_6:
+        /*0130*/                   STS [R3], R8 ;
+        /*0140*/               @P1 BRA `(.L_x_6) ;
+"""
+    kernels = dict(mix.kernels_of(SASS.replace(".text.second", again + ".text.second")))
+    assert mix.product_loops(kernels["first"]) == {"LDS": 2, "FFMA": 2, "HMMA": 1, "BRA": 2}
+    assert mix.product_loops(kernels["second"]) is None
+
+
 def _row(multiply: int, source: str = "abc") -> mix.Row:
     return mix.Row("gemm.cu", "REAL=float TILE=128 VEC=4", "gemm_nt", 100, multiply, 5, 2, source)
 

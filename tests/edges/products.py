@@ -54,9 +54,9 @@ def _wanted(d: Draw, *x: int) -> dict[str, Any]:
 
 @row("attention_forward", "attention_backward")
 def attention(d: Draw) -> dict[str, Any]:
-    """Around a block's rows, which are 32, 16 or 8 by the features, and around the features of a specialisation."""
-    lengths = around(8, 16, 32)[1:]  # a query that sees one key alone has no gradient but rounding errors
-    items, L, S = d.sizes((1, 2, 3), lengths, lengths, most=5000)
+    """Around a block's rows, which are 64 or 32 by the dtype, and the rows of a step, and around the features of a specialisation."""
+    lengths = around(8, 32, 64)[1:]  # a query that sees one key alone has no gradient but rounding errors
+    items, L, S = d.sizes((1, 2, 3), lengths, lengths, most=8000)
     features = (*(n for n in around(4, 32, 64) if n < 128), 128)
     E, V = d.sizes(features, features, most=3000)
     made = {"q": d.numbers(items, L, E), "k": d.numbers(items, S, E), "v": d.numbers(items, S, V)}

@@ -46,6 +46,11 @@ def _cross_entropy() -> None:
     nn.CrossEntropyLoss()(_normal((64, 128)), labels).backward()
 
 
+def _attention() -> None:
+    y = nn.functional.scaled_dot_product_attention(*(_normal((2, 128, 64)) for _ in range(3)))
+    y.backward(_normal(y.shape).detach())
+
+
 def _update(make: Callable[[Iterable[Any]], Any]) -> Callable[[], None]:
     def run() -> None:
         layer = nn.Linear(128, 96).to(device())
@@ -63,6 +68,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "Conv2d(64, 64, 3, groups=64)": _layer(lambda: nn.Conv2d(64, 64, 3, padding=1, groups=64), 2, 64, 16, 16),
     "Linear(512, 128)": _layer(lambda: nn.Linear(512, 128), 64, 512),
     "bmm": lambda: gpunn.bmm(_normal((4, 64, 64)), _normal((4, 64, 64))).backward(_normal((4, 64, 64)).detach()),
+    "attention": _attention,
     "BatchNorm2d(64)": _layer(lambda: nn.BatchNorm2d(64), 4, 64, 16, 16),
     "GroupNorm(8, 64)": _layer(lambda: nn.GroupNorm(8, 64), 2, 64, 32, 32),
     "LayerNorm(256)": _layer(lambda: nn.LayerNorm(256), 64, 256),

@@ -34,6 +34,9 @@ SECTORS = {
     },
     "Linear(512, 128)": {"gemm_nt": 0.94, "gemm_backward": 0.99},
     "bmm": {"gemm_batched_nn": 0.99, "gemm_batched_nt": 0.99, "gemm_batched_tn": 0.99},
+    "attention": {
+        "attention_forward": 0.99, "attention_backward_queries": 0.99, "attention_backward_keys": 0.99, "copy": 0.99,
+    },
     "BatchNorm2d(64)": {
         "batch_norm_statistics": 0.99, "batch_norm_normalise": 0.99, "batch_norm_backward_sums": 0.99,
         "batch_norm_backward": 0.99,
@@ -127,7 +130,7 @@ def _panels(count: KernelCount) -> list[LineCount]:
     ]
 
 
-@pytest.mark.parametrize("case", ["transpose", "CrossEntropyLoss"])
+@pytest.mark.parametrize("case", ["transpose", "CrossEntropyLoss", "attention"])
 def test_kernels_without_any_bank_conflict(case: str) -> None:
     for kernel, count in counted(case).items():
         assert count.bank_conflicts == 0, kernel
