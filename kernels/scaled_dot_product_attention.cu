@@ -12,11 +12,11 @@
 // STEP whole rows, by asynchronous copies, the next chunk during the products of this one. A thread has a block of ROWS /
 // 16 x ROWS / 8 scores, which stay in registers until they are weights; only those go through shared memory. A tile that
 // no query of a causal block sees is not touched.
-// Traffic: all of q, k, v and dy that a block needs, once for each tile that it looks at; from the L2 cache but the first time.
+// Traffic: all of q, k, v and dy that a block needs, once for each tile that it looks at; but the first time from the L2 cache.
 // Of a score: one expf, which is 8 instructions with 1 MUFU; about 6 others; E + V FFMA in attention_forward, 2 E + V in
 // attention_backward_queries, 2 E + 2 V in attention_backward_keys.
-// Resident on an SM of sm_90, float: 12 warps up to WIDTH 64, but 8 where a thread has 64 sums of results for as long as it runs
-// (attention_backward_keys from WIDTH 64 on, all kernels at WIDTH 128): they fill the registers, and each product has 32 or
+// Resident on an SM of sm_90, float, VEC = 4: 12 warps up to WIDTH 64, but 8 where a thread has 64 sums of results all along
+// (attention_backward_keys from WIDTH 64 on, all kernels at WIDTH 128): they fill the registers, and each product has 16 or
 // more sums that do not wait for each other.
 // The softmax is taken as tiles come: sums so far are scaled down when a larger score appears (Milakov, Gimelshein 2018,
 // arXiv:1805.02867). All sums are in a fixed order, and no two blocks add to one: the same bits every time.
@@ -33,12 +33,15 @@ constexpr int FITTING = 8192 / (WIDTH * (int)sizeof(real));
 constexpr int STEP = FITTING < ROWS / 2 ? FITTING : ROWS / 2;
 constexpr int THREADS = 128;
 constexpr int KEY_THREADS = WIDTH == 128 && sizeof(real) == 4 ? 256 : 128;  // it has two results
-// Blocks whose registers are to fit on an SM. With 3 others would spill; most of them have no shared memory for 3 either.
+// Blocks whose registers are to fit on an SM; 1: ptxas chooses. With more the others would spill, by a few bytes.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900 && VEC == 4
-constexpr int BLOCKS = sizeof(real) == 4 ? 3 : 2;
+constexpr int BLOCKS = sizeof(real) == 8 ? 1 : WIDTH == 128 ? 2 : 3;
 #else
-constexpr int BLOCKS = 2;
+constexpr int BLOCKS = 1;
 #endif
+
+// How far loops are unrolled: steps of a product, and so the operands that are held; copies, and so their addresses.
+constexpr int UNROLLED = VEC == 4 && sizeof(real) == 4 ? 2 : 1, COPIES = VEC == 1 ? 1 : 8;
 
 // Distances of rows at which what a warp reads or writes at once lies in different banks.
 constexpr int PITCH = CHUNK + PER;
@@ -105,7 +108,7 @@ struct Way {
         const int many = column < columns ? left - row : 0;
         to += down() * PITCH_ + across();
         const real* at = from + row * wide + column;
-#pragma unroll
+#pragma unroll COPIES
         for (int n = 0; n < PIECES; ++n) {
             const bool there = n * DOWN < many;
             if (PIECE > 1) cp_async_16(to + n * DOWN * PITCH_, at + n * DOWN * wide, there ? 16 : 0);
@@ -169,7 +172,7 @@ struct Team {
                 then();
             }
             const real *a = chunk + down * PITCH, *b = chunk + (ROWS + across) * PITCH;
-#pragma unroll 2
+#pragma unroll UNROLLED
             for (int c = 0; c < CHUNK; c += PER) {
                 Vector<real, PER> u[M];
 #pragma unroll
@@ -186,8 +189,8 @@ struct Team {
         } while (column < own.columns);
     }
 
-    // Products become scores: times the scale, plus the mask, -INFINITY where a query does not see a key. The tile begins at
-    // these; KEYS: its rows are keys.
+    // Products become scores: times the scale, plus the mask, -INFINITY where a query does not see a key. The tile begins
+    // at `query` and `key`; KEYS: its rows are keys.
     template <bool KEYS>
     __device__ __forceinline__ void see(Scores& sum, const Shape& s, const real* mask, int item, int query, int key) const {
 #pragma unroll
@@ -225,7 +228,7 @@ struct Team {
             } else {
                 then();
             }
-#pragma unroll 2
+#pragma unroll UNROLLED
             for (int j = 0; j < STEP; j += PER) {
                 Vector<real, PER> u[M];
 #pragma unroll
@@ -281,7 +284,7 @@ __device__ __forceinline__ real row_max(real value) {
     return value;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, WIDTH == 128 ? 2 : BLOCKS)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 attention_forward(real* __restrict__ y, real* __restrict__ lse, const real* __restrict__ q, const real* __restrict__ k,
                   const real* __restrict__ v, const real* __restrict__ mask, Shape s) {
     typedef Team<THREADS> Of;
@@ -341,7 +344,7 @@ attention_forward(real* __restrict__ y, real* __restrict__ lse, const real* __re
 }
 
 // dq, and delta for attention_backward_keys.
-extern "C" __global__ void __launch_bounds__(THREADS, WIDTH == 128 ? 2 : BLOCKS)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 attention_backward_queries(real* __restrict__ dq, real* __restrict__ delta, const real* __restrict__ dy,
                            const real* __restrict__ q, const real* __restrict__ k, const real* __restrict__ v,
                            const real* __restrict__ mask, const real* __restrict__ y, const real* __restrict__ lse,
@@ -398,7 +401,7 @@ attention_backward_queries(real* __restrict__ dq, real* __restrict__ delta, cons
 }
 
 // dk and dv. A block's rows are keys; weights are of its keys and the tile's queries.
-extern "C" __global__ void __launch_bounds__(KEY_THREADS, KEY_THREADS == 256 ? 1 : WIDTH == 32 ? BLOCKS : 2)
+extern "C" __global__ void __launch_bounds__(KEY_THREADS, WIDTH == 32 ? BLOCKS : 1)
 attention_backward_keys(real* __restrict__ dk, real* __restrict__ dv, const real* __restrict__ dy,
                         const real* __restrict__ q, const real* __restrict__ k, const real* __restrict__ v,
                         const real* __restrict__ mask, const real* __restrict__ lse, const real* __restrict__ delta,

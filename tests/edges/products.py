@@ -54,7 +54,7 @@ def _wanted(d: Draw, *x: int) -> dict[str, Any]:
 
 @row("attention_forward", "attention_backward")
 def attention(d: Draw) -> dict[str, Any]:
-    """Around a block's rows, which are 64 or 32 by the dtype, and the rows of a step, and around the features of a specialisation."""
+    """Around a block's rows, the rows and features of a step, and the features of a specialisation."""
     lengths = around(8, 32, 64)[1:]  # a query that sees one key alone has no gradient but rounding errors
     items, L, S = d.sizes((1, 2, 3), lengths, lengths, most=8000)
     features = (*(n for n in around(4, 32, 64) if n < 128), 128)

@@ -34,6 +34,10 @@ def _inputs(rng: np.random.Generator) -> list[dict[str, Any]]:
         case(2, 9, 11, 100, 128, causal=True),
         case(2, 33, 17, 64, 20, dtype=np.float64),
         case(1, 17, 20, 128, 128, masks=1, dtype=np.float64),
+        # More than two tiles each way, of 64 and of 32 rows; features that are no multiple of a step's.
+        case(1, 130, 200, 20, 36),
+        case(1, 200, 150, 24, 8, causal=True),
+        case(1, 70, 100, 12, 5, causal=True, dtype=np.float64),
     ]
 
 

@@ -108,6 +108,33 @@ def test_a_query_that_may_look_at_nothing_gives_0(kind: str, where: str) -> None
     assert y[1, :4].abs().max().item() == 0
 
 
+def test_nan_stays_with_the_queries_that_see_it(kernels: str) -> None:
+    """Where the largest score is looked for, NaN is none; it has to come through the sum, in each of several tiles."""
+    q, k, v = (numbers(150, 8, seed=s).astype(np.float32) for s in range(3))
+    q[3, 2], k[100, 5] = np.nan, np.nan  # keys from 100 on are seen by queries from 100 on
+    y = F.scaled_dot_product_attention(*(gpunn.tensor(a, device=kernels) for a in (q, k, v)), is_causal=True).numpy()
+    there = np.isnan(y)
+    assert (there == there[:, :1]).all()
+    np.testing.assert_array_equal(np.flatnonzero(there[:, 0]), [3, *range(100, 150)])
+    whole = F.scaled_dot_product_attention(*(gpunn.tensor(a) for a in (q[:, :], k, v)), is_causal=True).numpy()
+    # float32: means of at most 150 numbers of about 1, by scores of about 3.
+    np.testing.assert_allclose(y[~there], whole[~there], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_bits_do_not_depend_on_the_order_of_blocks(causal: bool, kernels: str) -> None:
+    q, k, v, dy = (numbers(3, 100, 16, seed=s).astype(np.float32) for s in range(4))
+    made = []
+    for order in ((0, 1, 2), (2, 0, 1)):
+        inputs = [gpunn.tensor(a[list(order)], device=kernels, requires_grad=True) for a in (q, k, v)]
+        y = F.scaled_dot_product_attention(*inputs, is_causal=causal)
+        y.backward(gpunn.tensor(dy[list(order)], device=kernels))
+        back = np.argsort(order)
+        made.append([a.numpy()[back] for a in (y.detach(), *(t.grad for t in inputs))])
+    for one, other in zip(*made, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_gradcheck() -> None:
     inputs = [gpunn.tensor(numbers(2, n, 3, seed=n), requires_grad=True) for n in (3, 4, 4)]
     assert gpunn.gradcheck(F.scaled_dot_product_attention, inputs)
