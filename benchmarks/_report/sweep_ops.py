@@ -175,6 +175,9 @@ def _images(s: Sizes) -> Iterator[Op]:
     yield Op("locally_connected2d", local, _local, leaves, torch=False)
     for name in ("RandomCrop", "Cutout", "ColorJitter"):
         yield Op(name, {"x": (s.batch, s.side, s.side, 3)}, functools.partial(_transform, name), (), torch=False)
+    n = 16 * s.batch
+    below = {"index": ((n,), n), "labels": ((n,), 10)}
+    yield Op("DeviceLoader.take", {}, functools.partial(_take, (n, s.side, s.side, 3)), (), below, torch=False)
 
 
 def _evaluate(lib: Any, t: Tensors) -> Any:
@@ -200,6 +203,20 @@ def _transform(name: str, lib: Any, t: Tensors) -> None:
         "ColorJitter": lambda: transforms.ColorJitter(0.2, 0.2, 0.2),
     }
     made[name]()(t["x"], Generator(0))
+
+
+def _take(shape: tuple[int, ...], lib: Any, t: Tensors) -> None:
+    from gpunn.ops.take_images import Changes, take_images
+
+    device, size = t["index"].device, shape[1]
+    if "images" not in t:  # made once, as a loader does
+        rng = np.random.default_rng(3)
+        t["images"] = device.array(rng.integers(0, 256, shape, np.uint8))
+        t["order"] = device.array(t["index"].numpy().astype(np.int32))
+        t["words"] = device.array(np.array([1, 2, 0], np.uint64))
+        t["mean"], t["std"] = (device.array(np.full(3, value, np.float32)) for value in (0.5, 0.25))
+    dataset = t["images"], t["labels"].array, t["order"], t["words"], t["mean"], t["std"]
+    take_images(device, *dataset, Changes((size, size), 4, flip_across=0.5, cutout=size // 2))
 
 
 def _losses(s: Sizes) -> Iterator[Op]:
