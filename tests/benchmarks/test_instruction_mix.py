@@ -51,7 +51,7 @@ def test_product_loops_are_all_that_have_no_loop_inside_and_multiply() -> None:
         /*0130*/                   STS [R3], R8 ;
         /*0140*/               @P1 BRA `(.L_x_6) ;
 """
-    kernels = dict(mix.kernels_of(SASS.replace(".text.second", again + ".text.second")))
+    kernels = dict(machine_code.kernels_of(SASS.replace(".text.second", again + ".text.second")))
     assert mix.product_loops(kernels["first"]) == {"LDS": 2, "FFMA": 2, "HMMA": 1, "BRA": 2}
     assert mix.product_loops(kernels["second"]) is None
 

@@ -47,7 +47,8 @@ def _cross_entropy() -> None:
 
 
 def _attention() -> None:
-    y = nn.functional.scaled_dot_product_attention(*(_normal((2, 128, 64)) for _ in range(3)))
+    q, k, v = (_normal((2, 128, 64)) for _ in range(3))
+    y = nn.functional.scaled_dot_product_attention(q, k, v)
     y.backward(_normal(y.shape).detach())
 
 
