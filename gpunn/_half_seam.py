@@ -32,8 +32,13 @@ def _arrays(values: Any) -> Iterator[Any]:
         kind = value.__class__
         if kind is list or kind is tuple:
             yield from _arrays(value)
-        elif hasattr(value, "strides"):
+        elif _is_array(value):
             yield value
+
+
+def _is_array(value: Any) -> bool:
+    """An array or a NumPy scalar; not NumPy's class of scalars, which has the names but is a dtype."""
+    return hasattr(value, "strides") and not isinstance(value, type)
 
 
 def call(primitive: Primitive, device: Device, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -55,9 +60,9 @@ def _mapped(value: Any, convert: Callable[[Any], Any], dtype: np.dtype) -> Any:
     kind = value.__class__
     if kind is list or kind is tuple:
         return kind([_mapped(v, convert, dtype) for v in value])
-    if isinstance(value, np.dtype):
-        return dtype if is_half(value) else value
-    return convert(value) if hasattr(value, "strides") else value
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
+        return dtype if is_half(np.dtype(value)) else value
+    return convert(value) if _is_array(value) else value
 
 
 class _Widened:

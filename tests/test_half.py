@@ -13,6 +13,7 @@ import gpunn
 from gpunn import _half, nn
 from gpunn.errors import DTypeError, UsageError
 from gpunn.ops.cast import cast
+from gpunn.ops.split import put_parts
 from tests.devices import EVERYWHERE
 
 pytest.importorskip("ml_dtypes")
@@ -265,3 +266,13 @@ def test_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shapes_are_checked_as_ever() -> None:
     with pytest.raises(UsageError):
         gpunn.ones(2, dtype=gpunn.float16).cupy()
+
+
+def test_a_primitive_may_be_given_numpys_class_for_a_dtype() -> None:
+    gpunn.ones(2, dtype=gpunn.float16)  # from now on primitives look for arrays of 16 bits
+    where = gpunn.device("cpu")
+    for kind in (np.float32, np.float16):
+        part = np.ones((2, 2), kind)
+        dx = put_parts(where, [part, None], (2, 3), [(slice(None), slice(0, 2)), (slice(None), slice(2, 3))], kind)
+        assert dx.dtype == kind
+        assert dx.tolist() == [[1, 1, 0], [1, 1, 0]]

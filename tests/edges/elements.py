@@ -28,7 +28,7 @@ _TENSOR = (0, *around(4, 256, 4096))
     *("binary_cross_entropy_with_logits_backward", "l1_loss_forward", "l1_loss_backward", "mse_loss_forward"),
     *("mse_loss_backward", "smooth_l1_loss_forward", "smooth_l1_loss_backward", "dropout_apply", "valid_index"),
     *("atan_forward", "atan_backward", "atan2_forward", "atan2_backward", "erf_forward", "erf_backward"),
-    *("erfinv_forward", "erfinv_backward"),
+    *("erfinv_forward", "erfinv_backward", "cast_into"),
 )
 def elements(d: Draw) -> dict[str, Any]:
     example = d.example()

@@ -32,4 +32,5 @@ def _examples_into(rng: np.random.Generator) -> list[dict[str, Any]]:
     for shape in ((3, 5), (), (0, 2), (1025,)):
         x = rng.standard_normal(shape).astype(np.float32)
         made.append({"target": np.zeros(shape, np.float64), "x": x})  # 16 bits: tests/test_half.py
+    made.append({"target": np.zeros((70, 3), np.float32), "x": rng.standard_normal((70, 3))})
     return made
