@@ -13,7 +13,7 @@ measured at 62 to 63 % of it (Luo et al., "Benchmarking and Dissecting the Nvidi
 Blackwell's data-centre chip is taken to do as Hopper. What share of its bandwidth a copy reaches: 0.69 on a T4 (Jia et
 al., "Dissecting the NVidia Turing T4 GPU via Microbenchmarking", 2019), 0.90 on an A100, 0.92 on an RTX 4090, 0.91 on
 an H100 (Luo et al.); 4.3 of 4.8 TB/s on an H200, as this project's targets state. Others have that of the card most
-like them: GDDR 0.92, HBM 0.90.
+like them: GDDR 0.92, HBM 0.90. These shares, and those of ``mma.sync``, are to be checked: see ``rates.py``.
 """
 
 from __future__ import annotations

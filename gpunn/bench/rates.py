@@ -1,6 +1,7 @@
 """How much of each kind of work an SM does in a cycle, and how long memory takes to answer, by compute capability.
 
-Every number was published by others; none comes from a run of our kernels.
+None of the numbers comes from a run of our kernels. They are what others have published, but the latencies, and in
+``cards.py`` the shares of bandwidth, were written down without the papers at hand: check them before relying on them.
 
 Sources. Results a cycle of floating-point, integer, multifunction units, conversions, shuffles: CUDA C++ Programming
 Guide, "Arithmetic Instructions", table of throughputs by compute capability. Four schedulers, each of which issues one

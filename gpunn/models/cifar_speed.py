@@ -1,4 +1,4 @@
-"""The network of the fastest published trainings on CIFAR-10, and what is done with it before and after training."""
+"""A network in the manner of the fastest published trainings on CIFAR-10, what comes before its training, and after."""
 
 from __future__ import annotations
 
