@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.mutants import explained, launch_checks, launch_code
+from tests.mutants import checks, explained, launch_checks, launch_code
 from tests.mutants.forked import Say, run_forked
 from tests.mutants.launch_operators import LAUNCH_OPERATORS, launch_mutants
 from tests.mutants.launch_run import CHOICES
@@ -125,9 +125,11 @@ def test_choices_are_functions_that_there_are() -> None:
 )
 @pytest.mark.emulator
 def test_a_changed_module_is_in_place(file: str, before: str, after: str, at_import: bool) -> None:
-    """In a process of its own; here the launch is as it was."""
+    """In a process of its own, also where this one remembers the launch; here the launch is as it was."""
     text = (launch_code.PACKAGE / file).read_text()
     assert before in text
+    for _ in range(3):  # from the second call on, a plan launches
+        checks.Examples(["relu_forward"]).run("relu_forward", "forward")
 
     def fails(say: Say, changed: str) -> None:
         there = launch_checks.put_in_place(file, changed, at_import)

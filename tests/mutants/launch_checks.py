@@ -89,12 +89,16 @@ def record_tests(say: Say, nodes: Sequence[str]) -> None:
 
 
 def put_in_place(file: str, text: str, at_import: bool) -> Any:
-    """Change a module in this process; the module ``checks`` that belongs to it."""
+    """Change a module in this process; the module ``checks`` that belongs to it.
+
+    What the launch code before has worked out, plans of launches above all, is forgotten with it.
+    """
     path = PACKAGE / file
     if at_import or not patched.change_functions(path, text):
         patched.import_again(path, text)
         importlib.import_module("gpunn.ops").import_all()
         return importlib.import_module("tests.mutants.checks")
+    patched.forget_launches()
     return checks
 
 
@@ -112,8 +116,6 @@ def try_battery(
     if there is not checks:
         examples = there.Examples(names)
         importlib.import_module("tests.mutants.launch_checks")
-    else:
-        patched.forget_launches()
     other = False
     for name in names:
         say({"begin": name})
@@ -130,8 +132,6 @@ def try_battery(
 def try_tests(say: Say, file: str, text: str, at_import: bool, nodes: Sequence[str]) -> None:
     """Say how the first test fails, if one does."""
     there = put_in_place(file, text, at_import)
-    if there is checks:
-        patched.forget_launches()
     if not there.run_pytest(say, ["-x", *nodes], there.Plugin(say)):
         say({"how": "survived"})
 
