@@ -2,16 +2,18 @@
 // matrix product would spend its time finding out where each element lies.
 //   x (N, H, W, C)   y, dy, dz (N, P, Q, K)   weight, dweight (K, R, S, C)   bias, dbias (K) or null
 // Formulas and dz as in conv2d.cu; one group; the gradient of x, which a first layer seldom needs, is conv2d.cu's.
-// A block brings the part of x under a tile of outputs to shared memory once, as it lies: then every product is of two
-// numbers at places known in advance. Tiles are high x wide outputs; a block does several, one after the other.
-//   forward: the block's filters stay in shared memory, [r,s,c][filter]; a thread has TM outputs in a row, `across`
-//     apart, of TN filters
-//   backward weight: dz of the tile beside x; a thread has TM elements of TN filters, and every lanes-th output
-// Launch: forward grid = (blocks, filter tiles), block = across * high output groups x filter groups; backward weight grid
-// = (blocks, filter tiles), block = filter groups * element groups * lanes.
-// Counted by the emulator: no bank conflicts in forward's inner loop; in backward weight's none with three channels and
-// 37 % more passes with one, whose filter elements fall on the same banks; some on the filters' way to shared memory,
-// once a block. What a thread leaves in partial lies 4 * (TM * TN + TN) bytes apart: 50 % of ideal sectors.
+// A block brings the part of x under a tile of outputs to shared memory once, a plane a channel: then every product is of
+// two numbers at places known in advance, and four outputs side by side read what they share in vectors.
+// A strip is what one channel has in one filter row: TAPS elements side by side, of outputs STRIDE apart, for the GEOMETRY
+// 10 * STRIDE + TAPS of most first layers. In all others, GEOMETRY 1, it is one element, and x is read by element.
+// Tiles are high x wide outputs; a block does several, one after the other.
+//   forward: the block's filters stay in shared memory, [strip, tap][filter]; a thread has QUADS_Q times four outputs in a
+//     row, `across` quads apart, of TN filters
+//   backward weight: dz of the tile beside x; a thread has STRIPS strips of TN filters, and every lanes-th four outputs
+// Launch: forward grid = (blocks, filter tiles), block = filter groups * across * high; backward weight grid
+// = (blocks, filter tiles), block = filter groups * groups of strips * lanes.
+// Counted by the emulator: no bank conflicts in either inner loop; some on the way to shared memory. What a thread leaves
+// in partial lies 4 * Sums::COUNT bytes apart: half of ideal sectors.
 // Traffic: forward x, y once and weight once a block; backward weight x, dy and y once, dz once, and a block's dweight.
 // Source: Chetlur et al. 2014, "cuDNN", arXiv:1410.0759, for tiles of the image in shared memory.
 #include "common.cuh"
@@ -19,17 +21,27 @@
 #ifndef TN
 #define TN 4
 #endif
-enum { TM = 8, QUADS = TN / 4, PAD = 4, FAN = 16, TICKETS = 32 };  // PAD: rows stay aligned and change banks
+#ifndef GEOMETRY
+#define GEOMETRY 1
+#endif
+enum { STRIDE = GEOMETRY / 10, TAPS = GEOMETRY % 10 };
+enum { WIDE = sizeof(real) / sizeof(float) };  // registers of a number: a thread has half as many doubles
+enum { QUADS_K = TN / 4, QUADS_Q = 16 / TN / WIDE };
+enum { STRIPS = TAPS == 1 ? 8 / WIDE : TAPS == 3 ? 4 - WIDE : 1 };
+enum { UNDER = STRIDE ? (3 * STRIDE + TAPS + 3) / 4 * 4 : 4 };  // numbers of x under four outputs
+enum { PAD = 4, FAN = 16, TICKETS = 32 };                        // PAD: rows stay aligned and change banks
 
 struct FirstShape {
     int N, H, W, C, K, R, S, P, Q;
     int stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
     int high, wide;  // outputs of a tile
-    int rows, columns;  // of x under it; columns count channels
+    int rows, columns, seen, pitch;  // of x under it; columns that some output sees; from plane to plane
     int tiles, tiles_per_block;
-    int filter_groups, across;  // across: threads along a row of a tile; backward weight: groups of filter elements
-    int lanes;  // backward weight: outputs at a time
-    Divisor by_tiles_P, by_tiles_Q, by_wide, by_columns, by_filter_groups, by_across, by_SC, by_C, by_depth, by_filters;
+    int filter_groups, across;  // across: threads along a row of a tile; backward weight: groups of strips
+    int lanes;  // backward weight: four outputs at a time
+    int strips, aligned;  // aligned: whether four filters of an output are a vector
+    Divisor by_tiles_P, by_tiles_Q, by_wide, by_quads, by_line, by_C, by_filter_groups, by_across, by_per_channel, by_SC;
+    Divisor by_depth, by_filter_quads;
 };
 
 struct Tile {
@@ -43,20 +55,41 @@ struct Tile {
     }
 };
 
-// Brings x under a tile to `patch` (rows, columns), zeros around the image.
+// Brings x under a tile to `patch` (rows, C, pitch), zeros around the image.
 __device__ __forceinline__ void take_patch(real* patch, const real* __restrict__ x, const FirstShape& g,
                                            const Tile& tile) {
-    const int top = tile.p * g.stride_h - g.pad_h, left = (tile.q * g.stride_w - g.pad_w) * g.C, width = g.W * g.C;
-    const real* image = x + (size_t)tile.n * g.H * width;
-    for (int i = threadIdx.x; i < g.rows * g.columns; i += blockDim.x) {
-        int w = i;
-        const int h = top + g.by_columns.split(w);
-        w += left;
-        patch[i] = h >= 0 && h < g.H && w >= 0 && w < width ? image[(size_t)h * width + w] : real(0);
+    const int top = tile.p * g.stride_h - g.pad_h, left = tile.q * g.stride_w - g.pad_w, line = g.columns * g.C;
+    const real* image = x + (size_t)tile.n * g.H * g.W * g.C;
+    for (int i = threadIdx.x; i < g.rows * line; i += blockDim.x) {
+        int c = i;
+        const int row = g.by_line.split(c), column = g.by_C.split(c), h = top + row, w = left + column;
+        const bool inside = h >= 0 && h < g.H && w >= 0 && w < g.W && column < g.seen;
+        patch[(row * g.C + c) * g.pitch + column] = inside ? image[((size_t)h * g.W + w) * g.C + c] : real(0);
     }
 }
 
-// The filters of a group: QUADS times four that lie side by side, so that groups side by side read side by side.
+// Where in the patch of an output a strip begins; r, c and s: its first filter element.
+__device__ __forceinline__ int place_of(const FirstShape& g, int strip, int& r, int& c, int& s) {
+    s = strip;
+    c = g.by_per_channel.split(s);
+    r = g.by_C.split(c);
+    return (r * g.dilation_h * g.C + c) * g.pitch + s * g.dilation_w;
+}
+
+// x under four outputs side by side: number i * STRIDE + tap is under tap `tap` of output i.
+struct Under {
+    real of[UNDER];
+    __device__ __forceinline__ void take(const real* from, const FirstShape& g) {
+#pragma unroll
+        for (int i = 0; i < UNDER; i += STRIDE ? 4 : 1) {
+            if (STRIDE) *reinterpret_cast<Vector<real, 4>*>(of + i) = load<4>(from + i);
+            else of[i] = from[i * g.stride_w];
+        }
+    }
+    __device__ __forceinline__ real at(int i, int tap) const { return of[STRIDE ? i * STRIDE + tap : i]; }
+};
+
+// The filters of a group: QUADS_K times four that lie side by side, so that groups side by side read side by side.
 __device__ __forceinline__ int filter_of(const FirstShape& g, int group, int quad) {
     return (quad * g.filter_groups + group) * 4;
 }
@@ -68,44 +101,52 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
     const int depth = g.R * g.S * g.C, filters = g.filter_groups * TN, pitch = filters + PAD;
     const int first = blockIdx.y * filters;
     real* patch = shared + depth * pitch;
+    int* places = reinterpret_cast<int*>(patch + g.rows * g.C * g.pitch);
     for (int i = threadIdx.x; i < depth * filters; i += blockDim.x) {
         int e = i;
         const int k = g.by_depth.split(e);
-        shared[e * pitch + k] = first + k < g.K ? weight[(size_t)first * depth + i] : real(0);
+        const real f = first + k < g.K ? weight[(size_t)first * depth + i] : real(0);
+        const int r = g.by_SC.split(e), s = g.by_C.split(e);
+        shared[((r * g.C + e) * g.S + s) * pitch + k] = f;
+    }
+    for (int i = threadIdx.x; i < g.strips; i += blockDim.x) {
+        int r, c, s;
+        places[i] = place_of(g, i, r, c, s);
     }
     int group = threadIdx.x;
     int column = g.by_filter_groups.split(group);
     const int row = g.by_across.split(column);
-    const real* mine = patch + row * g.stride_h * g.columns + column * g.stride_w * g.C;
-    const int apart = g.across * g.stride_w * g.C;
+    const real* mine = patch + row * g.stride_h * g.C * g.pitch + column * 4 * g.stride_w;
+    const int apart = g.across * 4 * g.stride_w;
     const int last = min(g.tiles, ((int)blockIdx.x + 1) * g.tiles_per_block);
     for (int number = blockIdx.x * g.tiles_per_block; number < last; ++number) {
         const Tile tile(g, number);
         __syncthreads();  // the patch before has been read
         take_patch(patch, x, g, tile);
         __syncthreads();
-        real sum[TM][TN];
+        real sum[QUADS_Q * 4][TN];
 #pragma unroll
-        for (int i = 0; i < TM; ++i)
+        for (int i = 0; i < QUADS_Q * 4; ++i)
 #pragma unroll
             for (int j = 0; j < TN; ++j) sum[i][j] = 0;
         const real* filter = shared + group * 4;
-        for (int r = 0; r < g.R; ++r)
-            for (int s = 0; s < g.S; ++s) {
-                const real* under = mine + r * g.dilation_h * g.columns + s * g.dilation_w * g.C;
-                for (int c = 0; c < g.C; ++c, ++under, filter += pitch) {
-                    Vector<real, 4> f[QUADS];
-                    real u[TM];
+#pragma unroll 1
+        for (int strip = 0; strip < g.strips; ++strip) {
+            const real* under = mine + places[strip];
+            Under u[QUADS_Q];
 #pragma unroll
-                    for (int quad = 0; quad < QUADS; ++quad) f[quad] = load<4>(filter + filter_of(g, 0, quad));
+            for (int quad = 0; quad < QUADS_Q; ++quad) u[quad].take(under + quad * apart, g);
 #pragma unroll
-                    for (int i = 0; i < TM; ++i) u[i] = under[i * apart];
+            for (int tap = 0; tap < TAPS; ++tap, filter += pitch) {
+                Vector<real, 4> f[QUADS_K];
 #pragma unroll
-                    for (int i = 0; i < TM; ++i)
+                for (int quad = 0; quad < QUADS_K; ++quad) f[quad] = load<4>(filter + filter_of(g, 0, quad));
 #pragma unroll
-                        for (int j = 0; j < TN; ++j) sum[i][j] += u[i] * f[j / 4].v[j % 4];
-                }
+                for (int i = 0; i < QUADS_Q * 4; ++i)
+#pragma unroll
+                    for (int j = 0; j < TN; ++j) sum[i][j] += u[i / 4].at(i % 4, tap) * f[j / 4].v[j % 4];
             }
+        }
         const int p = tile.p + row;
         if (p >= g.P) continue;
         real offset[TN];
@@ -115,12 +156,12 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
             offset[j] = bias != nullptr && k < g.K ? bias[k] : real(0);
         }
 #pragma unroll
-        for (int i = 0; i < TM; ++i) {
-            const int q = tile.q + column + i * g.across;
+        for (int i = 0; i < QUADS_Q * 4; ++i) {
+            const int q = tile.q + (column + i / 4 * g.across) * 4 + i % 4;
             if (q >= g.Q) continue;
             real* out = y + (((size_t)tile.n * g.P + p) * g.Q + q) * g.K;
 #pragma unroll
-            for (int quad = 0; quad < QUADS; ++quad) {
+            for (int quad = 0; quad < QUADS_K; ++quad) {
                 const int k = first + filter_of(g, group, quad);
                 Vector<real, 4> v;
 #pragma unroll
@@ -128,7 +169,7 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
                     v.v[j] = sum[i][quad * 4 + j] + offset[quad * 4 + j];
                     if (relu && v.v[j] < 0) v.v[j] = 0;
                 }
-                if (k + 4 <= g.K && g.K % 4 == 0) {
+                if (k + 4 <= g.K && g.aligned) {
                     store(out + k, v);
                 } else {
 #pragma unroll
@@ -140,9 +181,9 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
     }
 }
 
-// A thread's sums of backward weight: TM filter elements of TN filters, and the filters' own.
+// A thread's sums of backward weight: STRIPS strips of TN filters, and the filters' own.
 struct Sums {
-    enum { COUNT = TM * TN + TN };
+    enum { ELEMENTS = STRIPS * TAPS, COUNT = ELEMENTS * TN + TN };
     real of[COUNT];
     __device__ __forceinline__ void leave(real* to) const {
 #pragma unroll
@@ -163,6 +204,30 @@ struct Sums {
     }
 };
 
+// dz of four filters of an output from `k` on, zeros beyond the last filter; also writes it to dz.
+__device__ __forceinline__ Vector<real, 4> gradient(real* __restrict__ dz, const real* __restrict__ dy,
+                                                    const real* __restrict__ y, const FirstShape& g, size_t at, int k) {
+    Vector<real, 4> d = {}, out = {};
+    if (k + 4 <= g.K && g.aligned) {
+        d = load<4>(dy + at);
+        if (y == nullptr) return d;
+        out = load<4>(y + at);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) d.v[j] = out.v[j] <= 0 ? real(0) : d.v[j];
+        if (dz != nullptr) store(dz + at, d);
+        return d;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+        if (k + j >= g.K) continue;
+        d.v[j] = dy[at + j];
+        if (y == nullptr) continue;
+        d.v[j] = y[at + j] <= 0 ? real(0) : d.v[j];
+        if (dz != nullptr) dz[at + j] = d.v[j];
+    }
+    return d;
+}
+
 // partial (filter tiles, blocks, threads of a lane, COUNT); tickets (filter tiles, TICKETS).
 extern "C" __global__ void __launch_bounds__(256, 1)
 conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dz,
@@ -177,68 +242,79 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
     int group = threadIdx.x;
     int elements = g.by_filter_groups.split(group);
     const int lane = g.by_across.split(elements), thread = threadIdx.x - lane * threads;
-    int place[TM];  // of a filter element in the patch
+    int place[STRIPS];
 #pragma unroll
-    for (int i = 0; i < TM; ++i) {
-        int e = min(elements + i * g.across, depth - 1);
-        const int r = g.by_SC.split(e), s = g.by_C.split(e);
-        place[i] = r * g.dilation_h * g.columns + s * g.dilation_w * g.C + e;
+    for (int i = 0; i < STRIPS; ++i) {
+        int r, c, s;
+        place[i] = place_of(g, min(elements + i * g.across, g.strips - 1), r, c, s);
     }
+    // Four filters are always brought by the same threads, `slots` outputs at a time, which so add up the bias's gradient.
+    int filter_quad = threadIdx.x;
+    const int slot = g.by_filter_quads.split(filter_quad), slots = g.by_filter_quads.quotient(blockDim.x);
+    Vector<real, 4> own = {};
     Sums sums = {};
     const int last = min(g.tiles, ((int)blockIdx.x + 1) * g.tiles_per_block);
     for (int number = blockIdx.x * g.tiles_per_block; number < last; ++number) {
         const Tile tile(g, number);
         __syncthreads();  // the tile before has been read
         take_patch(patch, x, g, tile);
-        for (int i = threadIdx.x; i < outputs * filters; i += blockDim.x) {
-            int k = i;
-            int column = g.by_filters.split(k);
-            const int p = tile.p + g.by_wide.split(column), q = tile.q + column;
-            real d = 0;
-            if (p < g.P && q < g.Q && first + k < g.K) {
-                const size_t at = (((size_t)tile.n * g.P + p) * g.Q + q) * g.K + first + k;
-                d = dy[at];
-                if (y != nullptr) {
-                    d = y[at] <= 0 ? real(0) : d;
-                    if (dz != nullptr) dz[at] = d;
-                }
+        if (slot < slots)
+            for (int o = slot; o < outputs; o += slots) {
+                int column = o;
+                const int p = tile.p + g.by_wide.split(column), q = tile.q + column, k = first + filter_quad * 4;
+                Vector<real, 4> d = {};
+                if (p < g.P && q < g.Q)
+                    d = gradient(dz, dy, y, g, (((size_t)tile.n * g.P + p) * g.Q + q) * g.K + k, k);
+                store(shared + o * filters + filter_quad * 4, d);
+#pragma unroll
+                for (int j = 0; j < 4; ++j) own.v[j] += d.v[j];
             }
-            shared[i] = d;
-        }
         __syncthreads();
 #pragma unroll 1  // more at a time need more registers than there are
-        for (int o = lane; o < outputs; o += g.lanes) {
+        for (int o = lane; o < outputs / 4; o += g.lanes) {
             int column = o;
-            const int row = g.by_wide.split(column);
-            const real* under = patch + row * g.stride_h * g.columns + column * g.stride_w * g.C;
-            Vector<real, 4> d[QUADS];
-            real u[TM];
+            const int row = g.by_quads.split(column);
+            const real* under = patch + row * g.stride_h * g.C * g.pitch + column * 4 * g.stride_w;
+            const real* from = shared + o * 4 * filters + group * 4;
+            Under u[STRIPS];
 #pragma unroll
-            for (int quad = 0; quad < QUADS; ++quad) d[quad] = load<4>(shared + o * filters + filter_of(g, group, quad));
+            for (int i = 0; i < STRIPS; ++i) u[i].take(under + place[i], g);
 #pragma unroll
-            for (int i = 0; i < TM; ++i) u[i] = under[place[i]];
+            for (int output = 0; output < 4; ++output, from += filters) {
+                Vector<real, 4> d[QUADS_K];
 #pragma unroll
-            for (int j = 0; j < TN; ++j) {
-                const real v = d[j / 4].v[j % 4];
+                for (int quad = 0; quad < QUADS_K; ++quad) d[quad] = load<4>(from + filter_of(g, 0, quad));
 #pragma unroll
-                for (int i = 0; i < TM; ++i) sums.of[i * TN + j] += u[i] * v;
-                sums.of[TM * TN + j] += v;
+                for (int i = 0; i < Sums::ELEMENTS; ++i)
+#pragma unroll
+                    for (int j = 0; j < TN; ++j)
+                        sums.of[i * TN + j] += u[i / TAPS].at(output, i % TAPS) * d[j / 4].v[j % 4];
             }
         }
     }
+    // The bias's gradient: of the slots, in their order.
+    __syncthreads();  // the last tile has been read
+    if (slot < slots) store(shared + slot * filters + filter_quad * 4, own);
+    __syncthreads();
+    if (lane == 0 && elements == 0)
+#pragma unroll
+        for (int j = 0; j < TN; ++j)
+            for (int i = 0; i < slots; ++i)
+                sums.of[Sums::ELEMENTS * TN + j] += shared[i * filters + filter_of(g, group, j / 4) + j % 4];
     // The lanes, in their order, a filter at a time.
 #pragma unroll
     for (int j = 0; j < TN; ++j) {
         __syncthreads();  // what lies there has been read
         if (lane > 0)
 #pragma unroll
-            for (int i = 0; i <= TM; ++i) shared[i * blockDim.x + threadIdx.x] = sums.of[i * TN + j];
+            for (int i = 0; i < Sums::ELEMENTS; ++i) shared[i * blockDim.x + threadIdx.x] = sums.of[i * TN + j];
         __syncthreads();
         if (lane == 0)
 #pragma unroll 1
             for (int l = 1; l < g.lanes; ++l)
 #pragma unroll
-                for (int i = 0; i <= TM; ++i) sums.of[i * TN + j] += shared[i * blockDim.x + l * threads + thread];
+                for (int i = 0; i < Sums::ELEMENTS; ++i)
+                    sums.of[i * TN + j] += shared[i * blockDim.x + l * threads + thread];
     }
     // The blocks: the last of each FAN adds those, and the last of the results those.
     real* from = partial + ((size_t)blockIdx.y * gridDim.x * threads + thread) * Sums::COUNT;
@@ -262,11 +338,13 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
     for (int j = 0; j < TN; ++j) {
         const int k = first + filter_of(g, group, j / 4) + j % 4;
         if (k >= g.K) continue;
-        if (elements == 0 && dbias != nullptr) dbias[k] = sums.of[TM * TN + j];
+        if (elements == 0 && dbias != nullptr) dbias[k] = sums.of[Sums::ELEMENTS * TN + j];
 #pragma unroll
-        for (int i = 0; i < TM; ++i) {
-            const int e = elements + i * g.across;
-            if (e < depth) dweight[(size_t)k * depth + e] = sums.of[i * TN + j];
+        for (int i = 0; i < Sums::ELEMENTS; ++i) {
+            int r, c, s;
+            const int strip = elements + i / TAPS * g.across;
+            place_of(g, strip, r, c, s);
+            if (strip < g.strips) dweight[(size_t)k * depth + (r * g.S + s + i % TAPS) * g.C + c] = sums.of[i * TN + j];
         }
     }
 }

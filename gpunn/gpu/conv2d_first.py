@@ -13,7 +13,7 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._window import Window
 from gpunn.gpu.conv2d_geometry import refuse_too_many
-from gpunn.gpu.launcher import DIVISOR, SHARED_MOST, KernelSource, c_type, ceil_div, divisor
+from gpunn.gpu.launcher import DIVISOR, SHARED_MOST, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
 from gpunn.gpu.tickets import COUNT, tickets
 
@@ -25,17 +25,20 @@ SOURCE = KernelSource(
     dynamic_shared={"conv2d_first_forward": _SHARED[False], "conv2d_first_backward_weight": _SHARED[True]},
     REAL=("float", "double"),
     TN=(4, 8),
+    GEOMETRY=(1, 13, 15, 23, 27),
 )
 _SHAPE = np.dtype(
     [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
     + [(f"{name}_{axis}", np.int32) for name in ("stride", "pad", "dilation") for axis in "hw"]
-    + [(name, np.int32) for name in ("high", "wide", "rows", "columns", "tiles", "tiles_per_block")]
-    + [(name, np.int32) for name in ("filter_groups", "across", "lanes")]
-    + [(f"by_{name}", DIVISOR) for name in ("tiles_P", "tiles_Q", "wide", "columns", "filter_groups", "across")]
-    + [(f"by_{name}", DIVISOR) for name in ("SC", "C", "depth", "filters")]
+    + [(name, np.int32) for name in ("high", "wide", "rows", "columns", "seen", "pitch", "tiles", "tiles_per_block")]
+    + [(name, np.int32) for name in ("filter_groups", "across", "lanes", "strips", "aligned")]
+    + [(f"by_{name}", DIVISOR) for name in ("tiles_P", "tiles_Q", "wide", "quads", "line", "C", "filter_groups")]
+    + [(f"by_{name}", DIVISOR) for name in ("across", "per_channel", "SC", "depth", "filter_quads")]
 )
-_TM, _PAD, _TICKETS = 8, 4, 32  # conv2d_first.cu
-_SUMS = _TM + 1  # of a filter
+_PAD, _TICKETS = 4, 32  # conv2d_first.cu
+# Planes this far apart, of 32 banks: eight strips side by side are in different ones, and so are most of the numbers
+# of a few channels on their way to shared memory.
+_BANKS = {True: (4, 12, 20, 28), False: (12, 20)}  # one channel; several
 _MOST_CHANNELS = 4
 _FEWEST, _BLOCK = 64, 256  # fewest and most threads of a block
 _WAVES = 2 * 132  # blocks of a weight gradient; a constant, so that every card computes the same bits
@@ -47,13 +50,16 @@ _MOST_TILES = 8  # of a block: its filters then cost little
 class Plan:
     """How a layer is split into blocks."""
 
+    geometry: int  # GEOMETRY in conv2d_first.cu
     tn: int
     filter_tiles: int
     filter_groups: int  # threads of a tile's filters
     high: int
     wide: int  # outputs of a tile
     rows: int
-    columns: int  # of x under it, columns times channels
+    columns: int  # of x under it
+    pitch: int  # from plane to plane
+    strips: int
     across: int
     lanes: int
     threads: int
@@ -82,48 +88,85 @@ def plan(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: boo
     return min(_plans(weight_shape, window, itemsize, back), key=lambda p: p.cost, default=None)
 
 
+def _geometry(s: int, window: Window) -> int:
+    """10 * stride + filter elements in a row where that has a kernel of its own, else 1."""
+    found = 10 * window.stride[1] + s
+    return found if window.dilation[1] == 1 and s < 10 and str(found) in SOURCE.choices["GEOMETRY"] else 1
+
+
+def _thread_strips(geometry: int, itemsize: int) -> int:
+    """STRIPS in conv2d_first.cu."""
+    wide = itemsize // 4
+    return {1: 8 // wide, 3: 4 - wide}.get(geometry % 10, 1)
+
+
+def _pitch(columns: int, c: int) -> int:
+    return next(n for n in itertools.count(columns) if n % 32 in _BANKS[c == 1])
+
+
 def _plans(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: bool) -> Iterator[Plan]:
     k, r, s, c = weight_shape
-    depth, tn = r * s * c, 8 if k > 32 else 4
-    (sh, sw), (dh, dw) = window.stride, window.dilation
-    least = ceil_div(k, 8 * tn)
-    for more, high, wide in itertools.product((1, 2, 4, 8), (1, 2, 4, 8, 16), (8, 16, 32)):
-        filter_tiles = least * more
+    (sh, sw), dh = window.stride, window.dilation[0]
+    geometry = _geometry(s, window)
+    depth, strips = r * s * c, r * c * (s if geometry == 1 else 1)
+    each = _thread_strips(geometry, itemsize)
+    sizes = itertools.product((4, 8), (1, 2, 4, 8), (1, 2, 4, 8, 16), (8, 16, 32))
+    for tn, more, high, wide in sizes:
+        filter_tiles = ceil_div(k, 8 * tn) * more
         groups = ceil_div(ceil_div(k, filter_tiles), tn)
         filters = groups * tn
-        rows, columns = (high - 1) * sh + (r - 1) * dh + 1, ((wide - 1) * sw + (s - 1) * dw + 1) * c
+        rows = (high - 1) * sh + (r - 1) * dh + 1
+        columns = _seen(wide, s, window)
+        if geometry > 1:  # vectors of four
+            columns = (wide - 4) * sw + ceil_div(3 * sw + s, 4) * 4
+        pitch = _pitch(columns, c)
+        patch = rows * c * pitch
         if back:
-            across = ceil_div(depth, _TM)
-            lanes = min(_BLOCK // (groups * across), high * wide)
+            across = ceil_div(strips, each)
+            lanes = min(_BLOCK // (groups * across), high * wide // 4)
             threads = groups * across * lanes
-            shared = max(rows * columns + high * wide * filters, _SUMS * threads)
+            shared = max(patch + high * wide * filters, each * (geometry % 10) * threads, 4 * threads)
         else:
-            across, lanes = wide // _TM, 1
+            outputs = 256 // tn // itemsize  # of a thread
+            across, lanes = wide // outputs, 1
             threads = groups * across * high
-            shared = rows * columns + depth * (filters + _PAD)
+            shared = patch + depth * (filters + _PAD) + ceil_div(4 * strips, itemsize)
         if not _FEWEST <= threads <= _BLOCK or shared * itemsize > _SHARED[back]:
             continue
         # Estimated cycles of an SM for all tiles of an image: products, at less than full speed with few threads;
         # copies to shared memory; waiting at barriers.
         tiles = ceil_div(window.P, high) * ceil_div(window.Q, wide)
-        products = high * wide * filters * (across * _TM if back else depth) / 128 * max(1.0, 128 / threads)
-        brought = rows * columns + (high * wide * filters if back else 0)
-        cost = filter_tiles * tiles * (products + brought / 16 + 300)
-        yield Plan(tn, filter_tiles, groups, high, wide, rows, columns, across, lanes, threads, shared, cost)
+        elements = across * each * (geometry % 10) if back else depth
+        products = high * wide * filters * elements / 128 * max(1.0, 128 / threads)
+        brought = rows * c * columns + (high * wide * filters / 4 if back else 0)
+        cost = filter_tiles * tiles * (products + brought / 8 + 300)
+        cut = (high, wide, rows, columns, pitch, strips, across, lanes, threads, shared)
+        yield Plan(geometry, tn, filter_tiles, groups, *cut, cost)
+
+
+def _seen(wide: int, s: int, window: Window) -> int:
+    """How many columns of x that many outputs in a row see."""
+    return (wide - 1) * window.stride[1] + (s - 1) * window.dilation[1] + 1
 
 
 @functools.lru_cache(maxsize=1024)
-def _kernel_shape(n: int, weight_shape: tuple[int, ...], window: Window, found: Plan, blocks: int) -> Struct:
+def _kernel_shape(
+    n: int, weight_shape: tuple[int, ...], window: Window, found: Plan, blocks: int, aligned: bool
+) -> Struct:
     """``struct FirstShape``, for about that many blocks."""
     w, (k, r, s, c) = window, weight_shape
     refuse_too_many(n, c, k, w)
     tiles_p, tiles_q = ceil_div(w.P, found.high), ceil_div(w.Q, found.wide)
     tiles = n * tiles_p * tiles_q
     sizes = (n, w.H, w.W, c, k, r, s, w.P, w.Q, *w.stride, *w.padding, *w.dilation)
-    cut = (found.high, found.wide, found.rows, found.columns, tiles, ceil_div(tiles, max(1, blocks)))
+    patch = (found.rows, found.columns, _seen(found.wide, s, window), found.pitch)
+    cut = (found.high, found.wide, *patch, tiles, ceil_div(tiles, max(1, blocks)))
     threads = (found.filter_groups, found.across)
-    divisors = (tiles_p, tiles_q, found.wide, found.columns, *threads, s * c, c, r * s * c, found.filters)
-    return Struct(np.array([(*sizes, *cut, *threads, found.lanes, *map(divisor, divisors))], _SHAPE))
+    per_channel = 1 if found.geometry > 1 else s
+    divisors = (tiles_p, tiles_q, found.wide, found.wide // 4, found.columns * c, c, *threads, per_channel, s * c)
+    divisors = (*divisors, r * s * c, found.filters // 4)
+    numbers = (*sizes, *cut, *threads, found.lanes, found.strips, int(aligned))
+    return Struct(np.array([(*numbers, *map(divisor, divisors))], _SHAPE))
 
 
 def _tiles(n: int, window: Window, found: Plan) -> int:
@@ -139,11 +182,11 @@ def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu
     tiles = _tiles(n, window, found)
     each = max(1, min(_MOST_TILES, tiles * found.filter_tiles // _BLOCKS))
     blocks = ceil_div(tiles, each)
-    shape = _kernel_shape(n, weight.shape, window, found, blocks)
+    shape = _kernel_shape(n, weight.shape, window, found, blocks, vector_width(k, y) == 4)
     kernel = "conv2d_first_forward"
     grid = (ceil_div(tiles, int(shape["tiles_per_block"])) if tiles else 0, found.filter_tiles, 1)
     args = (y, x, weight, bias, shape, int(relu))
-    choice: dict[str, Any] = {"REAL": c_type(x.dtype, kernel), "TN": found.tn}
+    choice: dict[str, Any] = {"REAL": c_type(x.dtype, kernel), "TN": found.tn, "GEOMETRY": found.geometry}
     SOURCE.launch(device, kernel, grid, found.threads, args, shared=found.shared * x.itemsize, **choice)
     return y
 
@@ -160,16 +203,18 @@ def backward_weight(
     assert found is not None
     tiles = _tiles(n, window, found)
     blocks = max(1, min(tiles, _WAVES // found.filter_tiles)) if found.filter_tiles * _TICKETS <= COUNT else 1
-    shape = _kernel_shape(n, weight.shape, window, found, blocks)
+    aligned = vector_width(k, dy, y, dz) == 4
+    shape = _kernel_shape(n, weight.shape, window, found, blocks, aligned)
     blocks = max(1, ceil_div(tiles, max(1, int(shape["tiles_per_block"]))))
     partial = drawn = None
     if blocks > 1:
-        numbers = _SUMS * found.tn * found.filter_groups * found.across
+        sums = (_thread_strips(found.geometry, x.itemsize) * (found.geometry % 10) + 1) * found.tn
+        numbers = sums * found.filter_groups * found.across
         partial = device.empty((found.filter_tiles, blocks, numbers), x.dtype)
         drawn = tickets(device)
     kernel = "conv2d_first_backward_weight"
     grid = (blocks, found.filter_tiles, 1)
     args = (dweight, dbias, dz, partial, drawn, dy, y, x, shape)
-    choice: dict[str, Any] = {"REAL": c_type(x.dtype, kernel), "TN": found.tn}
+    choice: dict[str, Any] = {"REAL": c_type(x.dtype, kernel), "TN": found.tn, "GEOMETRY": found.geometry}
     SOURCE.launch(device, kernel, grid, found.threads, args, shared=found.shared * x.itemsize, **choice)
     return dweight, dbias, dy if y is None else dz

@@ -70,10 +70,10 @@ INNER = {
     ("bmm", "gemm_batched_nt"): ("gemm_tile.cuh", *_PRODUCT),
     ("bmm", "gemm_batched_tn"): ("gemm_tile.cuh", *_PRODUCT),
     ("Conv2d(3, 32, 3)", "conv2d_first_forward"): (
-        "conv2d_first.cu", "f[quad] = load<4>(filter + filter_of(g, 0, quad))", "u[i] = under[i * apart]",
+        "conv2d_first.cu", "f[quad] = load<4>(filter + filter_of(g, 0, quad))", "= load<4>(from + i);",
     ),
     ("Conv2d(3, 32, 3)", "conv2d_first_backward_weight"): (
-        "conv2d_first.cu", "d[quad] = load<4>(shared + o * filters", "u[i] = under[place[i]]",
+        "conv2d_first.cu", "d[quad] = load<4>(from + filter_of(g, 0, quad))", "= load<4>(from + i);",
     ),
     ("Conv2d(64, 64, 3, groups=64)", "conv2d_narrow_forward"): ("conv2d_depthwise.cu", "const In f = *filter"),
     ("Conv2d(64, 64, 3, groups=64)", "conv2d_narrow_backward_data"): ("conv2d_depthwise.cu", "const In f = *filter"),
