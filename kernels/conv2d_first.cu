@@ -2,19 +2,22 @@
 // matrix product would spend its time finding out where each element lies.
 //   x (N, H, W, C)   y, dy, dz (N, P, Q, K)   weight, dweight (K, R, S, C)   bias, dbias (K) or null
 // Formulas and dz as in conv2d.cu; one group; the gradient of x, which a first layer seldom needs, is conv2d.cu's.
-// A block brings the part of x under a tile of outputs to shared memory once, a plane a channel: then every product is of
-// two numbers at places known in advance, and four outputs side by side read what they share in vectors.
-// A strip is what one channel has in one filter row: TAPS elements side by side, of outputs STRIDE apart, for the GEOMETRY
-// 10 * STRIDE + TAPS of most first layers. In all others, GEOMETRY 1, it is one element, and x is read by element.
+// A block brings the part of x under a tile of outputs to shared memory once, a plane a channel: then every product is
+// of two numbers at places known in advance, and four outputs side by side read what they share in vectors.
+// A strip is what one channel has in one filter row: TAPS elements side by side, of outputs STRIDE apart, for the
+// GEOMETRY 10 * STRIDE + TAPS of most first layers in float. In all others, GEOMETRY 1, it is one element, and x is read
+// by element.
 // Tiles are high x wide outputs; a block does several, one after the other.
-//   forward: the block's filters stay in shared memory, [strip, tap][filter]; a thread has QUADS_Q times four outputs in a
-//     row, `across` quads apart, of TN filters
+//   forward: the block's filters stay in shared memory, [strip, tap][filter], and their bias behind; a thread has QUADS_Q
+//     times four outputs in a row, `across` quads apart, of TN filters
 //   backward weight: dz of the tile beside x; a thread has STRIPS strips of TN filters, and every lanes-th four outputs
 // Launch: forward grid = (blocks, filter tiles), block = filter groups * across * high; backward weight grid
 // = (blocks, filter tiles), block = filter groups * groups of strips * lanes.
-// Counted by the emulator: no bank conflicts in either inner loop; some on the way to shared memory. What a thread leaves
-// in partial lies 4 * Sums::COUNT bytes apart: half of ideal sectors.
+// Counted by the emulator: no bank conflicts in either inner loop; some on the way to shared memory.
 // Traffic: forward x, y once and weight once a block; backward weight x, dy and y once, dz once, and a block's dweight.
+// Resident on an SM of sm_90, float: 16 warps of blocks of 256 threads; 8 where a thread's sums and its part of x fill
+// the registers (backward weight of 8 filters, but for 5 taps; forward of 7 taps), and its products go to 56 to 72 sums
+// that do not wait for each other.
 // Source: Chetlur et al. 2014, "cuDNN", arXiv:1410.0759, for tiles of the image in shared memory.
 #include "common.cuh"
 
@@ -27,7 +30,7 @@
 enum { STRIDE = GEOMETRY / 10, TAPS = GEOMETRY % 10 };
 enum { WIDE = sizeof(real) / sizeof(float) };  // registers of a number: a thread has half as many doubles
 enum { QUADS_K = TN / 4, QUADS_Q = 16 / TN / WIDE };
-enum { STRIPS = TAPS == 1 ? 8 / WIDE : TAPS == 3 ? 4 - WIDE : 1 };
+enum { STRIPS = TAPS == 1 ? 8 / WIDE : TAPS == 3 ? 3 : 1 };
 enum { UNDER = STRIDE ? (3 * STRIDE + TAPS + 3) / 4 * 4 : 4 };  // numbers of x under four outputs
 enum { PAD = 4, FAN = 16, TICKETS = 32 };                        // PAD: rows stay aligned and change banks
 
@@ -94,13 +97,13 @@ __device__ __forceinline__ int filter_of(const FirstShape& g, int group, int qua
     return (quad * g.filter_groups + group) * 4;
 }
 
-extern "C" __global__ void __launch_bounds__(256, 1)
+extern "C" __global__ void __launch_bounds__(256, TAPS == 5 ? 2 : 1)
 conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const real* __restrict__ weight,
                      const real* __restrict__ bias, FirstShape g, int relu) {
     DYNAMIC_SHARED(real, shared);
     const int depth = g.R * g.S * g.C, filters = g.filter_groups * TN, pitch = filters + PAD;
     const int first = blockIdx.y * filters;
-    real* patch = shared + depth * pitch;
+    real* patch = shared + (depth + 1) * pitch;
     int* places = reinterpret_cast<int*>(patch + g.rows * g.C * g.pitch);
     for (int i = threadIdx.x; i < depth * filters; i += blockDim.x) {
         int e = i;
@@ -109,6 +112,8 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
         const int r = g.by_SC.split(e), s = g.by_C.split(e);
         shared[((r * g.C + e) * g.S + s) * pitch + k] = f;
     }
+    for (int k = threadIdx.x; k < filters; k += blockDim.x)
+        shared[depth * pitch + k] = bias != nullptr && first + k < g.K ? bias[first + k] : real(0);
     for (int i = threadIdx.x; i < g.strips; i += blockDim.x) {
         int r, c, s;
         places[i] = place_of(g, i, r, c, s);
@@ -149,12 +154,9 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
         }
         const int p = tile.p + row;
         if (p >= g.P) continue;
-        real offset[TN];
+        Vector<real, 4> offset[QUADS_K];  // where the last filter row ended
 #pragma unroll
-        for (int j = 0; j < TN; ++j) {
-            const int k = first + filter_of(g, group, j / 4) + j % 4;
-            offset[j] = bias != nullptr && k < g.K ? bias[k] : real(0);
-        }
+        for (int quad = 0; quad < QUADS_K; ++quad) offset[quad] = load<4>(filter + filter_of(g, 0, quad));
 #pragma unroll
         for (int i = 0; i < QUADS_Q * 4; ++i) {
             const int q = tile.q + (column + i / 4 * g.across) * 4 + i % 4;
@@ -166,7 +168,7 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
                 Vector<real, 4> v;
 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
-                    v.v[j] = sum[i][quad * 4 + j] + offset[quad * 4 + j];
+                    v.v[j] = sum[i][quad * 4 + j] + offset[quad].v[j];
                     if (relu && v.v[j] < 0) v.v[j] = 0;
                 }
                 if (k + 4 <= g.K && g.aligned) {
@@ -185,19 +187,20 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
 struct Sums {
     enum { ELEMENTS = STRIPS * TAPS, COUNT = ELEMENTS * TN + TN };
     real of[COUNT];
-    __device__ __forceinline__ void leave(real* to) const {
+    // In memory the same four of all `threads` lie side by side.
+    __device__ __forceinline__ void leave(real* to, int threads) const {
 #pragma unroll
         for (int i = 0; i < COUNT; i += 4) {
             Vector<real, 4> v;
 #pragma unroll
             for (int j = 0; j < 4; ++j) v.v[j] = of[i + j];
-            store(to + i, v);
+            store(to + i * threads, v);
         }
     }
-    __device__ __forceinline__ void take(const real* from) {
+    __device__ __forceinline__ void take(const real* from, int threads) {
 #pragma unroll
         for (int i = 0; i < COUNT; i += 4) {
-            const Vector<real, 4> v = load<4>(from + i);
+            const Vector<real, 4> v = load<4>(from + i * threads);
 #pragma unroll
             for (int j = 0; j < 4; ++j) of[i + j] += v.v[j];
         }
@@ -228,8 +231,8 @@ __device__ __forceinline__ Vector<real, 4> gradient(real* __restrict__ dz, const
     return d;
 }
 
-// partial (filter tiles, blocks, threads of a lane, COUNT); tickets (filter tiles, TICKETS).
-extern "C" __global__ void __launch_bounds__(256, 1)
+// partial (filter tiles, blocks, COUNT / 4, threads of a lane, 4); tickets (filter tiles, TICKETS).
+extern "C" __global__ void __launch_bounds__(256, TN == 4 || TAPS == 5 ? 2 : 1)
 conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dz,
                              real* __restrict__ partial, INOUT unsigned* __restrict__ tickets,
                              const real* __restrict__ dy, const real* __restrict__ y, const real* __restrict__ x,
@@ -317,34 +320,40 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
                     sums.of[i * TN + j] += shared[i * blockDim.x + l * threads + thread];
     }
     // The blocks: the last of each FAN adds those, and the last of the results those.
-    real* from = partial + ((size_t)blockIdx.y * gridDim.x * threads + thread) * Sums::COUNT;
+    real* from = partial + (size_t)blockIdx.y * gridDim.x * threads * Sums::COUNT + thread * 4;
     unsigned* ticket = tickets + blockIdx.y * TICKETS;
     size_t apart = (size_t)Sums::COUNT * threads;
     for (int number = blockIdx.x, count = gridDim.x; count > 1;) {
         const int fan = number / FAN, members = min((int)FAN, count - fan * FAN);
-        if (lane == 0) sums.leave(from + number * apart);
+        if (lane == 0) sums.leave(from + number * apart, threads);
         if (!last_block(ticket + fan, members)) return;
         if (lane == 0) {
             sums = {};
 #pragma unroll 1
-            for (int m = 0; m < members; ++m) sums.take(from + (fan * FAN + m) * apart);
+            for (int m = 0; m < members; ++m) sums.take(from + (fan * FAN + m) * apart, threads);
         }
         // What is left next replaces the first of these sums, which no one needs any more.
         ticket += (count + FAN - 1) / FAN;
         number = fan, count = (count + FAN - 1) / FAN, apart *= FAN;
     }
-    if (lane > 0) return;
+    // A filter of each group at a time, so that its elements are written side by side.
 #pragma unroll
     for (int j = 0; j < TN; ++j) {
-        const int k = first + filter_of(g, group, j / 4) + j % 4;
-        if (k >= g.K) continue;
-        if (elements == 0 && dbias != nullptr) dbias[k] = sums.of[Sums::ELEMENTS * TN + j];
+        __syncthreads();  // what lies there has been read
+        if (lane == 0)
 #pragma unroll
-        for (int i = 0; i < Sums::ELEMENTS; ++i) {
-            int r, c, s;
-            const int strip = elements + i / TAPS * g.across;
-            place_of(g, strip, r, c, s);
-            if (strip < g.strips) dweight[(size_t)k * depth + (r * g.S + s + i % TAPS) * g.C + c] = sums.of[i * TN + j];
+            for (int i = 0; i < Sums::ELEMENTS; ++i)
+                shared[((elements + i / TAPS * g.across) * TAPS + i % TAPS) * g.filter_groups + group] =
+                    sums.of[i * TN + j];
+        __syncthreads();
+        for (int i = threadIdx.x; i < g.filter_groups * depth; i += blockDim.x) {
+            int c = i;
+            const int owner = g.by_depth.split(c), k = first + filter_of(g, owner, j / 4) + j % 4;
+            real* out = dweight + (size_t)k * depth + c;
+            const int r = g.by_SC.split(c), s = g.by_C.split(c);
+            if (k < g.K) *out = shared[((r * g.C + c) * g.S + s) * g.filter_groups + owner];
         }
+        const int k = first + filter_of(g, group, j / 4) + j % 4;
+        if (lane == 0 && elements == 0 && k < g.K && dbias != nullptr) dbias[k] = sums.of[Sums::ELEMENTS * TN + j];
     }
 }

@@ -26,6 +26,8 @@ SOURCE = KernelSource(
     REAL=("float", "double"),
     TN=(4, 8),
     GEOMETRY=(1, 13, 15, 23, 27),
+    # Products of doubles take most cards so long that nothing else of a loop matters.
+    only=lambda macros: macros["REAL"] == "float" or macros["GEOMETRY"] == "1",
 )
 _SHAPE = np.dtype(
     [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
@@ -88,16 +90,16 @@ def plan(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: boo
     return min(_plans(weight_shape, window, itemsize, back), key=lambda p: p.cost, default=None)
 
 
-def _geometry(s: int, window: Window) -> int:
+def _geometry(s: int, window: Window, itemsize: int) -> int:
     """10 * stride + filter elements in a row where that has a kernel of its own, else 1."""
     found = 10 * window.stride[1] + s
-    return found if window.dilation[1] == 1 and s < 10 and str(found) in SOURCE.choices["GEOMETRY"] else 1
+    common = itemsize == 4 and window.dilation[1] == 1 and s < 10
+    return found if common and str(found) in SOURCE.choices["GEOMETRY"] else 1
 
 
 def _thread_strips(geometry: int, itemsize: int) -> int:
     """STRIPS in conv2d_first.cu."""
-    wide = itemsize // 4
-    return {1: 8 // wide, 3: 4 - wide}.get(geometry % 10, 1)
+    return {1: 32 // itemsize, 3: 3}.get(geometry % 10, 1)
 
 
 def _pitch(columns: int, c: int) -> int:
@@ -107,7 +109,7 @@ def _pitch(columns: int, c: int) -> int:
 def _plans(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: bool) -> Iterator[Plan]:
     k, r, s, c = weight_shape
     (sh, sw), dh = window.stride, window.dilation[0]
-    geometry = _geometry(s, window)
+    geometry = _geometry(s, window, itemsize)
     depth, strips = r * s * c, r * c * (s if geometry == 1 else 1)
     each = _thread_strips(geometry, itemsize)
     sizes = itertools.product((4, 8), (1, 2, 4, 8), (1, 2, 4, 8, 16), (8, 16, 32))
@@ -130,7 +132,7 @@ def _plans(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: b
             outputs = 256 // tn // itemsize  # of a thread
             across, lanes = wide // outputs, 1
             threads = groups * across * high
-            shared = patch + depth * (filters + _PAD) + ceil_div(4 * strips, itemsize)
+            shared = patch + (depth + 1) * (filters + _PAD) + ceil_div(4 * strips, itemsize)
         if not _FEWEST <= threads <= _BLOCK or shared * itemsize > _SHARED[back]:
             continue
         # Estimated cycles of an SM for all tiles of an image: products, at less than full speed with few threads;

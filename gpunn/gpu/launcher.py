@@ -108,6 +108,8 @@ class KernelSource:
     dynamic_shared : dict
         Kernel = the most bytes of dynamic shared memory that a launch asks for, if any does. The compile gate knows
         what the kernel's own variables add to that, and refuses what a GPU would refuse.
+    only : callable, optional
+        Which combinations of macro values, ``{name: text}``, are declared. All of them, if not given.
     choices
         Macro name = tuple of its legal values.
     """
@@ -120,11 +122,13 @@ class KernelSource:
         *,
         architectures: tuple[int, ...] = ARCHITECTURES,
         dynamic_shared: Mapping[str, int] = MappingProxyType({}),
+        only: Callable[[Mapping[str, str]], bool] = lambda _: True,
         **choices: tuple[Any, ...],
     ) -> None:
         self.file = file
         self.architectures = architectures
         self.dynamic_shared = dict(dynamic_shared)
+        self._only = only
         self.choices = {name: tuple(str(v) for v in values) for name, values in choices.items()}
         self._entries: dict[Any, _Compiled] = {}
         KernelSource.registry[file] = self
@@ -135,8 +139,9 @@ class KernelSource:
         return read_source(self.file)
 
     def specialisations(self) -> list[dict[str, str]]:
-        """Every combination of macro values."""
-        return [dict(zip(self.choices, values, strict=True)) for values in itertools.product(*self.choices.values())]
+        """Every combination of macro values that is declared."""
+        every = (dict(zip(self.choices, values, strict=True)) for values in itertools.product(*self.choices.values()))
+        return [macros for macros in every if self._only(macros)]
 
     def content_hash(self, macros: Mapping[str, str]) -> str:
         """Hash of everything that affects how one specialisation compiles."""
@@ -152,6 +157,8 @@ class KernelSource:
                     f"declared: {self.choices.get(name, 'no such macro')}"
                 )
         text = {name: text[name] for name in self.choices}  # caches tell orders apart
+        if not self._only(text):
+            raise KernelError(f"{self.file}: {text} is not declared as a combination")
         module = require_loader(device).load(self.text, self.file, text)
         parameters = parse_signatures(self.text, text)[kernel]
         return _Compiled(module, kernel, parameters, device.xp.ndarray, self.file, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from pathlib import Path
 
@@ -91,4 +92,7 @@ def test_without_a_disassembler_it_says_what_to_install(monkeypatch: pytest.Monk
 def test_floors_are_of_kernels_that_there_are() -> None:
     rows = mix.read_table(mix.TABLE)
     assert {kernel for kernel, _ in mix.FLOORS} <= {row.kernel for row in rows}
+    # Each floor holds something: with nothing that multiplies, as many rows and more are too low.
+    failing = {(row.kernel, row.macros) for row in rows if dataclasses.replace(row, multiply=0).fault}
+    assert len(failing) >= len(mix.FLOORS)
     assert {row.file for row in rows} == set(mix.FILES)

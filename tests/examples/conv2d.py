@@ -71,6 +71,12 @@ def _cases(rng: np.random.Generator) -> list[dict[str, Any]]:
         case(2, 9, 5, 3, 5, 1, 1, dtype=np.float64),
         case(0, 8, 4, 4, 12, 1, 1),
         case(2, 8, 4, 5, 12, 1, 1, end_padding=(0, 1)),
+        # First layers: common filter rows in the other number of filters a thread; one that is not common, 11 x 11.
+        case(2, 3, 9, 13, 40, 3, 3, padding=(1, 1)),
+        case(1, 1, 10, 11, 40, 5, 5, padding=(2, 0), end_padding=(1, 3)),
+        case(1, 3, 11, 17, 33, 3, 3, stride=(3, 2), padding=(1, 1), dilation=(2, 1)),
+        case(1, 3, 13, 15, 6, 7, 7, stride=(2, 2), padding=(3, 3)),
+        case(1, 3, 19, 18, 6, 11, 11, stride=(4, 4), padding=(2, 2)),
     ]
 
 

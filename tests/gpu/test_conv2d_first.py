@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gpunn._device import device
 from gpunn._window import Window
 from gpunn.emulator import compile_module
+from gpunn.errors import KernelError
 from gpunn.gpu import conv2d_first
 from gpunn.gpu.launcher import SHARED_MOST, trace_launches
-from gpunn.ops.conv2d import conv2d_backward
+from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
 from tests.devices import call
 
 
@@ -24,7 +28,9 @@ def test_no_plan_wants_more_shared_memory_than_a_block_has(itemsize: int, back: 
     real, kernel = {4: "float", 8: "double"}[itemsize], f"conv2d_first_{'backward_weight' if back else 'forward'}"
     source = conv2d_first.SOURCE
     static = {
-        tn: compile_module(source.text, source.file, {"REAL": real, "TN": str(tn)}).static_shared(kernel)
+        tn: compile_module(source.text, source.file, {"REAL": real, "TN": str(tn), "GEOMETRY": "1"}).static_shared(
+            kernel
+        )
         for tn in (4, 8)
     }
     lengths = ((1, 2, 3, 4), (1, 3, 8, 20, 32, 33, 64, 96, 200), (1, 2, 3, 5, 7, 9, 11), (1, 2, 3, 4), (1, 2, 3))
@@ -54,6 +60,57 @@ def test_a_plan_that_just_fits_is_launched(kernels: str) -> None:
     _, expected, expected_bias = conv2d_backward.plain(np, **arguments)
     np.testing.assert_array_equal(dweight, expected)
     np.testing.assert_array_equal(dbias, expected_bias)
+
+
+@functools.cache
+def _layers() -> dict[tuple[bool, str], tuple[int, Window]]:
+    """For each specialisation of each kernel: filters and window of a layer of three channels that takes it."""
+    found: dict[tuple[bool, str], tuple[int, Window]] = {}
+    # Strides 1, 2 and 4 along the columns and another along the rows; more padding at one end than at the other.
+    sizes = itertools.product((3, 5, 7, 4), (1, 2, 4), (3, 6, 18, 33, 40))
+    for (s, stride, k), (itemsize, back) in itertools.product(sizes, itertools.product((4, 8), (False, True))):
+        window = Window(9, 21, 3, s, (2, stride), (1, s // 2), (2, 1), end_padding=(2, s // 2 + 1))
+        plan = conv2d_first.plan((k, 3, s, 3), window, itemsize, back)
+        if plan is not None:
+            macros = {"REAL": {4: "float", 8: "double"}[itemsize], "TN": plan.tn, "GEOMETRY": plan.geometry}
+            found.setdefault((back, _text(macros)), (k, window))
+    return found
+
+
+def _text(macros: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={macros[name]}" for name in ("REAL", "TN", "GEOMETRY"))
+
+
+@pytest.mark.parametrize("macros", list(map(_text, conv2d_first.SOURCE.specialisations())))
+@pytest.mark.parametrize("back", [False, True])
+def test_every_specialisation_is_exact_of_whole_numbers(kernels: str, macros: str, back: bool) -> None:
+    k, window = _layers()[back, macros]
+    dtype = np.float32 if "float" in macros else np.float64
+    rng = np.random.Generator(np.random.Philox(9))
+
+    def whole(*shape: int) -> np.ndarray:
+        return rng.integers(-4, 5, shape).astype(dtype)
+
+    x, weight, dy = whole(2, window.H, window.W, 3), whole(k, window.R, window.S, 3), whole(2, window.P, window.Q, k)
+    arguments: dict[str, Any] = {"x": x, "weight": weight, "window": window, "groups": 1}
+    primitive = conv2d_backward if back else conv2d_forward
+    if back:
+        arguments |= {"dy": dy, "y": np.maximum(whole(*dy.shape), 0), "needs": (False, True, True)}
+    else:
+        arguments |= {"bias": whole(k), "relu": True}
+    with trace_launches() as launches:
+        got = call(primitive, kernels, **arguments)
+    assert [(one.kernel.startswith("conv2d_first"), _text(one.macros)) for one in launches] == [(True, macros)]
+    expected = primitive.plain(np, **arguments)
+    for mine, theirs in zip(got[1:] if back else (got,), expected[1:] if back else (expected,), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_doubles_have_no_common_geometry(kernels: str) -> None:
+    source = conv2d_first.SOURCE
+    assert len(source.specialisations()) == 2 * 5 + 2
+    with pytest.raises(KernelError, match="is not declared as a combination"):
+        source.launch(device(kernels), "conv2d_first_forward", (1, 1, 1), 64, (), REAL="double", TN=4, GEOMETRY=13)
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 15, 16, 17, 32, 33, 256, 264])
