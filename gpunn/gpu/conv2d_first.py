@@ -165,8 +165,8 @@ def _kernel_shape(
     cut = (found.high, found.wide, *patch, tiles, ceil_div(tiles, max(1, blocks)))
     threads = (found.filter_groups, found.across)
     per_channel = 1 if found.geometry > 1 else s
-    divisors = (tiles_p, tiles_q, found.wide, found.wide // 4, found.columns * c, c, *threads, per_channel, s * c)
-    divisors = (*divisors, r * s * c, found.filters // 4)
+    of_tiles = (tiles_p, tiles_q, found.wide, found.wide // 4, found.columns * c)
+    divisors = (*of_tiles, c, *threads, per_channel, s * c, r * s * c, found.filters // 4)
     numbers = (*sizes, *cut, *threads, found.lanes, found.strips, int(aligned))
     return Struct(np.array([(*numbers, *map(divisor, divisors))], _SHAPE))
 
