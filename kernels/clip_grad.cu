@@ -1,7 +1,8 @@
-// clip_grad.cu: the norm of all gradients together, and limiting the gradients by it or by value.
+// clip_grad.cu: the norm of all gradients together, limiting the gradients by it or by value, and scaling them.
 //   norm = (sum |x|^p)^(1/p) over all tensors, or max |x| for p = infinity
 //   x *= min(1, max_norm / (norm + 1e-6))
 //   x = min(max(x, -limit), limit)
+//   x *= factor
 //   table: array x.   part (chunks of all tables): sums of |x|^p, or maxima; `offset` is the table's first.
 //   kind: 0: p = 2, 1: p = infinity, 2: any p > 0.   norm (): the result, in device memory.
 // Launch: grid = chunks of CHUNK elements over all tensors of the table; block = 256.
@@ -53,6 +54,11 @@ scale_by_norm(TensorTable<1> table, const real* __restrict__ norm, real max_norm
     const real wanted = max_norm / (norm[0] + real(1e-6));
     const ScaleRule rule = {wanted > 1 ? real(1) : wanted};  // NaN stays NaN
     if (rule.factor == 1) return;
+    for_each_element<1, 1>(table.row[table.tensor_of(blockIdx.x)], rule);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK, 1) scale_arrays(TensorTable<1> table, real factor) {
+    const ScaleRule rule = {factor};
     for_each_element<1, 1>(table.row[table.tensor_of(blockIdx.x)], rule);
 }
 

@@ -1,4 +1,4 @@
-"""The joint norm of many arrays, and clipping them by norm or by value (``kernels/clip_grad.cu``)."""
+"""The joint norm of many arrays, clipping them by norm or by value, and scaling them (``kernels/clip_grad.cu``)."""
 
 from __future__ import annotations
 
@@ -107,3 +107,27 @@ def _(device: Device, arrays: list[Any], limit: float) -> None:
     for t in tables(("arrays", "inout", arrays)):
         grid, args = (t.chunks, 1, 1), (t.struct, limit)
         SOURCE.launch(device, "clip_values", grid, BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
+
+
+@primitive(returns=(), mutates=("arrays",))
+def scale_arrays(xp: Any, arrays: list[Any], factor: float) -> None:
+    """x *= factor for all arrays."""
+    for x in arrays:
+        x *= x.dtype.type(factor)
+
+
+@scale_arrays.numpy
+def _(arrays: list[Any], factor: float) -> None:
+    def scale(i: int, x: Any) -> None:
+        with np.errstate(all="ignore"):
+            x *= x.dtype.type(factor)
+
+    on_blocks(scale, arrays)
+
+
+@scale_arrays.kernel
+def _(device: Device, arrays: list[Any], factor: float) -> None:
+    real = c_type(arrays[0].dtype, "scale_arrays")
+    for t in tables(("arrays", "inout", arrays)):
+        grid, args = (t.chunks, 1, 1), (t.struct, factor)
+        SOURCE.launch(device, "scale_arrays", grid, BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)

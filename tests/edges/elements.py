@@ -42,7 +42,7 @@ def elements(d: Draw) -> dict[str, Any]:
 
 @row(
     *("adadelta_step", "adagrad_step", "adam_step", "adamax_step", "lamb_step", "nadam_step", "radam_step"),
-    *("rmsprop_step", "sgd_step", "clip_values", "scale_by_norm", "total_norm"),
+    *("rmsprop_step", "sgd_step", "clip_values", "scale_arrays", "scale_by_norm", "total_norm"),
 )
 def tensors(d: Draw) -> dict[str, Any]:
     example = d.example()

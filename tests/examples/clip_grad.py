@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.ops.clip_grad import clip_values, scale_by_norm, total_norm
+from gpunn.ops.clip_grad import clip_values, scale_arrays, scale_by_norm, total_norm
 from tests.examples import examples_for
 from tests.examples.multi_tensor import example_arrays
 
@@ -44,3 +44,9 @@ def _scale_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
 def _limit_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = [{"arrays": example_arrays(rng, sizes, dtype), "limit": 0.5} for sizes, dtype in _SIZES]
     return [*made, {"arrays": [np.array([np.nan, np.inf, -np.inf, -0.0], np.float32)], "limit": 0.25}]
+
+
+@examples_for(scale_arrays)
+def _factor_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = [{"arrays": example_arrays(rng, sizes, dtype), "factor": 2.0**-16} for sizes, dtype in _SIZES]
+    return [*made, {"arrays": [np.array([np.nan, np.inf, -0.0, 1e38], np.float32)], "factor": 3.0}]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunn.ops.clip_grad import clip_values, scale_by_norm, total_norm
+from gpunn.ops.clip_grad import clip_values, scale_arrays, scale_by_norm, total_norm
 from tests.devices import EVERYWHERE, call
 from tests.ops.multi_tensor import DTYPES, SIZES, draw, twin
 
@@ -81,3 +81,13 @@ def test_values_are_limited(where: str) -> None:
     call(clip_values, where, [x], 0.5)
     np.testing.assert_array_equal(x, np.array([-0.5, -0.5, -0.5, -0.0, 0.5, 0.5, 0.5, np.nan], np.float32))
     assert np.signbit(x[3])
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_arrays_are_scaled(where: str) -> None:
+    """By a power of 2 exactly; what overflows and what is not a number stay so without a warning."""
+    arrays = [np.array([1.5, -np.inf, np.nan, -0.0, 3e38], np.float32), np.arange(5000, dtype=np.float32)]
+    call(scale_arrays, where, arrays, 4.0)
+    np.testing.assert_array_equal(arrays[0], np.array([6.0, -np.inf, np.nan, -0.0, np.inf], np.float32))
+    assert np.signbit(arrays[0][3])
+    np.testing.assert_array_equal(arrays[1], np.arange(5000) * 4)
