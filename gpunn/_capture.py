@@ -8,8 +8,8 @@ nothing else that ``fn`` did; so
 - numbers that change from step to step (learning rate, the place in the random stream) are stored in
   :class:`StepScalars` on the device, rewritten before each replay;
 - array-library code inside a captured step raises (``primitive``), and so does reading a value back;
-- a graph belongs to shapes, dtypes, training flags, ``requires_grad`` and the storage of every
-  parameter and buffer: change one of them and another graph is captured.
+- a graph belongs to shapes, dtypes, what ``autocast`` is around, training flags, ``requires_grad`` and the storage of
+  every parameter and buffer: change one of them and another graph is captured.
 
 On the emulator capture and replay work the same way (``gpu/emulated.py``), which is how all this is
 tested without a GPU.
@@ -21,6 +21,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._capture_state import StepWatch, changes, watched_by
 from gpunn._device import Device
 from gpunn._layout import address_of
@@ -80,7 +81,7 @@ class CapturedStep:
 
     def __call__(self, *inputs: Any) -> Any:
         called = [(t._physical.shape, t.dtype, t.requires_grad, t.device) for t in self._checked(inputs)]
-        shapes = (is_grad_enabled(), *called)
+        shapes = (is_grad_enabled(), casting.key, *called)
         if changes.count == self._unchanged_since:
             graph = self._last.get(shapes)
             if graph is not None and graph.leaves_are_unchanged():
@@ -90,7 +91,7 @@ class CapturedStep:
             return self._fn(*inputs)
         # What the first run makes (kernels, constants, a layer's place in the random stream) depends on the modes too.
         if (shapes, _modes_of(self._modules)) not in self._warm:
-            with watched_by(self._watch(device, frozen=False)):
+            with watched_by(self._watch(device, frozen=False)), casting.own_copies():
                 result = self._fn(*inputs)
             self._warm.add((shapes, _modes_of(self._modules)))  # the first run has registered the modules
             return result
@@ -129,7 +130,7 @@ class CapturedStep:
 
 def capture_graph(step: StepWatch, body: Callable[[], Any]) -> tuple[Any, Any]:
     """Run ``body`` with every launch captured and none executed: (the graph, what ``body`` returned)."""
-    with watched_by(step), step.device.active():
+    with watched_by(step), casting.own_copies(), step.device.active():
         graph, result = step.device.loader.capture(body)
     return graph, result
 

@@ -366,6 +366,7 @@ VALUES |= {
     "fmod": {"other": 0.5, "x2": 0.5},
     "index_add": {"index": Ints([0, 2, 0]), "source": Y, "alpha": 2},
     "index_add_": {"index": Ints([0, 2, 0]), "source": Y, "alpha": 2},
+    "get_autocast_dtype": {"device_type": "cpu"},
     "multinomial": {"num_samples": 2, "replacement": True},
     "normal": {"mean": X, "std": 2.0, "size": (2, 3)},
     **{f"scatter{end}": {"src": Y, "value": 2.5, "reduce": "add"} for end in ("", "_", "_add", "_add_")},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._creation import full_like
 from gpunn._half import FLOATING
 from gpunn._promotion import category
@@ -45,6 +46,8 @@ def addcmul(x: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tenso
     >>> gpunn.addcmul(gpunn.ones(2), gpunn.ones(2), gpunn.tensor([2.0, 3.0]), value=0.5).tolist()
     [2.0, 2.5]
     """
+    if casting.on:
+        x, tensor1, tensor2 = casting.inputs("addcmul", x, tensor1, tensor2)
     return add(x, mul(tensor1, tensor2), alpha=value)
 
 
@@ -63,6 +66,8 @@ def addcdiv(x: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tenso
     DTypeError
         If both sides of the fraction are integers.
     """
+    if casting.on:
+        x, tensor1, tensor2 = casting.inputs("addcdiv", x, tensor1, tensor2)
     if all(isinstance(t, Tensor) and t.dtype.kind not in FLOATING for t in (tensor1, tensor2)):
         raise DTypeError(
             f"{here('addcdiv')}: expected a floating tensor1 or tensor2; got {tensor1.dtype} and {tensor2.dtype}. "
@@ -331,6 +336,8 @@ def dist(x: Tensor, other: Tensor, p: float = 2) -> Tensor:
     p : float
         The order of the norm.
     """
+    if casting.on:
+        x, other = casting.inputs("dist", x, other)
     return norm(x - other, p)
 
 

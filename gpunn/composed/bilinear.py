@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunn._autocast import casting
 from gpunn._device import device_of
 from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
@@ -41,6 +42,10 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     ----------
     Tenenbaum, Freeman 2000, "Separating style and content with bilinear models".
     """
+    if casting.applies("bilinear", input1):
+        input1, input2, weight, bias = casting.inputs("bilinear", input1, input2, weight, bias)
+        with casting.paused():
+            return bilinear(input1, input2, weight, bias)
     op = "bilinear"
     tensors = [t for t in (input1, input2, weight, bias) if t is not None]
     device_of(op, tensors)

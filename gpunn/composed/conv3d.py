@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunn._autocast import casting
 from gpunn._device import device_of
 from gpunn._shared.numbers import as_int
 from gpunn._shared.places import summed_windows, windows_along
@@ -62,6 +63,8 @@ def conv3d(
     ----------
     Ji, Xu, Yang, Yu 2013, "3D convolutional neural networks for human action recognition".
     """
+    if casting.on:
+        x, weight, bias = casting.inputs("conv3d", x, weight, bias)
     op = "conv3d"
     if x.ndim not in (4, 5) or weight.ndim != 5:
         raise ShapeError(
@@ -135,6 +138,8 @@ def conv_transpose3d(
     ----------
     Dumoulin, Visin 2016, arXiv:1603.07285, chapter 4.
     """
+    if casting.on:
+        x, weight, bias = casting.inputs("conv_transpose3d", x, weight, bias)
     op = "conv_transpose3d"
     if x.ndim not in (4, 5) or weight.ndim != 5:
         raise ShapeError(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._creation import eye
 from gpunn._shared.axes import axis_of
 from gpunn._shared.numbers import real_number, whole_number
@@ -51,6 +52,8 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = _MODES[0])
     UsageError
         If ``p`` is negative, or the mode unknown.
     """
+    if casting.on:
+        x1, x2 = casting.inputs("cdist", x1, x2)
     op = "cdist"
     if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
         raise ShapeError(f"{here(op)}: expected x1 (..., P, M) and x2 (..., R, M); got {x1.shape} and {x2.shape}.")
@@ -79,6 +82,8 @@ def pdist(x: Tensor, p: float = 2.0) -> Tensor:
     ShapeError
         If x is no matrix.
     """
+    if casting.on:
+        (x,) = casting.inputs("pdist", x)
     op = "pdist"
     if x.ndim != 2:
         raise ShapeError(f"{here(op)}: expected a matrix (N, M); got shape {x.shape}.")
@@ -107,6 +112,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     ShapeError
         If the axes differ in number or length.
     """
+    if casting.applies("tensordot", a):
+        a, b = casting.inputs("tensordot", a, b)
+        with casting.paused():
+            return tensordot(a, b, dims)
     op = "tensordot"
     if isinstance(dims, Tensor):
         dims = dims.tolist()
@@ -156,6 +165,8 @@ def vdot(x: Tensor, other: Tensor) -> Tensor:
     ----------
     x, other : Tensor, (K,)
     """
+    if casting.on:
+        x, other = casting.inputs("vdot", x, other)
     return dot(x, other)
 
 
@@ -185,6 +196,8 @@ def addr(x: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float
     beta, alpha : float
         Factors.
     """
+    if casting.on:
+        x, vec1, vec2 = casting.inputs("addr", x, vec1, vec2)
     return _plus(x, outer(vec1, vec2), beta, alpha)
 
 
@@ -200,6 +213,10 @@ def addbmm(x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha:
     beta, alpha : float
         Factors.
     """
+    if casting.applies("addbmm", x):
+        x, batch1, batch2 = casting.inputs("addbmm", x, batch1, batch2)
+        with casting.paused():
+            return addbmm(x, batch1, batch2, beta=beta, alpha=alpha)
     return _plus(x, sum_(bmm(batch1, batch2), 0), beta, alpha)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._capture_state import refuse_in_capture
 from gpunn._creation import tensor
 from gpunn._device import Device
@@ -113,6 +114,8 @@ def grid_sample(
     ----------
     Jaderberg, Simonyan, Zisserman, Kavukcuoglu 2015, arXiv:1506.02025, section 3.3.
     """
+    if casting.on:
+        input, grid = casting.inputs("grid_sample", input, grid)
     check_floating(_OP, input)
     _check(input, grid, mode, padding_mode)
     n, channels, height, width = input.shape

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._creation import tensor
 from gpunn._device import Device
 from gpunn._shared.activations import check_floating
@@ -84,6 +85,8 @@ def interpolate(
     ----------
     Keys 1981, "Cubic convolution interpolation for digital image processing", for bicubic.
     """
+    if casting.on:
+        (input,) = casting.inputs("interpolate", input)
     _check(input, mode, align_corners, antialias)
     old = input.shape[2:]
     new, scales = _sizes(old, size, scale_factor, recompute_scale_factor)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._capture_state import watching
 from gpunn._creation import full_like
 from gpunn._device import same_device
@@ -127,6 +128,8 @@ def poisson_nll_loss(
     ----------
     Of PyTorch; its source names none.
     """
+    if casting.on:
+        input, target = casting.inputs("poisson_nll_loss", input, target)
     op = "poisson_nll_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
     check_reduction(op, reduction)
@@ -229,6 +232,8 @@ def multi_margin_loss(
     ----------
     Crammer, Singer 2001, "On the algorithmic implementation of multiclass kernel-based vector machines".
     """
+    if casting.on:
+        input, weight = casting.inputs("multi_margin_loss", input, weight)
     op = "multi_margin_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
     check_reduction(op, reduction)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._shared.activations import check_floating, number
 from gpunn._shared.numbers import whole_number
 from gpunn._tensor import Tensor
@@ -133,6 +134,8 @@ def rms_norm(
     ----------
     Zhang, Sennrich 2019, arXiv:1910.07467.
     """
+    if casting.on:
+        x, weight = casting.inputs("rms_norm", x, weight)
     op = "rms_norm"
     check_floating(op, x)
     shape = lengths(op, normalized_shape)
@@ -214,6 +217,8 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
     ----------
     Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification with deep convolutional neural networks", 3.3.
     """
+    if casting.on:
+        (x,) = casting.inputs("local_response_norm", x)
     op = "local_response_norm"
     check_floating(op, x)
     if x.ndim < 3:

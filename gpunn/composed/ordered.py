@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._creation import tensor
 from gpunn._half import FLOATING
 from gpunn._shared.axes import axis_of
@@ -164,6 +165,8 @@ def quantile(
     UsageError
         If a share is not from 0 to 1, or the interpolation unknown.
     """
+    if casting.on:
+        (x,) = casting.inputs("quantile", x)
     return _quantile("quantile", x, q, dim, keepdim, interpolation)
 
 

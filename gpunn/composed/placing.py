@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._shared.axes import axis_of
 from gpunn._shared.counted import counted
 from gpunn._tensor import Tensor
@@ -158,6 +159,8 @@ def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     RangeError
         If an index is outside the axis.
     """
+    if casting.on:
+        x, source = casting.inputs("index_copy", x, source)
     op, axis = "index_copy", axis_of("index_copy", x, dim)
     _check_index(op, index)
     if not x.ndim:

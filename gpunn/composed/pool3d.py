@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, overload
 
+from gpunn._autocast import casting
 from gpunn._shared.activations import check_floating
 from gpunn._shared.pooling import OutputSize, image_window, output_sizes
 from gpunn._shared.volumes import as_planes, as_rows, handed_over
@@ -83,6 +84,8 @@ def max_pool3d(
     ----------
     Lecture topic L15.
     """
+    if casting.on:
+        (x,) = casting.inputs("max_pool3d", x)
     op = "max_pool3d"
     if x.ndim == 4:
         found = max_pool3d(x.unsqueeze(0), kernel_size, stride, padding, dilation, ceil_mode, return_indices)
@@ -149,6 +152,8 @@ def avg_pool3d(
     ----------
     Lecture topic L15.
     """
+    if casting.on:
+        (x,) = casting.inputs("avg_pool3d", x)
     op = "avg_pool3d"
     if x.ndim == 4:
         options = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
@@ -189,6 +194,8 @@ def adaptive_avg_pool3d(x: Tensor, output_size: OutputSize) -> Tensor:
     ----------
     Lecture topic L15.
     """
+    if casting.on:
+        (x,) = casting.inputs("adaptive_avg_pool3d", x)
     op = "adaptive_avg_pool3d"
     if x.ndim == 4:
         return adaptive_avg_pool3d(x.unsqueeze(0), output_size).squeeze(0)
@@ -236,6 +243,8 @@ def adaptive_max_pool3d(
     ----------
     Lecture topic L15.
     """
+    if casting.on:
+        (x,) = casting.inputs("adaptive_max_pool3d", x)
     op = "adaptive_max_pool3d"
     if x.ndim == 4:
         found = adaptive_max_pool3d(x.unsqueeze(0), output_size, return_indices)

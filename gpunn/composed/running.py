@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._creation import ones_like
 from gpunn._half import FLOATING
 from gpunn._shared.axes import axis_of
@@ -37,6 +38,8 @@ def cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     dtype : dtype, optional
         Convert first.
     """
+    if casting.on and dtype is None:
+        (x,) = casting.inputs("cumprod", x)
     axis = axis_of("cumprod", x, dim)
     if dtype is not None:
         x = x.to(dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gpunn._autocast import casting
 from gpunn._device import same_device
 from gpunn._shared.losses import check_reduction, reduction_of
 from gpunn._tensor import Tensor
@@ -49,6 +50,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     ----------
     Of PyTorch; its source names none.
     """
+    if casting.on:
+        x1, x2 = casting.inputs("cosine_similarity", x1, x2)
     a, b = (x / clamp(norm(x, 2, dim, keepdim=True), min=eps) for x in (x1, x2))
     return sum_(a * b, dim)
 
@@ -126,6 +129,8 @@ def kl_div(
     ----------
     Kullback, Leibler 1951, "On information and sufficiency".
     """
+    if casting.on:
+        input, target = casting.inputs("kl_div", input, target)
     op = "kl_div"
     reduction = reduction_of(op, reduction, size_average, reduce)
     check_reduction(op, reduction, ("batchmean", "mean", "sum", "none"))
@@ -182,6 +187,8 @@ def triplet_margin_loss(
     Balntas, Riba, Ponsa, Mikolajczyk 2016, "Learning local feature descriptors with triplets and shallow convolutional
     neural networks".
     """
+    if casting.on:
+        anchor, positive, negative = casting.inputs("triplet_margin_loss", anchor, positive, negative)
     op = "triplet_margin_loss"
     reduction = _checked_reduction(op, reduction, size_average, reduce)
     if not margin > 0:
@@ -231,6 +238,8 @@ def margin_ranking_loss(
     ----------
     Herbrich, Graepel, Obermayer 1999, "Support vector learning for ordinal regression".
     """
+    if casting.on:
+        input1, input2, target = casting.inputs("margin_ranking_loss", input1, input2, target)
     op = "margin_ranking_loss"
     reduction = _checked_reduction(op, reduction, size_average, reduce)
     if not input1.ndim == input2.ndim == target.ndim:
@@ -274,6 +283,8 @@ def hinge_embedding_loss(
     ----------
     Hadsell, Chopra, LeCun 2006, "Dimensionality reduction by learning an invariant mapping".
     """
+    if casting.on:
+        input, target = casting.inputs("hinge_embedding_loss", input, target)
     reduction = _checked_reduction("hinge_embedding_loss", reduction, size_average, reduce)
     same_device("hinge_embedding_loss", input.device, target.device)
     apart = where(target == 1, 0.0, clamp(margin - input, min=0))
@@ -315,6 +326,8 @@ def cosine_embedding_loss(
     ----------
     Of PyTorch; its source names none.
     """
+    if casting.on:
+        input1, input2, target = casting.inputs("cosine_embedding_loss", input1, input2, target)
     op = "cosine_embedding_loss"
     reduction = _checked_reduction(op, reduction, size_average, reduce)
     if target.ndim > 1 or not input1.ndim == input2.ndim == target.ndim + 1:
@@ -360,6 +373,8 @@ def soft_margin_loss(
     ----------
     Of PyTorch; its source names none.
     """
+    if casting.on:
+        input, target = casting.inputs("soft_margin_loss", input, target)
     reduction = _checked_reduction("soft_margin_loss", reduction, size_average, reduce)
     same_device("soft_margin_loss", input.device, target.device)
     # Above 40 log(1 + exp(x)) is x in double precision, too.

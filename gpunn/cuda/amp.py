@@ -1,37 +1,29 @@
-"""``torch.cuda.amp``'s older names of mixed precision, which change nothing here, and say so."""
+"""``torch.cuda.amp``'s older names of mixed precision."""
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from gpunn import amp
 from gpunn._calls import explains_all
+from gpunn.amp import custom_bwd, custom_fwd
 
-__all__ = ["GradScaler", "autocast"]
+__all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd"]
 
 
 class autocast(amp.autocast):
-    """See :class:`gpunn.amp.autocast`.
+    """:class:`gpunn.amp.autocast` for "cuda".
 
     Parameters
     ----------
     enabled : bool
-        With True a warning says that nothing is converted.
     dtype : dtype, optional
+        float16 by default.
     cache_enabled : bool
-        They change nothing.
     """
 
     def __init__(self, enabled: bool = True, dtype: Any = None, cache_enabled: bool = True) -> None:
-        super().__init__("cuda", dtype, False, cache_enabled)
-        self.enabled = bool(enabled)
-        if self.enabled:
-            warnings.warn(
-                "gpunn.cuda.amp.autocast converts nothing: ops compute in the dtype of their inputs.",
-                UserWarning,
-                stacklevel=2,
-            )
+        super().__init__("cuda", dtype, enabled, cache_enabled)
 
 
 class GradScaler(amp.GradScaler):
@@ -42,7 +34,6 @@ class GradScaler(amp.GradScaler):
     init_scale, growth_factor, backoff_factor : float
     growth_interval : int
     enabled : bool
-        None of them changes anything.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ import math
 import warnings
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._creation import zeros
 from gpunn._device import Device, device_of
 from gpunn._shared.losses import outside
@@ -128,6 +129,8 @@ class RNNBase(Module):
         if not x.shape[0]:
             raise ShapeError(f"{here(op)}: expected a sequence of at least 1 element; got {input.shape}.")
         weight = getattr(self, self._all_weights[0][0])
+        if casting.on:
+            x = casting.as_parameter(x, weight)
         if x.dtype != weight.dtype:
             raise DTypeError(
                 f"{here(op)}: expected x in the weights' dtype {weight.dtype}; got {x.dtype}. Convert x with "
@@ -183,6 +186,8 @@ class RNNBase(Module):
                     f"{here(op)}: hx: expected {name} of shape {shape}, a state for each layer and direction, for x of "
                     f"shape {input.shape}; got {state.shape}."
                 )
+            if casting.on:
+                state = casting.as_parameter(state, x)
             if state.dtype != x.dtype:
                 raise DTypeError(f"{here(op)}: hx: expected {name} in x's dtype {x.dtype}; got {state.dtype}.")
             device_of(op, (x, state))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._creation import zeros
 from gpunn._device import Device, device_of
 from gpunn._tensor import Tensor
@@ -78,6 +79,9 @@ class RNNCellBase(Module):
                 f"{here(op)}: expected x of shape (N, {self.input_size}) or ({self.input_size},) by input_size; got "
                 f"{x.shape}."
             )
+        if casting.on:
+            x = casting.as_parameter(x, self.weight_ih)
+            given = given and tuple(casting.as_parameter(one, x) for one in given)
         if x.dtype != self.weight_ih.dtype:
             raise DTypeError(
                 f"{here(op)}: expected x in the weights' dtype {self.weight_ih.dtype}; got {x.dtype}. Convert x with "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, here
 from gpunn.ops.add import add
@@ -34,6 +35,8 @@ def addmm(x: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: floa
     ShapeError
         If the matrices do not match, or x does not broadcast to their product.
     """
+    if casting.on:
+        x, mat1, mat2 = casting.inputs("addmm", x, mat1, mat2)
     return _plus("addmm", x, mm(mat1, mat2), beta, alpha)
 
 
@@ -58,6 +61,8 @@ def addmv(x: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float 
     ShapeError
         If matrix and vector do not match, or x does not broadcast to their product.
     """
+    if casting.on:
+        x, mat, vec = casting.inputs("addmv", x, mat, vec)
     return _plus("addmv", x, mv(mat, vec), beta, alpha)
 
 
@@ -82,6 +87,8 @@ def baddbmm(x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha
     ShapeError
         If the batches do not match, or x does not broadcast to their product.
     """
+    if casting.on:
+        x, batch1, batch2 = casting.inputs("baddbmm", x, batch1, batch2)
     return _plus("baddbmm", x, bmm(batch1, batch2), beta, alpha)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
@@ -122,6 +123,8 @@ def asin(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64.
     """
+    if casting.on:
+        (x,) = casting.inputs("asin", x)
     return _apply("asin", x)
 
 
@@ -133,6 +136,8 @@ def acos(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64.
     """
+    if casting.on:
+        (x,) = casting.inputs("acos", x)
     return _apply("acos", x)
 
 
@@ -196,6 +201,8 @@ def atan2(x: Tensor, other: Tensor) -> Tensor:
     >>> atan2(gpunn.tensor([0.0]), gpunn.tensor([1.0])).tolist()
     [0.0]
     """
+    if casting.on:
+        x, other = casting.inputs("atan2", x, other)
     op = "atan2"
     for t in (x, other):
         if t.dtype.kind not in FLOATING:

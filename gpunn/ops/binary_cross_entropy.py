@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._shared.losses import check_constant, check_pair, divisor_of, reduction_of, total
 from gpunn._tensor import Tensor
@@ -154,6 +155,8 @@ def binary_cross_entropy(
     ----------
     Lecture topic L5.
     """
+    if casting.on:
+        input, target, weight = casting.inputs("binary_cross_entropy", input, target, weight)
     reduction = reduction_of(_OP, reduction, size_average, reduce)
     check_pair(_OP, input, target)
     divisor = divisor_of(_OP, reduction, input.numel())

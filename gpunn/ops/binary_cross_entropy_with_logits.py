@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._shared.losses import check_pair, divisor_of, reduction_of, total
 from gpunn._tensor import Tensor
@@ -143,6 +144,10 @@ def binary_cross_entropy_with_logits(
     ----------
     Lecture topic L5.
     """
+    if casting.on:
+        input, target, weight, pos_weight = casting.inputs(
+            "binary_cross_entropy_with_logits", input, target, weight, pos_weight
+        )
     reduction = reduction_of(_OP, reduction, size_average, reduce)
     check_pair(_OP, input, target)
     divisor = divisor_of(_OP, reduction, input.numel())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunn._autocast import casting
 from gpunn._device import same_device
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
@@ -70,6 +71,8 @@ def conv1d(
     >>> gpunn.nn.functional.conv1d(x, theta).tolist()
     [[[2.0, 1.0, 1.0]]]
     """
+    if casting.on:
+        x, weight, bias = casting.inputs("conv1d", x, weight, bias)
     op = "conv1d"
     if x.ndim == 2 and weight.ndim == 3:
         options = (stride, padding, dilation, groups)

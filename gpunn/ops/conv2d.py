@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device, device_of
 from gpunn._half import FLOATING
 from gpunn._shared.numbers import as_int
@@ -237,6 +238,8 @@ def conv2d(
     ----------
     LeCun, Bottou, Bengio, Haffner 1998; lecture topic L10.
     """
+    if casting.on:
+        x, weight, bias = casting.inputs("conv2d", x, weight, bias)
     op = "conv2d"
     if x.ndim == 3 and weight.ndim == 4:
         options = (stride, padding, dilation, groups)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device, device_of
 from gpunn._tensor import Tensor
 from gpunn._window import Padding, Pair, Window, code_type
@@ -202,6 +203,8 @@ def conv2d_max_pool2d(
     ShapeError, UsageError, DTypeError, DeviceError
         As in the two ops.
     """
+    if casting.on:
+        x, weight, bias = casting.inputs("conv2d_max_pool2d", x, weight, bias)
     op = "conv2d_max_pool2d"
     if x.ndim == 3:
         geometry = (stride, padding, dilation, groups, pool)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._device import device_of
 from gpunn._half import FLOATING
 from gpunn._layout import physical_shape
@@ -69,6 +70,8 @@ def conv_transpose2d(
     ----------
     Dumoulin, Visin 2016, arXiv:1603.07285, chapter 4.
     """
+    if casting.on:
+        x, weight, bias = casting.inputs("conv_transpose2d", x, weight, bias)
     op = "conv_transpose2d"
     if x.ndim not in (3, 4) or weight.ndim != 4:
         raise ShapeError(
@@ -132,6 +135,8 @@ def conv_transpose1d(
     ----------
     Dumoulin, Visin 2016, arXiv:1603.07285, chapter 4.
     """
+    if casting.on:
+        x, weight, bias = casting.inputs("conv_transpose1d", x, weight, bias)
     op = "conv_transpose1d"
     if x.ndim not in (2, 3) or weight.ndim != 3:
         raise ShapeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunn._autocast import casting
 from gpunn._shared.axes import axis_of
 from gpunn._tensor import Tensor
 from gpunn.errors import ShapeError, here
@@ -29,6 +30,8 @@ def cross(x: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     >>> cross(gpunn.tensor([1, 0, 0]), gpunn.tensor([0, 1, 0])).tolist()
     [0, 0, 1]
     """
+    if casting.on:
+        x, other = casting.inputs("cross", x, other)
     if dim is None:
         axis = next((a for a, n in enumerate(x.shape) if n == 3), None)
     else:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._half import FLOATING
 from gpunn._shared.classes import (
@@ -317,6 +318,8 @@ def cross_entropy(
     ----------
     Lecture topic L3; label smoothing: Szegedy et al. 2015, arXiv:1512.00567.
     """
+    if casting.on:
+        input, target, weight = casting.inputs("cross_entropy", input, target, weight)
     reduction = reduction_of(_OP, reduction, size_average, reduce)
     ignore_index = whole_number(_OP, "ignore_index", ignore_index)
     check_scores(_OP, input, target, weight)

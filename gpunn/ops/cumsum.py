@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._half import FLOATING
 from gpunn._layout import logical, physical
@@ -68,6 +69,8 @@ def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     >>> cumsum(gpunn.tensor([1, 2, 3]), 0).tolist()
     [1, 3, 6]
     """
+    if casting.on and dtype is None:
+        (x,) = casting.inputs("cumsum", x)
     axis = axis_of("cumsum", x, dim)
     if dtype is not None:
         x = x.to(dtype=dtype)

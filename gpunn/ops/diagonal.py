@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunn._autocast import casting
 from gpunn._creation import zeros
 from gpunn._shared.axes import axis_of
 from gpunn._shared.numbers import whole_number
@@ -103,6 +104,8 @@ def trace(x: Tensor) -> Tensor:
     ShapeError
         If x is no matrix.
     """
+    if casting.on:
+        (x,) = casting.inputs("trace", x)
     if x.ndim != 2:
         raise ShapeError(f"{here('trace')}: expected a matrix; got shape {x.shape}.")
     return sum_(diagonal(x))

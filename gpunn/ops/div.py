@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
@@ -43,6 +44,8 @@ def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Tensor:
     """
     if rounding_mode is not None:
         return _rounded(a, b, rounding_mode)
+    if casting.on and not isinstance(a, Tensor):  # to PyTorch this is a reciprocal and a product
+        (b,) = casting.inputs("reciprocal", b)
 
     def gradients(device: Device, dy: Any, pa: Any, pb: Any, y: Any, needs: tuple[bool, ...]) -> tuple[Any, Any]:
         da = broadcast_binary(device, "div", dy, pb)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunn._autocast import casting
 from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, here
@@ -36,6 +37,8 @@ def dot(x: Tensor, tensor: Tensor) -> Tensor:
     >>> dot(gpunn.tensor([1.0, 2.0]), gpunn.tensor([3.0, 4.0])).item()
     11.0
     """
+    if casting.on:
+        x, tensor = casting.inputs("dot", x, tensor)
     if x.ndim != 1 or x.shape != tensor.shape:
         raise ShapeError(
             f"{here('dot')}: expected two vectors of one length; got {x.shape} and {tensor.shape}. "
@@ -63,6 +66,8 @@ def mv(x: Tensor, vec: Tensor) -> Tensor:
     ShapeError
         If they are not a matrix and a vector of matching lengths.
     """
+    if casting.on:
+        x, vec = casting.inputs("mv", x, vec)
     if x.ndim != 2 or vec.ndim != 1 or x.shape[1] != vec.shape[0]:
         raise ShapeError(
             f"{here('mv')}: expected a matrix (M, K) and a vector (K,); got {x.shape} and {vec.shape}. "

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._half import FLOATING
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
@@ -62,6 +63,10 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     for operand in operands:
         if not isinstance(operand, Tensor):
             raise ArgumentError(f"{here(_OP)}: operands: expected Tensors; got a {type(operand).__name__}.")
+    if operands and casting.applies(_OP, operands[0]):
+        operands = casting.inputs(_OP, *operands)
+        with casting.paused():
+            return einsum(equation, *operands)
     parts, result = _parsed(equation, operands)
     tensors = together(_OP, operands) if len(operands) > 1 else list(operands)
     lengths: dict[_Axis, int] = {}

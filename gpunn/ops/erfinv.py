@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
@@ -117,6 +118,8 @@ def erfinv(x: Tensor) -> Tensor:
     >>> round(erfinv(gpunn.tensor(0.5)).item(), 6)
     0.476936
     """
+    if casting.on:
+        (x,) = casting.inputs("erfinv", x)
     if x.dtype.kind not in FLOATING:
         raise DTypeError(f"{here('erfinv')}: expected a floating dtype; got {x.dtype}. Convert with .float().")
     device = x.device

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device, same_device
 from gpunn._half import FLOATING, goes_with
 from gpunn._shared.numbers import real_number, whole_number
@@ -258,6 +259,8 @@ def group_norm(
     ----------
     Wu, He 2018, arXiv:1803.08494.
     """
+    if casting.on:
+        x, weight, bias = casting.inputs("group_norm", x, weight, bias)
     num_groups = whole_number(_OP, "num_groups", num_groups, 1)
     if type(eps) is not float or not eps >= 0:
         eps = real_number(_OP, "eps", eps, 0, finite=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._device import Device, device_of
 from gpunn._shared.recurrent import check_gates
 from gpunn._tensor import Tensor
@@ -96,6 +97,8 @@ def gru_gates(given: Tensor, hidden: Tensor, h: Tensor) -> Tensor:
     ----------
     Cho and others 2014, arXiv:1406.1078.
     """
+    if casting.on:
+        given, hidden, h = casting.inputs("gru_gates", given, hidden, h)
     op = "gru_gates"
     inputs = (given, hidden, h)
     device = device_of(op, inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from gpunn._autocast import casting
 from gpunn._half import FLOATING
 from gpunn._shared.losses import weighted
 from gpunn._tensor import Tensor
@@ -46,6 +47,8 @@ def huber_loss(
     ----------
     Huber 1964, "Robust estimation of a location parameter"; lecture topic L5.
     """
+    if casting.on:
+        input, target, weight = casting.inputs("huber_loss", input, target, weight)
     if not 0 < delta < math.inf:
         raise UsageError(f"{here('huber_loss')}: delta: expected a finite number of more than 0; got {delta!r}.")
     if weight is not None:

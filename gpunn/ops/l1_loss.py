@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._shared.losses import both, divisor_of, meeting_pair, reduction_of, total, weighted
 from gpunn._tensor import Tensor
@@ -92,6 +93,8 @@ def l1_loss(
     ----------
     Lecture topic L5.
     """
+    if casting.on:
+        input, target, weight = casting.inputs("l1_loss", input, target, weight)
     reduction = reduction_of(_OP, reduction, size_average, reduce)
     if weight is not None:
         return weighted(_OP, l1_loss(input, target, reduction="none"), weight, reduction, by_weight=True)

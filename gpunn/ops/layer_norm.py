@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device, same_device
 from gpunn._half import FLOATING, goes_with
 from gpunn._layout import physical_shape
@@ -233,6 +234,8 @@ def layer_norm(
     ----------
     Ba, Kiros, Hinton 2016, arXiv:1607.06450; lecture topic L8.
     """
+    if casting.on:
+        x, weight, bias = casting.inputs("layer_norm", x, weight, bias)
     shape = lengths(_OP, normalized_shape)
     _check(x, shape, weight, bias)
     if type(eps) is not float or not eps >= 0:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device, device_of
 from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
@@ -102,6 +103,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation:
     ----------
     Lecture topic L1.
     """
+    if casting.on:
+        x, weight, bias = casting.inputs("linear", x, weight, bias)
     op = "linear"
     inputs = (x, weight) if bias is None else (x, weight, bias)
     device = device_of(op, inputs)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._rows import axis_in, stored
 from gpunn._tensor import Tensor
@@ -109,6 +110,8 @@ def log_softmax(x: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     ----------
     Lecture topic L2.
     """
+    if casting.on and dtype is None:
+        (x,) = casting.inputs("log_softmax", x)
     if dtype is not None:
         x = x.to(dtype=dtype)
     axis, device, shape, (array, rows) = softmax_axis("log_softmax", x, dim), x.device, x.shape, stored(x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gpunn._autocast import casting
 from gpunn._half import FLOATING
 from gpunn._shared.axes import axes_of, kept_shape
 from gpunn._tensor import Tensor
@@ -37,6 +38,8 @@ def logsumexp(x: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Ten
     >>> round(logsumexp(gpunn.tensor([1000.0, 1000.0]), 0).item(), 3)
     1000.693
     """
+    if casting.on:
+        (x,) = casting.inputs("logsumexp", x)
     axes = axes_of("logsumexp", x, dim, keepdim=keepdim)
     if x.dtype.kind not in FLOATING:
         x = x.float()

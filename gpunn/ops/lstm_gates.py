@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn import tape
+from gpunn._autocast import casting
 from gpunn._device import Device, device_of
 from gpunn._shared.recurrent import check_gates
 from gpunn._tensor import Tensor
@@ -99,6 +100,8 @@ def lstm_gates(given: Tensor, hidden: Tensor, c: Tensor) -> tuple[Tensor, Tensor
     ----------
     Hochreiter, Schmidhuber 1997, "Long short-term memory"; Gers, Schmidhuber, Cummins 2000.
     """
+    if casting.on:
+        given, hidden, c = casting.inputs("lstm_gates", given, hidden, c)
     op = "lstm_gates"
     inputs = (given, hidden, c)
     device = device_of(op, inputs)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device, same_device
 from gpunn._half import FLOATING
 from gpunn._interop import constants
@@ -103,6 +104,8 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     ShapeError, DTypeError, DeviceError
         If shapes do not match, or dtypes or devices differ.
     """
+    if casting.on:
+        a, b = casting.inputs("matmul", a, b)
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
         (a, b), _ = constants("matmul", (a, b), {})
         for operand in (a, b):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._shared.losses import both, check_reduction, divisor_of, meeting_pair, reduction_of, total, weighted
 from gpunn._tensor import Tensor
@@ -104,6 +105,8 @@ def mse_loss(
     >>> [gpunn.nn.functional.mse_loss(z, t, reduction=r).item() for r in ("mean", "sum", "half_mean")]
     [6.25, 25.0, 6.25]
     """
+    if casting.on:
+        input, target, weight = casting.inputs("mse_loss", input, target, weight)
     reduction = reduction_of(_OP, reduction, size_average, reduce)
     if weight is not None:
         return weighted(_OP, mse_loss(input, target, reduction="none"), weight, reduction, by_weight=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._shared.classes import (
     check_labels,
@@ -206,5 +207,7 @@ def nll_loss(
     ----------
     Lecture topic L5.
     """
+    if casting.on:
+        input, weight = casting.inputs("nll_loss", input, weight)
     reduction = reduction_of("nll_loss", reduction, size_average, reduce)
     return class_loss("nll_loss", input, target, weight, ignore_index, reduction, of_probabilities=False)

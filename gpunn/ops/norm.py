@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._half import FLOATING
 from gpunn._layout import logical, physical, physical_axes
@@ -120,6 +121,8 @@ def norm(
     DTypeError
         If x is not floating.
     """
+    if casting.on and dtype is None:
+        (x,) = casting.inputs("norm", x)
     if dtype is not None:
         x = x.to(dtype=dtype)
     if x.dtype.kind not in FLOATING:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._half import FLOATING
 from gpunn._promotion import category
@@ -94,6 +95,8 @@ def pow_(base: Any, exponent: Any) -> Tensor:
     DTypeError, DeviceError, ShapeError
         If they are incompatible, or both bools.
     """
+    if casting.on:
+        base, exponent = casting.inputs("pow_", base, exponent)
     if isinstance(base, Tensor) and isinstance(exponent, int | float | np.number) and base.dtype.kind in FLOATING:
         shortcut = _SHORTCUTS.get(float(exponent))
         if shortcut is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._device import Device, same_device
 from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
@@ -123,6 +124,8 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
     ----------
     He, Zhang, Ren, Sun 2015, arXiv:1502.01852; lecture topic L4.
     """
+    if casting.on:
+        x, weight = casting.inputs("prelu", x, weight)
     check_floating("prelu", x)
     same_device("prelu", x.device, weight.device)
     if weight.dtype != x.dtype:

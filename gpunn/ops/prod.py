@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._half import FLOATING
 from gpunn._layout import physical, physical_axes
@@ -71,6 +72,8 @@ def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any
     dtype : dtype, optional
         Convert to it first.
     """
+    if casting.on and dtype is None:
+        (x,) = casting.inputs("prod", x)
     if dtype is not None:
         x = x.to(dtype=dtype)
     if dim is None or not x.ndim:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gpunn import tape
+from gpunn._autocast import casting
 from gpunn._device import Device, device_of
 from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
@@ -135,6 +136,9 @@ def recurrent(
         raise UsageError(f"{here(op)}: kind: expected one of {', '.join(KINDS)}; got {kind!r}.")
     if (c is not None) != (kind == "LSTM"):
         raise UsageError(f"{here(op)}: c: {kind} {'needs a' if c is None else 'has no'} second state.")
+    if casting.on:
+        cast_as = "gru_gates" if kind == "GRU" else op
+        given, weight, bias, h, c = casting.inputs(cast_as, given, weight, bias, h, c)
     inputs = tuple(t for t in (given, weight, h, bias, c) if t is not None)
     device = device_of(op, inputs)
     gates, forward, backward = KINDS[kind]

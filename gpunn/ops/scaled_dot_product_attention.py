@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._creation import ones, zeros
 from gpunn._device import Device, same_device
 from gpunn._half import FLOATING
@@ -215,6 +216,8 @@ def scaled_dot_product_attention(
     >>> F.scaled_dot_product_attention(q, k, gpunn.tensor([[1.0], [2.0]])).tolist()
     [[1.0]]
     """
+    if casting.on:
+        query, key, value, attn_mask = casting.inputs("scaled_dot_product_attention", query, key, value, attn_mask)
     query, key, value = _checked(query, key, value, enable_gqa)
     L, S = query.shape[-2], key.shape[-2]
     if attn_mask is not None and is_causal:

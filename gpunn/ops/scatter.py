@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._creation_counted import arange
 from gpunn._device import same_device
 from gpunn._half import FLOATING
@@ -51,6 +52,8 @@ def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     >>> scatter_add(gpunn.zeros(3), 0, gpunn.tensor([2, 0, 2]), gpunn.ones(3)).tolist()
     [1.0, 0.0, 2.0]
     """
+    if casting.on:
+        x, src = casting.inputs("scatter_add", x, src)
     return _added("scatter_add", x, dim, index, src)
 
 

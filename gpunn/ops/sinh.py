@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunn._autocast import casting
 from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, here
@@ -26,6 +27,8 @@ def sinh(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64. Infinite where exp(x) is: beyond 88.7 and 709.7.
     """
+    if casting.on:
+        (x,) = casting.inputs("sinh", x)
     x = _floating("sinh", x)
     return (expm1(x) - expm1(-x)) * 0.5
 
@@ -38,6 +41,8 @@ def cosh(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64. Infinite where exp(x) is: beyond 88.7 and 709.7.
     """
+    if casting.on:
+        (x,) = casting.inputs("cosh", x)
     x = _floating("cosh", x)
     return (exp(x) + exp(-x)) * 0.5
 
@@ -50,6 +55,8 @@ def tan(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64.
     """
+    if casting.on:
+        (x,) = casting.inputs("tan", x)
     x = _floating("tan", x)
     return sin(x) / cos(x)
 
@@ -62,6 +69,8 @@ def log2(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64.
     """
+    if casting.on:
+        (x,) = casting.inputs("log2", x)
     return log(_floating("log2", x)) / math.log(2)
 
 
@@ -73,6 +82,8 @@ def log10(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64.
     """
+    if casting.on:
+        (x,) = casting.inputs("log10", x)
     return log(_floating("log10", x)) / math.log(10)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._shared.losses import both, divisor_of, meeting_pair, reduction_of, total
 from gpunn._tensor import Tensor
@@ -139,6 +140,8 @@ def smooth_l1_loss(
     ----------
     Girshick 2015, arXiv:1504.08083; lecture topic L5.
     """
+    if casting.on:
+        input, target = casting.inputs("smooth_l1_loss", input, target)
     if not beta >= 0:
         raise UsageError(f"{here('smooth_l1_loss')}: beta: expected a number of at least 0; got {beta!r}.")
     reduction = reduction_of("smooth_l1_loss", reduction, size_average, reduce)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._half import FLOATING
 from gpunn._layout import physical_axes
@@ -137,6 +138,8 @@ def softmax(x: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     >>> gpunn.softmax(gpunn.tensor([[0.0, 0.0], [1e4, -1e4]]), dim=1)
     tensor([[0.5, 0.5], [1. , 0. ]])
     """
+    if casting.on and dtype is None:
+        (x,) = casting.inputs("softmax", x)
     if dtype is not None:
         x = x.to(dtype=dtype)
     axis, device, shape, (array, rows) = softmax_axis("softmax", x, dim), x.device, x.shape, stored(x)

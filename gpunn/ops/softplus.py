@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._shared.activations import check_floating, number
 from gpunn._tensor import Tensor
@@ -129,6 +130,8 @@ def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     Dugas, Bengio, Belisle, Nadeau, Garcia 2001, "Incorporating second-order functional knowledge for better
     option pricing"; lecture topic L4.
     """
+    if casting.on:
+        (x,) = casting.inputs("softplus", x)
     check_floating("softplus", x)
     beta, threshold = number("softplus", "beta", beta), number("softplus", "threshold", threshold)
     if beta == 0:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._half import FLOATING
 from gpunn._layout import logical, physical, physical_axes, physical_shape
@@ -113,6 +114,8 @@ def sum_(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = Fals
     dtype : dtype, optional
         Convert to it first.
     """
+    if casting.on and dtype is None:
+        (x,) = casting.inputs("sum_", x)
     return _reduce("sum", x if dtype is None else x.to(dtype=dtype), dim, keepdim, average=False)
 
 

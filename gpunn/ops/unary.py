@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn._autocast import casting
 from gpunn._device import Device
 from gpunn._half import FLOATING
 from gpunn._shared.numbers import whole_number
@@ -128,6 +129,8 @@ def exp(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64; integers are refused.
     """
+    if casting.on:
+        (x,) = casting.inputs("exp", x)
     return _apply("exp", x)
 
 
@@ -139,6 +142,8 @@ def expm1(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64; integers are refused.
     """
+    if casting.on:
+        (x,) = casting.inputs("expm1", x)
     return _apply("expm1", x)
 
 
@@ -150,6 +155,8 @@ def log(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64; integers are refused.
     """
+    if casting.on:
+        (x,) = casting.inputs("log", x)
     return _apply("log", x)
 
 
@@ -161,6 +168,8 @@ def log1p(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64; integers are refused.
     """
+    if casting.on:
+        (x,) = casting.inputs("log1p", x)
     return _apply("log1p", x)
 
 
@@ -183,6 +192,8 @@ def rsqrt(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64; integers are refused.
     """
+    if casting.on:
+        (x,) = casting.inputs("rsqrt", x)
     return _apply("rsqrt", x)
 
 
@@ -194,6 +205,8 @@ def reciprocal(x: Tensor) -> Tensor:
     x : Tensor
         float32 or float64; integers are refused.
     """
+    if casting.on:
+        (x,) = casting.inputs("reciprocal", x)
     return _apply("reciprocal", x)
 
 
