@@ -23,8 +23,9 @@ from tests.test_edges import PRODUCTS
 # For every file of launch code: what is chosen, the orders of blocks, the launches that are counted, sizes.
 COMMON = (
     "tests/gpu/test_conv2d.py", "tests/gpu/test_conv2d_first.py", "tests/gpu/test_launcher.py",
-    "tests/gpu/test_strided_copy.py", "tests/test_block_order.py", "tests/test_launch_counts.py",
-    "tests/test_edges_large.py", "tests/test_edges_offsets.py", "tests/test_edges_tall.py",
+    "tests/gpu/test_strided_copy.py", "tests/gpu/test_tickets.py", "tests/test_block_order.py",
+    "tests/test_launch_counts.py", "tests/test_edges_large.py", "tests/test_edges_offsets.py",
+    "tests/test_edges_tall.py",
 )  # fmt: skip
 # For the primitives that reach a file: the lengths around tiles, blocks and vectors.
 _EDGES = ("test_at_the_edges", "test_at_the_edges_of_the_largest_tile")
