@@ -62,6 +62,17 @@ def test_a_plan_that_just_fits_is_launched(kernels: str) -> None:
     np.testing.assert_array_equal(dbias, expected_bias)
 
 
+@pytest.mark.parametrize("c", [1, 3])
+def test_planes_lie_in_different_banks_and_waste_little(c: int) -> None:
+    for columns in range(1, 100):
+        pitch = conv2d_first._pitch(columns, c)
+        # Vectors of four at the same place of eight planes: all 32 banks once.
+        assert len({(plane * pitch + i) % 32 for plane in range(8) for i in range(4)}) == 32
+        assert pitch % 4 == 0
+        # From one that will do to the next: 8 for a channel alone, 24 at most for several.
+        assert columns <= pitch < columns + (8 if c == 1 else 24)
+
+
 @functools.cache
 def _layers() -> dict[tuple[bool, str], tuple[int, Window]]:
     """For each specialisation of each kernel: filters and window of a layer of three channels that takes it."""
