@@ -53,13 +53,16 @@ if TYPE_CHECKING:
     from gpunn._device_type import device
     from gpunn._dtypes import (
         BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, IntTensor, LongTensor, ShortTensor, bfloat16,
-        finfo, float16, get_default_dtype, get_float32_matmul_precision, half, iinfo, is_floating_point, numel,
-        set_default_dtype, set_float32_matmul_precision, set_printoptions, typename,
+        finfo, float16, get_default_dtype, half, iinfo, is_floating_point, numel,
+        set_default_dtype, set_printoptions, typename,
     )  # fmt: skip
     from gpunn._function import Function
     from gpunn._gradcheck import gradcheck
     from gpunn._lockstep import lockstep
     from gpunn._memory_format import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
+    from gpunn._precision import (
+        get_float32_matmul_precision, get_precision, set_float32_matmul_precision, set_precision,
+    )  # fmt: skip
     from gpunn._result_types import can_cast, promote_types, result_type
     from gpunn._saving import load, save
     from gpunn._settings import _assert as _assert
@@ -187,14 +190,15 @@ _FROM = {
     "gpunn._default_device": "get_default_device set_default_device",
     "gpunn._dtypes": (
         "BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor IntTensor LongTensor ShortTensor bfloat16 "
-        "finfo float16 get_default_dtype get_float32_matmul_precision half iinfo is_floating_point numel "
-        "set_default_dtype set_float32_matmul_precision set_printoptions typename"
+        "finfo float16 get_default_dtype half iinfo is_floating_point numel "
+        "set_default_dtype set_printoptions typename"
     ),
     "gpunn._function": "Function",
     "gpunn._grad_mode": "inference_mode",
     "gpunn._gradcheck": "gradcheck",
     "gpunn._lockstep": "lockstep",
     "gpunn._memory_format": "channels_last channels_last_3d contiguous_format memory_format preserve_format",
+    "gpunn._precision": "get_float32_matmul_precision get_precision set_float32_matmul_precision set_precision",
     "gpunn._result_types": "can_cast promote_types result_type",
     "gpunn._rng_state": "get_rng_state initial_seed seed set_rng_state",
     "gpunn._saving": "load save",
@@ -325,27 +329,28 @@ __all__ = [
     "flipud", "float", "float16", "float32", "float64", "float_power", "floor", "floor_divide", "fmod", "frac",
     "from_dlpack", "from_numpy", "full", "full_like", "fx", "gather", "ge", "ger", "get_autocast_dtype",
     "get_default_device", "get_default_dtype", "get_float32_matmul_precision", "get_num_interop_threads",
-    "get_num_threads", "get_rng_state", "gradcheck", "greater", "greater_equal", "gt", "half", "heaviside", "histc",
-    "hsplit", "hstack", "hub", "hypot", "iinfo", "index_add", "index_copy", "index_fill", "index_select", "inf",
-    "inference_mode", "initial_seed", "inner", "int", "int16", "int32", "int64", "int8", "is_autocast_cache_enabled",
-    "is_autocast_enabled", "is_complex", "is_floating_point", "is_grad_enabled", "is_nonzero", "is_tensor",
-    "is_winograd_enabled", "isclose", "isfinite", "isinf", "isnan", "jit", "kron", "kthvalue", "layout", "le", "lerp",
-    "less", "less_equal", "linspace", "load", "load_file", "lockstep", "log", "log10", "log1p", "log2", "log_softmax",
-    "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsumexp", "long",
-    "lt", "manual_seed", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_power", "max", "maximum",
-    "mean", "median", "memory_format", "meshgrid", "min", "minimum", "mm", "mode", "models", "moveaxis", "movedim",
-    "mul", "multinomial", "multiply", "mv", "nan", "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg", "negative",
-    "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "numel", "ones", "ones_like", "onnx", "optim", "outer",
-    "permute", "pi", "pow", "preserve_format", "prod", "promote_types", "quantile", "rad2deg", "rand", "rand_like",
-    "randint", "randint_like", "randn", "randn_like", "random", "randperm", "ravel", "reciprocal", "relu", "remainder",
-    "repeat_interleave", "reshape", "result_type", "roll", "rot90", "round", "row_stack", "rsqrt", "rsub", "save",
-    "save_file", "scalar_tensor", "scatter", "scatter_add", "searchsorted", "seed", "select", "set_default_device",
-    "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled", "set_num_interop_threads",
-    "set_num_threads", "set_printoptions", "set_rng_state", "set_winograd_enabled", "sgn", "short", "sigmoid", "sign",
-    "signbit", "sin", "sinc", "sinh", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "std_mean", "strided", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan",
-    "tanh", "tensor", "tensor_split", "tensordot", "tile", "topk", "trace", "train", "transpose", "trapezoid", "trapz",
-    "tril", "tril_indices", "triu", "triu_indices", "true_divide", "trunc", "typename", "uint8", "unbind", "unflatten",
+    "get_num_threads", "get_precision", "get_rng_state", "gradcheck", "greater", "greater_equal", "gt", "half",
+    "heaviside", "histc", "hsplit", "hstack", "hub", "hypot", "iinfo", "index_add", "index_copy", "index_fill",
+    "index_select", "inf", "inference_mode", "initial_seed", "inner", "int", "int16", "int32", "int64", "int8",
+    "is_autocast_cache_enabled", "is_autocast_enabled", "is_complex", "is_floating_point", "is_grad_enabled",
+    "is_nonzero", "is_tensor", "is_winograd_enabled", "isclose", "isfinite", "isinf", "isnan", "jit", "kron",
+    "kthvalue", "layout", "le", "lerp", "less", "less_equal", "linspace", "load", "load_file", "lockstep", "log",
+    "log10", "log1p", "log2", "log_softmax", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "logit", "logsumexp", "long", "lt", "manual_seed", "masked_fill", "masked_scatter", "masked_select",
+    "matmul", "matrix_power", "max", "maximum", "mean", "median", "memory_format", "meshgrid", "min", "minimum", "mm",
+    "mode", "models", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "nan", "nan_to_num", "nanmean",
+    "nansum", "narrow", "ne", "neg", "negative", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "numel",
+    "ones", "ones_like", "onnx", "optim", "outer", "permute", "pi", "pow", "preserve_format", "prod", "promote_types",
+    "quantile", "rad2deg", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random", "randperm",
+    "ravel", "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "result_type", "roll", "rot90", "round",
+    "row_stack", "rsqrt", "rsub", "save", "save_file", "scalar_tensor", "scatter", "scatter_add", "searchsorted",
+    "seed", "select", "set_default_device", "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled",
+    "set_num_interop_threads", "set_num_threads", "set_precision", "set_printoptions", "set_rng_state",
+    "set_winograd_enabled", "sgn", "short", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "softmax", "sort",
+    "split", "sqrt", "square", "squeeze", "stack", "std", "std_mean", "strided", "sub", "subtract", "sum", "swapaxes",
+    "swapdims", "t", "take", "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot", "tile", "topk",
+    "trace", "train", "transpose", "trapezoid", "trapz", "tril", "tril_indices", "triu", "triu_indices", "true_divide",
+    "trunc", "typename", "uint8", "unbind", "unflatten",
     "unique", "unsqueeze", "use_deterministic_algorithms", "utils", "vander", "var", "var_mean", "vdot", "version",
     "vision", "vsplit", "vstack", "where", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

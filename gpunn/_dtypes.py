@@ -299,36 +299,3 @@ def typename(obj: Any) -> str:
     named = obj if hasattr(obj, "__qualname__") else type(obj)
     module = getattr(named, "__module__", None) or ""
     return named.__qualname__ if module in ("", "builtins") else f"{module}.{named.__qualname__}"
-
-
-_PRECISIONS = ("highest", "high", "medium")
-_precision = "highest"
-
-
-def set_float32_matmul_precision(precision: str) -> None:
-    """How PyTorch would round in products of float32; here all are made in float32, and the choice changes nothing.
-
-    Parameters
-    ----------
-    precision : str
-        "highest", "high" or "medium".
-
-    Raises
-    ------
-    UsageError
-        If it is none of them.
-    """
-    global _precision
-    if precision not in _PRECISIONS:
-        raise UsageError(f"set_float32_matmul_precision: expected one of {', '.join(_PRECISIONS)}; got {precision!r}.")
-    _precision = precision
-
-
-def get_float32_matmul_precision() -> str:
-    """What :func:`set_float32_matmul_precision` was given last; "highest" at first.
-
-    Returns
-    -------
-    str
-    """
-    return _precision

@@ -647,7 +647,7 @@ def library_thing(library: Any, place: str) -> Any:
 ELSEWHERE = {("", "compile"), ("", "set_default_dtype"), ("", "set_printoptions"), ("", "is_autocast_enabled")}
 ELSEWHERE |= {("", "set_float32_matmul_precision"), ("", "can_cast"), ("", "promote_types"), ("", "result_type")}
 # They would hold for the tests behind them.
-ELSEWHERE |= {("", "set_default_device"), ("", "use_deterministic_algorithms")}
+ELSEWHERE |= {("", "set_default_device"), ("", "set_precision"), ("", "use_deterministic_algorithms")}
 ELSEWHERE |= {("Tensor", "new")}  # PyTorch's stub says nothing that it takes by name
 
 

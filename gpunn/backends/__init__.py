@@ -1,4 +1,4 @@
-"""Switches of PyTorch's libraries: programs may set them, and nothing changes, as these libraries are not used here."""
+"""Switches of PyTorch's libraries, which are not used: of what programs set, products' ``allow_tf32`` is real."""
 
 from gpunn.backends import cuda, cudnn, mps
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn._device import Device
+from gpunn.gpu import tensor
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.gpu.tickets import COUNT, tickets
 
@@ -65,6 +66,11 @@ def launch_gemm(
 ) -> None:
     """Launch a product of this form with M, N and K; the arrays are those of its signature in ``gemm.cu``."""
     m, n, k = sizes
+    plain = form != "tn" or (inputs[1] is None and all(output is None for output in outputs[1:]))
+    if plain and tensor.takes(device, outputs[0].dtype, sizes, *inputs):  # nothing but a product
+        a, b, rest = (inputs[0], inputs[2], ()) if form == "tn" else (*inputs[:2], inputs[2:])
+        tensor.launch(device, form, sizes, outputs[0], a, b, rest, *scalars)
+        return
     tile = choose_tile(m, n)
     slices = choose_slices(m, n, k, tile)
     tiles = count_tiles(m, n, tile)
@@ -90,6 +96,8 @@ def launch_gemm_backward(
     dy, y (K, M), y None without a ReLU; x (K, N), weight (M, N); dx is added to ``more`` (K, N), unless that is None.
     """
     (k, m), n = dy.shape, x.shape[1]
+    if tensor.takes(device, x.dtype, (m, n, k), dy, x):
+        return None  # they read plain matrices
     tile = min(choose_tile(m, n), choose_tile(k, n))
     tiles, dx_tiles = count_tiles(m, n, tile), count_tiles(k, n, tile)
     slices = choose_slices(m, n, k, tile)

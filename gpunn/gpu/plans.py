@@ -1,9 +1,9 @@
 """Launches worked out once for each geometry, and repeated on other arrays.
 
 A kernel body decides by shapes: which kernel, which tile, how many blocks, what to allocate. On a GPU that Python takes
-longer than the launch. What it decides depends on nothing but the shapes, dtypes and alignment of its arrays and on its
-other arguments. So the first call with a combination of them runs the body and notes what it allocates and launches;
-later ones allocate and launch the same, with the pointers of their own arrays.
+longer than the launch. What it decides depends on nothing but the shapes, dtypes and alignment of its arrays, on its
+other arguments, and on the precision that is set. So the first call with a combination of them runs the body and notes
+what it allocates and launches; later ones allocate and launch the same, with the pointers of their own arrays.
 
 A body of which this is not true gets no plan, and runs each time: if it waits for the device, launches over lists of
 arrays, or uses memory that is neither an argument, nor allocated by it, nor one of the device's own arrays. A primitive
@@ -20,6 +20,7 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._layout import address_of, is_contiguous
+from gpunn._precision import chosen
 from gpunn.gpu.launcher import Launch, tracing
 from gpunn.gpu.launches import Later, Pointer
 
@@ -45,7 +46,7 @@ class Plans:
         # A body within a body; somebody who wants to see each launch; lists of arrays.
         if device.__class__ is Recorder or tracing.launches is not None or (args and args[0].__class__ is list):
             return self._body(device, *args)
-        key = (device, *device.loader.facts(args))
+        key = (device, chosen.name, *device.loader.facts(args))
         try:
             plan = self._plans.get(key, _UNKNOWN)
         except TypeError:

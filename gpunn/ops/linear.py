@@ -12,6 +12,7 @@ from gpunn._device import Device, device_of
 from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
+from gpunn.gpu import tensor
 from gpunn.gpu.gemm import launch_gemm, launch_gemm_backward
 from gpunn.ops.bias import bias_backward
 from gpunn.ops.matmul import gemm
@@ -60,7 +61,8 @@ def _(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: _Three, more:
         both = launch_gemm_backward(device, dy, y, x, weight, needs[2], more)
         if both is not None:
             return both
-    if needs[1] and weight.size:
+    by_tensor_cores = needs[1] and tensor.takes(device, x.dtype, (m, weight.shape[1], n), dy, x)
+    if needs[1] and weight.size and not by_tensor_cores:
         dweight = device.empty(weight.shape, x.dtype)
         dbias = device.empty((m,), x.dtype) if needs[2] else None
         dz = device.empty(dy.shape, x.dtype) if y is not None and needs[0] else None
@@ -70,6 +72,8 @@ def _(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: _Three, more:
     else:
         dweight = device.empty(weight.shape, x.dtype) if needs[1] else None
         dz, dbias = bias_backward(device, dy, y, needs[2])
+        if by_tensor_cores:
+            launch_gemm(device, "tn", (m, weight.shape[1], n), (dweight, None, None), (dz, None, x))
     if needs[0]:
         dx = device.empty(x.shape, x.dtype)
         launch_gemm(device, "nn", (n, weight.shape[1], m), (dx,), (dz, weight, more))

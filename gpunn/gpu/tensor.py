@@ -1,0 +1,77 @@
+"""Which products tensor cores compute, and their launches (``kernels/gemm_tensor.cu``)."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._precision import MODES, chosen
+from gpunn.gpu.launcher import KernelSource, ceil_div, vector_width
+from gpunn.gpu.tickets import COUNT, tickets
+
+# mma_tile.cuh: rows and columns of a block's tile; its threads; three stages of 32 of the reduction, 4 bytes each.
+_TILE = 128
+_THREADS = 128
+_SHARED = 2 * _TILE * 32 * 3 * 4
+_STATIC = 1024  # shared memory for the kernel's own variables, and what CUDA takes
+
+SOURCE = KernelSource(
+    "gemm_tensor.cu",
+    architectures=(80, 86, 89, 90, 100, 120),
+    dynamic_shared={f"gemm_tensor_{form}": _SHARED for form in ("nt", "nn", "tn")},
+    REAL=("float",),
+    MODE=tuple(mode for mode in MODES.values() if mode is not None),
+)
+
+LEAST = 2**24  # multiplications; a smaller product takes as long as its launch either way
+_NARROWEST = 65  # rows or columns: fewer leave half of a tile unused, and FFMA has smaller tiles
+_DEEPEST = 2**23 - 1  # the kernel counts the bytes of 128 rows in 32 bits
+_TALLEST = 65535 * _TILE  # rows: of tiles down, a grid has so many at most
+_WAVE = 132  # as in gpu.gemm: blocks that fill a large card, the same on all
+_LEAST_SLICE = 128
+_TICKETS = 16  # of each tile
+
+
+def takes(device: Device, dtype: Any, sizes: tuple[int, int, int], *operands: Any) -> bool:
+    """Whether the present precision has tensor cores compute a product of M, N and K with these operands.
+
+    Rows that are no whole vectors of 4 are left to FFMA, and so not rounded: copies of single numbers would need more
+    registers than there are.
+    """
+    m, n, k = sizes
+    if MODES[chosen.name] is None or dtype != np.float32 or m * n * k < LEAST:
+        return False
+    if min(m, n) < _NARROWEST or k > _DEEPEST or m > _TALLEST or not _has_tensor_cores(device):
+        return False
+    return all(vector_width(x.shape[1], x) == 4 for x in operands if x is not None and x.ndim == 2)
+
+
+@functools.cache
+def _has_tensor_cores(device: Device) -> bool:
+    """Whether this GPU multiplies tf32 and bf16 (sm_80 and later), and has shared memory for it. The emulator has."""
+    if device.name == "emulator":
+        return True
+    with device.active():
+        card = device.xp.cuda.Device()
+        capability, shared = int(card.compute_capability), card.attributes["MaxSharedMemoryPerBlockOptin"]
+    return capability >= min(SOURCE.architectures) and int(shared) >= _SHARED + _STATIC
+
+
+def launch(
+    device: Device, form: str, sizes: tuple[int, int, int], c: Any, a: Any, b: Any, rest: tuple[Any, ...], relu: int = 0
+) -> None:
+    """Launch a product of this form; ``rest``: "nt" (bias,), "nn" (more,), "tn" ()."""
+    m, n, k = sizes
+    across, down = ceil_div(n, _TILE), ceil_div(m, _TILE)
+    tiles = across * down
+    slices = max(1, min(ceil_div(_WAVE, tiles), k // _LEAST_SLICE))
+    buffers: tuple[Any, Any] = None, None
+    if slices > 1:
+        assert tiles * _TICKETS <= COUNT, "only fewer tiles than a wave are split"
+        buffers = device.empty((tiles, slices, _TILE * _TILE), c.dtype), tickets(device)
+    args = (c, *buffers, a, b, *rest, m, n, k, *((relu,) if form == "nt" else ()))
+    macros: dict[str, Any] = {"REAL": "float", "MODE": MODES[chosen.name]}
+    SOURCE.launch(device, f"gemm_tensor_{form}", (across, down, slices), _THREADS, args, shared=_SHARED, **macros)
