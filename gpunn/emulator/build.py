@@ -76,6 +76,8 @@ _PATIENCE = 120.0  # seconds for another process to build a file; what is built 
 _NAME_LENGTH = 100  # of a kernel file's name, as far as it is part of its library's
 _STATIC = "gpunn_emulator_static_shared"
 _KERNEL_NAME = re.compile(r'extern\s+"C"\s+(?:static\s+)?__global__\s+(?:static\s+)?void\s+(\w+)\s*\(')
+_LAUNCH_BOUNDS = re.compile(r"\b__launch_bounds__\s*\(")
+_NAME_BEHIND_BOUNDS = re.compile(r"\s*(?:(?:static|void|__global__)\s+)*(\w+)\s*\(")
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<[^>]*>", re.MULTILINE)
 
 
@@ -129,16 +131,40 @@ def compile_kernels(source: str, label: str, defines: Mapping[str, str], countin
     def compile_text(folder: Path) -> list[str]:
         common = ["-x", "c++", "-fpch-preprocess", f"-I{_HERE}", *flags, *code_flags]
         run_compiler(["-E", *common, "kernels.cu", "-o", "plain.ii"], folder, label)
-        plain = (folder / "plain.ii").read_text(encoding="utf-8")
+        plain, bounds = take_launch_bounds((folder / "plain.ii").read_text(encoding="utf-8"))
         names = list(dict.fromkeys(_KERNEL_NAME.findall(plain)))
         if not names:
             raise KernelError(f'{label}: no kernel found; expected extern "C" __global__ void name(...)')
-        plain = re.sub(r"\b__global__\b", "", plain) + _registration(names)
+        plain = re.sub(r"\b__global__\b", "", plain) + _registration(names, bounds)
         (folder / "kernels.ii").write_text(plain, encoding="utf-8")
         run_compiler(["-S", *code_flags, "kernels.ii", "-o", "plain.s"], folder, label)
         return names
 
     return _cached(f"{Path(label).stem[:_NAME_LENGTH]}-{key}.so", build)
+
+
+def take_launch_bounds(plain: str) -> tuple[str, dict[str, str]]:
+    """Preprocessed text without ``__launch_bounds__(most, ...)``, and what ``most`` is, by the kernel's name.
+
+    They are no macro, so that this finds them with all macros in them replaced; the constants are the compiler's.
+    """
+    pieces, bounds, done = [], {}, 0
+    for found in _LAUNCH_BOUNDS.finditer(plain):
+        if found.start() < done:
+            continue
+        pieces.append(plain[done : found.start()])
+        depth, comma, at = 1, None, found.end()
+        while depth and at < len(plain):
+            depth += {"(": 1, ")": -1}.get(plain[at], 0)
+            if comma is None and (not depth or (depth == 1 and plain[at] == ",")):
+                comma = at
+            at += 1
+        name = _NAME_BEHIND_BOUNDS.match(plain, at)
+        if name is not None:
+            bounds[name[1]] = plain[found.end() : comma]
+        pieces.append(re.sub(r"[^\n]", "", plain[found.start() : at]))  # lines keep their numbers
+        done = at
+    return "".join([*pieces, plain[done:]]), bounds
 
 
 def guard_shared_arrays(assembly: str) -> str:
@@ -207,11 +233,12 @@ def _static_table(sizes: list[int]) -> str:
     return f"\t.section\t.rodata\n\t.balign\t8\n\t.globl\t{_STATIC}\n\t.hidden\t{_STATIC}\n{_STATIC}:\n{rows}"
 
 
-def _registration(names: list[str]) -> str:
+def _registration(names: list[str], bounds: Mapping[str, str]) -> str:
     """Return C++ that exports the table of kernels (``gpunn_emulator_module_info`` in runtime.h)."""
     rows = "".join(
         f'    {{"{name}", &gpunn_emulator_caller<{name}>::call, gpunn_emulator_caller<{name}>::count,\n'
-        f"     gpunn_emulator_caller<{name}>::sizes, gpunn_emulator_caller<{name}>::pointers}},\n"
+        f"     gpunn_emulator_caller<{name}>::sizes, gpunn_emulator_caller<{name}>::pointers,\n"
+        f"     static_cast<uint32_t>({bounds.get(name, '0')})}},\n"
         for name in names
     )
     weak = '__attribute__((weak, visibility("hidden")))'

@@ -32,7 +32,6 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
 #define __restrict__ __restrict
-#define __launch_bounds__(...)
 // The attribute may stand anywhere among the specifiers; alignas must come before __shared__.
 #define __align__(n) __attribute__((aligned(n)))
 #define __constant__ static

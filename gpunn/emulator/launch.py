@@ -158,6 +158,11 @@ class Module:
             raise KernelError(f"{self.label} has no kernel {kernel}; it has {', '.join(self._kernels)}")
         where = f"{self.label}: {kernel}"
         _check_shape(where, grid, block)
+        if entry.most_threads and block[0] * block[1] * block[2] > entry.most_threads:
+            raise KernelError(
+                f"{where}: expected at most {entry.most_threads} threads in a block, as its __launch_bounds__ say; got "
+                f"{tuple(block)}. A GPU refuses such a launch."
+            )
         _check_shared(where, self._static_shared[kernel], shared_bytes)
         values = _pack(where, entry, arguments)
         buffers = _buffers(where, [*arguments, *extra])

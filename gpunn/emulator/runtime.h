@@ -57,6 +57,7 @@ struct gpunn_emulator_kernel {
     int32_t count;                  // of parameters
     const uint32_t* sizes;          // sizeof each
     const unsigned char* pointers;  // 1 where the parameter is a pointer
+    uint32_t most_threads;          // in a block, as its __launch_bounds__ say; 0 without
 };
 struct gpunn_emulator_array {  // one __shared__ array, from the table that build.py appends
     char* address;

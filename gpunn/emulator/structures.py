@@ -17,6 +17,7 @@ class Kernel(ctypes.Structure):
         ("count", ctypes.c_int32),
         ("sizes", ctypes.POINTER(ctypes.c_uint32)),
         ("pointers", ctypes.POINTER(ctypes.c_ubyte)),
+        ("most_threads", ctypes.c_uint32),
     ]
 
 

@@ -56,6 +56,34 @@ def test_kernels_are_found() -> None:
     assert axpy().kernels == ("axpy", "on_its_own_line")
 
 
+BOUNDED = """\
+#define PAIR(a, b) a, b
+enum { WARPS = 3 };
+template <int n> struct Twice { enum { value = 2 * n }; };
+extern "C" __global__ void __launch_bounds__(WARPS * 32) by_constants(float* y) { y[threadIdx.x] = 1; }
+extern "C" __launch_bounds__(PAIR(SIZE, 2))
+__global__ void by_macros(float* y) { y[threadIdx.x] = 1; }
+extern "C" __global__ void __launch_bounds__((Twice<16>::value + (SIZE > 64 ? 32 : 0)), 1) nested(float* y) {
+    y[threadIdx.x] = 1;
+}
+extern "C" __global__ void without(float* y) { y[threadIdx.x] = 1; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("kernel", "most"), [("by_constants", 96), ("by_macros", 128), ("nested", 64), ("without", 1024)]
+)
+def test_a_block_is_no_larger_than_a_kernel_is_compiled_for(kernel: str, most: int) -> None:
+    module = compile_module(BOUNDED, "bounded.cu", {"SIZE": "128"})
+    y = np.zeros(1024, np.float32)
+    module.launch(kernel, (1, 1, 1), (most, 1, 1), [Argument(y, "inout")])
+    assert y.sum() == most
+    y[:] = 0
+    with pytest.raises(KernelError, match=f"bounded.cu: {kernel}: expected at most {most} threads in a block"):
+        module.launch(kernel, (1, 1, 1), (most, 2, 1), [Argument(y, "inout")])
+    assert not y.any()
+
+
 def test_defines_make_another_module() -> None:
     other = compile_module(AXPY, "axpy.cu", {"OFFSET": "5"})
     assert other is not axpy()
