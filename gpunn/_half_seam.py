@@ -2,8 +2,9 @@
 
 No body of a primitive knows 16-bit arrays. One that only moves elements is given their bits as int16. Any other is
 given float32 copies, computes as ever, and what it returns or writes to is rounded once, to the nearest, ties to even.
-So a 16-bit tensor halves memory, not time: the conversions are launches of their own (``kernels/cast.cu``), which a
-captured step repeats.
+Large products are tensor cores' where a GPU has them: operands of 16 bits are exact in tf32 and bf16, so nothing but
+the result is rounded. Otherwise a 16-bit tensor halves memory, not time: the conversions are launches of their own
+(``kernels/cast.cu``), which a captured step repeats.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn._half import FLOAT32, is_half
+from gpunn._half import FLOAT32, FLOATING, is_half
+from gpunn._precision import exact_products
 
 if TYPE_CHECKING:
     from gpunn.primitive import Primitive
@@ -79,7 +81,10 @@ class _Widened:
         primitive = self.primitive
         given = [_mapped(v, self._widened, FLOAT32) for v in args]
         named = {k: _mapped(v, self._widened, FLOAT32) for k, v in kwargs.items()}
-        result = primitive(self.device, *given, **named)
+        floating = [a.dtype for a in _arrays((*args, *kwargs.values())) if a.dtype.kind in FLOATING]
+        # Beside float32 arrays nothing may be rounded that is not asked for.
+        with exact_products(self.goal.name if all(d == self.goal for d in floating) else None):
+            result = primitive(self.device, *given, **named)
         if primitive.mutates:
             from gpunn.ops.cast import cast_into
 

@@ -5,6 +5,10 @@ This module stands alone: launches, plans and captured steps ask it.
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
+
 from gpunn.errors import UsageError
 
 __all__ = ["get_float32_matmul_precision", "get_precision", "set_float32_matmul_precision", "set_precision"]
@@ -14,13 +18,13 @@ MODES: dict[str, str | None] = {"fp32": None, "tf32": "TF32", "tf32x3": "TF32X3"
 _TORCH = {"highest": "fp32", "high": "tf32", "medium": "bf16"}
 
 
-class _Chosen:
-    """The present setting, of all threads: ``name`` is one of ``MODES``."""
+class _Chosen(threading.local):
+    """The present setting: ``name`` is one of ``MODES``.
 
-    __slots__ = ("name",)
+    That of all threads is the class's. A thread has one of its own within :func:`exact_products`.
+    """
 
-    def __init__(self) -> None:
-        self.name = "fp32"
+    name = "fp32"
 
 
 chosen = _Chosen()
@@ -50,7 +54,7 @@ def set_precision(precision: str) -> None:
     """
     if precision not in MODES:
         raise UsageError(f"set_precision: expected one of {', '.join(MODES)}; got {precision!r}.")
-    chosen.name = precision
+    _Chosen.name = precision
 
 
 def get_precision() -> str:
@@ -89,3 +93,27 @@ def get_float32_matmul_precision() -> str:
     str
     """
     return next((name for name, ours in _TORCH.items() if ours == chosen.name), "highest")
+
+
+# Modes in which no operand of a 16-bit dtype is rounded: tf32 has float16's 10 bits after the point, and more range.
+_EXACT = {"float16": "tf32", "bfloat16": "bf16"}
+
+
+@contextlib.contextmanager
+def exact_products(dtype: str | None) -> Iterator[None]:
+    """A block in which this thread's operands are numbers of a 16-bit dtype, so that tensor cores round nothing.
+
+    Without a dtype nothing changes.
+    """
+    if dtype is None:
+        yield
+        return
+    own = vars(chosen).get("name")
+    chosen.name = _EXACT[dtype]
+    try:
+        yield
+    finally:
+        if own is None:
+            del chosen.name
+        else:
+            chosen.name = own

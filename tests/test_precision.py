@@ -304,3 +304,32 @@ def test_names() -> None:
         with pytest.raises(UsageError, match=r"^set_precision: expected one of fp32, tf32, tf32x3, bf16; got "):
             gpunn.set_precision(wrong)
     assert gpunn.get_precision() == "tf32x3"
+
+
+@pytest.mark.parametrize("form", ["nt", "nn", "tn"])
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_products_of_16_bits_take_tensor_cores_and_round_nothing_but_the_result(
+    kernels: str, name: str, form: str
+) -> None:
+    """Whatever is set: their operands are exact in tf32 and bf16. Beside float32 nothing is rounded."""
+    where = device(kernels)
+    dtype = gpunn.zeros(1, dtype=getattr(gpunn, name)).dtype  # from now on ops look for such arrays
+    for setting in ("fp32", "tf32x3"):
+        gpunn.set_precision(setting)
+        a, b = (x.astype(dtype) for x in _operands(form, 132, 96, 260))
+        u, w = _plain(form, a, b)
+        with trace_launches() as launches:
+            c = gemm(where, *_on(where, a, b), form)
+        assert f"gemm_tensor_{form}" in {launch.kernel for launch in launches}
+        expected = u.astype(np.float64) @ w.astype(np.float64)
+        # Half a place of the result's last bit, and float32's own errors.
+        near = {"float16": 2.0**-11, "bfloat16": 2.0**-8}[name]
+        assert (np.abs(host(c).astype(np.float64) - expected) <= near * np.abs(expected) + 3e-5).all()
+        assert gpunn.get_precision() == setting
+    with trace_launches() as launches:
+        gemm(where, *_on(where, a, b.astype(np.float32)), form)
+    assert f"gemm_tensor_{form}" in {launch.kernel for launch in launches}  # as tf32x3 is set; never in 16 bits
+    gpunn.set_precision("fp32")
+    with trace_launches() as launches:
+        gemm(where, *_on(where, a, b.astype(np.float32)), form)
+    assert f"gemm_tensor_{form}" not in {launch.kernel for launch in launches}
