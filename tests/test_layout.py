@@ -136,7 +136,7 @@ def test_the_cpu_wing_knows_nothing_above_it(module: str) -> None:
 @pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[:2] == ["gpunn", "gpu"]])
 def test_the_wing_of_kernels_knows_no_ops(module: str) -> None:
     allowed = {"gpunn.errors", "gpunn._window", "gpunn._device", "gpunn._layout", "gpunn._capture_state"}
-    allowed |= {"gpunn._decorated"}
+    allowed |= {"gpunn._decorated", "gpunn._precision"}
     others = {name for name, _ in imports(MODULES[module]) if not name.startswith("gpunn.gpu")}
     assert others <= allowed | ({"gpunn.emulator"} if module == "gpunn.gpu.emulated" else set())
 

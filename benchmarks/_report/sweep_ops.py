@@ -261,6 +261,7 @@ def _updates(s: Sizes) -> Iterator[Op]:
     yield Op("LAMB", shapes, functools.partial(_update, "LAMB"), (), torch=False)
     yield Op("clip_grad_norm_", shapes, functools.partial(_clip, "clip_grad_norm_"), ())
     yield Op("clip_grad_value_", shapes, functools.partial(_clip, "clip_grad_value_"), ())
+    yield Op("GradScaler.unscale_", shapes, _unscale, (), torch=False)  # PyTorch's wants a loss first
 
 
 def _parameters(t: Tensors) -> list[Any]:
@@ -280,6 +281,12 @@ def _clip(name: str, lib: Any, t: Tensors) -> None:
     getattr(lib.nn.utils, name)(_parameters(t), 1.0)
 
 
+def _unscale(lib: Any, t: Tensors) -> None:
+    if "optimizer" not in t:
+        t["optimizer"] = lib.optim.SGD(_parameters(t), lr=1e-6)
+    lib.amp.GradScaler(init_scale=1.0).unscale_(t["optimizer"])
+
+
 def _reductions(s: Sizes) -> Iterator[Op]:
     matrix = {"x": (s.rows, s.columns)}
     yield Op("sum of rows", matrix, _method("sum", 1))
@@ -295,10 +302,23 @@ def _reductions(s: Sizes) -> Iterator[Op]:
     yield Op("norm", matrix, _method("norm"))
     a, b = (s.product, s.product), (32, max(4, s.product // 8), max(4, s.product // 8))
     yield Op("matmul", {"x": a, "y": a}, lambda lib, t: lib.matmul(t["x"], t["y"]), ("x", "y"))
+    for word, name in (("high", "tf32"), ("medium", "bf16")):
+        yield Op(f"linear and gradients, {name}", {"x": a, "y": a}, functools.partial(_by_tensor_cores, word), ())
     yield Op("bmm", {"x": b, "y": b}, lambda lib, t: lib.bmm(t["x"], t["y"]), ("x", "y"))
     heads = {name: (32, max(4, s.product // 4), min(64, s.product)) for name in ("x", "y", "w")}
     yield Op("attention", heads, _attention, ("x", "y", "w"))
     yield Op("causal attention", heads, lambda lib, t: _attention(lib, t, True), ("x", "y", "w"))
+
+
+def _by_tensor_cores(precision: str, lib: Any, t: Tensors) -> None:
+    """The three forms of a product."""
+    x, weight = (t[name].detach().requires_grad_() for name in "xy")
+    outside = lib.get_float32_matmul_precision()
+    lib.set_float32_matmul_precision(precision)
+    try:
+        lib.nn.functional.linear(x, weight).sum().backward()
+    finally:
+        lib.set_float32_matmul_precision(outside)
 
 
 def _attention(lib: Any, t: Tensors, causal: bool = False) -> Any:

@@ -105,7 +105,7 @@ def test_launches_that_are_the_same_are_grouped(emulator: Device) -> None:
 # -- the sweep ------------------------------------------------------------------------------------
 
 # What only tensors that are too large for the emulator reach is recorded and not run, with sizes between the two.
-MIDDLE = Sizes(3000, 64, 8, 64, 8, 64, 1000)
+MIDDLE = Sizes(3000, 64, 8, 64, 8, 256, 1000)
 _READS_BACK = ("masked_select",)  # so it cannot be recorded alone
 # No op calls the first one's primitive; the second copies a captured step's inputs; the last two need other processes.
 _UNUSED = {"scale_by_scalar", "copy_arrays", "sync_batch_norm_pack", "sync_batch_norm_combine"}
