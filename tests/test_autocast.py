@@ -14,6 +14,8 @@ from gpunn import nn
 from gpunn._autocast import casting
 from gpunn.errors import ArgumentError, GpunnError, UsageError
 
+pytest.importorskip("ml_dtypes")
+
 # A case gets the library, its functional, and a function that makes numbers of a shape.
 Case = Callable[[Any, Any, Callable[..., Any]], Any]
 CASES: dict[str, Case] = {}

@@ -16,7 +16,7 @@ from typing import Any
 from gpunn.emulator import available
 from gpunn.gpu.launcher import kernel_folder
 from gpunn.primitive import REGISTRY
-from tests.mutants import explained
+from tests.mutants import checks, explained
 from tests.mutants.launch_code import files as launch_files
 from tests.mutants.launch_operators import LAUNCH_OPERATORS, launch_mutants
 from tests.mutants.launch_run import LaunchRun
@@ -56,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=8, metavar="N", help="mutants of each file (default 8)")
     parser.add_argument("--all", action="store_true", help="all mutants of each file")
     parser.add_argument("--battery", action="store_true", help="try them on the battery alone, not on the tests")
+    parser.add_argument(
+        "--tests", nargs="+", metavar="FILE", default=checks.SUITE,
+        help="try what goes through the battery on these tests: files and folders under the root (default: many)",
+    )  # fmt: skip
     parser.add_argument("--primitive", nargs="+", metavar="NAME", help="of the battery only these (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at once (default 2)")
@@ -72,6 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = list(LAUNCH_OPERATORS if options.launch else OPERATORS)
     if unknown := set(options.only or ()) - set(known):
         parser.error(f"--only: no operator is called {', '.join(sorted(unknown))}; expected some of {', '.join(known)}")
+    if missing := [name for name in options.tests if not (checks.ROOT / name).exists()]:
+        parser.error(f"--tests: there is no {', '.join(missing)}")
+    if options.launch and options.tests is not checks.SUITE:
+        parser.error("--tests: not with --launch, which chooses by the lines that tests run")
     if reason := available():
         parser.error(reason)
     _import_what_tests_use()
@@ -95,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.launch:
             run = LaunchRun(options.jobs, primitives, options.recorded)
         else:
-            run = Run(folder, Path(work), options.jobs, primitives)
+            run = Run(folder, Path(work), options.jobs, primitives, options.tests)
         report = Report(run, reasons, options.verbose)
 
         def choose() -> list[Mutant]:

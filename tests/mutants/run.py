@@ -75,7 +75,10 @@ class Run:
         Mutant = why it changes nothing, as far as a run finds that out by itself: here it does not.
     """
 
-    def __init__(self, folder: Path, work: Path, jobs: int, primitives: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, work: Path, jobs: int, primitives: Sequence[str], suite: Sequence[str] = checks.SUITE
+    ) -> None:
+        self._suite = suite
         self._kernels, self._work, self._jobs = work / "kernels", work, jobs
         shutil.copytree(folder, self._kernels)  # whoever edits them meanwhile
         self._examples = checks.Examples(primitives)
@@ -102,7 +105,7 @@ class Run:
 
     def on_tests(self, mutants: Sequence[Mutant], show: Callable[[Mutant], None]) -> None:
         """Try mutants on the tests that run kernels on the emulator."""
-        roots = [checks.ROOT / name for name in checks.SUITE]
+        roots = [checks.ROOT / name for name in self._suite]
         files = sorted(str(f) for root in roots for f in ([root] if root.is_file() else root.rglob("test_*.py")))
         named = re.compile("emulator|kernels|EVERYWHERE")  # how a test asks for a device that runs kernels
         texts = [f for f in files if named.search(Path(f).read_text(encoding="utf-8"))]
