@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import threading
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -27,6 +28,7 @@ __all__ = [
     "is_autocast_enabled",
 ]
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _PLACES = {"cuda": CUDA, "cuda-plain": CUDA, "emulator": CUDA, "cpu": CPU}
 
 
@@ -190,6 +192,12 @@ def get_autocast_dtype(device_type: str) -> np.dtype:
     return casting.dtypes[place] or _default_dtype(place)
 
 
+@overload
+def custom_fwd(fwd: _Function, *, device_type: str = "cuda", cast_inputs: Any = None) -> _Function: ...
+@overload
+def custom_fwd(
+    fwd: None = None, *, device_type: str = "cuda", cast_inputs: Any = None
+) -> Callable[[_Function], _Function]: ...
 def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: Any = None) -> Any:
     """Decorate the ``forward`` of an :class:`gpunn.autograd.Function` so that :func:`custom_bwd` casts as it did.
 
@@ -219,6 +227,10 @@ def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: Any =
     return decorated
 
 
+@overload
+def custom_bwd(bwd: _Function, *, device_type: str = "cuda") -> _Function: ...
+@overload
+def custom_bwd(bwd: None = None, *, device_type: str = "cuda") -> Callable[[_Function], _Function]: ...
 def custom_bwd(bwd: Any = None, *, device_type: str = "cuda") -> Any:
     """Decorate the ``backward`` of an :class:`gpunn.autograd.Function`: it casts as its forward did.
 
