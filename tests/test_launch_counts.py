@@ -166,7 +166,7 @@ RESNET20 = {
     "gemm_nt": (1, 3_192),
     "cross_entropy_forward": (1, 16_596),
     "gemm_backward": (1, 6_264),
-    "adaptive_avg_pool2d_backward": (1, 33_280),
+    "adaptive_avg_pool2d_backward_global": (1, 33_280),
     "batch_norm_backward_sums": (19, 4_752_640),
     "batch_norm_backward": (19, 6_731_200),  # also the gradients of the residual
     "conv2d_backward": (18, 13_191_168),  # both gradients, and at a block's start the sum of its two paths' gradients

@@ -26,6 +26,8 @@ _BLOCK = 256  # threads of a block, at most: BLOCK in windows.cuh
 
 _LARGE = 32  # from this many elements on, the threads of a block share a window
 
+_MOST_PIXELS = 16  # that a thread writes of a global pooling's gradient
+
 _ENOUGH = 1 << 18  # threads that fill the largest GPUs: from here on each can have an output of its own
 
 # A struct for threads or blocks spread over (N, height, width, channels), given (channels, width, height).
@@ -67,6 +69,32 @@ def launch_backward(
     args = (dx, *inputs, geometry((channels // vec, width, height)), threads)
     grid = (ceil_div(threads, _BLOCK), 1, 1)
     source.launch(device, kernel, grid, _BLOCK, args, REAL=c_type(dx.dtype, kernel), VEC=vec)
+
+
+def launch_global_backward(source: KernelSource, kernel: str, device: Device, dx: Any, dy: Any) -> bool:
+    """Launch the backward kernel of windows that are whole images; False where an image is too large for it."""
+    n, height, width, channels = dx.shape
+    pixels = height * width
+    if pixels + _MOST_PIXELS >= 2**31:
+        return False
+    vec = vector_width(channels, dx, dy)
+    # Enough threads to fill a GPU first, then more pixels for each.
+    parts = ceil_div(pixels, max(1, min(_MOST_PIXELS, dx.size // vec // _ENOUGH)))
+    each = ceil_div(pixels, parts)
+    parts = ceil_div(pixels, each)
+    threads = n * parts * (channels // vec)
+    args = (dx, dy, _whole_images(pixels, channels, channels // vec, each, parts, dx.dtype), threads)
+    grid = (ceil_div(threads, _BLOCK), 1, 1)
+    source.launch(device, kernel, grid, _BLOCK, args, REAL=c_type(dx.dtype, kernel), VEC=vec)
+    return True
+
+
+@functools.lru_cache(maxsize=256)
+def _whole_images(pixels: int, channels: int, vectors: int, each: int, parts: int, dtype: np.dtype) -> Struct:
+    """``struct WholeImages``."""
+    fields = [("pixels", np.int32), ("C", np.int32), ("each", np.int32), ("count", dtype)]
+    layout = np.dtype([*fields, ("by_vectors", DIVISOR), ("by_parts", DIVISOR)], align=True)
+    return Struct(np.array([(pixels, channels, each, pixels, divisor(max(1, vectors)), divisor(parts))], layout))
 
 
 @functools.lru_cache(maxsize=256)

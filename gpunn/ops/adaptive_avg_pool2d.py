@@ -20,7 +20,7 @@ from gpunn._window import Window, segments
 from gpunn.cpu import memory, threads
 from gpunn.cpu.pooling import average_small, fill_images, image_blocks, is_small, shares, sum_images
 from gpunn.gpu.launcher import KernelSource, ceil_div
-from gpunn.gpu.windows import adaptive_windows, launch_backward, launch_windows
+from gpunn.gpu.windows import adaptive_windows, launch_backward, launch_global_backward, launch_windows
 from gpunn.ops.avg_pool2d import pool_average
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -165,6 +165,8 @@ def _(dy: np.ndarray, height: int, width: int) -> np.ndarray:
 def _(device: Device, dy: Any, height: int, width: int) -> Any:
     n, p, q, c = dy.shape
     dx = device.empty((n, height, width, c), dy.dtype)
+    if p == q == 1 and launch_global_backward(SOURCE, "adaptive_avg_pool2d_backward_global", device, dx, dy):
+        return dx
     geometry = functools.partial(adaptive_windows, (height, width, c), (p, q))
     launch_backward(SOURCE, "adaptive_avg_pool2d_backward", device, dx, (dy,), geometry)
     return dx

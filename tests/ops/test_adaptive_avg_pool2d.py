@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 import gpunn
 from gpunn._gradcheck import gradcheck
 from gpunn.errors import DTypeError, ShapeError, UsageError
-from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d
+from gpunn.gpu import windows
+from gpunn.gpu.launcher import ceil_div, trace_launches
+from gpunn.ops.adaptive_avg_pool2d import adaptive_avg_pool2d, adaptive_avg_pool2d_backward
+from tests.devices import call
 
 # Sums of up to 81 numbers of order one, whose order differs: some roundings of 6e-8 and 1e-16.
 TOLERANCE = {np.float32: 1e-6, np.float64: 1e-14}
@@ -136,3 +139,22 @@ def test_means_of_large_images(shape: tuple[int, ...]) -> None:
     y = adaptive_avg_pool2d_forward(device("cpu"), x, (1, 1))
     # Up to 1640 numbers between 0 and 1 in float32; one left out would change the mean by 3e-4.
     np.testing.assert_allclose(y, x.mean(axis=(1, 2), keepdims=True, dtype=np.float64), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "enough", "each"),
+    [((2, 7, 5, 8), 7, 16), ((2, 7, 5, 8), 28, 5), ((1, 3, 3, 3), 1 << 18, 1)],  # 35 pixels: the last part is shorter
+)
+def test_a_thread_writes_several_pixels_of_a_global_gradient(
+    kernels: str, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], enough: int, each: int
+) -> None:
+    monkeypatch.setattr(windows, "_ENOUGH", enough)
+    n, height, width, channels = shape
+    dy = np.random.Generator(np.random.Philox(8)).standard_normal((n, 1, 1, channels)).astype(np.float32)
+    with trace_launches() as launches:
+        dx = call(adaptive_avg_pool2d_backward, kernels, dy=dy, height=height, width=width)
+    (launch,) = launches
+    assert launch.kernel == "adaptive_avg_pool2d_backward_global"
+    pixels, parts = height * width, ceil_div(height * width, each)
+    assert launch.args[3] == n * parts * channels // int(launch.macros["VEC"])
+    np.testing.assert_allclose(dx, np.broadcast_to(dy / np.float32(pixels), shape), rtol=1.2e-7)  # two roundings
