@@ -49,8 +49,16 @@ class _Child:
     rest: bytes = b""
 
 
+_forked = False  # whether run_forked made this process
+
+
 def allow(seconds: float) -> None:
-    """From now on this process may use so much processor time before SIGXCPU ends it."""
+    """From now on a process of :func:`run_forked` may use so much processor time before SIGXCPU ends it.
+
+    Any other has no such limit: what it goes on to do, as all later tests of one that runs pytest, is not this work.
+    """
+    if not _forked:
+        return
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = int(used.ru_utime + used.ru_stime + seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
@@ -114,7 +122,9 @@ def _ended(child: _Child) -> Ending:
 
 def _be_child(work: Work, write: int, inherited: list[int]) -> None:
     """Work, then leave without any of the parent's clearing up."""
+    global _forked
     status = 1
+    _forked = True
     try:
         os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
