@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._window import Window
+from gpunn.gpu import conv2d_narrow_3x3
 from gpunn.gpu.conv2d_geometry import phases, refuse_too_many
 from gpunn.gpu.launcher import DIVISOR, SHARED_MOST, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
@@ -117,6 +118,9 @@ def forward(device: Device, x: Any, weight: Any, window: Window, groups: int, bi
     n, _, _, c = x.shape
     k = weight.shape[0]
     y = device.empty((n, window.P, window.Q, k), x.dtype)
+    if conv2d_narrow_3x3.takes(x, weight, window, groups, bias):
+        conv2d_narrow_3x3.forward(device, y, x, weight, window, groups, bias, relu)
+        return y
     vec = vector_width(c, x, bias) if groups == c == k else vector_width(c // groups, x)
     _launch_gather(device, "conv2d_narrow_forward", (y, x, weight, bias), (int(relu),), window, groups, False, vec)
     return y
@@ -126,6 +130,9 @@ def backward_data(device: Device, dz: Any, weight: Any, x_shape: tuple[int, ...]
     """The gradient of x; dz is that of the output before its ReLU."""
     c, k = x_shape[3], weight.shape[0]
     dx = device.empty(x_shape, dz.dtype)
+    if conv2d_narrow_3x3.takes(dz, weight, window, groups):
+        conv2d_narrow_3x3.backward_data(device, dx, dz, weight, window, groups)
+        return dx
     vec = vector_width(k if groups == c == k else k // groups, dz)
     _launch_gather(device, "conv2d_narrow_backward_data", (dx, dz, weight), (), window, groups, True, vec)
     return dx
@@ -140,6 +147,9 @@ def backward_weight(
     dweight = device.empty(weight.shape, x.dtype)
     dbias = device.empty((k,), x.dtype) if wants_bias else None
     dz = device.empty(dy.shape, x.dtype) if wants_dz and y is not None else None
+    if conv2d_narrow_3x3.takes(x, weight, window, groups, dy, y):
+        conv2d_narrow_3x3.backward_weight(device, dweight, dbias, dz, dy, y, x, window, groups)
+        return dweight, dbias, dy if y is None else dz
     depthwise = groups == c == k
     vec = vector_width(c, x, dy, y, dz) if depthwise else vector_width(c // groups, x)
     width = vec if depthwise else 1
