@@ -11,8 +11,8 @@
 //   backward data, STRIDE 2: 2 x 2 pixels meet 1, 2, 2 and 4 of the filter's elements, and 2 x 2 outputs
 //   backward weight: a thread walks along rows of y, and keeps the sums of all nine elements (DEPTHWISE), or of the
 //     three of a filter row, for 4 x 4 channels
-// Launch: forward, backward data: grid = image * row tile * column tile * channel tile, block = (quads, columns / T,
-// rows) and the filters of the channel tile in shared memory; backward weight: grid = (channel tiles, slices of the
+// Launch: forward, backward data: grid = tile of places * channel tile, block = (quads, places: T columns of a row or
+// two) and the filters of the channel tile in shared memory; backward weight: grid = (channel tiles, slices of the
 // N * P rows), block = (quads, parts: chunk and filter row, rows at a time).
 // Traffic: forward x and weight about once, y once; backward data dz and dx alike; backward weight x, dy and y once, dz
 // once. A block's threads read the same lines at about the same time, so the rest comes from L1.
@@ -34,13 +34,12 @@ enum { FILTERS = DEPTHWISE ? 1 : 4 };          // quads of filter elements betwe
 enum { ROWS = DEPTHWISE ? SIDE : 1 };          // filter rows of a thread of backward weight
 enum { UNROLL_R = DEPTHWISE ? SIDE : 1 };         // filter rows at once: more of them would not leave enough registers
 enum { SUMS = ROWS * SIDE * FILTERS + 1 };     // its quads of sums, with the bias
-enum { TURNS = STRIDE == 1 ? 4 : 2 };           // outputs for which it loads at once
-enum { SEEN = (TURNS - 1) * STRIDE + SIDE };   // columns of x under them
 
 struct Narrow3x3Shape {
     int N, H, W, C, K, R, S, P, Q;
     int pad_h, pad_w, group_C, group_K;
-    Divisor by_P, by_group_C, by_group_K, by_channel_tiles, by_column_tiles, by_row_tiles;
+    Divisor by_P, by_group_C, by_group_K;
+    Divisor by_channel_tiles, by_columns, by_rows;  // the last two: of threads
 };
 
 typedef Vector<real, 4> Quad;
@@ -83,20 +82,18 @@ struct Row {
     }
 };
 
-// Where a thread is at work: its image, its numbers of rows and of T columns, its channel.
+// Where a thread is at work: its image, its numbers of rows and of T columns, its channel. A block has whole warps of
+// places that follow one another, from row to row and from image to image.
 struct Place {
     int n, row, column, channel;
-    __device__ __forceinline__ explicit Place(const Narrow3x3Shape& g) {
-        int tile = blockIdx.x;
-        channel = tile;
-        tile = g.by_channel_tiles.split(channel);
-        column = tile;
-        tile = g.by_column_tiles.split(column);
-        row = tile;
-        n = g.by_row_tiles.split(row);
+    bool beyond;  // all places: has only filters to bring
+    __device__ __forceinline__ Place(const Narrow3x3Shape& g, int places) {
+        channel = blockIdx.x;
+        column = g.by_channel_tiles.split(channel) * blockDim.y + threadIdx.y;
         channel = (channel * blockDim.x + threadIdx.x) * 4;
-        row = row * blockDim.z + threadIdx.z;
-        column = column * blockDim.y + threadIdx.y;
+        beyond = column >= places;
+        row = g.by_columns.split(column);
+        n = g.by_rows.split(row);
     }
 };
 
@@ -107,7 +104,7 @@ __device__ __forceinline__ void take_filters(Quad* filters, const real* __restri
     const bool there = channel < (BACK ? g.C : g.K), turned = BACK && STRIDE == 1;
     int first = channel, inner = 0;  // the filter, and the channel in it
     if (BACK && !DEPTHWISE) inner = channel, first = g.by_group_C.split(inner) * g.group_K;
-    for (int i = threadIdx.z * blockDim.y + threadIdx.y; i < chunks * TAPS; i += blockDim.y * blockDim.z) {
+    for (int i = threadIdx.y; i < chunks * TAPS; i += blockDim.y) {
         const int chunk = i / TAPS, tap = turned ? TAPS - 1 - i % TAPS : i % TAPS;
 #pragma unroll
         for (int j = 0; j < FILTERS; ++j) {
@@ -218,13 +215,13 @@ __device__ __forceinline__ void clear(Quad (&sum)[HIGH][T]) {
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 2)
 conv2d_narrow_3x3_forward(real* __restrict__ y, const real* __restrict__ x, const real* __restrict__ weight,
-                          const real* __restrict__ bias, Narrow3x3Shape g, int relu) {
+                          const real* __restrict__ bias, Narrow3x3Shape g, int places, int relu) {
     enum { HIGH = STRIDE == 1 ? 2 : 1 };
     DYNAMIC_SHARED(Quad, filters);
-    const Place at(g);
+    const Place at(g, places);
     const int chunks = DEPTHWISE ? 1 : g.group_C / 4, p = at.row * HIGH, q = at.column * T;
     take_filters<false>(filters, weight, g, at.channel, chunks);
-    if (at.channel >= g.K || p >= g.P || q >= g.Q) return;
+    if (at.channel >= g.K || at.beyond) return;
     const int from = DEPTHWISE ? at.channel : g.by_group_K.quotient(at.channel) * g.group_C;
     Quad sum[HIGH][T];
     clear(sum);
@@ -248,14 +245,14 @@ conv2d_narrow_3x3_forward(real* __restrict__ y, const real* __restrict__ x, cons
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 2)
 conv2d_narrow_3x3_backward_data(real* __restrict__ dx, const real* __restrict__ dz, const real* __restrict__ weight,
-                                Narrow3x3Shape g) {
+                                Narrow3x3Shape g, int places) {
     DYNAMIC_SHARED(Quad, filters);
-    const Place at(g);
+    const Place at(g, places);
     const int chunks = DEPTHWISE ? 1 : g.group_K / 4;
     take_filters<true>(filters, weight, g, at.channel, chunks);
     // With stride 2 the first row may be one before the image.
     const int h = at.row * 2 - (STRIDE == 2 ? g.pad_h % 2 : 0), w = at.column * T - (STRIDE == 2 ? g.pad_w % 2 : 0);
-    if (at.channel >= g.C || h >= g.H || w >= g.W) return;
+    if (at.channel >= g.C || at.beyond) return;
     const int from = DEPTHWISE ? at.channel : g.by_group_C.quotient(at.channel) * g.group_K;
     const real* image = dz + (size_t)at.n * g.P * g.Q * g.K + from;
     Quad sum[2][T];
@@ -292,6 +289,8 @@ __device__ __forceinline__ void backward_weight(real* __restrict__ dweight, real
                                                 const real* __restrict__ dy, const real* __restrict__ y,
                                                 const real* __restrict__ x, const Narrow3x3Shape& g,
                                                 int rows_per_slice) {
+    // Outputs for which it loads at once, as many as registers allow, and columns of x under them.
+    enum { TURNS = STRIDE == 2 || (DEPTHWISE && MASKED) ? 2 : 4, SEEN = (TURNS - 1) * STRIDE + SIDE };
     DYNAMIC_SHARED(Quad, shared);
     const int channel = (blockIdx.x * blockDim.x + threadIdx.x) * 4;
     const int part = DEPTHWISE ? 0 : threadIdx.y, chunk = part / SIDE, r = part % SIDE;

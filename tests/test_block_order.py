@@ -47,10 +47,13 @@ def _linear(d: _Draw, n: int, inputs: int, units: int, needs: tuple[bool, bool, 
     return {"dy": d(n, units), "y": y, "x": d(n, inputs), "weight": d(units, inputs), "needs": needs}
 
 
-def _conv2d(d: _Draw, n: int, c: int, k: int, groups: int, needs: tuple[bool, bool, bool]) -> dict[str, Any]:
-    window = Window(16, 16, 3, 3, (1, 1), (1, 1), (1, 1))
-    arrays = {"x": d(n, 16, 16, c), "weight": d(k, 3, 3, c // groups), "dy": d(n, 16, 16, k)}
-    return {**arrays, "y": np.maximum(d(n, 16, 16, k), 0), "window": window, "groups": groups, "needs": needs}
+def _conv2d(
+    d: _Draw, n: int, c: int, k: int, groups: int, needs: tuple[bool, bool, bool], side: int = 3, relu: bool = True
+) -> dict[str, Any]:
+    window = Window(16, 16, side, side, (1, 1), (side // 2, side // 2), (1, 1))
+    arrays = {"x": d(n, 16, 16, c), "weight": d(k, side, side, c // groups), "dy": d(n, 16, 16, k)}
+    y = np.maximum(d(n, 16, 16, k), 0) if relu else None
+    return {**arrays, "y": y, "window": window, "groups": groups, "needs": needs}
 
 
 def _batch_norm(d: _Draw, rows: int, c: int) -> dict[str, Any]:
@@ -83,6 +86,14 @@ _CASES: dict[str, tuple[_Case, ...]] = {
     "conv2d_backward": (("conv2d_backward", lambda d: _conv2d(d, 17, 5, 3, 1, (True, True, True))),),
     "conv2d_backward_weight": (("conv2d_backward", lambda d: _conv2d(d, 17, 5, 3, 1, (False, True, True))),),
     "conv2d_narrow_backward_weight": (
+        ("conv2d_backward", lambda d: _conv2d(d, 12, 8, 8, 8, (False, True, True), 5)),
+        ("conv2d_backward", lambda d: _conv2d(d, 12, 8, 8, 2, (False, True, True), 5)),
+    ),
+    "conv2d_narrow_3x3_backward_weight": (
+        ("conv2d_backward", lambda d: _conv2d(d, 12, 8, 8, 8, (False, True, True), relu=False)),
+        ("conv2d_backward", lambda d: _conv2d(d, 12, 8, 8, 2, (False, True, True), relu=False)),
+    ),
+    "conv2d_narrow_3x3_backward_weight_relu": (
         ("conv2d_backward", lambda d: _conv2d(d, 12, 8, 8, 8, (False, True, True))),
         ("conv2d_backward", lambda d: _conv2d(d, 12, 8, 8, 2, (False, True, True))),
     ),

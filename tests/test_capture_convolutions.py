@@ -56,8 +56,8 @@ def test_captured_equals_eager_to_the_bit(kernels: str) -> None:
     rng = np.random.Generator(np.random.Philox(4))
     batches = [
         (
-            gpunn.tensor(rng.standard_normal((18, 3, 16, 16)).astype(np.float32), device=kernels),
-            gpunn.tensor(rng.integers(0, 3, 18), device=kernels),
+            gpunn.tensor(rng.standard_normal((32, 3, 16, 16)).astype(np.float32), device=kernels),
+            gpunn.tensor(rng.integers(0, 3, 32), device=kernels),
         )
         for _ in range(4)
     ]
@@ -72,6 +72,9 @@ def test_captured_equals_eager_to_the_bit(kernels: str) -> None:
     assert {launch.kernel for launch in launches if launch.kernel.startswith("conv2d")} == {
         "conv2d_first_forward",
         "conv2d_first_backward_weight",
+        "conv2d_narrow_3x3_forward",
+        "conv2d_narrow_3x3_backward_data",
+        "conv2d_narrow_3x3_backward_weight",
         "conv2d_narrow_forward",
         "conv2d_narrow_backward_data",
         "conv2d_narrow_backward_weight",
@@ -85,3 +88,4 @@ def test_captured_equals_eager_to_the_bit(kernels: str) -> None:
     # Reductions that the last of several blocks finishes: its tickets are zero again for the next replay.
     assert all(launch.args[3] is not None for launch in launches if launch.kernel.endswith("first_backward_weight"))
     assert any(launch.args[3] is not None for launch in launches if launch.kernel.endswith("narrow_backward_weight"))
+    assert all(launch.args[3] is not None for launch in launches if launch.kernel.endswith("3x3_backward_weight"))

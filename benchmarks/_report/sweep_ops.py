@@ -170,6 +170,11 @@ def _images(s: Sizes) -> Iterator[Op]:
     yield Op("group norm", {**images, **affine}, _group_norm, leaves)
     sequences = {"x": (s.batch, s.channels, s.side * s.side)}
     yield Op("group norm of sequences", {**sequences, **affine}, _group_norm, leaves)
+    depthwise = {**images, "w": (s.channels, 5, 5, 1), "b": (s.channels,)}
+    yield Op("depthwise conv2d 5×5", depthwise, functools.partial(_depthwise, 2), leaves)
+    depthwise = {**images, "w": (s.channels, 3, 3, 1), "b": (s.channels,)}
+    call = functools.partial(_depthwise, 1, activation="relu")
+    yield Op("depthwise conv2d 3×3 with its ReLU", depthwise, call, leaves, torch=False)
     side, c = min(s.side, 28), min(s.channels, 16)
     local = {"x": (s.batch, side, side, c), "w": (side - 2, side - 2, c, c, 3, 3), "b": (c, side - 2, side - 2)}
     yield Op("locally_connected2d", local, _local, leaves, torch=False)
@@ -182,6 +187,11 @@ def _images(s: Sizes) -> Iterator[Op]:
 
 def _evaluate(lib: Any, t: Tensors) -> Any:
     return lib.nn.functional.batch_norm(t["x"], t["m"], t["v"], t["w"], t["b"], training=False)
+
+
+def _depthwise(padding: int, lib: Any, t: Tensors, **options: Any) -> Any:
+    channels = t["x"].shape[1]
+    return lib.nn.functional.conv2d(t["x"], t["w"], t["b"], padding=padding, groups=channels, **options)
 
 
 def _group_norm(lib: Any, t: Tensors) -> Any:

@@ -15,13 +15,14 @@ from gpunn.gpu.launches import Struct
 from gpunn.gpu.tickets import COUNT, tickets
 
 _T, _QUAD, _SIDE, _TAPS = 4, 4, 3, 9  # conv2d_narrow_3x3.cu
-_BLOCK, _LANES = 192, 8  # threads of a block, and those side by side along channels: 128 bytes
+_BLOCK, _LANES = 192, (8, 12, 16)  # threads of a block, and those side by side along channels
+_DEEP = 64  # threads of a block along z at most, on every GPU
 _ROOM = SHARED_MOST - 16  # without what last_block() takes
 SOURCE = KernelSource(
     "conv2d_narrow_3x3.cu",
     dynamic_shared={
-        "conv2d_narrow_3x3_forward": _LANES * 2 * _TAPS * 4 * 16,  # two quads of channels in a group
-        "conv2d_narrow_3x3_backward_data": _LANES * 2 * _TAPS * 4 * 16,
+        "conv2d_narrow_3x3_forward": _LANES[-1] * 2 * _TAPS * 4 * 16,  # two quads of channels in a group
+        "conv2d_narrow_3x3_backward_data": _LANES[-1] * 2 * _TAPS * 4 * 16,
         "conv2d_narrow_3x3_backward_weight": _ROOM,
         "conv2d_narrow_3x3_backward_weight_relu": _ROOM,
     },
@@ -31,7 +32,7 @@ SOURCE = KernelSource(
 )
 _SHAPE = np.dtype(
     [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q", "pad_h", "pad_w", "group_C", "group_K")]
-    + [(f"by_{name}", DIVISOR) for name in ("P", "group_C", "group_K", "channel_tiles", "column_tiles", "row_tiles")]
+    + [(f"by_{name}", DIVISOR) for name in ("P", "group_C", "group_K", "channel_tiles", "columns", "rows")]
 )
 _WAVES = 2 * 132  # blocks of a weight gradient; a constant, so that every card computes the same bits
 _LEAST_PIXELS = 16  # pixels that a thread adds up: fewer are not worth another slice
@@ -71,6 +72,12 @@ def _even(pieces: int, most: int) -> int:
     return ceil_div(pieces, max(1, ceil_div(pieces, most)))
 
 
+def _lanes(channels: int) -> int:
+    """Quads side by side in a block: those of 128 bytes, or somewhat more where so fewer threads have none."""
+    quads = channels // _QUAD
+    return quads if quads < _LANES[0] else min(_LANES, key=lambda n: ceil_div(quads, n) * n)
+
+
 def _launch_gather(
     device: Device, kernel: str, arrays: tuple[Any, ...], tail: tuple[Any, ...], window: Window, groups: int, back: bool
 ) -> None:
@@ -82,16 +89,14 @@ def _launch_gather(
     high = 2 if back or stride == 1 else 1  # rows of a thread
     before = [pad % 2 if back and stride == 2 else 0 for pad in window.padding]  # of a thread's, beyond the image
     down, across = ceil_div(rows + before[0], high), ceil_div(columns + before[1], _T)
-    quads = channels // _QUAD
-    lanes = _even(quads, _LANES)
-    y = _even(across, min(8, _BLOCK // lanes))
-    block = (lanes, y, _even(down, _BLOCK // lanes // max(1, y)))
-    tiles = ceil_div(quads, lanes), ceil_div(across, max(1, y)), ceil_div(down, max(1, block[2]))
-    shape = _kernel_shape(n, depth * groups, k, window, groups, tiles)
+    places, lanes = n * down * across, _lanes(channels)
+    block = (lanes, max(1, min(_BLOCK // lanes, places)), 1)
+    tiles = ceil_div(channels, lanes * _QUAD)
+    shape = _kernel_shape(n, depth * groups, k, window, groups, (tiles, across, down))
     shared = lanes * _TAPS * (1 if depthwise else (k // groups if back else depth)) * _QUAD * out.itemsize
     choice: dict[str, Any] = {"REAL": "float", "DEPTHWISE": int(depthwise), "STRIDE": stride}
-    grid = (n * tiles[0] * tiles[1] * tiles[2], 1, 1)
-    SOURCE.launch(device, kernel, grid, block, (*arrays, shape, *tail), shared=shared, **choice)
+    grid = (ceil_div(places, block[1]) * tiles, 1, 1)
+    SOURCE.launch(device, kernel, grid, block, (*arrays, shape, places, *tail), shared=shared, **choice)
 
 
 def forward(device: Device, y: Any, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> None:
@@ -114,9 +119,9 @@ def backward_weight(
     depthwise = _is_depthwise(dweight, groups)
     parts = 1 if depthwise else depth // _QUAD * _SIDE
     sums = _TAPS + 1 if depthwise else _SIDE * _QUAD + 1  # quads
-    lanes = _even(k // _QUAD, _LANES)
+    lanes = _lanes(k)
     rows, tiles = n * window.P, ceil_div(k // _QUAD, lanes)
-    most = max(1, min(_BLOCK // (lanes * parts), rows))  # rows at a time
+    most = max(1, min(_DEEP, _BLOCK // (lanes * parts), rows))  # rows at a time
     slices = 1
     if tiles <= COUNT:
         slices = max(1, min(_WAVES // tiles, rows * window.Q // (most * _LEAST_PIXELS), rows))

@@ -67,6 +67,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "Conv2d(64, 64, 1)": _layer(lambda: nn.Conv2d(64, 64, 1), 2, 64, 16, 16),
     "Conv2d(3, 32, 3)": _layer(lambda: nn.Conv2d(3, 32, 3, padding=1), 1, 3, 32, 32),
     "Conv2d(64, 64, 3, groups=64)": _layer(lambda: nn.Conv2d(64, 64, 3, padding=1, groups=64), 2, 64, 16, 16),
+    "Conv2d(64, 64, 3, groups=16)": _layer(lambda: nn.Conv2d(64, 64, 3, padding=1, groups=16), 2, 64, 16, 16),
+    "Conv2d(64, 64, 5, groups=64)": _layer(lambda: nn.Conv2d(64, 64, 5, padding=2, groups=64), 2, 64, 16, 16),
     "Linear(512, 128)": _layer(lambda: nn.Linear(512, 128), 64, 512),
     "bmm": lambda: gpunn.bmm(_normal((4, 64, 64)), _normal((4, 64, 64))).backward(_normal((4, 64, 64)).detach()),
     "attention": _attention,

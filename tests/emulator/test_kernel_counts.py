@@ -30,7 +30,15 @@ SECTORS = {
         "conv2d_first_forward": 0.98, "conv2d_first_backward_weight": 0.97, "conv2d_backward_data": 0.92,
     },
     "Conv2d(64, 64, 3, groups=64)": {
-        "conv2d_narrow_forward": 0.96, "conv2d_narrow_backward_weight": 0.97, "conv2d_narrow_backward_data": 0.96,
+        "conv2d_narrow_3x3_forward": 0.95, "conv2d_narrow_3x3_backward_weight": 0.96,
+        "conv2d_narrow_3x3_backward_data": 0.95,
+    },
+    "Conv2d(64, 64, 3, groups=16)": {
+        "conv2d_narrow_3x3_forward": 0.97, "conv2d_narrow_3x3_backward_weight": 0.98,
+        "conv2d_narrow_3x3_backward_data": 0.97,
+    },
+    "Conv2d(64, 64, 5, groups=64)": {
+        "conv2d_narrow_forward": 0.95, "conv2d_narrow_backward_weight": 0.97, "conv2d_narrow_backward_data": 0.95,
     },
     "Linear(512, 128)": {"gemm_nt": 0.94, "gemm_backward": 0.99},
     "bmm": {"gemm_batched_nn": 0.99, "gemm_batched_nt": 0.99, "gemm_batched_tn": 0.99},
@@ -61,6 +69,7 @@ SECTORS = {
 
 # Lines of inner loops, by what stands in them: their accesses to shared memory take no more passes than they must.
 _PRODUCT = ("u[i] = load<4>(&a[k][row(4 * i)])", "w[j] = load<4>(&b[k][column(j)])")
+_TAKE = ("f[i] = filters[(tap * FILTERS + i) * blockDim.x]",)
 INNER = {
     ("Conv2d(64, 64, 3)", "conv2d_forward"): ("gemm_tile.cuh", *_PRODUCT),
     ("Conv2d(64, 64, 3)", "conv2d_backward"): ("gemm_tile.cuh", *_PRODUCT),
@@ -75,8 +84,12 @@ INNER = {
     ("Conv2d(3, 32, 3)", "conv2d_first_backward_weight"): (
         "conv2d_first.cu", "d[quad] = load<4>(from + filter_of(g, 0, quad))", "= load<4>(from + i);",
     ),
-    ("Conv2d(64, 64, 3, groups=64)", "conv2d_narrow_forward"): ("conv2d_depthwise.cu", "const In f = *filter"),
-    ("Conv2d(64, 64, 3, groups=64)", "conv2d_narrow_backward_data"): ("conv2d_depthwise.cu", "const In f = *filter"),
+    ("Conv2d(64, 64, 3, groups=64)", "conv2d_narrow_3x3_forward"): ("conv2d_narrow_3x3.cu", *_TAKE),
+    ("Conv2d(64, 64, 3, groups=64)", "conv2d_narrow_3x3_backward_data"): ("conv2d_narrow_3x3.cu", *_TAKE),
+    ("Conv2d(64, 64, 3, groups=16)", "conv2d_narrow_3x3_forward"): ("conv2d_narrow_3x3.cu", *_TAKE),
+    ("Conv2d(64, 64, 3, groups=16)", "conv2d_narrow_3x3_backward_data"): ("conv2d_narrow_3x3.cu", *_TAKE),
+    ("Conv2d(64, 64, 5, groups=64)", "conv2d_narrow_forward"): ("conv2d_depthwise.cu", "const In f = *filter"),
+    ("Conv2d(64, 64, 5, groups=64)", "conv2d_narrow_backward_data"): ("conv2d_depthwise.cu", "const In f = *filter"),
     ("transpose", "transpose"): ("transpose.cu", "tile[i][threadIdx.x] =", "= tile[threadIdx.x][i]"),
 }  # fmt: skip
 

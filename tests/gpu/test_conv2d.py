@@ -59,11 +59,12 @@ def _run(where: str, layer: dict[str, Any], order: str) -> list[np.ndarray | Non
         ]
 
 
-def _check(where: str, layer: dict[str, Any], name_begins: str) -> None:
+def _check(where: str, layer: dict[str, Any], name_begins: str, data_begins: str = "conv2d") -> None:
     expected = [conv2d_forward.plain(np, **layer["forward"]), *conv2d_backward.plain(np, **layer["backward"])]
     with trace_launches() as launches:
         got = _run(where, layer, "forward")
-    assert all(launch.kernel.startswith(name_begins) or launch.kernel.endswith("data") for launch in launches)
+    names = [launch.kernel for launch in launches]
+    assert all(name.startswith(data_begins if name.endswith("data") else name_begins) for name in names)
     assert all(launch.shared <= 48 * 1024 for launch in launches)  # what every card has
     for name, mine, theirs in zip(("y", "dx", "dweight", "dbias"), got, expected, strict=True):
         assert (mine is None) == (theirs is None), name
@@ -81,6 +82,47 @@ def _check(where: str, layer: dict[str, Any], name_begins: str) -> None:
 @settings(max_examples=40, deadline=None)
 def test_narrow_groups_match_the_plain_body_in_any_order(kernels: str, layer: dict[str, Any]) -> None:
     _check(kernels, layer, "conv2d_narrow")
+
+
+@st.composite
+def layers_3x3(draw: st.DrawFn) -> dict[str, Any]:
+    """A convolution that the kernels of 3 x 3 filters take."""
+    depth, each, groups = draw(st.sampled_from([(1, 1, 4), (1, 1, 36), (4, 4, 3), (4, 4, 9), (8, 4, 2), (4, 8, 2), (8, 8, 5)]))
+    side = draw(st.integers(1, 2))
+    padding = draw(st.tuples(st.integers(0, 4), st.integers(0, 4)))
+    end_padding = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+    h, w = draw(st.integers(1, 12)), draw(st.integers(1, 20))
+    window = Window(h, w, 3, 3, (side, side), padding, (1, 1), end_padding=end_padding)
+    assume(window.P > 0 and window.Q > 0)
+    rng = np.random.Generator(np.random.Philox(draw(st.integers(0, 2**16))))
+    n, c, k = draw(st.sampled_from([0, 1, 2, 5])), groups * depth, groups * each
+    x, weight, dy, y = (
+        rng.standard_normal(size).astype(np.float32)
+        for size in ((n, h, w, c), (k, 3, 3, depth), *[(n, window.P, window.Q, k)] * 2)
+    )
+    relu, needs = draw(st.booleans()), (draw(st.booleans()), True, draw(st.booleans()))
+    bias = rng.standard_normal(k).astype(np.float32) if draw(st.booleans()) else None
+    forward = {"x": x, "weight": weight, "window": window, "groups": groups, "bias": bias, "relu": relu}
+    backward = {"dy": dy, "y": np.maximum(y, 0) if relu else None, "x": x, "weight": weight, "window": window}
+    return {"forward": forward, "backward": backward | {"groups": groups, "needs": needs}}
+
+
+@given(layers_3x3())
+@settings(max_examples=60, deadline=None)
+def test_filters_of_3x3_match_the_plain_body_in_any_order(kernels: str, layer: dict[str, Any]) -> None:
+    _check(kernels, layer, "conv2d_narrow_3x3", "conv2d_narrow_3x3")
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_tall_images_of_one_quad_fit_into_a_block_of_3x3(kernels: str, stride: int) -> None:
+    rng = np.random.Generator(np.random.Philox(9))
+    window = Window(300, 3, 3, 3, (stride, stride), (1, 1), (1, 1))
+    sizes = (1, 300, 3, 4), (4, 3, 3, 1), (1, window.P, window.Q, 4)
+    x, weight, dy = (rng.standard_normal(size).astype(np.float32) for size in sizes)
+    forward = {"x": x, "weight": weight, "window": window, "groups": 4, "bias": None, "relu": False}
+    backward = {"dy": dy, "y": None, "x": x, "weight": weight, "window": window, "groups": 4}
+    layer = {"forward": forward, "backward": backward | {"needs": (True, True, True)}}
+    _check(kernels, layer, "conv2d_narrow_3x3", "conv2d_narrow_3x3")
 
 
 @given(layers(narrow=False))
