@@ -1,4 +1,7 @@
-"""Kernel launches for convolutions whose groups have few channels (``kernels/conv2d_depthwise.cu``)."""
+"""Kernel launches for convolutions whose groups have few channels (``kernels/conv2d_depthwise.cu``).
+
+Those with filters of 3 x 3 mostly go to `gpunn.gpu.conv2d_narrow_3x3`.
+"""
 
 from __future__ import annotations
 
