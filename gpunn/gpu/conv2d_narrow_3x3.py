@@ -137,7 +137,7 @@ def backward_weight(
     choice: dict[str, Any] = {"REAL": "float", "DEPTHWISE": int(depthwise), "STRIDE": window.stride[0]}
     grid, block = (tiles, slices, 1), (lanes, parts, at_once)
     kernel = "conv2d_narrow_3x3_backward_weight"
-    given = (partial, drawn, dy, x, shape, each)
+    given: tuple[Any, ...] = (partial, drawn, dy, x, shape, each)
     if y is not None:
         kernel, given = f"{kernel}_relu", (dz, partial, drawn, dy, y, x, shape, each)
     SOURCE.launch(device, kernel, grid, block, (dweight, dbias, *given), shared=shared, **choice)
