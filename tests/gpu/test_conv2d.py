@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gpunn._window import Window
-from gpunn.gpu import conv2d_first, conv2d_narrow
+from gpunn.gpu import conv2d_first, conv2d_narrow, conv2d_narrow_3x3
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
 from tests.devices import call, in_order
@@ -112,6 +112,31 @@ def layers_3x3(draw: st.DrawFn) -> dict[str, Any]:
 @settings(max_examples=60, deadline=None)
 def test_filters_of_3x3_match_the_plain_body_in_any_order(kernels: str, layer: dict[str, Any]) -> None:
     _check(kernels, layer, "conv2d_narrow_3x3", "conv2d_narrow_3x3")
+
+
+@pytest.mark.parametrize(
+    ("weight", "groups", "side", "stride", "dilation", "dtype", "taken"),
+    [
+        ((36, 3, 3, 1), 36, 9, (1, 1), (1, 1), np.float32, True),
+        ((12, 3, 3, 4), 3, 9, (2, 2), (1, 1), np.float32, True),
+        ((16, 3, 3, 8), 4, 9, (1, 1), (1, 1), np.float32, True),  # 8 channels in, 4 out
+        ((16, 3, 3, 8), 8, 9, (1, 1), (1, 1), np.float32, False),  # 2 out
+        ((34, 3, 3, 1), 34, 9, (1, 1), (1, 1), np.float32, False),  # not whole quads
+        ((72, 3, 3, 1), 36, 9, (1, 1), (1, 1), np.float32, False),  # two filters a channel
+        ((36, 3, 3, 1), 36, 9, (1, 1), (1, 1), np.float64, False),
+        ((36, 3, 3, 1), 36, 9, (1, 2), (1, 1), np.float32, False),
+        ((36, 3, 3, 1), 36, 9, (3, 3), (1, 1), np.float32, False),
+        ((36, 3, 3, 1), 36, 9, (1, 1), (1, 2), np.float32, False),
+        ((36, 3, 5, 1), 36, 9, (1, 1), (1, 1), np.float32, False),
+        ((4, 3, 3, 1), 4, 2**29, (1, 1), (1, 1), np.float32, False),  # rows longer than 2^31 numbers
+    ],
+)
+def test_which_narrow_groups_go_to_the_kernels_of_3x3(
+    weight: tuple[int, ...], groups: int, side: int, stride: Any, dilation: Any, dtype: Any, taken: bool
+) -> None:
+    window = Window(9, side, *weight[1:3], stride, (1, 1), dilation)
+    x, filters = np.empty((0, 9, 9, groups * weight[3]), dtype), np.zeros(weight, dtype)
+    assert conv2d_narrow_3x3.takes(x, filters, window, groups, None) == taken
 
 
 @pytest.mark.parametrize("stride", [1, 2])
