@@ -43,9 +43,10 @@ def _numbers(*shape: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(4)).standard_normal(shape).astype(np.float32)
 
 
-def _conv2d(h: int, make: _Make, w: int, c: int, k: int, groups: int, back: bool) -> dict[str, Any]:
-    window = _window(h, w, 3, 1)
-    made = {"x": make(h, w, c), "weight": _numbers(k, 3, 3, c // groups), "window": window, "groups": groups}
+def _conv2d(h: int, make: _Make, w: int, c: int, k: int, groups: int, back: bool, side: int = 3) -> dict[str, Any]:
+    window = _window(h, w, side, 1)
+    weight = _numbers(k, side, side, c // groups)
+    made = {"x": make(h, w, c), "weight": weight, "window": window, "groups": groups}
     if back:
         return {**made, "dy": make(window.P, window.Q, k), "y": None, "needs": (True, False, False)}
     return {**made, "bias": None, "relu": False}
@@ -87,8 +88,10 @@ _CASES: dict[str, tuple[str, Callable[[int, _Make], dict[str, Any]], int]] = {
     "adaptive_max_backward": ("adaptive_max_pool2d_backward", _adaptive_max_backward, 0),
     "tiled_forward": ("conv2d_forward", lambda h, f: _conv2d(h, f, 8, 64, 8, 1, False), 0),
     "tiled_backward": ("conv2d_backward", lambda h, f: _conv2d(h, f, 8, 64, 64, 1, True), 2),
-    "narrow_forward": ("conv2d_forward", lambda h, f: _conv2d(h, f, 8, 64, 64, 64, False), 0),
-    "narrow_backward": ("conv2d_backward", lambda h, f: _conv2d(h, f, 8, 64, 64, 64, True), 2),
+    "narrow_forward": ("conv2d_forward", lambda h, f: _conv2d(h, f, 8, 64, 64, 64, False, 2), 0),
+    "narrow_backward": ("conv2d_backward", lambda h, f: _conv2d(h, f, 8, 64, 64, 64, True, 2), 2),
+    "narrow_3x3_forward": ("conv2d_forward", lambda h, f: _conv2d(h, f, 8, 64, 64, 64, False), 0),
+    "narrow_3x3_backward": ("conv2d_backward", lambda h, f: _conv2d(h, f, 8, 64, 64, 64, True), 2),
     "first_forward": ("conv2d_forward", lambda h, f: _conv2d(h, f, 128, 4, 8, 1, False), 0),
 }
 
