@@ -139,6 +139,23 @@ def test_which_narrow_groups_go_to_the_kernels_of_3x3(
     assert conv2d_narrow_3x3.takes(x, filters, window, groups, None) == taken
 
 
+@pytest.mark.parametrize(("channels", "groups"), [(72, 72), (80, 20)])
+@pytest.mark.parametrize("relu", [False, True])
+def test_several_tiles_of_channels_with_split_sums_of_3x3(kernels: str, channels: int, groups: int, relu: bool) -> None:
+    rng = np.random.Generator(np.random.Philox(10))
+    window = Window(16, 10, 3, 3, (1, 1), (1, 1), (1, 1))
+    x, dy, y = (rng.standard_normal((12, 16, 10, channels)).astype(np.float32) for _ in range(3))
+    weight = rng.standard_normal((channels, 3, 3, channels // groups)).astype(np.float32)
+    forward = {"x": x, "weight": weight, "window": window, "groups": groups, "bias": None, "relu": relu}
+    backward = {"dy": dy, "y": y if relu else None, "x": x, "weight": weight, "window": window, "groups": groups}
+    layer = {"forward": forward, "backward": backward | {"needs": (True, True, True)}}
+    with dry_launches() as launches:
+        call(conv2d_backward, kernels, **layer["backward"])
+    (grid,) = (launch.grid for launch in launches if "weight" in launch.kernel)
+    assert min(grid[:2]) > 2
+    _check(kernels, layer, "conv2d_narrow_3x3", "conv2d_narrow_3x3")
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_tall_images_of_one_quad_fit_into_a_block_of_3x3(kernels: str, stride: int) -> None:
     rng = np.random.Generator(np.random.Philox(9))
