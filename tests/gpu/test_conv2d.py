@@ -134,7 +134,7 @@ def test_filters_of_3x3_match_the_plain_body_in_any_order(kernels: str, layer: d
 def test_which_narrow_groups_go_to_the_kernels_of_3x3(
     weight: tuple[int, ...], groups: int, side: int, stride: Any, dilation: Any, dtype: Any, taken: bool
 ) -> None:
-    window = Window(9, side, *weight[1:3], stride, (1, 1), dilation)
+    window = Window(9, side, weight[1], weight[2], stride, (1, 1), dilation)
     x, filters = np.empty((0, 9, 9, groups * weight[3]), dtype), np.zeros(weight, dtype)
     assert conv2d_narrow_3x3.takes(x, filters, window, groups, None) == taken
 
@@ -148,7 +148,7 @@ def test_several_tiles_of_channels_with_split_sums_of_3x3(kernels: str, channels
     weight = rng.standard_normal((channels, 3, 3, channels // groups)).astype(np.float32)
     forward = {"x": x, "weight": weight, "window": window, "groups": groups, "bias": None, "relu": relu}
     backward = {"dy": dy, "y": y if relu else None, "x": x, "weight": weight, "window": window, "groups": groups}
-    layer = {"forward": forward, "backward": backward | {"needs": (True, True, True)}}
+    layer: dict[str, Any] = {"forward": forward, "backward": backward | {"needs": (True, True, True)}}
     with dry_launches() as launches:
         call(conv2d_backward, kernels, **layer["backward"])
     (grid,) = (launch.grid for launch in launches if "weight" in launch.kernel)
