@@ -57,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="all mutants of each file")
     parser.add_argument("--battery", action="store_true", help="try them on the battery alone, not on the tests")
     parser.add_argument(
-        "--tests", nargs="+", metavar="FILE", default=checks.SUITE,
-        help="try what goes through the battery on these tests: files and folders under the root (default: many)",
+        "--tests", nargs="+", metavar="TEST", default=checks.SUITE,
+        help="try what goes through the battery on these: folders, files, file.py::test (default: many)",
     )  # fmt: skip
     parser.add_argument("--primitive", nargs="+", metavar="NAME", help="of the battery only these (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = list(LAUNCH_OPERATORS if options.launch else OPERATORS)
     if unknown := set(options.only or ()) - set(known):
         parser.error(f"--only: no operator is called {', '.join(sorted(unknown))}; expected some of {', '.join(known)}")
-    if missing := [name for name in options.tests if not (checks.ROOT / name).exists()]:
+    if missing := [name for name in options.tests if not (checks.ROOT / name.partition("::")[0]).exists()]:
         parser.error(f"--tests: there is no {', '.join(missing)}")
     if options.launch and options.tests is not checks.SUITE:
         parser.error("--tests: not with --launch, which chooses by the lines that tests run")

@@ -105,10 +105,11 @@ class Run:
 
     def on_tests(self, mutants: Sequence[Mutant], show: Callable[[Mutant], None]) -> None:
         """Try mutants on the tests that run kernels on the emulator."""
-        roots = [checks.ROOT / name for name in self._suite]
+        roots = [checks.ROOT / name for name in self._suite if not name.partition("::")[1]]
         files = sorted(str(f) for root in roots for f in ([root] if root.is_file() else root.rglob("test_*.py")))
         named = re.compile("emulator|kernels|EVERYWHERE")  # how a test asks for a device that runs kernels
         texts = [f for f in files if named.search(Path(f).read_text(encoding="utf-8"))]
+        texts += [str(checks.ROOT / name) for name in self._suite if name.partition("::")[1]]
         works = [
             functools.partial(checks.record_tests, kernels=self._kernels, files=texts[i :: self._jobs])
             for i in range(self._jobs)
