@@ -131,15 +131,28 @@ def _multiplies(opcodes: Iterable[str], kinds: tuple[str, ...] = MULTIPLY) -> in
 
 
 def main_loop(lines: str) -> Counter[str] | None:
-    """How often each instruction stands in the shortest loop that has at least half of all those that multiply.
+    """How often each instruction stands in the loop that multiplies; None where no loop does.
 
-    None where no loop does.
+    A loop that holds one with half of its multiplications is not it. Where several are left, of which one runs, as
+    with and without a ReLU, it is the one with the least share, of those with half as many multiplications as any.
     """
     opcodes, loops = _loops(lines)
     kinds = MULTIPLY[1:] if MULTIPLY[1] in opcodes else MULTIPLY
-    wanted = max(_multiplies(opcodes, kinds) / 2, 1)
-    able = [loop for loop in loops if _multiplies((opcodes[at] for at in loop), kinds) >= wanted]
-    return Counter(opcodes[at] for at in min(able, key=len)) if able else None
+    found = {loop: _multiplies((opcodes[at] for at in loop), kinds) for loop in loops}
+    inner = [
+        loop
+        for loop in loops
+        if found[loop] and not any(_inside(other, loop) and 2 * found[other] >= found[loop] for other in loops)
+    ]
+    if not inner:
+        return None
+    most = max(found[loop] for loop in inner)
+    worst = min((loop for loop in inner if 2 * found[loop] >= most), key=lambda loop: found[loop] / len(loop))
+    return Counter(opcodes[at] for at in worst)
+
+
+def _inside(inner: range, outer: range) -> bool:
+    return inner != outer and inner[0] in outer and inner[-1] in outer
 
 
 def product_loops(lines: str) -> Counter[str] | None:

@@ -30,46 +30,82 @@ struct Conv2dShape {
     Divisor by_phase_S, by_short_phase_S;  // a phase's filter elements in a row: as many as any, or one fewer
 };
 
-// A position (r, s, c) in the reduction, stepped forward without dividing.
+// A position (r, s, c) in the reduction and where it lies in memory, stepped forward without dividing.
 struct FilterPosition {
-    int r, s, c, k;
-    __device__ __forceinline__ void seek(int to, const Divisor& by_depth, const Divisor& by_S) {
-        k = c = to;
+    int r, s, c;
+    ptrdiff_t offset, moved;  // moved: by the last seek or advance
+    unsigned bit;             // of the filter element among the TAPS from the first of a pass on
+    __device__ __forceinline__ void seek(int k, const Divisor& by_depth, const Divisor& by_S, int first) {
+        c = k;
         s = by_depth.split(c);
+        bit = 1u << (s - first) % 32;
         r = by_S.split(s);
     }
-    __device__ __forceinline__ void advance(int depth, int S) {
-        k += BK;
-        for (c += BK; c >= depth; c -= depth)
-            if (++s == S) s = 0, ++r;
+    __device__ __forceinline__ void move_to(ptrdiff_t to) { moved = to - offset, offset = to; }
+    // What it moves by: a step; from the end of a filter element to the next; at the end of a row of those.
+    __device__ __forceinline__ void advance(int depth, int S, ptrdiff_t step, ptrdiff_t tap, ptrdiff_t row) {
+        moved = step;
+        for (c += BK; c >= depth; c -= depth) {
+            moved += tap;
+            bit <<= 1;
+            if (++s == S) s = 0, moved += row;
+        }
     }
 };
+
+// The reduction goes in passes over TAPS filter elements, nearly always one: for each row of A a bit says which of those lie
+// outside of the image, so that the loop has nothing to compare.
+enum { TAPS = 32 };
+
+__device__ __forceinline__ bool inside(int h, int w, int H, int W) {
+    return (unsigned)h < (unsigned)H && (unsigned)w < (unsigned)W;
+}
+
+// Of the filter elements from `first` on, those outside of H x W: element (r, s) lies at (top + r * down, left + s * across).
+__device__ __forceinline__ unsigned taps_outside(int first, int R, int S, int top, int left, int down, int across, int H,
+                                                 int W) {
+    unsigned outside = 0;
+    int r = first / S, s = first % S;
+#pragma unroll 1
+    for (int tap = 0; tap < TAPS && r < R; ++tap) {
+        if (!inside(top + r * down, left + s * across, H, W)) outside |= 1u << tap;
+        if (++s == S) s = 0, ++r;
+    }
+    return outside;
+}
 
 // Forward A: row = output pixel, k = (r, s, c): x under filter element (r, s) of that pixel.
 struct Im2colRows {
     struct Row {
-        const real* image;
-        int top, left;
+        const real* at;  // in the window, which may lie outside of x
+        unsigned outside;
     };
     typedef Load Held;
     const real* x;
     const Conv2dShape& g;
+    int first;
     FilterPosition at;
-    __device__ __forceinline__ Im2colRows(const real* group_x, const Conv2dShape& shape) : x(group_x), g(shape) {}
+    __device__ __forceinline__ Im2colRows(const real* group_x, const Conv2dShape& shape, int first_tap)
+        : x(group_x), g(shape), first(first_tap), at() {}
     __device__ __forceinline__ Row row(int n) const {
-        if (n >= g.N * g.P * g.Q) return {nullptr, 0, 0};
-        int q = n;
-        n = g.by_Q.split(q);
-        int p = n;
+        int q = min(n, g.N * g.P * g.Q - 1);
+        int p = g.by_Q.split(q);
         n = g.by_P.split(p);
-        return {x + (size_t)n * g.H * g.W * g.C, p * g.stride_h - g.pad_h, q * g.stride_w - g.pad_w};
+        const int top = p * g.stride_h - g.pad_h, left = q * g.stride_w - g.pad_w;
+        return {x + ((ptrdiff_t)n * g.H * g.W + top * g.W + left) * g.C,
+                taps_outside(first, g.R, g.S, top, left, g.dilation_h, g.dilation_w, g.H, g.W)};
     }
-    __device__ __forceinline__ void seek(int k) { at.seek(k, g.by_group_C, g.by_S); }
-    __device__ __forceinline__ void advance() { at.advance(g.group_C, g.S); }
+    __device__ __forceinline__ void seek(int k) {
+        at.seek(k, g.by_group_C, g.by_S, first);
+        at.move_to((ptrdiff_t)(at.r * g.dilation_h * g.W + at.s * g.dilation_w) * g.C + at.c);
+    }
+    __device__ __forceinline__ void advance() {
+        at.advance(g.group_C, g.S, BK, (ptrdiff_t)g.dilation_w * g.C - g.group_C,
+                   (ptrdiff_t)(g.dilation_h * g.W - g.S * g.dilation_w) * g.C);
+    }
+    __device__ __forceinline__ void move(Row& row) const { row.at += at.moved; }
     __device__ __forceinline__ Held read(const Row& row) const {
-        const int h = row.top + at.r * g.dilation_h, w = row.left + at.s * g.dilation_w;
-        if (row.image == nullptr || at.r >= g.R || h < 0 || h >= g.H || w < 0 || w >= g.W) return zeros();
-        return load<VEC>(row.image + (size_t)(h * g.W + w) * g.C + at.c);
+        return (row.outside & at.bit) == 0 ? load<VEC>(row.at) : zeros();
     }
     __device__ __forceinline__ Load value(const Held& held) const { return held; }
 };
@@ -94,7 +130,6 @@ struct Phase {
           w(number % min(g.stride_w, g.W), g.pad_w, g.stride_w, g.dilation_w, g.S, g.step_w),
           by_taps(w.taps == (int)g.by_phase_S.value ? g.by_phase_S : g.by_short_phase_S) {
     }
-    __device__ __forceinline__ int depth(const Conv2dShape& g) const { return h.taps * w.taps * g.group_K; }
 };
 
 // n, a pixel of a phase counted over all images, becomes the image; returns its row and column in the phase.
@@ -108,53 +143,77 @@ __device__ __forceinline__ int2 phase_pixel(const Conv2dShape& g, int& n) {
 
 // Backward-data A: row = input pixel of a phase, k = (r, s, output channel), counted over the phase's filter
 // elements: dz at the output whose window has this pixel under that element.
+template <bool RELU>
 struct PixelGradientRows {
     struct Row {
-        size_t image;
-        int p, q;
+        OutputGradient<RELU> at;  // what is reached, which may lie outside of dz
+        unsigned outside;
     };
-    typedef OutputGradient::Held Held;
-    OutputGradient gradient;
+    typedef typename OutputGradient<RELU>::Held Held;
+    OutputGradient<RELU> gradient;
     const Conv2dShape& g;
     const Phase& phase;
-    int depth;
+    int first;
     FilterPosition at;
-    __device__ __forceinline__ PixelGradientRows(const OutputGradient& d, const Conv2dShape& shape, const Phase& of)
-        : gradient(d), g(shape), phase(of), depth(of.depth(shape)) {}
+    __device__ __forceinline__ PixelGradientRows(const OutputGradient<RELU>& d, const Conv2dShape& shape, const Phase& of,
+                                                 int first_tap)
+        : gradient(d), g(shape), phase(of), first(first_tap), at() {}
     __device__ __forceinline__ Row row(int n) const {
-        if (n >= g.N * g.phase_H * g.phase_W) return {0, -1, -1};  // outside of the outputs, through any filter element
+        n = min(n, g.N * g.phase_H * g.phase_W - 1);
         const int2 pixel = phase_pixel(g, n);
-        return {(size_t)n * g.P * g.Q * g.K, phase.h.output + pixel.x, phase.w.output + pixel.y};
+        const int p = phase.h.output + pixel.x, q = phase.w.output + pixel.y;
+        Row row = {gradient, taps_outside(first, phase.h.taps, phase.w.taps, p, q, -g.reach_h, -g.reach_w, g.P, g.Q)};
+        row.at.move(((ptrdiff_t)n * g.P * g.Q + p * g.Q + q) * g.K);
+        return row;
     }
-    __device__ __forceinline__ void seek(int k) { at.seek(k, g.by_group_K, phase.by_taps); }
-    __device__ __forceinline__ void advance() { at.advance(g.group_K, phase.w.taps); }
+    __device__ __forceinline__ void seek(int k) {
+        at.seek(k, g.by_group_K, phase.by_taps, first);
+        at.move_to((ptrdiff_t)(-at.r * g.reach_h * g.Q - at.s * g.reach_w) * g.K + at.c);
+    }
+    __device__ __forceinline__ void advance() {
+        at.advance(g.group_K, phase.w.taps, BK, -(ptrdiff_t)g.reach_w * g.K - g.group_K,
+                   (ptrdiff_t)(phase.w.taps * g.reach_w - g.reach_h * g.Q) * g.K);
+    }
+    __device__ __forceinline__ void move(Row& row) const { row.at.move(at.moved); }
     __device__ __forceinline__ Held read(const Row& row) const {
-        const int p = row.p - at.r * g.reach_h, q = row.q - at.s * g.reach_w;
-        if (at.k >= depth || p < 0 || p >= g.P || q < 0 || q >= g.Q) return {zeros(), zeros()};
-        return gradient.read(row.image + (size_t)(p * g.Q + q) * g.K + at.c);
+        Held held = {zeros(), zeros()};
+        if ((row.outside & at.bit) == 0) row.at.read(held, 0);
+        return held;
     }
     __device__ __forceinline__ Load value(const Held& held) const { return gradient.value(held); }
 };
 
 // Backward-data B: column = input channel, k as above: weight[output channel, r, s, column].
 struct WeightColumns {
-    typedef int Column;
+    typedef ::Column Column;
     typedef Load Held;
-    const real* weight;
+    const real* weight;  // k and this thread's first column
     const Conv2dShape& g;
     const Phase& phase;
-    int depth;
+    FilterPosition at;
     __device__ __forceinline__ WeightColumns(const real* group_weight, const Conv2dShape& shape, const Phase& of)
-        : weight(group_weight + (of.h.tap * shape.S + of.w.tap) * shape.group_C), g(shape), phase(of),
-          depth(of.depth(shape)) {}
-    __device__ __forceinline__ Column column(int c) const { return c; }
-    __device__ __forceinline__ Held read(const Column& c, int k) const {
-        if (c >= g.group_C || k >= depth) return zeros();
-        int s = g.by_group_K.split(k);
-        const int r = phase.by_taps.split(s);
-        return load<VEC>(weight + ((size_t)(k * g.R + r * g.step_h) * g.S + s * g.step_w) * g.group_C + c);
+        : weight(group_weight + (of.h.tap * shape.S + of.w.tap) * shape.group_C), g(shape), phase(of), at() {}
+    __device__ __forceinline__ Column column(int c, int l) {
+        if (l == 0) weight += c;
+        return {l, c + l < g.group_C};
     }
-    __device__ __forceinline__ Load value(const Held& held, const Column&, int) const { return held; }
+    // A filter has fewer than 2^31 elements: refuse_too_many.
+    __device__ __forceinline__ int filter() const { return g.R * g.S * g.group_C; }
+    __device__ __forceinline__ void seek(int k) {
+        at.seek(k, g.by_group_K, phase.by_taps, 0);
+        at.move_to((ptrdiff_t)at.c * filter() + (at.r * g.step_h * g.S + at.s * g.step_w) * g.group_C);
+        weight += at.moved;
+    }
+    __device__ __forceinline__ void advance() {
+        at.advance(g.group_K, phase.w.taps, (ptrdiff_t)BK * filter(),
+                   g.step_w * g.group_C - (ptrdiff_t)g.group_K * filter(),
+                   (g.step_h * g.S - phase.w.taps * g.step_w) * g.group_C);
+        weight += at.moved;
+    }
+    __device__ __forceinline__ void read(Held& held, const Column& column) const {
+        if (column.inside) held = load<VEC>(weight + column.offset);
+    }
+    __device__ __forceinline__ Load value(const Held& held, const Column&) const { return held; }
 };
 
 // Where the data gradient goes: rows are the phase's pixels.
@@ -174,77 +233,95 @@ struct PixelTarget {
 // Backward-weight B: column = (r, s, c), k = output pixel: x under filter element (r, s) of that pixel.
 struct Im2colColumns {
     struct Column {
-        int h, w, c;  // where the filter element lies relative to the window's corner; c < 0: no such column
+        int h, w;          // from a window's corner to the filter element
+        ptrdiff_t offset;  // from there to the number
     };
     typedef Load Held;
-    const real* x;
+    const real *x, *corner;  // of the pixel's window; may lie outside of x
     const Conv2dShape& g;
-    int k_end;
-    __device__ __forceinline__ Im2colColumns(const real* group_x, const Conv2dShape& shape, int end)
-        : x(group_x), g(shape), k_end(end) {}
-    __device__ __forceinline__ Column column(int c) const {
-        if (c >= g.R * g.S * g.group_C) return {0, 0, -1};
+    int top, left, n;
+    __device__ __forceinline__ Im2colColumns(const real* group_x, const Conv2dShape& shape) : x(group_x), g(shape) {}
+    __device__ __forceinline__ Column column(int c, int l) const {
+        c += l;
+        if (c >= g.R * g.S * g.group_C) return {-0x7fffffff - 1, 0, 0};  // above every image
         int s = g.by_group_C.split(c);
-        const int r = g.by_S.split(s);
-        return {r * g.dilation_h - g.pad_h, s * g.dilation_w - g.pad_w, c};
+        const int r = g.by_S.split(s), h = r * g.dilation_h, w = s * g.dilation_w;
+        return {h, w, (ptrdiff_t)(h * g.W + w) * g.C + c};
     }
-    __device__ __forceinline__ Held read(const Column& column, int n) const {
-        if (column.c < 0 || n >= k_end) return zeros();
-        int q = n;
-        n = g.by_Q.split(q);
-        int p = n;
-        n = g.by_P.split(p);
-        const int h = p * g.stride_h + column.h, w = q * g.stride_w + column.w;
-        if (h < 0 || h >= g.H || w < 0 || w >= g.W) return zeros();
-        return load<VEC>(x + ((size_t)(n * g.H + h) * g.W + w) * g.C + column.c);
+    __device__ __forceinline__ void find() {
+        int q = n, p = g.by_Q.split(q);
+        const int image = g.by_P.split(p);
+        top = p * g.stride_h - g.pad_h, left = q * g.stride_w - g.pad_w;
+        corner = x + ((ptrdiff_t)image * g.H * g.W + top * g.W + left) * g.C;
     }
-    __device__ __forceinline__ Load value(const Held& held, const Column&, int) const { return held; }
+    __device__ __forceinline__ void seek(int k) {
+        n = k;
+        find();
+    }
+    __device__ __forceinline__ void advance() {
+        n += BK;
+        find();
+    }
+    __device__ __forceinline__ void read(Held& held, const Column& column) const {
+        held = inside(top + column.h, left + column.w, g.H, g.W) ? load<VEC>(corner + column.offset) : zeros();
+    }
+    __device__ __forceinline__ Load value(const Held& held, const Column&) const { return held; }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, GRADIENT_BLOCKS)
 conv2d_forward(real* __restrict__ y, const real* __restrict__ x, const real* __restrict__ weight,
                const real* __restrict__ bias, Conv2dShape g, int relu) {
     const int group = blockIdx.z, rows = g.N * g.P * g.Q, depth = g.R * g.S * g.group_C;
     const Tile tile = tile_at(blockIdx.x, g.group_K);
     const real* group_weight = weight + (size_t)group * g.group_K * depth;
-    RowPanel<BM, Im2colRows> a(Im2colRows(x + group * g.group_C, g), tile.top, 0);
-    RowPanel<BN, MatrixRows> b(MatrixRows(group_weight, g.group_K, depth, depth), tile.left, 0);
     Accumulator sums;
-    multiply(sums, a, b, 0, depth);
+    sums.clear();
+    for (int tap = 0; tap < g.R * g.S; tap += TAPS) {
+        RowPanel<BM, Im2colRows> a(Im2colRows(x + group * g.group_C, g, tap), tile.top);
+        RowPanel<BN, MatrixRows> b(MatrixRows(group_weight, g.group_K, depth), tile.left);
+        add_product(sums, a, b, tap * g.group_C, min(tap + TAPS, g.R * g.S) * g.group_C);
+    }
+    sums.finish();
     sums.write(y, MatrixTarget{(size_t)group * g.group_K, (size_t)g.K, rows}, tile, g.group_K,
                bias == nullptr ? bias : bias + group * g.group_K, relu);
 }
 
 // Tile `number` of all phases' tiles of the data gradient.
-__device__ __forceinline__ void data_gradient(real* __restrict__ dx, const OutputGradient& gradient,
+template <bool RELU>
+__device__ __forceinline__ void data_gradient(real* __restrict__ dx, const OutputGradient<RELU>& gradient,
                                               const real* __restrict__ weight, const real* __restrict__ more,
                                               const Conv2dShape& g, int group, int number) {
     const int tiles = count_tiles(g.N * g.phase_H * g.phase_W, g.group_C);
     const Phase phase(g, number / tiles);
     const Tile tile = tile_at(number % tiles, g.group_C);
     const real* group_weight = weight + (size_t)group * g.group_K * g.R * g.S * g.group_C;
-    RowPanel<BM, PixelGradientRows> a(PixelGradientRows(gradient, g, phase), tile.top, 0);
-    ColumnPanel<BN, WeightColumns> b(WeightColumns(group_weight, g, phase), tile.left, 0);
     Accumulator sums;
-    multiply(sums, a, b, 0, phase.depth(g));
+    sums.clear();
+    for (int tap = 0; tap < phase.h.taps * phase.w.taps; tap += TAPS) {
+        RowPanel<BM, PixelGradientRows<RELU>> a(PixelGradientRows<RELU>(gradient, g, phase, tap), tile.top);
+        ColumnPanel<BN, WeightColumns> b(WeightColumns(group_weight, g, phase), tile.left);
+        add_product(sums, a, b, tap * g.group_K, min(tap + TAPS, phase.h.taps * phase.w.taps) * g.group_K);
+    }
+    sums.finish();
     sums.write(dx, PixelTarget{g, phase, (size_t)group * g.group_C}, tile, g.group_C, nullptr, false, more);
 }
 
 // One slice of tile `number` of the weight gradient.
+template <bool RELU>
 __device__ __forceinline__ void weight_gradient(real* __restrict__ dweight, real* __restrict__ dbias,
                                                 real* __restrict__ dz, real* __restrict__ partial,
-                                                unsigned* __restrict__ tickets, const OutputGradient& gradient,
-                                                const real* __restrict__ x, const Conv2dShape& g, int group, int number,
-                                                const Slices& slice) {
+                                                unsigned* __restrict__ tickets,
+                                                const OutputGradient<RELU>& gradient, const real* __restrict__ x,
+                                                const Conv2dShape& g, int group, int number, const Slices& slice) {
     const int columns = g.R * g.S * g.group_C;
     const Tile tile = tile_at(number, columns);
     int k_begin, k_end;
     slice.range(g.N * g.P * g.Q, k_begin, k_end);
     const int channel = group * g.group_K;  // the group's first
     const bool first = tile.left == 0, sum_rows = first && dbias != nullptr;  // the first column of tiles does it for all
-    const GradientColumns dz_columns(gradient, first ? dz : nullptr, g.group_K, g.K, k_end);
-    ColumnPanel<BM, GradientColumns> a(dz_columns, tile.top, k_begin);
-    ColumnPanel<BN, Im2colColumns> b(Im2colColumns(x + group * g.group_C, g, k_end), tile.left, k_begin);
+    const GradientColumns<RELU> dz_columns(gradient, first ? dz : nullptr, g.group_K, g.K);
+    ColumnPanel<BM, GradientColumns<RELU>> a(dz_columns, tile.top);
+    ColumnPanel<BN, Im2colColumns> b(Im2colColumns(x + group * g.group_C, g), tile.left);
     Accumulator sums;
     multiply(sums, a, b, k_begin, k_end, sum_rows);
     if (!sums.combine(partial, tickets, slice, group * count_tiles(g.group_K, columns) + number, g.group_K - tile.top,
@@ -256,40 +333,58 @@ __device__ __forceinline__ void weight_gradient(real* __restrict__ dweight, real
 }
 
 // dy and y from a group's first channel on.
-__device__ __forceinline__ OutputGradient group_gradient(const real* dy, const real* y, const Conv2dShape& g,
-                                                         int group) {
-    return {dy + group * g.group_K, y == nullptr ? y : y + group * g.group_K};
+template <bool RELU>
+__device__ __forceinline__ OutputGradient<RELU> group_gradient(const real* dy, const real* y, const Conv2dShape& g,
+                                                               int group) {
+    return {dy + group * g.group_K, RELU ? y + group * g.group_K : y};
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, GRADIENT_BLOCKS)
 conv2d_backward_data(real* __restrict__ dx, const real* __restrict__ dz, const real* __restrict__ weight,
                      const real* __restrict__ more, Conv2dShape g) {
-    data_gradient(dx, group_gradient(dz, nullptr, g, blockIdx.z), weight, more, g, blockIdx.z, blockIdx.x);
+    data_gradient(dx, group_gradient<false>(dz, nullptr, g, blockIdx.z), weight, more, g, blockIdx.z, blockIdx.x);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, GRADIENT_BLOCKS)
 conv2d_backward_weight(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dz,
                        real* __restrict__ partial, INOUT unsigned* __restrict__ tickets,
                        const real* __restrict__ dy, const real* __restrict__ y, const real* __restrict__ x,
                        Conv2dShape g, int slices) {
     const int group = blockIdx.z / slices;
-    weight_gradient(dweight, dbias, dz == nullptr ? dz : dz + group * g.group_K, partial, tickets,
-                    group_gradient(dy, y, g, group), x, g, group, blockIdx.x, {slices, (int)blockIdx.z % slices});
+    const Slices slice = {slices, (int)blockIdx.z % slices};
+    if (y == nullptr)  // apart, so that the loop does not ask
+        weight_gradient(dweight, dbias, nullptr, partial, tickets, group_gradient<false>(dy, y, g, group), x, g, group,
+                        blockIdx.x, slice);
+    else
+        weight_gradient(dweight, dbias, dz == nullptr ? dz : dz + group * g.group_K, partial, tickets,
+                        group_gradient<true>(dy, y, g, group), x, g, group, blockIdx.x, slice);
 }
 
 #if TILE != 128  // the tile of products so large that each has a launch of its own
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
-conv2d_backward(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dx, real* __restrict__ partial,
-                INOUT unsigned* __restrict__ tickets, const real* __restrict__ dy, const real* __restrict__ y,
-                const real* __restrict__ x, const real* __restrict__ weight, const real* __restrict__ more,
-                Conv2dShape g, int slices) {
+template <bool RELU>
+__device__ __forceinline__ void backward(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dx,
+                                         real* __restrict__ partial, unsigned* __restrict__ tickets,
+                                         const real* __restrict__ dy, const real* __restrict__ y,
+                                         const real* __restrict__ x, const real* __restrict__ weight,
+                                         const real* __restrict__ more, const Conv2dShape& g, int slices) {
     const int group = blockIdx.z, tiles = count_tiles(g.group_K, g.R * g.S * g.group_C);
     const int number = (int)blockIdx.x - tiles * slices;
-    const OutputGradient gradient = group_gradient(dy, y, g, group);
+    const OutputGradient<RELU> gradient = group_gradient<RELU>(dy, y, g, group);
     if (number < 0)
         weight_gradient(dweight, dbias, nullptr, partial, tickets, gradient, x, g, group, blockIdx.x % tiles,
                         {slices, (int)blockIdx.x / tiles});
     else
         data_gradient(dx, gradient, weight, more, g, group, number);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, GRADIENT_BLOCKS)
+conv2d_backward(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dx, real* __restrict__ partial,
+                INOUT unsigned* __restrict__ tickets, const real* __restrict__ dy, const real* __restrict__ y,
+                const real* __restrict__ x, const real* __restrict__ weight, const real* __restrict__ more,
+                Conv2dShape g, int slices) {
+    if (y == nullptr)
+        backward<false>(dweight, dbias, dx, partial, tickets, dy, y, x, weight, more, g, slices);
+    else
+        backward<true>(dweight, dbias, dx, partial, tickets, dy, y, x, weight, more, g, slices);
 }
 #endif

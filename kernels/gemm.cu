@@ -37,15 +37,16 @@ __device__ __forceinline__ void gemm(real* __restrict__ c, real* __restrict__ pa
 }
 
 // c (M, N) = dz^T b (K, N), where dz (K, M) is that of `gradient`.
+template <bool RELU>
 __device__ __forceinline__ void weight_gradient(real* __restrict__ c, real* __restrict__ sums, real* __restrict__ dz,
                                                 real* __restrict__ partial, unsigned* __restrict__ tickets,
-                                                const OutputGradient& gradient, const real* __restrict__ b, int M,
-                                                int N, const Product& product) {
+                                                const OutputGradient<RELU>& gradient, const real* __restrict__ b,
+                                                int M, int N, const Product& product) {
     const Tile& tile = product.tile;
     const bool first = tile.left == 0, sum_rows = first && sums != nullptr;  // the first column of tiles does it for all
-    ColumnPanel<BM, GradientColumns> dz_panel(GradientColumns(gradient, first ? dz : nullptr, M, M, product.k_end),
-                                              tile.top, product.k_begin);
-    ColumnPanel<BN, MatrixColumns> b_panel(MatrixColumns(b, N, N, product.k_end), tile.left, product.k_begin);
+    ColumnPanel<BM, GradientColumns<RELU>> dz_panel(GradientColumns<RELU>(gradient, first ? dz : nullptr, M, M),
+                                                    tile.top);
+    ColumnPanel<BN, MatrixColumns> b_panel(MatrixColumns(b, N, N), tile.left);
     Accumulator found;
     multiply(found, dz_panel, b_panel, product.k_begin, product.k_end, sum_rows);
     if (!found.combine(partial, tickets, product.slices, product.number, M - tile.top, N - tile.left, sum_rows)) return;
@@ -53,52 +54,67 @@ __device__ __forceinline__ void weight_gradient(real* __restrict__ c, real* __re
     if (sum_rows) found.write_row_sums(sums, tile.top, M);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 gemm_nt(real* __restrict__ c, real* __restrict__ partial, INOUT unsigned* __restrict__ tickets,
         const real* __restrict__ a, const real* __restrict__ b, const real* __restrict__ bias, int M, int N, int K,
         int relu) {
     const Product product(N, K);
     gemm(c, partial, tickets, product,
-         RowPanel<BM, MatrixRows>(MatrixRows(a, M, K, product.k_end), product.tile.top, product.k_begin),
-         RowPanel<BN, MatrixRows>(MatrixRows(b, N, K, product.k_end), product.tile.left, product.k_begin), M, N, bias,
+         RowPanel<BM, MatrixRows>(MatrixRows(a, M, K), product.tile.top),
+         RowPanel<BN, MatrixRows>(MatrixRows(b, N, K), product.tile.left), M, N, bias,
          relu, nullptr);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, COLUMN_BLOCKS)
 gemm_nn(real* __restrict__ c, real* __restrict__ partial, INOUT unsigned* __restrict__ tickets,
         const real* __restrict__ a, const real* __restrict__ b, const real* __restrict__ more, int M, int N, int K) {
     const Product product(N, K);
     gemm(c, partial, tickets, product,
-         RowPanel<BM, MatrixRows>(MatrixRows(a, M, K, product.k_end), product.tile.top, product.k_begin),
-         ColumnPanel<BN, MatrixColumns>(MatrixColumns(b, N, N, product.k_end), product.tile.left, product.k_begin), M,
+         RowPanel<BM, MatrixRows>(MatrixRows(a, M, K), product.tile.top),
+         ColumnPanel<BN, MatrixColumns>(MatrixColumns(b, N, N), product.tile.left), M,
          N, nullptr, false, more);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, GRADIENT_BLOCKS)
 gemm_tn(real* __restrict__ c, real* __restrict__ sums, real* __restrict__ dz, real* __restrict__ partial,
         INOUT unsigned* __restrict__ tickets, const real* __restrict__ a, const real* __restrict__ y,
         const real* __restrict__ b, int M, int N, int K) {
-    weight_gradient(c, sums, dz, partial, tickets, {a, y}, b, M, N, Product(N, K));
+    if (y == nullptr)  // apart, so that the loop does not ask
+        weight_gradient<false>(c, sums, dz, partial, tickets, {a, y}, b, M, N, Product(N, K));
+    else
+        weight_gradient<true>(c, sums, dz, partial, tickets, {a, y}, b, M, N, Product(N, K));
 }
 
 #if TILE != 128  // the tile of products so large that each has a launch of its own
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+template <bool RELU>
+__device__ __forceinline__ void backward(real* __restrict__ dweight, real* __restrict__ sums, real* __restrict__ dx,
+                                         real* __restrict__ partial, real* __restrict__ dx_partial,
+                                         unsigned* __restrict__ tickets, const OutputGradient<RELU>& gradient,
+                                         const real* __restrict__ x, const real* __restrict__ weight,
+                                         const real* __restrict__ more, int M, int N, int K, int slices,
+                                         int dx_slices) {
+    const int tiles = count_tiles(M, N), dx_tiles = count_tiles(K, N), number = (int)blockIdx.x - tiles * slices;
+    if (number < 0) {
+        weight_gradient<RELU>(dweight, sums, nullptr, partial, tickets, gradient, x, M, N,
+                              Product(N, K, blockIdx.x % tiles, {slices, (int)blockIdx.x / tiles}));
+    } else {
+        const Product product(N, M, number % dx_tiles, {dx_slices, number / dx_tiles});
+        gemm(dx, dx_partial, tickets + tiles * Accumulator::TICKETS, product,
+             RowPanel<BM, GradientRows<RELU>>(GradientRows<RELU>(gradient, K, M), product.tile.top),
+             ColumnPanel<BN, MatrixColumns>(MatrixColumns(weight, N, N), product.tile.left), K, N, nullptr, false, more);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, GRADIENT_BLOCKS)
 gemm_backward(real* __restrict__ dweight, real* __restrict__ sums, real* __restrict__ dx, real* __restrict__ partial,
               real* __restrict__ dx_partial, INOUT unsigned* __restrict__ tickets, const real* __restrict__ dy,
               const real* __restrict__ y, const real* __restrict__ x, const real* __restrict__ weight,
               const real* __restrict__ more, int M, int N, int K, int slices, int dx_slices) {
-    const int tiles = count_tiles(M, N), dx_tiles = count_tiles(K, N), number = (int)blockIdx.x - tiles * slices;
-    const OutputGradient gradient = {dy, y};
-    if (number < 0) {
-        weight_gradient(dweight, sums, nullptr, partial, tickets, gradient, x, M, N,
-                        Product(N, K, blockIdx.x % tiles, {slices, (int)blockIdx.x / tiles}));
-    } else {
-        const Product product(N, M, number % dx_tiles, {dx_slices, number / dx_tiles});
-        gemm(dx, dx_partial, tickets + tiles * Accumulator::TICKETS, product,
-             RowPanel<BM, GradientRows>(GradientRows(gradient, K, M, product.k_end), product.tile.top, product.k_begin),
-             ColumnPanel<BN, MatrixColumns>(MatrixColumns(weight, N, N, product.k_end), product.tile.left,
-                                            product.k_begin),
-             K, N, nullptr, false, more);
-    }
+    if (y == nullptr)
+        backward<false>(dweight, sums, dx, partial, dx_partial, tickets, {dy, y}, x, weight, more, M, N, K, slices,
+                        dx_slices);
+    else
+        backward<true>(dweight, sums, dx, partial, dx_partial, tickets, {dy, y}, x, weight, more, M, N, K, slices,
+                       dx_slices);
 }
 #endif

@@ -13,26 +13,26 @@ __device__ __forceinline__ void product(real* __restrict__ c, A a, B b, int M, i
     sums.write(c, MatrixTarget{(size_t)blockIdx.z * M * N, (size_t)N, M}, at, N, nullptr, false);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 gemm_batched_nt(real* __restrict__ c, const real* __restrict__ a, const real* __restrict__ b, int M, int N, int K,
                 long long a_step, long long b_step) {
     const Tile at = tile_at(blockIdx.x, N);
-    product(c, RowPanel<BM, MatrixRows>(MatrixRows(a + blockIdx.z * a_step, M, K, K), at.top, 0),
-            RowPanel<BN, MatrixRows>(MatrixRows(b + blockIdx.z * b_step, N, K, K), at.left, 0), M, N, K, at);
+    product(c, RowPanel<BM, MatrixRows>(MatrixRows(a + blockIdx.z * a_step, M, K), at.top),
+            RowPanel<BN, MatrixRows>(MatrixRows(b + blockIdx.z * b_step, N, K), at.left), M, N, K, at);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, COLUMN_BLOCKS)
 gemm_batched_nn(real* __restrict__ c, const real* __restrict__ a, const real* __restrict__ b, int M, int N, int K,
                 long long a_step, long long b_step) {
     const Tile at = tile_at(blockIdx.x, N);
-    product(c, RowPanel<BM, MatrixRows>(MatrixRows(a + blockIdx.z * a_step, M, K, K), at.top, 0),
-            ColumnPanel<BN, MatrixColumns>(MatrixColumns(b + blockIdx.z * b_step, N, N, K), at.left, 0), M, N, K, at);
+    product(c, RowPanel<BM, MatrixRows>(MatrixRows(a + blockIdx.z * a_step, M, K), at.top),
+            ColumnPanel<BN, MatrixColumns>(MatrixColumns(b + blockIdx.z * b_step, N, N), at.left), M, N, K, at);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, COLUMN_BLOCKS)
 gemm_batched_tn(real* __restrict__ c, const real* __restrict__ a, const real* __restrict__ b, int M, int N, int K,
                 long long a_step, long long b_step) {
     const Tile at = tile_at(blockIdx.x, N);
-    product(c, ColumnPanel<BM, MatrixColumns>(MatrixColumns(a + blockIdx.z * a_step, M, M, K), at.top, 0),
-            ColumnPanel<BN, MatrixColumns>(MatrixColumns(b + blockIdx.z * b_step, N, N, K), at.left, 0), M, N, K, at);
+    product(c, ColumnPanel<BM, MatrixColumns>(MatrixColumns(a + blockIdx.z * a_step, M, M), at.top),
+            ColumnPanel<BN, MatrixColumns>(MatrixColumns(b + blockIdx.z * b_step, N, N), at.left), M, N, K, at);
 }

@@ -3,10 +3,18 @@
 // Source, and everything else is here.
 //
 // A block computes BM x BN elements of C. It walks the reduction in steps of BK: all threads
-// together bring a BM x BK panel of A and a BK x BN panel of B to shared memory (both stored [k][m or n],
+// together bring a BM x BK panel of A and a BK x BN panel of B to shared memory (both with m or n contiguous,
 // so that a thread reads its 4 neighbours as one vector); then each adds the products for its own
 // TM x TN elements, held in registers. The next panels travel from global memory while the current ones
 // are multiplied, and land in the other half of the double buffer: one barrier a step.
+//
+// What is not a multiplication is kept out of the loop. The first step is the one that may be short, so that no other
+// looks for the end of the reduction. Rows and columns beyond the last read the last one's numbers, which are
+// multiplied and never written. A thread holds 8 x 8 elements (tile 32: 8 x 4): a smaller tile has its threads in PARTS
+// instead, each of which multiplies a part of every step; at the end the parts exchange what they have.
+//
+// Registers (float): at most 128 with the tile of 128, so that an SM holds 2 blocks or 16 warps; at most 168 with that
+// of 64, 3 blocks or 12 warps; at most 128 with that of 32, 4 blocks or 16 warps. Doubles take what they need.
 //
 // A reduction may be split into slices, a block each; the last block of a tile to finish adds what all of them left,
 // in the order of the slices. So a small product fills a large card, in one launch, with the same bits every time.
@@ -15,19 +23,34 @@
 #define GPUNN_GEMM_TILE_CUH
 #include "common.cuh"
 
+enum { WIDE = sizeof(real) / 4 };  // doubles: half as many a step, in the same memory
 #if TILE == 128
-enum { BM = 128, BN = 128, BK = 8, TM = 8, TN = 8 };
+enum { BM = 128, BN = 128, MOST_BK = 16 / WIDE, TM = 8, TN = 8, PARTS = 1, BLOCKS = WIDE == 1 ? 2 : 1, COLUMN_BLOCKS = 1, GRADIENT_BLOCKS = 1 };
 #elif TILE == 64
-enum { BM = 64, BN = 64, BK = 16, TM = 4, TN = 4 };
+enum { BM = 64, BN = 64, MOST_BK = 32 / WIDE, TM = 8, TN = 8, PARTS = 2, BLOCKS = WIDE == 1 ? 3 : 1, COLUMN_BLOCKS = BLOCKS, GRADIENT_BLOCKS = WIDE == 1 ? 2 : 1 };
 #elif TILE == 32  // for few columns: the 20 filters of a first layer
-enum { BM = 64, BN = 32, BK = 16, TM = 4, TN = 4 };
+enum { BM = 64, BN = 32, MOST_BK = 32 / WIDE, TM = 8, TN = 4, PARTS = 2, BLOCKS = WIDE == 1 ? 4 : 1, COLUMN_BLOCKS = BLOCKS, GRADIENT_BLOCKS = WIDE == 1 ? 3 : 1 };
 #else
 #error "TILE must be 128, 64 or 32"
 #endif
-enum { THREADS = (BM / TM) * (BN / TN), PAD = 4 };  // PAD: rows stay 16-byte aligned and change banks
-static_assert(BK % VEC == 0 && BM % VEC == 0 && BN % VEC == 0, "a vector must not straddle panels");
+// BK: at most 8 vectors, so that a warp's elements of a row's vectors can lie in 32 different banks.
+enum { BK = MOST_BK < 8 * VEC ? MOST_BK : 8 * VEC, PER_ROW = BK / VEC };
+enum { TEAM = (BM / TM) * (BN / TN), THREADS = TEAM * PARTS, KEPT = TM / PARTS };
+enum { PER_K = THREADS / BK };   // threads that bring one k of a panel that lies along C
+enum { SKEW = WARP / PER_ROW };  // a gap behind every VEC rows of a panel: other banks, and still aligned to 16 bytes
+static_assert(BK % (2 * PARTS) == 0 && BM % WARP == 0 && BN % WARP == 0 && SKEW % 4 == 0, "panels");
+
+// A panel in shared memory: element k of row or column i at place(k) + i.
+template <int LENGTH>
+struct Panel {
+    enum { SIZE = BK * LENGTH + PER_ROW * SKEW };
+    __device__ __forceinline__ static int place(int k) { return k * LENGTH + k / VEC * SKEW; }
+};
 
 typedef Vector<real, VEC> Load;
+
+// Signed, so that the compiler may take sums of it apart.
+__device__ __forceinline__ int thread() { return threadIdx.x; }
 
 __device__ __forceinline__ Load zeros() {
     Load z;
@@ -37,61 +60,87 @@ __device__ __forceinline__ Load zeros() {
 }
 
 // A panel whose Source is contiguous along the reduction: vectors are turned upright on the way in.
-// Source: `Row row(int i)`, `void seek(int k)`, `void advance()` by BK, `Held read(const Row&)` at k, zero outside;
+// Source: `Row row(int i)`, for all i >= 0, at k = 0; `void seek(int k)`, `void advance()` by BK, each followed by
+// `void move(Row&)`, which does for a row what it did; `Held read(const Row&)` at k, with zero for what is not there;
 // `Load value(const Held&)` makes of it what is multiplied, when it has arrived.
 template <int LENGTH, class Source>
 struct RowPanel {
-    enum { PER_ROW = BK / VEC, STEP = THREADS / PER_ROW, LOADS = LENGTH / STEP };
+    enum { STEP = THREADS / PER_ROW, LOADS = LENGTH / STEP };
     static_assert(THREADS % PER_ROW == 0 && LENGTH % STEP == 0, "threads must divide the panel evenly");
     Source source;
     typename Source::Row row[LOADS];
     typename Source::Held held[LOADS];
 
-    __device__ __forceinline__ RowPanel(const Source& from, int first, int k_begin) : source(from) {
+    __device__ __forceinline__ RowPanel(const Source& from, int first) : source(from) {
 #pragma unroll
-        for (int l = 0; l < LOADS; ++l) row[l] = source.row(first + threadIdx.x / PER_ROW + l * STEP);
-        source.seek(k_begin + threadIdx.x % PER_ROW * VEC);
+        for (int l = 0; l < LOADS; ++l) row[l] = source.row(first + thread() / PER_ROW + l * STEP);
     }
-    __device__ __forceinline__ void fetch() {
+    __device__ __forceinline__ static int k() { return thread() % PER_ROW * VEC; }
+    __device__ __forceinline__ void seek(int to) {
+        source.seek(to + k());
+#pragma unroll
+        for (int l = 0; l < LOADS; ++l) source.move(row[l]);
+    }
+    __device__ __forceinline__ void advance() {
+        source.advance();
+#pragma unroll
+        for (int l = 0; l < LOADS; ++l) source.move(row[l]);
+    }
+    // The first `count` of a step; zeros are put for the others.
+    __device__ __forceinline__ void fetch(int count = BK) {
+        if (count < BK && k() >= count) return;
 #pragma unroll
         for (int l = 0; l < LOADS; ++l) held[l] = source.read(row[l]);
-        source.advance();
     }
-    __device__ __forceinline__ void put(real (*panel)[LENGTH + PAD]) const {
+    __device__ __forceinline__ void put(real* panel, int count = BK) {
 #pragma unroll
         for (int l = 0; l < LOADS; ++l) {
-            const Load value = source.value(held[l]);
+            const Load value = count < BK && k() >= count ? zeros() : source.value(held[l]);
 #pragma unroll
             for (int j = 0; j < VEC; ++j)
-                panel[threadIdx.x % PER_ROW * VEC + j][threadIdx.x / PER_ROW + l * STEP] = value.v[j];
+                panel[Panel<LENGTH>::place(k()) + j * LENGTH + thread() / PER_ROW + l * STEP] = value.v[j];
         }
     }
 };
 
-// A panel whose Source is contiguous along C's rows or columns: vectors go in as they are.
-// Source: `Column column(int i)`, `Held read(const Column&, int k)`, zero outside; `Load value(const Held&, const
-// Column&, int k)` makes of it what is multiplied, when it has arrived.
+// A panel whose Source is contiguous along C's rows or columns: vectors go in as they are. A thread brings vectors of
+// one k only, so that it finds the place of one.
+// Source: `Column column(int i, int l)`, for i >= 0, l vectors of the panel behind the thread's first; `void seek(int k)`,
+// `void advance()` by BK; `void read(Held&, const Column&)` at k, which may leave columns beyond the last as they are;
+// `Load value(const Held&, const Column&)` makes of it what is multiplied, when it has arrived and before advance.
 template <int LENGTH, class Source>
 struct ColumnPanel {
-    enum { PER_K = LENGTH / VEC, STEP = THREADS / PER_K, LOADS = BK / STEP };
-    static_assert(THREADS % PER_K == 0 && BK % STEP == 0, "threads must divide the panel evenly");
+    enum { LOADS = LENGTH / VEC / PER_K };
+    static_assert(THREADS % (2 * BK) == 0 && LENGTH % (VEC * PER_K) == 0, "threads must divide the panel evenly");
     Source source;
-    typename Source::Column column;
+    typename Source::Column column[LOADS];
     typename Source::Held held[LOADS];
-    int k;
 
-    __device__ __forceinline__ ColumnPanel(const Source& from, int first, int k_begin)
-        : source(from), column(source.column(first + threadIdx.x % PER_K * VEC)), k(k_begin + threadIdx.x / PER_K) {}
-    __device__ __forceinline__ void fetch() {
+    __device__ __forceinline__ ColumnPanel(const Source& from, int first) : source(from) {
 #pragma unroll
-        for (int l = 0; l < LOADS; ++l) held[l] = source.read(column, k + l * STEP);
-        k += BK;
+        for (int l = 0; l < LOADS; ++l) {
+            column[l] = source.column(first + at(0), l * PER_K * VEC);
+            held[l] = typename Source::Held();
+        }
     }
-    __device__ __forceinline__ void put(real (*panel)[LENGTH + PAD]) const {
+    // Half a panel apart, neighbours of 16 banks lie in the other 16.
+    __device__ __forceinline__ static int k() {
+        return thread() / PER_K % 2 * (BK / 2) + thread() / (2 * PER_K);
+    }
+    __device__ __forceinline__ static int at(int l) { return (thread() % PER_K + l * PER_K) * VEC; }
+    __device__ __forceinline__ void seek(int to) { source.seek(to + k()); }
+    __device__ __forceinline__ void advance() { source.advance(); }
+    __device__ __forceinline__ void fetch(int count = BK) {
+        if (count < BK && k() >= count) return;
 #pragma unroll
-        for (int l = 0; l < LOADS; ++l)
-            store(&panel[threadIdx.x / PER_K + l * STEP][threadIdx.x % PER_K * VEC],
-                  source.value(held[l], column, k - BK + l * STEP));
+        for (int l = 0; l < LOADS; ++l) source.read(held[l], column[l]);
+    }
+    __device__ __forceinline__ void put(real* panel, int count = BK) {
+#pragma unroll
+        for (int l = 0; l < LOADS; ++l) {
+            const Load value = count < BK && k() >= count ? zeros() : source.value(held[l], column[l]);
+            store(panel + Panel<LENGTH>::place(k()) + at(l), value);
+        }
     }
 };
 
@@ -129,57 +178,121 @@ struct MatrixTarget {
 };
 
 // This thread's TM x TN elements of C: groups of 4 x 4 spread over the tile, so that the vectors a
-// warp reads from shared memory lie side by side.
+// warp reads from shared memory lie side by side: 4 of A, 8 of B. Of these a thread keeps KEPT rows in the end.
 struct Accumulator {
-    enum { ACROSS = BN / TN, DOWN_GROUPS = TM / 4, ACROSS_GROUPS = TN / 4 };
+    enum { ACROSS = BN / TN, DOWN_GROUPS = TM / 4, ACROSS_GROUPS = TN / 4, WARPS_ACROSS = ACROSS / 8 };
     enum { PARTIAL = BM * BN + BM };  // numbers that a slice's block leaves behind: its elements of C, its row sums
     enum { FAN = 16, TICKETS = 16 };  // enough for 240 slices
+    enum { QUADS = BM / 4, SUMMERS = THREADS / QUADS };  // threads that sum the same 4 rows
+    enum { EXCHANGE = PARTS == 1 ? 0 : THREADS * KEPT * TN };  // numbers in shared memory
+    static_assert(PARTS <= 2 && ACROSS % 8 == 0 && TEAM % WARP == 0, "threads of a team");
     real sum[TM][TN];
-    real row_sum;  // of A's row threadIdx.x in the tile, where rows are summed
+    Vector<real, 4> total;  // of A's 4 rows that this thread sums, where rows are summed: every SUMMERS-th k
+    real row_sum;           // of A's row thread() in the tile, in the end
 
+    __device__ __forceinline__ static int part() { return PARTS == 1 ? 0 : thread() / TEAM; }
+    __device__ __forceinline__ static int down() {
+        return thread() % TEAM / WARP / WARPS_ACROSS * 4 + thread() % WARP / 8;
+    }
+    __device__ __forceinline__ static int across() {
+        return thread() / WARP % WARPS_ACROSS * 8 + thread() % 8;
+    }
+    __device__ __forceinline__ static int multiplied_row(int i) {
+        return i / 4 * (BM / DOWN_GROUPS) + down() * 4 + i % 4;
+    }
+    // Row i of those kept.
     __device__ __forceinline__ static int row(int i) {
-        return i / 4 * (BM / DOWN_GROUPS) + threadIdx.x / ACROSS * 4 + i % 4;
+        return PARTS == 1 ? multiplied_row(i) : part() * (BM / DOWN_GROUPS) + down() * 4 + i;
     }
-    __device__ __forceinline__ static int column(int group) {
-        return group * (BN / ACROSS_GROUPS) + threadIdx.x % ACROSS * 4;
-    }
+    __device__ __forceinline__ static int column(int group) { return group * (BN / ACROSS_GROUPS) + across() * 4; }
     __device__ __forceinline__ void clear() {
         row_sum = 0;
+#pragma unroll
+        for (int j = 0; j < 4; ++j) total.v[j] = 0;
 #pragma unroll
         for (int i = 0; i < TM; ++i)
 #pragma unroll
             for (int j = 0; j < TN; ++j) sum[i][j] = 0;
     }
-    __device__ __forceinline__ void add_products(real (*a)[BM + PAD], real (*b)[BN + PAD]) {
+    // Where this thread's first elements lie in a panel.
+    __device__ __forceinline__ static int place_in_a() {
+        return Panel<BM>::place(part() * (BK / PARTS)) + multiplied_row(0);
+    }
+    __device__ __forceinline__ static int place_in_b() {
+        return Panel<BN>::place(part() * (BK / PARTS)) + column(0);
+    }
+    // This part's share of a step; a and b are there.
+    __device__ __forceinline__ void add_products(const real* a, const real* b) {
 #pragma unroll
-        for (int k = 0; k < BK; ++k) {
+        for (int k = 0; k < BK / PARTS; ++k) {
             Vector<real, 4> u[DOWN_GROUPS], w[ACROSS_GROUPS];
 #pragma unroll
-            for (int i = 0; i < DOWN_GROUPS; ++i) u[i] = load<4>(&a[k][row(4 * i)]);
+            for (int i = 0; i < DOWN_GROUPS; ++i)
+                u[i] = load<4>(a + Panel<BM>::place(k) + i * (BM / DOWN_GROUPS));
 #pragma unroll
-            for (int j = 0; j < ACROSS_GROUPS; ++j) w[j] = load<4>(&b[k][column(j)]);
+            for (int j = 0; j < ACROSS_GROUPS; ++j)
+                w[j] = load<4>(b + Panel<BN>::place(k) + j * (BN / ACROSS_GROUPS));
 #pragma unroll
             for (int i = 0; i < TM; ++i)
 #pragma unroll
                 for (int j = 0; j < TN; ++j) sum[i][j] += u[i / 4].v[i % 4] * w[j / 4].v[j % 4];
         }
     }
-    __device__ __forceinline__ void add_rows(real (*a)[BM + PAD]) {
-        if (threadIdx.x >= BM) return;
-        real step = 0;  // apart from the total: fewer roundings of a large number
-#pragma unroll 4
-        for (int k = 0; k < BK; ++k) step += a[k][threadIdx.x];
-        row_sum += step;
+    // Both parts' sums: the first half of the rows goes to part 0, the second to part 1. shared: EXCHANGE numbers.
+    __device__ __forceinline__ void join(real* shared) {
+        const bool first = part() == 0;
+#pragma unroll
+        for (int i = 0; i < KEPT; ++i)
+#pragma unroll
+            for (int group = 0; group < ACROSS_GROUPS; ++group) {
+                Vector<real, 4> theirs;
+#pragma unroll
+                for (int j = 0; j < 4; ++j) {
+                    const real low = sum[i][group * 4 + j], high = sum[i + TM - KEPT][group * 4 + j];
+                    theirs.v[j] = first ? high : low;
+                }
+                store(shared + place(i, group), theirs);
+            }
+        __syncthreads();
+#pragma unroll
+        for (int i = 0; i < KEPT; ++i)
+#pragma unroll
+            for (int group = 0; group < ACROSS_GROUPS; ++group) {
+                const Vector<real, 4> more = load<4>(shared + place(i, group) + (first ? TEAM : -TEAM) * 4);
+#pragma unroll
+                for (int j = 0; j < 4; ++j) {
+                    const real low = sum[i][group * 4 + j], high = sum[i + TM - KEPT][group * 4 + j];
+                    sum[i][group * 4 + j] = (first ? low : high) + more.v[j];
+                }
+            }
+    }
+    __device__ __forceinline__ void add_rows(const real* a) {
+#pragma unroll
+        for (int k = 0; k < BK; k += SUMMERS) {
+            const int mine = k + thread() / QUADS;
+            const Vector<real, 4> more = load<4>(a + Panel<BM>::place(mine) + thread() % QUADS * 4);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) total.v[j] += more.v[j];
+        }
+    }
+    // What threads have summed apart comes together. All threads of the block call it, when the panels are free.
+    __device__ __forceinline__ void finish(bool sum_rows = false);
+    // shared: SUMMERS * BM numbers.
+    __device__ __forceinline__ void finish_rows(real* shared) {
+        store(shared + thread() * 4, total);
+        __syncthreads();
+        if (thread() >= BM) return;
+        for (int k = 0; k < SUMMERS; ++k) row_sum += shared[k * BM + thread()];
     }
 
     // The elements of C inside `rows` x `columns` of the tile, as vectors in an order of their own in which threads
     // lie side by side; after them the row sums.
     __device__ __forceinline__ static int place(int i, int group) {
-        return ((i * ACROSS_GROUPS + group) * THREADS + threadIdx.x) * 4;
+        return ((i * ACROSS_GROUPS + group) * THREADS + thread()) * 4;
     }
     __device__ __forceinline__ void leave(real* partial, int rows, int columns, bool sum_rows) const {
 #pragma unroll
-        for (int i = 0; i < TM; ++i)
+        for (int i = 0; i < KEPT; ++i)
 #pragma unroll
             for (int group = 0; group < ACROSS_GROUPS; ++group)
                 if (row(i) < rows && column(group) < columns) {
@@ -188,11 +301,11 @@ struct Accumulator {
                     for (int j = 0; j < 4; ++j) mine.v[j] = sum[i][group * 4 + j];
                     store(partial + place(i, group), mine);
                 }
-        if (sum_rows && (int)threadIdx.x < min((int)BM, rows)) partial[BM * BN + threadIdx.x] = row_sum;
+        if (sum_rows && thread() < min((int)BM, rows)) partial[BM * BN + thread()] = row_sum;
     }
     __device__ __forceinline__ void take(const real* partial, int rows, int columns, bool sum_rows) {
 #pragma unroll
-        for (int i = 0; i < TM; ++i)
+        for (int i = 0; i < KEPT; ++i)
 #pragma unroll
             for (int group = 0; group < ACROSS_GROUPS; ++group)
                 if (row(i) < rows && column(group) < columns) {
@@ -200,7 +313,7 @@ struct Accumulator {
 #pragma unroll
                     for (int j = 0; j < 4; ++j) sum[i][group * 4 + j] += more.v[j];
                 }
-        if (sum_rows && (int)threadIdx.x < min((int)BM, rows)) row_sum += partial[BM * BN + threadIdx.x];
+        if (sum_rows && thread() < min((int)BM, rows)) row_sum += partial[BM * BN + thread()];
     }
 
     // Adds up the slices of tile `number`; false in all blocks but one, which has the tile's sums then. The last of each
@@ -233,7 +346,7 @@ struct Accumulator {
                                           const real* __restrict__ bias, bool relu,
                                           const real* __restrict__ more = nullptr) const {
 #pragma unroll
-        for (int i = 0; i < TM; ++i) {
+        for (int i = 0; i < KEPT; ++i) {
             size_t start;
             if (!target.find(tile.top + row(i), start)) continue;
 #pragma unroll
@@ -267,51 +380,72 @@ struct Accumulator {
     }
     // sums[row of A] for those below `rows`.
     __device__ __forceinline__ void write_row_sums(real* __restrict__ sums, int top, int rows) const {
-        const int m = top + threadIdx.x;
-        if (threadIdx.x < BM && m < rows) sums[m] = row_sum;
+        const int m = top + thread();
+        if (thread() < BM && m < rows) sums[m] = row_sum;
     }
 };
 
-// The panels in shared memory, each twice. Functions of their own, so that a kernel whose blocks compute one or another
-// product has one set of them.
-typedef real PanelsA[2][BK][BM + PAD];
-typedef real PanelsB[2][BK][BN + PAD];
-__device__ __forceinline__ PanelsA& shared_a() {
-    __shared__ __align__(16) PanelsA panels;
-    return panels;
-}
-__device__ __forceinline__ PanelsB& shared_b() {
-    __shared__ __align__(16) PanelsB panels;
+// The panels in shared memory, A's and B's, each twice; afterwards what parts exchange. A function of its own, so that a
+// kernel whose blocks compute one or another product has one set of them.
+enum { PANELS = Panel<BM>::SIZE + Panel<BN>::SIZE };
+__device__ __forceinline__ real* shared_panels() {
+    __shared__ __align__(16) real panels[2 * PANELS > Accumulator::EXCHANGE ? 2 * PANELS : Accumulator::EXCHANGE];
     return panels;
 }
 
-// The products of panels A and B over k_begin <= k < k_end, summed in increasing k; with sum_rows also A's rows. A's
-// and B's Sources give zero beyond k_end. All threads of the block call it.
+__device__ __forceinline__ void Accumulator::finish(bool sum_rows) {
+    real* shared = shared_panels();
+    if (PARTS > 1) join(shared);
+    if (sum_rows) {
+        if (PARTS > 1) __syncthreads();
+        finish_rows(shared);
+    }
+}
+
+// Adds the products of panels A and B over k_begin <= k < k_end, in increasing k by each part; with sum_rows also A's
+// rows. All threads of the block call it.
 template <class A, class B>
-__device__ __forceinline__ void multiply(Accumulator& c, A& a, B& b, int k_begin, int k_end, bool sum_rows = false) {
-    PanelsA& a_panel = shared_a();
-    PanelsB& b_panel = shared_b();
-    c.clear();
-    a.fetch();
-    b.fetch();
-    a.put(a_panel[0]);
-    b.put(b_panel[0]);
+__device__ __forceinline__ void add_product(Accumulator& c, A& a, B& b, int k_begin, int k_end, bool sum_rows = false) {
+    real* panels = shared_panels();
+    const int first = k_end > k_begin ? (k_end - k_begin - 1) % BK + 1 : 0;
+    a.seek(k_begin);
+    b.seek(k_begin);
+    a.fetch(first);
+    b.fetch(first);
+    a.put(panels, first);
+    b.put(panels + Panel<BM>::SIZE, first);
     __syncthreads();
-    int now = 0;
-    for (int k = k_begin; k < k_end; k += BK, now ^= 1) {
-        const bool more = k + BK < k_end;
+    a.seek(k_begin + first);
+    b.seek(k_begin + first);
+    const real *a_now = panels + c.place_in_a(), *b_now = panels + Panel<BM>::SIZE + c.place_in_b();
+    real* next = panels + PANELS;
+    int turn = PANELS;  // to the other half of the double buffer
+    for (int left = k_end - k_begin; left > 0; left -= BK) {
+        const bool more = left > BK;
         if (more) {
             a.fetch();  // in flight during the products
             b.fetch();
         }
-        c.add_products(a_panel[now], b_panel[now]);
-        if (sum_rows) c.add_rows(a_panel[now]);
+        c.add_products(a_now, b_now);
+        if (sum_rows) c.add_rows(next - turn);
         if (more) {
-            a.put(a_panel[now ^ 1]);  // whose readers all passed the barrier of the step before
-            b.put(b_panel[now ^ 1]);
+            a.put(next);  // whose readers all passed the barrier of the step before
+            b.put(next + Panel<BM>::SIZE);
+            a.advance();
+            b.advance();
             __syncthreads();
         }
+        a_now += turn, b_now += turn, next -= turn, turn = -turn;
     }
+    __syncthreads();  // the panels are free
+}
+
+// The products of panels A and B over k_begin <= k < k_end.
+template <class A, class B>
+__device__ __forceinline__ void multiply(Accumulator& c, A& a, B& b, int k_begin, int k_end, bool sum_rows = false) {
+    c.clear();
+    add_product(c, a, b, k_begin, k_end, sum_rows);
+    c.finish(sum_rows);
 }
 
 // -- Sources that are plain matrices ---------------------------------------------------------------
@@ -321,85 +455,127 @@ struct MatrixRows {
     typedef const real* Row;
     typedef Load Held;
     const real* data;
-    int rows, stride, k_end, k;
-    __device__ __forceinline__ MatrixRows(const real* d, int n, int s, int end) : data(d), rows(n), stride(s), k_end(end), k(0) {}
-    __device__ __forceinline__ Row row(int i) const { return i < rows ? data + (size_t)i * stride : nullptr; }
-    __device__ __forceinline__ void seek(int to) { k = to; }
-    __device__ __forceinline__ void advance() { k += BK; }
-    __device__ __forceinline__ Load read(const Row& row) const {
-        return row != nullptr && k < k_end ? load<VEC>(row + k) : zeros();
-    }
+    int rows, stride, k, moved;
+    __device__ __forceinline__ MatrixRows(const real* d, int n, int s) : data(d), rows(n), stride(s), k(0) {}
+    __device__ __forceinline__ Row row(int i) const { return data + (size_t)min(i, rows - 1) * stride; }
+    __device__ __forceinline__ void seek(int to) { moved = to - k, k = to; }
+    __device__ __forceinline__ void advance() { moved = BK; }
+    __device__ __forceinline__ void move(Row& row) const { row += moved; }
+    __device__ __forceinline__ Load read(const Row& row) const { return load<VEC>(row); }
     __device__ __forceinline__ Load value(const Held& held) const { return held; }
+};
+
+// One of a thread's vectors along C: how far from its first, and whether it is one of the matrix.
+struct Column {
+    int offset;
+    bool inside;
 };
 
 // data[k][i], i contiguous.
 struct MatrixColumns {
-    typedef int Column;
+    typedef ::Column Column;
     typedef Load Held;
-    const real* data;
-    int columns, stride, k_end;
-    __device__ __forceinline__ MatrixColumns(const real* d, int n, int s, int end) : data(d), columns(n), stride(s), k_end(end) {}
-    __device__ __forceinline__ Column column(int i) const { return i; }
-    __device__ __forceinline__ Held read(const Column& i, int k) const {
-        return i < columns && k < k_end ? load<VEC>(data + (size_t)k * stride + i) : zeros();
+    const real* at;  // k and this thread's first column
+    int columns, stride, k;
+    __device__ __forceinline__ MatrixColumns(const real* data, int n, int s) : at(data), columns(n), stride(s), k(0) {}
+    __device__ __forceinline__ Column column(int i, int l) {
+        if (l == 0) at += i;
+        return {l, i + l < columns};
     }
-    __device__ __forceinline__ Load value(const Held& held, const Column&, int) const { return held; }
+    __device__ __forceinline__ void seek(int to) {
+        at += (ptrdiff_t)(to - k) * stride;
+        k = to;
+    }
+    __device__ __forceinline__ void advance() { at += (size_t)BK * stride; }
+    __device__ __forceinline__ void read(Held& held, const Column& column) const {
+        if (column.inside) held = load<VEC>(at + column.offset);
+    }
+    __device__ __forceinline__ Load value(const Held& held, const Column&) const { return held; }
 };
 
-// The gradient dz before a ReLU: dy, and 0 where the ReLU's output y was not positive. y null: no ReLU, dy as it is.
+// The gradient dz before a ReLU: dy, and 0 where the ReLU's output y was not positive. Without RELU: dy as it is.
+template <bool RELU>
 struct OutputGradient {
     struct Held {
         Load dy, y;
     };
     const real *dy, *y;
-    __device__ __forceinline__ Held read(size_t at) const {
-        const Load d = load<VEC>(dy + at);
-        return {d, y != nullptr ? load<VEC>(y + at) : d};
+    __device__ __forceinline__ void read(Held& held, int offset) const {
+        held.dy = load<VEC>(dy + offset);
+        if (RELU) held.y = load<VEC>(y + offset);
     }
     __device__ __forceinline__ Load value(const Held& held) const {
         Load d = held.dy;
-        if (y == nullptr) return d;
+        if (RELU) {
 #pragma unroll
-        for (int j = 0; j < VEC; ++j) d.v[j] = held.y.v[j] <= 0 ? real(0) : d.v[j];
+            for (int j = 0; j < VEC; ++j) d.v[j] = held.y.v[j] <= 0 ? real(0) : d.v[j];
+        }
         return d;
+    }
+    __device__ __forceinline__ void move(ptrdiff_t by) {
+        dy += by;
+        if (RELU) y += by;
     }
 };
 
 // dz[k][i], i contiguous. What was made of dy is left in dz, unless that is null.
+template <bool RELU>
 struct GradientColumns {
-    typedef int Column;
-    typedef OutputGradient::Held Held;
-    OutputGradient gradient;
+    struct Column {
+        int offset;
+        bool inside, left;
+    };
+    typedef typename OutputGradient<RELU>::Held Held;
+    OutputGradient<RELU> at;  // k and this thread's first column
     real* dz;
-    int columns, stride, k_end;
-    __device__ __forceinline__ GradientColumns(const OutputGradient& of, real* gated, int n, int s, int end)
-        : gradient(of), dz(gated), columns(n), stride(s), k_end(end) {}
-    __device__ __forceinline__ Column column(int i) const { return i; }
-    __device__ __forceinline__ Held read(const Column& i, int k) const {
-        if (i >= columns || k >= k_end) return {zeros(), zeros()};
-        return gradient.read((size_t)k * stride + i);
+    int columns, stride, k;
+    bool leaves;
+    __device__ __forceinline__ GradientColumns(const OutputGradient<RELU>& of, real* gated, int n, int s)
+        : at(of), dz(gated), columns(n), stride(s), k(0), leaves(RELU && gated != nullptr) {}
+    __device__ __forceinline__ Column column(int i, int l) {
+        if (l == 0) move(i);
+        return {l, i + l < columns, i + l < columns && leaves};
     }
-    __device__ __forceinline__ Load value(const Held& held, const Column& i, int k) const {
-        const Load d = gradient.value(held);
-        if (dz != nullptr && i < columns && k < k_end) store(dz + (size_t)k * stride + i, d);
+    __device__ __forceinline__ void move(ptrdiff_t by) {
+        at.move(by);
+        if (RELU) dz += by;
+    }
+    __device__ __forceinline__ void seek(int to) {
+        move((ptrdiff_t)(to - k) * stride);
+        k = to;
+    }
+    __device__ __forceinline__ void advance() { move((ptrdiff_t)BK * stride); }
+    __device__ __forceinline__ void read(Held& held, const Column& column) const {
+        if (column.inside) at.read(held, column.offset);
+    }
+    __device__ __forceinline__ Load value(const Held& held, const Column& column) const {
+        const Load d = at.value(held);
+        if (RELU && column.left) store(dz + column.offset, d);
         return d;
     }
 };
 
 // dz[i][k], k contiguous.
+template <bool RELU>
 struct GradientRows {
-    typedef int Row;
-    typedef OutputGradient::Held Held;
-    OutputGradient gradient;
-    int rows, stride, k_end, k;
-    __device__ __forceinline__ GradientRows(const OutputGradient& of, int n, int s, int end)
-        : gradient(of), rows(n), stride(s), k_end(end), k(0) {}
-    __device__ __forceinline__ Row row(int i) const { return i; }
-    __device__ __forceinline__ void seek(int to) { k = to; }
-    __device__ __forceinline__ void advance() { k += BK; }
-    __device__ __forceinline__ Held read(const Row& i) const {
-        if (i >= rows || k >= k_end) return {zeros(), zeros()};
-        return gradient.read((size_t)i * stride + k);
+    typedef OutputGradient<RELU> Row;
+    typedef typename Row::Held Held;
+    OutputGradient<RELU> gradient;
+    int rows, stride, k, moved;
+    __device__ __forceinline__ GradientRows(const OutputGradient<RELU>& of, int n, int s)
+        : gradient(of), rows(n), stride(s), k(0) {}
+    __device__ __forceinline__ Row row(int i) const {
+        Row row = gradient;
+        row.move((ptrdiff_t)min(i, rows - 1) * stride);
+        return row;
+    }
+    __device__ __forceinline__ void seek(int to) { moved = to - k, k = to; }
+    __device__ __forceinline__ void advance() { moved = BK; }
+    __device__ __forceinline__ void move(Row& row) const { row.move(moved); }
+    __device__ __forceinline__ Held read(const Row& row) const {
+        Held held;
+        row.read(held, 0);
+        return held;
     }
     __device__ __forceinline__ Load value(const Held& held) const { return gradient.value(held); }
 };

@@ -14,7 +14,9 @@ SOURCE = KernelSource("gemm.cu", REAL=("float", "double"), VEC=(1, 2, 4), TILE=(
 BATCHED = KernelSource("gemm_batched.cu", REAL=("float", "double"), VEC=(1, 4), TILE=(32, 64, 128))
 
 # gemm_tile.cuh: rows and columns of a block's tile, and its threads.
-TILES = {128: (128, 128, 256), 64: (64, 64, 256), 32: (64, 32, 128)}
+TILES = {128: (128, 128, 256), 64: (64, 64, 128), 32: (64, 32, 128)}
+
+_AT_ONCE = {128: 2, 64: 2, 32: 4}  # blocks of a tile that an SM has room for, about
 
 _WAVE = 132  # blocks that fill a large card once; a constant, so that every card computes the same bits
 
@@ -37,8 +39,8 @@ def count_tiles(rows: int, columns: int, tile: int) -> int:
 
 
 def at_once(blocks: int, tile: int) -> bool:
-    """Whether a large card has room for all blocks at the same time, with 512 threads on an SM: 128 registers each."""
-    return blocks * TILES[tile][2] <= _WAVE * 512
+    """Whether a large card has room for all blocks at the same time."""
+    return blocks <= _WAVE * _AT_ONCE[tile]
 
 
 def choose_slices(rows: int, columns: int, depth: int, tile: int, groups: int = 1) -> int:
