@@ -13,8 +13,11 @@
 // multiplied and never written. A thread holds 8 x 8 elements (tile 32: 8 x 4): a smaller tile has its threads in PARTS
 // instead, each of which multiplies a part of every step; at the end the parts exchange what they have.
 //
-// Registers (float): at most 128 with the tile of 128, so that an SM holds 2 blocks or 16 warps; at most 168 with that
-// of 64, 3 blocks or 12 warps; at most 128 with that of 32, 4 blocks or 16 warps. Doubles take what they need.
+// Registers (float), and with them warps that an SM holds. BLOCKS: gemm_nt's, 16 warps (tile 64: 12, tile 32: 16).
+// COLUMN_BLOCKS: where a panel lies along C, which with the tile of 128 spills under 128 registers: 8 warps there.
+// GRADIENT_BLOCKS: where dy and y are both on their way, or rows of A are not where the last step left them (convolutions):
+// 8 warps (tile 32: 12), as all of that is held while the products before it are made, and nothing waits for it.
+// Doubles take what they need.
 //
 // A reduction may be split into slices, a block each; the last block of a tile to finish adds what all of them left,
 // in the order of the slices. So a small product fills a large card, in one launch, with the same bits every time.
@@ -25,11 +28,14 @@
 
 enum { WIDE = sizeof(real) / 4 };  // doubles: half as many a step, in the same memory
 #if TILE == 128
-enum { BM = 128, BN = 128, MOST_BK = 16 / WIDE, TM = 8, TN = 8, PARTS = 1, BLOCKS = WIDE == 1 ? 2 : 1, COLUMN_BLOCKS = 1, GRADIENT_BLOCKS = 1 };
+enum { BM = 128, BN = 128, MOST_BK = 16 / WIDE, TM = 8, TN = 8, PARTS = 1 };
+enum { BLOCKS = WIDE == 1 ? 2 : 1, COLUMN_BLOCKS = 1, GRADIENT_BLOCKS = 1 };
 #elif TILE == 64
-enum { BM = 64, BN = 64, MOST_BK = 32 / WIDE, TM = 8, TN = 8, PARTS = 2, BLOCKS = WIDE == 1 ? 3 : 1, COLUMN_BLOCKS = BLOCKS, GRADIENT_BLOCKS = WIDE == 1 ? 2 : 1 };
+enum { BM = 64, BN = 64, MOST_BK = 32 / WIDE, TM = 8, TN = 8, PARTS = 2 };
+enum { BLOCKS = WIDE == 1 ? 3 : 1, COLUMN_BLOCKS = BLOCKS, GRADIENT_BLOCKS = WIDE == 1 ? 2 : 1 };
 #elif TILE == 32  // for few columns: the 20 filters of a first layer
-enum { BM = 64, BN = 32, MOST_BK = 32 / WIDE, TM = 8, TN = 4, PARTS = 2, BLOCKS = WIDE == 1 ? 4 : 1, COLUMN_BLOCKS = BLOCKS, GRADIENT_BLOCKS = WIDE == 1 ? 3 : 1 };
+enum { BM = 64, BN = 32, MOST_BK = 32 / WIDE, TM = 8, TN = 4, PARTS = 2 };
+enum { BLOCKS = WIDE == 1 ? 4 : 1, COLUMN_BLOCKS = BLOCKS, GRADIENT_BLOCKS = WIDE == 1 ? 3 : 1 };
 #else
 #error "TILE must be 128, 64 or 32"
 #endif
