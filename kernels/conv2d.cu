@@ -286,11 +286,12 @@ conv2d_forward(real* __restrict__ y, const real* __restrict__ x, const real* __r
                bias == nullptr ? bias : bias + group * g.group_K, relu);
 }
 
-// Tile `number` of all phases' tiles of the data gradient.
+// Tile `number` of all phases' tiles of the data gradient. The shape comes by value: its numbers are in registers then,
+// which the loop needs.
 template <bool RELU>
-__device__ __forceinline__ void data_gradient(real* __restrict__ dx, const OutputGradient<RELU>& gradient,
-                                              const real* __restrict__ weight, const real* __restrict__ more,
-                                              const Conv2dShape& g, int group, int number) {
+__device__ PRODUCT void data_gradient(real* __restrict__ dx, OutputGradient<RELU> gradient,
+                                      const real* __restrict__ weight, const real* __restrict__ more,
+                                      Conv2dShape g, int group, int number) {
     const int tiles = count_tiles(g.N * g.phase_H * g.phase_W, g.group_C);
     const Phase phase(g, number / tiles);
     const Tile tile = tile_at(number % tiles, g.group_C);
@@ -308,11 +309,11 @@ __device__ __forceinline__ void data_gradient(real* __restrict__ dx, const Outpu
 
 // One slice of tile `number` of the weight gradient.
 template <bool RELU>
-__device__ __forceinline__ void weight_gradient(real* __restrict__ dweight, real* __restrict__ dbias,
-                                                real* __restrict__ dz, real* __restrict__ partial,
-                                                unsigned* __restrict__ tickets,
-                                                const OutputGradient<RELU>& gradient, const real* __restrict__ x,
-                                                const Conv2dShape& g, int group, int number, const Slices& slice) {
+__device__ PRODUCT void weight_gradient(real* __restrict__ dweight, real* __restrict__ dbias,
+                                        real* __restrict__ dz, real* __restrict__ partial,
+                                        unsigned* __restrict__ tickets,
+                                        OutputGradient<RELU> gradient, const real* __restrict__ x,
+                                        Conv2dShape g, int group, int number, Slices slice) {
     const int columns = g.R * g.S * g.group_C;
     const Tile tile = tile_at(number, columns);
     int k_begin, k_end;
@@ -377,7 +378,7 @@ __device__ __forceinline__ void backward(real* __restrict__ dweight, real* __res
         data_gradient(dx, gradient, weight, more, g, group, number);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, GRADIENT_BLOCKS)
+extern "C" __global__ void __launch_bounds__(THREADS, BOTH_BLOCKS)
 conv2d_backward(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dx, real* __restrict__ partial,
                 INOUT unsigned* __restrict__ tickets, const real* __restrict__ dy, const real* __restrict__ y,
                 const real* __restrict__ x, const real* __restrict__ weight, const real* __restrict__ more,

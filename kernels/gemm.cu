@@ -26,9 +26,9 @@ struct Product {
 };
 
 template <class A, class B>
-__device__ __forceinline__ void gemm(real* __restrict__ c, real* __restrict__ partial, unsigned* __restrict__ tickets,
-                                     const Product& product, A a, B b, int M, int N, const real* __restrict__ bias,
-                                     int relu, const real* __restrict__ more) {
+__device__ PRODUCT void gemm(real* __restrict__ c, real* __restrict__ partial, unsigned* __restrict__ tickets,
+                             const Product& product, A a, B b, int M, int N, const real* __restrict__ bias,
+                             int relu, const real* __restrict__ more) {
     const Tile& tile = product.tile;
     Accumulator sums;
     multiply(sums, a, b, product.k_begin, product.k_end);
@@ -38,10 +38,10 @@ __device__ __forceinline__ void gemm(real* __restrict__ c, real* __restrict__ pa
 
 // c (M, N) = dz^T b (K, N), where dz (K, M) is that of `gradient`.
 template <bool RELU>
-__device__ __forceinline__ void weight_gradient(real* __restrict__ c, real* __restrict__ sums, real* __restrict__ dz,
-                                                real* __restrict__ partial, unsigned* __restrict__ tickets,
-                                                const OutputGradient<RELU>& gradient, const real* __restrict__ b,
-                                                int M, int N, const Product& product) {
+__device__ PRODUCT void weight_gradient(real* __restrict__ c, real* __restrict__ sums, real* __restrict__ dz,
+                                        real* __restrict__ partial, unsigned* __restrict__ tickets,
+                                        const OutputGradient<RELU>& gradient, const real* __restrict__ b,
+                                        int M, int N, const Product& product) {
     const Tile& tile = product.tile;
     const bool first = tile.left == 0, sum_rows = first && sums != nullptr;  // the first column of tiles does it for all
     ColumnPanel<BM, GradientColumns<RELU>> dz_panel(GradientColumns<RELU>(gradient, first ? dz : nullptr, M, M),

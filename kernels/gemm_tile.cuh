@@ -13,10 +13,12 @@
 // multiplied and never written. A thread holds 8 x 8 elements (tile 32: 8 x 4): a smaller tile has its threads in PARTS
 // instead, each of which multiplies a part of every step; at the end the parts exchange what they have.
 //
-// Registers (float), and with them warps that an SM holds. BLOCKS: gemm_nt's, 16 warps (tile 64: 12, tile 32: 16).
-// COLUMN_BLOCKS: where a panel lies along C, which with the tile of 128 spills under 128 registers: 8 warps there.
-// GRADIENT_BLOCKS: where dy and y are both on their way, or rows of A are not where the last step left them (convolutions):
-// 8 warps (tile 32: 12), as all of that is held while the products before it are made, and nothing waits for it.
+// Registers (float), and with them warps that an SM holds. BLOCKS: gemm_nt's, 16 warps (tile 64: 12, tile 32: 16); with the
+// tile of 128 it has 128 registers then, which are enough where NT_FITS, else 8 warps. COLUMN_BLOCKS: where a panel lies
+// along C, which with the tile of 128 spills under 128 registers: 8 warps there. GRADIENT_BLOCKS: where dy and y are both
+// on their way, or rows of A are not where the last step left them (convolutions): 8 warps (tile 32: 12), as all of that is
+// held while the products before it are made, and nothing waits for it. BOTH_BLOCKS: a convolution's gradients in one
+// launch, 8 warps.
 // Doubles take what they need.
 //
 // A reduction may be split into slices, a block each; the last block of a tile to finish adds what all of them left,
@@ -26,16 +28,31 @@
 #define GPUNN_GEMM_TILE_CUH
 #include "common.cuh"
 
+// What becomes a part of several kernels. For the emulator it is a function of its own, and simply compiled: g++ takes a
+// third of the time.
+#ifdef GPUNN_EMULATOR
+#define PRODUCT __attribute__((noinline, optimize("O1")))
+#else
+#define PRODUCT __forceinline__
+#endif
+
 enum { WIDE = sizeof(real) / 4 };  // doubles: half as many a step, in the same memory
+#if VEC == 4 && (__CUDA_ARCH__ == 900 || __CUDA_ARCH__ == 1000)
+enum { NT_FITS = 1 };
+#else
+enum { NT_FITS = 0 };
+#endif
 #if TILE == 128
 enum { BM = 128, BN = 128, MOST_BK = 16 / WIDE, TM = 8, TN = 8, PARTS = 1 };
-enum { BLOCKS = WIDE == 1 ? 2 : 1, COLUMN_BLOCKS = 1, GRADIENT_BLOCKS = 1 };
+enum { BLOCKS = WIDE == 1 && NT_FITS ? 2 : 1, COLUMN_BLOCKS = 1, GRADIENT_BLOCKS = 1, BOTH_BLOCKS = 1 };
 #elif TILE == 64
 enum { BM = 64, BN = 64, MOST_BK = 32 / WIDE, TM = 8, TN = 8, PARTS = 2 };
 enum { BLOCKS = WIDE == 1 ? 3 : 1, COLUMN_BLOCKS = BLOCKS, GRADIENT_BLOCKS = WIDE == 1 ? 2 : 1 };
+enum { BOTH_BLOCKS = GRADIENT_BLOCKS };
 #elif TILE == 32  // for few columns: the 20 filters of a first layer
 enum { BM = 64, BN = 32, MOST_BK = 32 / WIDE, TM = 8, TN = 4, PARTS = 2 };
 enum { BLOCKS = WIDE == 1 ? 4 : 1, COLUMN_BLOCKS = BLOCKS, GRADIENT_BLOCKS = WIDE == 1 ? 3 : 1 };
+enum { BOTH_BLOCKS = WIDE == 1 ? 2 : 1 };
 #else
 #error "TILE must be 128, 64 or 32"
 #endif
