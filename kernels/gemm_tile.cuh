@@ -10,7 +10,7 @@
 //
 // What is not a multiplication is kept out of the loop. The first step is the one that may be short, so that no other
 // looks for the end of the reduction. Rows and columns beyond the last read the last one's numbers, which are
-// multiplied and never written. A thread holds 8 x 8 elements (tile 32: 8 x 4): a smaller tile has its threads in PARTS
+// multiplied and never written. A thread holds 8 x 8 elements (tile 32: 8 x 4, doubles with the tile of 64 too): a smaller tile has its threads in PARTS
 // instead, each of which multiplies a part of every step; at the end the parts exchange what they have.
 //
 // Registers (float), and with them warps that an SM holds. BLOCKS: gemm_nt's, 16 warps (tile 64: 12, tile 32: 16); with the
@@ -37,6 +37,11 @@
 #endif
 
 enum { WIDE = sizeof(real) / 4 };  // doubles: half as many a step, in the same memory
+// Whether the elements are doubles, for the preprocessor.
+#define KIND_float 0
+#define KIND_double 1
+#define KIND_OF(type) KIND_##type
+#define IS_DOUBLE(type) KIND_OF(type)
 #if VEC == 4 && (__CUDA_ARCH__ == 900 || __CUDA_ARCH__ == 1000)
 enum { NT_FITS = 1 };
 #else
@@ -46,7 +51,11 @@ enum { NT_FITS = 0 };
 enum { BM = 128, BN = 128, MOST_BK = 16 / WIDE, TM = 8, TN = 8, PARTS = 1 };
 enum { BLOCKS = WIDE == 1 && NT_FITS ? 2 : 1, COLUMN_BLOCKS = 1, GRADIENT_BLOCKS = 1, BOTH_BLOCKS = 1 };
 #elif TILE == 64
+#if IS_DOUBLE(REAL)  // 8 x 8 of them do not fit in registers
+enum { BM = 64, BN = 64, MOST_BK = 32 / WIDE, TM = 8, TN = 4, PARTS = 1 };
+#else
 enum { BM = 64, BN = 64, MOST_BK = 32 / WIDE, TM = 8, TN = 8, PARTS = 2 };
+#endif
 enum { BLOCKS = WIDE == 1 ? 3 : 1, COLUMN_BLOCKS = BLOCKS, GRADIENT_BLOCKS = WIDE == 1 ? 2 : 1 };
 enum { BOTH_BLOCKS = GRADIENT_BLOCKS };
 #elif TILE == 32  // for few columns: the 20 filters of a first layer
@@ -246,7 +255,11 @@ struct Accumulator {
     }
     // This part's share of a step; a and b are there.
     __device__ __forceinline__ void add_products(const real* a, const real* b) {
+#if IS_DOUBLE(REAL)
+#pragma unroll(VEC == 1 ? 1 : 2)  // what ptxas would read ahead for more does not fit in registers
+#else
 #pragma unroll
+#endif
         for (int k = 0; k < BK / PARTS; ++k) {
             Vector<real, 4> u[DOWN_GROUPS], w[ACROSS_GROUPS];
 #pragma unroll
