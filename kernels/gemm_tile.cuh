@@ -256,7 +256,7 @@ struct Accumulator {
     // This part's share of a step; a and b are there.
     __device__ __forceinline__ void add_products(const real* a, const real* b) {
 #if IS_DOUBLE(REAL)
-#pragma unroll(VEC == 1 ? 1 : 2)  // what ptxas would read ahead for more does not fit in registers
+#pragma unroll(VEC == 4 ? 2 : 1)  // what ptxas would read ahead for more does not fit in registers
 #else
 #pragma unroll
 #endif
