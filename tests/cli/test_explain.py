@@ -168,7 +168,7 @@ def test_a_layers_prediction(capsys: Any, without_compiler: None, monkeypatch: p
     assert main(["explain", "lenet5", "fc1", "--no-counts", "--card", "H200", "--predict"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"prediction +at least [\d.]+ µs a launch, limited by [\w/]+: \d+% of the roofline", out)
-    assert re.search(r"units, µs +[\w/]+ [\d.]+, .*;\s+100 instructions a warp, loads from \w+", out, re.DOTALL)
+    assert re.search(r"units, µs +[\w/]+ [\d.]+, .*;\s+100 instructions a warp, loads from\s+\w+", out, re.DOTALL)
     assert main(["explain", "lenet5", "--predict", "--card", "A6000"]) == 0
     headings, _, first, *_, total = capsys.readouterr().out.splitlines()[2:]
     assert " ".join(headings.split()) == ("layer pass kernel times occupancy waves least µs limit of roofline of copy")

@@ -27,7 +27,7 @@ SECTORS = {
     "Conv2d(64, 64, 3)": {"conv2d_forward": 0.92, "conv2d_backward": 0.99},
     "Conv2d(64, 64, 1)": {"gemm_nt": 0.80, "gemm_backward": 0.99},
     "Conv2d(3, 32, 3)": {
-        "conv2d_first_forward": 0.98, "conv2d_first_backward_weight": 0.97, "conv2d_backward_data": 0.92,
+        "conv2d_first_forward": 0.98, "conv2d_first_backward_weight": 0.97, "conv2d_backward_data": 0.86,
     },
     "Conv2d(64, 64, 3, groups=64)": {
         "conv2d_narrow_3x3_forward": 0.95, "conv2d_narrow_3x3_backward_weight": 0.96,
