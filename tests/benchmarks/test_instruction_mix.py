@@ -67,6 +67,7 @@ def test_a_share_below_its_floor_and_a_stale_table_fail(
     table = tmp_path / "table.tsv"
     monkeypatch.setattr(mix, "TABLE", table)
     monkeypatch.setattr(mix, "wanted", lambda: [Job("gemm.cu", "REAL=float TILE=128 VEC=4", 90, "abc")])
+    monkeypatch.setitem(mix.FLOORS, ("gemm_nt", "128"), 0.86)
     for rows, status, told in (
         ([_row(86)], 0, "86.0% of   100  gemm.cu gemm_nt"),
         ([_row(85)], 1, "TOO LOW: gemm.cu gemm_nt [REAL=float TILE=128 VEC=4]: 85.0% of its loop multiplies, not 86%"),
