@@ -392,6 +392,31 @@ def test_a_captured_step_depends_on_the_block_and_reads_new_weights(kernels: str
         assert eager[1][-1] < eager[1][0]
 
 
+def test_a_trainer_within_a_block(kernels: str) -> None:
+    """It multiplies 16 bits, in training and in the test after each epoch; weights and statistics stay float32."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.standard_normal((24, 1, 8, 8)).astype(np.float32), rng.integers(0, 3, 24)
+    loader = gpunn.data.DataLoader(gpunn.data.TensorDataset(images, labels), 8)
+
+    def trained(block: bool) -> tuple[list[list[float]], list[np.ndarray]]:
+        gpunn.manual_seed(0)
+        layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 6, 3)
+        model = nn.Sequential(*layers)
+        trainer = gpunn.Trainer(model, gpunn.optim.SGD(model.parameters(), lr=0.05), device=kernels, log=None)
+        with gpunn.autocast(kernels.split(":")[0], dtype=gpunn.bfloat16, enabled=block):
+            trainer.fit(loader, loader, epochs=3)
+        losses = [[record.train_loss, record.test_loss or 0.0] for record in trainer.history]
+        return losses, [t.detach().numpy() for t in model.state_dict().values()]
+
+    (losses, found), (exact, expected) = trained(True), trained(False)
+    np.testing.assert_allclose(losses, exact, rtol=0.02)  # bf16 keeps 8 bits
+    assert all(one != other for one, other in zip(np.ravel(losses), np.ravel(exact), strict=True))
+    assert losses[-1][0] < 0.8 * losses[0][0]
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, atol=0.02 * max(1.0, np.abs(other).max()))
+
+
 def test_a_graph_converts_weights_itself(kernels: str) -> None:
     """Also where a block around it has a copy of them already."""
     model, x = nn.Linear(3, 2, bias=False).to(kernels), gpunn.ones(4, 3, device=kernels)
