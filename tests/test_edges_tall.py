@@ -52,8 +52,8 @@ def _conv2d(h: int, make: _Make, w: int, c: int, k: int, groups: int, back: bool
     return {**made, "bias": None, "relu": False}
 
 
-def _max_pool2d_backward(h: int, make: _Make) -> dict[str, Any]:
-    window = _window(h, 8, 2, 2)
+def _max_pool2d_backward(h: int, make: _Make, stride: int) -> dict[str, Any]:
+    window = _window(h, 8, 2, stride)
     offset = make(window.P, window.Q, 64, dtype=np.uint8)
     return {"dy": make(window.P, window.Q, 64), "offset": offset, "window": window}
 
@@ -75,7 +75,8 @@ def _adaptive_max_backward(h: int, make: _Make) -> dict[str, Any]:
 # The arguments for an image of h rows, and how many rows of the result are not those of the low image.
 _CASES: dict[str, tuple[str, Callable[[int, _Make], dict[str, Any]], int]] = {
     "max_pool2d_forward": ("max_pool2d_forward", lambda h, f: {"x": f(h, 8, 64), "window": _window(h, 8, 2, 2)}, 0),
-    "max_pool2d_backward": ("max_pool2d_backward", _max_pool2d_backward, 0),
+    "max_pool2d_backward": ("max_pool2d_backward", lambda h, f: _max_pool2d_backward(h, f, 1), 1),
+    "max_pool2d_backward_pairs": ("max_pool2d_backward", lambda h, f: _max_pool2d_backward(h, f, 2), 0),
     "avg_pool2d_forward": ("avg_pool2d_forward", lambda h, f: _avg_pool2d(h, f, False), 0),
     "avg_pool2d_backward": ("avg_pool2d_backward", lambda h, f: _avg_pool2d(h, f, True), 2),
     "adaptive_avg_forward": ("adaptive_avg_pool2d_forward", lambda h, f: {"x": f(h, 8, 64), "size": (h // 2, 4)}, 0),

@@ -13,9 +13,10 @@ A launch's work is added up for each unit of an SM and for the memories, and div
   each result. With few warps, or where loads and products take turns, this is the longest.
 
 Instructions are counted in the compiled code (`gpunn.bench.sass`). How often the main loop turns is what the launch's
-multiplications need, which it knows from its arguments; where it has no product, what its arrays' bytes need. Passes
-and lines are the fewest for such accesses unless the emulator has counted: then passes are multiplied by what it saw
-as a share of the fewest, and sectors beyond the fewest count as lines of their own.
+multiplications need, which it knows from its arguments; where it has no product, what its arrays' bytes need, and at
+least once where all loads are in the loop. Passes and lines are the fewest for such accesses unless the emulator has
+counted: then passes are multiplied by what it saw as a share of the fewest, and sectors beyond the fewest count as
+lines of their own.
 
 Not modelled: what caches keep of other launches, banks of registers, the order in which a scheduler picks warps, the
 time from launch to launch, a clock that falls under load. So this is a lower bound, and its worth is in comparing:
@@ -240,7 +241,9 @@ def turns(launch: AnyLaunch, once: Part, loop: Sequence[Part], warps: int) -> fl
     if launch.flop and multiplied:
         products = launch.flop / 2 * int(launch.macros.get("PASSES", 1))
         return max(0.0, products / warps - once.multiplied) / multiplied
-    return max(0.0, launch.traffic / warps - once.bytes) / moved if moved else 1.0
+    # A warp that reads at all turns at least once where all its loads are in the loop, also of what others have read.
+    reads = not once.accesses > once.stores and any(part.accesses > part.stores for part in loop)
+    return max(float(reads), (launch.traffic / warps - once.bytes) / moved) if moved else 1.0
 
 
 Numbers = dict[str, float]

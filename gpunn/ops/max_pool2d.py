@@ -24,12 +24,17 @@ from gpunn.ops.take_at import take_at
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
+PAIRS = KernelSource("max_pool2d_pairs.cu", REAL=("float", "double"), VEC=(1, 4), SIDE=(2, 3))
 SOURCE = KernelSource("max_pool2d.cu", REAL=("float", "double"), VEC=(1, 4), CODE=("uint8", "uint16", "uint32"))
 _BLOCK = 256
 _INT_FIELDS = ("N", "H", "W", "C", "P", "Q", "R", "S")
 _PAIR_FIELDS = ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w")
 _DIVISORS = ("by_channels", "by_width", "by_height")
 _PAIR_DIVISORS = ("by_stride_h", "by_stride_w", "by_dilation_h", "by_dilation_w")
+_PAIRS_SHAPE = np.dtype(
+    [(f, np.int32) for f in ("H", "W", "P", "Q", "pad_h", "pad_w")]
+    + [(f, DIVISOR) for f in ("by_channels", "by_columns", "by_rows")]
+)
 _SHAPE = np.dtype(
     [(f, np.int32) for f in (*_INT_FIELDS, *_PAIR_FIELDS, "flat", "relu")]
     + [(f, DIVISOR) for f in (*_DIVISORS, *_PAIR_DIVISORS)]
@@ -144,10 +149,27 @@ def _(device: Device, dy: Any, offset: Any, window: Window, flat: bool = False) 
     n, _, _, c = offset.shape
     dx = device.empty((n, window.H, window.W, c), dy.dtype)
     vec = vector_width(c, dx, dy, offset)
+    w = window
+    if w.stride == (2, 2) and w.R == w.S in (2, 3) and w.dilation == (1, 1) and not flat:
+        rows, columns = ceil_div(w.H + w.padding[0] % 2, 2), ceil_div(w.W + w.padding[1] % 2, 2)
+        threads = n * rows * columns * (c // vec)
+        args = (dx, dy, offset, _pairs_shape(w, c // vec, columns, rows), threads)
+        kernel = "max_pool2d_backward_pairs"
+        macros: dict[str, Any] = {"REAL": c_type(dy.dtype, kernel), "VEC": vec, "SIDE": w.R}
+        PAIRS.launch(device, kernel, (ceil_div(threads, _BLOCK), 1, 1), _BLOCK, args, **macros)
+        return dx
     threads = dx.size // vec
     shape = _kernel_shape(n, c, window, flat, False, c // vec, window.W, window.H)
     _launch(device, "max_pool2d_backward", threads, (dx, dy, offset, shape, threads), vec, dy, offset)
     return dx
+
+
+@functools.lru_cache(maxsize=256)
+def _pairs_shape(window: Window, channels: int, columns: int, rows: int) -> Struct:
+    """``struct PairsShape``."""
+    w = window
+    divisors = (divisor(max(d, 1)) for d in (channels, columns, rows))
+    return Struct(np.array([(w.H, w.W, w.P, w.Q, *w.padding, *divisors)], _PAIRS_SHAPE))
 
 
 # -- indices --------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def test_launches_are_those_of_a_step_and_have_their_layers() -> None:
         ("fc1", "backward", "gemm_backward"),
         ("conv2", "backward", "max_pool2d_backward"),
         ("conv2", "backward", "conv2d_backward"),
-        ("conv1", "backward", "max_pool2d_backward"),
+        ("conv1", "backward", "max_pool2d_backward_pairs"),
         ("conv1", "backward", "conv2d_first_backward_weight"),
     ]
 

@@ -85,6 +85,16 @@ def test_accesses_of_counts() -> None:
     assert access_of(counts) == Access(3.0, (20 + 280) / 20, 2.0)
 
 
+def test_a_loop_with_all_loads_turns_at_least_once() -> None:
+    launch = Work("max_pool2d_backward", "max_pool2d.cu", {}, 1, 32, 0, 0.0, 100.0)
+    writes, loop = Part("once", 10, accesses=1, stores=1, bytes=512), Part("loop0", 10, accesses=2, bytes=1024)
+    assert predict.turns(launch, writes, [loop], 1) == 1
+    reads_too = Part("once", 10, accesses=2, stores=1, bytes=1024)  # with a turn of its own before the loop
+    assert predict.turns(launch, reads_too, [loop], 1) == 0
+    writes_more = Part("loop0", 10, accesses=2, stores=2, bytes=1024)
+    assert predict.turns(launch, writes, [writes_more], 1) == 0
+
+
 def test_stretches_take_turns_where_one_block_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two blocks on an SM hide each other's waiting: the sum of the work is what is left."""
     parts = (

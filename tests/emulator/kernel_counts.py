@@ -79,6 +79,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "GELU": _layer(nn.GELU, 64, 256),
     "Dropout": _layer(lambda: nn.Dropout(0.5), 64, 256),
     "MaxPool2d(2)": _layer(lambda: nn.MaxPool2d(2), 4, 64, 16, 16),
+    "MaxPool2d(3, 2, 1)": _layer(lambda: nn.MaxPool2d(3, 2, 1), 4, 64, 16, 16),
+    "MaxPool2d(3)": _layer(lambda: nn.MaxPool2d(3), 4, 64, 15, 15),
     "AvgPool2d(2)": _layer(lambda: nn.AvgPool2d(2), 4, 64, 16, 16),
     "Softmax": _layer(lambda: nn.Softmax(1), 64, 256),
     "CrossEntropyLoss": _cross_entropy,
