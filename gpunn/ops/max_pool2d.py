@@ -1,4 +1,4 @@
-"""Max pooling (``kernels/max_pool2d.cu``): the largest element of each window, and its gradient."""
+"""Max pooling (``kernels/max_pool2d.cu``, ``max_pool2d_pairs.cu``): the maximum of each window, and its gradient."""
 
 from __future__ import annotations
 
