@@ -25,7 +25,8 @@ __device__ __forceinline__ void gemm(real* __restrict__ c, real* __restrict__ pa
     const Tile& tile = product.tile;
     Accumulator sums;
     multiply(sums, a, b, product.k_begin, product.k_end);
-    if (!sums.combine(partial, tickets, product.slices, tile_number(), M - tile.top, N - tile.left)) return;
+    const bool inside = sums.warp_top() < M - tile.top && sums.warp_left() < N - tile.left;  // else sums go nowhere
+    if (!combine(sums, partial, tickets, product.slices, tile_number(), inside)) return;
     sums.add_bias(bias, tile.left, N);
     const bool whole = sums.finite();
     const MatrixTarget target{0, (size_t)N, M};

@@ -41,11 +41,14 @@
 #error "MODE must be TF32, TF32X3 or BF16"
 #endif
 
+typedef real number;
 enum { BM = 128, BN = 128 };
 enum { BK = 32, STAGES = 3, WARP_TILE = 64, WARPS_ACROSS = BN / WARP_TILE };
 enum { COPY = 4 };  // numbers of an asynchronous copy
 enum { THREADS = WARP * (BM / WARP_TILE) * WARPS_ACROSS, STAGE = (BM + BN) * BK };  // STAGE: numbers
 enum { DEPTH = MODE == BF16 ? 16 : 8, OWN = DEPTH / 4 };  // of an instruction: its k, and how many of them a lane has
+
+#include "tensor_walk.cuh"
 
 // ---- panels in shared memory ----------------------------------------------------------------------------
 
@@ -208,44 +211,11 @@ struct LyingCopies : LyingPanel<LENGTH> {
     }
 };
 
-// ---- tiles and slices -----------------------------------------------------------------------------------
-
-// Where a block's tile of C lies: its first row and column. The grid has a block for each, x across and y down. What can be
-// asked of the hardware again needs no register during the walk. Neighbours share A's panel, which then comes from the L2
-// cache.
-struct Tile {
-    int top, left;
-};
-__device__ __forceinline__ Tile this_tile() { return {(int)blockIdx.y * BM, (int)blockIdx.x * BN}; }
-__device__ __forceinline__ int tile_number() { return (int)(blockIdx.y * gridDim.x + blockIdx.x); }
-
-// A reduction over 0 <= k < length, cut into slices of whole BK steps.
-struct Slices {
-    int count, mine;
-    __device__ __forceinline__ void range(int length, int& k_begin, int& k_end) const {
-        const int steps = (length + BK - 1) / BK, each = (steps + count - 1) / count;
-        k_begin = min(length, mine * each * BK);
-        k_end = min(length, k_begin + each * BK);
-    }
-};
-
-// Where C is a matrix: element (m, n) at c[start + m * stride + n].
-struct MatrixTarget {
-    size_t start, stride;
-    int rows;
-    __device__ __forceinline__ bool find(int m, size_t& at) const {
-        at = start + m * stride;
-        return m < rows;
-    }
-};
-
 // ---- sums -----------------------------------------------------------------------------------------------
 
 // This lane's elements of C: 8 rows of 16 columns. sum[i][j] has four of them, of rows 32 (i / 2) + 4 spread(g) + 2 (i % 2)
 // + (0, 1) and columns 32 (j / 4) + 4 t + j % 4 + (0, 16) of the warp's 64 x 64.
 struct Accumulator {
-    enum { PARTIAL = BM * BN };  // numbers that a slice's block leaves behind
-    enum { FAN = 16, TICKETS = 16 };  // enough for 240 slices
     real sum[4][8][4];
 
     __device__ __forceinline__ static int warp_top() { return threadIdx.x / WARP / WARPS_ACROSS * WARP_TILE; }
@@ -355,29 +325,6 @@ struct Accumulator {
             }
     }
 
-    // Adds up the slices of tile `number`; false in all blocks but one, which has the tile's sums then. The last of each
-    // FAN slices adds those, and the last of the results those. All threads of the block call it. partial (tiles, slices,
-    // PARTIAL), fewer than 2^32 numbers; tickets (tiles, TICKETS).
-    __device__ __forceinline__ bool combine(real* __restrict__ partial, unsigned* __restrict__ tickets,
-                                            const Slices& slices, int number, int rows, int columns) {
-        // Of the partial sums and the tickets: as numbers of 32 bits, since all sums are in registers here.
-        const unsigned first = (unsigned)(number * slices.count) * PARTIAL;
-        unsigned apart = PARTIAL;
-        int ticket = number * TICKETS;
-        const bool inside = warp_top() < rows && warp_left() < columns;  // other warps' sums go nowhere
-        for (int mine = slices.mine, count = slices.count; count > 1;) {
-            const int group = mine / FAN, groups = (count + FAN - 1) / FAN, members = min((int)FAN, count - group * FAN);
-            if (inside) leave(partial + (first + mine * apart));
-            if (!last_block(tickets + ticket + group, members)) return false;
-            clear();
-            unsigned from = first + group * FAN * apart;
-#pragma unroll 1
-            for (int s = 0; s < members && inside; ++s, from += apart) take(partial + from);
-            mine = group, count = groups, ticket += groups, apart *= FAN;
-        }
-        return true;
-    }
-
     // Adds a number per column; bias may be null. Before anything is written: that needs registers too.
     __device__ __forceinline__ void add_bias(const real* __restrict__ bias, int left, int columns) {
         if (bias == nullptr) return;
@@ -449,40 +396,6 @@ __device__ __forceinline__ void repair(const A& a, const B& b, int depth, real* 
             if (more != nullptr) found += more[place];
         }
         c[place] = relu && found < 0 ? real(0) : found;
-    }
-}
-
-// ---- the walk -------------------------------------------------------------------------------------------
-
-// The products of panels A and B over k_begin <= k < k_end, in increasing k. All threads of the block call it.
-template <class A, class B>
-__device__ __forceinline__ void multiply(Accumulator& c, A a, B b, int k_begin, int k_end) {
-    DYNAMIC_SHARED(real, stages);
-    const int steps = (k_end - k_begin + BK - 1) / BK, first = k_end - k_begin - (steps - 1) * BK;
-    c.clear();
-    a.seek(k_begin);
-    b.seek(k_begin);
-#pragma unroll
-    for (int s = 0; s < STAGES - 1; ++s) {
-        if (s < steps) {
-            a.template copy<false>(stages, s * STAGE, s == 0 ? first : (int)BK);
-            b.template copy<false>(stages, s * STAGE + BM * BK, s == 0 ? first : (int)BK);
-        }
-        cp_async_commit();
-    }
-    int now = 0, next = (STAGES - 1) * STAGE;
-#pragma unroll 1
-    for (int s = 0; s < steps; ++s) {
-        cp_async_wait<STAGES - 2>();
-        __syncthreads();  // the copies of this step have arrived for all, and nobody reads the stage that is filled next
-        if (s + STAGES - 1 < steps) {
-            a.template copy<true>(stages, next, BK);
-            b.template copy<true>(stages, next + BM * BK, BK);
-        }
-        cp_async_commit();
-        c.add_products<A, B>(stages, now, now + BM * BK);
-        now = now == (STAGES - 1) * STAGE ? 0 : now + STAGE;
-        next = next == (STAGES - 1) * STAGE ? 0 : next + STAGE;
     }
 }
 

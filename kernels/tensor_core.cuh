@@ -6,12 +6,13 @@
 //
 //   cp_async_16, _8, _4(shared, global, valid_bytes)   commit, wait<N>      sm_80; on sm_75 plain loads and stores
 //   ldmatrix_x1, _x2, _x4, each also _trans(registers, row)                 sm_75
-//   mma_m16n8k8_tf32, mma_m16n8k16_bf16(sum, a, b)     sum += a * b         sm_80; absent on sm_75
-//   to_tf32, to_bf16, pack_bf16, bf16_low, bf16_high                        everywhere
+//   mma_m16n8k8_tf32, mma_m16n8k16_bf16, mma_m16n8k16_f16(sum, a, b)    sum += a * b    sm_80; absent on sm_75
+//   to_tf32, to_bf16, pack_bf16, bf16_low, bf16_high, pack_f16              everywhere
 //
 // A kernel that uses mma declares architectures from 80 on in its KernelSource.
 #ifndef GPUNN_TENSOR_CORE_CUH
 #define GPUNN_TENSOR_CORE_CUH
+#include "half.cuh"
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 #define SM_80 1
@@ -50,6 +51,17 @@ __device__ __forceinline__ unsigned pack_bf16(float low, float high) {
 __device__ __forceinline__ unsigned short to_bf16(float value) { return (unsigned short)pack_bf16(value, 0.0f); }
 __device__ __forceinline__ float bf16_low(unsigned pair) { return __uint_as_float(pair << 16); }
 __device__ __forceinline__ float bf16_high(unsigned pair) { return __uint_as_float(pair & 0xffff0000u); }
+
+// The same for float16; numbers beyond its largest become infinite.
+__device__ __forceinline__ unsigned pack_f16(float low, float high) {
+#if SM_80
+    unsigned pair;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+#else
+    return (unsigned)to_float16(high) << 16 | to_float16(low);
+#endif
+}
 
 #ifdef GPUNN_EMULATOR
 #include <tensor_core.h>
@@ -146,7 +158,7 @@ __device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], const void* 
 
 // ---- products -------------------------------------------------------------------------------------------
 
-// sum += A B for A of 16 x 8 (tf32, from to_tf32) or 16 x 16 (bf16, in pairs) and B with 8 columns, spread over the
+// sum += A B for A of 16 x 8 (tf32, from to_tf32) or 16 x 16 (bf16 or f16, in pairs) and B with 8 columns, spread over the
 // warp; all 32 lanes must call it. Products are exact, sums in float.
 #if SM_80
 __device__ __forceinline__ void mma_m16n8k8_tf32(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
@@ -161,6 +173,12 @@ __device__ __forceinline__ void mma_m16n8k16_bf16(float (&sum)[4], const unsigne
                  : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+__device__ __forceinline__ void mma_m16n8k16_f16(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
 #else
 template <class T>
 __device__ __forceinline__ void mma_m16n8k8_tf32(T (&)[4], const unsigned (&)[4], const unsigned (&)[2]) {
@@ -169,6 +187,10 @@ __device__ __forceinline__ void mma_m16n8k8_tf32(T (&)[4], const unsigned (&)[4]
 template <class T>
 __device__ __forceinline__ void mma_m16n8k16_bf16(T (&)[4], const unsigned (&)[4], const unsigned (&)[2]) {
     static_assert(sizeof(T) == 0, "bf16 products need sm_80: declare architectures from 80 on in the KernelSource");
+}
+template <class T>
+__device__ __forceinline__ void mma_m16n8k16_f16(T (&)[4], const unsigned (&)[4], const unsigned (&)[2]) {
+    static_assert(sizeof(T) == 0, "f16 products need sm_80: declare architectures from 80 on in the KernelSource");
 }
 #endif
 

@@ -5,7 +5,8 @@
 //
 //   m16n8k8, tf32     A: a0 (g, t), a1 (g + 8, t), a2 (g, t + 4), a3 (g + 8, t + 4)
 //                     B: b0 (t, g), b1 (t + 4, g)
-//   m16n8k16, bf16    A: a0 (g, 2t..2t+1), a1 (g + 8, 2t..), a2 (g, 2t + 8..), a3 (g + 8, 2t + 8..)
+//   m16n8k16, bf16 and f16
+//                     A: a0 (g, 2t..2t+1), a1 (g + 8, 2t..), a2 (g, 2t + 8..), a3 (g + 8, 2t + 8..)
 //                     B: b0 (2t..2t+1, g), b1 (2t + 8.., g); of a pair, the lower half holds the smaller index
 //   C and D of both   c0 (g, 2t), c1 (g, 2t + 1), c2 (g + 8, 2t), c3 (g + 8, 2t + 1)
 //   ldmatrix          register j: elements (g, 2t) and (g, 2t + 1) of matrix j; with .trans (2t, g) and (2t + 1, g)
@@ -19,7 +20,7 @@
 namespace gpunn_emulator {
 
 // Beside the numbers of cuda.h.
-enum : unsigned { mma_tf32 = 64, mma_bf16, load_matrix };  // + 2 * matrices + transposed
+enum : unsigned { mma_tf32 = 64, mma_bf16, mma_f16, load_matrix };  // + 2 * matrices + transposed
 
 GPUNN_RAW void require_warp(const char* what, int line, const char* file) {
     if (gpunn_emulator_lanes() != 0xffffffffu) gpunn_emulator_stop("absent-lane", what, line, file);
@@ -44,6 +45,17 @@ GPUNN_RAW float bf16_of_a(const Fragments* f, int i, int k) {
 GPUNN_RAW float bf16_of_b(const Fragments* f, int k, int j) {
     return bf16_value(f[j * 4 + k % 8 / 2].b[k / 8], k % 2);
 }
+GPUNN_RAW float f16_value(unsigned pair, int half) {
+    const unsigned bits = pair >> 16 * half & 0xffffu, sign = (bits & 0x8000u) << 16, rest = (bits & 0x7fffu) << 13;
+    if (rest >= 0x0f800000u) return __uint_as_float(sign | (rest + 0x70000000u));  // infinite or NaN
+    if (rest >= 0x00800000u) return __uint_as_float(sign | (rest + 0x38000000u));  // exponents count from -127, not -15
+    const float small = float(bits & 0x3ffu) * 5.9604644775390625e-8f;             // subnormal: steps of 2^-24
+    return sign ? -small : small;
+}
+GPUNN_RAW float f16_of_a(const Fragments* f, int i, int k) {
+    return f16_value(f[i % 8 * 4 + k % 8 / 2].a[i / 8 + k / 8 * 2], k % 2);
+}
+GPUNN_RAW float f16_of_b(const Fragments* f, int k, int j) { return f16_value(f[j * 4 + k % 8 / 2].b[k / 8], k % 2); }
 
 // This lane's four elements of D. K: length of the products; A, B: one of the functions above.
 template <int K, float (*A)(const Fragments*, int, int), float (*B)(const Fragments*, int, int)>
@@ -119,4 +131,8 @@ static inline void mma_m16n8k8_tf32(float (&sum)[4], const unsigned (&a)[4], con
 static inline void mma_m16n8k16_bf16(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], GPUNN_HERE) {
     using namespace gpunn_emulator;
     multiply_add<16, bf16_of_a, bf16_of_b>(mma_bf16, sum, a, b, line, file);
+}
+static inline void mma_m16n8k16_f16(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], GPUNN_HERE) {
+    using namespace gpunn_emulator;
+    multiply_add<16, f16_of_a, f16_of_b>(mma_f16, sum, a, b, line, file);
 }

@@ -19,6 +19,7 @@ _SCALARS = {
     "unsigned": np.dtype(np.uint32),
     "unsigned int": np.dtype(np.uint32),
     "unsigned char": np.dtype(np.uint8),
+    "unsigned short": np.dtype(np.uint16),  # the bits of float16 and bfloat16
     "long long": np.dtype(np.int64),
     "unsigned long long": np.dtype(np.uint64),
     "int64": np.dtype(np.int64),  # numbers.cuh: types that REAL may be
