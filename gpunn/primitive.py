@@ -15,7 +15,8 @@ nothing of tensors or the tape, and is the only place in gpunn that chooses by d
 
 Calling it runs the kernel where the device loads kernels, the NumPy path on ``cpu``, and the
 plain body otherwise. Nothing falls back quietly: a dtype that a body does not support is an error. Arrays of float16
-and bfloat16 are no body's matter: they are converted here, see ``_half_seam``.
+and bfloat16 are no body's matter: they are converted here, see ``_half_seam``. Only large products have kernels of
+their own for them, registered by ``half_kernel``.
 
 Every primitive has example inputs in ``tests/examples``, and ``tests/test_battery.py`` runs all bodies
 of all primitives on them and compares values, mutated arguments, dtypes and layouts.
@@ -101,6 +102,8 @@ class Primitive:
         self._plans: Plans | None = None
         self.numpy_body: Callable[..., Any] | None = None
         self.kernel_body: Callable[..., Any] | None = None
+        self.half_body: Callable[..., Any] | None = None
+        self._half_plans: Plans | None = None
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -125,6 +128,15 @@ class Primitive:
         self._plans = Plans(body) if self._planned and not self.host_arguments else None
         return body
 
+    def half_kernel(self, body: Callable[..., Any]) -> Callable[..., Any]:
+        """Register the function that launches kernels for arrays of 16 bits: ``body(device, *args)``.
+
+        It returns None, and has launched nothing, where it leaves them to float32 copies.
+        """
+        self.half_body = self._named(body, "half_kernel")
+        self._half_plans = Plans(body) if self._planned and not self.host_arguments else None
+        return body
+
     def _named(self, body: Callable[..., Any], kind: str) -> Callable[..., Any]:
         """Give an unnamed body (``def _``) a name that tracebacks and profiles can show: ``conv2d_forward.kernel``."""
         if isinstance(body, types.FunctionType) and body.__name__ == "_":
@@ -138,6 +150,12 @@ class Primitive:
     def __call__(self, device: Device, *args: Any, **kwargs: Any) -> Any:
         """Run the body that belongs to ``device``: the kernel, the fast path or the plain body."""
         if met.any and not self.halves and _half_seam.has_half(args, kwargs):
+            if self.half_body is not None and device.loader is not None:
+                found = self._launched(device, self.half_body, self._half_plans, args, kwargs)
+                if found is not None:
+                    if _counts.active is not None:
+                        _counts.active[self.name, "kernel"] += 1
+                    return found
             return _half_seam.call(self, device, args, kwargs)
         if device.loader is not None and self.kernel_body is not None:
             body = "kernel"
@@ -147,20 +165,9 @@ class Primitive:
             body = "plain"
         if body == "kernel":
             assert self.kernel_body is not None
-            if device.ordinal is not None and device._get_current() != device.ordinal:
-                with device.active():
-                    return self(device, *args, **kwargs)
             if _counts.active is not None:
                 _counts.active[self.name, body] += 1
-            try:
-                if self._plans is None or kwargs or _counts.active is not None:
-                    return self.kernel_body(device, *args, **kwargs)
-                return self._plans.call(device, args)
-            except OverflowError as error:  # a number does not fit into a struct of 32-bit sizes
-                raise UsageError(
-                    f"{here(self.name)}: a length is too large for the 32 bits that its kernel counts in ({error}): "
-                    "split the tensor."
-                ) from error
+            return self._launched(device, self.kernel_body, self._plans, args, kwargs)
         if _counts.active is not None:
             _counts.active[self.name, body] += 1
         device.computed()
@@ -179,6 +186,28 @@ class Primitive:
                 result = self.plain(device.xp, *args, **kwargs)
         # NumPy turns 0-d results into scalars, which have no memory to share.
         return np.asarray(result) if isinstance(result, np.generic) else result
+
+    def _launched(
+        self,
+        device: Device,
+        body: Callable[..., Any],
+        plans: Plans | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """What a body returns that launches kernels."""
+        if device.ordinal is not None and device._get_current() != device.ordinal:
+            with device.active():
+                return self._launched(device, body, plans, args, kwargs)
+        try:
+            if plans is None or kwargs or _counts.active is not None:
+                return body(device, *args, **kwargs)
+            return plans.call(device, args)
+        except OverflowError as error:  # a number does not fit into a struct of 32-bit sizes
+            raise UsageError(
+                f"{here(self.name)}: a length is too large for the 32 bits that its kernel counts in ({error}): "
+                "split the tensor."
+            ) from error
 
 
 def primitive(

@@ -1,6 +1,6 @@
 // half_tile.cuh: one tile of a matrix product, C = A B, of 16-bit numbers by tensor cores: in memory, in shared memory and in
-// registers they stay as they are, sums are float, and what comes out is rounded once. NUMBER says which they are: BFLOAT16
-// or FLOAT16. mma_tile.cuh is the same for float.
+// registers they stay as they are, sums are float, and what comes out is rounded once. NUMBER as in
+// half_number.cuh. mma_tile.cuh is the same for float.
 //
 // A block computes BM x BN elements of C, a warp 64 x 64 of them: 128 sums a lane. It walks the reduction in steps of BK through
 // STAGES stages of shared memory (tensor_walk.cuh). A copy is a vector of 8 numbers, so rows of A and B in memory begin at
@@ -21,17 +21,8 @@
 // Source: PTX ISA, "Warp-level Matrix Instructions"; NVIDIA's CUTLASS describes the hierarchy ("Efficient GEMM in CUDA").
 #ifndef GPUNN_HALF_TILE_CUH
 #define GPUNN_HALF_TILE_CUH
-#include "common.cuh"
-#include "half.cuh"
-#include "tensor_core.cuh"
+#include "half_number.cuh"
 
-#define BFLOAT16 1
-#define FLOAT16 2
-#if NUMBER != BFLOAT16 && NUMBER != FLOAT16
-#error "NUMBER must be BFLOAT16 or FLOAT16"
-#endif
-
-typedef unsigned short number;
 enum { BM = ROWS, BN = COLUMNS, BK = 32, STAGES = 3, STAGE = (BM + BN) * BK };
 enum { EACH = 8 };  // numbers of a vector
 enum { WARP_ROWS = 64, WARP_COLUMNS = 64, WARPS_ACROSS = BN / WARP_COLUMNS };
@@ -42,14 +33,6 @@ static_assert(BM % WARP_ROWS == 0 && BN % WARP_COLUMNS == 0 && BLOCKS >= 1, "who
 #include "tensor_walk.cuh"
 
 typedef Vector<number, EACH> Numbers;
-
-__device__ __forceinline__ float value_of(number bits) {
-    return NUMBER == BFLOAT16 ? from_bfloat16(bits) : from_float16(bits);
-}
-// Two rounded to 16 bits, `low` in the lower half.
-__device__ __forceinline__ unsigned pack(float low, float high) {
-    return NUMBER == BFLOAT16 ? pack_bf16(low, high) : pack_f16(low, high);
-}
 
 // ---- panels in shared memory ----------------------------------------------------------------------------
 

@@ -266,7 +266,7 @@ def test_a_gpu_without_tensor_cores_multiplies_as_ever(monkeypatch: pytest.Monke
     gpunn.set_precision("tf32")
     where = device("emulator")
     assert tensor.takes(where, np.dtype(np.float32), (64, 64, 64))
-    monkeypatch.setattr(tensor, "_has_tensor_cores", lambda device: False)
+    monkeypatch.setattr(tensor, "has_tensor_cores", lambda device: False)
     assert not tensor.takes(where, np.dtype(np.float32), (64, 64, 64))
     a, b = _operands("nn", 64, 48, 96)
     with trace_launches() as launches:
@@ -283,7 +283,7 @@ def test_which_gpus_have_tensor_cores(capability: str, shared: int, has: bool) -
     device.name = "cuda"
     card = device.xp.cuda.Device.return_value
     card.compute_capability, card.attributes = capability, {"MaxSharedMemoryPerBlockOptin": shared}
-    assert tensor._has_tensor_cores(device) is has
+    assert tensor.has_tensor_cores(device) is has
 
 
 def test_names() -> None:

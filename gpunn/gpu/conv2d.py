@@ -40,7 +40,7 @@ def choose(weight_shape: tuple[int, ...], groups: int, window: Window, itemsize:
 
 
 @functools.lru_cache(maxsize=1024)
-def _kernel_shape(n: int, c: int, k: int, window: Window, groups: int) -> Struct:
+def shape_struct(n: int, c: int, k: int, window: Window, groups: int) -> Struct:
     """``struct Conv2dShape``."""
     w = window
     refuse_too_many(n, c, k, w)
@@ -58,7 +58,7 @@ def _phase_pixels(window: Window) -> tuple[int, int]:
     return ceil_div(window.H, window.stride[0]), ceil_div(window.W, window.stride[1])
 
 
-def _phases(window: Window, n: int) -> tuple[int, int]:
+def phases_of(window: Window, n: int) -> tuple[int, int]:
     """How many phases there are, and the rows of each one's product."""
     rows, columns = _phase_pixels(window)
     return min(window.stride[0], window.H) * min(window.stride[1], window.W), n * rows * columns
@@ -82,7 +82,7 @@ def forward(device: Device, x: Any, weight: Any, window: Window, groups: int, bi
     rows, columns = n * window.P * window.Q, k // groups
     vec = _vector(depth, x, weight)
     tile = choose_tile(rows, columns, groups)
-    args = (y, x, weight, bias, _kernel_shape(n, c, k, window, groups), int(relu))
+    args = (y, x, weight, bias, shape_struct(n, c, k, window, groups), int(relu))
     _launch(device, "conv2d_forward", args, (count_tiles(rows, columns, tile), 1, groups), vec, tile)
     return y
 
@@ -103,7 +103,7 @@ def backward_weight(
     buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
     # Vectors run along dy's channels, and along x's.
     vec = min(_vector(k // groups, dy, y, dz), _vector(depth, x))
-    args = (dweight, dbias, dz, *buffers, dy, y, x, _kernel_shape(n, c, k, window, groups), slices)
+    args = (dweight, dbias, dz, *buffers, dy, y, x, shape_struct(n, c, k, window, groups), slices)
     _launch(device, "conv2d_backward_weight", args, (tiles, 1, groups * slices), vec, tile)
     return dweight, dbias, dy if dz is None else dz
 
@@ -115,11 +115,11 @@ def backward_data(
     n, _, _, c = x_shape
     k, _, _, depth = weight.shape
     dx = device.empty(x_shape, dz.dtype)
-    number, rows = _phases(window, n)
+    number, rows = phases_of(window, n)
     tile = choose_tile(rows, depth, groups * number)
     vec = min(_vector(k // groups, dz), _vector(depth, weight, more))
     grid = (number * count_tiles(rows, depth, tile), 1, groups)
-    args = (dx, dz, weight, more, _kernel_shape(n, c, k, window, groups))
+    args = (dx, dz, weight, more, shape_struct(n, c, k, window, groups))
     _launch(device, "conv2d_backward_data", args, grid, vec, tile)
     return dx
 
@@ -130,7 +130,7 @@ def backward(
     """(dx, dweight, dbias or None) by one launch, or None where that does not pay."""
     n, _, _, c = x.shape
     k, r, s, depth = weight.shape
-    number, rows = _phases(window, n)
+    number, rows = phases_of(window, n)
     columns, pixels = r * s * depth, n * window.P * window.Q
     tile, tile_of_weight = choose_tile(rows, depth, groups * number), choose_tile(k // groups, columns, groups)
     data_tiles = number * count_tiles(rows, depth, tile)
@@ -145,7 +145,7 @@ def backward(
     tiles = count_tiles(k // groups, columns, tile)
     buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
     vec = min(_vector(k // groups, dy, y), _vector(depth, x, weight, more))
-    shape = _kernel_shape(n, c, k, window, groups)
+    shape = shape_struct(n, c, k, window, groups)
     args = (dweight, dbias, dx, *buffers, dy, y, x, weight, more, shape, slices)
     _launch(device, "conv2d_backward", args, (tiles * slices + data_tiles, 1, groups), vec, tile)
     return dx, dweight, dbias

@@ -44,13 +44,13 @@ def takes(device: Device, dtype: Any, sizes: tuple[int, int, int], *operands: An
     m, n, k = sizes
     if MODES[chosen.name] is None or dtype != np.float32 or m * n * k < LEAST:
         return False
-    if min(m, n) < _NARROWEST or k > _DEEPEST or m > _TALLEST or not _has_tensor_cores(device):
+    if min(m, n) < _NARROWEST or k > _DEEPEST or m > _TALLEST or not has_tensor_cores(device):
         return False
     return all(vector_width(x.shape[1], x) == 4 for x in operands if x is not None and x.ndim == 2)
 
 
 @functools.cache
-def _has_tensor_cores(device: Device) -> bool:
+def has_tensor_cores(device: Device) -> bool:
     """Whether this GPU multiplies tf32 and bf16 (sm_80 and later), and has shared memory for it. The emulator has."""
     if device.name == "emulator":
         return True

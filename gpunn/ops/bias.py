@@ -1,6 +1,7 @@
 """Backward of ``act(z + bias)``, shared by linear and convolution (``kernels/bias.cu``).
 
-The kernel runs only where a layer's weight is frozen: otherwise the product for the weight's gradient does the work.
+Of float32 the kernel runs only where a layer's weight is frozen: otherwise the product for the weight's gradient does the
+work. Of 16 bits (``kernels/bias_half.cu``) it runs before those products, which read matrices as they are.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import Any
 
 from gpunn._device import Device
 from gpunn.cpu import bias as fast
+from gpunn.gpu import half
 from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
 from gpunn.gpu.tickets import COUNT, tickets
 from gpunn.primitive import primitive
@@ -49,3 +51,6 @@ def _(device: Device, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any]:
     args = (None if y is None else dz, dbias, partial, drawn, dy, y, rows, columns, ceil_div(rows, chunks))
     SOURCE.launch(device, "bias_backward", grid, (32, 8, 1), args, REAL=c_type(dy.dtype, "bias_backward"), VEC=vec)
     return dz, dbias
+
+
+bias_backward.half_kernel(half.bias_backward)

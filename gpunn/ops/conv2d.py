@@ -15,11 +15,11 @@ from gpunn._device import Device, device_of
 from gpunn._half import FLOATING
 from gpunn._shared.numbers import as_int
 from gpunn._tensor import Tensor
-from gpunn._window import Padding, Pair, Window, pair, remembered, sides
+from gpunn._window import Padding, Pair, Window, is_plain_product, pair, remembered, sides
 from gpunn.cpu.conv2d import ways
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu import conv2d as kernels
-from gpunn.gpu import conv2d_first, conv2d_narrow
+from gpunn.gpu import conv2d_first, conv2d_narrow, half
 from gpunn.gpu.conv2d_geometry import refuse_too_many
 from gpunn.ops.accumulate import accumulate
 from gpunn.ops.bias import bias_backward
@@ -89,6 +89,17 @@ def _(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: An
     refuse_too_many(n, c, k, window)
     y = gemm(device, x.reshape(-1, c), weight.reshape(k, c), "nt", bias, relu)
     return y.reshape(n, window.P, window.Q, k)
+
+
+@conv2d_forward.half_kernel
+def _(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
+    k, _, _, c = weight.shape
+    if is_plain_product(window, groups):
+        y = half.product(device, x.reshape(-1, c), weight.reshape(k, c), "nt", bias, relu)
+        return y if y is None else y.reshape(x.shape[0], window.P, window.Q, k)
+    if not half.takes_convolution(device, x, weight, window, groups, bias):
+        return None
+    return half.forward(device, x, weight, window, bias, relu)
 
 
 # -- backward -------------------------------------------------------------------------------------
@@ -183,6 +194,28 @@ def _(
             accumulate(device, dx, more)
     elif wants_data:
         dx = kernels.backward_data(device, dz, weight, x.shape, window, groups, more)
+    return dx, dweight, dbias
+
+
+@conv2d_backward.half_kernel
+def _(
+    device: Device, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, needs: _Three, more: Any = None
+) -> Any:
+    k, _, _, c = weight.shape
+    rows, gate, waiting = (a if a is None else a.reshape(-1, a.shape[3]) for a in (dy, y, more))
+    if is_plain_product(window, groups):
+        flat = (rows, gate, x.reshape(-1, c), weight.reshape(k, c), needs, waiting)
+        if not half.takes_backward(device, *flat):
+            return None
+        dx, dweight, dbias = linear_backward(device, *flat)
+        dx = None if dx is None else dx.reshape(x.shape)
+        return dx, None if dweight is None else dweight.reshape(weight.shape), dbias
+    if not half.takes_convolution(device, x, weight, window, groups, dy, y, more):
+        return None
+    dz, dbias = bias_backward(device, rows, gate, needs[2])
+    dz = dz.reshape(dy.shape)
+    dweight = half.backward_weight(device, dz, x, weight, window) if needs[1] else None
+    dx = half.backward_data(device, dz, weight, x.shape, window, more) if needs[0] else None
     return dx, dweight, dbias
 
 

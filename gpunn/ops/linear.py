@@ -12,7 +12,7 @@ from gpunn._device import Device, device_of
 from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
-from gpunn.gpu import tensor
+from gpunn.gpu import half, tensor
 from gpunn.gpu.gemm import launch_gemm, launch_gemm_backward
 from gpunn.ops.bias import bias_backward
 from gpunn.ops.matmul import gemm
@@ -78,6 +78,15 @@ def _(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: _Three, more:
         dx = device.empty(x.shape, x.dtype)
         launch_gemm(device, "nn", (n, weight.shape[1], m), (dx,), (dz, weight, more))
     return dx, dweight, dbias
+
+
+@linear_backward.half_kernel
+def _(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: _Three, more: Any = None) -> Any:
+    if not half.takes_backward(device, dy, y, x, weight, needs, more):
+        return None
+    dz, dbias = bias_backward(device, dy, y, needs[2])
+    dweight = half.product(device, dz, x, "tn") if needs[1] else None
+    return half.product(device, dz, weight, "nn", more) if needs[0] else None, dweight, dbias
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: str | None = None) -> Tensor:

@@ -15,6 +15,7 @@ from gpunn._rows import is_image, rows_of
 from gpunn._tensor import Tensor
 from gpunn.cpu import matmul as fast
 from gpunn.errors import ArgumentError, DTypeError, ShapeError, here
+from gpunn.gpu import half
 from gpunn.gpu.gemm import BATCHED, TILES, choose_tile, launch_gemm
 from gpunn.gpu.launcher import c_type, ceil_div, vector_width
 from gpunn.ops.binary import repeat_to, unbroadcast
@@ -50,6 +51,11 @@ def _(device: Device, a: Any, b: Any, form: str, bias: Any = None, relu: bool = 
     else:
         launch_gemm(device, form, (m, n, k), (c, None, None), (a, None, b))
     return c
+
+
+@gemm.half_kernel
+def _(device: Device, a: Any, b: Any, form: str, bias: Any = None, relu: bool = False) -> Any:
+    return half.product(device, a, b, form, bias, relu)
 
 
 # -- many products at once ------------------------------------------------------------------------

@@ -1,0 +1,284 @@
+"""Products and convolutions of float16 and bfloat16 by tensor cores, without copies in float32.
+
+Which are computed so, and the launches of ``kernels/gemm_half.cu``, ``conv2d_half.cu`` and ``bias_half.cu``.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._half import FLOATING, is_bfloat16, is_half
+from gpunn._window import Window
+from gpunn.gpu.conv2d import phases_of, shape_struct
+from gpunn.gpu.launcher import KernelSource, ceil_div, vector_width
+from gpunn.gpu.launches import Struct
+from gpunn.gpu.tensor import has_tensor_cores
+from gpunn.gpu.tickets import COUNT, tickets
+
+# half_tile.cuh: numbers of a step of the reduction, stages of shared memory, and what each warp computes.
+_STEP, _STAGES, _WARP_TILE = 32, 3, 64 * 64
+_EACH = 8  # numbers of a vector
+
+
+class _Tile(NamedTuple):
+    """Rows and columns of a block."""
+
+    rows: int
+    columns: int
+
+    @property
+    def threads(self) -> int:
+        return self.rows * self.columns // _WARP_TILE * 32
+
+    @property
+    def shared(self) -> int:
+        # 16 more: of 48 KB exactly CUDA would not be asked, and last_block has a variable of its own.
+        return _STAGES * (self.rows + self.columns) * _STEP * 2 + 16
+
+    def grid(self, rows: int, columns: int) -> tuple[int, int]:
+        """Tiles across and down."""
+        return ceil_div(columns, self.columns), ceil_div(rows, self.rows)
+
+
+_SQUARE, _NARROW, _LOW = _TILES = (_Tile(128, 128), _Tile(256, 64), _Tile(64, 128))
+_OF_PIXELS, _OF_FILTERS = (_SQUARE, _NARROW), (_SQUARE, _LOW)  # conv2d_half.cu: where pixels, where filters are C's rows
+_WARPS = 8  # that an SM holds
+_WAVE = 132  # as in gpu.gemm: SMs of a large card, the same on all
+_LEAST_SLICE = 256  # a shorter slice of the reduction is not worth adding up
+_MOST_SLICES = 240  # tensor_walk.cuh
+_TICKETS = 16  # of each tile
+_TALLEST = 65535  # tiles down: a grid has no more
+_DEEPEST = 2**23 - 1  # the kernel counts the bytes of 256 rows in 32 bits
+_MOST_TAPS = 32  # of a filter: a bit for each
+_MOST_NUMBERS = 2**31 - 1  # of an array of a convolution, which are counted in an int
+
+LEAST = 2**24  # multiplications; a smaller product takes as long as its launch either way
+_NARROWEST = 16  # rows or columns: a quarter of the smallest tile, which still takes less time than all of it by FFMA
+
+
+def _declared(kernels: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "architectures": (80, 86, 89, 90, 100, 120),
+        "dynamic_shared": dict.fromkeys(kernels, max(tile.shared for tile in _TILES)),
+        "only": lambda macros: (int(macros["ROWS"]), int(macros["COLUMNS"])) in _TILES,
+        "REAL": ("float",),
+        "NUMBER": ("BFLOAT16", "FLOAT16"),
+        "ROWS": tuple(sorted({tile.rows for tile in _TILES})),
+        "COLUMNS": tuple(sorted({tile.columns for tile in _TILES})),
+    }
+
+
+PRODUCTS = KernelSource("gemm_half.cu", **_declared(("gemm_half_nt", "gemm_half_nn", "gemm_half_tn")))
+CONVOLUTIONS = KernelSource(
+    "conv2d_half.cu",
+    **_declared(("conv2d_half_forward", "conv2d_half_backward_data", "conv2d_half_backward_weight")),
+)
+BIAS = KernelSource("bias_half.cu", REAL=("float",), NUMBER=("BFLOAT16", "FLOAT16"), VEC=(1, 2, 8))
+
+
+def _one_dtype(*arrays: Any) -> bool:
+    """Whether all floating arrays are of one 16-bit dtype."""
+    dtypes = {array.dtype for array in arrays if array is not None and array.dtype.kind in FLOATING}
+    return len(dtypes) == 1 and is_half(dtypes.pop())
+
+
+def _vectors(*arrays: Any) -> bool:
+    """Whether the rows of all arrays are whole vectors."""
+    return all(vector_width(array.shape[-1], array, widths=(_EACH,)) == _EACH for array in arrays if array is not None)
+
+
+def _bits(array: Any) -> Any:
+    return array if array is None else array.view(np.uint16)
+
+
+def _name(dtype: np.dtype) -> str:
+    return "BFLOAT16" if is_bfloat16(dtype) else "FLOAT16"
+
+
+def _tile(rows: int, columns: int, among: tuple[_Tile, ...] = _TILES) -> _Tile:
+    if columns <= _NARROW.columns and _NARROW in among:
+        return _NARROW
+    return _LOW if rows <= _LOW.rows and _LOW in among else _SQUARE
+
+
+def _launch(
+    device: Device,
+    source: KernelSource,
+    kernel: str,
+    sizes: tuple[int, int, int],
+    arrays: tuple[Any, ...],
+    rest: tuple[Any, ...],
+    among: tuple[_Tile, ...] = _TILES,
+    phases: int = 0,
+) -> None:
+    """Launch a product of M, N and K whose arguments begin with C; with ``phases`` so many of them at once."""
+    m, n, k = sizes
+    tile = _tile(m, n, among)
+    across, down = tile.grid(m, n)
+    tiles = across * down * max(1, phases)
+    slices = min(_WAVE * _WARPS * 32 // tile.threads // tiles, k // _LEAST_SLICE, _MOST_SLICES)
+    slices = max(1, slices) if tiles * _TICKETS <= COUNT else 1
+    buffers: tuple[Any, Any] = None, None
+    if slices > 1:
+        buffers = device.empty((tiles, slices, tile.rows * tile.columns), np.dtype(np.float32)), tickets(device)
+    c, *others = map(_bits, arrays)
+    grid = across, down, slices * max(1, phases)
+    args = (c, *buffers, *others, *rest, *((slices,) if phases else ()))
+    macros = {"REAL": "float", "NUMBER": _name(arrays[0].dtype), "ROWS": tile.rows, "COLUMNS": tile.columns}
+    source.launch(device, kernel, grid, tile.threads, args, shared=tile.shared, **macros)
+
+
+def _takes(device: Device, sizes: tuple[int, int, int], *arrays: Any) -> bool:
+    m, n, k = sizes
+    if m * n * k < LEAST or min(m, n) < _NARROWEST or not _one_dtype(*arrays) or not has_tensor_cores(device):
+        return False
+    return _tile(m, n).grid(m, n)[1] <= _TALLEST and k <= _DEEPEST
+
+
+# -- products -------------------------------------------------------------------------------------
+
+
+def takes_product(device: Device, sizes: tuple[int, int, int], a: Any, b: Any, *more: Any) -> bool:
+    """Whether this product of M, N and K is computed here; more: what is added, or None."""
+    return sizes[1] % _EACH == 0 and _takes(device, sizes, a, b, *more) and _vectors(a, b, *more)
+
+
+def product(device: Device, a: Any, b: Any, form: str, added: Any = None, relu: bool = False) -> Any:
+    """c (M, N) in the forms of ``gemm``; added: "nt" the bias (N,), "nn" a matrix like c. None if it is not taken."""
+    m, k = a.shape if form[0] == "n" else a.shape[::-1]
+    n = b.shape[1] if form[1] == "n" else b.shape[0]
+    if not takes_product(device, (m, n, k), a, b, added):
+        return None
+    c = device.empty((m, n), a.dtype)
+    rest = (m, n, k, *((int(relu),) if form == "nt" else ()))
+    arrays = (c, a, b) if form == "tn" else (c, a, b, added)
+    _launch(device, PRODUCTS, f"gemm_half_{form}", (m, n, k), arrays, rest)
+    return c
+
+
+def takes_backward(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: Any, more: Any) -> bool:
+    """Whether both products of a linear layer's gradients are, as far as they are wanted."""
+    (rows, m), n = dy.shape, x.shape[1]
+    if not _one_dtype(dy, y, x, weight, more):
+        return False
+    data = not needs[0] or takes_product(device, (rows, n, m), dy, weight, more)
+    return data and (not needs[1] or takes_product(device, (m, n, rows), dy, x))
+
+
+# -- convolutions ---------------------------------------------------------------------------------
+
+
+def takes_convolution(device: Device, x: Any, weight: Any, window: Window, groups: int, *others: Any) -> bool:
+    """Whether a convolution of x by weight, and its gradients, are computed here; others: arrays it is given besides."""
+    n, _, _, c = x.shape
+    k, r, s, _ = weight.shape
+    if groups != 1 or r * s > _MOST_TAPS or not _vectors(x, weight, *others) or k % _EACH:
+        return False
+    pixels, depth = n * window.P * window.Q, r * s * c
+    if min(c, k) < _NARROWEST or _far(n, c, k, window) > _MOST_NUMBERS:
+        return False
+    number, of_phase = phases_of(window, n)
+    # The work of all three is the same, up to pixels that no window has.
+    if pixels * k * depth < LEAST or number > _TALLEST // _MOST_SLICES:
+        return False
+    tall = any(_tile(m, n, _OF_PIXELS).grid(m, n)[1] > _TALLEST for m, n in ((pixels, k), (of_phase, c)))
+    return not tall and depth <= _DEEPEST and _one_dtype(x, weight, *others) and has_tensor_cores(device)
+
+
+def _far(n: int, c: int, k: int, window: Window) -> int:
+    """The largest offset of a number that a convolution's kernels come across, in windows beyond the border too."""
+    w = window
+    beyond = [w.padding[i] + w.dilation[i] * (w.R, w.S)[i] + w.stride[i] for i in (0, 1)]
+    rows, columns = (_STEP + 2) * beyond[0], (_STEP + 2) * beyond[1]
+    image = ((n + _STEP) * w.H * w.W + rows * w.W + columns) * c
+    output = ((n + 1) * w.P * w.Q + (w.H + rows) * w.Q + w.W + columns) * k
+    return max(image, output, w.R * w.S * c * (k + _STEP))
+
+
+def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu: bool) -> Any:
+    """y of a convolution that is taken."""
+    n, _, _, c = x.shape
+    k, r, s, _ = weight.shape
+    y = device.empty((n, window.P, window.Q, k), x.dtype)
+    sizes = (n * window.P * window.Q, k, r * s * c)
+    arrays, rest = (y, x, weight, bias), (shape_struct(n, c, k, window, 1), int(relu))
+    _launch(device, CONVOLUTIONS, "conv2d_half_forward", sizes, arrays, rest, _OF_PIXELS)
+    return y
+
+
+def backward_data(device: Device, dz: Any, weight: Any, x_shape: tuple[int, ...], window: Window, more: Any) -> Any:
+    """The gradient of x, added to ``more`` unless that is None."""
+    n, _, _, c = x_shape
+    k, r, s, _ = weight.shape
+    dx = device.empty(x_shape, dz.dtype)
+    number, rows = phases_of(window, n)
+    sizes = (rows, c, ceil_div(r * s, number) * k)
+    arrays, rest = (dx, dz, weight, more), (shape_struct(n, c, k, window, 1),)
+    _launch(device, CONVOLUTIONS, "conv2d_half_backward_data", sizes, arrays, rest, _OF_PIXELS, number)
+    return dx
+
+
+def backward_weight(device: Device, dz: Any, x: Any, weight: Any, window: Window) -> Any:
+    """The gradient of weight."""
+    n, _, _, c = x.shape
+    k, r, s, _ = weight.shape
+    dweight = device.empty(weight.shape, x.dtype)
+    sizes = (k, r * s * c, n * window.P * window.Q)
+    rest = shape_struct(n, c, k, window, 1), _pixel_steps(c, window)
+    _launch(device, CONVOLUTIONS, "conv2d_half_backward_weight", sizes, (dweight, dz, x), rest, _OF_FILTERS)
+    return dweight
+
+
+_STEPS = np.dtype(
+    [(name, np.int32) for name in ("w", "h", "offset", "w_last", "w_turn", "w_offset", "h_last", "h_turn", "h_offset")]
+)
+
+
+@functools.lru_cache(maxsize=1024)
+def _pixel_steps(c: int, window: Window) -> Struct:
+    """``struct PixelSteps``: from an output pixel to the one a step of the reduction further on."""
+    w = window
+    rows, right = divmod(_STEP, w.Q)
+    images, down = divmod(rows, w.P)
+    step_w, step_h = right * w.stride[1], down * w.stride[0]
+    w_turn, h_turn = w.Q * w.stride[1], w.P * w.stride[0]
+    fields = (
+        *(step_w, step_h, ((images * w.H + step_h) * w.W + step_w) * c),
+        *(w_turn - w.stride[1] - w.padding[1], w_turn, (w.stride[0] * w.W - w_turn) * c),
+        *(h_turn - w.stride[0] - w.padding[0], h_turn, (w.H - h_turn) * w.W * c),
+    )
+    return Struct(np.array([fields], _STEPS))
+
+
+# -- the gradient before a ReLU, and a bias' ------------------------------------------------------
+
+_LANES = 8  # bias_half.cu: rows of threads
+_MOST_CHUNKS = 512  # of rows: enough blocks for a large card; the last block goes through a eighth of them
+
+
+def bias_backward(device: Device, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any] | None:
+    """Like ``ops.bias.bias_backward``; None where it is not taken."""
+    if not _one_dtype(dy, y):
+        return None
+    if y is None and not wants_bias:
+        return dy, None
+    rows, columns = dy.shape
+    dz = dy if y is None else device.empty(dy.shape, dy.dtype)
+    widths = (8, 2) if columns >= 8 * 32 else (2,)  # in all lanes of a warp, where there are as many columns
+    vec = vector_width(columns, dy, y, dz, widths=widths)
+    across = ceil_div(columns, 32 * vec)
+    chunks = max(1, min(_MOST_CHUNKS // across, ceil_div(rows, 4 * _LANES)))
+    dbias = partial = drawn = None
+    if wants_bias:
+        dbias = device.empty((columns,), dy.dtype)
+        chunks = chunks if across <= COUNT else 1
+        partial, drawn = device.empty((chunks, columns), np.dtype(np.float32)), tickets(device)
+    args = (*map(_bits, (None if y is None else dz, dbias)), partial, drawn, *map(_bits, (dy, y)), rows, columns)
+    macros = {"REAL": "float", "NUMBER": _name(dy.dtype), "VEC": vec}
+    chunk = ceil_div(rows, chunks)
+    BIAS.launch(device, "bias_half_backward", (across, chunks, 1), (32, _LANES, 1), (*args, chunk), **macros)
+    return dz, dbias
