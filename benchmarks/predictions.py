@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks._report.cases import all_cases
-from gpunn.bench import machine_code, published
+from gpunn._half import half_named
+from gpunn.bench import machine_code, ops, published
 from gpunn.bench.cards import CARDS
 from gpunn.bench.case import Case
+from gpunn.bench.cases import CONVOLUTIONS
 from gpunn.bench.explain import LayerLaunch, list_case
 from gpunn.bench.machine_code import MachineCodeError
 from gpunn.bench.predict import Access, predict
@@ -54,9 +56,10 @@ class Want(NamedTuple):
 _MOVES = ("stem-pool.*", "bn256-*.*", "bn64-*.*", "cross-entropy-large.*", "sgd25m.*")
 _MOVES_ALONE = ("global-pool.*", "avg-pool.*", "relu.*", "gelu.*", "sigmoid.*", "tanh.*", "group-norm.*", "conv11*.*")
 WANTS = (Want(_MOVES, 0.85, True), Want(_MOVES_ALONE, 0.85, False))
-# Convolutions in bf16, 3 to 10 of the case list, and what they should reach: no kernel computes in bf16 yet.
-BF16 = tuple(f"conv{n:02}.{way}" for n in range(3, 11) for way in ("forward", "dx", "dweight"))
+# Convolutions of bfloat16, 3 to 10 of the case list, and what they should reach of tensor cores.
+BF16 = tuple(f"conv{n:02}" for n in range(3, 11))
 BF16_SHARE = 0.6
+_HALF = " bf16"  # behind their lines
 
 
 def wanted_code() -> dict[machine_code.Key, None]:
@@ -79,6 +82,11 @@ def case_launches() -> dict[str, list[LayerLaunch]]:
         for case in all_cases(quick=False):
             if case.direction != "ceiling":
                 _launches[case.id] = case, list_case(case)
+        half_named("predictions", "bfloat16")  # NumPy knows it by its name from now on
+        for key in BF16:
+            (n, c, h, k, r), how = CONVOLUTIONS[key]
+            for case in ops.convolution(key, n, c, h, k, r, **how, dtype="bfloat16"):
+                _launches[case.id + _HALF] = case, list_case(case)
     return {line: launches for line, (_, launches) in _launches.items()}
 
 
@@ -130,8 +138,15 @@ def case_rows() -> list[tuple[str, ...]]:
         moved = sum(prediction.copy * prediction.us for _, prediction in known)
         least = sum(prediction.roofline * prediction.us for _, prediction in known)
         _, longest = max(known, key=lambda pair: pair[1].us)
-        want = next((w for w in WANTS if any(fnmatch.fnmatchcase(line, p) for p in w.lines)), None)
-        verdict = "" if want is None else _verdict(want, moved / us, {p.limit for _, p in known if p.us > us / 20})
+        limits = {p.limit for _, p in known if p.us > us / 20}
+        if line.endswith(_HALF):
+            least = max(case.flop / CARD.mma / 1e6, case.traffic / CARD.gbs / 1e3)
+            reached = case.flop / us / 1e6 >= BF16_SHARE * CARD.mma
+            wanted, verdict = f"{BF16_SHARE:g} of {CARD.mma:g} TFLOP/s", "reached" if reached else _short(limits)
+        else:
+            want = next((w for w in WANTS if any(fnmatch.fnmatchcase(line, p) for p in w.lines)), None)
+            wanted = "" if want is None else f"{want.copy:g} of copy" + ", by bytes" * want.bytes_only
+            verdict = "" if want is None else _verdict(want, moved / us, limits)
         rows.append(
             (
                 line,
@@ -143,39 +158,20 @@ def case_rows() -> list[tuple[str, ...]]:
                 f"{case.flop / us / 1e6:.1f}" if case.flop else "",
                 f"{least / us:.2f}",
                 f"{moved / us:.2f}",
-                "" if want is None else f"{want.copy:g} of copy" + ", by bytes" * want.bytes_only,
+                wanted,
                 verdict,
             )
         )
-    for line in BF16:
-        if line in _launches:
-            flop = f"{_launches[line][0].flop / 1e9:.2f}"
-            rows.append(
-                (
-                    f"{line} bf16",
-                    "",
-                    flop,
-                    "",
-                    "",
-                    "",
-                    "",
-                    "",
-                    "",
-                    f"{BF16_SHARE:g} of {CARD.mma:g} TFLOP/s",
-                    "no kernel",
-                )
-            )
-    order = ("no kernel", "short")
-    return sorted(
-        rows, key=lambda row: (order.index(row[-1].split(":")[0]) if row[-1].split(":")[0] in order else 2, row[0])
-    )
+    return sorted(rows, key=lambda row: (not row[-1].startswith("short"), row[0]))
 
 
 def _verdict(want: Want, share: float, limits: set[str]) -> str:
     others = ", ".join(sorted(limits - {"DRAM"}))
-    if share < want.copy or (want.bytes_only and others):
-        return f"short: {others or 'DRAM'}"
-    return "reached"
+    return _short(limits) if share < want.copy or (want.bytes_only and others) else "reached"
+
+
+def _short(limits: set[str]) -> str:
+    return f"short: {', '.join(sorted(limits - {'DRAM'})) or 'DRAM'}"
 
 
 def text_of(headings: Sequence[str], rows: Sequence[tuple[str, ...]], title: str) -> str:

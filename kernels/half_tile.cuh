@@ -309,8 +309,10 @@ __device__ __forceinline__ void product(number* __restrict__ c, float* __restric
                                         int relu, const number* __restrict__ more) {
     Accumulator sums;
     multiply(sums, a, b, share.k_begin, share.k_end);
-    const bool inside = sums.warp_top() < rows - tile.top && sums.warp_left() < columns - tile.left;
-    if (!combine(sums, partial, tickets, share.slices, of_tile, inside)) return;
+    if (share.slices.count > 1) {
+        const bool inside = sums.warp_top() < rows - tile.top && sums.warp_left() < columns - tile.left;
+        if (!combine(sums, partial, tickets, share.slices, of_tile, inside)) return;
+    }
     sums.add_bias(bias, tile.left, columns);
     sums.write(c, target, tile, columns, relu, more);
 }
@@ -334,14 +336,16 @@ struct MatrixRows {
 
 // data[k][i], i contiguous, in whole vectors.
 struct MatrixColumns {
-    typedef int Column;
+    typedef unsigned Column;  // bytes
     const number *data, *now;
     int columns, stride;
     __device__ __forceinline__ MatrixColumns(const number* d, int n, int s) : data(d), now(d), columns(n), stride(s) {}
-    __device__ __forceinline__ Column column(int i) const { return min(i, columns - EACH); }
+    __device__ __forceinline__ Column column(int i) const { return (unsigned)min(i, columns - EACH) * 2u; }
     __device__ __forceinline__ void seek(int k) { now = data + (size_t)k * stride; }
     __device__ __forceinline__ void advance(int by) { now += (size_t)by * stride; }
-    __device__ __forceinline__ const number* at(const Column& column, bool&) const { return now + column; }
+    __device__ __forceinline__ const number* at(const Column& column, bool&) const {
+        return (const number*)((const char*)now + column);
+    }
 };
 
 #endif  // GPUNN_HALF_TILE_CUH

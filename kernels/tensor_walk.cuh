@@ -36,11 +36,12 @@ struct MatrixTarget {
 };
 
 enum { PARTIAL = BM * BN };       // numbers that a slice's block leaves behind
-enum { FAN = 16, TICKETS = 16 };  // enough for 240 slices
+enum { FAN = 16, TICKETS = 16 };  // enough for 240 slices; up to FAN of them need one ticket
 
 // Adds up the slices of tile `number`; false in all blocks but one, which has the tile's sums then. The last of each FAN
 // slices adds those, and the last of the results those. All threads of the block call it. `inside`: whether any sum of this
-// warp goes anywhere. partial (tiles, slices, PARTIAL), fewer than 2^32 numbers; tickets (tiles, TICKETS).
+// warp goes anywhere. partial (tiles, slices, PARTIAL), fewer than 2^32 numbers; tickets (tiles, TICKETS), or (tiles) for up to
+// FAN slices.
 // Sums: `void leave(float*)`, `void take(const float*)`, which adds, and `void clear()`.
 template <class Sums>
 __device__ __forceinline__ bool combine(Sums& sums, float* __restrict__ partial, unsigned* __restrict__ tickets,
@@ -48,7 +49,7 @@ __device__ __forceinline__ bool combine(Sums& sums, float* __restrict__ partial,
     // Of the partial sums and the tickets: as numbers of 32 bits, since all sums are in registers here.
     const unsigned first = (unsigned)(number * slices.count) * PARTIAL;
     unsigned apart = PARTIAL;
-    int ticket = number * TICKETS;
+    int ticket = slices.count > FAN ? number * TICKETS : number;
     for (int mine = slices.mine, count = slices.count; count > 1;) {
         const int group = mine / FAN, groups = (count + FAN - 1) / FAN, members = min((int)FAN, count - group * FAN);
         if (inside) sums.leave(partial + (first + mine * apart));

@@ -35,6 +35,11 @@ class _Tile(NamedTuple):
         return self.rows * self.columns // _WARP_TILE * 32
 
     @property
+    def at_once(self) -> int:
+        """Blocks that an SM holds."""
+        return _WARPS * 32 // self.threads
+
+    @property
     def shared(self) -> int:
         # 16 more: of 48 KB exactly CUDA would not be asked, and last_block has a variable of its own.
         return _STAGES * (self.rows + self.columns) * _STEP * 2 + 16
@@ -47,10 +52,10 @@ class _Tile(NamedTuple):
 _SQUARE, _NARROW, _LOW = _TILES = (_Tile(128, 128), _Tile(256, 64), _Tile(64, 128))
 _OF_PIXELS, _OF_FILTERS = (_SQUARE, _NARROW), (_SQUARE, _LOW)  # conv2d_half.cu: where pixels, where filters are C's rows
 _WARPS = 8  # that an SM holds
-_WAVE = 132  # as in gpu.gemm: SMs of a large card, the same on all
+_SMS = 132  # of a large card; a constant, so that every card computes the same bits
 _LEAST_SLICE = 256  # a shorter slice of the reduction is not worth adding up
-_MOST_SLICES = 240  # tensor_walk.cuh
-_TICKETS = 16  # of each tile
+_EXTRA = 512  # about as much of a reduction takes the time that leaving and adding up a slice does
+_FAN, _TICKETS, _MOST_SLICES = 16, 16, 240  # tensor_walk.cuh
 _TALLEST = 65535  # tiles down: a grid has no more
 _DEEPEST = 2**23 - 1  # the kernel counts the bytes of 256 rows in 32 bits
 _MOST_TAPS = 32  # of a filter: a bit for each
@@ -105,6 +110,19 @@ def _tile(rows: int, columns: int, among: tuple[_Tile, ...] = _TILES) -> _Tile:
     return _LOW if rows <= _LOW.rows and _LOW in among else _SQUARE
 
 
+@functools.lru_cache(maxsize=1024)
+def _slices(tiles: int, k: int, at_once: int) -> int:
+    """Into how many slices to split each tile's reduction: the SM with the most blocks should have least to do."""
+
+    def cost(slices: int) -> int:
+        blocks = max(ceil_div(tiles * slices, _SMS), at_once)  # with fewer, an SM is not busy
+        return blocks * (ceil_div(k, slices) + _EXTRA)
+
+    most = min(_MOST_SLICES, k // _LEAST_SLICE)
+    known = [s for s in range(1, most + 1) if tiles * (_TICKETS if s > _FAN else 1) <= COUNT]
+    return min(known, key=cost, default=1)
+
+
 def _launch(
     device: Device,
     source: KernelSource,
@@ -120,8 +138,7 @@ def _launch(
     tile = _tile(m, n, among)
     across, down = tile.grid(m, n)
     tiles = across * down * max(1, phases)
-    slices = min(_WAVE * _WARPS * 32 // tile.threads // tiles, k // _LEAST_SLICE, _MOST_SLICES)
-    slices = max(1, slices) if tiles * _TICKETS <= COUNT else 1
+    slices = _slices(tiles, k, tile.at_once)
     buffers: tuple[Any, Any] = None, None
     if slices > 1:
         buffers = device.empty((tiles, slices, tile.rows * tile.columns), np.dtype(np.float32)), tickets(device)

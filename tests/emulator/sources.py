@@ -18,8 +18,8 @@ def with_headers(text: str, name: str) -> str:
 
     def header(match: re.Match[str]) -> str:
         line = text.count("\n", 0, match.start()) + 2
-        body = (kernel_folder() / match[1]).read_text(encoding="utf-8")
-        return f'#line 1 "{match[1]}"\n{body}\n#line {line} "{name}"'
+        body = with_headers((kernel_folder() / match[1]).read_text(encoding="utf-8"), match[1])
+        return f'{body}\n#line {line} "{name}"'
 
     return f'#line 1 "{name}"\n' + _INCLUDE.sub(header, text)
 

@@ -111,6 +111,18 @@ def test_rounding_to_tf32_and_bf16() -> None:
     assert {int(b) for b in back.view(np.uint32)[np.isnan(x)]} == {0x7FFF0000}
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
+def test_rounding_to_float16() -> None:
+    x = awkward_floats(2048)
+    x[:1024:2] = np.ldexp(np.copysign(1 + np.abs(x[:1024:2]) % 1, x[:1024:2]), np.arange(512) % 48 - 30)  # in its range
+    x[1:9] = [65504, 65519.996, 65520, -65520, 2.0**-25, 1.5 * 2.0**-25, 2.0**-24, -(2.0**-26)]
+    pairs = np.empty(1024, np.uint32)
+    launch("tensor_core.formats_f16", ("out", pairs), x, threads=1024)
+    found, expected, number = pairs.view(np.float16), x.astype(np.float16), ~np.isnan(x)
+    assert np.isnan(found[~number]).all()
+    np.testing.assert_array_equal(found[number].view(np.uint16), expected[number].view(np.uint16))
+
+
 # -- layouts --------------------------------------------------------------------------------------
 
 
@@ -142,7 +154,7 @@ def spread_tf32(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def spread_bf16(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the registers of A (16, 16) and B (16, 8), uint16: "Matrix Fragments for mma.m16n8k16", .bf16.
+    """Return the registers of A (16, 16) and B (16, 8), uint16: "Matrix Fragments for mma.m16n8k16", .bf16 and .f16.
 
     A, i = 0..7: row = g where 0 <= i < 2 or 4 <= i < 6, else g + 8; column = 2 t + (i & 1), + 8 where i >= 4.
     B, i = 0..3: row = 2 t + (i & 1), + 8 where i >= 2; column = g. Two elements share a register.
@@ -179,7 +191,7 @@ def multiply(kind: str, registers: tuple[np.ndarray, np.ndarray], c: np.ndarray)
     return gather_c(d)
 
 
-@pytest.mark.parametrize("kind", ["tf32", "bf16"])
+@pytest.mark.parametrize("kind", ["tf32", "bf16", "f16"])
 def test_mma_multiplies_as_documented(kind: str, order: None) -> None:
     rng = np.random.default_rng(3)
     depth = 8 if kind == "tf32" else 16
@@ -192,6 +204,10 @@ def test_mma_multiplies_as_documented(kind: str, order: None) -> None:
         if kind == "tf32":
             a, b = (rounded(v, 10, ties_to_even=False).astype(np.float32) for v in (a, b))
             registers = spread_tf32(a, b)
+        elif kind == "f16":
+            a[0, :3] = [65504, 2.0**-24, 3 * 2.0**-20]  # the largest, and two that are subnormal
+            a, b = a.astype(np.float16), b.astype(np.float16)
+            registers = spread_bf16(a.view(np.uint16), b.view(np.uint16))
         else:
             registers = spread_bf16(to_bf16(a), to_bf16(b))
             a, b = from_bf16(to_bf16(a)), from_bf16(to_bf16(b))
@@ -201,7 +217,7 @@ def test_mma_multiplies_as_documented(kind: str, order: None) -> None:
         # The products are exact; every one of `depth` additions rounds once, to 24 bits.
         bound = depth * 2.0**-24 * (np.abs(wide[0]) @ np.abs(wide[1]) + np.abs(c))
         assert (np.abs(d - exact) <= bound).all()
-        if np.array_equal(a, np.rint(a)):
+        if kind != "f16" and np.array_equal(a, np.rint(a)):
             np.testing.assert_array_equal(d, exact)
 
 
@@ -219,6 +235,9 @@ def test_infinities_and_nan_pass_through() -> None:
     with np.errstate(invalid="ignore"):
         expected = a @ b + c
     np.testing.assert_array_equal(multiply("tf32", spread_tf32(a, b), c), expected)
+    short = (np.repeat(v, 2, axis) for v, axis in ((a, 1), (b, 0)))
+    registers = spread_bf16(*(v.astype(np.float16).view(np.uint16) for v in short))
+    np.testing.assert_array_equal(multiply("f16", registers, c), expected * 2)
 
 
 # -- pipelines ------------------------------------------------------------------------------------

@@ -26,11 +26,11 @@ KINDS = ["float16", "bfloat16"]
 NEAR = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # half a place of the last bit
 FLOAT = 3e-5  # float32's own errors, of sums of a few hundred terms
 
-# M, N, K: less than a tile; tiles that are not full; a short first step; the tiles of few columns and of few rows; slices;
-# no sum.
+# M, N, K: less than a tile; tiles that are not full; a short first step; the tiles of few columns and of few rows; slices, and
+# so many that they are added up in two steps; no sum.
 PRODUCTS = (
     *((8, 8, 8), (136, 136, 40), (264, 72, 104), (300, 64, 32), (72, 264, 64), (64, 136, 72), (129, 80, 1032)),
-    (40, 72, 0),
+    *((72, 64, 4416), (40, 72, 0)),
 )
 
 
@@ -286,6 +286,7 @@ def test_the_same_bits_in_every_order_of_blocks() -> None:
         with in_order("emulator", order, seed=3):
             arrays = [conv2d_forward(where, x, weight, window, 1, None, False)]
             arrays += conv2d_backward(where, dy, y, x, weight, window, 1, (True, True, True))
+            arrays += [gemm(where, *_operands("float16", form, 72, 64, 4416), form) for form in ("nt", "nn", "tn")]
             found.append(b"".join(host(array).tobytes() for array in arrays))
     assert found[0] == found[1] == found[2]
 

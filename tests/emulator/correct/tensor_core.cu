@@ -9,6 +9,10 @@ extern "C" __global__ void formats(unsigned* tf32, unsigned* pairs, float* back,
     back[2 * i + 1] = bf16_high(pairs[i]);
 }
 
+extern "C" __global__ void formats_f16(unsigned* pairs, const float* x) {
+    pairs[threadIdx.x] = pack_f16(x[2 * threadIdx.x], x[2 * threadIdx.x + 1]);
+}
+
 // y[variant][lane][register]: x1, x2, x4, then the same with _trans, of four matrices, one below the other.
 extern "C" __global__ void matrices(unsigned* y, const unsigned short* x) {
     __shared__ __align__(16) unsigned short tile[32][8];
@@ -47,6 +51,15 @@ extern "C" __global__ void multiply_bf16(float* d, const unsigned* a, const unsi
     const unsigned left[4] = {a[4 * lane], a[4 * lane + 1], a[4 * lane + 2], a[4 * lane + 3]};
     const unsigned right[2] = {b[2 * lane], b[2 * lane + 1]};
     mma_m16n8k16_bf16(sum, left, right);
+    for (int i = 0; i < 4; ++i) d[4 * lane + i] = sum[i];
+}
+
+extern "C" __global__ void multiply_f16(float* d, const unsigned* a, const unsigned* b, const float* c) {
+    const int lane = threadIdx.x;
+    float sum[4] = {c[4 * lane], c[4 * lane + 1], c[4 * lane + 2], c[4 * lane + 3]};
+    const unsigned left[4] = {a[4 * lane], a[4 * lane + 1], a[4 * lane + 2], a[4 * lane + 3]};
+    const unsigned right[2] = {b[2 * lane], b[2 * lane + 1]};
+    mma_m16n8k16_f16(sum, left, right);
     for (int i = 0; i < 4; ++i) d[4 * lane + i] = sum[i];
 }
 
