@@ -28,7 +28,9 @@ FILES = (
     "gemm.cu",
     "gemm_batched.cu",
     "gemm_tensor.cu",
+    "gemm_half.cu",
     "conv2d.cu",
+    "conv2d_half.cu",
     "conv2d_first.cu",
     "scaled_dot_product_attention.cu",
 )
@@ -77,6 +79,11 @@ FLOORS = {
     ("attention_backward_keys", ""): 0.79,
     # One HMMA to three others is wanted; of bf16, which is packed as it is read, 64 to 192 to 197 are reached.
     **{(f"gemm_tensor_{form}", ""): 0.24 for form in ("nt", "nn", "tn")},
+    # 16-bit numbers come from memory as HMMA takes them. Copies look for their filter elements and pixels.
+    **{(f"gemm_half_{form}", ""): 0.37 for form in ("nt", "nn", "tn")},
+    ("conv2d_half_forward", ""): 0.32,
+    ("conv2d_half_backward_data", ""): 0.26,
+    ("conv2d_half_backward_weight", ""): 0.27,
 }
 _TITLE = (
     f"# Main loops for sm_{ARCHITECTURE}: all instructions; those that multiply, of shared memory, of global memory.",

@@ -85,7 +85,8 @@ def case_launches() -> dict[str, list[LayerLaunch]]:
         half_named("predictions", "bfloat16")  # NumPy knows it by its name from now on
         for key in BF16:
             (n, c, h, k, r), how = CONVOLUTIONS[key]
-            for case in ops.convolution(key, n, c, h, k, r, **how, dtype="bfloat16"):
+            rest = how.get("stride", 1), how.get("pad", 0)
+            for case in ops.convolution(key, n, c, h, k, r, *rest, dtype="bfloat16"):
                 _launches[case.id + _HALF] = case, list_case(case)
     return {line: launches for line, (_, launches) in _launches.items()}
 

@@ -2,9 +2,10 @@
 
 No body of a primitive knows 16-bit arrays. One that only moves elements is given their bits as int16. Any other is
 given float32 copies, computes as ever, and what it returns or writes to is rounded once, to the nearest, ties to even.
-Large products are tensor cores' where a GPU has them: operands of 16 bits are exact in tf32 and bf16, so nothing but
-the result is rounded. Otherwise a 16-bit tensor halves memory, not time: the conversions are launches of their own
-(``kernels/cast.cu``), which a captured step repeats.
+A 16-bit tensor so halves memory, not time: the conversions are launches of their own (``kernels/cast.cu``), which a
+captured step repeats. Large products and convolutions in whole vectors need none (``gpu/half.py``): they do not come
+here. Other large products are tensor cores' too, where a GPU has them: operands of 16 bits are exact in tf32 and bf16,
+so nothing but the result is rounded.
 """
 
 from __future__ import annotations

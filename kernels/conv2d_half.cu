@@ -7,7 +7,7 @@
 //   forward         (NPQ x RSC) (RSC x K)
 //   backward data   (NHW x RSK) (RSK x C), for each phase of the strides
 //   backward weight (K x NPQ) (NPQ x RSC)
-// With several slices the reduction is split: partial (phases, tiles, slices, PARTIAL), tickets of zeros:
+// With SPLIT the reduction is cut into slices: partial (phases, tiles, slices, PARTIAL), tickets of zeros:
 // tensor_walk.cuh.
 // Launch: grid = (column tiles, row tiles, phases * slices), block = THREADS, dynamic shared memory = STAGES * STAGE numbers.
 // Traffic: forward reads x about once (R*S times from the L2 cache), weight once per row of tiles, writes y once. The data

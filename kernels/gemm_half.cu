@@ -3,7 +3,7 @@
 //   gemm_half_nt: c (M, N) = act(a (M, K) b (N, K)^T + bias)    y = act(x W^T + bias)
 //   gemm_half_nn: c (M, N) = a (M, K) b (K, N) + more (M, N)    dx = dz W, more null where nothing is added
 //   gemm_half_tn: c (M, N) = a (K, M)^T b (K, N)                dW = dz^T x
-// All row-major, in vectors of 8, and so is N. With several slices the reduction is split: partial (tiles, slices, PARTIAL),
+// All row-major, in vectors of 8, and so is N. With SPLIT the reduction is cut into slices: partial (tiles, slices, PARTIAL),
 // tickets of zeros: tensor_walk.cuh.
 // Launch: grid = (N tiles, M tiles, slices), block = THREADS, dynamic shared memory = STAGES * STAGE numbers.
 // Traffic: a once per column of tiles, b once per row of tiles, c once, partial twice.

@@ -1,6 +1,6 @@
 // half_tile.cuh: one tile of a matrix product, C = A B, of 16-bit numbers by tensor cores: in memory, in shared memory and in
 // registers they stay as they are, sums are float, and what comes out is rounded once. NUMBER as in
-// half_number.cuh. mma_tile.cuh is the same for float.
+// half_number.cuh. SPLIT: whether reductions are cut into several slices. mma_tile.cuh is the same for float.
 //
 // A block computes BM x BN elements of C, a warp 64 x 64 of them: 128 sums a lane. It walks the reduction in steps of BK through
 // STAGES stages of shared memory (tensor_walk.cuh). A copy is a vector of 8 numbers, so rows of A and B in memory begin at
@@ -309,10 +309,12 @@ __device__ __forceinline__ void product(number* __restrict__ c, float* __restric
                                         int relu, const number* __restrict__ more) {
     Accumulator sums;
     multiply(sums, a, b, share.k_begin, share.k_end);
-    if (share.slices.count > 1) {
+#if SPLIT
+    if (share.slices.count > 1) {  // as is known: without the question, ptxas spills a number of gemm_half_nn for sm_120
         const bool inside = sums.warp_top() < rows - tile.top && sums.warp_left() < columns - tile.left;
         if (!combine(sums, partial, tickets, share.slices, of_tile, inside)) return;
     }
+#endif
     sums.add_bias(bias, tile.left, columns);
     sums.write(c, target, tile, columns, relu, more);
 }

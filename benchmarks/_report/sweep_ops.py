@@ -314,6 +314,11 @@ def _reductions(s: Sizes) -> Iterator[Op]:
     yield Op("matmul", {"x": a, "y": a}, lambda lib, t: lib.matmul(t["x"], t["y"]), ("x", "y"))
     for word, name in (("high", "tf32"), ("medium", "bf16")):
         yield Op(f"linear and gradients, {name}", {"x": a, "y": a}, functools.partial(_by_tensor_cores, word), ())
+    side, channels = min(s.side, 28), max(8, s.product // 8)
+    images = {"x": (s.batch, side, side, channels), "y": (channels, 3, 3, channels)}
+    for kind in ("float16", "bfloat16"):
+        yield Op(f"linear and gradients, {kind}", {"x": a, "y": a}, functools.partial(_linear_of_16_bits, kind), ())
+        yield Op(f"convolution and gradients, {kind}", images, functools.partial(_convolution_of_16_bits, kind), ())
     yield Op("bmm", {"x": b, "y": b}, lambda lib, t: lib.bmm(t["x"], t["y"]), ("x", "y"))
     heads = {name: (32, max(4, s.product // 4), min(64, s.product)) for name in ("x", "y", "w")}
     yield Op("attention", heads, _attention, ("x", "y", "w"))
@@ -329,6 +334,17 @@ def _by_tensor_cores(precision: str, lib: Any, t: Tensors) -> None:
         lib.nn.functional.linear(x, weight).sum().backward()
     finally:
         lib.set_float32_matmul_precision(outside)
+
+
+def _linear_of_16_bits(kind: str, lib: Any, t: Tensors) -> None:
+    """The three forms of a product, and the mask of a ReLU."""
+    x, weight = (t[name].to(getattr(lib, kind)).requires_grad_() for name in "xy")
+    lib.nn.functional.linear(x, weight, weight[0]).relu().sum().backward()
+
+
+def _convolution_of_16_bits(kind: str, lib: Any, t: Tensors) -> None:
+    x, weight = (t[name].to(getattr(lib, kind)).requires_grad_() for name in "xy")
+    lib.nn.functional.conv2d(x, weight, None, 1, 1).sum().backward()
 
 
 def _attention(lib: Any, t: Tensors, causal: bool = False) -> Any:

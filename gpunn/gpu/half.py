@@ -50,7 +50,7 @@ class _Tile(NamedTuple):
 
 
 _SQUARE, _NARROW, _LOW = _TILES = (_Tile(128, 128), _Tile(256, 64), _Tile(64, 128))
-_OF_PIXELS, _OF_FILTERS = (_SQUARE, _NARROW), (_SQUARE, _LOW)  # conv2d_half.cu: where pixels, where filters are C's rows
+_OF_PIXELS, _OF_FILTERS = (_SQUARE, _NARROW), (_SQUARE, _LOW)  # conv2d_half.cu: what C has as rows
 _WARPS = 8  # that an SM holds
 _SMS = 132  # of a large card; a constant, so that every card computes the same bits
 _LEAST_SLICE = 256  # a shorter slice of the reduction is not worth adding up
@@ -74,6 +74,7 @@ def _declared(kernels: tuple[str, ...]) -> dict[str, Any]:
         "NUMBER": ("BFLOAT16", "FLOAT16"),
         "ROWS": tuple(sorted({tile.rows for tile in _TILES})),
         "COLUMNS": tuple(sorted({tile.columns for tile in _TILES})),
+        "SPLIT": (0, 1),
     }
 
 
@@ -142,10 +143,11 @@ def _launch(
     buffers: tuple[Any, Any] = None, None
     if slices > 1:
         buffers = device.empty((tiles, slices, tile.rows * tile.columns), np.dtype(np.float32)), tickets(device)
-    c, *others = map(_bits, arrays)
+    c, *others = arrays
     grid = across, down, slices * max(1, phases)
-    args = (c, *buffers, *others, *rest, *((slices,) if phases else ()))
-    macros = {"REAL": "float", "NUMBER": _name(arrays[0].dtype), "ROWS": tile.rows, "COLUMNS": tile.columns}
+    args = (_bits(c), *buffers, *map(_bits, others), *rest, *((slices,) if phases else ()))
+    macros: dict[str, Any] = {"REAL": "float", "NUMBER": _name(c.dtype), "ROWS": tile.rows, "COLUMNS": tile.columns}
+    macros["SPLIT"] = int(slices > 1)
     source.launch(device, kernel, grid, tile.threads, args, shared=tile.shared, **macros)
 
 
@@ -190,7 +192,7 @@ def takes_backward(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: 
 
 
 def takes_convolution(device: Device, x: Any, weight: Any, window: Window, groups: int, *others: Any) -> bool:
-    """Whether a convolution of x by weight, and its gradients, are computed here; others: arrays it is given besides."""
+    """Whether a convolution of x by weight, and its gradients, are computed here; others: more arrays it is given."""
     n, _, _, c = x.shape
     k, r, s, _ = weight.shape
     if groups != 1 or r * s > _MOST_TAPS or not _vectors(x, weight, *others) or k % _EACH:
@@ -295,7 +297,7 @@ def bias_backward(device: Device, dy: Any, y: Any, wants_bias: bool) -> tuple[An
         chunks = chunks if across <= COUNT else 1
         partial, drawn = device.empty((chunks, columns), np.dtype(np.float32)), tickets(device)
     args = (*map(_bits, (None if y is None else dz, dbias)), partial, drawn, *map(_bits, (dy, y)), rows, columns)
-    macros = {"REAL": "float", "NUMBER": _name(dy.dtype), "VEC": vec}
+    macros: dict[str, Any] = {"REAL": "float", "NUMBER": _name(dy.dtype), "VEC": vec}
     chunk = ceil_div(rows, chunks)
     BIAS.launch(device, "bias_half_backward", (across, chunks, 1), (32, _LANES, 1), (*args, chunk), **macros)
     return dz, dbias

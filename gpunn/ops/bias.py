@@ -1,7 +1,7 @@
 """Backward of ``act(z + bias)``, shared by linear and convolution (``kernels/bias.cu``).
 
-Of float32 the kernel runs only where a layer's weight is frozen: otherwise the product for the weight's gradient does the
-work. Of 16 bits (``kernels/bias_half.cu``) it runs before those products, which read matrices as they are.
+Of float32 the kernel runs only where a layer's weight is frozen: otherwise the product for the weight's gradient does
+the work. Of 16 bits (``kernels/bias_half.cu``) it runs before those products, which read matrices as they are.
 """
 
 from __future__ import annotations

@@ -197,7 +197,6 @@ def test_stale_tables_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 def test_cases_that_fall_short_are_listed_first_with_what_limits_them() -> None:
     rows = predictions.case_rows()
-    verdicts = [row[-1] for row in rows]
     short = [row for row in rows if row[-1].startswith("short")]
     assert rows[: len(short)] == short
     for row in rows:

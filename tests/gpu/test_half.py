@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import gpunn
 from gpunn._device import Device, device
 from gpunn._half import half_named
 from gpunn._window import Window
@@ -26,8 +25,8 @@ KINDS = ["float16", "bfloat16"]
 NEAR = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # half a place of the last bit
 FLOAT = 3e-5  # float32's own errors, of sums of a few hundred terms
 
-# M, N, K: less than a tile; tiles that are not full; a short first step; the tiles of few columns and of few rows; slices, and
-# so many that they are added up in two steps; no sum.
+# M, N, K: less than a tile; tiles that are not full; a short first step; the tiles of few columns and of few rows;
+# slices, and so many that they are added up in two steps; no sum.
 PRODUCTS = (
     *((8, 8, 8), (136, 136, 40), (264, 72, 104), (300, 64, 32), (72, 264, 64), (64, 136, 72), (129, 80, 1032)),
     *((72, 64, 4416), (40, 72, 0)),
@@ -134,8 +133,8 @@ def test_infinity_and_nan_reach_what_they_belong_to(kernels: str, kind: str) -> 
 
 # -- convolutions ---------------------------------------------------------------------------------
 
-# n, h, w, c, k, r, s, stride, padding, dilation: rows that cut tiles; a filter element that a step straddles; few channels on
-# either side; strides with pixels that nothing reaches; dilation; outputs of one column, and of one pixel.
+# n, h, w, c, k, r, s, stride, padding, dilation: rows that cut tiles; a filter element that a step straddles; few
+# channels on either side; strides with pixels that nothing reaches; dilation; outputs of one column, and of one pixel.
 CONVOLUTIONS = (
     (2, 9, 8, 16, 72, 3, 3, (1, 1), (1, 1), (1, 1)),
     (3, 7, 7, 72, 136, 3, 3, (1, 1), (1, 1), (1, 1)),
@@ -208,9 +207,7 @@ def test_a_convolution_of_one_pixel_is_a_product(kernels: str) -> None:
     assert (forward, back) == (["gemm_half_nt"], ["bias_half_backward", "gemm_half_tn", "gemm_half_nn"])
     wide = [a.astype(np.float64) for a in (x, weight)]
     _check("bfloat16", y, conv2d_forward(cpu, *wide, window, 1, None, True))
-    expected = conv2d_backward(
-        cpu, _wide(y), _wide(y), *wide, window, 1, (True, True, True), more.astype(np.float64)
-    )
+    expected = conv2d_backward(cpu, _wide(y), _wide(y), *wide, window, 1, (True, True, True), more.astype(np.float64))
     for one, other in zip(found, expected, strict=True):
         _check("bfloat16", one, other)
 
