@@ -205,6 +205,19 @@ def test_cases_that_fall_short_are_listed_first_with_what_limits_them() -> None:
             assert float(row[8]) >= 0.85
 
 
+def test_convolutions_of_bf16_reach_their_share_of_tensor_cores() -> None:
+    rows = {row[0]: row for row in predictions.case_rows() if row[0].endswith(" bf16")}
+    assert len(rows) == 3 * len(predictions.BF16)
+    for line, row in rows.items():
+        if line.startswith("conv04."):  # its 3 channels are no vector of 8
+            assert "half" not in row[1]
+        elif line.startswith("conv05."):  # its bytes take longer, by a copy's bandwidth
+            assert row[-1] == "short: DRAM"
+            assert float(row[8]) >= 0.95
+        else:
+            assert row[-1] == "reached", row
+
+
 # -- beside what a device report measures --------------------------------------------------------
 
 
