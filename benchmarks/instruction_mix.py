@@ -80,9 +80,11 @@ FLOORS = {
     # One HMMA to three others is wanted; of bf16, which is packed as it is read, 64 to 192 to 197 are reached.
     **{(f"gemm_tensor_{form}", ""): 0.24 for form in ("nt", "nn", "tn")},
     # 16-bit numbers come from memory as HMMA takes them. Copies look for their filter elements and pixels.
-    **{(f"gemm_half_{form}", ""): 0.37 for form in ("nt", "nn", "tn")},
-    ("conv2d_half_forward", ""): 0.32,
-    ("conv2d_half_backward_data", ""): 0.26,
+    ("gemm_half_nt", ""): 0.41,
+    ("gemm_half_nn", ""): 0.36,
+    ("gemm_half_tn", ""): 0.34,
+    ("conv2d_half_forward", ""): 0.34,
+    ("conv2d_half_backward_data", ""): 0.27,
     ("conv2d_half_backward_weight", ""): 0.27,
 }
 _TITLE = (
