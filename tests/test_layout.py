@@ -118,7 +118,8 @@ def test_bodies_have_their_names_in_tracebacks(name: str) -> None:
 
 
 def test_no_body_is_unnamed() -> None:
-    bodies = [body for p in REGISTRY.values() for body in (p.plain, p.numpy_body, p.kernel_body) if body is not None]
+    each = [(p.plain, p.numpy_body, p.kernel_body, p.half_body) for p in REGISTRY.values()]
+    bodies = [body for some in each for body in some if body is not None]
     assert len(bodies) > 2 * len(REGISTRY)
     assert [body for body in bodies if body.__code__.co_name in ("_", "<lambda>")] == []
 
@@ -136,7 +137,7 @@ def test_the_cpu_wing_knows_nothing_above_it(module: str) -> None:
 @pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[:2] == ["gpunn", "gpu"]])
 def test_the_wing_of_kernels_knows_no_ops(module: str) -> None:
     allowed = {"gpunn.errors", "gpunn._window", "gpunn._device", "gpunn._layout", "gpunn._capture_state"}
-    allowed |= {"gpunn._decorated", "gpunn._precision"}
+    allowed |= {"gpunn._decorated", "gpunn._half", "gpunn._precision"}
     others = {name for name, _ in imports(MODULES[module]) if not name.startswith("gpunn.gpu")}
     assert others <= allowed | ({"gpunn.emulator"} if module == "gpunn.gpu.emulated" else set())
 
