@@ -112,7 +112,7 @@ class Run:
         texts += [str(checks.ROOT / name) for name in self._suite if name.partition("::")[1]]
         works = [
             functools.partial(checks.record_tests, kernels=self._kernels, files=texts[i :: self._jobs])
-            for i in range(self._jobs)
+            for i in range(min(self._jobs, len(texts)))  # pytest without a file would run all tests
         ]
         baseline = self._record(works, mutants)
 
