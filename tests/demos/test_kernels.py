@@ -45,7 +45,7 @@ def _more_in_registers(before: Step, after: Step) -> None:
 
 
 def _vectors(before: Step, after: Step) -> None:
-    assert after.sectors == before.sectors
+    assert after.sectors <= before.sectors
     assert before.instructions > 3.4 * after.instructions  # 4 numbers in each but for some stores to shared memory
 
 
