@@ -102,7 +102,8 @@ class Storage:
         return [] if self.sharing is None else [t for t in self._alive(self.sharing.tensors) if t is not tensor]
 
     def _alive(self, references: References) -> list[Tensor]:
-        known = [ref() for ref in tuple(references.values())]
+        # list() allocates nothing once it has begun; behind an allocation the collector may take entries out.
+        known = [ref() for ref in list(references.values())]
         return [t for t in known if t is not None and t._storage is self]
 
     def belongs_to(self, tensor: Tensor) -> bool:
@@ -145,8 +146,9 @@ def note_view(tensor: Tensor) -> None:
 def forget_copies() -> None:
     """Have all copied views read their storage again: memory has been written to by a captured graph."""
     if _copied:
-        for key, ref in tuple(_copied.items()):
-            tensor = ref()
+        for key in list(_copied):
+            ref = _copied.get(key)
+            tensor = None if ref is None else ref()
             if tensor is not None:
                 _copied.pop(key, None)  # it is noted again when it has been read
                 forget_copy(tensor)

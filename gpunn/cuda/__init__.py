@@ -357,7 +357,8 @@ def _started() -> bool:
 
 def _held_by_graphs() -> int:
     """The bytes of captured graphs on the current GPU."""
-    return sum(int(pool.total_bytes()) for pool in tuple(GraphMemory.pools))
+    # A copy: a graph that dies in the garbage collector, which may run at any allocation here, takes its pool out.
+    return sum(int(pool.total_bytes()) for pool in GraphMemory.pools.copy())
 
 
 def _used(gpu: Device) -> int:
