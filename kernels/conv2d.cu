@@ -17,18 +17,8 @@
 //         gradient reads dy (or dz, or dy and y) as forward reads x; that of the weight reads x so, dy and y once per
 //         row of tiles.
 // Source: Chetlur et al. 2014, "cuDNN", arXiv:1410.0759; lecture topic L10.
+#include "conv2d_shape.cuh"
 #include "gemm_tile.cuh"
-
-struct Conv2dShape {
-    int N, H, W, C, K, R, S, P, Q;
-    int stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
-    int group_C, group_K;
-    // Of a phase: its most rows and columns of pixels; from one of its filter elements to the next; how many outputs
-    // that moves.
-    int phase_H, phase_W, step_h, step_w, reach_h, reach_w;
-    Divisor by_P, by_Q, by_S, by_group_C, by_group_K, by_phase_H, by_phase_W;
-    Divisor by_phase_S, by_short_phase_S;  // a phase's filter elements in a row: as many as any, or one fewer
-};
 
 // A position (r, s, c) in the reduction and where it lies in memory, stepped forward without dividing.
 struct FilterPosition {
@@ -53,26 +43,7 @@ struct FilterPosition {
     }
 };
 
-// The reduction goes in passes over TAPS filter elements, nearly always one: for each row of A a bit says which of those lie
-// outside of the image, so that the loop has nothing to compare.
-enum { TAPS = 32 };
-
-__device__ __forceinline__ bool inside(int h, int w, int H, int W) {
-    return (unsigned)h < (unsigned)H && (unsigned)w < (unsigned)W;
-}
-
-// Of the filter elements from `first` on, those outside of H x W: element (r, s) lies at (top + r * down, left + s * across).
-__device__ __forceinline__ unsigned taps_outside(int first, int R, int S, int top, int left, int down, int across, int H,
-                                                 int W) {
-    unsigned outside = 0;
-    int r = first / S, s = first % S;
-#pragma unroll 1
-    for (int tap = 0; tap < TAPS && r < R; ++tap) {
-        if (!inside(top + r * down, left + s * across, H, W)) outside |= 1u << tap;
-        if (++s == S) s = 0, ++r;
-    }
-    return outside;
-}
+// The reduction goes in passes over TAPS filter elements, nearly always one. A row of A has a bit for each of a pass.
 
 // Forward A: row = output pixel, k = (r, s, c): x under filter element (r, s) of that pixel.
 struct Im2colRows {
@@ -93,7 +64,7 @@ struct Im2colRows {
         n = g.by_P.split(p);
         const int top = p * g.stride_h - g.pad_h, left = q * g.stride_w - g.pad_w;
         return {x + ((ptrdiff_t)n * g.H * g.W + top * g.W + left) * g.C,
-                taps_outside(first, g.R, g.S, top, left, g.dilation_h, g.dilation_w, g.H, g.W)};
+                taps_outside(first / g.S, first % g.S, g.R, g.S, top, left, g.dilation_h, g.dilation_w, g.H, g.W)};
     }
     __device__ __forceinline__ void seek(int k) {
         at.seek(k, g.by_group_C, g.by_S, first);
@@ -109,37 +80,6 @@ struct Im2colRows {
     }
     __device__ __forceinline__ Load value(const Held& held) const { return held; }
 };
-
-// The input pixels h, h + stride, h + 2 stride, ... of one axis, which meet every step-th filter element from `tap` on.
-struct PhaseAxis {
-    int first;  // pixel
-    int tap, taps;
-    int output;  // that the first pixel reaches through the first filter element; may lie outside
-    __device__ __forceinline__ PhaseAxis(int h, int pad, int stride, int dilation, int length, int step)
-        : first(h), tap(0) {
-        while (tap < length && (h + pad - tap * dilation) % stride != 0) ++tap;
-        taps = (length - tap + step - 1) / step;
-        output = (h + pad - tap * dilation) / stride;
-    }
-};
-struct Phase {
-    PhaseAxis h, w;
-    Divisor by_taps;  // in a filter row
-    __device__ __forceinline__ Phase(const Conv2dShape& g, int number)
-        : h(number / min(g.stride_w, g.W), g.pad_h, g.stride_h, g.dilation_h, g.R, g.step_h),
-          w(number % min(g.stride_w, g.W), g.pad_w, g.stride_w, g.dilation_w, g.S, g.step_w),
-          by_taps(w.taps == (int)g.by_phase_S.value ? g.by_phase_S : g.by_short_phase_S) {
-    }
-};
-
-// n, a pixel of a phase counted over all images, becomes the image; returns its row and column in the phase.
-__device__ __forceinline__ int2 phase_pixel(const Conv2dShape& g, int& n) {
-    int j = n;
-    n = g.by_phase_W.split(j);
-    int i = n;
-    n = g.by_phase_H.split(i);
-    return make_int2(i, j);
-}
 
 // Backward-data A: row = input pixel of a phase, k = (r, s, output channel), counted over the phase's filter
 // elements: dz at the output whose window has this pixel under that element.
@@ -162,7 +102,8 @@ struct PixelGradientRows {
         n = min(n, g.N * g.phase_H * g.phase_W - 1);
         const int2 pixel = phase_pixel(g, n);
         const int p = phase.h.output + pixel.x, q = phase.w.output + pixel.y;
-        Row row = {gradient, taps_outside(first, phase.h.taps, phase.w.taps, p, q, -g.reach_h, -g.reach_w, g.P, g.Q)};
+        Row row = {gradient, taps_outside(first / phase.w.taps, first % phase.w.taps, phase.h.taps, phase.w.taps, p, q,
+                                          -g.reach_h, -g.reach_w, g.P, g.Q)};
         row.at.move(((ptrdiff_t)n * g.P * g.Q + p * g.Q + q) * g.K);
         return row;
     }
@@ -214,20 +155,6 @@ struct WeightColumns {
         if (column.inside) held = load<VEC>(weight + column.offset);
     }
     __device__ __forceinline__ Load value(const Held& held, const Column&) const { return held; }
-};
-
-// Where the data gradient goes: rows are the phase's pixels.
-struct PixelTarget {
-    const Conv2dShape& g;
-    const Phase& phase;
-    size_t start;
-    __device__ __forceinline__ bool find(int n, size_t& at) const {
-        if (n >= g.N * g.phase_H * g.phase_W) return false;
-        const int2 pixel = phase_pixel(g, n);
-        const int h = phase.h.first + pixel.x * g.stride_h, w = phase.w.first + pixel.y * g.stride_w;
-        at = start + (((size_t)n * g.H + h) * g.W + w) * g.C;
-        return h < g.H && w < g.W;
-    }
 };
 
 // Backward-weight B: column = (r, s, c), k = output pixel: x under filter element (r, s) of that pixel.

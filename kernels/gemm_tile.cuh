@@ -10,8 +10,9 @@
 //
 // What is not a multiplication is kept out of the loop. The first step is the one that may be short, so that no other
 // looks for the end of the reduction. Rows and columns beyond the last read the last one's numbers, which are
-// multiplied and never written. A thread holds 8 x 8 elements (tile 32: 8 x 4, doubles with the tile of 64 too): a smaller tile has its threads in PARTS
-// instead, each of which multiplies a part of every step; at the end the parts exchange what they have.
+// multiplied and never written. A thread holds 8 x 8 elements (tile 32: 8 x 4, doubles with the tile of 64 too): a smaller
+// tile has its threads in PARTS instead, each of which multiplies a part of every step; at the end the parts exchange what they
+// have.
 //
 // Registers (float), and with them warps that an SM holds. BLOCKS: gemm_nt's, 16 warps (tile 64: 12, tile 32: 16); with the
 // tile of 128 it has 128 registers then, which are enough where NT_FITS, else 8 warps. COLUMN_BLOCKS: where a panel lies
@@ -189,25 +190,7 @@ __device__ __forceinline__ Tile tile_at(int number, int columns) {
     return {number / across * BM, number % across * BN};
 }
 
-// A reduction over 0 <= k < length, cut into slices; whole BK steps, so that vectors do not straddle.
-struct Slices {
-    int count, mine;
-    __device__ __forceinline__ void range(int length, int& k_begin, int& k_end) const {
-        const int steps = (length + BK - 1) / BK, each = (steps + count - 1) / count;
-        k_begin = min(length, mine * each * BK);
-        k_end = min(length, k_begin + each * BK);
-    }
-};
-
-// Where C is a matrix: element (m, n) at c[start + m * stride + n].
-struct MatrixTarget {
-    size_t start, stride;
-    int rows;
-    __device__ __forceinline__ bool find(int m, size_t& at) const {
-        at = start + m * stride;
-        return m < rows;
-    }
-};
+#include "slices.cuh"
 
 // This thread's TM x TN elements of C: groups of 4 x 4 spread over the tile, so that the vectors a
 // warp reads from shared memory lie side by side: 4 of A, 8 of B. Of these a thread keeps KEPT rows in the end.

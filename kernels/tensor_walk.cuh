@@ -4,6 +4,7 @@
 #ifndef GPUNN_TENSOR_WALK_CUH
 #define GPUNN_TENSOR_WALK_CUH
 #include "common.cuh"
+#include "slices.cuh"
 #include "tensor_core.cuh"
 
 // Where a block's tile of C lies: its first row and column. The grid has a block for each, x across and y down. What can be
@@ -14,26 +15,6 @@ struct Tile {
 };
 __device__ __forceinline__ Tile this_tile() { return {(int)blockIdx.y * BM, (int)blockIdx.x * BN}; }
 __device__ __forceinline__ int tile_number() { return (int)(blockIdx.y * gridDim.x + blockIdx.x); }
-
-// A reduction over 0 <= k < length, cut into slices of whole BK steps.
-struct Slices {
-    int count, mine;
-    __device__ __forceinline__ void range(int length, int& k_begin, int& k_end) const {
-        const int steps = (length + BK - 1) / BK, each = (steps + count - 1) / count;
-        k_begin = min(length, mine * each * BK);
-        k_end = min(length, k_begin + each * BK);
-    }
-};
-
-// Where C is a matrix: element (m, n) at c[start + m * stride + n].
-struct MatrixTarget {
-    size_t start, stride;
-    int rows;
-    __device__ __forceinline__ bool find(int m, size_t& at) const {
-        at = start + m * stride;
-        return m < rows;
-    }
-};
 
 enum { PARTIAL = BM * BN };       // numbers that a slice's block leaves behind
 enum { FAN = 16, TICKETS = 16 };  // enough for 240 slices; up to FAN of them need one ticket

@@ -239,7 +239,7 @@ def turns(launch: AnyLaunch, once: Part, loop: Sequence[Part], warps: int) -> fl
     """How often a warp's main loop turns, on average: as its launch's products, or its bytes, need."""
     multiplied, moved = (sum(getattr(part, name) for part in loop) for name in ("multiplied", "bytes"))
     if launch.flop and multiplied:
-        products = launch.flop / 2 * int(launch.macros.get("PASSES", 1))
+        products = launch.flop / 2 * (3 if launch.macros.get("MODE") == "TF32X3" else 1)  # mma_tile.cuh
         return max(0.0, products / warps - once.multiplied) / multiplied
     # A warp that reads at all turns at least once where all its loads are in the loop, also of what others have read.
     reads = not once.accesses > once.stores and any(part.accesses > part.stores for part in loop)

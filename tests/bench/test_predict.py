@@ -95,6 +95,17 @@ def test_a_loop_with_all_loads_turns_at_least_once() -> None:
     assert predict.turns(launch, writes, [writes_more], 1) == 0
 
 
+def test_a_product_in_three_parts_takes_three_times_the_turns() -> None:
+    loop = [Part("loop0", 10, fma=0, multiplied=1000)]
+    found = {
+        mode: predict.turns(
+            Work("gemm_tensor_nt", "gemm_tensor.cu", {"MODE": mode}, 1, 128, 0, 2e6, 0.0), Part("once", 0), loop, 4
+        )
+        for mode in ("TF32", "TF32X3", "BF16")
+    }
+    assert found == {"TF32": 250, "TF32X3": 750, "BF16": 250}
+
+
 def test_stretches_take_turns_where_one_block_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two blocks on an SM hide each other's waiting: the sum of the work is what is left."""
     parts = (
