@@ -86,7 +86,7 @@ CONVOLUTIONS = KernelSource(
 BIAS = KernelSource("bias_half.cu", REAL=("float",), NUMBER=("BFLOAT16", "FLOAT16"), VEC=(1, 2, 8))
 
 
-def _one_dtype(*arrays: Any) -> bool:
+def one_dtype(*arrays: Any) -> bool:
     """Whether all floating arrays are of one 16-bit dtype."""
     dtypes = {array.dtype for array in arrays if array is not None and array.dtype.kind in FLOATING}
     return len(dtypes) == 1 and is_half(dtypes.pop())
@@ -97,11 +97,11 @@ def _vectors(*arrays: Any) -> bool:
     return all(vector_width(array.shape[-1], array, widths=(_EACH,)) == _EACH for array in arrays if array is not None)
 
 
-def _bits(array: Any) -> Any:
+def bits_of(array: Any) -> Any:
     return array if array is None else array.view(np.uint16)
 
 
-def _name(dtype: np.dtype) -> str:
+def number_name(dtype: np.dtype) -> str:
     return "BFLOAT16" if is_bfloat16(dtype) else "FLOAT16"
 
 
@@ -145,15 +145,15 @@ def _launch(
         buffers = device.empty((tiles, slices, tile.rows * tile.columns), np.dtype(np.float32)), tickets(device)
     c, *others = arrays
     grid = across, down, slices * max(1, phases)
-    args = (_bits(c), *buffers, *map(_bits, others), *rest, *((slices,) if phases else ()))
-    macros: dict[str, Any] = {"REAL": "float", "NUMBER": _name(c.dtype), "ROWS": tile.rows, "COLUMNS": tile.columns}
+    args = (bits_of(c), *buffers, *map(bits_of, others), *rest, *((slices,) if phases else ()))
+    macros: dict[str, Any] = {"REAL": "float", "NUMBER": number_name(c.dtype), "ROWS": tile.rows, "COLUMNS": tile.columns}
     macros["SPLIT"] = int(slices > 1)
     source.launch(device, kernel, grid, tile.threads, args, shared=tile.shared, **macros)
 
 
 def _takes(device: Device, sizes: tuple[int, int, int], *arrays: Any) -> bool:
     m, n, k = sizes
-    if m * n * k < LEAST or min(m, n) < _NARROWEST or not _one_dtype(*arrays) or not has_tensor_cores(device):
+    if m * n * k < LEAST or min(m, n) < _NARROWEST or not one_dtype(*arrays) or not has_tensor_cores(device):
         return False
     return _tile(m, n).grid(m, n)[1] <= _TALLEST and k <= _DEEPEST
 
@@ -182,7 +182,7 @@ def product(device: Device, a: Any, b: Any, form: str, added: Any = None, relu: 
 def takes_backward(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: Any, more: Any) -> bool:
     """Whether both products of a linear layer's gradients are, as far as they are wanted."""
     (rows, m), n = dy.shape, x.shape[1]
-    if not _one_dtype(dy, y, x, weight, more):
+    if not one_dtype(dy, y, x, weight, more):
         return False
     data = not needs[0] or takes_product(device, (rows, n, m), dy, weight, more)
     return data and (not needs[1] or takes_product(device, (m, n, rows), dy, x))
@@ -205,7 +205,7 @@ def takes_convolution(device: Device, x: Any, weight: Any, window: Window, group
     if pixels * k * depth < LEAST or number > _TALLEST // _MOST_SLICES:
         return False
     tall = any(_tile(m, n, _OF_PIXELS).grid(m, n)[1] > _TALLEST for m, n in ((pixels, k), (of_phase, c)))
-    return not tall and depth <= _DEEPEST and _one_dtype(x, weight, *others) and has_tensor_cores(device)
+    return not tall and depth <= _DEEPEST and one_dtype(x, weight, *others) and has_tensor_cores(device)
 
 
 def _far(n: int, c: int, k: int, window: Window) -> int:
@@ -281,7 +281,7 @@ _MOST_CHUNKS = 512  # of rows: enough blocks for a large card; the last block go
 
 def bias_backward(device: Device, dy: Any, y: Any, wants_bias: bool) -> tuple[Any, Any] | None:
     """Like ``ops.bias.bias_backward``; None where it is not taken."""
-    if not _one_dtype(dy, y):
+    if not one_dtype(dy, y):
         return None
     if y is None and not wants_bias:
         return dy, None
@@ -296,8 +296,8 @@ def bias_backward(device: Device, dy: Any, y: Any, wants_bias: bool) -> tuple[An
         dbias = device.empty((columns,), dy.dtype)
         chunks = chunks if across <= COUNT else 1
         partial, drawn = device.empty((chunks, columns), np.dtype(np.float32)), tickets(device)
-    args = (*map(_bits, (None if y is None else dz, dbias)), partial, drawn, *map(_bits, (dy, y)), rows, columns)
-    macros: dict[str, Any] = {"REAL": "float", "NUMBER": _name(dy.dtype), "VEC": vec}
+    args = (*map(bits_of, (None if y is None else dz, dbias)), partial, drawn, *map(bits_of, (dy, y)), rows, columns)
+    macros: dict[str, Any] = {"REAL": "float", "NUMBER": number_name(dy.dtype), "VEC": vec}
     chunk = ceil_div(rows, chunks)
     BIAS.launch(device, "bias_half_backward", (across, chunks, 1), (32, _LANES, 1), (*args, chunk), **macros)
     return dz, dbias

@@ -19,7 +19,7 @@ from gpunn._window import Padding, Pair, Window, is_plain_product, pair, remembe
 from gpunn.cpu.conv2d import ways
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu import conv2d as kernels
-from gpunn.gpu import conv2d_first, conv2d_narrow, half
+from gpunn.gpu import conv2d_first, conv2d_first_half, conv2d_narrow, half
 from gpunn.gpu.conv2d_geometry import refuse_too_many
 from gpunn.ops.accumulate import accumulate
 from gpunn.ops.bias import bias_backward
@@ -97,6 +97,8 @@ def _(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: An
     if is_plain_product(window, groups):
         y = half.product(device, x.reshape(-1, c), weight.reshape(k, c), "nt", bias, relu)
         return y if y is None else y.reshape(x.shape[0], window.P, window.Q, k)
+    if conv2d_first_half.takes(device, x, weight, window, groups, bias):
+        return conv2d_first_half.forward(device, x, weight, window, bias, relu)
     if not half.takes_convolution(device, x, weight, window, groups, bias):
         return None
     return half.forward(device, x, weight, window, bias, relu)

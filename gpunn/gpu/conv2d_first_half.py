@@ -1,0 +1,260 @@
+"""First layers of float16 and bfloat16 by tensor cores: images with few channels (``kernels/conv2d_first_half.cu``)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn._device import Device
+from gpunn._window import Window
+from gpunn.gpu import half
+from gpunn.gpu.conv2d_geometry import refuse_too_many
+from gpunn.gpu.half import bits_of, number_name, one_dtype
+from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor, vector_width
+from gpunn.gpu.launches import Struct
+from gpunn.gpu.tensor import has_tensor_cores
+
+# conv2d_first_half.cu: threads; outputs of a run, a warp's runs; numbers of a vector; slots of a step.
+_THREADS, _WARPS = 128, 4
+_RUN, _RUNS = 8, 6
+_EACH, _STEP = 8, 8
+_BANKS = 32
+_COLUMNS = (32, 64)  # filters of a warp
+_SHARED = 96 * 1024  # the most of a block; every card with tensor cores has it
+_OF_SM = 227 * 1024  # of a large card's SM
+_KERNELS = ("conv2d_first_half_forward",)
+SOURCE = KernelSource(
+    "conv2d_first_half.cu",
+    architectures=(80, 86, 89, 90, 100, 120),
+    dynamic_shared=dict.fromkeys(_KERNELS, _SHARED),
+    REAL=("float",),
+    NUMBER=("BFLOAT16", "FLOAT16"),
+    COLUMNS=_COLUMNS,
+    VEC=(1, 8),
+)
+_SHAPE = np.dtype(
+    [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
+    + [(name, np.int32) for name in ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h")]
+    + [(name, np.int32) for name in ("line", "length", "high", "wide", "rows", "pitch", "copies", "apart")]
+    + [(name, np.int32) for name in ("lead", "front", "full", "plain", "steps", "tiles", "tiles_per_block", "groups")]
+    + [(f"by_{name}", DIVISOR) for name in ("tiles_P", "tiles_Q", "runs", "full", "parts")]
+)
+_MOST_CHANNELS = 4
+_SMS = 132  # of a large card
+_HIGH = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32)  # rows of a tile
+# Estimated cycles. Of an SM: a product of 16 x 8 x 16; a warp's results on their way out; 64 numbers on their way to shared
+# memory, in vectors or not. Of a block alone: a step of a warp, its results, a tile's waiting; filters, in tiles.
+_PRODUCT, _RESULTS, _BROUGHT, _BROUGHT_SINGLY = 1.7, 2, 1, 8
+_STEP_ALONE, _RESULTS_ALONE, _WAITING, _FILTERS = 125, 700, 1500, 0.3
+
+
+@dataclass(frozen=True)
+class Slots:
+    """How a filter is cut into words: the kernel's head says why."""
+
+    vec: int
+    step: int  # numbers from an output to the next
+    length: int  # of a filter row
+    lead: int
+    front: int
+    rows: int
+
+    @property
+    def full(self) -> int:
+        """Whole slots of a filter row."""
+        return (self.length - self.front) // 2
+
+    @property
+    def single(self) -> int:
+        """Slots of a filter row that have one number."""
+        return self.front + (self.length - self.front) % 2
+
+    @property
+    def plain(self) -> int:
+        """Steps of whole slots."""
+        return self.rows * self.full // _STEP
+
+    @property
+    def steps(self) -> int:
+        """All steps."""
+        return ceil_div(self.rows * (self.full + self.single), _STEP)
+
+    @property
+    def copies(self) -> int:
+        """Of x in shared memory."""
+        return 1 + self.step % 2
+
+    def places(self, dilation: int) -> np.ndarray:
+        """(slots, 2): the row of x, and the number in it, where each slot of the first output lies."""
+        rows = np.arange(self.rows)[:, None] * dilation
+        full = self.front + 2 * np.arange(self.full)
+        found = [np.stack(np.broadcast_arrays(rows, self.lead + full), -1).reshape(-1, 2)]
+        alone = [-1] * self.front + [self.length - 1] * (self.single - self.front)
+        found += [np.stack(np.broadcast_arrays(rows[:, 0], self.lead + number), -1) for number in alone]
+        return np.concatenate(found)
+
+
+@functools.lru_cache(maxsize=1024)
+def slots_of(weight_shape: tuple[int, ...], window: Window, vectors: bool) -> Slots:
+    """The slots of a filter; ``vectors``: rows of x begin at whole vectors."""
+    _, r, s, c = weight_shape
+    step = window.stride[1] * c
+    vec = _EACH if vectors and step % 2 == 0 else 1
+    lead = -window.padding[1] * c % _EACH if vec > 1 else 0
+    return Slots(vec, step, s * c, lead, lead % 2, r)
+
+
+@functools.lru_cache(maxsize=1024)
+def banks(slots: Slots, dilation: int) -> tuple[tuple[int, ...], int]:
+    """Numbers from row to row of x in shared memory, modulo 64, the best first; and from copy to copy.
+
+    The best have the fewest passes over the banks: of 8 outputs and 4 slots side by side.
+    """
+    places = slots.places(dilation)
+    places = np.concatenate([places, np.repeat(places[:1], -len(places) % 4, 0)]).reshape(-1, 4, 2)
+    at = np.arange(_RUN) * slots.step
+    copy = at % 2 if slots.copies > 1 else np.zeros_like(at)
+
+    width = 2 * _BANKS
+
+    def passes(pitch: int, apart: int) -> int:
+        pitch, apart = pitch + width * slots.length * _RUN, apart + width * 2**20  # what is different lies apart
+        numbers = at - copy + copy * apart + (places[..., 0] * pitch + places[..., 1])[..., None]
+        words = np.sort(numbers.reshape(len(places), -1) // 2, axis=1)
+        first = np.concatenate([np.ones((len(words), 1), bool), np.diff(words, axis=1) != 0], axis=1)
+        met = np.zeros((len(words), _BANKS), int)
+        np.add.at(met, (np.nonzero(first)[0], words[first] % _BANKS), 1)
+        return int(met.max(axis=1).sum())
+
+    apart = 0 if slots.copies == 1 else min(range(0, width, 2), key=lambda apart: passes(slots.length * 2, apart))
+    pitches = range(0, width, 8 if slots.vec > 1 else 2)
+    return tuple(sorted(pitches, key=lambda pitch: passes(pitch, apart))), apart
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a layer is split into blocks."""
+
+    columns: int
+    groups: int  # of that many filters, of a block
+    high: int
+    wide: int  # outputs of a tile
+    rows: int  # of x under it
+    numbers: int  # of a row of it
+    pitch: int
+    apart: int
+    shared: int  # bytes
+    each: int  # tiles of a block, one after the other
+    cost: float
+
+
+@functools.lru_cache(maxsize=1024)
+def plan(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool) -> Plan | None:
+    """The cheapest way to split a forward pass of n images; None if there is none."""
+    return min(_plans(n, weight_shape, window, vectors), key=lambda p: p.cost, default=None)
+
+
+def _pitch(numbers: int, slots: Slots, dilation: int) -> int:
+    """From row to row, for so many numbers: a little more memory for fewer passes."""
+    width = 2 * _BANKS
+    return numbers + (banks(slots, dilation)[0][0] - numbers) % width
+
+
+def _plans(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool) -> Iterator[Plan]:
+    k, r, _, _ = weight_shape
+    slots = slots_of(weight_shape, window, vectors)
+    stride_h, dilation_h = window.stride[0], window.dilation[0]
+    columns = min(reversed(_COLUMNS), key=lambda columns: ceil_div(k, columns) * columns)
+    all_groups = ceil_div(k, columns)
+    brought = _BROUGHT if slots.vec > 1 else _BROUGHT_SINGLY
+    for across in range(1, ceil_div(window.Q, _RUN) + 1):
+        wide = ceil_div(ceil_div(window.Q, across), _RUN) * _RUN
+        part = max(2, slots.vec)
+        numbers = ceil_div(slots.lead + (wide - 1) * slots.step + slots.length + 1, part) * part
+        pitch = _pitch(numbers, slots, dilation_h)
+        for high in _HIGH:
+            rows = (high - 1) * stride_h + (r - 1) * dilation_h + 1
+            apart = 0
+            if slots.copies > 1:
+                apart = rows * pitch + (banks(slots, dilation_h)[1] - rows * pitch) % (2 * _BANKS)
+            patch = apart + rows * pitch
+            for groups in range(1, all_groups + 1):
+                words = groups * columns * (slots.steps * _STEP + 1) + 2 * slots.steps * _STEP
+                shared = words * 4 + patch * 2
+                if shared > _SHARED or (high > 1 and high > window.P):
+                    break
+                items = ceil_div(high * wide // _RUN, _RUNS)
+                products = items * _RUNS // 2 * columns // 8 * groups
+                busy = products * (slots.steps * _PRODUCT + _RESULTS) + slots.copies * rows * numbers / 64 * brought
+                alone = _WAITING + ceil_div(items, _WARPS) * groups * (slots.steps * _STEP_ALONE + _RESULTS_ALONE)
+                held = max(1, min(3 if columns == _COLUMNS[1] else 4, _OF_SM // (shared + 1024)))
+                tiles = n * ceil_div(window.P, high) * ceil_div(window.Q, wide)
+                each, cost = _tiles_of_a_block(tiles, ceil_div(all_groups, groups), held, busy, alone)
+                yield Plan(columns, groups, high, wide, rows, numbers, pitch, apart, shared, each, cost)
+
+
+def _tiles_of_a_block(tiles: int, filter_tiles: int, held: int, busy: float, alone: float) -> tuple[int, float]:
+    """How many tiles a block does, and the cost: the SM with the most to do should have least.
+
+    A tile keeps an SM ``busy`` for so long, and takes ``alone`` where nothing else runs.
+    """
+
+    def cost(each: int) -> float:
+        of_an_sm = ceil_div(ceil_div(tiles, each) * filter_tiles, _SMS)
+        at_once = min(held, of_an_sm)
+        return ceil_div(of_an_sm, max(1, at_once)) * (each + _FILTERS) * max(alone, at_once * busy)
+
+    most = ceil_div(tiles * filter_tiles, held * _SMS)
+    return min(((each, cost(each)) for each in {max(1, ceil_div(most, waves)) for waves in range(1, 9)}), key=lambda e: e[1])
+
+
+def _is_of_vectors(x: Any) -> bool:
+    """Whether all rows of x begin at whole vectors."""
+    return vector_width(x.shape[2] * x.shape[3], x, widths=(_EACH,)) == _EACH
+
+
+def takes(device: Device, x: Any, weight: Any, window: Window, groups: int, *others: Any) -> bool:
+    """Whether a convolution of x by weight is computed here; others: more arrays it is given."""
+    k, r, s, c = weight.shape
+    if groups != 1 or c > _MOST_CHANNELS or k % _EACH or window.dilation[1] != 1:
+        return False
+    if x.shape[0] * window.P * window.Q * k * r * s * c < half.LEAST or not one_dtype(x, weight, *others):
+        return False
+    return has_tensor_cores(device) and plan(x.shape[0], weight.shape, window, _is_of_vectors(x)) is not None
+
+
+@functools.lru_cache(maxsize=1024)
+def _kernel_shape(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool) -> Struct:
+    """``struct FirstHalfShape``."""
+    w, (k, r, s, c) = window, weight_shape
+    refuse_too_many(n, c, k, w)
+    slots, found = slots_of(weight_shape, w, vectors), plan(n, weight_shape, w, vectors)
+    assert found is not None
+    down, across = ceil_div(w.P, found.high), ceil_div(w.Q, found.wide)
+    sizes = (n, w.H, w.W, c, k, r, s, w.P, w.Q, *w.stride, *w.padding, w.dilation[0], w.W * c, s * c)
+    cut = (found.high, found.wide, found.rows, found.pitch, slots.copies, found.apart)
+    steps = (slots.lead, slots.front, slots.full, slots.plain, slots.steps, n * down * across, found.each, found.groups)
+    parts = found.numbers // max(2, slots.vec)
+    divisors = (down, across, found.wide // _RUN, slots.full, parts)
+    return Struct(np.array([(*sizes, *cut, *steps, *(divisor(max(1, d)) for d in divisors))], _SHAPE))
+
+
+def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu: bool) -> Any:
+    """y of a convolution that is taken."""
+    n, k = x.shape[0], weight.shape[0]
+    y = device.empty((n, window.P, window.Q, k), x.dtype)
+    vectors = _is_of_vectors(x)
+    found, slots = plan(n, weight.shape, window, vectors), slots_of(weight.shape, window, vectors)
+    assert found is not None
+    tiles = n * ceil_div(window.P, found.high) * ceil_div(window.Q, found.wide)
+    shape = _kernel_shape(n, weight.shape, window, vectors)
+    grid = ceil_div(tiles, found.each), ceil_div(k, found.columns * found.groups), 1
+    args = (*map(bits_of, (y, x, weight, bias)), shape, int(relu))
+    choice: dict[str, Any] = {"REAL": "float", "NUMBER": number_name(x.dtype), "COLUMNS": found.columns}
+    choice["VEC"] = slots.vec
+    SOURCE.launch(device, "conv2d_first_half_forward", grid, _THREADS, args, shared=found.shared, **choice)
+    return y

@@ -1,0 +1,222 @@
+"""First layers of 16-bit numbers by tensor cores: odd sizes, borders, every way to lay x out; nothing is rounded twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn._device import device
+from gpunn._half import half_named
+from gpunn._window import Window
+from gpunn.emulator import counting
+from gpunn.gpu import conv2d_first_half as first
+from gpunn.gpu import half
+from gpunn.gpu.launcher import trace_launches
+from gpunn.ops.conv2d import conv2d_forward
+from tests.devices import host, in_order
+from tests.emulator import kernel_counts
+
+KINDS = ["float16", "bfloat16"]
+NEAR = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # half a place of the last bit
+FLOAT = 3e-5  # float32's own errors, of sums of a few hundred terms
+
+# n, h, w, c, k, r, s, stride, padding, dilation: the customary first layer, whose rows are vectors, and begin at an odd
+# number; rows that are no vectors; odd numbers from an output to the next, which need x twice; few and many filters;
+# filters beyond the last; a filter without a number of its own in a slot, and one with two; no whole slot; one
+# pixel; tiles side by side.
+CASES = (
+    (5, 24, 24, 3, 64, 7, 7, (2, 2), (3, 3), (1, 1)),
+    (1, 23, 41, 3, 64, 7, 7, (2, 2), (3, 3), (1, 1)),
+    (7, 9, 11, 3, 8, 3, 3, (1, 1), (1, 1), (1, 1)),
+    (4, 13, 16, 1, 96, 5, 5, (1, 1), (2, 2), (1, 1)),
+    (1, 30, 32, 3, 64, 11, 11, (4, 4), (2, 2), (1, 1)),
+    (1, 17, 16, 4, 72, 3, 4, (3, 2), (1, 2), (2, 1)),
+    (1, 17, 19, 2, 24, 2, 2, (1, 1), (0, 0), (1, 1)),
+    (2, 10, 24, 1, 32, 3, 3, (2, 2), (1, 1), (1, 1)),
+    (1, 9, 24, 3, 16, 4, 4, (2, 2), (1, 1), (1, 1)),
+    (3, 7, 5, 1, 8, 3, 1, (1, 3), (0, 0), (1, 1)),
+    (1, 5, 5, 3, 128, 5, 5, (1, 1), (0, 0), (1, 1)),
+    (1, 7, 160, 4, 64, 7, 7, (2, 2), (3, 3), (1, 1)),
+)
+
+
+@pytest.fixture(autouse=True)
+def _of_any_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Small cases, as if a card had one SM: so blocks do several tiles."""
+    pytest.importorskip("ml_dtypes")
+    monkeypatch.setattr(half, "LEAST", 0)
+    monkeypatch.setattr(first, "_SMS", 1)
+    caches = first.plan, first._kernel_shape
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+def _numbers(kind: str, *shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(half_named("test", kind))
+
+
+def _wide(array: Any) -> np.ndarray:
+    return host(array).astype(np.float64)
+
+
+def _window(h: int, w: int, r: int, s: int, stride: Any, padding: Any, dilation: Any) -> Window:
+    return Window(h, w, r, s, stride, padding, dilation, False, padding)
+
+
+def _check(kind: str, found: Any, expected: np.ndarray) -> None:
+    assert found.dtype == half_named("test", kind)
+    assert found.shape == expected.shape
+    size = max(1.0, float(np.abs(expected).max(initial=0)))
+    error = np.abs(_wide(found) - expected) - NEAR[kind] * np.abs(expected)
+    assert error.max(initial=0) <= FLOAT * size, error.max()
+
+
+def _expected(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool) -> np.ndarray:
+    wide = [None if a is None else a.astype(np.float64) for a in (x, weight, bias)]
+    found: np.ndarray = conv2d_forward(device("cpu"), wide[0], wide[1], window, 1, wide[2], relu)
+    return found
+
+
+@pytest.mark.parametrize("shape", CASES, ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_forward(kernels: str, kind: str, shape: Any) -> None:
+    where = device(kernels)
+    n, h, w, c, k, r, s, *rest = shape
+    window, relu = _window(h, w, r, s, *rest), k % 16 == 0
+    x, weight = _numbers(kind, n, h, w, c), _numbers(kind, k, r, s, c, seed=1)
+    for bias in (_numbers(kind, k, seed=2), None):
+        given = [None if a is None else where.array(a) for a in (x, weight, bias)]
+        with trace_launches() as launches:
+            y = conv2d_forward(where, given[0], given[1], window, 1, given[2], relu)
+        assert [launch.kernel for launch in launches] == ["conv2d_first_half_forward"]
+        _check(kind, y, _expected(x, weight, window, bias, relu))
+
+
+def test_the_cases_have_every_kind_of_plan() -> None:
+    plans, slots = [], []
+    for n, h, w, c, k, r, s, *rest in CASES:
+        window, vectors = _window(h, w, r, s, *rest), w * c % 8 == 0
+        found = first.plan(n, (k, r, s, c), window, vectors)
+        assert found is not None
+        plans.append((found, k, window))
+        slots.append(first.slots_of((k, r, s, c), window, vectors))
+    assert {p.columns for p, _, _ in plans} == {32, 64}
+    assert any(p.each > 1 for p, _, _ in plans)
+    assert any(p.groups > 1 for p, _, _ in plans)
+    assert any(p.groups * p.columns < k for p, k, _ in plans)
+    assert any(p.high < window.P and window.P % p.high for p, _, window in plans)
+    assert any(p.wide < window.Q for p, _, window in plans)
+    assert {(s.vec, s.copies) for s in slots} == {(8, 1), (1, 1), (1, 2)}
+    assert {(s.front, s.single) for s in slots} == {(0, 0), (0, 1), (1, 1), (1, 2)}
+    assert any(s.plain == 0 for s in slots)
+    assert any(s.plain == s.steps for s in slots)
+
+
+def test_x_at_an_odd_address(kernels: str) -> None:
+    where = device(kernels)
+    window = _window(12, 16, 7, 7, (2, 2), (3, 3), (1, 1))
+    x, weight = _numbers("bfloat16", 2, 12, 16, 3), _numbers("bfloat16", 16, 7, 7, 3, seed=1)
+    odd = where.array(np.concatenate([np.zeros(1, x.dtype), x.reshape(-1)]))[1:].reshape(x.shape)
+    y = conv2d_forward(where, odd, where.array(weight), window, 1, None, False)
+    _check("bfloat16", y, _expected(x, weight, window, None, False))
+
+
+@pytest.mark.parametrize("shape", [CASES[0], CASES[2], CASES[3], CASES[8]], ids=str)
+def test_infinity_and_nan_reach_what_they_belong_to(kernels: str, shape: Any) -> None:
+    """Numbers beside a filter's are masked: zero times infinity would be NaN."""
+    where = device(kernels)
+    n, h, w, c, k, r, s, *rest = shape
+    window = _window(h, w, r, s, *rest)
+    x, weight = _numbers("bfloat16", n, h, w, c), np.abs(_numbers("bfloat16", k, r, s, c, seed=1))
+    x[0, 4, 5, c - 1], x[0, 2, 7, 0] = np.nan, np.inf
+    expected = _expected(x, weight, window, None, False)
+    assert np.isnan(expected).any()
+    assert np.isinf(expected).any()
+    found = _wide(conv2d_forward(where, where.array(x), where.array(weight), window, 1, None, False))
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    np.testing.assert_array_equal(np.isinf(found), np.isinf(expected))
+
+
+def test_what_is_left_to_others(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = device(kernels)
+
+    def launched(c: int, k: int, dilation: tuple[int, int] = (1, 1), groups: int = 1) -> bool:
+        window = _window(9, 9, 3, 3, (1, 1), (1, 1), dilation)
+        given = [where.array(_numbers("bfloat16", *shape)) for shape in ((1, 9, 9, c), (k, 3, 3, c // groups))]
+        with trace_launches() as launches:
+            y = conv2d_forward(where, *given, window, groups, None, False)
+        assert y.dtype == given[0].dtype
+        return "conv2d_first_half_forward" in [launch.kernel for launch in launches]
+
+    assert launched(3, 16)
+    assert launched(3, 16, dilation=(2, 1))
+    assert not launched(3, 16, dilation=(1, 2))
+    assert not launched(5, 16)
+    assert not launched(3, 12)
+    assert not launched(4, 16, groups=2)
+    monkeypatch.setattr(half, "LEAST", 81 * 16 * 27 + 1)
+    assert not launched(3, 16)
+
+
+def test_a_filter_that_no_block_has_room_for_is_left_to_others() -> None:
+    window = _window(224, 224, 16, 16, (16, 16), (0, 0), (1, 1))
+    assert first.plan(1, (64, 16, 16, 4), window, True) is None
+
+
+def test_captured_equals_eager_to_the_bit(kernels: str) -> None:
+    def trained(captured: bool) -> list[np.ndarray]:
+        gpunn.manual_seed(1)
+        layer = gpunn.nn.Conv2d(3, 16, 3, padding=1).to(kernels).to(gpunn.bfloat16)
+        optimizer = gpunn.optim.SGD(layer.parameters(), lr=0.01)
+
+        def step(x: gpunn.Tensor) -> gpunn.Tensor:
+            optimizer.zero_grad()
+            loss = (layer(x).float() ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = gpunn.capture(step) if captured else step
+        for seed in range(3):
+            numbers = np.random.default_rng(seed).standard_normal((2, 3, 8, 9)).astype(np.float32)
+            run(gpunn.tensor(numbers, device=kernels).bfloat16())
+        return [p.detach().float().numpy() for p in layer.parameters()]
+
+    for found, expected in zip(trained(True), trained(False), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.emulator
+def test_the_same_bits_in_every_order_of_blocks() -> None:
+    where = device("emulator")
+    n, h, w, c, k, r, s, *rest = CASES[3]
+    x, weight = _numbers("bfloat16", n, h, w, c), _numbers("bfloat16", k, r, s, c, seed=1)
+    found = []
+    for order in ("forward", "reverse", "shuffled"):
+        with in_order("emulator", order, seed=3):
+            found.append(host(conv2d_forward(where, x, weight, _window(h, w, r, s, *rest), 1, None, False)).tobytes())
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.emulator
+def test_whole_sectors_and_few_bank_conflicts() -> None:
+    """Of 8 outputs of 6 numbers, and four slots of two filter rows, two meet in a bank: one group of slots of four."""
+    where = kernel_counts.device()
+    x, weight = _numbers("bfloat16", 1, 32, 32, 3), _numbers("bfloat16", 64, 7, 7, 3)
+    with counting() as counts:
+        conv2d_forward(where, x, weight, _window(32, 32, 7, 7, (2, 2), (3, 3), (1, 1)), 1, None, True)
+    (count,) = counts.kernels.values()
+    passes = {(one.kind, one.array): one for one in count.lines if one.kind in ("shared load", "global store")}
+    assert sum(one.wasted for one in count.lines if one.kind == "global store") == 0
+    assert passes
+    loads = [one for one in count.lines if one.kind == "shared load"]
+    assert sum(one.asked for one in loads) <= 1.15 * sum(one.least for one in loads)
+    brought = [one for one in count.lines if one.array == "x"]
+    assert sum(one.asked for one in brought) <= 1.05 * sum(one.least for one in brought)
