@@ -33,8 +33,8 @@ SOURCE = KernelSource(
     dynamic_shared=dict.fromkeys(_KERNELS, _SHARED),
     REAL=("float",),
     NUMBER=("BFLOAT16", "FLOAT16"),
-    COLUMNS=_COLUMNS,
-    VEC=(1, 8),
+    TILE=_COLUMNS,
+    VECTORS=(0, 1),
 )
 _SHAPE = np.dtype(
     [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
@@ -46,8 +46,9 @@ _SHAPE = np.dtype(
 _MOST_CHANNELS = 4
 _SMS = 132  # of a large card
 _HIGH = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32)  # rows of a tile
-# Estimated cycles. Of an SM: a product of 16 x 8 x 16; a warp's results on their way out; 64 numbers on their way to shared
-# memory, in vectors or not. Of a block alone: a step of a warp, its results, a tile's waiting; filters, in tiles.
+# Estimated cycles. Of an SM: a product of 16 x 8 x 16; results of one on their way out; 64 numbers on their way to
+# shared memory, in vectors or not. Of a block alone: a step of a warp, its results, a tile's waiting. And what bringing
+# the filters takes, in tiles.
 _PRODUCT, _RESULTS, _BROUGHT, _BROUGHT_SINGLY = 1.7, 2, 1, 8
 _STEP_ALONE, _RESULTS_ALONE, _WAITING, _FILTERS = 125, 700, 1500, 0.3
 
@@ -183,7 +184,7 @@ def _plans(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool)
                 apart = rows * pitch + (banks(slots, dilation_h)[1] - rows * pitch) % (2 * _BANKS)
             patch = apart + rows * pitch
             for groups in range(1, all_groups + 1):
-                words = groups * columns * (slots.steps * _STEP + 1) + 2 * slots.steps * _STEP
+                words = groups * columns * (slots.steps * _STEP + 1) + 2 * slots.steps * _STEP + 4
                 shared = words * 4 + patch * 2
                 if shared > _SHARED or (high > 1 and high > window.P):
                     break
@@ -209,7 +210,9 @@ def _tiles_of_a_block(tiles: int, filter_tiles: int, held: int, busy: float, alo
         return ceil_div(of_an_sm, max(1, at_once)) * (each + _FILTERS) * max(alone, at_once * busy)
 
     most = ceil_div(tiles * filter_tiles, held * _SMS)
-    return min(((each, cost(each)) for each in {max(1, ceil_div(most, waves)) for waves in range(1, 9)}), key=lambda e: e[1])
+    return min(
+        ((each, cost(each)) for each in {max(1, ceil_div(most, waves)) for waves in range(1, 9)}), key=lambda e: e[1]
+    )
 
 
 def _is_of_vectors(x: Any) -> bool:
@@ -254,7 +257,7 @@ def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu
     shape = _kernel_shape(n, weight.shape, window, vectors)
     grid = ceil_div(tiles, found.each), ceil_div(k, found.columns * found.groups), 1
     args = (*map(bits_of, (y, x, weight, bias)), shape, int(relu))
-    choice: dict[str, Any] = {"REAL": "float", "NUMBER": number_name(x.dtype), "COLUMNS": found.columns}
-    choice["VEC"] = slots.vec
+    choice: dict[str, Any] = {"REAL": "float", "NUMBER": number_name(x.dtype), "TILE": found.columns}
+    choice["VECTORS"] = int(slots.vec > 1)
     SOURCE.launch(device, "conv2d_first_half_forward", grid, _THREADS, args, shared=found.shared, **choice)
     return y

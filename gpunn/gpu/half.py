@@ -98,10 +98,12 @@ def _vectors(*arrays: Any) -> bool:
 
 
 def bits_of(array: Any) -> Any:
+    """The array as the kernels take it, or None."""
     return array if array is None else array.view(np.uint16)
 
 
 def number_name(dtype: np.dtype) -> str:
+    """The macro NUMBER of half_number.cuh."""
     return "BFLOAT16" if is_bfloat16(dtype) else "FLOAT16"
 
 
@@ -146,8 +148,8 @@ def _launch(
     c, *others = arrays
     grid = across, down, slices * max(1, phases)
     args = (bits_of(c), *buffers, *map(bits_of, others), *rest, *((slices,) if phases else ()))
-    macros: dict[str, Any] = {"REAL": "float", "NUMBER": number_name(c.dtype), "ROWS": tile.rows, "COLUMNS": tile.columns}
-    macros["SPLIT"] = int(slices > 1)
+    macros: dict[str, Any] = {"REAL": "float", "NUMBER": number_name(c.dtype), "SPLIT": int(slices > 1)}
+    macros |= {"ROWS": tile.rows, "COLUMNS": tile.columns}
     source.launch(device, kernel, grid, tile.threads, args, shared=tile.shared, **macros)
 
 

@@ -1,4 +1,4 @@
-"""First layers of 16-bit numbers by tensor cores: odd sizes, borders, every way to lay x out; nothing is rounded twice."""
+"""First layers of 16-bit numbers by tensor cores: odd sizes, borders, every way to lay x out; one rounding."""
 
 from __future__ import annotations
 
