@@ -33,6 +33,7 @@ FILES = (
     "conv2d_half.cu",
     "conv2d_first.cu",
     "conv2d_first_half.cu",
+    "conv2d_first_half_weight.cu",
     "scaled_dot_product_attention.cu",
 )
 # Whose kernels have several products, one after the other: their innermost loops are counted together.

@@ -101,12 +101,14 @@ conv2d_first_half_forward(unsigned short* __restrict__ y, const unsigned short* 
         const Tile tile(g, at);
         __syncthreads();  // the tile before has been read
         take_patch(patch, x, g, tile, THREADS);
+        cp_async_commit();
+        cp_async_wait<0>();
         if (threadIdx.x == 0) *now = {{tile.n, tile.p, tile.q}};  // which are out of the registers so until they are needed
         __syncthreads();
         for (int item = threadIdx.x / WARP; item < items; item += WARPS) {
             int run[RUNS];
 #pragma unroll
-            for (int i = 0; i < RUNS; ++i) run[i] = run_place(g, min(item * RUNS + i, runs - 1)).at + lane_place(g);
+            for (int i = 0; i < RUNS; ++i) run[i] = run_place(g, min(item * RUNS + i, runs - 1)).at + output_place(g, lane / 4);
             for (int group = 0; group < g.groups; ++group) {
                 Sums sums = {};
                 const unsigned* filter = filters + group * g.steps * FILTER_WORDS + lane * 4;

@@ -66,7 +66,7 @@ struct Slot {
     }
 };
 
-// Starts to bring x under a tile to `patch`, zeros around the image.
+// Starts to bring x under a tile to `patch`, zeros around the image: cp_async_wait before it is read.
 __device__ __forceinline__ void take_patch(number* patch, const number* __restrict__ x, const FirstHalfShape& g,
                                            const Tile& tile, int threads) {
     const int top = tile.p * g.stride_h - g.pad_h, first = (tile.q * g.stride_w - g.pad_w) * g.C - g.lead;
@@ -79,11 +79,9 @@ __device__ __forceinline__ void take_patch(number* patch, const number* __restri
         const bool inside = (unsigned)h < (unsigned)g.H && (unsigned)from < (unsigned)g.line;
         cp_async_16(patch + row * g.pitch + at * EACH, image + (inside ? (size_t)h * g.line + from : 0), inside ? 16 : 0);
     }
-    cp_async_commit();
-    cp_async_wait<0>();
 #else
     for (int copy = 0; copy < g.copies; ++copy)
-#pragma unroll 4
+#pragma unroll 2
         for (int i = threadIdx.x; i < parts; i += threads) {
             int at = i;
             const int row = g.by_parts.split(at), h = top + row, from = first + copy + at * 2;
@@ -108,9 +106,9 @@ __device__ __forceinline__ RunPlace run_place(const FirstHalfShape& g, int run) 
     const int row = g.by_runs.split(run);
     return {(row * g.stride_h * g.pitch + run * RUN * g.stride_w * g.C) * 2, row, run * RUN};
 }
-// From a run's first output to this lane's.
-__device__ __forceinline__ int lane_place(const FirstHalfShape& g) {
-    const int at = (int)threadIdx.x % WARP / 4 * g.stride_w * g.C, copy = g.copies > 1 ? at & 1 : 0;
+// From a run's first output to another.
+__device__ __forceinline__ int output_place(const FirstHalfShape& g, int output) {
+    const int at = output * g.stride_w * g.C, copy = g.copies > 1 ? at & 1 : 0;
     return (at - copy + copy * g.apart) * 2;
 }
 

@@ -1,4 +1,7 @@
-"""First layers of float16 and bfloat16 by tensor cores: images with few channels (``kernels/conv2d_first_half.cu``)."""
+"""First layers of float16 and bfloat16 by tensor cores: images with few channels.
+
+The launches of ``kernels/conv2d_first_half.cu`` and ``conv2d_first_half_weight.cu``.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +20,34 @@ from gpunn.gpu.half import bits_of, number_name, one_dtype
 from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
 from gpunn.gpu.tensor import has_tensor_cores
+from gpunn.gpu.tickets import COUNT, tickets
 
 # conv2d_first_half.cu: threads; outputs of a run, a warp's runs; numbers of a vector; slots of a step.
+WARP = 32
 _THREADS, _WARPS = 128, 4
 _RUN, _RUNS = 8, 6
 _EACH, _STEP = 8, 8
 _BANKS = 32
 _COLUMNS = (32, 64)  # filters of a warp
+_TICKETS = 32  # of a tile of filters of a weight gradient
+_MOST_BLOCKS = 16 * 28  # of those, whose tickets these are
 _SHARED = 96 * 1024  # the most of a block; every card with tensor cores has it
 _OF_SM = 227 * 1024  # of a large card's SM
-_KERNELS = ("conv2d_first_half_forward",)
-SOURCE = KernelSource(
-    "conv2d_first_half.cu",
-    architectures=(80, 86, 89, 90, 100, 120),
-    dynamic_shared=dict.fromkeys(_KERNELS, _SHARED),
-    REAL=("float",),
-    NUMBER=("BFLOAT16", "FLOAT16"),
-    TILE=_COLUMNS,
-    VECTORS=(0, 1),
+_STATIC = 16  # bytes of shared memory that a weight gradient's last_block() takes, up to the next vector
+_PARTS = (1, 2, 3)  # conv2d_first_half_weight.cu: groups of 8 slots of a warp
+_CHOICES: dict[str, Any] = {
+    "architectures": (80, 86, 89, 90, 100, 120),
+    "REAL": ("float",),
+    "NUMBER": ("BFLOAT16", "FLOAT16"),
+    "TILE": _COLUMNS,
+    "VECTORS": (0, 1),
+}
+SOURCE = KernelSource("conv2d_first_half.cu", dynamic_shared={"conv2d_first_half_forward": _SHARED}, **_CHOICES)
+WEIGHT = KernelSource(
+    "conv2d_first_half_weight.cu",
+    dynamic_shared={"conv2d_first_half_backward_weight": _SHARED - _STATIC},
+    PARTS=_PARTS,
+    **_CHOICES,
 )
 _SHAPE = np.dtype(
     [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
@@ -137,17 +150,26 @@ def banks(slots: Slots, dilation: int) -> tuple[tuple[int, ...], int]:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """A tile of outputs, and the part of x under it in shared memory."""
+
+    high: int
+    wide: int
+    rows: int
+    line: int  # numbers of a row of x
+    pitch: int  # from row to row
+    apart: int  # from copy to copy
+    numbers: int  # of all
+    brought: float  # cycles of an SM
+
+
+@dataclass(frozen=True)
 class Plan:
     """How a layer is split into blocks."""
 
     columns: int
     groups: int  # of that many filters, of a block
-    high: int
-    wide: int  # outputs of a tile
-    rows: int  # of x under it
-    numbers: int  # of a row of it
-    pitch: int
-    apart: int
+    cut: Cut
     shared: int  # bytes
     each: int  # tiles of a block, one after the other
     cost: float
@@ -165,37 +187,47 @@ def _pitch(numbers: int, slots: Slots, dilation: int) -> int:
     return numbers + (banks(slots, dilation)[0][0] - numbers) % width
 
 
-def _plans(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool) -> Iterator[Plan]:
-    k, r, _, _ = weight_shape
-    slots = slots_of(weight_shape, window, vectors)
-    stride_h, dilation_h = window.stride[0], window.dilation[0]
-    columns = min(reversed(_COLUMNS), key=lambda columns: ceil_div(k, columns) * columns)
-    all_groups = ceil_div(k, columns)
-    brought = _BROUGHT if slots.vec > 1 else _BROUGHT_SINGLY
+def _columns(k: int) -> int:
+    """Filters of a warp: the most that leave the fewest unused."""
+    return min(reversed(_COLUMNS), key=lambda columns: ceil_div(k, columns) * columns)
+
+
+def _cuts(slots: Slots, weight_shape: tuple[int, ...], window: Window) -> Iterator[Cut]:
+    dilation_h, part = window.dilation[0], max(2, slots.vec)
     for across in range(1, ceil_div(window.Q, _RUN) + 1):
         wide = ceil_div(ceil_div(window.Q, across), _RUN) * _RUN
-        part = max(2, slots.vec)
-        numbers = ceil_div(slots.lead + (wide - 1) * slots.step + slots.length + 1, part) * part
-        pitch = _pitch(numbers, slots, dilation_h)
+        line = ceil_div(slots.lead + (wide - 1) * slots.step + slots.length + 1, part) * part
+        pitch = _pitch(line, slots, dilation_h)
         for high in _HIGH:
-            rows = (high - 1) * stride_h + (r - 1) * dilation_h + 1
+            if high > max(1, window.P):
+                break
+            rows = (high - 1) * window.stride[0] + (weight_shape[1] - 1) * dilation_h + 1
             apart = 0
             if slots.copies > 1:
                 apart = rows * pitch + (banks(slots, dilation_h)[1] - rows * pitch) % (2 * _BANKS)
-            patch = apart + rows * pitch
-            for groups in range(1, all_groups + 1):
-                words = groups * columns * (slots.steps * _STEP + 1) + 2 * slots.steps * _STEP + 4
-                shared = words * 4 + patch * 2
-                if shared > _SHARED or (high > 1 and high > window.P):
-                    break
-                items = ceil_div(high * wide // _RUN, _RUNS)
-                products = items * _RUNS // 2 * columns // 8 * groups
-                busy = products * (slots.steps * _PRODUCT + _RESULTS) + slots.copies * rows * numbers / 64 * brought
-                alone = _WAITING + ceil_div(items, _WARPS) * groups * (slots.steps * _STEP_ALONE + _RESULTS_ALONE)
-                held = max(1, min(3 if columns == _COLUMNS[1] else 4, _OF_SM // (shared + 1024)))
-                tiles = n * ceil_div(window.P, high) * ceil_div(window.Q, wide)
-                each, cost = _tiles_of_a_block(tiles, ceil_div(all_groups, groups), held, busy, alone)
-                yield Plan(columns, groups, high, wide, rows, numbers, pitch, apart, shared, each, cost)
+            brought = slots.copies * rows * line / 64 * (_BROUGHT if slots.vec > 1 else _BROUGHT_SINGLY)
+            yield Cut(high, wide, rows, line, pitch, apart, apart + rows * pitch, brought)
+
+
+def _plans(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool) -> Iterator[Plan]:
+    k = weight_shape[0]
+    slots = slots_of(weight_shape, window, vectors)
+    columns = _columns(k)
+    all_groups = ceil_div(k, columns)
+    for cut in _cuts(slots, weight_shape, window):
+        items = ceil_div(cut.high * cut.wide // _RUN, _RUNS)
+        tiles = n * ceil_div(window.P, cut.high) * ceil_div(window.Q, cut.wide)
+        for groups in range(1, all_groups + 1):
+            words = groups * columns * (slots.steps * _STEP + 1) + 2 * slots.steps * _STEP + 4
+            shared = words * 4 + cut.numbers * 2
+            if shared > _SHARED:
+                break
+            products = items * _RUNS // 2 * columns // 8 * groups
+            busy = products * (slots.steps * _PRODUCT + _RESULTS) + cut.brought
+            alone = _WAITING + ceil_div(items, _WARPS) * groups * (slots.steps * _STEP_ALONE + _RESULTS_ALONE)
+            held = max(1, min(3 if columns == _COLUMNS[1] else 4, _OF_SM // (shared + 1024)))
+            each, cost = _tiles_of_a_block(tiles, ceil_div(all_groups, groups), held, busy, alone)
+            yield Plan(columns, groups, cut, shared, each, cost)
 
 
 def _tiles_of_a_block(tiles: int, filter_tiles: int, held: int, busy: float, alone: float) -> tuple[int, float]:
@@ -215,6 +247,58 @@ def _tiles_of_a_block(tiles: int, filter_tiles: int, held: int, busy: float, alo
     )
 
 
+@dataclass(frozen=True)
+class WeightPlan:
+    """How a weight gradient is split into blocks."""
+
+    filters: int
+    parts: int  # groups of slots of a warp
+    across: int
+    deep: int  # warps of a block, side by side and one behind the other
+    cut: Cut
+    shared: int  # bytes
+    each: int  # tiles of a block, one after the other
+    cost: float
+
+
+@functools.lru_cache(maxsize=1024)
+def weight_plan(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool) -> WeightPlan | None:
+    """The cheapest way to split a weight gradient of n images; None if there is none."""
+    return min(_weight_plans(n, weight_shape, window, vectors), key=lambda p: p.cost, default=None)
+
+
+def _weight_plans(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool) -> Iterator[WeightPlan]:
+    k = weight_shape[0]
+    slots = slots_of(weight_shape, window, vectors)
+    filters = _columns(k)
+    filter_tiles, down = ceil_div(k, filters), filters // 16
+    if filter_tiles * _TICKETS > COUNT:
+        return
+    for parts in _PARTS:
+        across, most, held = ceil_div(slots.steps, parts), *((8, 1) if parts == _PARTS[-1] else (5, 3))
+        if across > most:
+            continue
+        deep = most // across
+        sums = across * WARP * down * parts * 8 * 4  # bytes
+        # Cycles of an SM for a step: products, or passes over the banks.
+        step = across * max(2 * parts * down * _PRODUCT, 4 * down + 6 * parts)
+        for cut in _cuts(slots, weight_shape, window):
+            steps = ceil_div(cut.high * cut.wide // _RUN, 2)
+            outputs = steps * 2 * _RUN
+            shared = max(outputs * filters * 2 + ceil_div(steps * 2, 4) * 16 + cut.numbers * 2, sums * (deep > 1))
+            at_once = min(held, _OF_SM // (shared + 1024))
+            if shared > _SHARED - _STATIC or not at_once:
+                continue
+            busy = steps * step + cut.brought + outputs * filters / 64 * _BROUGHT
+            alone = _WAITING + ceil_div(steps, deep) * _STEP_ALONE
+            tiles = n * ceil_div(window.P, cut.high) * ceil_div(window.Q, cut.wide)
+            # One wave: what a block leaves costs more than a tile's end.
+            each = ceil_div(tiles * filter_tiles, at_once * _SMS)
+            of_an_sm = min(at_once, ceil_div(tiles * filter_tiles, _SMS))
+            cost = (each + _FILTERS) * max(alone, of_an_sm * busy)
+            yield WeightPlan(filters, parts, across, deep, cut, shared, max(1, each), cost)
+
+
 def _is_of_vectors(x: Any) -> bool:
     """Whether all rows of x begin at whole vectors."""
     return vector_width(x.shape[2] * x.shape[3], x, widths=(_EACH,)) == _EACH
@@ -231,19 +315,23 @@ def takes(device: Device, x: Any, weight: Any, window: Window, groups: int, *oth
 
 
 @functools.lru_cache(maxsize=1024)
-def _kernel_shape(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool) -> Struct:
+def _kernel_shape(
+    n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool, cut: Cut, each: int, groups: int
+) -> Struct:
     """``struct FirstHalfShape``."""
     w, (k, r, s, c) = window, weight_shape
     refuse_too_many(n, c, k, w)
-    slots, found = slots_of(weight_shape, w, vectors), plan(n, weight_shape, w, vectors)
-    assert found is not None
-    down, across = ceil_div(w.P, found.high), ceil_div(w.Q, found.wide)
+    slots = slots_of(weight_shape, w, vectors)
+    down, across = ceil_div(w.P, cut.high), ceil_div(w.Q, cut.wide)
     sizes = (n, w.H, w.W, c, k, r, s, w.P, w.Q, *w.stride, *w.padding, w.dilation[0], w.W * c, s * c)
-    cut = (found.high, found.wide, found.rows, found.pitch, slots.copies, found.apart)
-    steps = (slots.lead, slots.front, slots.full, slots.plain, slots.steps, n * down * across, found.each, found.groups)
-    parts = found.numbers // max(2, slots.vec)
-    divisors = (down, across, found.wide // _RUN, slots.full, parts)
-    return Struct(np.array([(*sizes, *cut, *steps, *(divisor(max(1, d)) for d in divisors))], _SHAPE))
+    tile = (cut.high, cut.wide, cut.rows, cut.pitch, slots.copies, cut.apart)
+    steps = (slots.lead, slots.front, slots.full, slots.plain, slots.steps, n * down * across, each, groups)
+    divisors = (down, across, cut.wide // _RUN, slots.full, cut.line // max(2, slots.vec))
+    return Struct(np.array([(*sizes, *tile, *steps, *(divisor(max(1, d)) for d in divisors))], _SHAPE))
+
+
+def _tiles(n: int, window: Window, cut: Cut) -> int:
+    return n * ceil_div(window.P, cut.high) * ceil_div(window.Q, cut.wide)
 
 
 def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu: bool) -> Any:
@@ -253,11 +341,41 @@ def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu
     vectors = _is_of_vectors(x)
     found, slots = plan(n, weight.shape, window, vectors), slots_of(weight.shape, window, vectors)
     assert found is not None
-    tiles = n * ceil_div(window.P, found.high) * ceil_div(window.Q, found.wide)
-    shape = _kernel_shape(n, weight.shape, window, vectors)
-    grid = ceil_div(tiles, found.each), ceil_div(k, found.columns * found.groups), 1
+    shape = _kernel_shape(n, weight.shape, window, vectors, found.cut, found.each, found.groups)
+    blocks, filter_tiles = ceil_div(_tiles(n, window, found.cut), found.each), ceil_div(k, found.columns * found.groups)
     args = (*map(bits_of, (y, x, weight, bias)), shape, int(relu))
     choice: dict[str, Any] = {"REAL": "float", "NUMBER": number_name(x.dtype), "TILE": found.columns}
     choice["VECTORS"] = int(slots.vec > 1)
+    grid = blocks, filter_tiles, 1
     SOURCE.launch(device, "conv2d_first_half_forward", grid, _THREADS, args, shared=found.shared, **choice)
     return y
+
+
+def takes_backward_weight(device: Device, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int) -> bool:
+    """Whether the weight gradient of such a convolution is computed here."""
+    if not takes(device, x, weight, window, groups, dy, y) or vector_width(_EACH, dy, widths=(_EACH,)) != _EACH:
+        return False
+    return weight_plan(x.shape[0], weight.shape, window, _is_of_vectors(x)) is not None
+
+
+def backward_weight(device: Device, dz: Any, x: Any, weight: Any, window: Window) -> Any:
+    """The gradient of weight, where it is taken."""
+    n, k = x.shape[0], weight.shape[0]
+    dweight = device.empty(weight.shape, x.dtype)
+    vectors = _is_of_vectors(x)
+    found, slots = weight_plan(n, weight.shape, window, vectors), slots_of(weight.shape, window, vectors)
+    assert found is not None
+    shape = _kernel_shape(n, weight.shape, window, vectors, found.cut, found.each, 1)
+    blocks = max(1, ceil_div(_tiles(n, window, found.cut), found.each))
+    filter_tiles, threads = ceil_div(k, found.filters), found.across * WARP
+    assert blocks <= _MOST_BLOCKS, "as many as fill a card once"
+    buffers: tuple[Any, Any] = None, None
+    if blocks > 1:
+        sums = threads * found.filters // 16 * found.parts * 8
+        buffers = device.empty((filter_tiles, blocks, sums), np.dtype(np.float32)), tickets(device)
+    args = (bits_of(dweight), *buffers, bits_of(dz), bits_of(x), shape, found.across, found.deep)
+    choice: dict[str, Any] = {"REAL": "float", "NUMBER": number_name(x.dtype), "TILE": found.filters}
+    choice |= {"VECTORS": int(slots.vec > 1), "PARTS": found.parts}
+    kernel, grid = "conv2d_first_half_backward_weight", (blocks, filter_tiles, 1)
+    WEIGHT.launch(device, kernel, grid, threads * found.deep, args, shared=found.shared, **choice)
+    return dweight

@@ -212,6 +212,10 @@ def _(
         dx, dweight, dbias = linear_backward(device, *flat)
         dx = None if dx is None else dx.reshape(x.shape)
         return dx, None if dweight is None else dweight.reshape(weight.shape), dbias
+    if not needs[0] and conv2d_first_half.takes_backward_weight(device, dy, y, x, weight, window, groups):
+        dz, dbias = bias_backward(device, rows, gate, needs[2])
+        of = dz.reshape(dy.shape)
+        return None, conv2d_first_half.backward_weight(device, of, x, weight, window) if needs[1] else None, dbias
     if not half.takes_convolution(device, x, weight, window, groups, dy, y, more):
         return None
     dz, dbias = bias_backward(device, rows, gate, needs[2])

@@ -16,7 +16,7 @@ from gpunn.emulator import counting
 from gpunn.gpu import conv2d_first_half as first
 from gpunn.gpu import half
 from gpunn.gpu.launcher import trace_launches
-from gpunn.ops.conv2d import conv2d_forward
+from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
 from tests.devices import host, in_order
 from tests.emulator import kernel_counts
 
@@ -50,7 +50,7 @@ def _of_any_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pytest.importorskip("ml_dtypes")
     monkeypatch.setattr(half, "LEAST", 0)
     monkeypatch.setattr(first, "_SMS", 1)
-    caches = first.plan, first._kernel_shape
+    caches = first.plan, first.weight_plan
     for cache in caches:
         cache.cache_clear()
     yield
@@ -99,6 +99,74 @@ def test_forward(kernels: str, kind: str, shape: Any) -> None:
         _check(kind, y, _expected(x, weight, window, bias, relu))
 
 
+def _gradients(x: np.ndarray, weight: np.ndarray, window: Window, dy: np.ndarray, y: np.ndarray | None) -> list[Any]:
+    wide = [None if a is None else a.astype(np.float64) for a in (dy, y, x, weight)]
+    return list(conv2d_backward(device("cpu"), *wide, window, 1, (False, True, True)))
+
+
+@pytest.mark.parametrize("shape", CASES, ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients(kernels: str, kind: str, shape: Any) -> None:
+    where = device(kernels)
+    n, h, w, c, k, r, s, *rest = shape
+    window = _window(h, w, r, s, *rest)
+    x, weight = _numbers(kind, n, h, w, c), _numbers(kind, k, r, s, c, seed=1)
+    dy, y = (_numbers(kind, n, window.P, window.Q, k, seed=seed) for seed in (2, 3))
+    gate = y if k % 16 == 0 else None
+    given = [None if a is None else where.array(a) for a in (dy, gate, x, weight)]
+    with trace_launches() as launches:
+        dx, *found = conv2d_backward(where, *given, window, 1, (False, True, True))
+    assert [launch.kernel for launch in launches] == ["bias_half_backward", "conv2d_first_half_backward_weight"]
+    assert dx is None
+    for one, expected in zip(found, _gradients(x, weight, window, dy, gate)[1:], strict=True):
+        _check(kind, one, expected)
+
+
+def test_a_weight_gradient_of_many_blocks(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than the last of them adds up at once."""
+    monkeypatch.setattr(first, "_SMS", 132)
+    where, window = device(kernels), _window(8, 8, 3, 3, (1, 1), (1, 1), (1, 1))
+    x, weight, dy = (_numbers("bfloat16", *shape) for shape in ((35, 8, 8, 3), (40, 3, 3, 3), (35, 8, 8, 40)))
+    with trace_launches() as launches:
+        given = [where.array(a) for a in (x, weight)]
+        _, dweight, _ = conv2d_backward(where, where.array(dy), None, *given, window, 1, (False, True, False))
+    (launch,) = launches
+    assert launch.grid[0] > 33
+    assert launch.grid[1] == 2 or launch.macros["TILE"] == "64"
+    _check("bfloat16", dweight, _gradients(x, weight, window, dy, None)[1])
+
+
+def test_where_x_needs_a_gradient_or_dy_has_no_vectors_copies_are_made(kernels: str) -> None:
+    where, window = device(kernels), _window(9, 8, 3, 3, (1, 1), (1, 1), (1, 1))
+    x, weight, dy = (_numbers("bfloat16", *shape) for shape in ((2, 9, 8, 3), (16, 3, 3, 3), (2, 9, 8, 16)))
+    odd = where.array(np.concatenate([np.zeros(1, x.dtype), dy.reshape(-1)]))[1:].reshape(dy.shape)
+    expected = _gradients(x, weight, window, dy, None)[1]
+    for gradient, wants_data in ((odd, False), (where.array(dy), True)):
+        given = [where.array(a) for a in (x, weight)]
+        with trace_launches() as launches:
+            dx, dweight, _ = conv2d_backward(where, gradient, None, *given, window, 1, (wants_data, True, False))
+        assert "conv2d_first_half_backward_weight" not in [launch.kernel for launch in launches]
+        assert (dx is not None) == wants_data
+        _check("bfloat16", dweight, expected)
+
+
+def test_the_cases_have_every_kind_of_weight_plan() -> None:
+    plans = []
+    for n, h, w, c, k, r, s, *rest in CASES:
+        window = _window(h, w, r, s, *rest)
+        found = first.weight_plan(n, (k, r, s, c), window, w * c % 8 == 0)
+        assert found is not None
+        steps = first.slots_of((k, r, s, c), window, w * c % 8 == 0).steps
+        plans.append((found, steps, k, first._tiles(n, window, found.cut)))
+    assert {p.parts for p, *_ in plans} == {1, 2, 3}
+    assert {p.filters for p, *_ in plans} == {32, 64}
+    assert any(p.across > 1 and p.deep > 1 for p, *_ in plans)
+    assert any(p.across * p.parts > steps for p, steps, _, _ in plans)
+    assert any(p.filters < k for p, _, k, _ in plans)
+    assert any(1 < p.each < tiles for p, _, _, tiles in plans)
+    assert any(p.cut.high * p.cut.wide // 8 % 2 for p, *_ in plans)
+
+
 def test_the_cases_have_every_kind_of_plan() -> None:
     plans, slots = [], []
     for n, h, w, c, k, r, s, *rest in CASES:
@@ -111,8 +179,8 @@ def test_the_cases_have_every_kind_of_plan() -> None:
     assert any(p.each > 1 for p, _, _ in plans)
     assert any(p.groups > 1 for p, _, _ in plans)
     assert any(p.groups * p.columns < k for p, k, _ in plans)
-    assert any(p.high < window.P and window.P % p.high for p, _, window in plans)
-    assert any(p.wide < window.Q for p, _, window in plans)
+    assert any(p.cut.high < window.P and window.P % p.cut.high for p, _, window in plans)
+    assert any(p.cut.wide < window.Q for p, _, window in plans)
     assert {(s.vec, s.copies) for s in slots} == {(8, 1), (1, 1), (1, 2)}
     assert {(s.front, s.single) for s in slots} == {(0, 0), (0, 1), (1, 1), (1, 2)}
     assert any(s.plain == 0 for s in slots)
@@ -194,14 +262,20 @@ def test_captured_equals_eager_to_the_bit(kernels: str) -> None:
 
 
 @pytest.mark.emulator
-def test_the_same_bits_in_every_order_of_blocks() -> None:
+def test_the_same_bits_in_every_order_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     where = device("emulator")
     n, h, w, c, k, r, s, *rest = CASES[3]
     x, weight = _numbers("bfloat16", n, h, w, c), _numbers("bfloat16", k, r, s, c, seed=1)
+    window = _window(h, w, r, s, *rest)
+    dy = _numbers("bfloat16", n, window.P, window.Q, k, seed=2)
+    monkeypatch.setattr(first, "_SMS", 132)
     found = []
     for order in ("forward", "reverse", "shuffled"):
-        with in_order("emulator", order, seed=3):
-            found.append(host(conv2d_forward(where, x, weight, _window(h, w, r, s, *rest), 1, None, False)).tobytes())
+        with in_order("emulator", order, seed=3), trace_launches() as launches:
+            arrays = [conv2d_forward(where, x, weight, window, 1, None, False)]
+            arrays += conv2d_backward(where, dy, None, x, weight, window, 1, (False, True, False))[1:2]
+        assert launches[-1].grid[0] > 2
+        found.append(b"".join(host(array).tobytes() for array in arrays))
     assert found[0] == found[1] == found[2]
 
 
@@ -210,13 +284,16 @@ def test_whole_sectors_and_few_bank_conflicts() -> None:
     """Of 8 outputs of 6 numbers, and four slots of two filter rows, two meet in a bank: one group of slots of four."""
     where = kernel_counts.device()
     x, weight = _numbers("bfloat16", 1, 32, 32, 3), _numbers("bfloat16", 64, 7, 7, 3)
+    window = _window(32, 32, 7, 7, (2, 2), (3, 3), (1, 1))
+    dy = _numbers("bfloat16", 1, 16, 16, 64)
     with counting() as counts:
-        conv2d_forward(where, x, weight, _window(32, 32, 7, 7, (2, 2), (3, 3), (1, 1)), 1, None, True)
-    (count,) = counts.kernels.values()
-    passes = {(one.kind, one.array): one for one in count.lines if one.kind in ("shared load", "global store")}
-    assert sum(one.wasted for one in count.lines if one.kind == "global store") == 0
-    assert passes
-    loads = [one for one in count.lines if one.kind == "shared load"]
-    assert sum(one.asked for one in loads) <= 1.15 * sum(one.least for one in loads)
-    brought = [one for one in count.lines if one.array == "x"]
-    assert sum(one.asked for one in brought) <= 1.05 * sum(one.least for one in brought)
+        conv2d_forward(where, x, weight, window, 1, None, True)
+        conv2d_backward(where, dy, None, x, weight, window, 1, (False, True, False))
+    assert len(counts.kernels) == 2
+    for kernel, share in (("conv2d_first_half_forward", 1.15), ("conv2d_first_half_backward_weight", 1.4)):
+        lines = counts.kernels[kernel].lines
+        loads = [one for one in lines if one.kind == "shared load"]
+        assert sum(one.asked for one in loads) <= share * sum(one.least for one in loads), kernel
+        for array in ("x", "y", "dz"):
+            moved = [one for one in lines if one.array == array]
+            assert sum(one.asked for one in moved) <= 1.05 * sum(one.least for one in moved), (kernel, array)
