@@ -31,6 +31,7 @@ FILES = (
     "gemm_half.cu",
     "conv2d.cu",
     "conv2d_half.cu",
+    "conv2d_tensor.cu",
     "conv2d_first.cu",
     "conv2d_first_half.cu",
     "conv2d_first_half_weight.cu",
@@ -39,8 +40,9 @@ FILES = (
 # Whose kernels have several products, one after the other: their innermost loops are counted together.
 SEVERAL = ("scaled_dot_product_attention.cu",)
 MULTIPLY = ("FFMA", "HMMA")  # where a kernel has HMMA, what it does by FFMA besides is not its main loop
-# The least share of the loop that multiplies, by the kernel's name and its tile, or "GEOMETRY TN" of first layers; ""
-# for all others. What is wanted is 0.88, and 0.82 of convolutions' gradients: these hold what has been reached.
+# The least share of the loop that multiplies, by kernel and tile, "GEOMETRY TN" of first layers, or MODE of
+# tensor cores; "" for all others. What is wanted is 0.88, and 0.82 of convolutions' gradients: these hold what has been
+# reached.
 FLOORS = {
     ("gemm_nt", "128"): 0.89,
     ("gemm_nn", "128"): 0.9,
@@ -80,7 +82,13 @@ FLOORS = {
     ("attention_backward_queries", ""): 0.86,
     ("attention_backward_keys", ""): 0.79,
     # One HMMA to three others is wanted; of bf16, which is packed as it is read, 64 to 192 to 197 are reached.
-    **{(f"gemm_tensor_{form}", ""): 0.24 for form in ("nt", "nn", "tn")},
+    **{(f"gemm_tensor_{form}", mode): 0.24 for form in ("nt", "nn", "tn") for mode in ("TF32", "TF32X3", "BF16")},
+    ("conv2d_tensor_forward", "TF32"): 0.28,
+    ("conv2d_tensor_backward_data", "TF32"): 0.25,
+    ("conv2d_tensor_backward_weight", "TF32"): 0.3,
+    ("conv2d_tensor_forward", "TF32X3"): 0.39,
+    ("conv2d_tensor_backward_data", "TF32X3"): 0.37,
+    ("conv2d_tensor_backward_weight", "TF32X3"): 0.4,
     # 16-bit numbers come from memory as HMMA takes them. Copies look for their filter elements and pixels.
     ("gemm_half_nt", ""): 0.41,
     ("gemm_half_nn", ""): 0.36,
@@ -126,7 +134,7 @@ class Row:
     def fault(self) -> str | None:
         """Why it fails, or None."""
         macros = dict(macro.split("=") for macro in self.macros.split())
-        tile = " ".join(macros[name] for name in ("TILE", "GEOMETRY", "TN") if name in macros)
+        tile = " ".join(macros[name] for name in ("TILE", "GEOMETRY", "TN", "MODE") if name in macros)
         floor = FLOORS.get((self.kernel, tile), 0)
         if self.share >= floor:
             return None

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
@@ -24,6 +25,7 @@ from typing import NamedTuple
 
 from benchmarks._report.cases import all_cases
 from gpunn._half import half_named
+from gpunn._precision import get_precision, set_precision
 from gpunn.bench import machine_code, ops, published
 from gpunn.bench.cards import CARDS
 from gpunn.bench.case import Case
@@ -56,10 +58,11 @@ class Want(NamedTuple):
 _MOVES = ("stem-pool.*", "bn256-*.*", "bn64-*.*", "cross-entropy-large.*", "sgd25m.*")
 _MOVES_ALONE = ("global-pool.*", "avg-pool.*", "relu.*", "gelu.*", "sigmoid.*", "tanh.*", "group-norm.*", "conv11*.*")
 WANTS = (Want(_MOVES, 0.85, True), Want(_MOVES_ALONE, 0.85, False))
-# Convolutions of bfloat16, 3 to 10 of the case list, and what they should reach of tensor cores.
-BF16 = tuple(f"conv{n:02}" for n in range(3, 11))
-BF16_SHARE = 0.6
-_HALF = " bf16"  # behind their lines
+# Convolutions by tensor cores, 3 to 10 of the case list, and what they should reach of these.
+TENSOR = tuple(f"conv{n:02}" for n in range(3, 11))
+TENSOR_SHARE = 0.6
+# What stands behind their lines: of bfloat16, or of float32 in this precision; and its part of the rate of bf16.
+RATES = {"bf16": 1, "tf32": 1 / 2}
 
 
 def wanted_code() -> dict[machine_code.Key, None]:
@@ -83,11 +86,15 @@ def case_launches() -> dict[str, list[LayerLaunch]]:
             if case.direction != "ceiling":
                 _launches[case.id] = case, list_case(case)
         half_named("predictions", "bfloat16")  # NumPy knows it by its name from now on
-        for key in BF16:
+        before = get_precision()
+        for key, kind in itertools.product(TENSOR, RATES):
             (n, c, h, k, r), how = CONVOLUTIONS[key]
             rest = how.get("stride", 1), how.get("pad", 0)
-            for case in ops.convolution(key, n, c, h, k, r, *rest, dtype="bfloat16"):
-                _launches[case.id + _HALF] = case, list_case(case)
+            dtype = "bfloat16" if kind == "bf16" else "float32"
+            set_precision(before if kind == "bf16" else kind)
+            for case in ops.convolution(key, n, c, h, k, r, *rest, dtype=dtype):
+                _launches[f"{case.id} {kind}"] = case, list_case(case)
+        set_precision(before)
     return {line: launches for line, (_, launches) in _launches.items()}
 
 
@@ -140,10 +147,10 @@ def case_rows() -> list[tuple[str, ...]]:
         least = sum(prediction.roofline * prediction.us for _, prediction in known)
         _, longest = max(known, key=lambda pair: pair[1].us)
         limits = {p.limit for _, p in known if p.us > us / 20}
-        if line.endswith(_HALF):
-            least = max(case.flop / CARD.mma / 1e6, case.traffic / CARD.gbs / 1e3)
-            reached = case.flop / us / 1e6 >= BF16_SHARE * CARD.mma
-            wanted, verdict = f"{BF16_SHARE:g} of {CARD.mma:g} TFLOP/s", "reached" if reached else _short(limits)
+        if rate := RATES.get(line.partition(" ")[2], 0) * CARD.mma:
+            least = max(case.flop / rate / 1e6, case.traffic / CARD.gbs / 1e3)
+            reached = case.flop / us / 1e6 >= TENSOR_SHARE * rate
+            wanted, verdict = f"{TENSOR_SHARE:g} of {rate:.0f} TFLOP/s", "reached" if reached else _short(limits)
         else:
             want = next((w for w in WANTS if any(fnmatch.fnmatchcase(line, p) for p in w.lines)), None)
             wanted = "" if want is None else f"{want.copy:g} of copy" + ", by bytes" * want.bytes_only
@@ -192,7 +199,9 @@ def ladder_text(rows: Sequence[tuple[str, ...]]) -> str:
 def case_text() -> str:
     """The cases' table as it is kept."""
     return text_of(
-        _CASE_HEADINGS, case_rows(), f"Predicted for an {CARD.name}, not measured. float32 unless it says bf16."
+        _CASE_HEADINGS,
+        case_rows(),
+        f"Predicted for an {CARD.name}, not measured. float32 unless it says bf16; its precision.",
     )
 
 

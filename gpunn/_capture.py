@@ -8,8 +8,8 @@ nothing else that ``fn`` did; so
 - numbers that change from step to step (learning rate, the place in the random stream) are stored in
   :class:`StepScalars` on the device, rewritten before each replay;
 - array-library code inside a captured step raises (``primitive``), and so does reading a value back;
-- a graph belongs to shapes, dtypes, what ``autocast`` is around, the precision of products, training flags,
-  ``requires_grad`` and the storage of every parameter and buffer: change one of them and another graph is captured.
+- a graph belongs to shapes, dtypes, what ``autocast`` is around, the precision of products and convolutions, training
+  flags, ``requires_grad`` and the storage of every parameter and buffer: change one and another graph is captured.
 
 On the emulator capture and replay work the same way (``gpu/emulated.py``), which is how all this is
 tested without a GPU.
@@ -82,7 +82,7 @@ class CapturedStep:
 
     def __call__(self, *inputs: Any) -> Any:
         called = [(t._physical.shape, t.dtype, t.requires_grad, t.device) for t in self._checked(inputs)]
-        shapes = (is_grad_enabled(), casting.key, chosen.name, *called)
+        shapes = (is_grad_enabled(), casting.key, chosen.name, chosen.convolutions, *called)
         if changes.count == self._unchanged_since:
             graph = self._last.get(shapes)
             if graph is not None and graph.leaves_are_unchanged():

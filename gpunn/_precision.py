@@ -1,4 +1,4 @@
-"""How products of float32 matrices round on a GPU: ``set_precision``, and PyTorch's names for it.
+"""How products of float32 matrices and convolutions round on a GPU: ``set_precision``, and PyTorch's names for it.
 
 This module stands alone: launches, plans and captured steps ask it.
 """
@@ -18,34 +18,41 @@ MODES: dict[str, str | None] = {"fp32": None, "tf32": "TF32", "tf32x3": "TF32X3"
 _TORCH = {"highest": "fp32", "high": "tf32", "medium": "bf16"}
 
 
-class _Chosen(threading.local):
-    """The present setting: ``name`` is one of ``MODES``.
+# What PyTorch calls these in ``backends.*.fp32_precision``.
+_IEEE = {"ieee": "fp32", "none": "fp32", "tf32": "tf32", "bf16": "bf16"}
 
-    That of all threads is the class's. A thread has one of its own within :func:`exact_products`.
+
+class _Chosen(threading.local):
+    """The present settings, each one of ``MODES``: ``name`` of products, ``convolutions``.
+
+    Those of all threads are the class's. A thread has some of its own within :func:`exact_products`.
     """
 
     name = "fp32"
+    convolutions = "fp32"
 
 
 chosen = _Chosen()
 
 
 def set_precision(precision: str) -> None:
-    """How large products of two float32 matrices are computed on a GPU, from now on and in all threads.
+    """How large products of two float32 matrices, and convolutions, are computed on a GPU, now and in all threads.
 
     Arrays, sums, and all other ops stay float32: the operands alone are rounded, as they are multiplied. It applies to
-    ``matmul`` of two matrices and to linear layers, where they are large enough for tensor cores to pay (more than 64
-    rows and columns, 2^24 multiplications), in both directions. Convolutions other than 1 x 1, batches of matrices and
-    float64 are never affected, nor is the CPU. Operands whose rows are no whole vectors of four numbers (16 bytes) are
-    never rounded either: a layer of 1001 inputs is as with "fp32". So is everything on GPUs older than sm_80, which
-    have no such instructions.
+    ``matmul`` of two matrices, to linear layers and to two-dimensional convolutions, in both directions, where they are
+    large enough for tensor cores to pay: 2^24 multiplications; more than 64 rows and columns of a product; more than 32
+    channels of a convolution's result or gradient, 64 with "tf32x3". A convolution of 1 x 1 is a product. Batches of
+    matrices, groups of channels, filters of more than 32 elements and float64 are never affected, nor is the CPU.
+    Operands whose rows are no whole vectors of four numbers (16 bytes) are never rounded either: a layer of 1001 inputs
+    is as with "fp32". So is everything on GPUs older than sm_80, which have no such instructions. PyTorch's
+    ``backends`` set products and convolutions apart.
 
     Parameters
     ----------
     precision : str
         "fp32", the default: float32. "tf32": operands rounded to 10 bits after the point, errors near 1e-3 of the
-        largest element. "bf16": to 7 bits, near 1e-2. "tf32x3": each operand cut in two, three products made: nearly as
-        exact as float32, with other last bits.
+        largest element. "bf16": to 7 bits, near 1e-2; those of convolutions as with "tf32", which takes them no longer.
+        "tf32x3": each operand cut in two, three products made: nearly as exact as float32, with other last bits.
 
     Raises
     ------
@@ -54,11 +61,39 @@ def set_precision(precision: str) -> None:
     """
     if precision not in MODES:
         raise UsageError(f"set_precision: expected one of {', '.join(MODES)}; got {precision!r}.")
+    _Chosen.name = _Chosen.convolutions = precision
+
+
+def choose_products(precision: str) -> None:
+    """Set that of products alone, one of ``MODES``."""
     _Chosen.name = precision
 
 
+def choose_convolutions(precision: str) -> None:
+    """Set that of convolutions alone, one of ``MODES``."""
+    _Chosen.convolutions = precision
+
+
+def of_ieee(op: str, name: str) -> str:
+    """What PyTorch's ``fp32_precision`` of this name is here.
+
+    Raises
+    ------
+    UsageError
+        If it is none of its names.
+    """
+    if name not in _IEEE:
+        raise UsageError(f"{op}: expected one of {', '.join(_IEEE)}; got {name!r}.")
+    return _IEEE[name]
+
+
+def ieee_of(precision: str) -> str:
+    """The reverse; "ieee" also for "tf32x3", which is nearly as exact."""
+    return precision if precision in ("tf32", "bf16") else "ieee"
+
+
 def get_precision() -> str:
-    """What :func:`set_precision` was given last; "fp32" at first.
+    """What :func:`set_precision` was given last, or of products what one of PyTorch's names was; "fp32" at first.
 
     Returns
     -------
@@ -68,7 +103,7 @@ def get_precision() -> str:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """PyTorch's name for :func:`set_precision`.
+    """PyTorch's name for :func:`set_precision`, of products alone.
 
     Parameters
     ----------
@@ -82,7 +117,7 @@ def set_float32_matmul_precision(precision: str) -> None:
     """
     if precision not in _TORCH:
         raise UsageError(f"set_float32_matmul_precision: expected one of {', '.join(_TORCH)}; got {precision!r}.")
-    set_precision(_TORCH[precision])
+    choose_products(_TORCH[precision])
 
 
 def get_float32_matmul_precision() -> str:
@@ -108,12 +143,10 @@ def exact_products(dtype: str | None) -> Iterator[None]:
     if dtype is None:
         yield
         return
-    own = vars(chosen).get("name")
-    chosen.name = _EXACT[dtype]
+    own = dict(vars(chosen))
+    chosen.name = chosen.convolutions = _EXACT[dtype]
     try:
         yield
     finally:
-        if own is None:
-            del chosen.name
-        else:
-            chosen.name = own
+        vars(chosen).clear()
+        vars(chosen).update(own)

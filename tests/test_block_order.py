@@ -174,9 +174,9 @@ def test_every_kernel_that_draws_tickets_has_a_case() -> None:
         for kernel, parameters in parse_signatures(source.text, macros).items()
         if any("tickets" in parameter.name for parameter in parameters)
     }
-    # Tensor cores' want a precision to be set, or 16 bits: tests/test_precision.py, tests/gpu/test_half.py and
-    # tests/gpu/test_conv2d_first_half.py.
-    elsewhere = ("gemm_tensor_", "gemm_half_", "conv2d_half_", "conv2d_first_half_", "bias_half_")
+    # Tensor cores' want a precision to be set, or 16 bits: tests/test_precision.py, tests/gpu/test_half.py,
+    # tests/gpu/test_conv2d_first_half.py and tests/gpu/test_conv2d_tensor.py.
+    elsewhere = ("gemm_tensor_", "conv2d_tensor_", "gemm_half_", "conv2d_half_", "conv2d_first_half_", "bias_half_")
     assert {kernel for kernel in drawing if not kernel.startswith(elsewhere)} == set(_CASES)
     # Whoever calls last_block has its counter from there.
     texts = {file.name: file.read_text() for file in kernel_folder().glob("*.cu*")}

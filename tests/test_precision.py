@@ -306,6 +306,36 @@ def test_names() -> None:
     assert gpunn.get_precision() == "tf32x3"
 
 
+def test_pytorchs_names_set_products_and_convolutions_apart() -> None:
+    matmul, cudnn = gpunn.backends.cuda.matmul, gpunn.backends.cudnn
+
+    def found() -> tuple[str, str, bool, bool, str]:
+        return (
+            *(matmul.fp32_precision, cudnn.conv.fp32_precision, matmul.allow_tf32, cudnn.allow_tf32),
+            gpunn.get_precision(),
+        )
+
+    assert found() == ("ieee", "ieee", False, False, "fp32")
+    cudnn.allow_tf32 = True
+    assert found() == ("ieee", "tf32", False, True, "fp32")
+    gpunn.set_float32_matmul_precision("medium")
+    assert found() == ("bf16", "tf32", True, True, "bf16")
+    cudnn.conv.fp32_precision = "ieee"
+    assert found() == ("bf16", "ieee", True, False, "bf16")
+    matmul.fp32_precision, cudnn.conv.fp32_precision = "none", "tf32"
+    assert found() == ("ieee", "tf32", False, True, "fp32")
+    cudnn.allow_tf32 = False
+    assert found() == ("ieee", "ieee", False, False, "fp32")
+    for mode, word in (("tf32x3", "ieee"), ("bf16", "bf16"), ("tf32", "tf32"), ("fp32", "ieee")):
+        gpunn.set_precision(mode)
+        assert found()[:2] == (word, word)
+    for switches, name in ((matmul, "cuda.matmul"), (cudnn.conv, "cudnn.conv")):
+        with pytest.raises(
+            UsageError, match=rf"^backends.{name}.fp32_precision: expected one of ieee, none, tf32, bf16"
+        ):
+            switches.fp32_precision = "fp32"
+
+
 @pytest.mark.parametrize("form", ["nt", "nn", "tn"])
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])
 def test_float32_copies_of_16_bits_take_tensor_cores_and_round_nothing_but_the_result(

@@ -27,12 +27,11 @@ gpunn: Any = typed
 def test_switches_can_be_set_and_change_nothing() -> None:
     cudnn = importlib.import_module("gpunn.backends.cudnn")
     assert gpunn.backends.cudnn is cudnn
-    for name in ("benchmark", "deterministic", "enabled", "allow_tf32"):
+    for name in ("benchmark", "deterministic", "enabled"):
         before = getattr(cudnn, name)
         setattr(cudnn, name, not before)
         assert getattr(cudnn, name) is not before
         setattr(cudnn, name, before)
-    gpunn.backends.cuda.matmul.allow_tf32 = False
     assert gpunn.backends.cuda.is_built() in (True, False)
     assert not gpunn.backends.mps.is_available()
     assert not gpunn.backends.mps.is_built()

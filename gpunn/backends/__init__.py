@@ -1,4 +1,4 @@
-"""Switches of PyTorch's libraries, which are not used: of what programs set, products' ``allow_tf32`` is real."""
+"""Switches of PyTorch's libraries, which are not used: of what programs set, only how float32 rounds is real."""
 
 from gpunn.backends import cuda, cudnn, mps
 

@@ -1,10 +1,10 @@
-"""``torch.backends.cuda``: whether CUDA can be used from here, and switches of products; ``allow_tf32`` is real."""
+"""``torch.backends.cuda``: whether CUDA can be used from here, and switches of products; how they round is real."""
 
 from __future__ import annotations
 
 import importlib.util
 
-from gpunn._precision import chosen, set_precision
+from gpunn._precision import choose_products, chosen, ieee_of, of_ieee
 
 
 class _Products:
@@ -20,7 +20,16 @@ class _Products:
 
     @allow_tf32.setter
     def allow_tf32(self, allowed: bool) -> None:
-        set_precision("tf32" if allowed else "fp32")
+        choose_products("tf32" if allowed else "fp32")
+
+    @property
+    def fp32_precision(self) -> str:
+        """The same in words: "ieee" (also "none" when it is set), "tf32" or "bf16"."""
+        return ieee_of(chosen.name)
+
+    @fp32_precision.setter
+    def fp32_precision(self, precision: str) -> None:
+        choose_products(of_ieee("backends.cuda.matmul.fp32_precision", precision))
 
 
 matmul = _Products()

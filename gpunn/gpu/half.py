@@ -5,7 +5,6 @@ Which are computed so, and the launches of ``kernels/gemm_half.cu``, ``conv2d_ha
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +13,9 @@ from gpunn._device import Device
 from gpunn._half import FLOATING, is_bfloat16, is_half
 from gpunn._window import Window
 from gpunn.gpu.conv2d import phases_of, shape_struct
+from gpunn.gpu.conv2d_geometry import MOST_TAPS, counts_in_ints, pixel_steps
 from gpunn.gpu.launcher import KernelSource, ceil_div, vector_width
-from gpunn.gpu.launches import Struct
-from gpunn.gpu.tensor import has_tensor_cores
+from gpunn.gpu.tensor import MOST_SLICES, choose_slices, has_tensor_cores
 from gpunn.gpu.tickets import COUNT, tickets
 
 # half_tile.cuh: numbers of a step of the reduction, stages of shared memory, and what each warp computes.
@@ -52,14 +51,8 @@ class _Tile(NamedTuple):
 _SQUARE, _NARROW, _LOW = _TILES = (_Tile(128, 128), _Tile(256, 64), _Tile(64, 128))
 _OF_PIXELS, _OF_FILTERS = (_SQUARE, _NARROW), (_SQUARE, _LOW)  # conv2d_half.cu: what C has as rows
 _WARPS = 8  # that an SM holds
-_SMS = 132  # of a large card; a constant, so that every card computes the same bits
-_LEAST_SLICE = 256  # a shorter slice of the reduction is not worth adding up
-_EXTRA = 512  # about as much of a reduction takes the time that leaving and adding up a slice does
-_FAN, _TICKETS, _MOST_SLICES = 16, 16, 240  # tensor_walk.cuh
 _TALLEST = 65535  # tiles down: a grid has no more
 _DEEPEST = 2**23 - 1  # the kernel counts the bytes of 256 rows in 32 bits
-_MOST_TAPS = 32  # of a filter: a bit for each
-_MOST_NUMBERS = 2**31 - 1  # of an array of a convolution, which are counted in an int
 
 LEAST = 2**24  # multiplications; a smaller product takes as long as its launch either way
 _NARROWEST = 16  # rows or columns: a quarter of the smallest tile, which still takes less time than all of it by FFMA
@@ -113,19 +106,6 @@ def _tile(rows: int, columns: int, among: tuple[_Tile, ...] = _TILES) -> _Tile:
     return _LOW if rows <= _LOW.rows and _LOW in among else _SQUARE
 
 
-@functools.lru_cache(maxsize=1024)
-def _slices(tiles: int, k: int, at_once: int) -> int:
-    """Into how many slices to split each tile's reduction: the SM with the most blocks should have least to do."""
-
-    def cost(slices: int) -> int:
-        blocks = max(ceil_div(tiles * slices, _SMS), at_once)  # with fewer, an SM is not busy
-        return blocks * (ceil_div(k, slices) + _EXTRA)
-
-    most = min(_MOST_SLICES, k // _LEAST_SLICE)
-    known = [s for s in range(1, most + 1) if tiles * (_TICKETS if s > _FAN else 1) <= COUNT]
-    return min(known, key=cost, default=1)
-
-
 def _launch(
     device: Device,
     source: KernelSource,
@@ -141,7 +121,7 @@ def _launch(
     tile = _tile(m, n, among)
     across, down = tile.grid(m, n)
     tiles = across * down * max(1, phases)
-    slices = _slices(tiles, k, tile.at_once)
+    slices = choose_slices(tiles, k, tile.at_once)
     buffers: tuple[Any, Any] = None, None
     if slices > 1:
         buffers = device.empty((tiles, slices, tile.rows * tile.columns), np.dtype(np.float32)), tickets(device)
@@ -197,27 +177,17 @@ def takes_convolution(device: Device, x: Any, weight: Any, window: Window, group
     """Whether a convolution of x by weight, and its gradients, are computed here; others: more arrays it is given."""
     n, _, _, c = x.shape
     k, r, s, _ = weight.shape
-    if groups != 1 or r * s > _MOST_TAPS or not _vectors(x, weight, *others) or k % _EACH:
+    if groups != 1 or r * s > MOST_TAPS or not _vectors(x, weight, *others) or k % _EACH:
         return False
     pixels, depth = n * window.P * window.Q, r * s * c
-    if min(c, k) < _NARROWEST or _far(n, c, k, window) > _MOST_NUMBERS:
+    if min(c, k) < _NARROWEST or not counts_in_ints(n, c, k, window, _STEP):
         return False
     number, of_phase = phases_of(window, n)
     # The work of all three is the same, up to pixels that no window has.
-    if pixels * k * depth < LEAST or number > _TALLEST // _MOST_SLICES:
+    if pixels * k * depth < LEAST or number > _TALLEST // MOST_SLICES:
         return False
     tall = any(_tile(m, n, _OF_PIXELS).grid(m, n)[1] > _TALLEST for m, n in ((pixels, k), (of_phase, c)))
     return not tall and depth <= _DEEPEST and one_dtype(x, weight, *others) and has_tensor_cores(device)
-
-
-def _far(n: int, c: int, k: int, window: Window) -> int:
-    """The largest offset of a number that a convolution's kernels come across, in windows beyond the border too."""
-    w = window
-    beyond = [w.padding[i] + w.dilation[i] * (w.R, w.S)[i] + w.stride[i] for i in (0, 1)]
-    rows, columns = (_STEP + 2) * beyond[0], (_STEP + 2) * beyond[1]
-    image = ((n + _STEP) * w.H * w.W + rows * w.W + columns) * c
-    output = ((n + 1) * w.P * w.Q + (w.H + rows) * w.Q + w.W + columns) * k
-    return max(image, output, w.R * w.S * c * (k + _STEP))
 
 
 def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu: bool) -> Any:
@@ -249,30 +219,9 @@ def backward_weight(device: Device, dz: Any, x: Any, weight: Any, window: Window
     k, r, s, _ = weight.shape
     dweight = device.empty(weight.shape, x.dtype)
     sizes = (k, r * s * c, n * window.P * window.Q)
-    rest = shape_struct(n, c, k, window, 1), _pixel_steps(c, window)
+    rest = shape_struct(n, c, k, window, 1), pixel_steps(c, window, _STEP)
     _launch(device, CONVOLUTIONS, "conv2d_half_backward_weight", sizes, (dweight, dz, x), rest, _OF_FILTERS)
     return dweight
-
-
-_STEPS = np.dtype(
-    [(name, np.int32) for name in ("w", "h", "offset", "w_last", "w_turn", "w_offset", "h_last", "h_turn", "h_offset")]
-)
-
-
-@functools.lru_cache(maxsize=1024)
-def _pixel_steps(c: int, window: Window) -> Struct:
-    """``struct PixelSteps``: from an output pixel to the one a step of the reduction further on."""
-    w = window
-    rows, right = divmod(_STEP, w.Q)
-    images, down = divmod(rows, w.P)
-    step_w, step_h = right * w.stride[1], down * w.stride[0]
-    w_turn, h_turn = w.Q * w.stride[1], w.P * w.stride[0]
-    fields = (
-        *(step_w, step_h, ((images * w.H + step_h) * w.W + step_w) * c),
-        *(w_turn - w.stride[1] - w.padding[1], w_turn, (w.stride[0] * w.W - w_turn) * c),
-        *(h_turn - w.stride[0] - w.padding[0], h_turn, (w.H - h_turn) * w.W * c),
-    )
-    return Struct(np.array([fields], _STEPS))
 
 
 # -- the gradient before a ReLU, and a bias' ------------------------------------------------------

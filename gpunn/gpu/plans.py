@@ -46,7 +46,7 @@ class Plans:
         # A body within a body; somebody who wants to see each launch; lists of arrays.
         if device.__class__ is Recorder or tracing.launches is not None or (args and args[0].__class__ is list):
             return self._body(device, *args)
-        key = (device, chosen.name, *device.loader.facts(args))
+        key = (device, chosen.name, chosen.convolutions, *device.loader.facts(args))
         try:
             plan = self._plans.get(key, _UNKNOWN)
         except TypeError:

@@ -12,24 +12,30 @@ from gpunn._precision import MODES, chosen
 from gpunn.gpu.launcher import KernelSource, ceil_div, vector_width
 from gpunn.gpu.tickets import COUNT, tickets
 
-# mma_tile.cuh: rows and columns of a block's tile; its threads; three stages of 32 of the reduction, 4 bytes each.
-_TILE = 128
-_THREADS = 128
-_SHARED = 2 * _TILE * 32 * 3 * 4
+# mma_tile.cuh: rows and columns of a block's tile; its threads; three stages of a step of the reduction, 4 bytes each.
+TILE = 128
+THREADS = 128
+STEP = 32
+SHARED = 2 * TILE * STEP * 3 * 4
 _STATIC = 1024  # shared memory for the kernel's own variables, and what CUDA takes
 
 SOURCE = KernelSource(
     "gemm_tensor.cu",
     architectures=(80, 86, 89, 90, 100, 120),
-    dynamic_shared={f"gemm_tensor_{form}": _SHARED for form in ("nt", "nn", "tn")},
+    dynamic_shared={f"gemm_tensor_{form}": SHARED for form in ("nt", "nn", "tn")},
     REAL=("float",),
     MODE=tuple(mode for mode in MODES.values() if mode is not None),
 )
 
+MOST_SLICES = 240  # tensor_walk.cuh
+_FAN = 16
+_EXTRA = 512  # about as much of a reduction takes the time that leaving and adding up a slice does
+_LEAST_LONG_SLICE = 256
+
 LEAST = 2**24  # multiplications; a smaller product takes as long as its launch either way
 _NARROWEST = 65  # rows or columns: fewer leave half of a tile unused, and FFMA has smaller tiles
 _DEEPEST = 2**23 - 1  # the kernel counts the bytes of 128 rows in 32 bits
-_TALLEST = 65535 * _TILE  # rows: of tiles down, a grid has so many at most
+_TALLEST = 65535 * TILE  # rows: of tiles down, a grid has so many at most
 _WAVE = 132  # as in gpu.gemm: blocks that fill a large card, the same on all
 _LEAST_SLICE = 128
 _TICKETS = 16  # of each tile
@@ -57,7 +63,23 @@ def has_tensor_cores(device: Device) -> bool:
     with device.active():
         card = device.xp.cuda.Device()
         capability, shared = int(card.compute_capability), card.attributes["MaxSharedMemoryPerBlockOptin"]
-    return capability >= min(SOURCE.architectures) and int(shared) >= _SHARED + _STATIC
+    return capability >= min(SOURCE.architectures) and int(shared) >= SHARED + _STATIC
+
+
+@functools.lru_cache(maxsize=1024)
+def choose_slices(tiles: int, k: int, at_once: int) -> int:
+    """Into how many slices to split each tile's reduction: the SM with the most blocks should have least to do.
+
+    An SM holds ``at_once`` blocks.
+    """
+
+    def cost(slices: int) -> int:
+        blocks = max(ceil_div(tiles * slices, _WAVE), at_once)  # with fewer, an SM is not busy
+        return blocks * (ceil_div(k, slices) + _EXTRA)
+
+    most = min(MOST_SLICES, k // _LEAST_LONG_SLICE)
+    known = [s for s in range(1, most + 1) if tiles * (_TICKETS if s > _FAN else 1) <= COUNT]
+    return min(known, key=cost, default=1)
 
 
 def launch(
@@ -65,13 +87,13 @@ def launch(
 ) -> None:
     """Launch a product of this form; ``rest``: "nt" (bias,), "nn" (more,), "tn" ()."""
     m, n, k = sizes
-    across, down = ceil_div(n, _TILE), ceil_div(m, _TILE)
+    across, down = ceil_div(n, TILE), ceil_div(m, TILE)
     tiles = across * down
     slices = max(1, min(ceil_div(_WAVE, tiles), k // _LEAST_SLICE))
     buffers: tuple[Any, Any] = None, None
     if slices > 1:
         assert tiles * _TICKETS <= COUNT, "only fewer tiles than a wave are split"
-        buffers = device.empty((tiles, slices, _TILE * _TILE), c.dtype), tickets(device)
+        buffers = device.empty((tiles, slices, TILE * TILE), c.dtype), tickets(device)
     args = (c, *buffers, a, b, *rest, m, n, k, *((relu,) if form == "nt" else ()))
     macros: dict[str, Any] = {"REAL": "float", "MODE": MODES[chosen.name]}
-    SOURCE.launch(device, f"gemm_tensor_{form}", (across, down, slices), _THREADS, args, shared=_SHARED, **macros)
+    SOURCE.launch(device, f"gemm_tensor_{form}", (across, down, slices), THREADS, args, shared=SHARED, **macros)

@@ -19,7 +19,7 @@ from gpunn._window import Padding, Pair, Window, is_plain_product, pair, remembe
 from gpunn.cpu.conv2d import ways
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu import conv2d as kernels
-from gpunn.gpu import conv2d_first, conv2d_first_half, conv2d_narrow, half
+from gpunn.gpu import conv2d_first, conv2d_first_half, conv2d_narrow, conv2d_tensor, half
 from gpunn.gpu.conv2d_geometry import refuse_too_many
 from gpunn.ops.accumulate import accumulate
 from gpunn.ops.bias import bias_backward
@@ -84,6 +84,8 @@ def _(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: An
     if kind == "first":
         return conv2d_first.forward(device, x, weight, window, bias, relu)
     if kind == "tiled":
+        if conv2d_tensor.takes_forward(device, x, weight, window):
+            return conv2d_tensor.forward(device, x, weight, window, bias, relu)
         return kernels.forward(device, x, weight, window, groups, bias, relu)
     n, (k, _, _, c) = x.shape[0], weight.shape
     refuse_too_many(n, c, k, window)
@@ -172,16 +174,21 @@ def _(
         dx, dweight, dbias = linear_backward(device, dy, y, rows, weight.reshape(k, c), needs, more)
         dx = None if dx is None else dx.reshape(x.shape)
         return dx, None if dweight is None else dweight.reshape(weight.shape), dbias
-    if kind == "tiled" and wants_data and wants_weight:
+    tensor_data = (
+        wants_data and kind != "narrow" and conv2d_tensor.takes_data(device, dy, y, weight, x.shape, window, more)
+    )
+    tensor_weight = wants_weight and kind == "tiled" and conv2d_tensor.takes_weight(device, dy, y, x, weight, window)
+    if kind == "tiled" and wants_data and wants_weight and not (tensor_data or tensor_weight):
         all_three = kernels.backward(device, dy, y, x, weight, window, groups, wants_bias, more)
         if all_three is not None:
             return all_three
     dx = dweight = dbias = None
-    # One launch for the gradients of weight and bias, which also writes dz for the next.
-    if not wants_weight:
+    # One launch for the gradients of weight and bias, which also writes dz for the next. Tensor cores read dz as it is.
+    if not wants_weight or tensor_weight:
         rows = dy.reshape(-1, k)
         dz, dbias = bias_backward(device, rows, None if y is None else y.reshape(rows.shape), wants_bias)
         dz = dz.reshape(dy.shape)
+        dweight = conv2d_tensor.backward_weight(device, dz, x, weight, window) if tensor_weight else None
     elif kind == "narrow":
         dweight, dbias, dz = conv2d_narrow.backward_weight(
             device, dy, y, x, weight, window, groups, wants_bias, wants_data
@@ -194,6 +201,8 @@ def _(
         dx = conv2d_narrow.backward_data(device, dz, weight, x.shape, window, groups)
         if more is not None:
             accumulate(device, dx, more)
+    elif tensor_data:
+        dx = conv2d_tensor.backward_data(device, dz, weight, x.shape, window, more)
     elif wants_data:
         dx = kernels.backward_data(device, dz, weight, x.shape, window, groups, more)
     return dx, dweight, dbias

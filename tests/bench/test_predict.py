@@ -218,14 +218,25 @@ def test_cases_that_fall_short_are_listed_first_with_what_limits_them() -> None:
 
 def test_convolutions_of_bf16_reach_their_share_of_tensor_cores() -> None:
     rows = {row[0]: row for row in predictions.case_rows() if row[0].endswith(" bf16")}
-    assert len(rows) == 3 * len(predictions.BF16)
+    assert len(rows) == 3 * len(predictions.TENSOR)
     for line, row in rows.items():
-        if line.startswith("conv04."):  # its 3 channels are no vector of 8
+        if line == "conv04.dx bf16":  # its 3 channels are no vector of 8; the others have kernels of their own
             assert "half" not in row[1]
         elif line.startswith("conv05."):  # its bytes take longer, by a copy's bandwidth
             assert row[-1] == "short: DRAM"
             assert float(row[8]) >= 0.95
         else:
+            assert row[-1] == "reached", row
+
+
+def test_float32_convolutions_reach_their_share_of_tensor_cores_with_tf32() -> None:
+    rows = {row[0]: row for row in predictions.case_rows() if row[0].endswith(" tf32")}
+    assert len(rows) == 3 * len(predictions.TENSOR)
+    for line, row in rows.items():
+        if line.startswith(("conv04.", "conv05.", "conv10.")):  # 3 channels; products of 1 x 1
+            assert "conv2d_tensor" not in row[1]
+        else:
+            assert row[1].startswith("conv2d_tensor_")
             assert row[-1] == "reached", row
 
 
