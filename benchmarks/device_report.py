@@ -45,21 +45,23 @@ from benchmarks._report.health import BROKEN, BrokenContext, broken
 # name, share of the time, the function that does it. The sanitizer comes last: it makes use of any time that is left.
 SECTIONS = (
     ("environment", 0.03, "benchmarks._report.environment:run"),
-    ("battery", 0.25, "benchmarks._report.battery:run"),
+    ("battery", 0.22, "benchmarks._report.battery:run"),
     ("capture", 0.08, "benchmarks._report.repeatable:run"),
     ("compile", 0.08, "benchmarks._report.compiled:run"),
-    ("kernels", 0.18, "benchmarks._report.kernels:run"),
-    ("steps", 0.14, "benchmarks._report.steps:run"),
+    ("kernels", 0.16, "benchmarks._report.kernels:run"),
+    ("steps", 0.12, "benchmarks._report.steps:run"),
+    ("choices", 0.08, "benchmarks._report.choices:run"),
     ("launches", 0.05, "benchmarks._report.launches:run"),
     ("sweep", 0.07, "benchmarks._report.sweep:run"),
     ("training", 0.07, "benchmarks._report.training:run"),
-    ("sanitizer", 0.05, "benchmarks._report.sanitizer:run"),
+    ("sanitizer", 0.04, "benchmarks._report.sanitizer:run"),
 )
 # Elsewhere the report only says why they are not there.
 _NEED_A_GPU = {
     "compile": "needs a GPU: NVRTC compiles for the card that is there; see python -m benchmarks.compile_gate",
     "kernels": "needs a GPU: times of anything else say nothing about kernels",
     "steps": "needs a GPU; elsewhere see gpunn bench --cases steps",
+    "choices": "needs a GPU: times of anything else say nothing about kernels",
     "launches": "needs a GPU: times of anything else say nothing about kernels",
     "sweep": "needs a GPU: times of anything else say nothing about kernels",
     "sanitizer": "needs a GPU; the emulator watches every access, race and barrier by itself",

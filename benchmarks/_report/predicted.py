@@ -7,8 +7,7 @@ from typing import Any
 
 from gpunn.bench.cards import CARDS, Card
 from gpunn.bench.machine_code import MachineCodeError
-from gpunn.bench.predict import Work, predict
-from gpunn.bench.work import bytes_of, flop_of
+from gpunn.bench.predict import predict, work_of
 from gpunn.gpu.launcher import Launch
 
 
@@ -26,13 +25,6 @@ def card_named(name: str) -> Card | None:
     plain = name.replace(" ", "").upper()
     found = [card for card in CARDS.values() if card.name.upper() in plain]
     return max(found, key=lambda card: len(card.name), default=None)
-
-
-def work_of(launch: Launch) -> Work:
-    """A launch that was made, by its numbers."""
-    (x, y, z), (a, b, c) = launch.grid, launch.block
-    numbers = x * y * z, a * b * c, launch.shared, flop_of(launch), bytes_of(launch)
-    return Work(launch.kernel, launch.file, launch.macros, *numbers)
 
 
 def predicted(launches: Sequence[Launch], card: Card | None, measured: float) -> dict[str, Any]:

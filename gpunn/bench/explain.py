@@ -163,6 +163,20 @@ class _ListingFunction:
         self.module.listing.note(self, grid, block, shared, self.parameters, bound, tuple(pointees()))
 
 
+def loss_of(model: Any, x: Any, command: str) -> Any:
+    """The mean cross-entropy of a batch where the model gives class scores, else the sum; ``command`` is for errors."""
+    from gpunn._creation import zeros
+    from gpunn._tensor import Tensor
+    from gpunn.nn.loss import CrossEntropyLoss
+
+    scores = model(x)
+    if not isinstance(scores, Tensor):
+        raise UsageError(f"{command}: expected a network that returns one tensor; got {type(scores).__name__}.")
+    if scores.ndim != 2 or scores.shape[1] < 2:
+        return scores.sum()
+    return CrossEntropyLoss()(scores, zeros(len(x), dtype=np.int64, device=x.device))
+
+
 def list_launches(model: Any, input_shape: Sequence[int], batch_size: int) -> list[LayerLaunch]:
     """The launches of a forward and a backward pass in training mode, in their order, equal ones of a layer as one.
 
@@ -179,10 +193,7 @@ def list_launches(model: Any, input_shape: Sequence[int], batch_size: int) -> li
     list of LayerLaunch
         The loss is the mean cross-entropy where the model gives class scores, else the sum.
     """
-    from gpunn._creation import zeros
-    from gpunn._tensor import Tensor
     from gpunn.bench.profile import random_batch
-    from gpunn.nn.loss import CrossEntropyLoss
 
     listing = _Listing()
     home = Device("emulator", np, listing)
@@ -190,12 +201,7 @@ def list_launches(model: Any, input_shape: Sequence[int], batch_size: int) -> li
         model = model.to(home).train()
         listing.names = {id(module): name for name, module in model.named_modules()}
         x, _ = random_batch((batch_size, *input_shape), 1, home)
-        scores = model(x)
-        if not isinstance(scores, Tensor):
-            raise UsageError(f"explain: expected a network that returns one tensor; got {type(scores).__name__}.")
-        classes = scores.ndim == 2 and scores.shape[1] > 1
-        labels = zeros(batch_size, dtype=np.int64, device=home)
-        loss = CrossEntropyLoss()(scores, labels) if classes else scores.sum()
+        loss = loss_of(model, x, "explain")
         if loss.requires_grad:
             with observe_backward(_observer(listing)):
                 loss.backward()

@@ -34,6 +34,8 @@ from gpunn.bench.machine_code import parts
 from gpunn.bench.rates import L2_BYTES, LINE, SCHEDULERS, Rates, rates_of
 from gpunn.bench.resources import resources_of
 from gpunn.bench.sass import COLUMNS, Part
+from gpunn.bench.work import bytes_of, flop_of
+from gpunn.gpu.launcher import Launch
 
 if TYPE_CHECKING:
     from gpunn.emulator import KernelCount
@@ -91,6 +93,13 @@ class Work:
     shared: int
     flop: float
     traffic: float
+
+
+def work_of(launch: Launch) -> Work:
+    """A launch that was made, by its numbers."""
+    (x, y, z), (a, b, c) = launch.grid, launch.block
+    numbers = x * y * z, a * b * c, launch.shared, flop_of(launch), bytes_of(launch)
+    return Work(launch.kernel, launch.file, launch.macros, *numbers)
 
 
 @dataclass(frozen=True)

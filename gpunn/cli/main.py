@@ -36,6 +36,7 @@ from gpunn.cli import (
     summary,
     sweep,
     train,
+    tune,
     warmup,
 )
 from gpunn.errors import UsageError, nearest, quoted
@@ -54,6 +55,7 @@ _COMMANDS = {
     "explain": explain,
     "lockstep": lockstep,
     "warmup": warmup,
+    "tune": tune,
     "convert": convert,
     "export": export,
     "doctor": doctor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,21 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._window import Window, is_plain_product
 from gpunn.gpu import conv2d_first, conv2d_narrow
+from gpunn.gpu.choices import Facts, Way, best
 from gpunn.gpu.conv2d_geometry import phases, refuse_too_many
-from gpunn.gpu.gemm import TILES, at_once, choose_slices, choose_tile, count_tiles, split_buffers
+from gpunn.gpu.gemm import (
+    APART,
+    TILES,
+    at_once,
+    choose_shared,
+    choose_split,
+    choose_tile,
+    count_tiles,
+    shared_ways,
+    split_buffers,
+    tiles_of,
+    ways_of,
+)
 from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
 
@@ -74,6 +88,13 @@ def _vector(length: int, *arrays: Any) -> int:
     return vector_width(length, *arrays, widths=(4, 2, 1))
 
 
+def facts(n: int, c: int, k: int, window: Window, groups: int, dtype: Any) -> Facts:
+    """What the time of a convolution depends on, but for the width of vectors."""
+    w = window
+    sizes = (n, c, w.H, w.W, k, w.R, w.S, w.P, w.Q)
+    return (*sizes, *w.stride, *w.padding, *w.dilation, groups, dtype.name)
+
+
 def forward(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
     """Like the kernel body of ``conv2d_forward``."""
     n, _, _, c = x.shape
@@ -81,9 +102,14 @@ def forward(device: Device, x: Any, weight: Any, window: Window, groups: int, bi
     y = device.empty((n, window.P, window.Q, k), x.dtype)
     rows, columns = n * window.P * window.Q, k // groups
     vec = _vector(depth, x, weight)
-    tile = choose_tile(rows, columns, groups)
     args = (y, x, weight, bias, shape_struct(n, c, k, window, groups), int(relu))
-    _launch(device, "conv2d_forward", args, (count_tiles(rows, columns, tile), 1, groups), vec, tile)
+
+    def run(way: Way) -> None:
+        grid = (count_tiles(rows, columns, way[0]), 1, groups)
+        _launch(device, "conv2d_forward", args, grid, vec, way[0])
+
+    rule, known = (choose_tile(rows, columns, groups),), (*facts(n, c, k, window, groups, x.dtype), vec)
+    best(device, SOURCE, "conv2d_forward", known, rule, lambda: [(tile,) for tile in tiles_of(rows, columns)], run)
     return y
 
 
@@ -97,14 +123,20 @@ def backward_weight(
     dbias = device.empty((k,), x.dtype) if wants_bias else None
     dz = device.empty(dy.shape, x.dtype) if y is not None and wants_dz else None
     columns, pixels = r * s * depth, n * window.P * window.Q
-    tile = choose_tile(k // groups, columns, groups)
-    slices = choose_slices(k // groups, columns, pixels, tile, groups)
-    tiles = count_tiles(k // groups, columns, tile)
-    buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
     # Vectors run along dy's channels, and along x's.
     vec = min(_vector(k // groups, dy, y, dz), _vector(depth, x))
-    args = (dweight, dbias, dz, *buffers, dy, y, x, shape_struct(n, c, k, window, groups), slices)
-    _launch(device, "conv2d_backward_weight", args, (tiles, 1, groups * slices), vec, tile)
+    shape = shape_struct(n, c, k, window, groups)
+
+    def run(way: Way) -> None:
+        tile, slices = way
+        tiles = count_tiles(k // groups, columns, tile)
+        buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
+        args = (dweight, dbias, dz, *buffers, dy, y, x, shape, slices)
+        _launch(device, "conv2d_backward_weight", args, (tiles, 1, groups * slices), vec, tile)
+
+    known = (*facts(n, c, k, window, groups, x.dtype), vec, int(y is not None))
+    sizes = k // groups, columns, pixels, groups
+    best(device, SOURCE, "conv2d_backward_weight", known, choose_split(*sizes), lambda: ways_of(*sizes), run)
     return dweight, dbias, dy if dz is None else dz
 
 
@@ -116,36 +148,58 @@ def backward_data(
     k, _, _, depth = weight.shape
     dx = device.empty(x_shape, dz.dtype)
     number, rows = phases_of(window, n)
-    tile = choose_tile(rows, depth, groups * number)
     vec = min(_vector(k // groups, dz), _vector(depth, weight, more))
-    grid = (number * count_tiles(rows, depth, tile), 1, groups)
     args = (dx, dz, weight, more, shape_struct(n, c, k, window, groups))
-    _launch(device, "conv2d_backward_data", args, grid, vec, tile)
+
+    def run(way: Way) -> None:
+        grid = (number * count_tiles(rows, depth, way[0]), 1, groups)
+        _launch(device, "conv2d_backward_data", args, grid, vec, way[0])
+
+    rule, known = (choose_tile(rows, depth, groups * number),), (*facts(n, c, k, window, groups, dz.dtype), vec)
+    best(device, SOURCE, "conv2d_backward_data", known, rule, lambda: [(tile,) for tile in tiles_of(rows, depth)], run)
     return dx
 
 
 def backward(
-    device: Device, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, wants_bias: bool, more: Any
-) -> tuple[Any, Any, Any] | None:
-    """(dx, dweight, dbias or None) by one launch, or None where that does not pay."""
+    device: Device,
+    dy: Any,
+    y: Any,
+    x: Any,
+    weight: Any,
+    window: Window,
+    groups: int,
+    wants_bias: bool,
+    more: Any,
+    apart: Callable[[], tuple[Any, Any, Any]],
+) -> tuple[Any, Any, Any]:
+    """(dx, dweight, dbias or None) by one launch, or ``apart()`` where that does not pay."""
     n, _, _, c = x.shape
     k, r, s, depth = weight.shape
     number, rows = phases_of(window, n)
     columns, pixels = r * s * depth, n * window.P * window.Q
-    tile, tile_of_weight = choose_tile(rows, depth, groups * number), choose_tile(k // groups, columns, groups)
-    data_tiles = number * count_tiles(rows, depth, tile)
+    vec = min(_vector(k // groups, dy, y), _vector(depth, x, weight, more))
+    shape = shape_struct(n, c, k, window, groups)
+
+    def run(way: Way) -> tuple[Any, Any, Any]:
+        if way == APART:
+            return apart()
+        tile, _, slices = way
+        dx, dweight = device.empty(x.shape, x.dtype), device.empty(weight.shape, x.dtype)
+        dbias = device.empty((k,), x.dtype) if wants_bias else None
+        tiles = count_tiles(k // groups, columns, tile)
+        buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
+        args = (dweight, dbias, dx, *buffers, dy, y, x, weight, more, shape, slices)
+        grid = (tiles * slices + number * count_tiles(rows, depth, tile), 1, groups)
+        _launch(device, "conv2d_backward", args, grid, vec, tile)
+        return dx, dweight, dbias
+
+    of_data = rows, depth, ceil_div(r * s, number) * (k // groups), groups * number, 1
+    products = of_data, (k // groups, columns, pixels, groups, pixels)
     # With vectors, one kernel for both leaves an SM as many blocks as each alone (6 to 20 registers more). But a large
     # product is best with the tile that suits it. Behind a ReLU it also reads dy and y for every filter element, where
     # a launch of its own reads the dz that the other wrote. So one launch pays only while launching takes the time.
-    if 128 in (tile, tile_of_weight) or (y is not None and not at_once(data_tiles * groups, tile)):
-        return None
-    dx, dweight = device.empty(x.shape, x.dtype), device.empty(weight.shape, x.dtype)
-    dbias = device.empty((k,), x.dtype) if wants_bias else None
-    slices = choose_slices(k // groups, columns, pixels, tile, groups)
-    tiles = count_tiles(k // groups, columns, tile)
-    buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
-    vec = min(_vector(k // groups, dy, y), _vector(depth, x, weight, more))
-    shape = shape_struct(n, c, k, window, groups)
-    args = (dweight, dbias, dx, *buffers, dy, y, x, weight, more, shape, slices)
-    _launch(device, "conv2d_backward", args, (tiles * slices + data_tiles, 1, groups), vec, tile)
-    return dx, dweight, dbias
+    rule = choose_shared(products)
+    if y is not None and rule != APART and not at_once(number * groups * count_tiles(rows, depth, rule[0]), rule[0]):
+        rule = APART
+    known = (*facts(n, c, k, window, groups, x.dtype), vec, int(y is not None))
+    return best(device, SOURCE, "conv2d_backward", known, rule, lambda: shared_ways(products), run)

@@ -12,10 +12,11 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._half import FLOATING, is_bfloat16, is_half
 from gpunn._window import Window
-from gpunn.gpu.conv2d import phases_of, shape_struct
+from gpunn.gpu.choices import Facts, Way, best
+from gpunn.gpu.conv2d import facts, phases_of, shape_struct
 from gpunn.gpu.conv2d_geometry import MOST_TAPS, counts_in_ints, pixel_steps
 from gpunn.gpu.launcher import KernelSource, ceil_div, vector_width
-from gpunn.gpu.tensor import MOST_SLICES, choose_slices, has_tensor_cores
+from gpunn.gpu.tensor import MOST_SLICES, choose_slices, has_tensor_cores, slices_around
 from gpunn.gpu.tickets import COUNT, tickets
 
 # half_tile.cuh: numbers of a step of the reduction, stages of shared memory, and what each warp computes.
@@ -106,6 +107,19 @@ def _tile(rows: int, columns: int, among: tuple[_Tile, ...] = _TILES) -> _Tile:
     return _LOW if rows <= _LOW.rows and _LOW in among else _SQUARE
 
 
+def _ways(sizes: tuple[int, int, int], among: tuple[_Tile, ...], phases: int) -> list[Way]:
+    """The (rows, columns, slices) that such a product may be computed by."""
+    (m, n, k), ways = sizes, list[Way]()
+    for tile in among:
+        across, down = tile.grid(m, n)
+        # None that is more than half empty, unless it is the rule's.
+        if down > _TALLEST or (tile != _tile(m, n, among) and (2 * m <= tile.rows or 2 * n <= tile.columns)):
+            continue
+        each = slices_around(across * down * max(1, phases), k, tile.at_once)
+        ways += [(tile.rows, tile.columns, slices) for slices in each]
+    return ways
+
+
 def _launch(
     device: Device,
     source: KernelSource,
@@ -113,24 +127,36 @@ def _launch(
     sizes: tuple[int, int, int],
     arrays: tuple[Any, ...],
     rest: tuple[Any, ...],
+    known: Facts = (),
     among: tuple[_Tile, ...] = _TILES,
     phases: int = 0,
 ) -> None:
-    """Launch a product of M, N and K whose arguments begin with C; with ``phases`` so many of them at once."""
+    """Launch a product of M, N and K whose arguments begin with C; with ``phases`` so many of them at once.
+
+    ``known``: what its time depends on beside its sizes.
+    """
     m, n, k = sizes
+    c, *others = arrays
+    float32, name = np.dtype(np.float32), number_name(c.dtype)
+
+    def run(way: Way) -> None:
+        *shape, slices = way
+        tile = _Tile(*shape)
+        across, down = tile.grid(m, n)
+        buffers: tuple[Any, Any] = None, None
+        if slices > 1:
+            tiles = across * down * max(1, phases)
+            buffers = device.empty((tiles, slices, tile.rows * tile.columns), float32), tickets(device)
+        grid = across, down, slices * max(1, phases)
+        args = (bits_of(c), *buffers, *map(bits_of, others), *rest, *((slices,) if phases else ()))
+        macros: dict[str, Any] = {"REAL": "float", "NUMBER": name, "ROWS": tile.rows, "COLUMNS": tile.columns}
+        macros["SPLIT"] = int(slices > 1)
+        source.launch(device, kernel, grid, tile.threads, args, shared=tile.shared, **macros)
+
     tile = _tile(m, n, among)
     across, down = tile.grid(m, n)
-    tiles = across * down * max(1, phases)
-    slices = choose_slices(tiles, k, tile.at_once)
-    buffers: tuple[Any, Any] = None, None
-    if slices > 1:
-        buffers = device.empty((tiles, slices, tile.rows * tile.columns), np.dtype(np.float32)), tickets(device)
-    c, *others = arrays
-    grid = across, down, slices * max(1, phases)
-    args = (bits_of(c), *buffers, *map(bits_of, others), *rest, *((slices,) if phases else ()))
-    macros: dict[str, Any] = {"REAL": "float", "NUMBER": number_name(c.dtype), "SPLIT": int(slices > 1)}
-    macros |= {"ROWS": tile.rows, "COLUMNS": tile.columns}
-    source.launch(device, kernel, grid, tile.threads, args, shared=tile.shared, **macros)
+    rule = tile.rows, tile.columns, choose_slices(across * down * max(1, phases), k, tile.at_once)
+    best(device, source, kernel, (*sizes, name, *known), rule, lambda: _ways(sizes, among, phases), run)
 
 
 def _takes(device: Device, sizes: tuple[int, int, int], *arrays: Any) -> bool:
@@ -197,7 +223,8 @@ def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu
     y = device.empty((n, window.P, window.Q, k), x.dtype)
     sizes = (n * window.P * window.Q, k, r * s * c)
     arrays, rest = (y, x, weight, bias), (shape_struct(n, c, k, window, 1), int(relu))
-    _launch(device, CONVOLUTIONS, "conv2d_half_forward", sizes, arrays, rest, _OF_PIXELS)
+    known = facts(n, c, k, window, 1, x.dtype)
+    _launch(device, CONVOLUTIONS, "conv2d_half_forward", sizes, arrays, rest, known, _OF_PIXELS)
     return y
 
 
@@ -209,7 +236,8 @@ def backward_data(device: Device, dz: Any, weight: Any, x_shape: tuple[int, ...]
     number, rows = phases_of(window, n)
     sizes = (rows, c, ceil_div(r * s, number) * k)
     arrays, rest = (dx, dz, weight, more), (shape_struct(n, c, k, window, 1),)
-    _launch(device, CONVOLUTIONS, "conv2d_half_backward_data", sizes, arrays, rest, _OF_PIXELS, number)
+    known = facts(n, c, k, window, 1, dz.dtype)
+    _launch(device, CONVOLUTIONS, "conv2d_half_backward_data", sizes, arrays, rest, known, _OF_PIXELS, number)
     return dx
 
 
@@ -220,7 +248,8 @@ def backward_weight(device: Device, dz: Any, x: Any, weight: Any, window: Window
     dweight = device.empty(weight.shape, x.dtype)
     sizes = (k, r * s * c, n * window.P * window.Q)
     rest = shape_struct(n, c, k, window, 1), pixel_steps(c, window, _STEP)
-    _launch(device, CONVOLUTIONS, "conv2d_half_backward_weight", sizes, (dweight, dz, x), rest, _OF_FILTERS)
+    known = facts(n, c, k, window, 1, x.dtype)
+    _launch(device, CONVOLUTIONS, "conv2d_half_backward_weight", sizes, (dweight, dz, x), rest, known, _OF_FILTERS)
     return dweight
 
 

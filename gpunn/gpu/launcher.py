@@ -138,6 +138,11 @@ class KernelSource:
         """The flattened source."""
         return read_source(self.file)
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """Hash of the flattened source."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
     def specialisations(self) -> list[dict[str, str]]:
         """Every combination of macro values that is declared."""
         every = (dict(zip(self.choices, values, strict=True)) for values in itertools.product(*self.choices.values()))

@@ -77,9 +77,18 @@ def choose_slices(tiles: int, k: int, at_once: int) -> int:
         blocks = max(ceil_div(tiles * slices, _WAVE), at_once)  # with fewer, an SM is not busy
         return blocks * (ceil_div(k, slices) + _EXTRA)
 
-    most = min(MOST_SLICES, k // _LEAST_LONG_SLICE)
-    known = [s for s in range(1, most + 1) if tiles * (_TICKETS if s > _FAN else 1) <= COUNT]
-    return min(known, key=cost, default=1)
+    return min((s for s in range(1, MOST_SLICES + 1) if _may_split(tiles, k, s)), key=cost, default=1)
+
+
+def _may_split(tiles: int, k: int, slices: int) -> bool:
+    """Whether slices are long enough, and there are tickets for the tiles."""
+    return slices <= min(MOST_SLICES, k // _LEAST_LONG_SLICE) and tiles * (_TICKETS if slices > _FAN else 1) <= COUNT
+
+
+def slices_around(tiles: int, k: int, at_once: int) -> list[int]:
+    """How many slices may be tried: :func:`choose_slices`, half of that, twice, none."""
+    rule = choose_slices(tiles, k, at_once)
+    return [s for s in sorted({1, rule // 2, rule, 2 * rule} - {0}) if s == 1 or _may_split(tiles, k, s)]
 
 
 def launch(

@@ -6,6 +6,7 @@ launches those of ``kernels/conv2d.cu``.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -178,14 +179,33 @@ def _(
         wants_data and kind != "narrow" and conv2d_tensor.takes_data(device, dy, y, weight, x.shape, window, more)
     )
     tensor_weight = wants_weight and kind == "tiled" and conv2d_tensor.takes_weight(device, dy, y, x, weight, window)
-    if kind == "tiled" and wants_data and wants_weight and not (tensor_data or tensor_weight):
-        all_three = kernels.backward(device, dy, y, x, weight, window, groups, wants_bias, more)
-        if all_three is not None:
-            return all_three
+    by_tensor_cores = tensor_data, tensor_weight
+    apart = functools.partial(_apart, device, kind, by_tensor_cores, dy, y, x, weight, window, groups, needs, more)
+    if kind == "tiled" and wants_data and wants_weight and not any(by_tensor_cores):
+        return kernels.backward(device, dy, y, x, weight, window, groups, wants_bias, more, apart)
+    return apart()
+
+
+def _apart(
+    device: Device,
+    kind: str,
+    by_tensor_cores: tuple[bool, bool],
+    dy: Any,
+    y: Any,
+    x: Any,
+    weight: Any,
+    window: Window,
+    groups: int,
+    needs: _Three,
+    more: Any,
+) -> tuple[Any, Any, Any]:
+    """The gradients, that of x by a launch of its own; ``by_tensor_cores``: those of x and weight."""
+    wants_data, wants_weight, wants_bias = needs
+    tensor_data, tensor_weight = by_tensor_cores
     dx = dweight = dbias = None
     # One launch for the gradients of weight and bias, which also writes dz for the next. Tensor cores read dz as it is.
     if not wants_weight or tensor_weight:
-        rows = dy.reshape(-1, k)
+        rows = dy.reshape(-1, dy.shape[3])
         dz, dbias = bias_backward(device, rows, None if y is None else y.reshape(rows.shape), wants_bias)
         dz = dz.reshape(dy.shape)
         dweight = conv2d_tensor.backward_weight(device, dz, x, weight, window) if tensor_weight else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -55,12 +56,16 @@ def _(
 
 @linear_backward.kernel
 def _(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: _Three, more: Any = None) -> tuple[Any, Any, Any]:
+    apart = functools.partial(_apart, device, dy, y, x, weight, needs, more)
+    if needs[0] and needs[1] and weight.size:
+        return launch_gemm_backward(device, dy, y, x, weight, needs[2], more, apart)
+    return apart()
+
+
+def _apart(device: Device, dy: Any, y: Any, x: Any, weight: Any, needs: _Three, more: Any) -> tuple[Any, Any, Any]:
+    """The gradients, that of x by a launch of its own."""
     n, m = dy.shape
     dx = dweight = dbias = None
-    if needs[0] and needs[1] and weight.size:
-        both = launch_gemm_backward(device, dy, y, x, weight, needs[2], more)
-        if both is not None:
-            return both
     by_tensor_cores = needs[1] and tensor.takes(device, x.dtype, (m, weight.shape[1], n), dy, x)
     if needs[1] and weight.size and not by_tensor_cores:
         dweight = device.empty(weight.shape, x.dtype)

@@ -504,6 +504,15 @@ _MISTAKES: list[tuple[str, int, str]] = [
     ("doctor --device cpu:1", 2, "or a numbered GPU such as cuda:1; got 'cpu:1'"),
     ("doctor --limit 0", 2, "argument --limit: expected a number above 0; got '0'"),
     ("doctor --jsn", 2, "unknown option '--jsn' (see gpunn doctor --help); did you mean '--json'?"),
+    # -- tune
+    ("tune", 2, "tune: expected a model, such as resnet20 or net.py:Net"),
+    ("tune lenet5 --device cpu", 2, "tune: device 'cpu' is no GPU with kernels; expected cuda or cuda:1"),
+    ("tune lenet5 --device emulator", 2, "--predict H200 says what the cost model would choose"),
+    ("tune lenet5 --clear", 2, "tune: --clear goes without a model and --predict"),
+    ("tune lenet5 --predict H20", 2, "unknown card 'H20'"),
+    ("tune lenet6 --predict H200", 2, "unknown model 'lenet6'"),
+    ("tune lenet5 --precision fp16", 2, "argument --precision: expected"),
+    ("tune lenet5 --batch-size 0", 2, "argument --batch-size: expected a whole number of at least 1; got '0'"),
     # -- warmup
     ("warmup --device cpu", 2, "warmup: device 'cpu' runs no kernels"),
     ("warmup --batch-size 3", 2, "--batch-size: it is about a model; got none"),
