@@ -148,7 +148,7 @@ def path_of(device: Device) -> Path:
 def _card(device: Device) -> str:
     if device.ordinal is None:
         return device.name
-    name = device.xp.cuda.runtime.getDeviceProperties(device.ordinal)["name"]
+    name = device.xp.cuda.runtime.getDeviceProperties(device.ordinal).get("name", "")
     text = name.decode() if isinstance(name, bytes) else str(name)
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
 
@@ -167,7 +167,7 @@ def use(device: Device, table: dict[Key, Entry]) -> None:
 
 def _load(device: Device) -> dict[Key, Entry]:
     # Of the emulator only what a program gives it: times of kernels that a CPU runs say nothing.
-    if device.ordinal is None or os.environ.get(VARIABLE) == "0":
+    if device.ordinal is None or os.environ.get(VARIABLE) == "0" or not _card(device):
         return {}
     path = path_of(device)
     try:

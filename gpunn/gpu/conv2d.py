@@ -194,7 +194,7 @@ def backward(
         return dx, dweight, dbias
 
     of_data = rows, depth, ceil_div(r * s, number) * (k // groups), groups * number, 1
-    products = of_data, (k // groups, columns, pixels, groups, pixels)
+    products = of_data, (k // groups, columns, pixels, groups, max(1, pixels))
     # With vectors, one kernel for both leaves an SM as many blocks as each alone (6 to 20 registers more). But a large
     # product is best with the tile that suits it. Behind a ReLU it also reads dy and y for every filter element, where
     # a launch of its own reads the dz that the other wrote. So one launch pays only while launching takes the time.

@@ -112,7 +112,10 @@ def _shared_way(tile: int, products: Products) -> Way:
     work = sum(number * one[2] for number, one in zip(blocks, products, strict=True))
     share = max(1, work // (_WAVE * _BUSY[tile]))  # of each of the blocks that keep all SMs busy
     slices = (
-        min(most, ceil_div(_WAVE, number), ceil_div(depth, share), choose_slices(rows, columns, depth, tile, groups))
+        min(
+            max(1, ceil_div(depth, share)),
+            *(most, ceil_div(_WAVE, number), choose_slices(rows, columns, depth, tile, groups)),
+        )
         for number, (rows, columns, depth, groups, most) in zip(blocks, products, strict=True)
     )
     return tile, *slices
