@@ -162,6 +162,8 @@ def _way(trial: Trial, way: tuple[int, ...]) -> str:
         return "two launches"
     if trial.kernel in SHARED:
         return f"tile {way[0]}, slices {' and '.join(map(str, way[1:]))}"
+    if "_tensor_" in trial.kernel:  # which has one tile
+        return f"{way[0]} slice{'s' * (way[0] > 1)}"
     if len(way) == 1:
         return f"tile {way[0]}"
     *tile, slices = way

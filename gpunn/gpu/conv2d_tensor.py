@@ -13,7 +13,8 @@ from gpunn._device import Device
 from gpunn._precision import chosen
 from gpunn._window import Window
 from gpunn.gpu import tensor
-from gpunn.gpu.conv2d import phases_of, shape_struct
+from gpunn.gpu.choices import Facts, Way, best
+from gpunn.gpu.conv2d import facts, phases_of, shape_struct
 from gpunn.gpu.conv2d_geometry import MOST_TAPS, counts_in_ints, pixel_steps
 from gpunn.gpu.launcher import KernelSource, ceil_div, vector_width
 from gpunn.gpu.tensor import SHARED, STEP, THREADS, TILE
@@ -90,19 +91,37 @@ def takes_weight(device: Device, dy: Any, y: Any, x: Any, weight: Any, window: W
 
 
 def _launch(
-    device: Device, kernel: str, sizes: _Sizes, arrays: tuple[Any, ...], rest: tuple[Any, ...], phases: int = 0
+    device: Device,
+    kernel: str,
+    sizes: _Sizes,
+    arrays: tuple[Any, ...],
+    rest: tuple[Any, ...],
+    known: Facts,
+    phases: int = 0,
 ) -> None:
-    """Launch a product of M, N and K whose arguments begin with C; with ``phases`` so many of them at once."""
+    """Launch a product of M, N and K whose arguments begin with C; with ``phases`` so many of them at once.
+
+    ``known``: what its time depends on beside its sizes.
+    """
     m, n, k = sizes
     across, down = ceil_div(n, TILE), ceil_div(m, TILE)
-    tiles = across * down * max(1, phases)
-    slices = tensor.choose_slices(tiles, k, _AT_ONCE)
-    buffers: tuple[Any, Any] = None, None
-    if slices > 1:
-        buffers = device.empty((tiles, slices, TILE * TILE), np.dtype(np.float32)), tickets(device)
-    args = (arrays[0], *buffers, *arrays[1:], *rest, *((slices,) if phases else ()))
-    macros: dict[str, Any] = {"REAL": "float", "MODE": _MODES[chosen.convolutions]}
-    SOURCE.launch(device, kernel, (across, down, slices * max(1, phases)), THREADS, args, shared=SHARED, **macros)
+    tiles, mode = across * down * max(1, phases), _MODES[chosen.convolutions]
+
+    def run(way: Way) -> None:
+        (slices,) = way
+        buffers: tuple[Any, Any] = None, None
+        if slices > 1:
+            buffers = device.empty((tiles, slices, TILE * TILE), np.dtype(np.float32)), tickets(device)
+        args = (arrays[0], *buffers, *arrays[1:], *rest, *((slices,) if phases else ()))
+        grid = across, down, slices * max(1, phases)
+        SOURCE.launch(device, kernel, grid, THREADS, args, shared=SHARED, REAL="float", MODE=mode)
+
+    rule, others = (tensor.choose_slices(tiles, k, _AT_ONCE),), lambda: tensor.ways_of(tiles, k, _AT_ONCE)
+    best(device, SOURCE, kernel, (*sizes, mode, *known), rule, others, run)
+
+
+def _facts(n: int, c: int, k: int, window: Window) -> Facts:
+    return facts(n, c, k, window, 1, np.dtype(np.float32))
 
 
 def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu: bool) -> Any:
@@ -110,7 +129,7 @@ def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu
     (n, _, _, c), k = x.shape, weight.shape[0]
     y = device.empty((n, window.P, window.Q, k), x.dtype)
     arrays, rest = (y, x, weight, bias), (shape_struct(n, c, k, window, 1), int(relu))
-    _launch(device, "conv2d_tensor_forward", _sizes(n, c, k, window)[_FORWARD], arrays, rest)
+    _launch(device, "conv2d_tensor_forward", _sizes(n, c, k, window)[_FORWARD], arrays, rest, _facts(n, c, k, window))
     return y
 
 
@@ -120,7 +139,7 @@ def backward_data(device: Device, dz: Any, weight: Any, x_shape: tuple[int, ...]
     dx = device.empty(x_shape, dz.dtype)
     sizes, phases = _sizes(n, c, k, window)[_DATA], phases_of(window, n)[0]
     arrays, rest = (dx, dz, weight, more), (shape_struct(n, c, k, window, 1),)
-    _launch(device, "conv2d_tensor_backward_data", sizes, arrays, rest, phases)
+    _launch(device, "conv2d_tensor_backward_data", sizes, arrays, rest, _facts(n, c, k, window), phases)
     return dx
 
 
@@ -129,5 +148,6 @@ def backward_weight(device: Device, dz: Any, x: Any, weight: Any, window: Window
     (n, _, _, c), k = x.shape, weight.shape[0]
     dweight = device.empty(weight.shape, x.dtype)
     rest = shape_struct(n, c, k, window, 1), pixel_steps(c, window, STEP)
-    _launch(device, "conv2d_tensor_backward_weight", _sizes(n, c, k, window)[_WEIGHT], (dweight, dz, x), rest)
+    sizes, known = _sizes(n, c, k, window)[_WEIGHT], _facts(n, c, k, window)
+    _launch(device, "conv2d_tensor_backward_weight", sizes, (dweight, dz, x), rest, known)
     return dweight

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._precision import MODES, chosen
+from gpunn.gpu.choices import Way, best
 from gpunn.gpu.launcher import KernelSource, ceil_div, vector_width
 from gpunn.gpu.tickets import COUNT, tickets
 
@@ -91,6 +92,11 @@ def slices_around(tiles: int, k: int, at_once: int) -> list[int]:
     return [s for s in sorted({1, rule // 2, rule, 2 * rule} - {0}) if s == 1 or _may_split(tiles, k, s)]
 
 
+def ways_of(tiles: int, k: int, at_once: int) -> list[Way]:
+    """The same, as what a launch of float32 may choose."""
+    return [(slices,) for slices in slices_around(tiles, k, at_once)]
+
+
 def launch(
     device: Device, form: str, sizes: tuple[int, int, int], c: Any, a: Any, b: Any, rest: tuple[Any, ...], relu: int = 0
 ) -> None:
@@ -98,11 +104,17 @@ def launch(
     m, n, k = sizes
     across, down = ceil_div(n, TILE), ceil_div(m, TILE)
     tiles = across * down
-    slices = max(1, min(ceil_div(_WAVE, tiles), k // _LEAST_SLICE))
-    buffers: tuple[Any, Any] = None, None
-    if slices > 1:
-        assert tiles * _TICKETS <= COUNT, "only fewer tiles than a wave are split"
-        buffers = device.empty((tiles, slices, TILE * TILE), c.dtype), tickets(device)
-    args = (c, *buffers, a, b, *rest, m, n, k, *((relu,) if form == "nt" else ()))
-    macros: dict[str, Any] = {"REAL": "float", "MODE": MODES[chosen.name]}
-    SOURCE.launch(device, f"gemm_tensor_{form}", (across, down, slices), THREADS, args, shared=SHARED, **macros)
+    mode = MODES[chosen.name]
+
+    def run(way: Way) -> None:
+        (slices,) = way
+        buffers: tuple[Any, Any] = None, None
+        if slices > 1:
+            buffers = device.empty((tiles, slices, TILE * TILE), c.dtype), tickets(device)
+        args = (c, *buffers, a, b, *rest, m, n, k, *((relu,) if form == "nt" else ()))
+        grid = across, down, slices
+        SOURCE.launch(device, f"gemm_tensor_{form}", grid, THREADS, args, shared=SHARED, REAL="float", MODE=mode)
+
+    by_rule = max(1, min(ceil_div(_WAVE, tiles), k // _LEAST_SLICE))
+    assert by_rule == 1 or tiles * _TICKETS <= COUNT, "only fewer tiles than a wave are split"
+    best(device, SOURCE, f"gemm_tensor_{form}", (*sizes, str(mode)), (by_rule,), lambda: ways_of(tiles, k, 1), run)

@@ -79,7 +79,7 @@ def test_without_a_file_there_is_nothing_to_tune(card: Device, monkeypatch: pyte
     ("model", "more", "kernel"),
     [
         ("lenet5", [], "conv2d_backward_weight"),
-        ("alexnet-cifar", ["--precision", "tf32"], "conv2d_forward"),
+        ("alexnet-cifar", ["--precision", "tf32"], "conv2d_tensor_forward"),
         ("resnet20", ["--autocast", "bfloat16"], "conv2d_half_forward"),
     ],
 )
@@ -116,5 +116,7 @@ def test_a_way_in_words() -> None:
     assert told("gemm_nt", (64, 3)) == "tile 64, 3 slices"
     assert told("conv2d_forward", (128,)) == "tile 128"
     assert told("gemm_half_nt", (128, 64, 5)) == "tile 128x64, 5 slices"
+    assert told("gemm_tensor_nt", (1,)) == "1 slice"
+    assert told("conv2d_tensor_forward", (8,)) == "8 slices"
     assert told("conv2d_backward", (64, 1, 8)) == "tile 64, slices 1 and 8"
     assert told("gemm_backward", (0,)) == "two launches"

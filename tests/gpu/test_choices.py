@@ -13,10 +13,11 @@ import pytest
 
 from gpunn._device import Device, device
 from gpunn._half import half_named
+from gpunn._precision import chosen
 from gpunn._window import Window
 from gpunn.bench.tune import Trial, Trials
 from gpunn.errors import OutOfMemoryError
-from gpunn.gpu import choices, gemm, half
+from gpunn.gpu import choices, gemm, half, tensor
 from gpunn.gpu.choices import Entry, Key, Way
 from gpunn.gpu.launcher import KernelSource, trace_launches
 from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
@@ -141,6 +142,26 @@ def test_every_way_of_16_bit_products(where: str, monkeypatch: pytest.MonkeyPatc
         for way, result in zip(tuner.ways[kernel][1:], rest, strict=True):
             error = np.abs(result - first).max() / np.abs(first).max()
             assert error < 2.0**-7, (kernel, way, error)  # rounded once, to 8 bits, maybe the other way
+
+
+@pytest.mark.parametrize("where", KERNELS)
+def test_every_way_of_tensor_cores(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensor, "LEAST", 0)
+    monkeypatch.setattr(chosen, "name", "tf32x3", raising=False)
+    monkeypatch.setattr(chosen, "convolutions", "tf32x3", raising=False)
+    tuner = Everything()
+    x, weight, dy = _convolution(72, 72)
+    with choices.tuned_by(tuner):
+        call(product, where, _normal(72, 1040), _normal(72, 1040), "nt", None, False)
+        call(conv2d_forward, where, x, weight, WINDOW, 1, None, False)
+        call(conv2d_backward, where, dy, None, x, weight, WINDOW, 1, (True, True, False))
+    forms = {"forward", "backward_data", "backward_weight"}
+    assert set(tuner.ways) == {"gemm_tensor_nt", *(f"conv2d_tensor_{form}" for form in forms)}
+    for kernel, (first, *rest) in tuner.results.items():
+        assert rest, kernel
+        for way, result in zip(tuner.ways[kernel][1:], rest, strict=True):
+            error = np.abs(result - first).max() / np.abs(first).max()
+            assert error < 4e-6, (kernel, way, error)  # each within 2e-6 of what is right
 
 
 # -- which is taken -------------------------------------------------------------------------------
