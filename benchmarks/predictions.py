@@ -1,9 +1,10 @@
 """What the cost model predicts, kept: the published ladder that checks it, and the device report's cases on an H200.
 
 ``python -m benchmarks.predictions`` compiles and reads what is new (`gpunn.bench.machine_code`; ``gpunn[sass]``),
-counts the ladder's accesses on the emulator, and writes three tables to ``benchmarks/results``: ``machine_code.tsv``,
+counts the ladder's accesses on the emulator, and writes four tables to ``benchmarks/results``: ``machine_code.tsv``,
 what a warp of each kernel runs; ``published_ladder.tsv``, predicted beside published (`gpunn.bench.published`);
-``predictions.tsv``, each case with what limits it, and whether it reaches what is wanted. ``--check`` writes nothing
+``predictions.tsv``, each case with what limits it, and whether it reaches what is wanted; ``ways.tsv``, where launches
+have several ways (`gpunn.gpu.choices`) the rule's and the one that the model would choose. ``--check`` writes nothing
 and compiles nothing; it fails where a table is not of these sources, and where the ladder's order or its factor does
 not hold. Cases that fall short do not fail: they are listed, with what limits them.
 
@@ -17,13 +18,14 @@ import argparse
 import fnmatch
 import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks._report.cases import all_cases
+from gpunn._device import Device
 from gpunn._half import half_named
 from gpunn._precision import get_precision, set_precision
 from gpunn.bench import machine_code, ops, published
@@ -33,11 +35,14 @@ from gpunn.bench.cases import CONVOLUTIONS
 from gpunn.bench.explain import LayerLaunch, list_case
 from gpunn.bench.machine_code import MachineCodeError
 from gpunn.bench.predict import Access, predict
+from gpunn.bench.tune import Run, Trial, Trials, predicted
 from gpunn.errors import DeviceError
-from gpunn.gpu.launcher import KernelSource
+from gpunn.gpu.choices import tuned_by
+from gpunn.gpu.launcher import KernelSource, trace_launches
 
 RESULTS = Path(__file__).parent / "results"
 LADDER, CASES = RESULTS / "published_ladder.tsv", RESULTS / "predictions.tsv"
+WAYS = RESULTS / "ways.tsv"
 CARD = CARDS["H200"]
 _LADDER_HEADINGS = (
     "kernel", "conflicts", "loads", "stores", "published", "predicted", "ratio", "limit", "at boost", "source",
@@ -45,6 +50,8 @@ _LADDER_HEADINGS = (
 _CASE_HEADINGS = (
     "line", "kernels", "GFLOP", "MB", "least µs", "limit", "TFLOP/s", "of roofline", "of copy", "wanted", "verdict",
 )  # fmt: skip
+_WAY_HEADINGS = ("line", "kernel", "rule", "least µs", "best", "least µs", "ratio")
+SLOWER = 1.25  # than the best way, by prediction: a rule knows neither the card nor whether there is a ReLU
 
 
 class Want(NamedTuple):
@@ -73,29 +80,79 @@ def wanted_code() -> dict[machine_code.Key, None]:
     for launches in case_launches().values():
         for one in launches:
             found[machine_code.key_of(one.file, one.macros, one.kernel, CARD.sm)] = None
+
+    def note(device: Device, run: Run) -> float:
+        run()
+        with trace_launches() as launches:
+            run()
+        for one in launches:
+            found[machine_code.key_of(one.file, one.macros, one.kernel, CARD.sm)] = None
+        return 1.0
+
+    try_ways(note)
     return found
 
 
 _launches: dict[str, tuple[Case, list[LayerLaunch]]] = {}
 
 
-def case_launches() -> dict[str, list[LayerLaunch]]:
-    """The launches of each case of single ops, by its line."""
-    if not _launches:
-        for case in all_cases(quick=False):
-            if case.direction != "ceiling":
-                _launches[case.id] = case, list_case(case)
-        half_named("predictions", "bfloat16")  # NumPy knows it by its name from now on
-        before = get_precision()
+def _cases() -> Iterator[tuple[str, Case]]:
+    """The cases of single ops by their lines; between one and the next the precision is what the line says."""
+    for case in all_cases(quick=False):
+        if case.direction != "ceiling":
+            yield case.id, case
+    half_named("predictions", "bfloat16")  # NumPy knows it by its name from now on
+    before = get_precision()
+    try:
         for key, kind in itertools.product(TENSOR, RATES):
             (n, c, h, k, r), how = CONVOLUTIONS[key]
             rest = how.get("stride", 1), how.get("pad", 0)
             dtype = "bfloat16" if kind == "bf16" else "float32"
             set_precision(before if kind == "bf16" else kind)
             for case in ops.convolution(key, n, c, h, k, r, *rest, dtype=dtype):
-                _launches[f"{case.id} {kind}"] = case, list_case(case)
+                yield f"{case.id} {kind}", case
+    finally:
         set_precision(before)
+
+
+def case_launches() -> dict[str, list[LayerLaunch]]:
+    """The launches of each case of single ops, by its line."""
+    if not _launches:
+        for line, case in _cases():
+            _launches[line] = case, list_case(case)
     return {line: launches for line, (_, launches) in _launches.items()}
+
+
+def try_ways(measure: Callable[[Device, Run], float]) -> dict[str, Trial]:
+    """Every way of every launch of the cases that has several, by the first line that has such a launch."""
+    trials, lines = Trials(measure), dict[str, Trial]()
+    for line, case in _cases():
+        before = len(trials.found)
+        with tuned_by(trials):
+            list_case(case)
+        for (kernel, _), trial in list(trials.found.items())[before:]:
+            lines[f"{line}\t{kernel}"] = trial
+    return {line: trial for line, trial in lines.items() if len(trial.us) > 1}
+
+
+def way_rows() -> list[tuple[str, ...]]:
+    """The table of ways: what the rule takes, and what the model would."""
+    rows = []
+    for line, trial in try_ways(predicted(CARD)).items():
+        best = min(trial.us, key=lambda way: trial.us[way])
+        both = [(" ".join(map(str, way)), f"{trial.us[way]:.2f}") for way in (trial.rule, best)]
+        ratio = trial.us[trial.rule] / trial.us[best]
+        rows.append((*line.split("\t"), *both[0], *both[1], f"{ratio:.2f}"))
+    return sorted(rows, key=lambda row: (-float(row[-1]), row))
+
+
+def way_faults(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Where a rule's way is predicted to take longer than another by more than what is accepted."""
+    return [
+        f"{line}: {kernel} by rule ({rule}) is predicted to take {ratio} times as long as by {best}; at most {SLOWER:g}"
+        for line, kernel, rule, _, best, _, ratio in rows
+        if float(ratio) > SLOWER
+    ]
 
 
 def ladder_rows(accesses: Mapping[str, Access]) -> list[tuple[str, ...]]:
@@ -205,6 +262,15 @@ def case_text() -> str:
     )
 
 
+def way_text(rows: Sequence[tuple[str, ...]]) -> str:
+    """The table of ways as it is kept."""
+    title = (
+        f"Ways of launches (gpunn.gpu.choices): tile, slices, or 0 for two launches. Predicted for an {CARD.name}, not "
+        "measured."
+    )
+    return text_of(_WAY_HEADINGS, rows, title)
+
+
 def kept_accesses(path: Path) -> dict[str, Access]:
     """What the emulator counted when the ladder's table was made; rungs whose source has changed since are left out.
 
@@ -251,10 +317,11 @@ def _check() -> int:
     faults: list[str] = []
     if not stale:
         rows = ladder_rows(accesses)
-        faults = ladder_faults(rows)
+        ways = way_rows()
+        faults = ladder_faults(rows) + way_faults(ways)
         stale += [
             path.name
-            for path, text in ((LADDER, ladder_text(rows)), (CASES, case_text()))
+            for path, text in ((LADDER, ladder_text(rows)), (CASES, case_text()), (WAYS, way_text(ways)))
             if not path.is_file() or path.read_text(encoding="utf-8") != text
         ]
     for what in stale:
@@ -283,9 +350,11 @@ def _make() -> int:
     ladder = ladder_rows(accesses)
     LADDER.write_text(ladder_text(ladder), encoding="utf-8")
     CASES.write_text(case_text(), encoding="utf-8")
+    ways = way_rows()
+    WAYS.write_text(way_text(ways), encoding="utf-8")
     for row in ladder:
         print(f"{row[0]:20} published {row[4]:>6}, predicted {row[5]:>6} ({row[6]:>4}), by {row[7]}; at boost {row[8]}")
-    faults = ladder_faults(ladder)
+    faults = ladder_faults(ladder) + way_faults(ways)
     for fault in faults:
         print(f"OFF: {fault}")
     return int(bool(faults))

@@ -32,7 +32,6 @@ SOURCE = KernelSource(
 _MODES = {"tf32": "TF32", "tf32x3": "TF32X3", "bf16": "TF32"}
 
 _EACH = 4  # numbers of a vector
-_AT_ONCE = 2  # blocks that an SM holds
 _TALLEST = 65535  # tiles down: a grid has no more
 _DEEPEST = 2**23 - 1  # the kernel counts the bytes of 128 rows in 32 bits
 # Rows or columns of a product; a tile has 128. With fewer, FFMA takes no longer: it has smaller tiles. Three products
@@ -116,7 +115,7 @@ def _launch(
         grid = across, down, slices * max(1, phases)
         SOURCE.launch(device, kernel, grid, THREADS, args, shared=SHARED, REAL="float", MODE=mode)
 
-    rule, others = (tensor.choose_slices(tiles, k, _AT_ONCE),), lambda: tensor.ways_of(tiles, k, _AT_ONCE)
+    rule, others = (tensor.choose_slices(tiles, k, tensor.AT_ONCE),), lambda: tensor.ways_of(tiles, k, tensor.AT_ONCE)
     best(device, SOURCE, kernel, (*sizes, mode, *known), rule, others, run)
 
 

@@ -31,14 +31,14 @@ SOURCE = KernelSource(
 MOST_SLICES = 240  # tensor_walk.cuh
 _FAN = 16
 _EXTRA = 512  # about as much of a reduction takes the time that leaving and adding up a slice does
-_LEAST_LONG_SLICE = 256
+_LEAST_SLICE = 256  # a shorter slice is not worth adding up
+AT_ONCE = 2  # blocks of these tiles that an SM holds
 
 LEAST = 2**24  # multiplications; a smaller product takes as long as its launch either way
 _NARROWEST = 65  # rows or columns: fewer leave half of a tile unused, and FFMA has smaller tiles
 _DEEPEST = 2**23 - 1  # the kernel counts the bytes of 128 rows in 32 bits
 _TALLEST = 65535 * TILE  # rows: of tiles down, a grid has so many at most
 _WAVE = 132  # as in gpu.gemm: blocks that fill a large card, the same on all
-_LEAST_SLICE = 128
 _TICKETS = 16  # of each tile
 
 
@@ -83,7 +83,7 @@ def choose_slices(tiles: int, k: int, at_once: int) -> int:
 
 def _may_split(tiles: int, k: int, slices: int) -> bool:
     """Whether slices are long enough, and there are tickets for the tiles."""
-    return slices <= min(MOST_SLICES, k // _LEAST_LONG_SLICE) and tiles * (_TICKETS if slices > _FAN else 1) <= COUNT
+    return slices <= min(MOST_SLICES, k // _LEAST_SLICE) and tiles * (_TICKETS if slices > _FAN else 1) <= COUNT
 
 
 def slices_around(tiles: int, k: int, at_once: int) -> list[int]:
@@ -115,6 +115,5 @@ def launch(
         grid = across, down, slices
         SOURCE.launch(device, f"gemm_tensor_{form}", grid, THREADS, args, shared=SHARED, REAL="float", MODE=mode)
 
-    by_rule = max(1, min(ceil_div(_WAVE, tiles), k // _LEAST_SLICE))
-    assert by_rule == 1 or tiles * _TICKETS <= COUNT, "only fewer tiles than a wave are split"
-    best(device, SOURCE, f"gemm_tensor_{form}", (*sizes, str(mode)), (by_rule,), lambda: ways_of(tiles, k, 1), run)
+    rule, others = (choose_slices(tiles, k, AT_ONCE),), lambda: ways_of(tiles, k, AT_ONCE)
+    best(device, SOURCE, f"gemm_tensor_{form}", (*sizes, str(mode)), rule, others, run)

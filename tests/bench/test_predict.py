@@ -191,6 +191,15 @@ def test_a_ladder_out_of_order_or_too_far_off_fails() -> None:
     assert [fault.partition(":")[0] for fault in far] == ["a", "b"]
 
 
+def test_a_rule_that_takes_too_long_is_a_fault() -> None:
+    def row(ratio: str) -> tuple[str, ...]:
+        return "conv10.dweight", "gemm_tn", "64 9", "184.70", "64 8", "104.20", ratio
+
+    assert predictions.way_faults([row("1.00"), row("1.25")]) == []
+    (fault,) = predictions.way_faults([row("1.26")])
+    assert fault.startswith("conv10.dweight: gemm_tn by rule (64 9) is predicted to take 1.26 times as long as by 64 8")
+
+
 def test_stale_tables_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     kept = predictions.LADDER.read_text(encoding="utf-8")
     table = tmp_path / "ladder.tsv"

@@ -22,10 +22,10 @@ from tests.test_edges import PRODUCTS
 
 # For every file of launch code: what is chosen, the orders of blocks, the launches that are counted, sizes.
 COMMON = (
-    "tests/gpu/test_conv2d.py", "tests/gpu/test_conv2d_first.py", "tests/gpu/test_launcher.py",
-    "tests/gpu/test_strided_copy.py", "tests/gpu/test_tickets.py", "tests/test_block_order.py",
-    "tests/test_launch_counts.py", "tests/test_edges_large.py", "tests/test_edges_offsets.py",
-    "tests/test_edges_tall.py",
+    "tests/gpu/test_choices.py", "tests/gpu/test_conv2d.py", "tests/gpu/test_conv2d_first.py",
+    "tests/gpu/test_launcher.py", "tests/gpu/test_strided_copy.py", "tests/gpu/test_tickets.py",
+    "tests/test_block_order.py", "tests/test_launch_counts.py", "tests/test_edges_large.py",
+    "tests/test_edges_offsets.py", "tests/test_edges_tall.py",
 )  # fmt: skip
 # For the primitives that reach a file: the lengths around tiles, blocks and vectors.
 _EDGES = ("test_at_the_edges", "test_at_the_edges_of_the_largest_tile")
@@ -33,6 +33,10 @@ _EDGES = ("test_at_the_edges", "test_at_the_edges_of_the_largest_tile")
 # or faster, and no fault; what is chosen for the cases that matter is pinned in tests/gpu and test_launch_counts.py.
 CHOICES = {
     ("gpu/gemm.py", "choose_tile"), ("gpu/gemm.py", "choose_slices"), ("gpu/gemm.py", "at_once"),
+    ("gpu/gemm.py", "_cost"), ("gpu/gemm.py", "choose_split"), ("gpu/gemm.py", "choose_shared"),
+    ("gpu/gemm.py", "_shared_way"), ("gpu/gemm.py", "shared_ways"), ("gpu/gemm.py", "ways_of"),
+    ("gpu/half.py", "_tile"), ("gpu/half.py", "_ways"), ("gpu/tensor.py", "choose_slices"),
+    ("gpu/tensor.py", "slices_around"), ("gpu/tensor.py", "ways_of"), ("gpu/conv2d.py", "facts"),
     ("gpu/reduce.py", "rows_shape"), ("gpu/reduce.py", "columns_shape"), ("gpu/along_axis.py", "row_launch"),
     ("gpu/along_axis.py", "column_launch"), ("gpu/conv2d_first.py", "_plans"),
 }  # fmt: skip
