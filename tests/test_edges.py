@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpunn.gpu import gemm
+from gpunn.gpu.launcher import trace_launches
 from gpunn.ops import import_all, permute
 from gpunn.primitive import REGISTRY
 from tests.devices import call
@@ -97,9 +98,18 @@ def test_at_the_edges(kernels: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_at_the_edges_of_the_largest_tile(kernels: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if a card were full with no blocks at all: otherwise tiles of 128 x 128 begin at 264 of them."""
-    monkeypatch.setattr(gemm, "_WAVE", 0)
-    check(kernels, name, 60)
+    """Of small matrices as of large ones, which have at least a wave of them."""
+    monkeypatch.setattr(gemm, "tiles_of", lambda rows, columns: [128])
+    rules = (gemm.choose_tile, gemm.choose_slices, gemm.choose_split, gemm.choose_shared)
+    for rule in rules:
+        rule.cache_clear()
+    try:
+        with trace_launches() as launches:
+            check(kernels, name, 60)
+        assert {one.macros["TILE"] for one in launches if "TILE" in one.macros} == {"128"}
+    finally:
+        for rule in rules:
+            rule.cache_clear()
 
 
 def test_a_transpose_of_more_rows_than_a_grid_has(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -317,6 +317,9 @@ def _reductions(s: Sizes) -> Iterator[Op]:
     side, channels = min(s.side, 28), max(8, s.product // 8)
     images = {"x": (s.batch, side, side, channels), "y": (channels, 3, 3, channels)}
     colours = {"x": (s.batch, 2 * side, 2 * side, 3), "y": (channels, 3, 3, 3)}
+    wide = max(40, s.product // 8)  # fewer channels are left to FFMA
+    layers = {"x": (s.batch, side, side, wide), "y": (wide, 3, 3, wide)}
+    yield Op("convolution and gradients, tf32", layers, _convolution_of_tf32, ())
     for kind in ("float16", "bfloat16"):
         yield Op(f"linear and gradients, {kind}", {"x": a, "y": a}, functools.partial(_linear_of_16_bits, kind), ())
         yield Op(f"convolution and gradients, {kind}", images, functools.partial(_convolution_of_16_bits, kind), ())
@@ -336,6 +339,17 @@ def _by_tensor_cores(precision: str, lib: Any, t: Tensors) -> None:
         lib.nn.functional.linear(x, weight).sum().backward()
     finally:
         lib.set_float32_matmul_precision(outside)
+
+
+def _convolution_of_tf32(lib: Any, t: Tensors) -> None:
+    """A convolution and both gradients."""
+    x, weight = (t[name].detach().requires_grad_() for name in "xy")
+    outside = lib.backends.cudnn.allow_tf32
+    lib.backends.cudnn.allow_tf32 = True
+    try:
+        lib.nn.functional.conv2d(x, weight, None, 1, 1).sum().backward()
+    finally:
+        lib.backends.cudnn.allow_tf32 = outside
 
 
 def _linear_of_16_bits(kind: str, lib: Any, t: Tensors) -> None:

@@ -1,6 +1,7 @@
 """The ladders of ``kernels/ladder``: one matrix product and one convolution, each written several times.
 
-They are there to be read, counted and timed (``gpunn demo kernels``). The last rung of each is what layers launch.
+They are there to be read, counted and timed (``gpunn demo kernels``). The last rung of each is what layers launch, with
+a tile of 64 x 64 whatever the size.
 ``PUBLISHED`` has products of the kinds that others published times of (`gpunn.bench.published`); its vectors want K and
 N to be multiples of 4.
 """
@@ -50,7 +51,7 @@ def _matmul(where: Device, rung: Rung, a: Any, b: Any) -> Any:
     (m, k), n = a.shape, b.shape[1]
     c = where.empty((m, n), a.dtype)
     if rung.kernel == "gemm_nn":
-        launch_gemm(where, "nn", (m, n, k), (c,), (a, b, None))
+        launch_gemm(where, "nn", (m, n, k), (c,), (a, b, None), way=(64, 1))
         return c
     down, across = ceil_div(m, rung.tile), ceil_div(n, rung.tile)
     grid = (down, across, 1) if rung.kernel == "matmul_naive" else (across, down, 1)
@@ -63,7 +64,7 @@ def _conv2d(where: Device, rung: Rung, x: Any, weight: Any, padding: int) -> Any
     (n, h, w, c), (k, r, s, _) = x.shape, weight.shape
     if rung.kernel == "conv2d_forward":
         window = Window(h, w, r, s, (1, 1), (padding, padding), (1, 1))
-        return shipped_conv2d.forward(where, x, weight, window, 1, None, False)
+        return shipped_conv2d.forward(where, x, weight, window, 1, None, False, (64,))
     p, q = h + 2 * padding - r + 1, w + 2 * padding - s + 1
     y = where.empty((n, p, q, k), x.dtype)
     sizes = np.array([(n, h, w, c, k, r, s, p, q, padding)], _SIZES)
@@ -74,10 +75,11 @@ def _conv2d(where: Device, rung: Rung, x: Any, weight: Any, padding: int) -> Any
 
 def _published(where: Device, rung: Rung, a: Any, b: Any) -> Any:
     """The product of a (M, K) and b (K, N), float32 arrays of the device, by one rung of ``published.cu``."""
-    if rung.kernel == "gemm_nn":
-        return _matmul(where, rung, a, b)
     (m, k), n = a.shape, b.shape[1]
     c = where.empty((m, n), a.dtype)
+    if rung.kernel == "gemm_nn":
+        launch_gemm(where, "nn", (m, n, k), (c,), (a, b, None))
+        return c
     down, across = ceil_div(m, rung.tile), ceil_div(n, rung.tile)
     grid = (down, across, 1) if rung.kernel == "published_naive" else (across, down, 1)
     SOURCES["published"].launch(where, rung.kernel, grid, rung.threads, (c, a, b, m, n, k), REAL="float")

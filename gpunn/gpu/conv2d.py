@@ -95,8 +95,10 @@ def facts(n: int, c: int, k: int, window: Window, groups: int, dtype: Any) -> Fa
     return (*sizes, *w.stride, *w.padding, *w.dilation, groups, dtype.name)
 
 
-def forward(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
-    """Like the kernel body of ``conv2d_forward``."""
+def forward(
+    device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool, way: Way | None = None
+) -> Any:
+    """Like the kernel body of ``conv2d_forward``; ``way``: (tile,), to take no other."""
     n, _, _, c = x.shape
     k, _, _, depth = weight.shape
     y = device.empty((n, window.P, window.Q, k), x.dtype)
@@ -108,6 +110,9 @@ def forward(device: Device, x: Any, weight: Any, window: Window, groups: int, bi
         grid = (count_tiles(rows, columns, way[0]), 1, groups)
         _launch(device, "conv2d_forward", args, grid, vec, way[0])
 
+    if way is not None:
+        run(way)
+        return y
     rule, known = (choose_tile(rows, columns, groups),), (*facts(n, c, k, window, groups, x.dtype), vec)
     best(device, SOURCE, "conv2d_forward", known, rule, lambda: [(tile,) for tile in tiles_of(rows, columns)], run)
     return y

@@ -175,8 +175,12 @@ def launch_gemm(
     outputs: tuple[Any, ...],
     inputs: tuple[Any, ...],
     scalars: tuple[int, ...] = (),
+    way: Way | None = None,
 ) -> None:
-    """Launch a product of this form with M, N and K; the arrays are those of its signature in ``gemm.cu``."""
+    """Launch a product of this form with M, N and K; the arrays are those of its signature in ``gemm.cu``.
+
+    ``way``: (tile, slices), to take no other.
+    """
     m, n, k = sizes
     plain = form != "tn" or (inputs[1] is None and all(output is None for output in outputs[1:]))
     if plain and tensor.takes(device, outputs[0].dtype, sizes, *inputs):  # nothing but a product
@@ -191,6 +195,9 @@ def launch_gemm(
         args = (*outputs, *split_buffers(device, dtype, tiles, slices, tile), *inputs, m, n, k, *scalars)
         _launch(device, f"gemm_{form}", args, (tiles, 1, slices), tile, vec)
 
+    if way is not None:
+        run(way)
+        return
     known = (m, n, k, dtype.name, vec)
     best(device, SOURCE, f"gemm_{form}", known, choose_split(m, n, k), lambda: ways_of(m, n, k), run)
 
