@@ -23,7 +23,7 @@ from gpunn._device import Device
 from gpunn.gpu.launcher import KernelSource
 
 Way = tuple[int, ...]  # what a kernel's launches call it, as (tile, slices)
-Facts = tuple["int | str", ...]  # all that the time depends on: sizes, dtype, vectors
+Facts = tuple["int | str", ...]  # what the time depends on most: sizes, dtype, vectors
 Key = tuple[str, Facts]  # of which kernel
 _T = TypeVar("_T")
 
@@ -97,7 +97,7 @@ def best(
     source : KernelSource
     kernel : str
     facts : tuple
-        All that the time of a launch depends on.
+        What the time of a launch depends on most.
     rule : tuple of int
     others : callable
         Gives all ways that may be taken; with or without the rule's.
@@ -108,7 +108,7 @@ def best(
     device = device.origin
     table = _tables.get(device)
     if table is None:
-        table = _tables[device] = _load(device)
+        table = table_of(device)
     tuner = tuning.tuner
     if tuner is not None:
         if capturing() is not None:
@@ -155,9 +155,11 @@ def _card(device: Device) -> str:
 
 def table_of(device: Device) -> dict[Key, Entry]:
     """What is known of a device's card."""
-    if device not in _tables:
-        _tables[device] = _load(device)
-    return dict(_tables[device])
+    if device in _tables:
+        return dict(_tables[device])
+    if device.ordinal is None:  # of the CPU nothing is read, and a device that only lists launches would never be freed
+        return {}
+    return dict(_tables.setdefault(device, _load(device)))
 
 
 def use(device: Device, table: dict[Key, Entry]) -> None:
@@ -166,8 +168,7 @@ def use(device: Device, table: dict[Key, Entry]) -> None:
 
 
 def _load(device: Device) -> dict[Key, Entry]:
-    # Of the emulator only what a program gives it: times of kernels that a CPU runs say nothing.
-    if device.ordinal is None or os.environ.get(VARIABLE) == "0" or not _card(device):
+    if os.environ.get(VARIABLE) == "0" or not _card(device):
         return {}
     path = path_of(device)
     try:

@@ -23,15 +23,12 @@ _AT_ONCE = {128: 2, 64: 2, 32: 4}  # blocks of a tile that an SM has room for, a
 
 _BUSY = {128: 1, 64: 2, 32: 2}  # blocks that keep an SM busy: eight warps, two for each scheduler
 
-_SPEED = {
-    128: 0.88,
-    64: 0.79,
-    32: 0.53,
-}  # of the rate of FMA that a large product reaches at best (bench.predict, H200)
+# Of the rate of FMA that a large product reaches at best (bench.predict, H200).
+_SPEED = {128: 0.88, 64: 0.79, 32: 0.53}
 
 _WAVE = 132  # blocks that fill a large card once; a constant, so that every card computes the same bits
 
-_MOST_SLICES = 240  # of a tile: partial sums take memory
+_MOST_SLICES = 240  # of a tile: 15 groups of 16, whose tickets and the last one are 16 (gemm_tile.cuh)
 
 _LEAST_SLICE = 128  # a shorter slice of the reduction is not worth adding up; twice that beyond one wave
 

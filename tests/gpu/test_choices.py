@@ -324,6 +324,12 @@ def test_infinite_times_are_kept(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text())["format"] == choices.FORMAT
 
 
+def test_a_device_that_only_lists_launches_is_not_kept() -> None:
+    listing = Device("emulator", np, object())
+    assert choices.table_of(listing) == {}
+    assert listing not in choices._tables
+
+
 # -- the rules ------------------------------------------------------------------------------------
 
 
