@@ -2,7 +2,7 @@
 
 Products and convolutions can be cut into tiles and slices in several ways. Rules choose one by shapes alone, on all
 cards the same. This runs a forward and a backward pass of training, times every way of each launch as a CUDA graph, and
-keeps the fastest, where it gains 3 %, in a file for this kind of card that later programs read: ~/.cache/gpunn/tuned, or
+keeps the fastest, where it gains 3 %, in a file for this kind of card. Later programs read it: ~/.cache/gpunn/tuned, or
 the folder that GPUNN_TUNED names; GPUNN_TUNED=0 leaves all to the rules. Other slices of a sum are other last bits.
 With --predict nothing is run or kept: the cost model says what it would choose on a card (see gpunn explain --predict).
 """
