@@ -255,7 +255,8 @@ def test_rows_that_are_no_whole_vectors_are_multiplied_as_ever(kernels: str) -> 
     # So are arrays that begin between vectors, and their gradients.
     x, weight = _operands("nt", 64, 48, 96)
     odd = where.array(np.zeros(x.size + 1, np.float32))[1:].reshape(x.shape)
-    odd[:] = where.array(x)
+    with where.active():
+        odd[:] = where.array(x)
     with trace_launches() as launches:
         y = gemm(where, odd, where.array(weight), "nt")
         linear_backward(where, y, None, odd, where.array(weight), (False, True, True))
