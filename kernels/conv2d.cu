@@ -20,26 +20,51 @@
 #include "conv2d_shape.cuh"
 #include "gemm_tile.cuh"
 
+// What BK further on in the reduction changes of a position (r, s, c), and of where it lies in memory; then, where c is
+// beyond the last channel, and s beyond the last of a row of filter elements. In 32 bits, as what all of it comes to fits
+// (gpu/conv2d.py, refuse_wide); of what does not count, behind the last position, no product may overflow.
+//
+// It is kept before the loop. Doubles leave no registers for it: it is made in every step, and BK hidden, or a compiler would
+// still work out before the loop what follows from it.
+enum { KEPT_STEP = WIDE == 1 };
+__device__ __forceinline__ int steps_ahead() {
+    int steps = BK;
+#if IS_DOUBLE(REAL) && !defined(GPUNN_EMULATOR)
+    asm volatile("" : "+r"(steps));
+#endif
+    return steps;
+}
+struct FilterStep {
+    int depth, S, taps, s, c, offset, tap, row;
+    // From a channel, filter element and row of those to the next.
+    __device__ __forceinline__ FilterStep(const Divisor& by_depth, const Divisor& by_S, unsigned each, unsigned across,
+                                          unsigned down)
+        : depth(by_depth.value), S(by_S.value), c(steps_ahead()), tap(across - depth * each), row(down - S * across) {
+        taps = s = by_depth.split(c);  // 8 at most: BK has 8 vectors, a filter element one or more
+        const int r = by_S.split(s);
+        offset = r * down + s * across + c * each;
+    }
+};
+
 // A position (r, s, c) in the reduction and where it lies in memory, stepped forward without dividing.
 struct FilterPosition {
-    int r, s, c;
+    int s, c;
     ptrdiff_t offset, moved;  // moved: by the last seek or advance
     unsigned bit;             // of the filter element among the TAPS from the first of a pass on
-    __device__ __forceinline__ void seek(int k, const Divisor& by_depth, const Divisor& by_S, int first) {
+    // Returns the row of filter elements.
+    __device__ __forceinline__ int seek(int k, const Divisor& by_depth, const Divisor& by_S, int first) {
         c = k;
         s = by_depth.split(c);
         bit = 1u << (s - first) % 32;
-        r = by_S.split(s);
+        return by_S.split(s);
     }
     __device__ __forceinline__ void move_to(ptrdiff_t to) { moved = to - offset, offset = to; }
-    // What it moves by: a step; from the end of a filter element to the next; at the end of a row of those.
-    __device__ __forceinline__ void advance(int depth, int S, ptrdiff_t step, ptrdiff_t tap, ptrdiff_t row) {
-        moved = step;
-        for (c += BK; c >= depth; c -= depth) {
-            moved += tap;
-            bit <<= 1;
-            if (++s == S) s = 0, moved += row;
-        }
+    __device__ __forceinline__ void advance(const FilterStep& step) {
+        int by = step.offset;
+        c += step.c, s += step.s, bit <<= step.taps;
+        if (c >= step.depth) c -= step.depth, ++s, by += step.tap, bit <<= 1;
+        if (s >= step.S) s -= step.S, by += step.row;
+        moved = by;
     }
 };
 
@@ -55,9 +80,13 @@ struct Im2colRows {
     const real* x;
     const Conv2dShape& g;
     int first;
+    FilterStep step;
     FilterPosition at;
     __device__ __forceinline__ Im2colRows(const real* group_x, const Conv2dShape& shape, int first_tap)
-        : x(group_x), g(shape), first(first_tap), at() {}
+        : x(group_x), g(shape), first(first_tap), step(make_step()), at() {}
+    __device__ __forceinline__ FilterStep make_step() const {
+        return {g.by_group_C, g.by_S, 1, (unsigned)g.dilation_w * g.C, (unsigned)g.dilation_h * g.W * g.C};
+    }
     __device__ __forceinline__ Row row(int n) const {
         int q = min(n, g.N * g.P * g.Q - 1);
         int p = g.by_Q.split(q);
@@ -67,13 +96,10 @@ struct Im2colRows {
                 taps_outside(first / g.S, first % g.S, g.R, g.S, top, left, g.dilation_h, g.dilation_w, g.H, g.W)};
     }
     __device__ __forceinline__ void seek(int k) {
-        at.seek(k, g.by_group_C, g.by_S, first);
-        at.move_to((ptrdiff_t)(at.r * g.dilation_h * g.W + at.s * g.dilation_w) * g.C + at.c);
+        const int r = at.seek(k, g.by_group_C, g.by_S, first);
+        at.move_to((ptrdiff_t)(r * g.dilation_h * g.W + at.s * g.dilation_w) * g.C + at.c);
     }
-    __device__ __forceinline__ void advance() {
-        at.advance(g.group_C, g.S, BK, (ptrdiff_t)g.dilation_w * g.C - g.group_C,
-                   (ptrdiff_t)(g.dilation_h * g.W - g.S * g.dilation_w) * g.C);
-    }
+    __device__ __forceinline__ void advance() { at.advance(KEPT_STEP ? step : make_step()); }
     __device__ __forceinline__ void move(Row& row) const { row.at += at.moved; }
     __device__ __forceinline__ Held read(const Row& row) const {
         return (row.outside & at.bit) == 0 ? load<VEC>(row.at) : zeros();
@@ -94,10 +120,14 @@ struct PixelGradientRows {
     const Conv2dShape& g;
     const Phase& phase;
     int first;
+    FilterStep step;
     FilterPosition at;
     __device__ __forceinline__ PixelGradientRows(const OutputGradient<RELU>& d, const Conv2dShape& shape, const Phase& of,
                                                  int first_tap)
-        : gradient(d), g(shape), phase(of), first(first_tap), at() {}
+        : gradient(d), g(shape), phase(of), first(first_tap), step(make_step()), at() {}
+    __device__ __forceinline__ FilterStep make_step() const {
+        return {g.by_group_K, phase.by_taps, 1, -(unsigned)g.reach_w * g.K, -(unsigned)g.reach_h * g.Q * g.K};
+    }
     __device__ __forceinline__ Row row(int n) const {
         n = min(n, g.N * g.phase_H * g.phase_W - 1);
         const int2 pixel = phase_pixel(g, n);
@@ -108,13 +138,10 @@ struct PixelGradientRows {
         return row;
     }
     __device__ __forceinline__ void seek(int k) {
-        at.seek(k, g.by_group_K, phase.by_taps, first);
-        at.move_to((ptrdiff_t)(-at.r * g.reach_h * g.Q - at.s * g.reach_w) * g.K + at.c);
+        const int r = at.seek(k, g.by_group_K, phase.by_taps, first);
+        at.move_to((ptrdiff_t)(-r * g.reach_h * g.Q - at.s * g.reach_w) * g.K + at.c);
     }
-    __device__ __forceinline__ void advance() {
-        at.advance(g.group_K, phase.w.taps, BK, -(ptrdiff_t)g.reach_w * g.K - g.group_K,
-                   (ptrdiff_t)(phase.w.taps * g.reach_w - g.reach_h * g.Q) * g.K);
-    }
+    __device__ __forceinline__ void advance() { at.advance(KEPT_STEP ? step : make_step()); }
     __device__ __forceinline__ void move(Row& row) const { row.at.move(at.moved); }
     __device__ __forceinline__ Held read(const Row& row) const {
         Held held = {zeros(), zeros()};
@@ -131,9 +158,15 @@ struct WeightColumns {
     const real* weight;  // k and this thread's first column
     const Conv2dShape& g;
     const Phase& phase;
+    FilterStep step;
     FilterPosition at;
     __device__ __forceinline__ WeightColumns(const real* group_weight, const Conv2dShape& shape, const Phase& of)
-        : weight(group_weight + (of.h.tap * shape.S + of.w.tap) * shape.group_C), g(shape), phase(of), at() {}
+        : weight(group_weight + (of.h.tap * shape.S + of.w.tap) * shape.group_C), g(shape), phase(of),
+          step(make_step()), at() {}
+    __device__ __forceinline__ FilterStep make_step() const {
+        return {g.by_group_K, phase.by_taps, (unsigned)filter(), (unsigned)g.step_w * g.group_C,
+                (unsigned)g.step_h * g.S * g.group_C};
+    }
     __device__ __forceinline__ Column column(int c, int l) {
         if (l == 0) weight += c;
         return {l, c + l < g.group_C};
@@ -141,14 +174,12 @@ struct WeightColumns {
     // A filter has fewer than 2^31 elements: refuse_too_many.
     __device__ __forceinline__ int filter() const { return g.R * g.S * g.group_C; }
     __device__ __forceinline__ void seek(int k) {
-        at.seek(k, g.by_group_K, phase.by_taps, 0);
-        at.move_to((ptrdiff_t)at.c * filter() + (at.r * g.step_h * g.S + at.s * g.step_w) * g.group_C);
+        const int r = at.seek(k, g.by_group_K, phase.by_taps, 0);
+        at.move_to((ptrdiff_t)at.c * filter() + (r * g.step_h * g.S + at.s * g.step_w) * g.group_C);
         weight += at.moved;
     }
     __device__ __forceinline__ void advance() {
-        at.advance(g.group_K, phase.w.taps, (ptrdiff_t)BK * filter(),
-                   g.step_w * g.group_C - (ptrdiff_t)g.group_K * filter(),
-                   (g.step_h * g.S - phase.w.taps * g.step_w) * g.group_C);
+        at.advance(KEPT_STEP ? step : make_step());
         weight += at.moved;
     }
     __device__ __forceinline__ void read(Held& held, const Column& column) const {
@@ -157,37 +188,54 @@ struct WeightColumns {
     __device__ __forceinline__ Load value(const Held& held, const Column&) const { return held; }
 };
 
+// What changes from an output pixel to that BK further on, counted over all images: its window's row and column, and the
+// offset of its corner; then, where it is beyond the last column, by how much less, and the offset by how much more; the same
+// of rows. In 32 bits, as FilterStep.
+struct PixelStep {
+    int w, h, offset, w_last, w_turn, w_offset, h_last, h_turn, h_offset, stride_h;
+    __device__ __forceinline__ PixelStep(const Conv2dShape& g) : stride_h(g.stride_h) {
+        int right = BK, down = g.by_Q.split(right);
+        const int images = g.by_P.split(down);
+        w = right * g.stride_w, h = down * g.stride_h, offset = (unsigned)((images * g.H + h) * g.W + w) * g.C;
+        w_turn = g.Q * g.stride_w, w_last = w_turn - g.stride_w - g.pad_w;
+        w_offset = (unsigned)(g.stride_h * g.W - w_turn) * g.C;
+        h_turn = g.P * g.stride_h, h_last = h_turn - g.stride_h - g.pad_h;
+        h_offset = (unsigned)((g.H - h_turn) * g.W) * g.C;
+    }
+};
+
 // Backward-weight B: column = (r, s, c), k = output pixel: x under filter element (r, s) of that pixel.
 struct Im2colColumns {
     struct Column {
-        int h, w;          // from a window's corner to the filter element
-        ptrdiff_t offset;  // from there to the number
+        int h, w;    // from a window's corner to the filter element
+        int offset;  // from there to the number
     };
     typedef Load Held;
     const real *x, *corner;  // of the pixel's window; may lie outside of x
     const Conv2dShape& g;
-    int top, left, n;
-    __device__ __forceinline__ Im2colColumns(const real* group_x, const Conv2dShape& shape) : x(group_x), g(shape) {}
+    PixelStep step;
+    int top, left;
+    __device__ __forceinline__ Im2colColumns(const real* group_x, const Conv2dShape& shape)
+        : x(group_x), g(shape), step(shape) {}
     __device__ __forceinline__ Column column(int c, int l) const {
         c += l;
         if (c >= g.R * g.S * g.group_C) return {-0x7fffffff - 1, 0, 0};  // above every image
         int s = g.by_group_C.split(c);
         const int r = g.by_S.split(s), h = r * g.dilation_h, w = s * g.dilation_w;
-        return {h, w, (ptrdiff_t)(h * g.W + w) * g.C + c};
+        return {h, w, (h * g.W + w) * g.C + c};
     }
-    __device__ __forceinline__ void find() {
-        int q = n, p = g.by_Q.split(q);
+    __device__ __forceinline__ void seek(int k) {
+        int q = k, p = g.by_Q.split(q);
         const int image = g.by_P.split(p);
         top = p * g.stride_h - g.pad_h, left = q * g.stride_w - g.pad_w;
         corner = x + ((ptrdiff_t)image * g.H * g.W + top * g.W + left) * g.C;
     }
-    __device__ __forceinline__ void seek(int k) {
-        n = k;
-        find();
-    }
     __device__ __forceinline__ void advance() {
-        n += BK;
-        find();
+        int by = step.offset;
+        left += step.w, top += step.h;
+        if (left > step.w_last) left -= step.w_turn, top += step.stride_h, by += step.w_offset;
+        if (top > step.h_last) top -= step.h_turn, by += step.h_offset;
+        corner += by;
     }
     __device__ __forceinline__ void read(Held& held, const Column& column) const {
         held = inside(top + column.h, left + column.w, g.H, g.W) ? load<VEC>(corner + column.offset) : zeros();
@@ -195,20 +243,31 @@ struct Im2colColumns {
     __device__ __forceinline__ Load value(const Held& held, const Column&) const { return held; }
 };
 
+// Panels of the forward pass. With the tile of 32 an SM has 12 warps, and they too few registers for rows that lie.
+#if TILE == 32
+template <int LENGTH, class Source>
+using ForwardRows = RowPanel<LENGTH, Source>;
+#else
+template <int LENGTH, class Source>
+using ForwardRows = LyingRows<LENGTH, Source>;
+#endif
+
 extern "C" __global__ void __launch_bounds__(THREADS, GRADIENT_BLOCKS)
 conv2d_forward(real* __restrict__ y, const real* __restrict__ x, const real* __restrict__ weight,
                const real* __restrict__ bias, Conv2dShape g, int relu) {
     const int group = blockIdx.z, rows = g.N * g.P * g.Q, depth = g.R * g.S * g.group_C;
     const Tile tile = tile_at(blockIdx.x, g.group_K);
     const real* group_weight = weight + (size_t)group * g.group_K * depth;
+    typedef ForwardRows<BM, Im2colRows> A;
+    typedef ForwardRows<BN, MatrixRows> B;
     Accumulator sums;
     sums.clear();
     for (int tap = 0; tap < g.R * g.S; tap += TAPS) {
-        RowPanel<BM, Im2colRows> a(Im2colRows(x + group * g.group_C, g, tap), tile.top);
-        RowPanel<BN, MatrixRows> b(MatrixRows(group_weight, g.group_K, depth), tile.left);
+        A a(Im2colRows(x + group * g.group_C, g, tap), tile.top);
+        B b(MatrixRows(group_weight, g.group_K, depth), tile.left);
         add_product(sums, a, b, tap * g.group_C, min(tap + TAPS, g.R * g.S) * g.group_C);
     }
-    sums.finish();
+    sums.finish(panels_of<A, B>());
     sums.write(y, MatrixTarget{(size_t)group * g.group_K, (size_t)g.K, rows}, tile, g.group_K,
                bias == nullptr ? bias : bias + group * g.group_K, relu);
 }
@@ -223,14 +282,16 @@ __device__ PRODUCT void data_gradient(real* __restrict__ dx, OutputGradient<RELU
     const Phase phase(g, number / tiles);
     const Tile tile = tile_at(number % tiles, g.group_C);
     const real* group_weight = weight + (size_t)group * g.group_K * g.R * g.S * g.group_C;
+    typedef RowPanel<BM, PixelGradientRows<RELU>> A;
+    typedef ColumnPanel<BN, WeightColumns> B;
     Accumulator sums;
     sums.clear();
     for (int tap = 0; tap < phase.h.taps * phase.w.taps; tap += TAPS) {
-        RowPanel<BM, PixelGradientRows<RELU>> a(PixelGradientRows<RELU>(gradient, g, phase, tap), tile.top);
-        ColumnPanel<BN, WeightColumns> b(WeightColumns(group_weight, g, phase), tile.left);
+        A a(PixelGradientRows<RELU>(gradient, g, phase, tap), tile.top);
+        B b(WeightColumns(group_weight, g, phase), tile.left);
         add_product(sums, a, b, tap * g.group_K, min(tap + TAPS, phase.h.taps * phase.w.taps) * g.group_K);
     }
-    sums.finish();
+    sums.finish(panels_of<A, B>());
     sums.write(dx, PixelTarget{g, phase, (size_t)group * g.group_C}, tile, g.group_C, nullptr, false, more);
 }
 

@@ -63,7 +63,7 @@ struct PixelCopies : LyingPanel<LENGTH> {
             bool inside = wanted;
             const real* from = source.at(column[l], inside);
             // Of a place only the bits of TURNED are exclusive-ored.
-            copy_vector(stages + (mine ^ l * STEP % TURNED) + l * STEP / TURNED * TURNED, from, inside);
+            copy_vector(at_place(stages, mine ^ l * STEP % TURNED * PLACE) + l * STEP / TURNED * TURNED, from, inside);
         }
         source.advance(WHOLE ? (int)BK : length);
     }

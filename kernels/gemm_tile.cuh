@@ -3,10 +3,10 @@
 // Source, and everything else is here.
 //
 // A block computes BM x BN elements of C. It walks the reduction in steps of BK: all threads
-// together bring a BM x BK panel of A and a BK x BN panel of B to shared memory (both with m or n contiguous,
-// so that a thread reads its 4 neighbours as one vector); then each adds the products for its own
-// TM x TN elements, held in registers. The next panels travel from global memory while the current ones
-// are multiplied, and land in the other half of the double buffer: one barrier a step.
+// together bring a BM x BK panel of A and a BK x BN panel of B to shared memory (with m or n contiguous,
+// so that a thread reads its 4 neighbours as one vector, or as rows that lie, of which it reads 4 steps at once);
+// then each adds the products for its own TM x TN elements, held in registers. The next panels travel from global memory
+// while the current ones are multiplied, and land in the other half of the double buffer: one barrier a step.
 //
 // What is not a multiplication is kept out of the loop. The first step is the one that may be short, so that no other
 // looks for the end of the reduction. Rows and columns beyond the last read the last one's numbers, which are
@@ -18,9 +18,8 @@
 // tile of 128 it has 128 registers then, which are enough where NT_FITS, else 8 warps. COLUMN_BLOCKS: where a panel lies
 // along C, which with the tile of 128 spills under 128 registers: 8 warps there. GRADIENT_BLOCKS: where dy and y are both
 // on their way, or rows of A are not where the last step left them (convolutions): 8 warps (tile 32: 12), as all of that is
-// held while the products before it are made, and nothing waits for it. BOTH_BLOCKS: a convolution's gradients in one
-// launch, 8 warps.
-// Doubles take what they need.
+// held while the products before it are made, and nothing waits for it; rows that lie take registers too (LyingPanel).
+// BOTH_BLOCKS: a convolution's gradients in one launch, 8 warps. Doubles take what they need.
 //
 // A reduction may be split into slices, a block each; the last block of a tile to finish adds what all of them left,
 // in the order of the slices. So a small product fills a large card, in one launch, with the same bits every time.
@@ -76,8 +75,42 @@ static_assert(BK % (2 * PARTS) == 0 && BM % WARP == 0 && BN % WARP == 0 && SKEW 
 // A panel in shared memory: element k of row or column i at place(k) + i.
 template <int LENGTH>
 struct Panel {
-    enum { SIZE = BK * LENGTH + PER_ROW * SKEW };
+    enum { SIZE = BK * LENGTH + PER_ROW * SKEW, AHEAD = 1 };
     __device__ __forceinline__ static int place(int k) { return k * LENGTH + k / VEC * SKEW; }
+    // Where part `part` of a thread's elements begins, of which the first is i; i is a multiple of 4.
+    __device__ __forceinline__ static int first(int part, int i) { return place(part * (BK / PARTS)) + i; }
+    // Elements i to i + 3 of STEPS steps from k on, from the first on.
+    template <int STEPS>
+    __device__ __forceinline__ static void read(real (&values)[STEPS][4], const real* first, int k, int i) {
+#pragma unroll
+        for (int ahead = 0; ahead < STEPS; ++ahead) {
+            const Vector<real, 4> found = load<4>(first + place(k + ahead) + i);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) values[ahead][j] = found.v[j];
+        }
+    }
+};
+
+// A panel whose rows lie in shared memory as they lie in global memory, where a Panel takes a store for each number. For
+// that a thread holds what it multiplies in AHEAD steps, 16 bytes of each row, in more registers. Element k of row i at
+// place(i) + k. Behind a row comes that 4 further on, as neighbouring lanes multiply rows 4 apart; the gaps give those, and
+// the rows that a warp puts at once, other banks.
+template <int LENGTH>
+struct LyingPanel {
+    enum { AHEAD = 4 / WIDE, PITCH = BK + AHEAD, APART = LENGTH / 4 * PITCH + BK % (32 / WIDE) };
+    enum { SIZE = 3 * APART + LENGTH / 4 * PITCH };
+    __device__ __forceinline__ static int place(int i) { return i % 4 * APART + i / 4 * PITCH; }
+    __device__ __forceinline__ static int first(int part, int i) { return part * (BK / PARTS) + place(i); }
+    template <int STEPS>
+    __device__ __forceinline__ static void read(real (&values)[STEPS][4], const real* first, int k, int i) {
+        static_assert((int)STEPS == (int)AHEAD, "steps of a vector");
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            const Vector<real, AHEAD> found = load<AHEAD>(first + place(i + j) + k);
+#pragma unroll
+            for (int ahead = 0; ahead < AHEAD; ++ahead) values[ahead][j] = found.v[ahead];
+        }
+    }
 };
 
 typedef Vector<real, VEC> Load;
@@ -92,12 +125,26 @@ __device__ __forceinline__ Load zeros() {
     return z;
 }
 
+// The numbers are known here: a compiler would compute them on both sides of a branch behind.
+__device__ __forceinline__ void settle(Load& numbers) {
+#ifndef GPUNN_EMULATOR
+#pragma unroll
+    for (int j = 0; j < VEC; ++j)
+#if IS_DOUBLE(REAL)
+        asm("" : "+d"(numbers.v[j]));
+#else
+        asm("" : "+f"(numbers.v[j]));
+#endif
+#endif
+}
+
 // A panel whose Source is contiguous along the reduction: vectors are turned upright on the way in.
 // Source: `Row row(int i)`, for all i >= 0, at k = 0; `void seek(int k)`, `void advance()` by BK, each followed by
 // `void move(Row&)`, which does for a row what it did; `Held read(const Row&)` at k, with zero for what is not there;
 // `Load value(const Held&)` makes of it what is multiplied, when it has arrived.
 template <int LENGTH, class Source>
 struct RowPanel {
+    typedef Panel<LENGTH> Shared;
     enum { STEP = THREADS / PER_ROW, LOADS = LENGTH / STEP };
     static_assert(THREADS % PER_ROW == 0 && LENGTH % STEP == 0, "threads must divide the panel evenly");
     Source source;
@@ -136,6 +183,20 @@ struct RowPanel {
     }
 };
 
+// The same, but as rows.
+template <int LENGTH, class Source>
+struct LyingRows : RowPanel<LENGTH, Source> {
+    typedef LyingPanel<LENGTH> Shared;
+    typedef RowPanel<LENGTH, Source> Rows;
+    __device__ __forceinline__ LyingRows(const Source& from, int first) : Rows(from, first) {}
+    __device__ __forceinline__ void put(real* panel, int count = BK) {
+#pragma unroll
+        for (int l = 0; l < Rows::LOADS; ++l)
+            store(panel + Shared::place(thread() / PER_ROW + l * Rows::STEP) + Rows::k(),
+                  count < BK && Rows::k() >= count ? zeros() : this->source.value(this->held[l]));
+    }
+};
+
 // A panel whose Source is contiguous along C's rows or columns: vectors go in as they are. A thread brings vectors of
 // one k only, so that it finds the place of one.
 // Source: `Column column(int i, int l)`, for i >= 0, l vectors of the panel behind the thread's first; `void seek(int k)`,
@@ -143,6 +204,7 @@ struct RowPanel {
 // `Load value(const Held&, const Column&)` makes of it what is multiplied, when it has arrived and before advance.
 template <int LENGTH, class Source>
 struct ColumnPanel {
+    typedef Panel<LENGTH> Shared;
     enum { LOADS = LENGTH / VEC / PER_K };
     static_assert(THREADS % (2 * BK) == 0 && LENGTH % (VEC * PER_K) == 0, "threads must divide the panel evenly");
     Source source;
@@ -229,32 +291,27 @@ struct Accumulator {
 #pragma unroll
             for (int j = 0; j < TN; ++j) sum[i][j] = 0;
     }
-    // Where this thread's first elements lie in a panel.
-    __device__ __forceinline__ static int place_in_a() {
-        return Panel<BM>::place(part() * (BK / PARTS)) + multiplied_row(0);
-    }
-    __device__ __forceinline__ static int place_in_b() {
-        return Panel<BN>::place(part() * (BK / PARTS)) + column(0);
-    }
-    // This part's share of a step; a and b are there.
+    // This part's share of a step; a and b are where this thread's first elements are.
+    template <class A, class B>
     __device__ __forceinline__ void add_products(const real* a, const real* b) {
+        enum { AHEAD = (int)A::AHEAD > (int)B::AHEAD ? (int)A::AHEAD : (int)B::AHEAD };
 #if IS_DOUBLE(REAL)
-#pragma unroll(VEC == 4 ? 2 : 1)  // what ptxas would read ahead for more does not fit in registers
+#pragma unroll(VEC == 4 ? 2 / AHEAD : 1)  // what ptxas would read ahead for more does not fit in registers
 #else
 #pragma unroll
 #endif
-        for (int k = 0; k < BK / PARTS; ++k) {
-            Vector<real, 4> u[DOWN_GROUPS], w[ACROSS_GROUPS];
+        for (int k = 0; k < BK / PARTS; k += AHEAD) {
+            real u[DOWN_GROUPS][AHEAD][4], w[ACROSS_GROUPS][AHEAD][4];
 #pragma unroll
-            for (int i = 0; i < DOWN_GROUPS; ++i)
-                u[i] = load<4>(a + Panel<BM>::place(k) + i * (BM / DOWN_GROUPS));
+            for (int i = 0; i < DOWN_GROUPS; ++i) A::read(u[i], a, k, i * (BM / DOWN_GROUPS));
 #pragma unroll
-            for (int j = 0; j < ACROSS_GROUPS; ++j)
-                w[j] = load<4>(b + Panel<BN>::place(k) + j * (BN / ACROSS_GROUPS));
+            for (int j = 0; j < ACROSS_GROUPS; ++j) B::read(w[j], b, k, j * (BN / ACROSS_GROUPS));
 #pragma unroll
-            for (int i = 0; i < TM; ++i)
+            for (int ahead = 0; ahead < AHEAD; ++ahead)
 #pragma unroll
-                for (int j = 0; j < TN; ++j) sum[i][j] += u[i / 4].v[i % 4] * w[j / 4].v[j % 4];
+                for (int i = 0; i < TM; ++i)
+#pragma unroll
+                    for (int j = 0; j < TN; ++j) sum[i][j] += u[i / 4][ahead][i % 4] * w[j / 4][ahead][j % 4];
         }
     }
     // Both parts' sums: the first half of the rows goes to part 0, the second to part 1. shared: EXCHANGE numbers.
@@ -286,16 +343,17 @@ struct Accumulator {
             }
     }
     __device__ __forceinline__ void add_rows(const real* a) {
+        static_assert(SUMMERS % VEC == 0, "place(k + mine) is place(k) + place(mine)");
+        a += Panel<BM>::place(thread() / QUADS) + thread() % QUADS * 4;
 #pragma unroll
         for (int k = 0; k < BK; k += SUMMERS) {
-            const int mine = k + thread() / QUADS;
-            const Vector<real, 4> more = load<4>(a + Panel<BM>::place(mine) + thread() % QUADS * 4);
+            const Vector<real, 4> more = load<4>(a + Panel<BM>::place(k));
 #pragma unroll
             for (int j = 0; j < 4; ++j) total.v[j] += more.v[j];
         }
     }
-    // What threads have summed apart comes together. All threads of the block call it, when the panels are free.
-    __device__ __forceinline__ void finish(bool sum_rows = false);
+    // What threads have summed apart comes together, through the panels, which are free. All threads of the block call it.
+    __device__ __forceinline__ void finish(real* shared, bool sum_rows = false);
     // shared: SUMMERS * BM numbers.
     __device__ __forceinline__ void finish_rows(real* shared) {
         store(shared + thread() * 4, total);
@@ -406,14 +464,17 @@ struct Accumulator {
 
 // The panels in shared memory, A's and B's, each twice; afterwards what parts exchange. A function of its own, so that a
 // kernel whose blocks compute one or another product has one set of them.
-enum { PANELS = Panel<BM>::SIZE + Panel<BN>::SIZE };
+template <int PANELS>
 __device__ __forceinline__ real* shared_panels() {
     __shared__ __align__(16) real panels[2 * PANELS > Accumulator::EXCHANGE ? 2 * PANELS : Accumulator::EXCHANGE];
     return panels;
 }
+template <class A, class B>
+__device__ __forceinline__ real* panels_of() {
+    return shared_panels<(int)A::Shared::SIZE + (int)B::Shared::SIZE>();
+}
 
-__device__ __forceinline__ void Accumulator::finish(bool sum_rows) {
-    real* shared = shared_panels();
+__device__ __forceinline__ void Accumulator::finish(real* shared, bool sum_rows) {
     if (PARTS > 1) join(shared);
     if (sum_rows) {
         if (PARTS > 1) __syncthreads();
@@ -425,18 +486,22 @@ __device__ __forceinline__ void Accumulator::finish(bool sum_rows) {
 // rows. All threads of the block call it.
 template <class A, class B>
 __device__ __forceinline__ void add_product(Accumulator& c, A& a, B& b, int k_begin, int k_end, bool sum_rows = false) {
-    real* panels = shared_panels();
+    typedef typename A::Shared ShareA;
+    typedef typename B::Shared ShareB;
+    enum { B_PANEL = ShareA::SIZE, PANELS = (int)ShareA::SIZE + (int)ShareB::SIZE };
+    real* panels = panels_of<A, B>();
     const int first = k_end > k_begin ? (k_end - k_begin - 1) % BK + 1 : 0;
     a.seek(k_begin);
     b.seek(k_begin);
     a.fetch(first);
     b.fetch(first);
     a.put(panels, first);
-    b.put(panels + Panel<BM>::SIZE, first);
+    b.put(panels + B_PANEL, first);
     __syncthreads();
     a.seek(k_begin + first);
     b.seek(k_begin + first);
-    const real *a_now = panels + c.place_in_a(), *b_now = panels + Panel<BM>::SIZE + c.place_in_b();
+    const real* a_now = panels + ShareA::first(c.part(), c.multiplied_row(0));
+    const real* b_now = panels + B_PANEL + ShareB::first(c.part(), c.column(0));
     real* next = panels + PANELS;
     int turn = PANELS;  // to the other half of the double buffer
     for (int left = k_end - k_begin; left > 0; left -= BK) {
@@ -445,11 +510,11 @@ __device__ __forceinline__ void add_product(Accumulator& c, A& a, B& b, int k_be
             a.fetch();  // in flight during the products
             b.fetch();
         }
-        c.add_products(a_now, b_now);
+        c.template add_products<ShareA, ShareB>(a_now, b_now);
         if (sum_rows) c.add_rows(next - turn);
         if (more) {
             a.put(next);  // whose readers all passed the barrier of the step before
-            b.put(next + Panel<BM>::SIZE);
+            b.put(next + B_PANEL);
             a.advance();
             b.advance();
             __syncthreads();
@@ -464,7 +529,7 @@ template <class A, class B>
 __device__ __forceinline__ void multiply(Accumulator& c, A& a, B& b, int k_begin, int k_end, bool sum_rows = false) {
     c.clear();
     add_product(c, a, b, k_begin, k_end, sum_rows);
-    c.finish(sum_rows);
+    c.finish(panels_of<A, B>(), sum_rows);
 }
 
 // -- Sources that are plain matrices ---------------------------------------------------------------
@@ -568,8 +633,11 @@ struct GradientColumns {
         if (column.inside) at.read(held, column.offset);
     }
     __device__ __forceinline__ Load value(const Held& held, const Column& column) const {
-        const Load d = at.value(held);
-        if (RELU && column.left) store(dz + column.offset, d);
+        Load d = at.value(held);
+        if (RELU) {
+            settle(d);
+            if (column.left) store(dz + column.offset, d);
+        }
         return d;
     }
 };

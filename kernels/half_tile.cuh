@@ -23,7 +23,7 @@
 #define GPUNN_HALF_TILE_CUH
 #include "half_number.cuh"
 
-enum { BM = ROWS, BN = COLUMNS, BK = 32, STAGES = 3, STAGE = (BM + BN) * BK };
+enum { BM = ROWS, BN = COLUMNS, BK = 32, STAGES = 3, STAGE = (BM + BN) * BK, PLACE = 1 };
 enum { EACH = 8 };  // numbers of a vector
 enum { WARP_ROWS = 64, WARP_COLUMNS = 64, WARPS_ACROSS = BN / WARP_COLUMNS };
 enum { THREADS = WARP * (BM / WARP_ROWS) * WARPS_ACROSS, BLOCKS = 256 / THREADS };

@@ -24,7 +24,7 @@
 // order (`place`), in which no access conflicts: the 8 lanes that are served at once are of two g and all t, or of all g.
 //
 // Operands are rounded each time they are read into a fragment. A warp of 64 x 64 shares that among most products: of its
-// main loop on sm_90 24 to 43 % are HMMA (benchmarks/results/instruction_mix.tsv). Hence 255 registers a thread, and 8 warps
+// main loop on sm_90 25 to 44 % are HMMA (benchmarks/results/instruction_mix.tsv). Hence 255 registers a thread, and 8 warps
 // on an SM, not 12 (4 on sm_86, 89 and 120, which have shared memory for one block); but each of them has 32 products in
 // flight that do not wait for one another.
 // Tensor cores round towards zero where they add (Ootomo and Yokota 2022, "Recovering single precision accuracy from Tensor
@@ -46,6 +46,8 @@ enum { BM = 128, BN = 128 };
 enum { BK = 32, STAGES = 3, WARP_TILE = 64, WARPS_ACROSS = BN / WARP_TILE };
 enum { COPY = 4 };  // numbers of an asynchronous copy
 enum { THREADS = WARP * (BM / WARP_TILE) * WARPS_ACROSS, STAGE = (BM + BN) * BK };  // STAGE: numbers
+// Places in shared memory are bytes, which saves shifts. TF32X3 has no registers to know them as long: numbers.
+enum { PLACE = MODE == TF32X3 ? 1 : sizeof(real) };
 enum { DEPTH = MODE == BF16 ? 16 : 8, OWN = DEPTH / 4 };  // of an instruction: its k, and how many of them a lane has
 
 #include "tensor_walk.cuh"
@@ -56,14 +58,20 @@ enum { DEPTH = MODE == BF16 ? 16 : 8, OWN = DEPTH / 4 };  // of an instruction: 
 // in C, are 16 columns apart, and four lanes' vectors lie side by side.
 __device__ __forceinline__ int spread(int g) { return g / 2 + g % 2 * 4; }
 
-// Places are numbers of 32 bits from the begin of shared memory, the panel's own included, which is a multiple of 32. What is
+// Places are counted from the begin of shared memory, the panel's own included, which is a multiple of 32 numbers. What is
 // different from step to step is put into them when they are used: addresses that are worked out ahead take registers.
+template <class Number>
+__device__ __forceinline__ Number* at_place(Number* stages, int place) {
+    return (int)PLACE == 1 ? stages + place : (Number*)((const char*)stages + place);
+}
 
 // LENGTH rows of A, or columns of B, i in memory with k contiguous: element (i, k).
 template <int LENGTH>
 struct UprightPanel {
-    enum { HALF = 32 * BK };  // how far 32 rows are apart
-    __device__ __forceinline__ static int place(int i, int k) { return i * BK + ((k / 4 ^ i / 4 % 8) * 4 | k % 4); }
+    enum { HALF = 32 * BK * PLACE };  // how far 32 rows are apart
+    __device__ __forceinline__ static int place(int i, int k) {
+        return (i * BK + ((k / 4 ^ i / 4 % 8) * 4 | k % 4)) * PLACE;
+    }
 
     // Where this lane reads first of the rows from `first` on, a multiple of 32.
     __device__ __forceinline__ static int lane_place(int first) {
@@ -76,7 +84,7 @@ struct UprightPanel {
     // This lane's part of 32 rows, for one instruction of each 8 of them: own[e][j] is row 4 spread(g) + e at the j-th place
     // that the lane has in k.
     __device__ __forceinline__ static void read(const real* stages, int at, int step, real (&own)[4][OWN]) {
-        const real* mine = stages + (at ^ step * DEPTH);
+        const real* mine = at_place(stages, at ^ step * DEPTH * PLACE);
 #if MODE == BF16
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
@@ -99,15 +107,17 @@ struct UprightPanel {
 // The same where i is contiguous in memory: element (i, k).
 template <int LENGTH>
 struct LyingPanel {
-    enum { HALF = 32 };
+    enum { HALF = 32 * PLACE };
     __device__ __forceinline__ static int turn(int k) { return MODE == BF16 ? k / 4 % 4 : k % 4; }
-    __device__ __forceinline__ static int place(int i, int k) { return k * LENGTH + ((i / 4 ^ turn(k)) * 4 | i % 4); }
+    __device__ __forceinline__ static int place(int i, int k) {
+        return (k * LENGTH + ((i / 4 ^ turn(k)) * 4 | i % 4)) * PLACE;
+    }
     __device__ __forceinline__ static int lane_place(int first) {
         const int g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
         return place(first + 4 * spread(g), MODE == BF16 ? 4 * t : t);
     }
     __device__ __forceinline__ static void read(const real* stages, int at, int step, real (&own)[4][OWN]) {
-        const real* mine = stages + at + step * DEPTH * LENGTH;
+        const real* mine = at_place(stages, at) + step * DEPTH * LENGTH;
 #pragma unroll
         for (int j = 0; j < OWN; ++j) {
             const Vector<real, 4> found = load<4>(mine + j * (MODE == BF16 ? 1 : 4) * LENGTH);
@@ -176,7 +186,7 @@ struct UprightCopies : UprightPanel<LENGTH> {
             bool inside = wanted;
             const real* from = source.at(row[l], inside);
             // place(l * STEP further)
-            copy_vector(stages + (mine ^ l * STEP / 4 % 8 * 4) + l * STEP * BK, from, inside);
+            copy_vector(at_place(stages, mine ^ l * STEP / 4 % 8 * 4 * PLACE) + l * STEP * BK, from, inside);
         }
         source.advance(WHOLE ? (int)BK : length);
     }
@@ -205,7 +215,7 @@ struct LyingCopies : LyingPanel<LENGTH> {
             const int ahead = l * STEP;
             bool inside = WHOLE || (int)threadIdx.x / PER_K + ahead < length;
             const real* from = source.at(ahead, inside);
-            copy_vector(stages + (mine ^ this->turn(ahead) * 4) + ahead * LENGTH, from, inside);
+            copy_vector(at_place(stages, mine ^ this->turn(ahead) * 4 * PLACE) + ahead * LENGTH, from, inside);
         }
         source.advance(WHOLE ? (int)BK : length);
     }
@@ -420,7 +430,8 @@ struct MatrixRows {
 // data[k][i], i contiguous. What is added to `now` is the same for all threads: it needs none of their registers.
 struct MatrixColumns {
     const real *data, *now;
-    int columns, stride;
+    int columns;
+    unsigned stride;  // multiples of an int are 64 bits of either sign, in two more instructions
     __device__ __forceinline__ MatrixColumns(const real* d, int n, int s) : data(d), now(d), columns(n), stride(s) {}
     __device__ __forceinline__ void seek(int k, int i) { now = data + (size_t)k * stride + min(i, columns - COPY); }
     __device__ __forceinline__ void advance(int by) { now += (size_t)by * stride; }

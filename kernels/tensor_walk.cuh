@@ -1,6 +1,7 @@
 // tensor_walk.cuh: what tiles of tensor cores share, whatever their numbers are (mma_tile.cuh, half_tile.cuh): where a tile
 // lies, slices of the reduction and who adds them up, and the walk through the stages of shared memory.
-// Before it is included: BM, BN, BK; STAGES, STAGE, the numbers of one; `number`, their type.
+// Before it is included: BM, BN, BK; STAGES, STAGE, the numbers of one; `number`, their type; PLACE, by how much the place of
+// the next number in shared memory is more: 1, or its bytes.
 #ifndef GPUNN_TENSOR_WALK_CUH
 #define GPUNN_TENSOR_WALK_CUH
 #include "common.cuh"
@@ -57,24 +58,25 @@ __device__ __forceinline__ void multiply(Sums& sums, A a, B b, int k_begin, int 
 #pragma unroll
     for (int s = 0; s < STAGES - 1; ++s) {
         if (s < steps) {
-            a.template copy<false>(stages, s * STAGE, s == 0 ? first : (int)BK);
-            b.template copy<false>(stages, s * STAGE + BM * BK, s == 0 ? first : (int)BK);
+            a.template copy<false>(stages, s * STAGE * PLACE, s == 0 ? first : (int)BK);
+            b.template copy<false>(stages, (s * STAGE + BM * BK) * PLACE, s == 0 ? first : (int)BK);
         }
         cp_async_commit();
     }
-    int now = 0, next = (STAGES - 1) * STAGE;
+    const int stage = STAGE * PLACE, last = (STAGES - 1) * stage;
+    int now = 0, next = last;
 #pragma unroll 1
     for (int s = 0; s < steps; ++s) {
         cp_async_wait<STAGES - 2>();
         __syncthreads();  // the copies of this step have arrived for all, and nobody reads the stage that is filled next
         if (s + STAGES - 1 < steps) {
             a.template copy<true>(stages, next, BK);
-            b.template copy<true>(stages, next + BM * BK, BK);
+            b.template copy<true>(stages, next + BM * BK * PLACE, BK);
         }
         cp_async_commit();
-        sums.template add_products<A, B>(stages, now, now + BM * BK);
-        now = now == (STAGES - 1) * STAGE ? 0 : now + STAGE;
-        next = next == (STAGES - 1) * STAGE ? 0 : next + STAGE;
+        sums.template add_products<A, B>(stages, now, now + BM * BK * PLACE);
+        now = now == last ? 0 : now + stage;
+        next = next == last ? 0 : next + stage;
     }
 }
 

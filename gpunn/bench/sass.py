@@ -353,7 +353,8 @@ def _main(blocks: Sequence[Block], loops: Sequence[Loop], ways: dict[int, list[i
 
     if not loops:
         return None
-    main = max(loops, key=weight)
+    # Of loops with as many products, of which the arguments choose one, that which moves least: times are lower bounds.
+    main = max(loops, key=lambda one: (weight(one)[0], weight(one)[1] * (-1 if weight(one)[0] else 1)))
     while True:
         axis = 0 if weight(main)[0] else 1
         inner = [one for one in loops if one.body < main.body and 2 * weight(one)[axis] >= weight(main)[axis] > 0]

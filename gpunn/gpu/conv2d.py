@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._window import Window, is_plain_product
+from gpunn.errors import UsageError
 from gpunn.gpu import conv2d_first, conv2d_narrow
 from gpunn.gpu.choices import Facts, Way, best
 from gpunn.gpu.conv2d_geometry import phases, refuse_too_many
@@ -30,6 +31,7 @@ from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor,
 from gpunn.gpu.launches import Struct
 
 SOURCE = KernelSource("conv2d.cu", REAL=("float", "double"), VEC=(1, 2, 4), TILE=(32, 64, 128))
+_MOST_AHEAD = 32  # steps of a reduction at a time, BK
 _SHAPE = np.dtype(
     [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
     + [(f"{name}_{axis}", np.int32) for name in ("stride", "pad", "dilation") for axis in "hw"]
@@ -58,6 +60,7 @@ def shape_struct(n: int, c: int, k: int, window: Window, groups: int) -> Struct:
     """``struct Conv2dShape``."""
     w = window
     refuse_too_many(n, c, k, w)
+    refuse_wide(c, k, w, groups)
     sizes = (n, w.H, w.W, c, k, w.R, w.S, w.P, w.Q, *w.stride, *w.padding, *w.dilation, c // groups, k // groups)
     # Pixels a stride apart (a phase) are read by the filter elements that are a multiple of the stride apart.
     phase = _phase_pixels(w)
@@ -65,6 +68,29 @@ def shape_struct(n: int, c: int, k: int, window: Window, groups: int) -> Struct:
     most = ceil_div(w.S, step[1])
     divisors = (w.P, w.Q, w.S, c // groups, k // groups, *phase, most, most - 1)
     return Struct(np.array([(*sizes, *phase, *step, *reach, *(divisor(max(1, d)) for d in divisors))], _SHAPE))
+
+
+def refuse_wide(c: int, k: int, window: Window, groups: int) -> None:
+    """Raise if a step of a reduction goes further than an int counts: in a filter, a window, from pixel to pixel."""
+    w = window
+    (step, reach), line = phases(w), w.W * c
+    rows, columns = (ceil_div(length, by) - 1 for length, by in zip((w.R, w.S), step, strict=True))
+    window_of_x = (w.R - 1) * w.dilation[0] * line + ((w.S - 1) * w.dilation[1] + 1) * c
+    window_of_dz = (rows * reach[0] * w.Q + columns * reach[1] + 1) * k
+    weight = k // groups * w.R * w.S * (c // groups)
+    furthest = 0
+    for ahead in (_MOST_AHEAD >> n for n in range(4)):
+        lines, right = divmod(ahead, w.Q)
+        images, down = divmod(lines, w.P)
+        for turns, over in ((0, right), (1, right - w.Q)):
+            for image, rest in ((images, down + turns), (images + 1, down + turns - w.P)):
+                furthest = max(furthest, abs(image * w.H * line + rest * w.stride[0] * line + over * w.stride[1] * c))
+    numbers = max(window_of_x, window_of_dz, weight, furthest)
+    if numbers >= 2**31:
+        raise UsageError(
+            f"conv2d: a window of {w.R} x {w.S}, or a step within images of {w.H} x {w.W} with {c} channels, spans "
+            f"{numbers} numbers; kernels count at most 2^31 - 1. Use smaller images or filters, or fewer channels."
+        )
 
 
 def _phase_pixels(window: Window) -> tuple[int, int]:

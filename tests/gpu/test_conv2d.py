@@ -1,4 +1,4 @@
-"""The kernels for groups of few channels and for first layers against the plain body."""
+"""The kernels of convolutions, each with every tile or geometry, against the plain body."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gpunn._device import device
 from gpunn._window import Window
-from gpunn.gpu import conv2d_first, conv2d_narrow, conv2d_narrow_3x3
-from gpunn.gpu.launcher import trace_launches
+from gpunn.emulator import counting
+from gpunn.errors import UsageError
+from gpunn.gpu import choices, conv2d_first, conv2d_narrow, conv2d_narrow_3x3
+from gpunn.gpu import conv2d as tiled
+from gpunn.gpu.launcher import kernel_folder, trace_launches
 from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
-from tests.devices import call, in_order
+from tests.devices import KERNELS, call, host, in_order, upload
+from tests.emulator import kernel_counts
 from tests.traces import dry_launches
 
 
@@ -293,3 +298,97 @@ def test_one_launch_gives_the_bits_of_two(kernels: str, how: dict[str, Any]) -> 
     # What is added is added last, and stays as it was.
     alone = call(conv2d_backward, kernels, **backward, needs=(True, True, True))[0]
     assert both[0].tobytes() == (more + alone).tobytes()
+
+
+# -- the tiles ------------------------------------------------------------------------------------
+
+# Few channels, so that a step of the reduction crosses several filter elements and rows of those; strides and
+# dilations, whose phases have a filter element less; images so small that a step of pixels crosses them.
+TILED = {
+    "vectors": (6, 7, 9, 8, 12, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "pairs": (3, 9, 8, 6, 10, (3, 2), (2, 1), (1, 0), (1, 2), 1),
+    "single": (4, 8, 7, 5, 9, (5, 3), (2, 3), (2, 1), (1, 1), 1),
+    "more elements than bits": (2, 9, 9, 4, 8, (7, 5), (1, 1), (3, 2), (1, 1), 1),
+    "tiny images": (37, 3, 2, 12, 8, (3, 2), (1, 1), (0, 0), (1, 1), 1),
+    "groups": (5, 6, 6, 24, 24, (3, 3), (1, 2), (1, 1), (1, 1), 2),
+    "one row": (2, 1, 40, 20, 12, (1, 5), (1, 1), (0, 2), (1, 3), 1),
+}
+
+
+@pytest.mark.parametrize("where", KERNELS)
+@pytest.mark.parametrize("tile", [32, 64, 128])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", TILED)
+def test_tiles_compute_what_the_plain_body_does(case: str, dtype: Any, tile: int, where: str) -> None:
+    n, h, w, c, k, filter_shape, stride, padding, dilation, groups = TILED[case]
+    window = Window(h, w, *filter_shape, stride, padding, dilation, end_padding=padding)
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((n, h, w, c)).astype(dtype)
+    weight = rng.standard_normal((k, *filter_shape, c // groups)).astype(dtype)
+    dy = rng.standard_normal((n, window.P, window.Q, k)).astype(dtype)
+    y = np.maximum(rng.standard_normal(dy.shape), 0).astype(dtype)
+    home = device(where)
+    x_there, weight_there, dy_there, y_there = (upload(value, home) for value in (x, weight, dy, y))
+    with home.active(), trace_launches() as launches, choices.tuned_by(_Tile(tile)):
+        found = _tiled(home, x_there, weight_there, dy_there, y_there, window, groups)
+    assert {(launch.kernel, launch.macros["TILE"]) for launch in launches} == {
+        (f"conv2d_{part}", str(tile)) for part in ("forward", "backward_weight", "backward_data")
+    }
+    expected = conv2d_forward.plain(np, x, weight, window, groups, None, False)
+    back = conv2d_backward.plain(np, dy, y, x, weight, window, groups, (True, True, True))
+    for name, got, wanted in zip(("y", "dx", "dweight", "dbias"), host(found), (expected, *back), strict=True):
+        error = np.abs(got - wanted).max() / np.abs(wanted).max()
+        assert error < {np.float32: 2e-6, np.float64: 1e-14}[dtype], (name, error)
+
+
+class _Tile:
+    """A tuner that takes one tile, and where a reduction can be split three slices."""
+
+    def __init__(self, tile: int) -> None:
+        self._tile = tile
+
+    def choose(self, where: Any, key: Any, source: Any, rule: Any, others: Any, run: Any) -> Any:
+        return (self._tile, 1 if self._tile == 128 else 3)[: len(rule)]
+
+    def known(self, key: Any, rule: Any) -> Any:
+        return rule
+
+
+def _tiled(home: Any, x: Any, weight: Any, dy: Any, y: Any, window: Window, groups: int) -> tuple[Any, Any, Any, Any]:
+    """y, dx, dweight and dbias, each by a launch of its own."""
+    output = tiled.forward(home, x, weight, window, groups, None, False)
+    dweight, dbias, dz = tiled.backward_weight(home, dy, y, x, weight, window, groups, True, True)
+    return output, tiled.backward_data(home, dz, weight, x.shape, window, groups, None), dweight, dbias
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("tile", [64, 128])
+def test_forward_tiles_have_no_bank_conflicts(tile: int) -> None:
+    home = kernel_counts.device()
+    window = Window(8, 8, 3, 3, (1, 1), (1, 1), (1, 1), end_padding=(1, 1))
+    x, weight = np.ones((2, 8, 8, 64), np.float32), np.ones((128, 3, 3, 64), np.float32)
+    with counting() as counts:
+        tiled.forward(home, x, weight, window, 1, None, False, way=(tile,))
+    (count,) = counts.kernels.values()
+    lines = (kernel_folder() / "gemm_tile.cuh").read_text(encoding="utf-8").splitlines()
+    for text in ("found = load<AHEAD>(first", "store(panel + Shared::place("):
+        at = [one for one in count.lines if one.file == "gemm_tile.cuh" and text in lines[one.line - 1]]
+        assert at, text
+        for one in at:
+            assert one.asked == one.least, one
+
+
+@pytest.mark.parametrize(
+    ("shape", "filter_shape"),
+    [((1, 3, 2**20, 1024), (3, 1)), ((1, 1, 2**23, 512), (1, 3)), ((2**15, 1, 1, 2**16), (1, 1))],
+)
+def test_a_filter_of_too_wide_a_reach_is_refused(shape: tuple[int, ...], filter_shape: tuple[int, int]) -> None:
+    n, h, w, c = shape
+    window = Window(h, w, *filter_shape, (1, 1), (0, 0), (1, 2**21 if filter_shape[1] > 1 else 1))
+    with pytest.raises(UsageError, match=r"kernels count at most 2\^31 - 1. Use smaller images or filters"):
+        tiled.refuse_wide(c, 2**15 if n > 1 else 8, window, 1)
+
+
+def test_large_images_are_not_refused() -> None:
+    for h, w, c in ((20_000, 20_000, 3), (1, 10_000_000, 64), (4096, 4096, 64)):
+        tiled.refuse_wide(c, 64, Window(h, w, min(h, 3), 3, (1, 1), (min(h, 3) // 2, 1), (1, 1)), 1)
