@@ -40,9 +40,9 @@ FILES = (
 # Whose kernels have several products, one after the other: their innermost loops are counted together.
 SEVERAL = ("scaled_dot_product_attention.cu",)
 MULTIPLY = ("FFMA", "HMMA")  # where a kernel has HMMA, what it does by FFMA besides is not its main loop
-# The least share of the loop that multiplies, by kernel and tile, "GEOMETRY TN" of first layers, or MODE of
-# tensor cores; "" for all others. What is wanted is 0.88, and 0.82 of gradients: these hold what has been reached, which
-# is less for some first layers and attention.
+# The least share of the loop that multiplies, by kernel and tile, "GEOMETRY TN" of first layers, or MODE of tensor
+# cores; "" for all others. What is wanted is 0.88, and 0.82 of gradients; what has been reached is less for some first
+# layers and attention.
 FLOORS = {
     ("gemm_nt", "128"): 0.89,
     ("gemm_nn", "128"): 0.9,
