@@ -97,7 +97,7 @@ __device__ __forceinline__ int filter_of(const FirstShape& g, int group, int qua
     return (quad * g.filter_groups + group) * 4;
 }
 
-extern "C" __global__ void __launch_bounds__(256, TAPS == 5 ? 2 : 1)
+extern "C" __global__ void __launch_bounds__(256, TAPS == 5 || TAPS == 3 ? 2 : 1)
 conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const real* __restrict__ weight,
                      const real* __restrict__ bias, FirstShape g, int relu) {
     DYNAMIC_SHARED(real, shared);
@@ -134,10 +134,10 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
         for (int i = 0; i < QUADS_Q * 4; ++i)
 #pragma unroll
             for (int j = 0; j < TN; ++j) sum[i][j] = 0;
-        const real* filter = shared + group * 4;
-#pragma unroll 1
-        for (int strip = 0; strip < g.strips; ++strip) {
-            const real* under = mine + places[strip];
+        int first_of_strip = group * 4;  // not a pointer, which would take two registers and instructions
+#pragma unroll(TAPS == 3 ? 2 : 1)  // 3 taps are few products for what a turn takes besides
+        for (int strip = 0; strip < g.strips; ++strip, first_of_strip += TAPS * pitch) {
+            const real *under = mine + places[strip], *filter = shared + first_of_strip;
             Under u[QUADS_Q];
 #pragma unroll
             for (int quad = 0; quad < QUADS_Q; ++quad) u[quad].take(under + quad * apart, g);
@@ -156,7 +156,8 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
         if (p >= g.P) continue;
         Vector<real, 4> offset[QUADS_K];  // where the last filter row ended
 #pragma unroll
-        for (int quad = 0; quad < QUADS_K; ++quad) offset[quad] = load<4>(filter + filter_of(g, 0, quad));
+        for (int quad = 0; quad < QUADS_K; ++quad)
+            offset[quad] = load<4>(shared + first_of_strip + filter_of(g, 0, quad));
 #pragma unroll
         for (int i = 0; i < QUADS_Q * 4; ++i) {
             const int q = tile.q + (column + i / 4 * g.across) * 4 + i % 4;
@@ -231,6 +232,15 @@ __device__ __forceinline__ Vector<real, 4> gradient(real* __restrict__ dz, const
     return d;
 }
 
+// threadIdx.x, of which a compiler does not know that it has it.
+__device__ __forceinline__ int asked_again() {
+    int thread = threadIdx.x;
+#ifndef GPUNN_EMULATOR
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+#endif
+    return thread;
+}
+
 // partial (filter tiles, blocks, COUNT / 4, threads of a lane, 4); tickets (filter tiles, TICKETS).
 extern "C" __global__ void __launch_bounds__(256, TN == 4 || TAPS == 5 ? 2 : 1)
 conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dz,
@@ -243,8 +253,7 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
     real* patch = shared + outputs * filters;
     const int threads = g.filter_groups * g.across;  // of a lane
     int group = threadIdx.x;
-    int elements = g.by_filter_groups.split(group);
-    const int lane = g.by_across.split(elements), thread = threadIdx.x - lane * threads;
+    int elements = g.by_filter_groups.split(group), lane = g.by_across.split(elements);
     int place[STRIPS];
 #pragma unroll
     for (int i = 0; i < STRIPS; ++i) {
@@ -254,6 +263,11 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
     // Four filters are always brought by the same threads, `slots` outputs at a time, which so add up the bias's gradient.
     int filter_quad = threadIdx.x;
     const int slot = g.by_filter_quads.split(filter_quad), slots = g.by_filter_quads.quotient(blockDim.x);
+    // From four outputs to those that come next in a lane; where that is beyond a row's end, to the next row.
+    const int line = g.stride_h * g.C * g.pitch, quad_width = 4 * g.stride_w, quads = g.by_quads.value;
+    int right = g.lanes;
+    const int down = g.by_quads.split(right), step = down * line + right * quad_width, turn = line - quads * quad_width;
+    const int next = g.lanes * 4 * filters;
     Vector<real, 4> own = {};
     Sums sums = {};
     const int last = min(g.tiles, ((int)blockIdx.x + 1) * g.tiles_per_block);
@@ -273,12 +287,13 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
                 for (int j = 0; j < 4; ++j) own.v[j] += d.v[j];
             }
         __syncthreads();
+        // Stepped forward without dividing: to the four outputs that come next in this lane.
+        int column = lane, begin = lane * 4 * filters + group * 4;
+        const int row = g.by_quads.split(column);
+        const real* under = patch + row * line + column * quad_width;
 #pragma unroll 1  // more at a time need more registers than there are
-        for (int o = lane; o < outputs / 4; o += g.lanes) {
-            int column = o;
-            const int row = g.by_quads.split(column);
-            const real* under = patch + row * g.stride_h * g.C * g.pitch + column * 4 * g.stride_w;
-            const real* from = shared + o * 4 * filters + group * 4;
+        while (begin < outputs * filters) {
+            const real* from = shared + begin;
             Under u[STRIPS];
 #pragma unroll
             for (int i = 0; i < STRIPS; ++i) u[i].take(under + place[i], g);
@@ -293,8 +308,14 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
                     for (int j = 0; j < TN; ++j)
                         sums.of[i * TN + j] += u[i / TAPS].at(output, i % TAPS) * d[j / 4].v[j % 4];
             }
+            column += right, under += step, begin += next;
+            if (column >= quads) column -= quads, under += turn;
         }
     }
+    // Worked out again: during the products there are no registers to keep it.
+    group = asked_again();
+    elements = g.by_filter_groups.split(group), lane = g.by_across.split(elements);
+    const int thread = threadIdx.x - lane * threads;
     // The bias's gradient: of the slots, in their order.
     __syncthreads();  // the last tile has been read
     if (slot < slots) store(shared + slot * filters + filter_quad * 4, own);
