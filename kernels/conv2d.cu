@@ -17,15 +17,15 @@
 //         gradient reads dy (or dz, or dy and y) as forward reads x; that of the weight reads x so, dy and y once per
 //         row of tiles.
 // Source: Chetlur et al. 2014, "cuDNN", arXiv:1410.0759; lecture topic L10.
-#include "conv2d_shape.cuh"
+#include "conv2d_pixels.cuh"
 #include "gemm_tile.cuh"
 
-// What BK further on in the reduction changes of a position (r, s, c), and of where it lies in memory; then, where c is
-// beyond the last channel, and s beyond the last of a row of filter elements. In 32 bits, as what all of it comes to fits
-// (gpu/conv2d.py, refuse_wide); of what does not count, behind the last position, no product may overflow.
+// From a position (r, s, c) in the reduction to that BK further on: how r, s, c and the offset in memory change; then, where c
+// is beyond the last channel, or s beyond the last of a row of filter elements, how the offset changes further. A whole
+// change fits 32 bits (gpu/conv2d.py, refuse_wide); its parts may not, and wrap around.
 //
-// It is kept before the loop. Doubles leave no registers for it: it is made in every step, and BK hidden, or a compiler would
-// still work out before the loop what follows from it.
+// It is made before the loop. Doubles leave no registers to keep it in: it is made in every step, and BK is hidden from the
+// compiler, which would still work out before the loop what follows from it.
 enum { KEPT_STEP = WIDE == 1 };
 __device__ __forceinline__ int steps_ahead() {
     int steps = BK;
@@ -60,11 +60,11 @@ struct FilterPosition {
     }
     __device__ __forceinline__ void move_to(ptrdiff_t to) { moved = to - offset, offset = to; }
     __device__ __forceinline__ void advance(const FilterStep& step) {
-        int by = step.offset;
+        unsigned by = step.offset;
         c += step.c, s += step.s, bit <<= step.taps;
         if (c >= step.depth) c -= step.depth, ++s, by += step.tap, bit <<= 1;
         if (s >= step.S) s -= step.S, by += step.row;
-        moved = by;
+        moved = (int)by;
     }
 };
 
@@ -188,22 +188,6 @@ struct WeightColumns {
     __device__ __forceinline__ Load value(const Held& held, const Column&) const { return held; }
 };
 
-// What changes from an output pixel to that BK further on, counted over all images: its window's row and column, and the
-// offset of its corner; then, where it is beyond the last column, by how much less, and the offset by how much more; the same
-// of rows. In 32 bits, as FilterStep.
-struct PixelStep {
-    int w, h, offset, w_last, w_turn, w_offset, h_last, h_turn, h_offset, stride_h;
-    __device__ __forceinline__ PixelStep(const Conv2dShape& g) : stride_h(g.stride_h) {
-        int right = BK, down = g.by_Q.split(right);
-        const int images = g.by_P.split(down);
-        w = right * g.stride_w, h = down * g.stride_h, offset = (unsigned)((images * g.H + h) * g.W + w) * g.C;
-        w_turn = g.Q * g.stride_w, w_last = w_turn - g.stride_w - g.pad_w;
-        w_offset = (unsigned)(g.stride_h * g.W - w_turn) * g.C;
-        h_turn = g.P * g.stride_h, h_last = h_turn - g.stride_h - g.pad_h;
-        h_offset = (unsigned)((g.H - h_turn) * g.W) * g.C;
-    }
-};
-
 // Backward-weight B: column = (r, s, c), k = output pixel: x under filter element (r, s) of that pixel.
 struct Im2colColumns {
     struct Column {
@@ -213,10 +197,10 @@ struct Im2colColumns {
     typedef Load Held;
     const real *x, *corner;  // of the pixel's window; may lie outside of x
     const Conv2dShape& g;
-    PixelStep step;
-    int top, left;
-    __device__ __forceinline__ Im2colColumns(const real* group_x, const Conv2dShape& shape)
-        : x(group_x), g(shape), step(shape) {}
+    const PixelSteps& steps;
+    PixelPosition now;
+    __device__ __forceinline__ Im2colColumns(const real* group_x, const Conv2dShape& shape, const PixelSteps& s)
+        : x(group_x), g(shape), steps(s), now() {}
     __device__ __forceinline__ Column column(int c, int l) const {
         c += l;
         if (c >= g.R * g.S * g.group_C) return {-0x7fffffff - 1, 0, 0};  // above every image
@@ -225,20 +209,12 @@ struct Im2colColumns {
         return {h, w, (h * g.W + w) * g.C + c};
     }
     __device__ __forceinline__ void seek(int k) {
-        int q = k, p = g.by_Q.split(q);
-        const int image = g.by_P.split(p);
-        top = p * g.stride_h - g.pad_h, left = q * g.stride_w - g.pad_w;
-        corner = x + ((ptrdiff_t)image * g.H * g.W + top * g.W + left) * g.C;
+        const int image = now.seek(k, g);
+        corner = x + ((ptrdiff_t)image * g.H * g.W + now.top * g.W + now.left) * g.C;
     }
-    __device__ __forceinline__ void advance() {
-        int by = step.offset;
-        left += step.w, top += step.h;
-        if (left > step.w_last) left -= step.w_turn, top += step.stride_h, by += step.w_offset;
-        if (top > step.h_last) top -= step.h_turn, by += step.h_offset;
-        corner += by;
-    }
+    __device__ __forceinline__ void advance() { corner += now.advance(steps, g); }
     __device__ __forceinline__ void read(Held& held, const Column& column) const {
-        held = inside(top + column.h, left + column.w, g.H, g.W) ? load<VEC>(corner + column.offset) : zeros();
+        held = inside(now.top + column.h, now.left + column.w, g.H, g.W) ? load<VEC>(corner + column.offset) : zeros();
     }
     __device__ __forceinline__ Load value(const Held& held, const Column&) const { return held; }
 };
@@ -301,7 +277,7 @@ __device__ PRODUCT void weight_gradient(real* __restrict__ dweight, real* __rest
                                         real* __restrict__ dz, real* __restrict__ partial,
                                         unsigned* __restrict__ tickets,
                                         OutputGradient<RELU> gradient, const real* __restrict__ x,
-                                        Conv2dShape g, int group, int number, Slices slice) {
+                                        Conv2dShape g, const PixelSteps& steps, int group, int number, Slices slice) {
     const int columns = g.R * g.S * g.group_C;
     const Tile tile = tile_at(number, columns);
     int k_begin, k_end;
@@ -310,7 +286,7 @@ __device__ PRODUCT void weight_gradient(real* __restrict__ dweight, real* __rest
     const bool first = tile.left == 0, sum_rows = first && dbias != nullptr;  // the first column of tiles does it for all
     const GradientColumns<RELU> dz_columns(gradient, first ? dz : nullptr, g.group_K, g.K);
     ColumnPanel<BM, GradientColumns<RELU>> a(dz_columns, tile.top);
-    ColumnPanel<BN, Im2colColumns> b(Im2colColumns(x + group * g.group_C, g), tile.left);
+    ColumnPanel<BN, Im2colColumns> b(Im2colColumns(x + group * g.group_C, g, steps), tile.left);
     Accumulator sums;
     multiply(sums, a, b, k_begin, k_end, sum_rows);
     if (!sums.combine(partial, tickets, slice, group * count_tiles(g.group_K, columns) + number, g.group_K - tile.top,
@@ -338,15 +314,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, GRADIENT_BLOCKS)
 conv2d_backward_weight(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dz,
                        real* __restrict__ partial, INOUT unsigned* __restrict__ tickets,
                        const real* __restrict__ dy, const real* __restrict__ y, const real* __restrict__ x,
-                       Conv2dShape g, int slices) {
+                       Conv2dShape g, PixelSteps steps, int slices) {
     const int group = blockIdx.z / slices;
     const Slices slice = {slices, (int)blockIdx.z % slices};
     if (y == nullptr)  // apart, so that the loop does not ask
-        weight_gradient(dweight, dbias, nullptr, partial, tickets, group_gradient<false>(dy, y, g, group), x, g, group,
-                        blockIdx.x, slice);
+        weight_gradient(dweight, dbias, nullptr, partial, tickets, group_gradient<false>(dy, y, g, group), x, g, steps,
+                        group, blockIdx.x, slice);
     else
         weight_gradient(dweight, dbias, dz == nullptr ? dz : dz + group * g.group_K, partial, tickets,
-                        group_gradient<true>(dy, y, g, group), x, g, group, blockIdx.x, slice);
+                        group_gradient<true>(dy, y, g, group), x, g, steps, group, blockIdx.x, slice);
 }
 
 #if TILE != 128  // the tile of products so large that each has a launch of its own
@@ -355,12 +331,13 @@ __device__ __forceinline__ void backward(real* __restrict__ dweight, real* __res
                                          real* __restrict__ partial, unsigned* __restrict__ tickets,
                                          const real* __restrict__ dy, const real* __restrict__ y,
                                          const real* __restrict__ x, const real* __restrict__ weight,
-                                         const real* __restrict__ more, const Conv2dShape& g, int slices) {
+                                         const real* __restrict__ more, const Conv2dShape& g, const PixelSteps& steps,
+                                         int slices) {
     const int group = blockIdx.z, tiles = count_tiles(g.group_K, g.R * g.S * g.group_C);
     const int number = (int)blockIdx.x - tiles * slices;
     const OutputGradient<RELU> gradient = group_gradient<RELU>(dy, y, g, group);
     if (number < 0)
-        weight_gradient(dweight, dbias, nullptr, partial, tickets, gradient, x, g, group, blockIdx.x % tiles,
+        weight_gradient(dweight, dbias, nullptr, partial, tickets, gradient, x, g, steps, group, blockIdx.x % tiles,
                         {slices, (int)blockIdx.x / tiles});
     else
         data_gradient(dx, gradient, weight, more, g, group, number);
@@ -370,10 +347,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BOTH_BLOCKS)
 conv2d_backward(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dx, real* __restrict__ partial,
                 INOUT unsigned* __restrict__ tickets, const real* __restrict__ dy, const real* __restrict__ y,
                 const real* __restrict__ x, const real* __restrict__ weight, const real* __restrict__ more,
-                Conv2dShape g, int slices) {
+                Conv2dShape g, PixelSteps steps, int slices) {
     if (y == nullptr)
-        backward<false>(dweight, dbias, dx, partial, tickets, dy, y, x, weight, more, g, slices);
+        backward<false>(dweight, dbias, dx, partial, tickets, dy, y, x, weight, more, g, steps, slices);
     else
-        backward<true>(dweight, dbias, dx, partial, tickets, dy, y, x, weight, more, g, slices);
+        backward<true>(dweight, dbias, dx, partial, tickets, dy, y, x, weight, more, g, steps, slices);
 }
 #endif

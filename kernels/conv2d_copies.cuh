@@ -6,7 +6,7 @@
 // most. The loop divides nothing: positions are stepped forward.
 #ifndef GPUNN_CONV2D_COPIES_CUH
 #define GPUNN_CONV2D_COPIES_CUH
-#include "conv2d_shape.cuh"
+#include "conv2d_pixels.cuh"
 
 // A filter element and a channel in the reduction, and where that lies in memory.
 struct TapPosition {
@@ -116,13 +116,6 @@ struct WeightColumns {
     __device__ __forceinline__ const number* at(const Column& column, bool&) const { return weight + (now.offset + column); }
 };
 
-// What changes from an output pixel to that BK further on, counted over all images: its window's row and column, and the
-// offset of its corner; then, where it is beyond the last column, by how much less, and the offset by how much more; the same
-// of rows.
-struct PixelSteps {
-    int w, h, offset, w_last, w_turn, w_offset, h_last, h_turn, h_offset;
-};
-
 // Backward-weight B: column = (r, s, c), k = output pixel: x under filter element (r, s) of that pixel.
 struct Im2colColumns {
     struct Column {
@@ -131,9 +124,10 @@ struct Im2colColumns {
     const number* x;
     const Conv2dShape& g;
     const PixelSteps& steps;
-    int n, top, left, offset;
+    PixelPosition now;
+    int n, offset;
     __device__ __forceinline__ Im2colColumns(const number* of, const Conv2dShape& shape, const PixelSteps& s)
-        : x(of), g(shape), steps(s), n(0), top(0), left(0), offset(0) {}
+        : x(of), g(shape), steps(s), now(), n(0), offset(0) {}
     __device__ __forceinline__ Column column(int c) const {
         c = min(c, g.R * g.S * g.C - EACH);
         int s = g.by_group_C.split(c);
@@ -142,19 +136,15 @@ struct Im2colColumns {
     }
     __device__ __forceinline__ void seek(int k) {
         n = k;
-        int q = n, p = g.by_Q.split(q);
-        const int image = g.by_P.split(p);
-        top = p * g.stride_h - g.pad_h, left = q * g.stride_w - g.pad_w;
-        offset = (image * g.H * g.W + top * g.W + left) * g.C;
+        const int image = now.seek(k, g);
+        offset = (image * g.H * g.W + now.top * g.W + now.left) * g.C;
     }
     __device__ __forceinline__ void advance(int by) {
         if (by != BK) return seek(n + by);  // the first step; n is not needed any more
-        left += steps.w, top += steps.h, offset += steps.offset;
-        if (left > steps.w_last) left -= steps.w_turn, top += g.stride_h, offset += steps.w_offset;
-        if (top > steps.h_last) top -= steps.h_turn, offset += steps.h_offset;
+        offset += now.advance(steps, g);
     }
     __device__ __forceinline__ const number* at(const Column& column, bool& inside) const {
-        inside = inside && ::inside(top + column.h, left + column.w, g.H, g.W);
+        inside = inside && ::inside(now.top + column.h, now.left + column.w, g.H, g.W);
         return x + (offset + column.offset);
     }
 };

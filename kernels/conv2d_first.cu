@@ -16,8 +16,8 @@
 // Counted by the emulator: no bank conflicts in either inner loop; some on the way to shared memory.
 // Traffic: forward x, y once and weight once a block; backward weight x, dy and y once, dz once, and a block's dweight.
 // Resident on an SM of sm_90, float: 16 warps of blocks of 256 threads; 8 where a thread's sums and its part of x fill
-// the registers (backward weight of 8 filters, but for 5 taps; forward of 7 taps), and its products go to 56 to 72 sums
-// that do not wait for each other.
+// the registers (backward weight of 8 filters, but for 5 taps; forward of 4 filters and 7 taps), and its products go to
+// 56 to 72 sums that do not wait for each other.
 // Source: Chetlur et al. 2014, "cuDNN", arXiv:1410.0759, for tiles of the image in shared memory.
 #include "common.cuh"
 

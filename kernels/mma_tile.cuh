@@ -46,7 +46,7 @@ enum { BM = 128, BN = 128 };
 enum { BK = 32, STAGES = 3, WARP_TILE = 64, WARPS_ACROSS = BN / WARP_TILE };
 enum { COPY = 4 };  // numbers of an asynchronous copy
 enum { THREADS = WARP * (BM / WARP_TILE) * WARPS_ACROSS, STAGE = (BM + BN) * BK };  // STAGE: numbers
-// Places in shared memory are bytes, which saves shifts. TF32X3 has no registers to know them as long: numbers.
+// Places in shared memory are counted in bytes: in numbers, each use shifts them. TF32X3 does, as it spills otherwise.
 enum { PLACE = MODE == TF32X3 ? 1 : sizeof(real) };
 enum { DEPTH = MODE == BF16 ? 16 : 8, OWN = DEPTH / 4 };  // of an instruction: its k, and how many of them a lane has
 
@@ -431,7 +431,7 @@ struct MatrixRows {
 struct MatrixColumns {
     const real *data, *now;
     int columns;
-    unsigned stride;  // multiples of an int are 64 bits of either sign, in two more instructions
+    unsigned stride;  // a product of an int would be extended by its sign to 64 bits, in two more instructions
     __device__ __forceinline__ MatrixColumns(const real* d, int n, int s) : data(d), now(d), columns(n), stride(s) {}
     __device__ __forceinline__ void seek(int k, int i) { now = data + (size_t)k * stride + min(i, columns - COPY); }
     __device__ __forceinline__ void advance(int by) { now += (size_t)by * stride; }

@@ -332,9 +332,14 @@ def parts_of(lines: str, latencies: dict[str, int]) -> list[Part]:
     ways = {loop.head: _best(blocks, loops, loop.head, set(loop.back), set(loop.body)) for loop in loops}
     main = _main(blocks, [loop for loop in loops if ways[loop.head]], ways)
     ends = {n for n, block in enumerate(blocks) if block.ends}
-    whole = _best(blocks, loops, 0, ends, _reached(blocks))
+    reached = _reached(blocks)
+    whole = _best(blocks, loops, 0, ends, reached)
     if main is None:
         return [_part("once", _flat(blocks, whole), latencies, False)]
+    if main.head not in whole and any(_instead(blocks, one, main, ways) for one in loops if one.head in whole):
+        leaving = filter(None, (_best(blocks, loops, out, ends, reached) for out in main.exits))
+        out = max(leaving, key=lambda way: _total(blocks, way), default=[])
+        whole = [*_best(blocks, loops, 0, {main.head}, reached), *out]
     once = [n for n in whole if n not in main.body]
     turn = _flat(blocks, ways[main.head])
     made = [_part("once", _flat(blocks, once), latencies, False)]
@@ -342,25 +347,40 @@ def parts_of(lines: str, latencies: dict[str, int]) -> list[Part]:
     return made + [_part(f"loop{n}", some, latencies, len(stretches) == 1) for n, some in enumerate(stretches)]
 
 
+def _instead(blocks: Sequence[Block], loop: Loop, main: Loop, ways: dict[int, list[int]]) -> bool:
+    """Whether a loop multiplies as much as the main one, and so runs instead of it."""
+    products = _total(blocks, ways[main.head])[0]
+    return products > 0 and not loop.body & main.body and _total(blocks, ways[loop.head])[0] == products
+
+
 def _flat(blocks: Sequence[Block], way: Sequence[int]) -> list[Instruction]:
     return [one for n in way for one in blocks[n].instructions]
 
 
+def _total(blocks: Sequence[Block], way: Sequence[int]) -> Score:
+    a, b, c, d = map(sum, zip((0, 0, 0, 0), *(_score(blocks[n]) for n in way), strict=True))
+    return a, b, c, d
+
+
 def _main(blocks: Sequence[Block], loops: Sequence[Loop], ways: dict[int, list[int]]) -> Loop | None:
     def weight(loop: Loop) -> tuple[int, int]:
-        scores = [_score(blocks[n]) for n in ways[loop.head]]
-        return sum(s[0] for s in scores), sum(s[1] for s in scores)
+        return _total(blocks, ways[loop.head])[:2]
+
+    def rank(loop: Loop) -> tuple[int, int, int]:
+        # Of loops with as many products, of which the arguments choose one, that which moves least: times are lower
+        # bounds.
+        products, moved = weight(loop)
+        return products, -moved if products else moved, -len(loop.body)
 
     if not loops:
         return None
-    # Of loops with as many products, of which the arguments choose one, that which moves least: times are lower bounds.
-    main = max(loops, key=lambda one: (weight(one)[0], weight(one)[1] * (-1 if weight(one)[0] else 1)))
+    main = max(loops, key=rank)
     while True:
         axis = 0 if weight(main)[0] else 1
         inner = [one for one in loops if one.body < main.body and 2 * weight(one)[axis] >= weight(main)[axis] > 0]
         if not inner:
             return main if any(weight(main)) else None
-        main = max(inner, key=lambda one: (weight(one), -len(one.body)))
+        main = max(inner, key=rank)
 
 
 def _stretches(turn: Sequence[Instruction]) -> list[list[Instruction]]:

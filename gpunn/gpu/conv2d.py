@@ -13,7 +13,7 @@ from gpunn._window import Window, is_plain_product
 from gpunn.errors import UsageError
 from gpunn.gpu import conv2d_first, conv2d_narrow
 from gpunn.gpu.choices import Facts, Way, best
-from gpunn.gpu.conv2d_geometry import phases, refuse_too_many
+from gpunn.gpu.conv2d_geometry import phases, pixel_steps, refuse_too_many
 from gpunn.gpu.gemm import (
     APART,
     TILES,
@@ -31,7 +31,6 @@ from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor,
 from gpunn.gpu.launches import Struct
 
 SOURCE = KernelSource("conv2d.cu", REAL=("float", "double"), VEC=(1, 2, 4), TILE=(32, 64, 128))
-_MOST_AHEAD = 32  # steps of a reduction at a time, BK
 _SHAPE = np.dtype(
     [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
     + [(f"{name}_{axis}", np.int32) for name in ("stride", "pad", "dilation") for axis in "hw"]
@@ -60,7 +59,7 @@ def shape_struct(n: int, c: int, k: int, window: Window, groups: int) -> Struct:
     """``struct Conv2dShape``."""
     w = window
     refuse_too_many(n, c, k, w)
-    refuse_wide(c, k, w, groups)
+    refuse_wide(n, c, k, w, groups)
     sizes = (n, w.H, w.W, c, k, w.R, w.S, w.P, w.Q, *w.stride, *w.padding, *w.dilation, c // groups, k // groups)
     # Pixels a stride apart (a phase) are read by the filter elements that are a multiple of the stride apart.
     phase = _phase_pixels(w)
@@ -70,27 +69,36 @@ def shape_struct(n: int, c: int, k: int, window: Window, groups: int) -> Struct:
     return Struct(np.array([(*sizes, *phase, *step, *reach, *(divisor(max(1, d)) for d in divisors))], _SHAPE))
 
 
-def refuse_wide(c: int, k: int, window: Window, groups: int) -> None:
+def refuse_wide(n: int, c: int, k: int, window: Window, groups: int) -> None:
     """Raise if a step of a reduction goes further than an int counts: in a filter, a window, from pixel to pixel."""
     w = window
     (step, reach), line = phases(w), w.W * c
     rows, columns = (ceil_div(length, by) - 1 for length, by in zip((w.R, w.S), step, strict=True))
-    window_of_x = (w.R - 1) * w.dilation[0] * line + ((w.S - 1) * w.dilation[1] + 1) * c
-    window_of_dz = (rows * reach[0] * w.Q + columns * reach[1] + 1) * k
-    weight = k // groups * w.R * w.S * (c // groups)
-    furthest = 0
-    for ahead in (_MOST_AHEAD >> n for n in range(4)):
-        lines, right = divmod(ahead, w.Q)
-        images, down = divmod(lines, w.P)
-        for turns, over in ((0, right), (1, right - w.Q)):
-            for image, rest in ((images, down + turns), (images + 1, down + turns - w.P)):
-                furthest = max(furthest, abs(image * w.H * line + rest * w.stride[0] * line + over * w.stride[1] * c))
-    numbers = max(window_of_x, window_of_dz, weight, furthest)
+    numbers = max(
+        k // groups * w.R * w.S * (c // groups),
+        (w.R - 1) * w.dilation[0] * line + ((w.S - 1) * w.dilation[1] + 1) * c,
+        (rows * reach[0] * w.Q + columns * reach[1] + 1) * k,
+        *(_furthest(n, c, w, ahead) for ahead in (8, 16, 32)),
+    )
     if numbers >= 2**31:
         raise UsageError(
-            f"conv2d: a window of {w.R} x {w.S}, or a step within images of {w.H} x {w.W} with {c} channels, spans "
-            f"{numbers} numbers; kernels count at most 2^31 - 1. Use smaller images or filters, or fewer channels."
+            f"conv2d: {k} filters of {w.R} x {w.S}, their windows, or a step within {n} images of {w.H} x {w.W} "
+            f"with {c} channels span {numbers} numbers; kernels count at most 2^31 - 1. Use smaller images or filters, "
+            "or fewer channels."
         )
+
+
+def _furthest(n: int, c: int, window: Window, ahead: int) -> int:
+    """The most numbers between the windows' corners of an output pixel and that ``ahead`` further on."""
+    w = window
+    lines, right = divmod(ahead, w.Q)
+    images, down = divmod(lines, w.P)
+    found = [0]
+    for turns, over in ((0, right), (1, right - w.Q)):
+        for image, rest in ((images, down + turns), (images + 1, down + turns - w.P)):
+            if image < n and abs(rest) < w.P and abs(over) < w.Q:  # else there is no such pair of pixels
+                found.append(abs(((image * w.H + rest * w.stride[0]) * w.W + over * w.stride[1]) * c))
+    return max(found)
 
 
 def _phase_pixels(window: Window) -> tuple[int, int]:
@@ -108,6 +116,11 @@ def _launch(
     device: Device, kernel: str, args: tuple[Any, ...], grid: tuple[int, int, int], vec: int, tile: int
 ) -> None:
     SOURCE.launch(device, kernel, grid, TILES[tile][2], args, REAL=c_type(args[0].dtype, kernel), VEC=vec, TILE=tile)
+
+
+def _ahead(tile: int, vec: int, dtype: Any) -> int:
+    """BK in gemm_tile.cuh: steps of a reduction at a time."""
+    return min((64 if tile == 128 else 128) // int(dtype.itemsize), 8 * vec)
 
 
 def _vector(length: int, *arrays: Any) -> int:
@@ -162,7 +175,8 @@ def backward_weight(
         tile, slices = way
         tiles = count_tiles(k // groups, columns, tile)
         buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
-        args = (dweight, dbias, dz, *buffers, dy, y, x, shape, slices)
+        steps = pixel_steps(c, window, _ahead(tile, vec, x.dtype))
+        args = (dweight, dbias, dz, *buffers, dy, y, x, shape, steps, slices)
         _launch(device, "conv2d_backward_weight", args, (tiles, 1, groups * slices), vec, tile)
 
     known = (*facts(n, c, k, window, groups, x.dtype), vec, int(y is not None))
@@ -219,7 +233,8 @@ def backward(
         dbias = device.empty((k,), x.dtype) if wants_bias else None
         tiles = count_tiles(k // groups, columns, tile)
         buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
-        args = (dweight, dbias, dx, *buffers, dy, y, x, weight, more, shape, slices)
+        steps = pixel_steps(c, window, _ahead(tile, vec, x.dtype))
+        args = (dweight, dbias, dx, *buffers, dy, y, x, weight, more, shape, steps, slices)
         grid = (tiles * slices + number * count_tiles(rows, depth, tile), 1, groups)
         _launch(device, "conv2d_backward", args, grid, vec, tile)
         return dx, dweight, dbias

@@ -62,4 +62,5 @@ def pixel_steps(c: int, window: Window, by: int) -> Struct:
         *(w_turn - w.stride[1] - w.padding[1], w_turn, (w.stride[0] * w.W - w_turn) * c),
         *(h_turn - w.stride[0] - w.padding[0], h_turn, (w.H - h_turn) * w.W * c),
     )
-    return Struct(np.array([fields], _STEPS))
+    # Parts of an offset may be beyond an int where all of it is not: kernels add them up modulo 2^32.
+    return Struct(np.array([tuple((field + 2**31) % 2**32 - 2**31 for field in fields)], _STEPS))

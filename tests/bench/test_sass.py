@@ -52,6 +52,31 @@ def test_the_way_that_multiplies_is_taken_and_the_loop_cut_at_barriers() -> None
     assert (products.barriers, fetches.barriers) == (1, 1)
 
 
+def test_of_two_loops_of_which_one_runs_the_other_is_left_out() -> None:
+    text = _text(
+        "MOV R1, c[0x0][0x28]",
+        "@P0 BRA `(.L_masked)",
+        ".L_plain:",
+        "LDG.E.128 R4, [R2.64]",
+        "FFMA R16, R4, R5, R16",
+        "@!P1 BRA `(.L_plain)",
+        "STG.E [R2.64], R16",
+        "BRA `(.L_end)",
+        ".L_masked:",
+        "LDG.E.128 R4, [R2.64]",
+        "LDG.E.128 R8, [R2.64]",
+        "FFMA R16, R4, R8, R16",
+        "@!P1 BRA `(.L_masked)",
+        "STG.E.128 [R2.64], R16",
+        ".L_end:",
+        "MUFU.RCP R30, R31",
+        "EXIT",
+    )
+    once, loop = sass.parts_of(text, LATENCIES)
+    assert (loop.instructions, loop.multiplied, loop.bytes) == (3, 32, 512)  # that which moves less
+    assert (once.instructions, once.multiplied, once.stores, once.bytes, once.mufu) == (6, 0, 1, 128, 1)
+
+
 def test_a_warp_alone_waits_for_what_it_needs() -> None:
     _, products, fetches = sass.parts_of(TILED, LATENCIES)
     # jump 1, load 2, its product at 22, the next at 23, the barrier at 24

@@ -56,7 +56,7 @@ def test_a_layer(capsys: Any) -> None:
     assert re.match(r"[\d.]+% of ideal: [\d,]+ of 32 bytes asked for, [\d,]+ at least", shown["sectors"])
     assert re.match(r"(none|[\d,]+): [\d,]+ passes over the banks, [\d,]+ at least", shown["bank conflicts"])
     assert "place " in forward
-    assert re.search(r"^ +gemm_tile.cuh:\d+ +global load of ", forward, re.MULTILINE)
+    assert re.search(r"^ +gemm_sources.cuh:\d+ +global load of ", forward, re.MULTILINE)
 
 
 def test_a_layer_without_counts_needs_no_compiler(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,13 +73,13 @@ SECTORS = {
 _PRODUCT = ("found = load<4>(first + place(k + ahead) + i)",)
 _TAKE = ("f[i] = filters[(tap * FILTERS + i) * blockDim.x]",)
 INNER = {
-    ("Conv2d(64, 64, 3)", "conv2d_forward"): ("gemm_tile.cuh", *_PRODUCT),
-    ("Conv2d(64, 64, 3)", "conv2d_backward"): ("gemm_tile.cuh", *_PRODUCT),
-    ("Linear(512, 128)", "gemm_nt"): ("gemm_tile.cuh", *_PRODUCT),
-    ("Linear(512, 128)", "gemm_backward"): ("gemm_tile.cuh", *_PRODUCT),
-    ("bmm", "gemm_batched_nn"): ("gemm_tile.cuh", *_PRODUCT),
-    ("bmm", "gemm_batched_nt"): ("gemm_tile.cuh", *_PRODUCT),
-    ("bmm", "gemm_batched_tn"): ("gemm_tile.cuh", *_PRODUCT),
+    ("Conv2d(64, 64, 3)", "conv2d_forward"): ("gemm_panels.cuh", *_PRODUCT),
+    ("Conv2d(64, 64, 3)", "conv2d_backward"): ("gemm_panels.cuh", *_PRODUCT),
+    ("Linear(512, 128)", "gemm_nt"): ("gemm_panels.cuh", *_PRODUCT),
+    ("Linear(512, 128)", "gemm_backward"): ("gemm_panels.cuh", *_PRODUCT),
+    ("bmm", "gemm_batched_nn"): ("gemm_panels.cuh", *_PRODUCT),
+    ("bmm", "gemm_batched_nt"): ("gemm_panels.cuh", *_PRODUCT),
+    ("bmm", "gemm_batched_tn"): ("gemm_panels.cuh", *_PRODUCT),
     ("Conv2d(3, 32, 3)", "conv2d_first_forward"): (
         "conv2d_first.cu", "f[quad] = load<4>(filter + filter_of(g, 0, quad))", "= load<4>(from + i);",
     ),
@@ -137,12 +137,12 @@ def test_panels_are_put_into_shared_memory_without_bank_conflicts(case: str) -> 
 
 
 def _panels(count: KernelCount) -> list[LineCount]:
-    lines = (kernel_folder() / "gemm_tile.cuh").read_text(encoding="utf-8").splitlines()
+    lines = (kernel_folder() / "gemm_panels.cuh").read_text(encoding="utf-8").splitlines()
     return [
         one
         for one in count.lines
         if one.kind == "shared store"
-        and one.file == "gemm_tile.cuh"
+        and one.file == "gemm_panels.cuh"
         and one.line
         and ("panel[" in lines[one.line - 1] or "store(panel" in lines[one.line - 1])
     ]

@@ -370,9 +370,9 @@ def test_forward_tiles_have_no_bank_conflicts(tile: int) -> None:
     with counting() as counts:
         tiled.forward(home, x, weight, window, 1, None, False, way=(tile,))
     (count,) = counts.kernels.values()
-    lines = (kernel_folder() / "gemm_tile.cuh").read_text(encoding="utf-8").splitlines()
+    lines = (kernel_folder() / "gemm_panels.cuh").read_text(encoding="utf-8").splitlines()
     for text in ("found = load<AHEAD>(first", "store(panel + Shared::place("):
-        at = [one for one in count.lines if one.file == "gemm_tile.cuh" and text in lines[one.line - 1]]
+        at = [one for one in count.lines if one.file == "gemm_panels.cuh" and text in lines[one.line - 1]]
         assert at, text
         for one in at:
             assert one.asked == one.least, one
@@ -386,9 +386,16 @@ def test_a_filter_of_too_wide_a_reach_is_refused(shape: tuple[int, ...], filter_
     n, h, w, c = shape
     window = Window(h, w, *filter_shape, (1, 1), (0, 0), (1, 2**21 if filter_shape[1] > 1 else 1))
     with pytest.raises(UsageError, match=r"kernels count at most 2\^31 - 1. Use smaller images or filters"):
-        tiled.refuse_wide(c, 2**15 if n > 1 else 8, window, 1)
+        tiled.refuse_wide(n, c, 2**15 if n > 1 else 8, window, 1)
+
+
+def test_images_whose_neighbours_are_too_far_are_refused() -> None:
+    window = Window(2**14, 2**14, 2, 2, (2**14, 2**14), (0, 0), (1, 1))  # a pixel of output an image
+    tiled.refuse_wide(8, 4, 8, window, 1)  # the fewest pixels of a step lead behind the last image
+    with pytest.raises(UsageError, match="a step within 9 images of 16384 x 16384 with 4 channels span 8589934592"):
+        tiled.refuse_wide(9, 4, 8, window, 1)
 
 
 def test_large_images_are_not_refused() -> None:
     for h, w, c in ((20_000, 20_000, 3), (1, 10_000_000, 64), (4096, 4096, 64)):
-        tiled.refuse_wide(c, 64, Window(h, w, min(h, 3), 3, (1, 1), (min(h, 3) // 2, 1), (1, 1)), 1)
+        tiled.refuse_wide(1, c, 64, Window(h, w, min(h, 3), 3, (1, 1), (min(h, 3) // 2, 1), (1, 1)), 1)

@@ -1,4 +1,7 @@
-"""First layers of 16-bit numbers by tensor cores: odd sizes, borders, every way to lay x out; one rounding."""
+"""First layers of 16-bit numbers by tensor cores: odd sizes, borders, every way to lay x out; one rounding.
+
+Forward is ``conv2d_first_half.cu``, the gradient of the weight ``conv2d_first_half_weight.cu``.
+"""
 
 from __future__ import annotations
 
