@@ -3,9 +3,9 @@
 // Launch: one thread for each block of eight words. dropout: along the elements. dropout_images: threadIdx.x
 // along C, so that a warp touches neighbours in memory, threadIdx.y along the blocks of one channel's plane;
 // grid = (N, blocks, channels).
-// Traffic: x and y once. No mask is stored: backward is the same kernel with dy for x. dropout: a thread's elements are
-// two vectors side by side, so each access of a warp asks for halves of sectors (50 % of ideal, counted by the emulator);
-// the other halves are in the L1 cache when the next one wants them.
+// Traffic: x and y once. No mask is stored: backward is the same kernel with dy for x. dropout: the eight elements of a
+// block are two vectors. Were both one thread's, each access of a warp would ask for halves of sectors. So neighbours
+// share their blocks: they exchange four words, and touch first the even one's eight elements, then the odd one's.
 // Source: Srivastava et al. 2014, "Dropout"; lecture topic L9.
 #include "common.cuh"
 #include "philox.cuh"
@@ -30,15 +30,27 @@ extern "C" __global__ void dropout(real* __restrict__ y, const real* __restrict_
                                    const unsigned long long* __restrict__ base, Draw draw, real scale, long long n) {
     const uint64 block = (uint64)blockIdx.x * blockDim.x + threadIdx.x;
     const long long first = block * 8;
-    if (first >= n) return;
     const PhiloxBlock random = words(draw, base, block);
-    if (VEC > 1 && first + 8 <= n) {
+    const int odd = threadIdx.x % 2;
+    const long long pair = first - odd * 8;  // of both neighbours: the even one's first element
+    unsigned word[2][4];                     // for a vector of the even one's elements, and one of the odd one's
+    if (VEC == 4) {
 #pragma unroll
-        for (int i = 0; i < 8; i += VEC) {
-            Vector<real, VEC> u = load<VEC>(x + first + i);
+        for (int v = 0; v < 4; ++v) {
+            const unsigned left = random.half(v), right = random.half(4 + v);
+            const unsigned other = __shfl_xor_sync(FULL_MASK, odd ? left : right, 1);
+            word[0][v] = odd ? other : left;
+            word[1][v] = odd ? right : other;
+        }
+    }
+    if (VEC == 4 && pair + 16 <= n) {
 #pragma unroll
-            for (int v = 0; v < VEC; ++v) u.v[v] = dropped(u.v[v], random.half(i + v), draw.threshold, scale);
-            store(y + first + i, u);
+        for (int half = 0; half < 2; ++half) {
+            const long long at = pair + half * 8 + odd * 4;
+            Vector<real, 4> u = load<4>(x + at);
+#pragma unroll
+            for (int v = 0; v < 4; ++v) u.v[v] = dropped(u.v[v], word[half][v], draw.threshold, scale);
+            store(y + at, u);
         }
     } else {
 #pragma unroll

@@ -250,6 +250,15 @@ struct Accumulator {
         return true;
     }
 
+    // Four columns' bias, 0 where there is none. It is aligned where its first number is: n is a multiple of four.
+    static __device__ __forceinline__ Vector<real, 4> columns_of(const real* __restrict__ bias, int n, int columns) {
+        if (bias != nullptr && n + 4 <= columns && reinterpret_cast<size_t>(bias) % 16 == 0) return load<4>(bias + n);
+        Vector<real, 4> found;
+#pragma unroll
+        for (int j = 0; j < 4; ++j) found.v[j] = bias != nullptr && n + j < columns ? bias[n + j] : real(0);
+        return found;
+    }
+
     // Row m of C begins where target.find(m) says, if it does; c itself is aligned to 16 bytes, what
     // follows need not be. bias per column, may be null. more, laid out as C, is added to it; may be null; where it is
     // not, VEC divides `columns` and all starts of rows.
@@ -257,6 +266,10 @@ struct Accumulator {
     __device__ __forceinline__ void write(real* __restrict__ c, const Target& target, const Tile& tile, int columns,
                                           const real* __restrict__ bias, bool relu,
                                           const real* __restrict__ more = nullptr) const {
+        Vector<real, 4> added[ACROSS_GROUPS];
+#pragma unroll
+        for (int group = 0; group < ACROSS_GROUPS; ++group)
+            added[group] = columns_of(bias, tile.left + column(group), columns);
 #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
             size_t start;
@@ -268,7 +281,7 @@ struct Accumulator {
                 Vector<real, 4> out;
 #pragma unroll
                 for (int j = 0; j < 4; ++j) {
-                    out.v[j] = sum[i][group * 4 + j] + (bias != nullptr && n + j < columns ? bias[n + j] : real(0));
+                    out.v[j] = sum[i][group * 4 + j] + added[group].v[j];
                     if (relu && out.v[j] < 0) out.v[j] = 0;
                 }
                 if (more != nullptr) {

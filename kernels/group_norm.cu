@@ -54,6 +54,17 @@ __device__ __forceinline__ Owner owner_of(int plane, int lane, const Layout& lay
     return {(size_t)layout.per_group.quotient(plane), channel};
 }
 
+// A parameter of a thread's lanes' channels; `otherwise` where there is none. Of channels last aligned, as x is.
+__device__ __forceinline__ Numbers of_channels(const real* __restrict__ parameter, real otherwise, const Place& at,
+                                               const Layout& layout) {
+    if (parameter && layout.channels_last) return load<VEC>(parameter + at.lane);
+    const real all = parameter ? parameter[owner_of(at.plane, at.lane, layout).channel] : otherwise;
+    Numbers found;
+#pragma unroll
+    for (int v = 0; v < VEC; ++v) found.v[v] = all;
+    return found;
+}
+
 // Merges what the rows of threads have, pair by pair; the first row of threads gets the result.
 template <class Part>
 __device__ __forceinline__ void merge_threads(Part& mine) {
@@ -209,13 +220,13 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
                          int planes, int rows, int lanes, int rows_per_chunk, int chunks, Layout layout) {
     const Place at = my_place(planes, rows, lanes, rows_per_chunk, chunks);
     if (!at.inside) return;
-    Numbers centre, scale, shift;
+    const Numbers shift = of_channels(bias, 0, at, layout);
+    Numbers centre, scale = of_channels(weight, 1, at, layout);
 #pragma unroll
     for (int v = 0; v < VEC; ++v) {
-        const Owner of = owner_of(at.plane, at.lane + v, layout);
-        centre.v[v] = mean[of.group];
-        scale.v[v] = weight ? rstd[of.group] * weight[of.channel] : rstd[of.group];
-        shift.v[v] = bias ? bias[of.channel] : real(0);
+        const size_t group = owner_of(at.plane, at.lane + v, layout).group;
+        centre.v[v] = mean[group];
+        scale.v[v] *= rstd[group];
     }
 #pragma unroll 4
     for (int row = at.row; row < at.last; row += at.step) {
@@ -296,15 +307,15 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
                         int lanes, int rows_per_chunk, int chunks, Layout layout) {
     const Place at = my_place(planes, rows, lanes, rows_per_chunk, chunks);
     if (!at.inside) return;
-    Numbers centre, scale, factor, shift, across;
+    const Numbers factor = of_channels(weight, 1, at, layout);
+    Numbers centre, scale, shift, across;
 #pragma unroll
     for (int v = 0; v < VEC; ++v) {
-        const Owner of = owner_of(at.plane, at.lane + v, layout);
-        centre.v[v] = mean[of.group];
-        factor.v[v] = weight ? weight[of.channel] : real(1);
-        scale.v[v] = rstd[of.group];
-        shift.v[v] = g_mean[of.group];
-        across.v[v] = slope[of.group];
+        const size_t group = owner_of(at.plane, at.lane + v, layout).group;
+        centre.v[v] = mean[group];
+        scale.v[v] = rstd[group];
+        shift.v[v] = g_mean[group];
+        across.v[v] = slope[group];
     }
 #pragma unroll 4
     for (int row = at.row; row < at.last; row += at.step) {

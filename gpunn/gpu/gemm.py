@@ -21,7 +21,9 @@ TILES = {128: (128, 128, 256), 64: (64, 64, 128), 32: (64, 32, 128)}
 
 _AT_ONCE = {128: 2, 64: 2, 32: 4}  # blocks of a tile that an SM has room for, about
 
-_BUSY = {128: 1, 64: 2, 32: 2}  # blocks that keep an SM busy: eight warps, two for each scheduler
+# What an SM with one block takes at least, in blocks: with four warps, one for each scheduler, it computes at about 0.7
+# of the speed it has with eight (bench.predict).
+_BUSY = {128: 1, 64: 1.4, 32: 1.4}
 
 # Of the rate of FMA that a large product reaches at best (bench.predict, H200).
 _SPEED = {128: 0.88, 64: 0.79, 32: 0.53}
@@ -107,7 +109,7 @@ def _shared_way(tile: int, products: Products) -> Way:
     """(tile, slices of each): blocks of several products share the card, so none has to fill it alone."""
     blocks = [max(1, count_tiles(*one[:2], tile) * one[3]) for one in products]
     work = sum(number * one[2] for number, one in zip(blocks, products, strict=True))
-    share = max(1, work // (_WAVE * _BUSY[tile]))  # of each of the blocks that keep all SMs busy
+    share = max(1, int(work / (_WAVE * _BUSY[tile])))  # of each of the blocks that keep all SMs busy
     slices = (
         min(
             max(1, ceil_div(depth, share)),

@@ -20,12 +20,11 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("addr2line") is None, reason="lines need addr2line: apt install binutils"),
 ]
 
-# Sectors as a share of the fewest possible, which each kernel must reach. Below 90 %, the kernel's head says why
-# (dropout); or what is read by element weighs much beside a short loop over memory: group_norm's weights,
-# gemm_nt's bias where the reduction has 64 elements.
+# Sectors as a share of the fewest possible, which each kernel must reach. Below 95 %: the data gradient of three
+# channels, whose pixels are three numbers and no vector; what group_norm has of each group beside few positions.
 SECTORS = {
-    "Conv2d(64, 64, 3)": {"conv2d_forward": 0.92, "conv2d_backward": 0.99},
-    "Conv2d(64, 64, 1)": {"gemm_nt": 0.80, "gemm_backward": 0.99},
+    "Conv2d(64, 64, 3)": {"conv2d_forward": 0.99, "conv2d_backward": 0.99},
+    "Conv2d(64, 64, 1)": {"gemm_nt": 0.99, "gemm_backward": 0.99},
     "Conv2d(3, 32, 3)": {
         "conv2d_first_forward": 0.98, "conv2d_first_backward_weight": 0.97, "conv2d_backward_data": 0.86,
     },
@@ -40,7 +39,7 @@ SECTORS = {
     "Conv2d(64, 64, 5, groups=64)": {
         "conv2d_narrow_forward": 0.95, "conv2d_narrow_backward_weight": 0.97, "conv2d_narrow_backward_data": 0.95,
     },
-    "Linear(512, 128)": {"gemm_nt": 0.94, "gemm_backward": 0.99},
+    "Linear(512, 128)": {"gemm_nt": 0.99, "gemm_backward": 0.99},
     "bmm": {"gemm_batched_nn": 0.99, "gemm_batched_nt": 0.99, "gemm_batched_tn": 0.99},
     "attention": {
         "attention_forward": 0.99, "attention_backward_queries": 0.99, "attention_backward_keys": 0.99, "copy": 0.99,
@@ -50,14 +49,14 @@ SECTORS = {
         "batch_norm_backward": 0.99,
     },
     "GroupNorm(8, 64)": {
-        "group_norm_moments": 0.99, "group_norm_statistics": 0.99, "group_norm_normalise": 0.85,
-        "group_norm_backward_sums": 0.99, "group_norm_backward_means": 0.99, "group_norm_backward": 0.94,
+        "group_norm_moments": 0.99, "group_norm_statistics": 0.99, "group_norm_normalise": 0.99,
+        "group_norm_backward_sums": 0.99, "group_norm_backward_means": 0.99, "group_norm_backward": 0.99,
         "group_norm_parameters": 0.9,
     },
     "LayerNorm(256)": {"layer_norm_forward": 0.99, "layer_norm_backward": 0.99, "layer_norm_merge": 0.99},
     "ReLU": {"relu_forward": 0.99, "relu_backward": 0.99},
     "GELU": {"gelu_forward": 0.99, "gelu_backward": 0.99},
-    "Dropout": {"dropout": 0.5},
+    "Dropout": {"dropout": 0.99},
     "MaxPool2d(2)": {"max_pool2d_forward": 0.99, "max_pool2d_backward_pairs": 0.99},
     "MaxPool2d(3, 2, 1)": {"max_pool2d_forward": 0.99, "max_pool2d_backward_pairs": 0.99},
     "MaxPool2d(3)": {"max_pool2d_forward": 0.99, "max_pool2d_backward": 0.99},
