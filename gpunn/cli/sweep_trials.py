@@ -41,6 +41,8 @@ NOT_ASKED = {
     "health": False,
     "keep": 1,
     "checkpoint_every": None,
+    "precision": None,
+    "autocast": None,
     "out": None,
     "monitor": None,
 }

@@ -23,6 +23,7 @@ from gpunn.cli import ranks
 from gpunn.cli.arguments import number, one_of, whole
 from gpunn.cli.datasets import DATA, add_data_arguments, defaults_for, folder_of, open_data
 from gpunn.cli.models import MODEL_HELP, absolute, resolve
+from gpunn.cli.precision import add_precision_arguments, products_in
 from gpunn.cli.recipe import (
     AUGMENTATIONS,
     OPTIMIZERS,
@@ -45,7 +46,7 @@ _TEST_BATCH = 500
 _FLAGS = [
     *("epochs", "batch_size", "lr", "optimizer", "schedule", "lr_decay", "momentum", "weight_decay"),
     *("label_smoothing", "augment", "seed", "max_steps", "accumulate", "clip_grad_norm", "not_finite"),
-    *("checkpoint_every", "keep", "patience", "monitor"),
+    *("precision", "autocast", "checkpoint_every", "keep", "patience", "monitor"),
 ]
 # What ends training after the running step; a closed terminal sends the third.
 _STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -117,6 +118,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
         metavar="NAME",
         help="where a loss or gradient is not finite: stop (the default), or skip the step",
     )
+    add_precision_arguments(add)
     add("--seed", type=whole(0, None), metavar="N", help="default: 0")
     add(
         "--device",
@@ -188,7 +190,8 @@ def run(args: argparse.Namespace) -> int:
     kept = "" if named or args.no_save else f" It is kept in {args.out}."
     print(_announcement(args, train_set, test_set, home, trainer) + kept, flush=True)
     try:
-        trainer.fit(parts.train_loader, parts.test_loader, epochs, steps)
+        with products_in(args):
+            trainer.fit(parts.train_loader, parts.test_loader, epochs, steps)
     except KeyboardInterrupt as stopped:
         if ranks.is_first():
             print(f"gpunn: interrupted; {_outcome(trainer, args.epochs)}{_how_to_go_on(trainer)}", file=sys.stderr)
@@ -264,6 +267,7 @@ def make_trainer(
         accumulate=args.accumulate,
         clip_grad_norm=args.clip_grad_norm,
         not_finite=args.not_finite,
+        autocast=args.autocast,
     )
     trainer.stop_signals = tuple(_STOPPING)
     return trainer
@@ -300,8 +304,14 @@ def _announcement(args: argparse.Namespace, train_set: Any, test_set: Any, home:
         f"{begin} {args.model} ({parameters:,} parameters) on {args.data} ({len(train_set):,} training and "
         f"{len(test_set):,} test images) on {home}{_on_ranks()}: {args.epochs} epochs in batches of {args.batch_size}, "
         f"{type(trainer.optimizer).__name__} with learning rate {args.lr:g}{schedule_text(args)}{momentum}, "
-        f"weight decay {args.weight_decay:g}, seed {args.seed}."
+        f"weight decay {args.weight_decay:g}, seed {args.seed}{_in_precision(args)}."
     )
+
+
+def _in_precision(args: argparse.Namespace) -> str:
+    found = [args.autocast] if args.autocast else []
+    found += [f"float32 products by {args.precision}"] if args.precision not in (None, "fp32") else []
+    return f", in {' and '.join(found)}" if found else ""
 
 
 def _on_ranks() -> str:

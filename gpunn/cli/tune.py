@@ -17,8 +17,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gpunn.cli.arguments import one_of, whole
+from gpunn.cli.arguments import whole
 from gpunn.cli.models import MODEL_HELP
+from gpunn.cli.precision import add_precision_arguments, products_in
 from gpunn.cli.summary import lengths, model_and_shape
 from gpunn.errors import DeviceError, UsageError
 from gpunn.gpu.gemm import APART, SHARED
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from gpunn._device import Device
     from gpunn.bench.tune import Trial, Trials
 
-_PRECISIONS = ("fp32", "tf32", "tf32x3", "bf16")
-_HALVES = ("float16", "bfloat16")
 _BATCH = 128
 
 
@@ -37,13 +36,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add("model", nargs="?", help=MODEL_HELP)
     add("--input", type=lengths, metavar="C,H,W", help="shape of one item (default: the named network's own)")
     add("--batch-size", type=whole(1), metavar="N", help=f"items a step (default: {_BATCH})")
-    add(
-        "--precision",
-        type=one_of(_PRECISIONS),
-        metavar="NAME",
-        help="of float32 products: fp32 (the default), tf32, ...",
-    )
-    add("--autocast", type=one_of(_HALVES), metavar="TYPE", help="float16 or bfloat16, as gpunn.amp.autocast")
+    add_precision_arguments(add)
     add("--device", default="cuda", metavar="NAME", help="cuda (the default) or cuda:1")
     add("--predict", metavar="CARD", help="what the cost model would choose on T4, A100, RTX4090, H100, H200, ...")
     add("--clear", action="store_true", help="forget what was measured on this kind of card")
@@ -137,15 +130,10 @@ def _asked(args: argparse.Namespace, home: Device | None) -> Any:
     """With --precision set; the value is what --autocast asks for, to be entered around the forward pass."""
     import gpunn
     from gpunn import amp
-    from gpunn._precision import get_precision, set_precision
 
-    before = get_precision()
-    set_precision(args.precision or before)
     kind = "emulator" if home is None else home.type
-    try:
+    with products_in(args):
         yield contextlib.nullcontext() if args.autocast is None else amp.autocast(kind, getattr(gpunn, args.autocast))
-    finally:
-        set_precision(before)
 
 
 def _line(trial: Trial) -> str:

@@ -45,6 +45,7 @@ def describe(
         "max_steps": max_steps,
         "capture": trainer.capture,
         "accumulate": trainer.accumulate,
+        "autocast": None if trainer.autocast is None else trainer.autocast.name,
         "not_finite": trainer.not_finite,
         "ranks": trainer.ranks.size,
     }

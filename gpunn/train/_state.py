@@ -42,6 +42,7 @@ def collect(
         "history": [record.as_dict() for record in trainer.history],
         "optimizer": {"class": type(trainer.optimizer).__name__, "groups": optimizer["param_groups"]},
         "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
+        "scaler": trainer._train_step.scaler.state_dict(),
         "callbacks": [[type(c).__name__, c.state_dict()] for c in trainer.callbacks],
         "generators": {
             "default": default_generator().get_state(),
@@ -90,6 +91,8 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         trainer.optimizer.load_state_dict({"state": buffers, "param_groups": groups})
         if trainer.scheduler is not None:
             trainer.scheduler.load_state_dict(state["scheduler"])
+        if state.get("scaler"):  # older checkpoints have none
+            trainer._train_step.scaler.load_state_dict(state["scaler"])
         _restore_callbacks(trainer, state["callbacks"])
         generators = state["generators"]
         default_generator().set_state(generators["default"])

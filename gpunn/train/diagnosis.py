@@ -14,6 +14,7 @@ from gpunn.nn.module import Module
 from gpunn.optim._fused import FusedOptimizer
 from gpunn.optim.optimizer import Optimizer
 from gpunn.tape import no_grad
+from gpunn.train._forward import Forward
 
 _PIECE = 1 << 14
 
@@ -53,16 +54,17 @@ def parameters_that_are_not_finite(model: Module) -> str:
     return ""
 
 
-def first_that_is_not_finite(model: Module, images: Tensor | None) -> str:
+def first_that_is_not_finite(forward: Forward, images: Tensor | None) -> str:
     """Where numbers that are not finite come from, as part of a sentence; empty if that is not known.
 
     Parameters
     ----------
-    model : Module
-        With the parameters that the failing step began with.
+    forward : Forward
+        Of a model with the parameters that the failing step began with.
     images : Tensor or None
         The batch of that step.
     """
+    model = forward.model
     layers = layers_of(model)
     if images is not None and layers and not _finite(images):
         name, layer = layers[0]
@@ -83,7 +85,7 @@ def first_that_is_not_finite(model: Module, images: Tensor | None) -> str:
 
     hooks = [layer.register_forward_hook(look(name, layer)) for name, layer in layers]
     try:
-        with no_grad():
+        with no_grad(), forward.casting():
             model(images)
     finally:
         for hook in hooks:
@@ -95,20 +97,14 @@ def _finite(values: Tensor) -> bool:
     return values.dtype.kind not in FLOATING or bool(np.isfinite(values.device.to_host(values._physical)).all())
 
 
-def fitting_batch(
-    model: Module,
-    optimizer: Optimizer,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    batch: tuple[Tensor, Tensor],
-    error: BaseException,
-) -> int:
+def fitting_batch(forward: Forward, optimizer: Optimizer, batch: tuple[Tensor, Tensor], error: BaseException) -> int:
     """The largest half, quarter, … of a batch whose forward and backward pass fit into memory; 0 if none does.
 
     It is tried, not estimated. Memory that the optimiser's first step will need is put aside meanwhile.
 
     Parameters
     ----------
-    model, optimizer, loss
+    forward, optimizer
     batch : (images, labels)
         For which memory did not suffice.
     error : exception
@@ -121,7 +117,7 @@ def fitting_batch(
         optimizer.zero_grad()
         try:
             aside = _missing_buffers(optimizer)
-            loss(model(images[:size]), labels[:size]).backward()
+            forward(images[:size], labels[:size])[1].backward()
             return size
         except MemoryError as again:
             traceback.clear_frames(again.__traceback__)

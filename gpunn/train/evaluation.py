@@ -14,12 +14,13 @@ import numpy as np
 from gpunn._capture import capture as capture_step
 from gpunn._device import Device
 from gpunn._tensor import Tensor
-from gpunn.errors import ArgumentError, UsageError
+from gpunn.errors import UsageError
 from gpunn.nn._modes import evaluating
 from gpunn.nn.loss import CrossEntropyLoss
 from gpunn.nn.module import Module
 from gpunn.ops.metrics import update_metrics
 from gpunn.tape import no_grad
+from gpunn.train._forward import Forward
 
 if TYPE_CHECKING:
     from gpunn.train._ranks import Alone
@@ -32,13 +33,6 @@ class Evaluation:
     loss: float
     accuracy_percent: float
     images: int
-
-
-def check_tensors(scores: Any, loss: Any) -> None:
-    """Raise ArgumentError unless a model and a loss function have returned tensors."""
-    for name, value in (("model", scores), ("loss function", loss)):
-        if not isinstance(value, Tensor):
-            raise ArgumentError(f"expected the {name} to return a Tensor; got {type(value).__name__}. Does it return?")
 
 
 class Totals:
@@ -83,25 +77,20 @@ class Evaluator:
 
     Parameters
     ----------
-    model : Module
-        On ``device``; returns scores (N, classes).
-    loss : callable
-        ``loss(scores, labels)``, the mean over the batch.
-    device : Device
+    forward : Forward
+        Of the model and its loss.
     capture : bool
         Capture the step and replay it, where the device has kernels.
     """
 
-    def __init__(self, model: Module, loss: Callable[[Tensor, Tensor], Tensor], device: Device, capture: bool) -> None:
-        self.model, self.loss, self.device = model, loss, device
-        self._totals = Totals(device)
+    def __init__(self, forward: Forward, capture: bool) -> None:
+        self.forward, self.model, self.device = forward, forward.model, forward.device
+        self._totals = Totals(self.device)
         self._step = ShareStep(self._test, capture)
 
     def _test(self, x: Tensor, labels: Tensor) -> None:
         with no_grad():
-            scores = self.model(x)
-            loss = self.loss(scores, labels)
-            check_tensors(scores, loss)
+            scores, loss = self.forward(x, labels)
         self._totals.add(loss, scores, labels)
 
     def __call__(
@@ -163,7 +152,8 @@ def evaluate(
     first = next(model.parameters(), None)
     if first is None:
         raise UsageError("evaluate: the model has no parameters, so nothing says where it is.")
-    return Evaluator(model, CrossEntropyLoss() if loss is None else loss, first.device, capture)(loader)
+    forward = Forward(model, CrossEntropyLoss() if loss is None else loss, first.device)
+    return Evaluator(forward, capture)(loader)
 
 
 class Share(NamedTuple):

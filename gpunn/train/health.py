@@ -31,7 +31,8 @@ from gpunn.nn.module import Module
 from gpunn.nn.smooth_activation import Sigmoid, Tanh
 from gpunn.random import default_generator
 from gpunn.tape import enable_grad, no_grad
-from gpunn.train.evaluation import check_tensors, labelled_batch, running
+from gpunn.train._forward import check_tensors
+from gpunn.train.evaluation import labelled_batch, running
 from gpunn.train.health_report import HealthReport, LayerHealth
 
 # All layers get the same learning rate. One whose gradient is a thousandth of the last layer's is still close to its

@@ -232,10 +232,12 @@ class RunFolder:
         found = (_CHECKPOINT.fullmatch(path.name) for path in self.checkpoints.iterdir())
         return sorted(int(name[1]) for name in found if name is not None)
 
-    def last_before(self, step: int) -> Path | None:
-        """The latest checkpoint of fewer than ``step`` steps."""
+    def last_good(self, step: int) -> str:
+        """Which checkpoint is the latest of fewer than ``step`` steps, as the end of a message."""
         steps = [found for found in self.steps() if found < step]
-        return self.checkpoint(steps[-1]) if steps else None
+        return (
+            f" The last good checkpoint is {self.checkpoint(steps[-1])}." if steps else " There is no checkpoint yet."
+        )
 
     def checkpoint(self, step: int) -> Path:
         """The file of the checkpoint after ``step`` steps."""

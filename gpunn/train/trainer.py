@@ -22,6 +22,7 @@ from gpunn.optim.optimizer import Optimizer
 from gpunn.train import diagnosis
 from gpunn.train._arguments import check_arguments, whole_numbers
 from gpunn.train._describe import describe
+from gpunn.train._forward import Forward, half_of
 from gpunn.train._position import Position
 from gpunn.train._ranks import device_of_rank, ranks_of
 from gpunn.train._state import collect, generators_of, move_to, places_of, restore
@@ -83,6 +84,10 @@ class Trainer:
     not_finite : "stop" or "skip"
         What to do where loss or gradients are not finite: raise TrainingError, or leave the step out, up to 100 in a
         row. For that every step waits for the device.
+    autocast : "bfloat16", "float16" or dtype, optional
+        Forward pass, loss and tests within :class:`gpunn.amp.autocast` of this dtype. Parameters, gradients and what is
+        saved stay float32. With float16 losses are scaled (:class:`gpunn.amp.GradScaler`): every step waits for the
+        device, and those whose gradients overflow are left out.
 
     Attributes
     ----------
@@ -122,6 +127,7 @@ class Trainer:
         accumulate: int = 1,
         clip_grad_norm: float | None = None,
         not_finite: str = "stop",
+        autocast: Any = None,
     ) -> None:
         check_arguments(model, optimizer, scheduler, scheduler_every, not_finite, clip_grad_norm)
         whole_numbers("Trainer", checkpoint_every=checkpoint_every, accumulate=accumulate)
@@ -139,16 +145,16 @@ class Trainer:
         self.callbacks = [*([shown] if shown else []), *callbacks]
         self.overwrite, self.checkpoint_every = overwrite, checkpoint_every
         self.accumulate, self.clip_grad_norm, self.not_finite = accumulate, clip_grad_norm, not_finite
+        self.autocast = half_of(autocast)
         self.epoch = 0
         self.step = 0
         self.history: list[EpochRecord] = []
         self.stop_signals: tuple[int, ...] = (signal.SIGINT,)
         self._config = dict(config or {})
+        self._forward = Forward(self.model, self.loss, self.device, self.autocast)
         self._train_step = TrainingStep(
-            self.model,
+            self._forward,
             optimizer,
-            self.loss,
-            self.device,
             capture=capture and self.ranks.can_capture(self.device),
             accumulate=accumulate,
             clip_grad_norm=clip_grad_norm,
@@ -157,7 +163,7 @@ class Trainer:
         )
         self._totals = self._train_step.totals
         self._read_every = 1 if self.device.xp is np else _READ_EVERY
-        self._evaluator = Evaluator(self.model, self.loss, self.device, capture)
+        self._evaluator = Evaluator(self._forward, capture)
         self._signals = StopSignals()
         self.ranks.draw_apart(generators_of(self.model))
         self.stop_reason: str | None = None
@@ -342,10 +348,8 @@ class Trainer:
     def _schedule_epoch(self, record: EpochRecord) -> None:
         if self.scheduler is None or self.scheduler_every == "step":
             return
-        if isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step(record.train_loss if record.test_loss is None else record.test_loss)
-        else:
-            self.scheduler.step()
+        watched = record.train_loss if record.test_loss is None else record.test_loss
+        self.scheduler.step(*([watched] if isinstance(self.scheduler, ReduceLROnPlateau) else []))
 
     def evaluate(self, loader: Iterable[Any]) -> Evaluation:
         """Mean loss and accuracy over ``loader``, in evaluation mode; modes are restored afterwards.
@@ -436,11 +440,8 @@ class Trainer:
             self._refuse(f"the gradient of step {self.step} was not finite; {bad}", self.step, None)
 
     def _refuse(self, what: str, step: int, images: Tensor | None) -> NoReturn:
-        where = "" if images is None else diagnosis.first_that_is_not_finite(self.model, images)
-        kept = ""
-        if self.folder is not None:
-            good = self.folder.last_before(step)
-            kept = " There is no checkpoint yet." if good is None else f" The last good checkpoint is {good}."
+        where = "" if images is None else diagnosis.first_that_is_not_finite(self._forward, images)
+        kept = "" if self.folder is None else self.folder.last_good(step)
         raise TrainingError(
             f"{what} (epoch {self.epoch + 1}){f'; {where}' if where else ''}. Lower the learning rate (now "
             f"{self.optimizer.param_groups[0]['lr']:g}), clip the gradients, and see that the images are finite and "

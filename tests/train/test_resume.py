@@ -215,7 +215,7 @@ def test_ctrl_c_in_the_test_ends_it_and_the_test_is_made_again(tmp_path, undistu
             return nn.functional.cross_entropy(scores, labels)
 
     trainer, train, test, _ = made(tmp_path)
-    trainer.loss = trainer._evaluator.loss = Slow([trainer.model])
+    trainer.loss = trainer._forward.loss = Slow([trainer.model])
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(train, test, EPOCHS)
     assert trainer.loss.tests == 3, "the rest of the test was not skipped"
