@@ -120,7 +120,7 @@ class TrainingStep:
     def _try(self, run: Callable[..., None], *batch: Tensor) -> None:
         """A step that is left out if its gradient is not finite on any rank, or its loss where that is wanted."""
         buffers = [(buffer, buffer.detach().clone()) for buffer in self.model.buffers()]
-        totals = copy(self.device, self.totals.array)  # in which other ranks count their parts of a bad batch
+        totals = copy(self.device, self.totals.array) if self.skip else None  # other ranks count parts of a bad batch
         try:
             run(*batch)
             self.device.check()
@@ -139,7 +139,8 @@ class TrainingStep:
             return
         for buffer, before in buffers:  # running statistics of such a batch would spoil every test
             buffer.copy_(before)
-        copy_arrays(self.device, [self.totals.array], [totals])
+        if totals is not None:  # otherwise the loss is finite, and counts: what overflowed is its gradient in float16
+            copy_arrays(self.device, [self.totals.array], [totals])
         self.skipped += 1
         self._in_a_row += 1
         if self._in_a_row > _MOST_SKIPPED:

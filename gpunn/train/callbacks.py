@@ -56,7 +56,8 @@ class EpochRecord:
         By layer (its name in ``named_modules()``; its class's name for a model that is one layer), the Euclidean norm
         of the gradient of its parameters in the epoch's last step.
     skipped : int
-        Steps of the epoch that changed nothing, as their loss or gradient was not finite (``not_finite="skip"``).
+        Steps of the epoch that changed nothing, as their loss or gradient was not finite (``not_finite="skip"``, or a
+        gradient in float16).
     """
 
     epoch: int
