@@ -160,9 +160,11 @@ def run(args: argparse.Namespace) -> int:
     check_recipe(args, defaults_for(args.data))
 
     from gpunn._device import device
+    from gpunn.train._forward import half_of
     from gpunn.train.run_folder import RunFolder
 
     home = device(args.device)
+    half_of(args.autocast)  # refuses one that is not here
     train_set, test_set = ranks.first_then_others(lambda: open_data(args))
     change = augmentation(args.augment, train_set)
     # Last, as it makes the folder.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import gpunn
 from gpunn import nn
+from gpunn._half import bfloat16_dtype
 from gpunn.amp import GradScaler, autocast
 from gpunn.cli.main import main
 from gpunn.data import DataLoader, DeviceLoader, TensorDataset
@@ -214,6 +216,17 @@ def test_the_command_trains_in_16_bits_and_goes_on_so(tmp_path: Any, capsys: pyt
     assert main(["train", "--resume", str(out), "--autocast", "bfloat16"]) == 2
     assert "--autocast: a resumed run keeps its own" in capsys.readouterr().err
     assert main(["eval", str(out), "--device", "cpu"]) == 0
+
+
+def test_the_command_leaves_nothing_where_bfloat16_is_not_there(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    bfloat16_dtype.cache_clear()
+    assert main(["train", "mlp", "--autocast", "bfloat16", "--device", "cpu"]) == 1
+    assert "pip install 'gpunn[bf16]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_refuses_other_types(capsys: pytest.CaptureFixture[str]) -> None:
