@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     """Check everything that was requested, then train trial after trial."""
     from gpunn._device import device
     from gpunn.sweep.storage import check_url, file_url, need_optuna
+    from gpunn.train._forward import half_of
     from gpunn.train.run_folder import RunFolder
 
     entry = resolve(args.model)
@@ -107,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     data = argparse.Namespace(**{**vars(args), "data": args.data or "digits"})
     train_set, test_set = open_data(data)
     augmentation(args.augment, train_set)
+    half_of(args.autocast)
     out: Path = args.out or FOLDER / f"sweep-{_stem(args.model)}"
     if (out / "config.json").exists():
         raise UsageError(f"--out: {shortened(out, 200)} holds a run of gpunn train. Give another folder.")

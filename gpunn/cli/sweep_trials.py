@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpunn.cli import train
 from gpunn.cli.datasets import defaults_for
+from gpunn.cli.precision import products_in
 from gpunn.cli.recipe import augmentation, check_recipe
 from gpunn.cli.watching import callbacks
 from gpunn.errors import UsageError
@@ -41,8 +42,6 @@ NOT_ASKED = {
     "health": False,
     "keep": 1,
     "checkpoint_every": None,
-    "precision": None,
-    "autocast": None,
     "out": None,
     "monitor": None,
 }
@@ -112,7 +111,8 @@ class Trials:
             watching = [*callbacks(args, self._train_set, self._home), watch]
             config = train.config_of(args, self._train_set)
             trainer = train.make_trainer(args, parts, self._home, config, watching, overwrite=True, log=None)
-            trainer.fit(parts.train_loader, parts.test_loader, args.epochs, args.max_steps)
+            with products_in(args):
+                trainer.fit(parts.train_loader, parts.test_loader, args.epochs, args.max_steps)
         finally:
             # The next one needs the memory: what a network's hooks and closures hold is in cycles.
             parts = trainer = None  # type: ignore[assignment]

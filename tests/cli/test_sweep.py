@@ -199,10 +199,13 @@ def test_in_its_last_epoch_no_trial_is_pruned(monkeypatch: pytest.MonkeyPatch) -
     assert [(row["outcome"], row["epoch"]) for row in _rows()] == [("", "3")] * 2
 
 
-def test_the_best_run_is_one_like_any_other_and_its_command_trains_it_again(capsys: Any) -> None:
-    assert main(_words("--trials 3 --out s --optimizer sgd,adam --momentum 0.5..0.9")) == 0
+@pytest.mark.parametrize("more", ["", "--autocast float16 --precision tf32"])
+def test_the_best_run_is_one_like_any_other_and_its_command_trains_it_again(more: str, capsys: Any) -> None:
+    assert main(_words(f"--trials 3 --out s --optimizer sgd,adam --momentum 0.5..0.9 {more}")) == 0
     *_, place, command = capsys.readouterr().out.splitlines()
     folder = place.removeprefix("Its run is ").removesuffix(". To train it again:")
+    assert ("--autocast float16" in command) == ("--precision tf32" in command) == bool(more)
+    assert json.loads(Path(folder, "config.json").read_text())["autocast"] == ("float16" if more else None)
     best = _rows()[0]
     assert folder == f"s/trial-{int(best['trial']):03d}"
     assert main(["eval", folder, "--model", "net.py:Net"]) == 0
