@@ -109,7 +109,7 @@ def _shared_way(tile: int, products: Products) -> Way:
     """(tile, slices of each): blocks of several products share the card, so none has to fill it alone."""
     blocks = [max(1, count_tiles(*one[:2], tile) * one[3]) for one in products]
     work = sum(number * one[2] for number, one in zip(blocks, products, strict=True))
-    share = max(1, int(work / (_WAVE * _BUSY[tile])))  # of each of the blocks that keep all SMs busy
+    share = max(1, int(work / (_WAVE * _BUSY[tile])))  # a block's part, were there _BUSY of them on each SM
     slices = (
         min(
             max(1, ceil_div(depth, share)),

@@ -15,8 +15,6 @@ from gpunn.amp import autocast
 from gpunn.errors import ArgumentError, UsageError
 from gpunn.nn.module import Module
 
-HALVES = ("float16", "bfloat16")
-
 
 def check_tensors(scores: Any, loss: Any) -> None:
     """Raise ArgumentError unless a model and a loss function have returned tensors."""
@@ -37,7 +35,7 @@ def half_of(dtype: Any) -> np.dtype | None:
     """
     if dtype is None:
         return None
-    if isinstance(dtype, str) and dtype in HALVES:
+    if isinstance(dtype, str) and dtype in ("float16", "bfloat16"):
         return half_named("Trainer", dtype)
     try:
         found = np.dtype(dtype)

@@ -156,6 +156,7 @@ class TrainingStep:
             )
 
     def _gradient_is_finite(self) -> bool:
+        """Whether it is; where the loss was scaled, the gradient is divided by the scale here."""
         if self.scaler.is_enabled():
             return self.scaler._unscale(self.optimizer) is not False
         by_dtype: dict[object, list[object]] = {}

@@ -218,6 +218,19 @@ def test_the_command_trains_in_16_bits_and_goes_on_so(tmp_path: Any, capsys: pyt
     assert main(["eval", str(out), "--device", "cpu"]) == 0
 
 
+@pytest.mark.parametrize("asked", [None, "tf32"])
+def test_the_command_computes_products_as_asked(
+    asked: str | None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, fit = [], Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", lambda *args: (seen.append(gpunn.get_precision()), fit(*args))[1])
+    monkeypatch.chdir(tmp_path)
+    more = [] if asked is None else ["--precision", asked]
+    assert main(["train", "mlp", "--device", "cpu", "--max-steps", "1", "--no-save", *more]) == 0
+    assert seen == [asked or "fp32"]
+    assert gpunn.get_precision() == "fp32"
+
+
 def test_the_command_leaves_nothing_where_bfloat16_is_not_there(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
