@@ -18,6 +18,7 @@ import argparse
 import fnmatch
 import itertools
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from itertools import pairwise
@@ -190,6 +191,12 @@ def ladder_faults(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
+def _names(launches: Sequence[LayerLaunch]) -> str:
+    """The kernels of a line by their first launches, each with how many there are."""
+    counts = Counter(one.kernel for one in launches)
+    return "+".join(kernel if times == 1 else f"{times} {kernel}" for kernel, times in counts.items())
+
+
 def case_rows() -> list[tuple[str, ...]]:
     """The cases' table: those that fall short first."""
     case_launches()
@@ -215,7 +222,7 @@ def case_rows() -> list[tuple[str, ...]]:
         rows.append(
             (
                 line,
-                "+".join(one.kernel for one in launches),
+                _names(launches),
                 f"{case.flop / 1e9:.2f}" if case.flop else "",
                 f"{sum(one.traffic for one in launches) / 1e6:.1f}",
                 f"{us:.2f}",

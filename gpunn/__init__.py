@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         use_deterministic_algorithms,
     )  # fmt: skip
     from gpunn._tensor_asked import is_complex, is_nonzero
+    from gpunn._winograd import is_winograd_enabled, set_winograd_enabled
     from gpunn.amp import (
         GradScaler, autocast, clear_autocast_cache, get_autocast_dtype, is_autocast_cache_enabled, is_autocast_enabled,
     )  # fmt: skip
@@ -93,7 +94,6 @@ if TYPE_CHECKING:
     from gpunn.composed.running import cummax, cummin, cumprod, diff, trapezoid, trapz
     from gpunn.composed.statistics import aminmax, nanmean, nansum, std_mean, var_mean
     from gpunn.composed.turning import diag_embed, diagflat, fliplr, flipud, rot90, tril_indices, triu_indices, vander
-    from gpunn.cpu.conv2d.winograd import is_winograd_enabled, set_winograd_enabled
     from gpunn.ops.add import add, sub
     from gpunn.ops.addmm import addmm, addmv, baddbmm
     from gpunn.ops.atan import acos, acosh, asin, asinh, atan, atan2, atanh
@@ -207,6 +207,7 @@ _FROM = {
         "use_deterministic_algorithms"
     ),
     "gpunn._tensor_asked": "is_complex is_nonzero",
+    "gpunn._winograd": "is_winograd_enabled set_winograd_enabled",
     "gpunn.accelerator": "accelerator",
     "gpunn.amp": "GradScaler amp autocast clear_autocast_cache get_autocast_dtype is_autocast_cache_enabled "
     "is_autocast_enabled",
@@ -233,7 +234,6 @@ _FROM = {
     "gpunn.composed.running": "cummax cummin cumprod diff trapezoid trapz",
     "gpunn.composed.statistics": "aminmax nanmean nansum std_mean var_mean",
     "gpunn.composed.turning": "diag_embed diagflat fliplr flipud rot90 tril_indices triu_indices vander",
-    "gpunn.cpu.conv2d.winograd": "is_winograd_enabled set_winograd_enabled",
     "gpunn.cuda": "cuda",
     "gpunn.data": "data",
     "gpunn.distributed": "distributed",

@@ -27,6 +27,7 @@ from gpunn._device import Device
 from gpunn._layout import address_of
 from gpunn._precision import chosen
 from gpunn._storage import forget_copies
+from gpunn._winograd import is_winograd_enabled
 from gpunn.errors import ArgumentError, UsageError
 from gpunn.gpu.tickets import new_tickets
 from gpunn.tape import is_grad_enabled
@@ -82,7 +83,8 @@ class CapturedStep:
 
     def __call__(self, *inputs: Any) -> Any:
         called = [(t._physical.shape, t.dtype, t.requires_grad, t.device) for t in self._checked(inputs)]
-        shapes = (is_grad_enabled(), casting.key, chosen.name, chosen.convolutions, *called)
+        precision = chosen.name, chosen.convolutions, is_winograd_enabled()
+        shapes = (is_grad_enabled(), casting.key, *precision, *called)
         if changes.count == self._unchanged_since:
             graph = self._last.get(shapes)
             if graph is not None and graph.leaves_are_unchanged():

@@ -320,6 +320,11 @@ def _reductions(s: Sizes) -> Iterator[Op]:
     wide = max(40, s.product // 8)  # fewer channels are left to FFMA
     layers = {"x": (s.batch, side, side, wide), "y": (wide, 3, 3, wide)}
     yield Op("convolution and gradients, tf32", layers, _convolution_of_tf32, ())
+    deep = min(256, s.product)  # many channels, so that Winograd's algorithm pays
+    layers = {"x": (s.batch, side, side, deep), "y": (deep, 3, 3, deep)}
+    yield Op(
+        "convolution, 3×3", layers, lambda lib, t: lib.nn.functional.conv2d(t["x"], t["y"], None, 1, 1), ("x", "y")
+    )
     for kind in ("float16", "bfloat16"):
         yield Op(f"linear and gradients, {kind}", {"x": a, "y": a}, functools.partial(_linear_of_16_bits, kind), ())
         yield Op(f"convolution and gradients, {kind}", images, functools.partial(_convolution_of_16_bits, kind), ())
@@ -339,6 +344,10 @@ def _by_tensor_cores(precision: str, lib: Any, t: Tensors) -> None:
         lib.nn.functional.linear(x, weight).sum().backward()
     finally:
         lib.set_float32_matmul_precision(outside)
+
+
+def _convolution(lib: Any, t: Tensors) -> Any:
+    return lib.nn.functional.conv2d(t["x"], t["y"], None, 1, 1)
 
 
 def _convolution_of_tf32(lib: Any, t: Tensors) -> None:

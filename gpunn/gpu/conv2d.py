@@ -11,9 +11,10 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._window import Window, is_plain_product
 from gpunn.errors import UsageError
-from gpunn.gpu import conv2d_first, conv2d_narrow
+from gpunn.gpu import conv2d_first, conv2d_narrow, conv2d_winograd
 from gpunn.gpu.choices import Facts, Way, best
 from gpunn.gpu.conv2d_geometry import phases, pixel_steps, refuse_too_many
+from gpunn.gpu.conv2d_winograd import WINOGRAD, choose_data, choose_forward, choose_weight
 from gpunn.gpu.gemm import (
     APART,
     TILES,
@@ -137,52 +138,74 @@ def facts(n: int, c: int, k: int, window: Window, groups: int, dtype: Any) -> Fa
 def forward(
     device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool, way: Way | None = None
 ) -> Any:
-    """Like the kernel body of ``conv2d_forward``; ``way``: (tile,), to take no other."""
+    """Like the kernel body of ``conv2d_forward``; ``way``: (tile,), or one of ``conv2d_winograd``, to take no other."""
     n, _, _, c = x.shape
     k, _, _, depth = weight.shape
-    y = device.empty((n, window.P, window.Q, k), x.dtype)
     rows, columns = n * window.P * window.Q, k // groups
     vec = _vector(depth, x, weight)
-    args = (y, x, weight, bias, shape_struct(n, c, k, window, groups), int(relu))
 
-    def run(way: Way) -> None:
+    def run(way: Way) -> Any:
+        if way[0] == WINOGRAD:
+            return conv2d_winograd.forward(device, way, x, weight, window, bias, relu)
+        y = device.empty((n, window.P, window.Q, k), x.dtype)
+        args = (y, x, weight, bias, shape_struct(n, c, k, window, groups), int(relu))
         grid = (count_tiles(rows, columns, way[0]), 1, groups)
         _launch(device, "conv2d_forward", args, grid, vec, way[0])
+        return y
 
     if way is not None:
-        run(way)
-        return y
-    rule, known = (choose_tile(rows, columns, groups),), (*facts(n, c, k, window, groups, x.dtype), vec)
-    best(device, SOURCE, "conv2d_forward", known, rule, lambda: [(tile,) for tile in tiles_of(rows, columns)], run)
-    return y
+        return run(way)
+    known = (*facts(n, c, k, window, groups, x.dtype), vec)
+    rule: Way = (choose_tile(rows, columns, groups),)
+    others: list[Way] = [(tile,) for tile in tiles_of(rows, columns)]
+    if conv2d_winograd.fits(x.dtype, window, groups, c, k, x, weight, bias):
+        rule, others = choose_forward(n, c, k, window), [*others, *conv2d_winograd.WAYS]
+    return best(device, SOURCE, "conv2d_forward", known, rule, lambda: others, run)
 
 
 def backward_weight(
-    device: Device, dy: Any, y: Any, x: Any, weight: Any, window: Window, groups: int, wants_bias: bool, wants_dz: bool
+    device: Device,
+    dy: Any,
+    y: Any,
+    x: Any,
+    weight: Any,
+    window: Window,
+    groups: int,
+    wants_bias: bool,
+    wants_dz: bool,
+    gated: Callable[[], tuple[Any, Any]],
 ) -> tuple[Any, Any, Any]:
-    """(dweight, dbias or None, dz where it is wanted); dz is dy itself without a ReLU."""
+    """(dweight, dbias or None, dz where it is wanted); dz is dy itself without a ReLU.
+
+    ``gated()`` gives dz and dbias by a launch of its own, for ways that read dz as it is.
+    """
     n, _, _, c = x.shape
     k, r, s, depth = weight.shape
-    dweight = device.empty(weight.shape, x.dtype)
-    dbias = device.empty((k,), x.dtype) if wants_bias else None
-    dz = device.empty(dy.shape, x.dtype) if y is not None and wants_dz else None
     columns, pixels = r * s * depth, n * window.P * window.Q
-    # Vectors run along dy's channels, and along x's.
-    vec = min(_vector(k // groups, dy, y, dz), _vector(depth, x))
-    shape = shape_struct(n, c, k, window, groups)
 
-    def run(way: Way) -> None:
+    def run(way: Way) -> tuple[Any, Any, Any]:
+        if way[0] == WINOGRAD:
+            dz, dbias = gated()
+            return conv2d_winograd.backward_weight(device, way, dz, x, weight, window), dbias, dz
         tile, slices = way
+        dweight = device.empty(weight.shape, x.dtype)
+        dbias = device.empty((k,), x.dtype) if wants_bias else None
+        dz = device.empty(dy.shape, x.dtype) if y is not None and wants_dz else None
         tiles = count_tiles(k // groups, columns, tile)
         buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
         steps = pixel_steps(c, window, _ahead(tile, vec, x.dtype))
+        shape = shape_struct(n, c, k, window, groups)
         args = (dweight, dbias, dz, *buffers, dy, y, x, shape, steps, slices)
         _launch(device, "conv2d_backward_weight", args, (tiles, 1, groups * slices), vec, tile)
+        return dweight, dbias, dy if dz is None else dz
 
+    vec = min(_vector(k // groups, dy, y), _vector(depth, x))  # along dy's channels, and along x's
     known = (*facts(n, c, k, window, groups, x.dtype), vec, int(y is not None))
     sizes = k // groups, columns, pixels, groups
-    best(device, SOURCE, "conv2d_backward_weight", known, choose_split(*sizes), lambda: ways_of(*sizes), run)
-    return dweight, dbias, dy if dz is None else dz
+    rule, others = choose_split(*sizes), ways_of(*sizes)
+    if conv2d_winograd.fits(x.dtype, window, groups, c, k, dy, y, x, weight):
+        rule, others = choose_weight(n, c, k, window), [*others, *conv2d_winograd.WAYS]
+    return best(device, SOURCE, "conv2d_backward_weight", known, rule, lambda: others, run)
 
 
 def backward_data(
@@ -191,18 +214,24 @@ def backward_data(
     """The gradient of x, added to ``more`` unless that is None; dz is that of the output before its ReLU."""
     n, _, _, c = x_shape
     k, _, _, depth = weight.shape
-    dx = device.empty(x_shape, dz.dtype)
     number, rows = phases_of(window, n)
     vec = min(_vector(k // groups, dz), _vector(depth, weight, more))
-    args = (dx, dz, weight, more, shape_struct(n, c, k, window, groups))
 
-    def run(way: Way) -> None:
+    def run(way: Way) -> Any:
+        if way[0] == WINOGRAD:
+            return conv2d_winograd.backward_data(device, way, dz, weight, x_shape, window, more)
+        dx = device.empty(x_shape, dz.dtype)
+        args = (dx, dz, weight, more, shape_struct(n, c, k, window, groups))
         grid = (number * count_tiles(rows, depth, way[0]), 1, groups)
         _launch(device, "conv2d_backward_data", args, grid, vec, way[0])
+        return dx
 
-    rule, known = (choose_tile(rows, depth, groups * number),), (*facts(n, c, k, window, groups, dz.dtype), vec)
-    best(device, SOURCE, "conv2d_backward_data", known, rule, lambda: [(tile,) for tile in tiles_of(rows, depth)], run)
-    return dx
+    known = (*facts(n, c, k, window, groups, dz.dtype), vec)
+    rule: Way = (choose_tile(rows, depth, groups * number),)
+    others: list[Way] = [(tile,) for tile in tiles_of(rows, depth)]
+    if conv2d_winograd.fits(dz.dtype, window, groups, c, k, dz, weight, more):
+        rule, others = choose_data(n, c, k, window), [*others, *conv2d_winograd.WAYS]
+    return best(device, SOURCE, "conv2d_backward_data", known, rule, lambda: others, run)
 
 
 def backward(
@@ -223,7 +252,6 @@ def backward(
     number, rows = phases_of(window, n)
     columns, pixels = r * s * depth, n * window.P * window.Q
     vec = min(_vector(k // groups, dy, y), _vector(depth, x, weight, more))
-    shape = shape_struct(n, c, k, window, groups)
 
     def run(way: Way) -> tuple[Any, Any, Any]:
         if way == APART:
@@ -234,6 +262,7 @@ def backward(
         tiles = count_tiles(k // groups, columns, tile)
         buffers = split_buffers(device, x.dtype, tiles * groups, slices, tile)
         steps = pixel_steps(c, window, _ahead(tile, vec, x.dtype))
+        shape = shape_struct(n, c, k, window, groups)
         args = (dweight, dbias, dx, *buffers, dy, y, x, weight, more, shape, steps, slices)
         grid = (tiles * slices + number * count_tiles(rows, depth, tile), 1, groups)
         _launch(device, "conv2d_backward", args, grid, vec, tile)
@@ -246,6 +275,9 @@ def backward(
     # a launch of its own reads the dz that the other wrote. So one launch pays only while launching takes the time.
     rule = choose_shared(products)
     if y is not None and rule != APART and not at_once(number * groups * count_tiles(rows, depth, rule[0]), rule[0]):
+        rule = APART
+    by_winograd = conv2d_winograd.fits(x.dtype, window, groups, c, k, dy, y, x, weight, more)
+    if by_winograd and WINOGRAD in (choose_data(n, c, k, window)[0], choose_weight(n, c, k, window)[0]):
         rule = APART
     known = (*facts(n, c, k, window, groups, x.dtype), vec, int(y is not None))
     return best(device, SOURCE, "conv2d_backward", known, rule, lambda: shared_ways(products), run)

@@ -46,8 +46,8 @@ def tiles_of(rows: int, columns: int) -> list[int]:
     return [128] * (rows > 64 and columns > 64) + [64] * (columns > 32) + [32]
 
 
-def _cost(rows: int, columns: int, depth: int, groups: int, way: Way) -> float:
-    """How long the SM with the most blocks has to work, in no unit."""
+def cost(rows: int, columns: int, depth: int, groups: int, way: Way) -> float:
+    """How long the SM with the most blocks has to work, in multiplications that its cores could do meanwhile."""
     tile, slices = way
     down, across, _ = TILES[tile]
     blocks = max(ceil_div(count_tiles(rows, columns, tile) * groups * slices, _WAVE), _BUSY[tile])
@@ -58,7 +58,7 @@ def _cost(rows: int, columns: int, depth: int, groups: int, way: Way) -> float:
 @functools.lru_cache(maxsize=4096)
 def choose_tile(rows: int, columns: int, groups: int = 1) -> int:
     """The tile by which a product that is not split takes least."""
-    return min(tiles_of(rows, columns), key=lambda tile: _cost(rows, columns, 1, groups, (tile, 1)))
+    return min(tiles_of(rows, columns), key=lambda tile: cost(rows, columns, 1, groups, (tile, 1)))
 
 
 def count_tiles(rows: int, columns: int, tile: int) -> int:
@@ -86,7 +86,7 @@ def choose_slices(rows: int, columns: int, depth: int, tile: int, groups: int = 
     """How many slices to split the reduction into: the SM with the most blocks should have least to do, nearly."""
     product = rows, columns, depth, groups
     ways = [(tile, slices) for slices in range(2, _MOST_SLICES + 1) if _may_split(*product, (tile, slices))]
-    costs = {way: _cost(*product, way) for way in ((tile, 1), *ways)}
+    costs = {way: cost(*product, way) for way in ((tile, 1), *ways)}
     enough = _NEARLY * min(costs.values())
     return next(slices for (_, slices), cost in costs.items() if cost <= enough)
 
@@ -95,7 +95,7 @@ def choose_slices(rows: int, columns: int, depth: int, tile: int, groups: int = 
 def choose_split(rows: int, columns: int, depth: int, groups: int = 1) -> Way:
     """The (tile, slices) by which a product takes least."""
     ways = [(tile, choose_slices(rows, columns, depth, tile, groups)) for tile in tiles_of(rows, columns)]
-    return min(ways, key=lambda way: _cost(rows, columns, depth, groups, way))
+    return min(ways, key=lambda way: cost(rows, columns, depth, groups, way))
 
 
 Products = tuple[tuple[int, int, int, int, int], ...]  # of one launch: rows, columns, depth, groups, most slices
@@ -127,7 +127,7 @@ def choose_shared(products: Products) -> Way:
         if (choose_split(*one)[0] if most > 1 else choose_tile(*one[:2], one[3])) == 128:
             return APART
 
-    def cost(way: Way) -> float:
+    def time(way: Way) -> float:
         tile, *each = way
         down, across, _ = TILES[tile]
         blocks = steps = 0
@@ -137,7 +137,7 @@ def choose_shared(products: Products) -> Way:
             steps += mine * (ceil_div(depth, slices) + _EXTRA * (slices > 1))
         return max(ceil_div(blocks, _WAVE), _BUSY[tile]) * steps / max(1, blocks) * down * across / _SPEED[tile]
 
-    return min((_shared_way(tile, products) for tile in (64, 32)), key=cost)
+    return min((_shared_way(tile, products) for tile in (64, 32)), key=time)
 
 
 def shared_ways(products: Products) -> list[Way]:
@@ -199,6 +199,27 @@ def launch_gemm(
         return
     known = (m, n, k, dtype.name, vec)
     best(device, SOURCE, f"gemm_{form}", known, choose_split(m, n, k), lambda: ways_of(m, n, k), run)
+
+
+def launch_batched(
+    device: Device,
+    form: str,
+    c: Any,
+    a: Any,
+    b: Any,
+    sizes: tuple[int, int, int],
+    steps: tuple[int, int],
+    tile: int,
+) -> None:
+    """Launch products of M, N and K of this form (``gemm_batched.cu``), one for each matrix of c.
+
+    ``steps``: numbers from one matrix of a, and of b, to the next; 0 where all products share one.
+    """
+    (m, n, k), (rows, columns, threads) = sizes, TILES[tile]
+    grid = (ceil_div(m, rows) * ceil_div(n, columns), 1, len(c))
+    macros: dict[str, Any] = {"REAL": c_type(a.dtype, "matmul"), "TILE": tile}
+    macros["VEC"] = min(vector_width(array.shape[-1], array) for array in (a, b))
+    BATCHED.launch(device, f"gemm_batched_{form}", grid, threads, (c, a, b, m, n, k, *steps), **macros)
 
 
 def _vector(*operands: Any) -> int:

@@ -2,8 +2,9 @@
 
 A kernel body decides by shapes: which kernel, which tile, how many blocks, what to allocate. On a GPU that Python takes
 longer than the launch. What it decides depends on nothing but the shapes, dtypes and alignment of its arrays, on its
-other arguments, and on the precision that is set. So the first call with a combination of them runs the body and notes
-what it allocates and launches; later ones allocate and launch the same, with the pointers of their own arrays.
+other arguments, and on the precision and the algorithms that are allowed. So the first call with a combination of them
+runs the body and notes what it allocates and launches; later ones allocate and launch the same, with the pointers of
+their own arrays.
 
 A body of which this is not true gets no plan, and runs each time: if it waits for the device, launches over lists of
 arrays, or uses memory that is neither an argument, nor allocated by it, nor one of the device's own arrays. A primitive
@@ -21,6 +22,7 @@ import numpy as np
 from gpunn._device import Device
 from gpunn._layout import address_of, is_contiguous
 from gpunn._precision import chosen
+from gpunn._winograd import is_winograd_enabled
 from gpunn.gpu.choices import tuning
 from gpunn.gpu.launcher import Launch, tracing
 from gpunn.gpu.launches import Later, Pointer
@@ -49,7 +51,7 @@ class Plans:
             return self._body(device, *args)
         if tuning.tuner is not None:
             return self._body(device, *args)
-        key = (device, chosen.name, chosen.convolutions, *device.loader.facts(args))
+        key = (device, chosen.name, chosen.convolutions, is_winograd_enabled(), *device.loader.facts(args))
         try:
             plan = self._plans.get(key, _UNKNOWN)
         except TypeError:

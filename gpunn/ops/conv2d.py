@@ -203,11 +203,15 @@ def _apart(
     wants_data, wants_weight, wants_bias = needs
     tensor_data, tensor_weight = by_tensor_cores
     dx = dweight = dbias = None
-    # One launch for the gradients of weight and bias, which also writes dz for the next. Tensor cores read dz as it is.
-    if not wants_weight or tensor_weight:
+
+    def gated() -> tuple[Any, Any]:
         rows = dy.reshape(-1, dy.shape[3])
         dz, dbias = bias_backward(device, rows, None if y is None else y.reshape(rows.shape), wants_bias)
-        dz = dz.reshape(dy.shape)
+        return dz.reshape(dy.shape), dbias
+
+    # One launch for the gradients of weight and bias, which also writes dz for the next. Tensor cores read dz as it is.
+    if not wants_weight or tensor_weight:
+        dz, dbias = gated()
         dweight = conv2d_tensor.backward_weight(device, dz, x, weight, window) if tensor_weight else None
     elif kind == "narrow":
         dweight, dbias, dz = conv2d_narrow.backward_weight(
@@ -216,7 +220,9 @@ def _apart(
     elif kind == "first":
         dweight, dbias, dz = conv2d_first.backward_weight(device, dy, y, x, weight, window, wants_bias, wants_data)
     else:
-        dweight, dbias, dz = kernels.backward_weight(device, dy, y, x, weight, window, groups, wants_bias, wants_data)
+        dweight, dbias, dz = kernels.backward_weight(
+            device, dy, y, x, weight, window, groups, wants_bias, wants_data, gated
+        )
     if wants_data and kind == "narrow":
         dx = conv2d_narrow.backward_data(device, dz, weight, x.shape, window, groups)
         if more is not None:

@@ -17,8 +17,8 @@ from gpunn.cpu import matmul as fast
 from gpunn.errors import ArgumentError, DTypeError, ShapeError, here
 from gpunn.gpu import half
 from gpunn.gpu.choices import Way, best
-from gpunn.gpu.gemm import BATCHED, TILES, choose_tile, launch_gemm, tiles_of
-from gpunn.gpu.launcher import c_type, ceil_div, vector_width
+from gpunn.gpu.gemm import BATCHED, choose_tile, launch_batched, launch_gemm, tiles_of
+from gpunn.gpu.launcher import vector_width
 from gpunn.ops.binary import repeat_to, unbroadcast
 from gpunn.ops.permute import to_logical_order, to_physical_order
 from gpunn.primitive import primitive
@@ -79,17 +79,13 @@ def _(device: Device, a: Any, b: Any, form: str) -> Any:
     c = device.empty((count, m, n), a.dtype)
     vec = min(vector_width(array.shape[2], array) for array in (a, b))
     # A matrix shared by all products has step 0.
-    steps = [array.shape[1] * array.shape[2] if len(array) > 1 else 0 for array in (a, b)]
+    a_step, b_step = (array.shape[1] * array.shape[2] if len(array) > 1 else 0 for array in (a, b))
 
     def run(way: Way) -> None:
-        rows, columns, block = TILES[way[0]]
-        macros: dict[str, Any] = {"REAL": c_type(a.dtype, "matmul"), "VEC": vec, "TILE": way[0]}
         for start in range(0, count, 65532):  # CUDA's limit on grid.z, rounded down to keep parts aligned
             part = slice(start, min(count, start + 65532))
             left, right = (array[part] if len(array) > 1 else array for array in (a, b))
-            grid = (ceil_div(m, rows) * ceil_div(n, columns), 1, part.stop - part.start)
-            args = (c[part], left, right, m, n, k, *steps)
-            BATCHED.launch(device, f"gemm_batched_{form}", grid, block, args, **macros)
+            launch_batched(device, form, c[part], left, right, (m, n, k), (a_step, b_step), way[0])
 
     known, rule = (m, n, k, count, a.dtype.name, vec), (choose_tile(m, n, count),)
     best(device, BATCHED, f"gemm_batched_{form}", known, rule, lambda: [(tile,) for tile in tiles_of(m, n)], run)

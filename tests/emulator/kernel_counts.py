@@ -17,7 +17,9 @@ import gpunn
 from gpunn import nn, optim
 from gpunn._device import Device
 from gpunn.emulator import KernelCount, counting
+from gpunn.gpu.choices import tuned_by
 from gpunn.gpu.emulated import EmulatorLoader
+from tests.winograd import ByWinograd
 
 
 @functools.cache
@@ -62,8 +64,19 @@ def _update(make: Callable[[Iterable[Any]], Any]) -> Callable[[], None]:
     return run
 
 
+def _by_winograd(run: Callable[[], None]) -> Callable[[], None]:
+    """The same where Winograd's algorithm is taken, which a rule leaves to larger convolutions."""
+
+    def run_so() -> None:
+        with tuned_by(ByWinograd()):
+            run()
+
+    return run_so
+
+
 CASES: dict[str, Callable[[], Any]] = {
     "Conv2d(64, 64, 3)": _layer(lambda: nn.Conv2d(64, 64, 3, padding=1), 1, 64, 16, 16),
+    "Conv2d(64, 64, 3) by Winograd": _by_winograd(_layer(lambda: nn.Conv2d(64, 64, 3, padding=1), 1, 64, 16, 16)),
     "Conv2d(64, 64, 1)": _layer(lambda: nn.Conv2d(64, 64, 1), 2, 64, 16, 16),
     "Conv2d(3, 32, 3)": _layer(lambda: nn.Conv2d(3, 32, 3, padding=1), 1, 3, 32, 32),
     "Conv2d(64, 64, 3, groups=64)": _layer(lambda: nn.Conv2d(64, 64, 3, padding=1, groups=64), 2, 64, 16, 16),

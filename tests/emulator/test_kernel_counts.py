@@ -24,6 +24,11 @@ pytestmark = [
 # channels, whose pixels are three numbers and no vector; what group_norm has of each group beside few positions.
 SECTORS = {
     "Conv2d(64, 64, 3)": {"conv2d_forward": 0.99, "conv2d_backward": 0.99},
+    "Conv2d(64, 64, 3) by Winograd": {
+        "winograd_filters": 0.99, "winograd_input": 0.99, "gemm_batched_nt": 0.99, "winograd_output": 0.99,
+        "bias_backward": 0.99, "winograd_gradient": 0.99, "gemm_batched_tn": 0.99, "winograd_weight_gradient": 0.99,
+        "gemm_batched_nn": 0.99,
+    },
     "Conv2d(64, 64, 1)": {"gemm_nt": 0.99, "gemm_backward": 0.99},
     "Conv2d(3, 32, 3)": {
         "conv2d_first_forward": 0.98, "conv2d_first_backward_weight": 0.97, "conv2d_backward_data": 0.86,

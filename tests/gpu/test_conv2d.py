@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import gpunn._winograd
 from gpunn._device import device
 from gpunn._window import Window
 from gpunn.emulator import counting
@@ -277,7 +278,10 @@ def test_filters_of_one_pixel_are_matrix_products(
         ((4, 7, 7, 512), 2048, False, False),  # of the weight gradient
     ],
 )
-def test_which_gradients_have_one_launch(kernels: str, x: tuple[int, ...], k: int, relu: bool, together: bool) -> None:
+def test_which_gradients_have_one_launch(
+    kernels: str, x: tuple[int, ...], k: int, relu: bool, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpunn._winograd, "_enabled", False)
     _, backward = _layer((1, *x[1:]), k, 3, padding=1, relu=relu)
     for name in ("x", "dy", "y"):
         if backward[name] is not None:
@@ -357,7 +361,7 @@ class _Tile:
 def _tiled(home: Any, x: Any, weight: Any, dy: Any, y: Any, window: Window, groups: int) -> tuple[Any, Any, Any, Any]:
     """y, dx, dweight and dbias, each by a launch of its own."""
     output = tiled.forward(home, x, weight, window, groups, None, False)
-    dweight, dbias, dz = tiled.backward_weight(home, dy, y, x, weight, window, groups, True, True)
+    dweight, dbias, dz = tiled.backward_weight(home, dy, y, x, weight, window, groups, True, True, lambda: (None, None))
     return output, tiled.backward_data(home, dz, weight, x.shape, window, groups, None), dweight, dbias
 
 

@@ -28,7 +28,7 @@ ORDERS = ("forward", "reverse", "shuffled")
 SUITE = (
     "tests/ops", "tests/nn", "tests/optim", "tests/emulator/test_tensor_core.py", "tests/test_golden.py",
     "tests/test_capture.py", "tests/test_precision.py", "tests/gpu/test_half.py",
-    "tests/gpu/test_conv2d_tensor.py",
+    "tests/gpu/test_conv2d_tensor.py", "tests/gpu/test_conv2d_winograd.py",
 )  # fmt: skip
 # Kernels of these tests; they are not changed, but they launch what the headers hold.
 KERNELS_OF_TESTS = ROOT / "tests/emulator/correct"

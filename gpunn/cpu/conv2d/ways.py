@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gpunn._window import Window
+from gpunn._winograd import is_winograd_enabled
 from gpunn.cpu import memory, threads
 from gpunn.cpu.conv2d import depthwise, direct, taps, winograd_rows, winograd_tiles
 from gpunn.cpu.conv2d.tasks import Images, Output, Problem, sizes
-from gpunn.cpu.conv2d.winograd import is_winograd_enabled
 from gpunn.cpu.max_pool2d_tiled import is_tiled
 
 

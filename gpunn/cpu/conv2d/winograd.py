@@ -1,4 +1,4 @@
-"""What both of the CPU's Winograd convolutions share: the switch, the transforms, stacks of arrays.
+"""What both of the CPU's Winograd convolutions share: the transforms, stacks of arrays.
 
 A filter of r taps over m + r - 1 inputs yields m outputs with m + r - 1 multiplications instead of m r:
 y = At [(G w) * (Bt x)]. The matrices come from evaluating polynomials at m + r - 2 points and infinity.
@@ -17,42 +17,8 @@ import numpy as np
 from gpunn.cpu import threads
 from gpunn.cpu.conv2d.tasks import view
 from gpunn.cpu.elementwise import copy_pixels, rectify
-from gpunn.errors import UsageError
 
 _LINE = 16  # floats in a cache line
-
-_enabled = True
-
-
-def set_winograd_enabled(mode: bool) -> None:
-    """Choose whether float32 convolutions on the CPU may use Winograd's algorithm where it is faster.
-
-    It is on by default, and is used for filters of 3 or 5 columns with stride 1 and enough channels. Its error
-    relative to the largest output is up to 6e-6, that of direct convolution up to 7e-7.
-
-    Parameters
-    ----------
-    mode : bool
-        For the whole process, from the next convolution on.
-
-    Raises
-    ------
-    UsageError
-        If mode is not a bool.
-
-    References
-    ----------
-    Lavin and Gray 2015, arXiv:1509.09308.
-    """
-    global _enabled
-    if not isinstance(mode, bool):
-        raise UsageError(f"set_winograd_enabled: expected True or False; got {mode!r}.")
-    _enabled = mode
-
-
-def is_winograd_enabled() -> bool:
-    """Whether convolutions on the CPU may use Winograd's algorithm; see :func:`set_winograd_enabled`."""
-    return _enabled
 
 
 def transforms(points: tuple[float, ...], outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
