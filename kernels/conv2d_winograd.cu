@@ -76,8 +76,8 @@ __device__ __forceinline__ void transform_filter_gradient(real (&o)[TAPS], const
 // The tile and channels of a thread.
 struct Mine {
     int n, top, left, channel;  // its first output's place
-    size_t at;                  // in a matrix of all tiles
-    __device__ __forceinline__ Mine(const WinogradShape& g, int thread) : at((size_t)thread * VEC) {
+    int at;                     // in a matrix of all tiles
+    __device__ __forceinline__ Mine(const WinogradShape& g, int thread) : at(thread * VEC) {
         const Place place = g.over.place(thread);
         n = place.n, top = place.row * OUT, left = place.column * OUT, channel = place.c * VEC;
     }

@@ -23,6 +23,7 @@ from tests.test_edges import PRODUCTS
 # For every file of launch code: what is chosen, the orders of blocks, the launches that are counted, sizes.
 COMMON = (
     "tests/gpu/test_choices.py", "tests/gpu/test_conv2d.py", "tests/gpu/test_conv2d_first.py",
+    "tests/gpu/test_conv2d_winograd.py",
     "tests/gpu/test_launcher.py", "tests/gpu/test_strided_copy.py", "tests/gpu/test_tickets.py",
     "tests/test_block_order.py", "tests/test_launch_counts.py", "tests/test_edges_large.py",
     "tests/test_edges_offsets.py", "tests/test_edges_tall.py",
@@ -33,12 +34,14 @@ _EDGES = ("test_at_the_edges", "test_at_the_edges_of_the_largest_tile")
 # or faster, and no fault; what is chosen for the cases that matter is pinned in tests/gpu and test_launch_counts.py.
 CHOICES = {
     ("gpu/gemm.py", "choose_tile"), ("gpu/gemm.py", "choose_slices"), ("gpu/gemm.py", "at_once"),
-    ("gpu/gemm.py", "_cost"), ("gpu/gemm.py", "choose_split"), ("gpu/gemm.py", "choose_shared"),
+    ("gpu/gemm.py", "cost"), ("gpu/gemm.py", "choose_split"), ("gpu/gemm.py", "choose_shared"),
     ("gpu/gemm.py", "_shared_way"), ("gpu/gemm.py", "shared_ways"), ("gpu/gemm.py", "ways_of"),
     ("gpu/half.py", "_tile"), ("gpu/half.py", "_ways"), ("gpu/tensor.py", "choose_slices"),
     ("gpu/tensor.py", "slices_around"), ("gpu/tensor.py", "ways_of"), ("gpu/conv2d.py", "facts"),
     ("gpu/reduce.py", "rows_shape"), ("gpu/reduce.py", "columns_shape"), ("gpu/along_axis.py", "row_launch"),
     ("gpu/along_axis.py", "column_launch"), ("gpu/conv2d_first.py", "_plans"),
+    ("gpu/conv2d_winograd.py", "_choose"), ("gpu/conv2d_winograd.py", "choose_weight"),
+    ("gpu/conv2d_winograd.py", "_plan"), ("gpu/conv2d_winograd.py", "_weight_plan"),
 }  # fmt: skip
 _OTHER = "another choice among launches, which computes the same"
 _MOST_SECONDS = 60.0  # of recorded time, for one mutant; the quickest checks come first
