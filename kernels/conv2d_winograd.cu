@@ -6,7 +6,8 @@
 //   dw = Gt [ sum over tiles of (A dz At) (Bt x B) ] G           A dz At (36, tiles, K)   product (36, slices, K, C)
 // The matrices belong to the points 0, 1, -1, 1/2, -2 and infinity: other small numbers have twice the error.
 //   x (N, H, W, C)   y, dz (N, P, Q, K)   w (K, 3, 3, C)   bias (K) or null   more, which is added to dx, or null
-// Tiles follow one another along rows, then down, then from image to image. VEC channels a thread.
+// Tiles follow one another along rows, then down, then from image to image. VEC channels a thread. With dilation a tile's pixels lie
+// so far apart, and tiles in between one another: a row of tiles begins in each row of pixels until the first tiles' second one.
 // Launch: one thread for VEC channels of a tile, or of a filter; block = THREADS. winograd_weight_gradient: 36 threads for VEC
 //         channels of a filter; block = (LANES, PLACES).
 // Resident on an SM of sm_90: 16 warps. With four channels a thread there would be 8.
@@ -20,6 +21,7 @@ typedef Vector<real, VEC> Numbers;
 
 struct WinogradShape {
     int H, W, C, pad_h, pad_w;  // of what is cut into tiles: pixels, channels, zeros in front
+    Divisor step_h, step_w;     // from a tile's pixel to the next: the dilation
     Spread over;                // vectors of channels, tiles across, tiles down
 };
 
@@ -79,7 +81,11 @@ struct Mine {
     int at;                     // in a matrix of all tiles
     __device__ __forceinline__ Mine(const WinogradShape& g, int thread) : at(thread * VEC) {
         const Place place = g.over.place(thread);
-        n = place.n, top = place.row * OUT, left = place.column * OUT, channel = place.c * VEC;
+        int row = place.row, column = place.column;  // become which of the tiles that lie in between one another
+        n = place.n, channel = place.c * VEC;
+        top = g.step_h.split(row) * OUT * (int)g.step_h.value;
+        left = g.step_w.split(column) * OUT * (int)g.step_w.value;
+        top += row, left += column;
     }
 };
 
@@ -99,7 +105,7 @@ __device__ __forceinline__ void transform_tiles(real* __restrict__ to, const rea
 #pragma unroll
         for (int r = 0; r < SIZE; ++r) {
             d[r] = {};
-            const int h = top + r, w = left + s;
+            const int h = top + r * (int)g.step_h.value, w = left + s * (int)g.step_w.value;
             if ((unsigned)h < (unsigned)g.H && (unsigned)w < (unsigned)g.W)
                 d[r] = load<VEC>(image + ((size_t)h * g.W + w) * g.C);
         }
@@ -234,7 +240,7 @@ winograd_output(real* __restrict__ y, const real* __restrict__ products, const r
         }
 #pragma unroll
         for (int s = 0; s < OUT; ++s) {
-            const int h = mine.top + i, w = mine.left + s;
+            const int h = mine.top + i * (int)g.step_h.value, w = mine.left + s * (int)g.step_w.value;
             if (h >= g.H || w >= g.W) continue;
             const size_t at = (((size_t)mine.n * g.H + h) * g.W + w) * g.C + mine.channel;
             if (more != nullptr) {

@@ -158,7 +158,7 @@ def forward(
     known = (*facts(n, c, k, window, groups, x.dtype), vec)
     rule: Way = (choose_tile(rows, columns, groups),)
     others: list[Way] = [(tile,) for tile in tiles_of(rows, columns)]
-    if conv2d_winograd.fits(x.dtype, window, groups, c, k, x, weight, bias):
+    if conv2d_winograd.fits(x.dtype, window, groups, n, c, k, x, weight, bias):
         rule, others = choose_forward(n, c, k, window), [*others, *conv2d_winograd.WAYS]
     return best(device, SOURCE, "conv2d_forward", known, rule, lambda: others, run)
 
@@ -203,7 +203,7 @@ def backward_weight(
     known = (*facts(n, c, k, window, groups, x.dtype), vec, int(y is not None))
     sizes = k // groups, columns, pixels, groups
     rule, others = choose_split(*sizes), ways_of(*sizes)
-    if conv2d_winograd.fits(x.dtype, window, groups, c, k, dy, y, x, weight):
+    if conv2d_winograd.fits(x.dtype, window, groups, n, c, k, dy, y, x, weight):
         rule, others = choose_weight(n, c, k, window), [*others, *conv2d_winograd.WAYS]
     return best(device, SOURCE, "conv2d_backward_weight", known, rule, lambda: others, run)
 
@@ -229,7 +229,7 @@ def backward_data(
     known = (*facts(n, c, k, window, groups, dz.dtype), vec)
     rule: Way = (choose_tile(rows, depth, groups * number),)
     others: list[Way] = [(tile,) for tile in tiles_of(rows, depth)]
-    if conv2d_winograd.fits(dz.dtype, window, groups, c, k, dz, weight, more):
+    if conv2d_winograd.fits(dz.dtype, window, groups, n, c, k, dz, weight, more):
         rule, others = choose_data(n, c, k, window), [*others, *conv2d_winograd.WAYS]
     return best(device, SOURCE, "conv2d_backward_data", known, rule, lambda: others, run)
 
@@ -276,7 +276,7 @@ def backward(
     rule = choose_shared(products)
     if y is not None and rule != APART and not at_once(number * groups * count_tiles(rows, depth, rule[0]), rule[0]):
         rule = APART
-    by_winograd = conv2d_winograd.fits(x.dtype, window, groups, c, k, dy, y, x, weight, more)
+    by_winograd = conv2d_winograd.fits(x.dtype, window, groups, n, c, k, dy, y, x, weight, more)
     if by_winograd and WINOGRAD in (choose_data(n, c, k, window)[0], choose_weight(n, c, k, window)[0]):
         rule = APART
     known = (*facts(n, c, k, window, groups, x.dtype), vec, int(y is not None))

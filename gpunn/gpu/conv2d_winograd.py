@@ -19,7 +19,7 @@ from gpunn._winograd import is_winograd_enabled
 from gpunn.gpu import gemm
 from gpunn.gpu.choices import Way
 from gpunn.gpu.gemm import choose_tile, launch_batched
-from gpunn.gpu.launcher import KernelSource, ceil_div, divisor_struct, vector_width
+from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor, divisor_struct, vector_width
 from gpunn.gpu.launches import Struct
 from gpunn.gpu.windows import SPREAD, spread
 
@@ -30,8 +30,11 @@ WINOGRAD = 4  # the first number of its ways, where others have a tile: outputs 
 _OUT, _PLACES, _TAPS = 4, 36, 9  # a tile's outputs each way; its transformed numbers; a filter's elements
 _VEC, _THREADS, _LANES = 2, 128, 16  # conv2d_winograd.cu
 _ALIGNED = 4  # numbers of a vector in products
-_SHAPE = np.dtype([(name, np.int32) for name in ("H", "W", "C", "pad_h", "pad_w")] + [("over", SPREAD)])
-_MOST_THREADS = 2**31 - 1
+_SHAPE = np.dtype(
+    [(name, np.int32) for name in ("H", "W", "C", "pad_h", "pad_w")]
+    + [("step_h", DIVISOR), ("step_w", DIVISOR), ("over", SPREAD)]
+)
+_MOST_NUMBERS = 2**31 - 1  # of an image
 
 # Megabytes of transformed tiles at a time. By rule; and what else may be tried.
 _ROOM = 128
@@ -59,15 +62,16 @@ class _Plan(NamedTuple):
 
 
 class _Sizes(NamedTuple):
-    """A convolution: images, channels of what is read and made, tiles across and down, pixels of each."""
+    """A convolution: images, channels of what is read and made, tiles down and across, pixels of each, dilation."""
 
     n: int
     c: int
     k: int
-    across: int
     down: int
+    across: int
     read: int
     made: int
+    dilation: tuple[int, int]
 
     @property
     def per_image(self) -> int:
@@ -79,26 +83,34 @@ class _Sizes(NamedTuple):
         return ceil_div(self.n, min(self.n, ceil_div(whole, room << 20)))
 
 
-def fits(dtype: Any, window: Window, groups: int, c: int, k: int, *arrays: Any) -> bool:
+def fits(dtype: Any, window: Window, groups: int, n: int, c: int, k: int, *arrays: Any) -> bool:
     """Whether it is a convolution of this kind, and this algorithm is allowed."""
-    if not is_winograd_enabled() or dtype != np.float32 or groups != 1 or window.P * window.Q == 0:
+    w = window
+    if not is_winograd_enabled() or dtype != np.float32 or groups != 1:
         return False
-    if (window.R, window.S) != (3, 3) or window.stride != (1, 1) or window.dilation != (1, 1):
+    if (w.R, w.S) != (3, 3) or w.stride != (1, 1) or min(n, w.P, w.Q, w.H, w.W) < 1:
         return False
-    pixels = max(window.P * window.Q, window.H * window.W)
-    if c % _ALIGNED or k % _ALIGNED or pixels * max(c, k) > _MOST_THREADS:
+    if c % _ALIGNED or k % _ALIGNED or max(w.P * w.Q, w.H * w.W) * max(c, k) > _MOST_NUMBERS:
         return False
     return all(vector_width(a.shape[-1], a) == _ALIGNED for a in arrays if a is not None)
 
 
 def _forward_sizes(n: int, c: int, k: int, window: Window) -> _Sizes:
     w = window
-    return _Sizes(n, c, k, ceil_div(w.Q, _OUT), ceil_div(w.P, _OUT), w.H * w.W, w.P * w.Q)
+    return _Sizes(n, c, k, *_tiles(w.P, w.Q, w.dilation), w.H * w.W, w.P * w.Q, w.dilation)
 
 
 def _data_sizes(n: int, c: int, k: int, window: Window) -> _Sizes:
     w = window
-    return _Sizes(n, k, c, ceil_div(w.W, _OUT), ceil_div(w.H, _OUT), w.P * w.Q, w.H * w.W)
+    return _Sizes(n, k, c, *_tiles(w.H, w.W, w.dilation), w.P * w.Q, w.H * w.W, w.dilation)
+
+
+def _tiles(height: int, width: int, dilation: tuple[int, int]) -> tuple[int, int]:
+    """How many tiles of outputs there are down and across; with dilation they lie in between one another."""
+    down, across = (
+        step * ceil_div(ceil_div(length, step), _OUT) for length, step in zip((height, width), dilation, strict=True)
+    )
+    return down, across
 
 
 def choose_forward(n: int, c: int, k: int, window: Window) -> Way:
@@ -178,7 +190,7 @@ def backward_data(
     (n, _, _, c), k = x_shape, weight.shape[0]
     dx = device.empty(x_shape, dz.dtype)
     # An input's gradient is a convolution of dz by turned filters, which reach as far back as they reached forward.
-    padding = 2 - window.padding[0], 2 - window.padding[1]
+    padding = 2 * window.dilation[0] - window.padding[0], 2 * window.dilation[1] - window.padding[1]
     filters = _filters(device, weight, turned=True)
     _convolve(device, way, _data_sizes(n, c, k, window), (dx, dz, more), filters, "nn", padding, None, False)
     return dx
@@ -223,13 +235,21 @@ def _tiles_of(images: Any, sizes: _Sizes, padding: tuple[int, int]) -> tuple[Str
     """``struct WinogradShape`` of images that are cut into tiles, and one thread for each of their vectors."""
     n, height, width, channels = images.shape
     vectors = channels // _VEC
-    return _shape(height, width, channels, *padding, sizes.across, sizes.down), n * sizes.per_image * vectors
+    shape = _shape(height, width, channels, padding, sizes.dilation, (vectors, sizes.across, sizes.down))
+    return shape, n * sizes.per_image * vectors
 
 
 @functools.lru_cache(maxsize=1024)
-def _shape(height: int, width: int, channels: int, pad_h: int, pad_w: int, across: int, down: int) -> Struct:
-    over = spread((channels // _VEC, across, down))
-    return Struct(np.array([(height, width, channels, pad_h, pad_w, over)], _SHAPE))
+def _shape(
+    height: int,
+    width: int,
+    channels: int,
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    over: tuple[int, int, int],
+) -> Struct:
+    fields = height, width, channels, *padding, *(divisor(step) for step in dilation), spread(over)
+    return Struct(np.array([fields], _SHAPE))
 
 
 def _launch(device: Device, kernel: str, threads: int, args: tuple[Any, ...]) -> None:

@@ -28,16 +28,20 @@ FORWARD = ["winograd_input", "gemm_batched_nt", "winograd_output"]  # of some im
 DATA = ["winograd_input", "gemm_batched_nn", "winograd_output"]
 WEIGHT = ["winograd_gradient", "winograd_input", "gemm_batched_tn"]
 
-# n, h, w, c, k, padding, padding behind: tiles that reach beyond the image or not; one tile; padding that no window
-# needs, or so much that the gradient's own begins within dz; sides that differ.
+# n, h, w, c, k, padding, padding behind, dilation: tiles that reach beyond the image or not; one tile; padding that no
+# window needs, or so much that the gradient's own begins within dz; sides that differ; tiles in between one another, of
+# which some have no pixel.
 CASES = (
-    (2, 12, 8, 8, 12, (1, 1), (1, 1)),
-    (3, 9, 7, 8, 68, (1, 1), (1, 1)),
-    (2, 3, 3, 8, 8, (0, 0), (0, 0)),
-    (1, 6, 5, 8, 4, (0, 2), (0, 2)),
-    (2, 5, 11, 12, 8, (3, 4), (3, 4)),
-    (1, 1, 1, 8, 4, (1, 1), (1, 1)),
-    (2, 7, 8, 12, 8, (2, 0), (0, 1)),
+    (2, 12, 8, 8, 12, (1, 1), (1, 1), (1, 1)),
+    (3, 9, 7, 8, 68, (1, 1), (1, 1), (1, 1)),
+    (2, 3, 3, 8, 8, (0, 0), (0, 0), (1, 1)),
+    (1, 6, 5, 8, 4, (0, 2), (0, 2), (1, 1)),
+    (2, 5, 11, 12, 8, (3, 4), (3, 4), (1, 1)),
+    (1, 1, 1, 8, 4, (1, 1), (1, 1), (1, 1)),
+    (2, 7, 8, 12, 8, (2, 0), (0, 1), (1, 1)),
+    (2, 13, 11, 8, 12, (2, 2), (2, 2), (2, 2)),
+    (1, 9, 17, 8, 8, (1, 3), (3, 0), (3, 2)),
+    (2, 5, 4, 8, 8, (6, 5), (6, 5), (6, 5)),
 )
 
 
@@ -48,8 +52,14 @@ def _enabled_again() -> Iterator[None]:
     gpunn.set_precision("fp32")
 
 
-def _window(h: int, w: int, padding: tuple[int, int] = (1, 1), end: tuple[int, int] | None = None) -> Window:
-    return Window(h, w, 3, 3, (1, 1), padding, (1, 1), False, padding if end is None else end)
+def _window(
+    h: int,
+    w: int,
+    padding: tuple[int, int] = (1, 1),
+    end: tuple[int, int] | None = None,
+    dilation: tuple[int, int] = (1, 1),
+) -> Window:
+    return Window(h, w, 3, 3, (1, 1), padding, dilation, False, padding if end is None else end)
 
 
 def _numbers(*shape: int, seed: int = 0) -> np.ndarray:
@@ -100,8 +110,8 @@ def _check(where: Device, sizes: Any, window: Window, relu: bool, room: int = 12
 @pytest.mark.parametrize("shape", CASES, ids=str)
 @pytest.mark.parametrize("relu", [False, True])
 def test_all_three_are_within_the_stated_error(kernels: str, shape: Any, relu: bool) -> None:
-    *sizes, padding, end = shape
-    assert _check(device(kernels), sizes, _window(*sizes[1:3], padding, end), relu) <= STATED
+    n, h, w, c, k, *rest = shape
+    assert _check(device(kernels), (n, h, w, c, k), _window(h, w, *rest), relu) <= STATED
 
 
 def test_many_channels_are_within_the_stated_error(kernels: str) -> None:
@@ -115,7 +125,8 @@ def test_drawn_convolutions_are_within_the_stated_error(data: st.DataObject) -> 
     n, h, w = draw(st.integers(1, 3)), draw(st.integers(1, 14)), draw(st.integers(1, 14))
     c, k = 4 * draw(st.integers(2, 6)), 4 * draw(st.integers(1, 18))
     padding = draw(st.integers(0, 4)), draw(st.integers(0, 4))
-    window = _window(h, w, padding, (draw(st.integers(0, 4)), draw(st.integers(0, 4))))
+    end, dilation = (draw(st.tuples(st.integers(least, 4), st.integers(least, 4))) for least in (0, 1))
+    window = _window(h, w, padding, end, dilation)
     if window.P < 1 or window.Q < 1:
         return
     # An element is the sum of up to 9 * 72 products; the largest of few sums may be small.
@@ -130,13 +141,13 @@ def test_images_some_at_a_time(kernels: str) -> None:
 def test_slices_of_a_weight_gradient_are_added_up(kernels: str) -> None:
     """14 images and 13, the tiles of each in two slices."""
     where, window = device(kernels), _window(32, 32)
-    given = _on(where, _numbers(27, 32, 32, 4), _numbers(27, 32, 32, 4, seed=1), _numbers(4, 3, 3, 4))
+    dz, x, weight = _on(where, _numbers(27, 32, 32, 4), _numbers(27, 32, 32, 4, seed=1), _numbers(4, 3, 3, 4))
     with trace_launches() as launches:
-        found = conv2d_winograd.backward_weight(where, (WINOGRAD, 1), *given, window)
+        found = conv2d_winograd.backward_weight(where, (WINOGRAD, 1), dz, x, weight, window)
     products = [launch for launch in launches if launch.kernel == "gemm_batched_tn"]
     assert [launch.grid[2] for launch in products] == [72, 72]
     assert [launch.args[5] for launch in products] == [448, 416]
-    expected = conv2d_backward(device("cpu"), *_wide(given[0], None, *given[1:]), window, 1, (False, True, False))[1]
+    expected = conv2d_backward(device("cpu"), *_wide(dz, None, x, weight), window, 1, (False, True, False))[1]
     assert _error(found, expected) <= STATED
 
 
@@ -191,9 +202,8 @@ def test_what_is_left_to_direct_convolution() -> None:
     assert _launched(8, 12, plain, dtype=np.float64) == []
     assert _launched(8, 12, plain, groups=2) == []
     assert _launched(6, 12, plain) == _launched(8, 10, plain) == []  # no whole vectors
-    one, two = (1, 1), (1, 2)
-    for r, s, stride, dilation in ((5, 3, one, one), (3, 1, one, one), (3, 3, two, one), (3, 3, one, two)):
-        assert _launched(8, 12, Window(6, 6, r, s, stride, (1, 1), dilation, False, (1, 1))) == []
+    for r, s, stride in ((5, 3, (1, 1)), (3, 1, (1, 1)), (3, 3, (1, 2))):
+        assert _launched(8, 12, Window(6, 6, r, s, stride, (1, 1), (1, 1), False, (1, 1))) == []
     gpunn.set_winograd_enabled(False)
     assert _launched(8, 12, plain) == []
     gpunn.set_winograd_enabled(True)
@@ -201,12 +211,23 @@ def test_what_is_left_to_direct_convolution() -> None:
     assert len(_launched(8, 12, plain)) == 9
 
 
+def test_no_images_have_no_tiles(kernels: str) -> None:
+    where, window = device(kernels), _window(6, 6)
+    x, weight = _on(where, _numbers(0, 6, 6, 8), _numbers(12, 3, 3, 8))
+    y, launched = _kernels(lambda: conv2d_forward(where, x, weight, window, 1, None, False))
+    assert y.shape == (0, 6, 6, 12)
+    back, of_back = _kernels(lambda: conv2d_backward(where, y, None, x, weight, window, 1, (True, True, True)))
+    assert not any("winograd" in kernel for kernel in launched + of_back)
+    assert back[0].shape == (0, 6, 6, 8)
+    assert not host(back[1]).any()
+
+
 def test_arrays_that_begin_between_vectors_do_not_fit(kernels: str) -> None:
     where, window = device(kernels), _window(6, 6)
     x = where.array(_numbers(1, 6, 6, 8))
     odd = where.array(np.zeros(x.size + 1, np.float32))[1:].reshape(x.shape)
-    assert fits(x.dtype, window, 1, 8, 8, x, None)
-    assert not fits(x.dtype, window, 1, 8, 8, x, odd)
+    assert fits(x.dtype, window, 1, 1, 8, 8, x, None)
+    assert not fits(x.dtype, window, 1, 1, 8, 8, x, odd)
 
 
 def test_the_switch_has_plans_and_graphs_of_its_own(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
