@@ -3,23 +3,24 @@
 //   x (N, H, W, C)   y, dy, dz (N, P, Q, K)   weight, dweight (K, R, S, C)   bias, dbias (K) or null
 // Formulas and dz as in conv2d.cu; one group; the gradient of x, which a first layer seldom needs, is conv2d.cu's.
 // A block brings the part of x under a tile of outputs to shared memory once, a plane a channel: then every product is
-// of two numbers at places known in advance, and four outputs side by side read what they share in vectors.
+// of two numbers at places known in advance, and four outputs read what they need in vectors.
 // A strip is what one channel has in one filter row: TAPS elements side by side, of outputs STRIDE apart, for the
-// GEOMETRY 10 * STRIDE + TAPS of most first layers in float. In all others, GEOMETRY 1, it is one element, and x is read
-// by element.
+// GEOMETRY 10 * STRIDE + TAPS of most first layers in float. In all others, GEOMETRY 1, it is one element.
+// Four outputs, a quad, are side by side. In GEOMETRY 1 a tile has four bands of rows or of columns, and a quad is the
+// same output of each: so x under it is a vector whatever stride and dilation are, and such vectors the patch has.
 // Tiles are high x wide outputs; a block does several, one after the other.
-//   forward: the block's filters stay in shared memory, [strip, tap][filter], and their bias behind; a thread has QUADS_Q
-//     times four outputs in a row, `across` quads apart, of TN filters
-//   backward weight: dz of the tile beside x; a thread has STRIPS strips of TN filters, and every lanes-th four outputs
-// Launch: forward grid = (blocks, filter tiles), block = filter groups * across * high; backward weight grid
-// = (blocks, filter tiles), block = filter groups * groups of strips * lanes.
+//   forward: the block's filters stay in shared memory, [four filters][strip, tap][filter], each four's bias
+//     behind; a thread has QUADS_Q quads in a row, `across` quads apart, of TN filters
+//   backward weight: dz of the tile beside x; a thread has STRIPS strips of TN filters, and every lanes-th quad
+// Launch: forward grid = (blocks, filter tiles), block = filter groups * across * rows (of a band); backward weight
+// grid = (blocks, filter tiles), block = filter groups * groups of strips * lanes.
 // Counted by the emulator: no bank conflicts in either inner loop; some on the way to shared memory.
 // Traffic: forward x, y once and weight once a block; backward weight x, dy and y once, dz once, and a block's dweight.
 // Resident on an SM of sm_90, float: 16 warps of blocks of 256 threads; 8 where a thread's sums and its part of x fill
 // the registers (backward weight of 8 filters, but for 5 taps; forward of 4 filters and 7 taps), and its products go to
 // 56 to 72 sums that do not wait for each other.
 // Source: Chetlur et al. 2014, "cuDNN", arXiv:1410.0759, for tiles of the image in shared memory.
-#include "common.cuh"
+#include "shared_place.cuh"
 
 #ifndef TN
 #define TN 4
@@ -28,23 +29,28 @@
 #define GEOMETRY 1
 #endif
 enum { STRIDE = GEOMETRY / 10, TAPS = GEOMETRY % 10 };
+enum { BYTES = sizeof(real) };                 // places in shared memory are in bytes
 enum { WIDE = sizeof(real) / sizeof(float) };  // registers of a number: a thread has half as many doubles
 enum { QUADS_K = TN / 4, QUADS_Q = 16 / TN / WIDE };
 enum { STRIPS = TAPS == 1 ? 8 / WIDE : TAPS == 3 ? 3 : 1 };
-enum { UNDER = STRIDE ? (3 * STRIDE + TAPS + 3) / 4 * 4 : 4 };  // numbers of x under four outputs
-enum { PAD = 4, FAN = 16, TICKETS = 32 };                        // PAD: rows stay aligned and change banks
+enum { UNDER = STRIDE ? (3 * STRIDE + TAPS + 3) / 4 * 4 : 4 };  // numbers of x under a quad
+enum { SIDE = STRIDE ? 4 : 1, BANDS = 4 / SIDE };                // outputs of a quad side by side; bands of a tile
+enum { FAN = 16, TICKETS = 32 };
 
 struct FirstShape {
     int N, H, W, C, K, R, S, P, Q;
     int stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
     int high, wide;  // outputs of a tile
-    int rows, columns, seen, pitch;  // of x under it; columns that some output sees; from plane to plane
+    int band_p, band_q;  // rows and columns from band to band, of which one is 0
+    int rows, columns, seen, pitch;  // of x under a band; columns that some output sees; numbers from plane to plane
     int tiles, tiles_per_block;
     int filter_groups, across;  // across: threads along a row of a tile; backward weight: groups of strips
-    int lanes;  // backward weight: four outputs at a time
+    int lanes;  // backward weight: quads at a time
+    int apart[4];  // bytes to x under four quads of a thread's outputs; backward weight: to dz of four outputs
     int strips, aligned;  // aligned: whether four filters of an output are a vector
-    Divisor by_tiles_P, by_tiles_Q, by_wide, by_quads, by_line, by_C, by_filter_groups, by_across, by_per_channel, by_SC;
-    Divisor by_depth, by_filter_quads;
+    // by_wide: outputs of a row, or with bands of a band; by_quads: quads of a row
+    Divisor by_tiles_P, by_tiles_Q, by_wide, by_quads, by_line, by_C, by_filter_groups, by_across, by_per_channel;
+    Divisor by_SC, by_depth, by_filter_quads;
 };
 
 struct Tile {
@@ -65,9 +71,15 @@ __device__ __forceinline__ void take_patch(real* patch, const real* __restrict__
     const real* image = x + (size_t)tile.n * g.H * g.W * g.C;
     for (int i = threadIdx.x; i < g.rows * line; i += blockDim.x) {
         int c = i;
-        const int row = g.by_line.split(c), column = g.by_C.split(c), h = top + row, w = left + column;
-        const bool inside = h >= 0 && h < g.H && w >= 0 && w < g.W && column < g.seen;
-        patch[(row * g.C + c) * g.pitch + column] = inside ? image[((size_t)h * g.W + w) * g.C + c] : real(0);
+        const int row = g.by_line.split(c), column = g.by_C.split(c);
+        Vector<real, BANDS> found;
+#pragma unroll
+        for (int band = 0; band < BANDS; ++band) {
+            const int h = top + row + band * g.band_p * g.stride_h, w = left + column + band * g.band_q * g.stride_w;
+            const bool inside = h >= 0 && h < g.H && w >= 0 && w < g.W && column < g.seen;
+            found.v[band] = inside ? image[((size_t)h * g.W + w) * g.C + c] : real(0);
+        }
+        store(patch + (row * g.C + c) * g.pitch + column * BANDS, found);
     }
 }
 
@@ -76,18 +88,21 @@ __device__ __forceinline__ int place_of(const FirstShape& g, int strip, int& r, 
     s = strip;
     c = g.by_per_channel.split(s);
     r = g.by_C.split(c);
-    return (r * g.dilation_h * g.C + c) * g.pitch + s * g.dilation_w;
+    return (r * g.dilation_h * g.C + c) * g.pitch + s * g.dilation_w * BANDS;
 }
 
-// x under four outputs side by side: number i * STRIDE + tap is under tap `tap` of output i.
+// Where an output of a quad lies, from the quad's first.
+__device__ __forceinline__ int row_of(const FirstShape& g, int output) { return STRIDE ? 0 : output * g.band_p; }
+__device__ __forceinline__ int column_of(const FirstShape& g, int output) {
+    return STRIDE ? output : output * g.band_q;
+}
+
+// x under a quad: number i * STRIDE + tap is under tap `tap` of output i.
 struct Under {
     real of[UNDER];
-    __device__ __forceinline__ void take(const real* from, const FirstShape& g) {
+    __device__ __forceinline__ void take(SharedPlace from) {
 #pragma unroll
-        for (int i = 0; i < UNDER; i += STRIDE ? 4 : 1) {
-            if (STRIDE) *reinterpret_cast<Vector<real, 4>*>(of + i) = load<4>(from + i);
-            else of[i] = from[i * g.stride_w];
-        }
+        for (int i = 0; i < UNDER; i += 4) *reinterpret_cast<Vector<real, 4>*>(of + i) = load<4>(from + i * BYTES);
     }
     __device__ __forceinline__ real at(int i, int tap) const { return of[STRIDE ? i * STRIDE + tap : i]; }
 };
@@ -97,32 +112,35 @@ __device__ __forceinline__ int filter_of(const FirstShape& g, int group, int qua
     return (quad * g.filter_groups + group) * 4;
 }
 
-extern "C" __global__ void __launch_bounds__(256, TAPS == 5 || TAPS == 3 ? 2 : 1)
+// Blocks of an SM that ptxas has to leave registers for.
+enum { HELD = TAPS == 7 && TN == 4 ? 1 : 2 };
+
+extern "C" __global__ void __launch_bounds__(256, HELD)
 conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const real* __restrict__ weight,
                      const real* __restrict__ bias, FirstShape g, int relu) {
     DYNAMIC_SHARED(real, shared);
-    const int depth = g.R * g.S * g.C, filters = g.filter_groups * TN, pitch = filters + PAD;
+    const int depth = g.R * g.S * g.C, filters = g.filter_groups * TN;
+    const int pitch = (depth + 1 | 1) * 4;  // from four filters to the next: an odd number of vectors, for other banks
     const int first = blockIdx.y * filters;
-    real* patch = shared + (depth + 1) * pitch;
+    real* patch = shared + filters / 4 * pitch;
     int* places = reinterpret_cast<int*>(patch + g.rows * g.C * g.pitch);
     for (int i = threadIdx.x; i < depth * filters; i += blockDim.x) {
         int e = i;
         const int k = g.by_depth.split(e);
         const real f = first + k < g.K ? weight[(size_t)first * depth + i] : real(0);
         const int r = g.by_SC.split(e), s = g.by_C.split(e);
-        shared[((r * g.C + e) * g.S + s) * pitch + k] = f;
+        shared[k / 4 * pitch + ((r * g.C + e) * g.S + s) * 4 + k % 4] = f;
     }
     for (int k = threadIdx.x; k < filters; k += blockDim.x)
-        shared[depth * pitch + k] = bias != nullptr && first + k < g.K ? bias[first + k] : real(0);
+        shared[k / 4 * pitch + depth * 4 + k % 4] = bias != nullptr && first + k < g.K ? bias[first + k] : real(0);
     for (int i = threadIdx.x; i < g.strips; i += blockDim.x) {
         int r, c, s;
-        places[i] = place_of(g, i, r, c, s);
+        places[i] = place_of(g, i, r, c, s) * BYTES;
     }
     int group = threadIdx.x;
     int column = g.by_filter_groups.split(group);
     const int row = g.by_across.split(column);
-    const real* mine = patch + row * g.stride_h * g.C * g.pitch + column * 4 * g.stride_w;
-    const int apart = g.across * 4 * g.stride_w;
+    const SharedPlace mine(patch + row * g.stride_h * g.C * g.pitch + column * 4 * g.stride_w);
     const int last = min(g.tiles, ((int)blockIdx.x + 1) * g.tiles_per_block);
     for (int number = blockIdx.x * g.tiles_per_block; number < last; ++number) {
         const Tile tile(g, number);
@@ -134,18 +152,19 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
         for (int i = 0; i < QUADS_Q * 4; ++i)
 #pragma unroll
             for (int j = 0; j < TN; ++j) sum[i][j] = 0;
-        int first_of_strip = group * 4;  // not a pointer, which would take two registers and instructions
-#pragma unroll(TAPS == 3 ? 2 : 1)  // 3 taps are few products for what a turn takes besides
-        for (int strip = 0; strip < g.strips; ++strip, first_of_strip += TAPS * pitch) {
-            const real *under = mine + places[strip], *filter = shared + first_of_strip;
+        SharedPlace filter(shared + group * pitch), place(places);
+#pragma unroll(TAPS == 1 && WIDE == 1 ? 4 : 1)  // one tap is few products for what a turn takes besides
+        for (int strip = 0; strip < g.strips; ++strip, place += sizeof(int), filter += TAPS * 4 * BYTES) {
+            const SharedPlace under = mine + one_at<int>(place);
             Under u[QUADS_Q];
 #pragma unroll
-            for (int quad = 0; quad < QUADS_Q; ++quad) u[quad].take(under + quad * apart, g);
+            for (int quad = 0; quad < QUADS_Q; ++quad) u[quad].take(under + g.apart[quad]);
 #pragma unroll
-            for (int tap = 0; tap < TAPS; ++tap, filter += pitch) {
+            for (int tap = 0; tap < TAPS; ++tap) {
                 Vector<real, 4> f[QUADS_K];
 #pragma unroll
-                for (int quad = 0; quad < QUADS_K; ++quad) f[quad] = load<4>(filter + filter_of(g, 0, quad));
+                for (int quad = 0; quad < QUADS_K; ++quad)
+                    f[quad] = load<4>(filter + (quad * g.filter_groups * pitch + tap * 4) * BYTES);
 #pragma unroll
                 for (int i = 0; i < QUADS_Q * 4; ++i)
 #pragma unroll
@@ -153,16 +172,17 @@ conv2d_first_forward(real* __restrict__ y, const real* __restrict__ x, const rea
             }
         }
         const int p = tile.p + row;
-        if (p >= g.P) continue;
-        Vector<real, 4> offset[QUADS_K];  // where the last filter row ended
+        if (STRIDE && p >= g.P) continue;
+        Vector<real, 4> offset[QUADS_K];  // where the last strip ended
 #pragma unroll
         for (int quad = 0; quad < QUADS_K; ++quad)
-            offset[quad] = load<4>(shared + first_of_strip + filter_of(g, 0, quad));
+            offset[quad] = load<4>(filter + quad * g.filter_groups * pitch * BYTES);
 #pragma unroll
         for (int i = 0; i < QUADS_Q * 4; ++i) {
-            const int q = tile.q + (column + i / 4 * g.across) * 4 + i % 4;
-            if (q >= g.Q) continue;
-            real* out = y + (((size_t)tile.n * g.P + p) * g.Q + q) * g.K;
+            const int below = row_of(g, i % 4);
+            const int q = tile.q + (column + i / 4 * g.across) * SIDE + column_of(g, i % 4);
+            if (p + below >= g.P || q >= g.Q) continue;
+            real* out = y + (((size_t)tile.n * g.P + p + below) * g.Q + q) * g.K;
 #pragma unroll
             for (int quad = 0; quad < QUADS_K; ++quad) {
                 const int k = first + filter_of(g, group, quad);
@@ -258,16 +278,18 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
 #pragma unroll
     for (int i = 0; i < STRIPS; ++i) {
         int r, c, s;
-        place[i] = place_of(g, min(elements + i * g.across, g.strips - 1), r, c, s);
+        place[i] = place_of(g, min(elements + i * g.across, g.strips - 1), r, c, s) * BYTES;
+        if (i > 0) place[i] -= place[0];  // a walk through the patch begins at the first one
     }
     // Four filters are always brought by the same threads, `slots` outputs at a time, which so add up the bias's gradient.
     int filter_quad = threadIdx.x;
     const int slot = g.by_filter_quads.split(filter_quad), slots = g.by_filter_quads.quotient(blockDim.x);
-    // From four outputs to those that come next in a lane; where that is beyond a row's end, to the next row.
-    const int line = g.stride_h * g.C * g.pitch, quad_width = 4 * g.stride_w, quads = g.by_quads.value;
+    // From a quad to the one that comes next in a lane; where that is beyond a row's end, to the next row.
+    const int line = g.stride_h * g.C * g.pitch * BYTES, quad_width = 4 * g.stride_w * BYTES;
+    const int quads = g.by_quads.value;
     int right = g.lanes;
     const int down = g.by_quads.split(right), step = down * line + right * quad_width, turn = line - quads * quad_width;
-    const int next = g.lanes * 4 * filters;
+    const int next = g.lanes * 4 * g.apart[1];
     Vector<real, 4> own = {};
     Sums sums = {};
     const int last = min(g.tiles, ((int)blockIdx.x + 1) * g.tiles_per_block);
@@ -276,9 +298,13 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
         __syncthreads();  // the tile before has been read
         take_patch(patch, x, g, tile);
         if (slot < slots)
-            for (int o = slot; o < outputs; o += slots) {
-                int column = o;
-                const int p = tile.p + g.by_wide.split(column), q = tile.q + column, k = first + filter_quad * 4;
+            for (int i = slot; i < outputs; i += slots) {
+                // One after the other as in memory, in rows or bands; in shared memory a quad's four are neighbours.
+                int column = i, o = i;
+                int row = g.by_wide.split(column);
+                if (!STRIDE) o = column * 4 + row, row = g.by_quads.split(column);
+                const int p = tile.p + row + row_of(g, o % 4);
+                const int q = tile.q + column + (STRIDE ? 0 : column_of(g, o % 4)), k = first + filter_quad * 4;
                 Vector<real, 4> d = {};
                 if (p < g.P && q < g.Q)
                     d = gradient(dz, dy, y, g, (((size_t)tile.n * g.P + p) * g.Q + q) * g.K + k, k);
@@ -287,28 +313,29 @@ conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbia
                 for (int j = 0; j < 4; ++j) own.v[j] += d.v[j];
             }
         __syncthreads();
-        // Stepped forward without dividing: to the four outputs that come next in this lane.
-        int column = lane, begin = lane * 4 * filters + group * 4;
+        // Stepped forward without dividing: to the quad that comes next in this lane.
+        int column = lane;
+        SharedPlace from(shared + lane * 4 * filters + group * 4), end(patch);
         const int row = g.by_quads.split(column);
-        const real* under = patch + row * line + column * quad_width;
+        SharedPlace under = SharedPlace(patch) + (row * line + column * quad_width + place[0]);
 #pragma unroll 1  // more at a time need more registers than there are
-        while (begin < outputs * filters) {
-            const real* from = shared + begin;
+        while (from < end) {
             Under u[STRIPS];
 #pragma unroll
-            for (int i = 0; i < STRIPS; ++i) u[i].take(under + place[i], g);
+            for (int i = 0; i < STRIPS; ++i) u[i].take(i == 0 ? under : under + place[i]);
 #pragma unroll
-            for (int output = 0; output < 4; ++output, from += filters) {
+            for (int output = 0; output < 4; ++output) {
                 Vector<real, 4> d[QUADS_K];
 #pragma unroll
-                for (int quad = 0; quad < QUADS_K; ++quad) d[quad] = load<4>(from + filter_of(g, 0, quad));
+                for (int quad = 0; quad < QUADS_K; ++quad)
+                    d[quad] = load<4>(from + (g.apart[output] + filter_of(g, 0, quad) * BYTES));
 #pragma unroll
                 for (int i = 0; i < Sums::ELEMENTS; ++i)
 #pragma unroll
                     for (int j = 0; j < TN; ++j)
                         sums.of[i * TN + j] += u[i / TAPS].at(output, i % TAPS) * d[j / 4].v[j % 4];
             }
-            column += right, under += step, begin += next;
+            column += right, under += step, from += next;
             if (column >= quads) column -= quads, under += turn;
         }
     }

@@ -3,7 +3,7 @@
 //   x (N, H, W, C)   y (N, P, Q, K)   weight (K, R, S, C)   bias (K) or null
 // Formula as in conv2d_half.cu; as a product (outputs x slots) (slots x filters), slots and runs as in first_half.cuh.
 // A block brings the part of x under a tile of outputs to shared memory once, and keeps its filters there, each lane's words side
-// by side. A warp has RUNS runs and COLUMNS filters at a time, those in such an order that a lane's 8 sums of an output are
+// by side. A warp has an item of RUNS runs and COLUMNS filters at a time, those in such an order that a lane's 8 sums of an output are
 // neighbours in y. Of a slot with one number the other one is masked: a weight of zero would make NaN of an infinity.
 // TILE: COLUMNS. VECTORS as in first_half.cuh.
 // Launch: grid = (blocks, filter tiles), block = THREADS.
@@ -24,25 +24,26 @@ enum { FILTER_WORDS = COLUMNS * STEP };                                    // of
 struct Sums {
     float of[DOWN][ACROSS][4];
 
+    // In bytes from `shared`: `x` is the lane's output of an item's first run, `slots` its two slots, `filters` its words. `run` leads
+    // from the first run to the others.
     template <bool MASKED>
-    __device__ __forceinline__ void add_products(const char* patch, const int (&run)[RUNS], const unsigned* filters,
-                                                 const int* places, int to_masks) {
-        const Vector<int, 2> place = load<2>(places);
+    __device__ __forceinline__ void add_products(const char* shared, int x, const int (&run)[RUNS], int slots, int filters) {
+        Vector<int, MASKED ? 4 : 2> slot = load<MASKED ? 4 : 2>(reinterpret_cast<const int*>(shared + slots));
         unsigned a[DOWN][4];
 #pragma unroll
-        for (int i = 0; i < DOWN; ++i)
+        for (int which = 0; which < 2; ++which) {
+            const int at = settled(x + slot.v[which]);
 #pragma unroll
-            for (int part = 0; part < 4; ++part) a[i][part] = word(patch, run[2 * i + part % 2] + place.v[part / 2]);
-        if (MASKED) {
-            const Vector<int, 2> mask = load<2>(places + to_masks);
+            for (int i = 0; i < RUNS; ++i) a[i / 2][which * 2 + i % 2] = word(shared, at + run[i]);
+        }
+        if (MASKED)
 #pragma unroll
             for (int i = 0; i < DOWN; ++i)
 #pragma unroll
-                for (int part = 0; part < 4; ++part) a[i][part] &= mask.v[part / 2];
-        }
+                for (int part = 0; part < 4; ++part) a[i][part] &= slot.v[2 + part / 2];
 #pragma unroll
         for (int j = 0; j < ACROSS / 2; ++j) {
-            const Vector<unsigned, 4> b = load<4>(filters + j * WARP * 4);
+            const Vector<unsigned, 4> b = load<4>(reinterpret_cast<const unsigned*>(shared + (filters + j * WARP * 16)));
 #pragma unroll
             for (int i = 0; i < DOWN; ++i)
 #pragma unroll
@@ -65,16 +66,14 @@ conv2d_first_half_forward(unsigned short* __restrict__ y, const unsigned short* 
     DYNAMIC_SHARED(unsigned, filters);
     const int depth = g.R * g.length, first = blockIdx.y * g.groups * COLUMNS;
     float* offsets = reinterpret_cast<float*>(filters + g.groups * g.steps * FILTER_WORDS);
-    int* places = reinterpret_cast<int*>(offsets + g.groups * COLUMNS);
-    unsigned* masks = reinterpret_cast<unsigned*>(places + g.steps * STEP);
-    Vector<int, 4>* now = reinterpret_cast<Vector<int, 4>*>(masks + g.steps * STEP);
+    int* slots = reinterpret_cast<int*>(offsets + g.groups * COLUMNS);
+    Vector<int, 4>* now = reinterpret_cast<Vector<int, 4>*>(slots + g.steps * STEP * 2);
     number* patch = reinterpret_cast<number*>(now + 1);
     const int lane = threadIdx.x % WARP;
-    // A lane's two slots of a step lie side by side: t and t + 4.
-    for (int i = threadIdx.x; i < g.steps * STEP; i += THREADS) {
-        const Slot slot(g, i / STEP * STEP + i % STEP / 2 + i % 2 * 4);
-        places[i] = slot.place(g);
-        masks[i] = slot.mask;
+    // The places and masks of a lane's two slots of a step, t and t + 4, are a vector.
+    for (int i = threadIdx.x; i < g.steps * STEP / 2; i += THREADS) {
+        const Slot slot(g, i / 4 * STEP + i % 4), other(g, i / 4 * STEP + i % 4 + 4);
+        store(slots + i * 4, Vector<int, 4>{{slot.place(g), other.place(g), (int)slot.mask, (int)other.mask}});
     }
     for (int i = threadIdx.x; i < g.groups * COLUMNS; i += THREADS)
         offsets[i] = bias != nullptr && first + i < g.K ? value_of(bias[first + i]) : 0.0f;
@@ -95,7 +94,13 @@ conv2d_first_half_forward(unsigned short* __restrict__ y, const unsigned short* 
                 to[j * THREADS] = high << 16 | low;
             }
         }
-    const int per_row = g.by_runs.value, runs = g.high * per_row, items = (runs + RUNS - 1) / RUNS;
+    int run[RUNS];
+#pragma unroll
+    for (int i = 0; i < RUNS; ++i) run[i] = run_from_first(g, i);
+    // All places are bytes from here, which is one addition in a load; from the first byte on ptxas works out anew where that is.
+    const char* shared = reinterpret_cast<const char*>(slots);
+    const int to_filters = -(g.groups * g.steps * FILTER_WORDS + g.groups * COLUMNS) * 4;
+    const int to_patch = (int)(reinterpret_cast<const char*>(patch) - shared);
     const int last = min(g.tiles, ((int)blockIdx.x + 1) * g.tiles_per_block);
     for (int at = blockIdx.x * g.tiles_per_block; at < last; ++at) {
         const Tile tile(g, at);
@@ -105,28 +110,24 @@ conv2d_first_half_forward(unsigned short* __restrict__ y, const unsigned short* 
         cp_async_wait<0>();
         if (threadIdx.x == 0) *now = {{tile.n, tile.p, tile.q}};  // which are out of the registers so until they are needed
         __syncthreads();
-        for (int item = threadIdx.x / WARP; item < items; item += WARPS) {
-            int run[RUNS];
-#pragma unroll
-            for (int i = 0; i < RUNS; ++i) run[i] = run_place(g, min(item * RUNS + i, runs - 1)).at + output_place(g, lane / 4);
+        for (int item = number_of_warp(); item < g.items; item += WARPS) {
+            const RunPlace of = run_place(g, item);
             for (int group = 0; group < g.groups; ++group) {
                 Sums sums = {};
-                const unsigned* filter = filters + group * g.steps * FILTER_WORDS + lane * 4;
-                const char* from = reinterpret_cast<const char*>(patch);
-                const int* place = places + lane % 4 * 2;
+                const int mine = to_patch + of.at + output_place(g, lane / 4);
+                int filter = to_filters + (group * g.steps * FILTER_WORDS + lane * 4) * 4, slot = lane % 4 * 16;
                 int step = 0;
 #pragma unroll 1
-                for (; step < g.plain; ++step)
-                    sums.add_products<false>(from, run, filter + step * FILTER_WORDS, place + step * STEP, g.steps * STEP);
+                for (; step < g.plain; ++step, slot += STEP * 8, filter += FILTER_WORDS * 4)
+                    sums.add_products<false>(shared, mine, run, slot, filter);
 #pragma unroll 1
-                for (; step < g.steps; ++step)
-                    sums.add_products<true>(from, run, filter + step * FILTER_WORDS, place + step * STEP, g.steps * STEP);
+                for (; step < g.steps; ++step, slot += STEP * 8, filter += FILTER_WORDS * 4)
+                    sums.add_products<true>(shared, mine, run, slot, filter);
                 const Vector<int, 4> here = *now;
 #pragma unroll
                 for (int i = 0; i < RUNS; ++i) {
-                    if (item * RUNS + i >= runs) continue;
-                    const RunPlace of = run_place(g, item * RUNS + i);
-                    const int p = here.v[1] + of.row, q = here.v[2] + of.column + lane / 4;
+                    const int down = down_of(g, i), right = i - down * g.across;
+                    const int p = here.v[1] + of.row + down, q = here.v[2] + of.column + right * RUN + lane / 4;
                     if (p >= g.P || q >= g.Q) continue;
                     const int k = first + group * COLUMNS + lane % 4 * 8;
                     unsigned short* out = y + (((size_t)here.v[0] * g.P + p) * g.Q + q) * g.K + k;

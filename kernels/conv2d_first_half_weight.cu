@@ -3,7 +3,8 @@
 //   x (N, H, W, C)   dz (N, P, Q, K), the gradient of y before its ReLU   dweight (K, R, S, C)
 // Formula as in conv2d_half.cu; as a product (filters x outputs) (outputs x slots), slots and runs as in first_half.cuh.
 // A block brings dz of a tile of outputs, FILTERS of them, to shared memory beside x under it, tile after tile. A step is two runs.
-// A warp has PARTS groups of 8 slots of all filters; of a block's warps `across` are side by side, `deep` take every deep-th step.
+// A warp has PARTS groups of 8 slots of all filters, and does an item of RUNS runs at a time; of a block's warps `across` are side by
+// side, `deep` take every deep-th item.
 // Slots are words of two numbers; products want the same number of two outputs, so two words are taken apart and paired anew. What is
 // beside a filter's numbers in a slot is added up too, and not written.
 // TILE: FILTERS. VECTORS as in first_half.cuh.
@@ -17,23 +18,28 @@
 #include "first_half.cuh"
 
 enum { FILTERS = TILE, DOWN = FILTERS / 16, VECTORS_OF_FILTERS = FILTERS / EACH };  // rows of products
+enum { RUNS = PARTS == 1 ? 8 : 4, OUTPUTS = RUNS * RUN };  // of an item
 enum { FAN = 16, TICKETS = 32 };
 
-// Where vector `vector` of output `at` lies, in numbers: swizzled, so that 8 outputs' are in different banks.
+// dz of an item in shared memory, in numbers: planes of 16 filters, in which an output has two vectors. All of a lane's vectors are so
+// at places known in advance from its first one. Planes are so far apart that vectors side by side in dz are in different banks.
+enum { PLANE = OUTPUTS * 16 + (FILTERS == 64 ? 16 : 32), ITEM = DOWN * PLANE };
+// Where vector `vector` of output `at` lies: such that 8 outputs' are in different banks.
 __device__ __forceinline__ int place_of(int at, int vector) {
-    return at * FILTERS + (vector ^ (FILTERS == 64 ? at % 8 : at / 2 % 4)) * EACH;
+    return vector / 2 * PLANE + at * 16 + (vector % 2 ^ at / 4 % 2) * EACH;
 }
 
-// Starts to bring dz of a tile, zeros beyond the last output and filter; `outputs` of them.
+// Starts to bring dz of a tile, zeros beyond the last output and filter.
 __device__ __forceinline__ void take_gradient(number* to, const number* __restrict__ dz, const FirstHalfShape& g,
-                                              const Tile& tile, int outputs, int first) {
-    for (int i = threadIdx.x; i < outputs * VECTORS_OF_FILTERS; i += blockDim.x) {
+                                              const Tile& tile, int first) {
+    for (int i = threadIdx.x; i < g.items * OUTPUTS * VECTORS_OF_FILTERS; i += blockDim.x) {
         const int vector = i % VECTORS_OF_FILTERS, at = i / VECTORS_OF_FILTERS, k = first + vector * EACH;
-        const RunPlace of = run_place(g, at / RUN);
-        const int p = tile.p + of.row, q = tile.q + of.column + at % RUN;
-        const bool inside = of.row < g.high && p < g.P && q < g.Q && k < g.K;
+        const RunPlace of = run_place(g, at / OUTPUTS);
+        const int run = at / RUN % RUNS, down = down_of(g, run);
+        const int p = tile.p + of.row + down, q = tile.q + of.column + (run - down * g.across) * RUN + at % RUN;
+        const bool inside = p < g.P && q < g.Q && k < g.K;
         const number* from = dz + (inside ? (((size_t)tile.n * g.P + p) * g.Q + q) * g.K + k : 0);
-        cp_async_16(to + place_of(at, vector), from, inside ? 16 : 0);
+        cp_async_16(to + at / OUTPUTS * ITEM + place_of(at % OUTPUTS, vector), from, inside ? 16 : 0);
     }
 }
 
@@ -43,32 +49,42 @@ struct Sums {
     enum { COUNT = DOWN * PARTS * 2 * 4 };
     float of[DOWN][PARTS][2][4];
 
-    // Of the 16 outputs of two runs: `dz` in shared memory, `x` where the lane's words lie.
-    __device__ __forceinline__ void add_products(const number* dz, int at, const char* patch, const Vector<int, 2>& run,
-                                                 const int (&even)[PARTS], const int (&odd)[PARTS]) {
-        unsigned b[PARTS][2][2];
+    // Of an item's outputs. In bytes from `shared`: `filters` is where the lane's vector of its first outputs and filters lies, `item`
+    // where the item's place is written, `words` the lane's words under the first two outputs of the tile. `run` leads from an item's
+    // first run to the others.
+    __device__ __forceinline__ void add_products(const char* shared, int filters, int item, const int (&words)[2][PARTS],
+                                                 const int (&run)[RUNS]) {
+        const int place = *reinterpret_cast<const int*>(shared + item);
+        int at[2][PARTS];
 #pragma unroll
-        for (int n = 0; n < PARTS; ++n)
+        for (int n = 0; n < PARTS; ++n) at[0][n] = settled(place + words[0][n]), at[1][n] = settled(place + words[1][n]);
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                const unsigned first = word(patch, run.v[half] + even[n]), second = word(patch, run.v[half] + odd[n]);
-                b[n][0][half] = (first & 0xffffu) | second << 16;
-                b[n][1][half] = first >> 16 | (second & 0xffff0000u);
-            }
-#pragma unroll
-        for (int i = 0; i < DOWN; ++i) {
-            unsigned a[4];
-            ldmatrix_x4_trans(a, dz + (at ^ i * 16));
+        for (int step = 0; step < RUNS / 2; ++step) {
+            unsigned b[PARTS][2][2];
 #pragma unroll
             for (int n = 0; n < PARTS; ++n)
 #pragma unroll
-                for (int which = 0; which < 2; ++which) {
-#if NUMBER == BFLOAT16
-                    mma_m16n8k16_bf16(of[i][n][which], a, b[n][which]);
-#else
-                    mma_m16n8k16_f16(of[i][n][which], a, b[n][which]);
-#endif
+                for (int half = 0; half < 2; ++half) {
+                    const unsigned first = word(shared, at[0][n] + run[step * 2 + half]);
+                    const unsigned second = word(shared, at[1][n] + run[step * 2 + half]);
+                    b[n][0][half] = __byte_perm(first, second, 0x5410);  // both lower halves
+                    b[n][1][half] = __byte_perm(first, second, 0x7632);  // both upper ones
                 }
+#pragma unroll
+            for (int i = 0; i < DOWN; ++i) {
+                unsigned a[4];
+                ldmatrix_x4_trans(a, shared + (filters + (i * PLANE + step * 2 * RUN * 16) * 2));
+#pragma unroll
+                for (int n = 0; n < PARTS; ++n)
+#pragma unroll
+                    for (int which = 0; which < 2; ++which) {
+#if NUMBER == BFLOAT16
+                        mma_m16n8k16_bf16(of[i][n][which], a, b[n][which]);
+#else
+                        mma_m16n8k16_f16(of[i][n][which], a, b[n][which]);
+#endif
+                    }
+            }
         }
     }
     // In memory the same four of all `threads` lie side by side.
@@ -96,44 +112,49 @@ conv2d_first_half_backward_weight(unsigned short* __restrict__ dweight, float* _
                                   INOUT unsigned* __restrict__ tickets, const unsigned short* __restrict__ dz,
                                   const unsigned short* __restrict__ x, FirstHalfShape g, int across, int deep) {
     DYNAMIC_SHARED(number, gradient);
-    const int runs = g.high * (int)g.by_runs.value, steps = (runs + 1) / 2, outputs = steps * 2 * RUN;
-    int* places = reinterpret_cast<int*>(gradient + outputs * FILTERS);
-    number* patch = reinterpret_cast<number*>(places + (steps * 2 + 3) / 4 * 4);
-    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, part = warp % across, depth = warp / across;
+    int* places = reinterpret_cast<int*>(gradient + g.items * ITEM);
+    number* patch = reinterpret_cast<number*>(places + (g.items + 3) / 4 * 4);
+    const int lane = threadIdx.x % WARP, warp = number_of_warp(), part = warp % across, depth = warp / across;
     const int first = blockIdx.y * FILTERS;
-    for (int i = threadIdx.x; i < steps * 2; i += blockDim.x) places[i] = run_place(g, min(i, runs - 1)).at;
-    // The lane's words: of slot g of each group, under outputs 2 t and 2 t + 1 of a run.
-    int even[PARTS], odd[PARTS];
+    // All places are bytes from here, which is one addition in a load; from the first byte on ptxas works out anew where that is.
+    const char* shared = reinterpret_cast<const char*>(places);
+    const int to_gradient = -g.items * ITEM * 2, to_patch = (int)(reinterpret_cast<const char*>(patch) - shared);
+    for (int i = threadIdx.x; i < g.items; i += blockDim.x) places[i] = run_place(g, i).at;
+    int run[RUNS];
 #pragma unroll
-    for (int n = 0; n < PARTS; ++n) {
-        const int at = Slot(g, (part * PARTS + n) * STEP + lane / 4).place(g);
-        even[n] = at + output_place(g, lane % 4 * 2);
-        odd[n] = at + output_place(g, lane % 4 * 2 + 1);
-    }
+    for (int i = 0; i < RUNS; ++i) run[i] = run_from_first(g, i);
+    // The lane's words: of slot g of each group, under outputs 2 t and 2 t + 1 of a run.
+    int words[2][PARTS];
+#pragma unroll
+    for (int n = 0; n < PARTS; ++n)
+#pragma unroll
+        for (int e = 0; e < 2; ++e)
+            words[e][n] =
+                to_patch + Slot(g, (part * PARTS + n) * STEP + lane / 4).place(g) + output_place(g, lane % 4 * 2 + e);
+    const int mine = place_of(lane % 8 + lane / 16 * 8, lane / 8 % 2) * 2 + to_gradient;
     Sums sums = {};
     const int last = min(g.tiles, ((int)blockIdx.x + 1) * g.tiles_per_block);
     for (int at = blockIdx.x * g.tiles_per_block; at < last; ++at) {
         const Tile tile(g, at);
         __syncthreads();  // the tile before has been read
         take_patch(patch, x, g, tile, blockDim.x);
-        take_gradient(gradient, dz, g, tile, outputs, first);
+        take_gradient(gradient, dz, g, tile, first);
         cp_async_commit();
         cp_async_wait<0>();
         __syncthreads();
-        const int mine = place_of(lane % 8 + lane / 16 * 8, lane / 8 % 2);
-        const char* from = reinterpret_cast<const char*>(patch);
+        int filters = mine + depth * ITEM * 2;
 #pragma unroll 1
-        for (int step = depth; step < steps; step += deep)
-            sums.add_products(gradient + step * 2 * RUN * FILTERS, mine, from, load<2>(places + step * 2), even, odd);
+        for (int item = depth * 4; item < g.items * 4; item += deep * 4, filters += deep * ITEM * 2)
+            sums.add_products(shared, filters, item, words, run);
     }
     // The warps that are one behind the other, in their order.
-    float* shared = reinterpret_cast<float*>(gradient);
+    float* warps = reinterpret_cast<float*>(gradient);
     const int threads = across * WARP, thread = part * WARP + lane;
     for (int d = 1; d < deep; ++d) {
         __syncthreads();  // what lies there has been read
-        if (depth == d) sums.leave(shared + thread * 4, threads);
+        if (depth == d) sums.leave(warps + thread * 4, threads);
         __syncthreads();
-        if (depth == 0) sums.take(shared + thread * 4, threads);
+        if (depth == 0) sums.take(warps + thread * 4, threads);
     }
     // The blocks: the last of each FAN adds those, and the last of the results those.
     float* left = partial + (size_t)blockIdx.y * gridDim.x * threads * Sums::COUNT + thread * 4;

@@ -5,7 +5,8 @@
 // A filter row of S * C numbers is contiguous in x, under each output. It is cut into slots of two numbers that are one word of
 // shared memory, as tensor cores take them: 147 numbers of a filter of 7 x 7 x 3 become 77 slots. The first number of a row, or
 // its last, may be alone in its slot. Such slots come last, and what is left of the last step of 8 slots is no slot.
-// Runs of 8 outputs in a row are the rows of products. Where a run's outputs begin at odd numbers, every second one reads a copy
+// Runs of 8 outputs in a row are the rows of products. A warp does several at a time, an item: some side by side, some one below the
+// other, so that tiles have whole items. Where a run's outputs begin at odd numbers, every second one reads a copy
 // of x that lies one number further on.
 #ifndef GPUNN_FIRST_HALF_CUH
 #define GPUNN_FIRST_HALF_CUH
@@ -24,7 +25,8 @@ struct FirstHalfShape {
     int plain, steps;           // steps of whole slots; all
     int tiles, tiles_per_block;
     int groups;                 // of COLUMNS filters, of a block
-    Divisor by_tiles_P, by_tiles_Q, by_runs, by_full, by_parts;  // runs of a row; vectors or words of x in a row
+    int across, down, items;    // runs of an item, side by side (1 to 4, or all) and one below the other; items of a tile
+    Divisor by_tiles_P, by_tiles_Q, by_items, by_full, by_parts;  // items of a row; vectors or words of x in a row
 };
 
 struct Tile {
@@ -98,13 +100,32 @@ __device__ __forceinline__ unsigned word(const char* shared, int at) {
     return *reinterpret_cast<const unsigned*>(shared + at);
 }
 
-// A run of a tile: where in the patch its first output's numbers lie, in bytes; its row and its number there.
+// Of a block: asked of the warp, so that ptxas knows that its lanes have the same one, and go through a loop together.
+__device__ __forceinline__ int number_of_warp() { return __shfl_sync(FULL_MASK, (int)threadIdx.x / WARP, 0); }
+
+// A place that ptxas is not to take apart: what is added to it is the same in all of a warp, and costs no addition then.
+__device__ __forceinline__ int settled(int place) {
+#ifndef GPUNN_EMULATOR
+    asm("" : "+r"(place));
+#endif
+    return place;
+}
+
+// The first run of an item: where in the patch its first output's numbers lie, in bytes; its row and its output of a tile.
 struct RunPlace {
     int at, row, column;
 };
-__device__ __forceinline__ RunPlace run_place(const FirstHalfShape& g, int run) {
-    const int row = g.by_runs.split(run);
-    return {(row * g.stride_h * g.pitch + run * RUN * g.stride_w * g.C) * 2, row, run * RUN};
+__device__ __forceinline__ RunPlace run_place(const FirstHalfShape& g, int item) {
+    const int row = g.by_items.split(item) * g.down, column = item * g.across * RUN;
+    return {(row * g.stride_h * g.pitch + column * g.stride_w * g.C) * 2, row, column};
+}
+// From an item's first run to another: rows, and bytes. It is as far in all items.
+__device__ __forceinline__ int down_of(const FirstHalfShape& g, int run) {
+    return g.across == 1 ? run : g.across == 2 ? run / 2 : g.across == 3 ? run / 3 : g.across == 4 ? run / 4 : 0;
+}
+__device__ __forceinline__ int run_from_first(const FirstHalfShape& g, int run) {
+    const int down = down_of(g, run), right = run - down * g.across;
+    return (down * g.stride_h * g.pitch + right * RUN * g.stride_w * g.C) * 2;
 }
 // From a run's first output to another.
 __device__ __forceinline__ int output_place(const FirstHalfShape& g, int output) {

@@ -14,7 +14,7 @@ KINDS = (
     "global load", "global store", "global atomic", "shared load", "shared store", "shared atomic",
     "branch", "barrier", "collective",
 )  # fmt: skip
-_HELPERS = frozenset({"common.cuh"})  # load() and store(): the line that calls them says more
+_HELPERS = frozenset({"common.cuh", "shared_place.cuh"})  # load() and store(): the line that calls them says more
 
 _counts: Counts | None = None
 

@@ -212,6 +212,13 @@ static inline int __ffs(int v) { return __builtin_ffs(v); }
 static inline int __ffsll(long long v) { return __builtin_ffsll(v); }
 static inline int __clz(int v) { return v ? __builtin_clz(unsigned(v)) : 32; }
 static inline int __clzll(long long v) { return v ? __builtin_clzll((unsigned long long)v) : 64; }
+// Of the 8 bytes of both numbers, y's after x's: those that the four digits of `which` say, the lowest first.
+static inline unsigned __byte_perm(unsigned x, unsigned y, unsigned which) {
+    const unsigned long long bytes = (unsigned long long)y << 32 | x;
+    unsigned found = 0;
+    for (int i = 0; i < 4; ++i) found |= unsigned(bytes >> (which >> 4 * i & 7u) * 8 & 0xffu) << 8 * i;
+    return found;
+}
 static inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
 static inline int __mulhi(int a, int b) { return int((long long)a * b >> 32); }
 static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {

@@ -32,12 +32,15 @@ SOURCE = KernelSource(
 _SHAPE = np.dtype(
     [(name, np.int32) for name in ("N", "H", "W", "C", "K", "R", "S", "P", "Q")]
     + [(f"{name}_{axis}", np.int32) for name in ("stride", "pad", "dilation") for axis in "hw"]
-    + [(name, np.int32) for name in ("high", "wide", "rows", "columns", "seen", "pitch", "tiles", "tiles_per_block")]
-    + [(name, np.int32) for name in ("filter_groups", "across", "lanes", "strips", "aligned")]
+    + [(name, np.int32) for name in ("high", "wide", "band_p", "band_q", "rows", "columns", "seen", "pitch")]
+    + [(name, np.int32) for name in ("tiles", "tiles_per_block")]
+    + [(name, np.int32) for name in ("filter_groups", "across", "lanes")]
+    + [("apart", np.int32, (4,))]
+    + [(name, np.int32) for name in ("strips", "aligned")]
     + [(f"by_{name}", DIVISOR) for name in ("tiles_P", "tiles_Q", "wide", "quads", "line", "C", "filter_groups")]
     + [(f"by_{name}", DIVISOR) for name in ("across", "per_channel", "SC", "depth", "filter_quads")]
 )
-_PAD, _TICKETS = 4, 32  # conv2d_first.cu
+_TICKETS = 32  # conv2d_first.cu
 # Planes this far apart, of 32 banks: eight strips side by side are in different ones, and so are most of the numbers
 # of a few channels on their way to shared memory.
 _BANKS = {True: (4, 12, 20, 28), False: (12, 20)}  # one channel; several
@@ -58,8 +61,9 @@ class Plan:
     filter_groups: int  # threads of a tile's filters
     high: int
     wide: int  # outputs of a tile
+    bands: tuple[int, int]  # rows and columns from one of its four bands to the next; (0, 0) where it has none
     rows: int
-    columns: int  # of x under it
+    columns: int  # of x under it, or under a band
     pitch: int  # from plane to plane
     strips: int
     across: int
@@ -72,6 +76,11 @@ class Plan:
     def filters(self) -> int:
         """Filters of a filter tile."""
         return self.filter_groups * self.tn
+
+    @property
+    def band(self) -> tuple[int, int]:
+        """Rows and columns of outputs of a band."""
+        return self.bands[0] or self.high, self.bands[1] or self.wide
 
 
 def takes(weight_shape: tuple[int, ...], groups: int, window: Window, itemsize: int, back: bool) -> bool:
@@ -103,7 +112,24 @@ def _thread_strips(geometry: int, itemsize: int) -> int:
 
 
 def _pitch(columns: int, c: int) -> int:
+    """From plane to plane of so many columns: planes are in different banks."""
     return next(n for n in itertools.count(columns) if n % 32 in _BANKS[c == 1])
+
+
+def _vector_pitch(columns: int, c: int, itemsize: int) -> int:
+    """The same where four bands lie side by side: vectors of four numbers, some of which fill all banks at a time."""
+    places = 32 // itemsize
+    return 4 * (columns + ({1: 3, 2: places // 2, 3: 3, 4: places // 4}[c] - columns) % places)
+
+
+def _tiles_of(geometry: int) -> Iterator[tuple[int, int, tuple[int, int]]]:
+    """(high, wide, bands): the tiles that there are."""
+    if geometry > 1:
+        yield from ((high, wide, (0, 0)) for high in (1, 2, 4, 8, 16) for wide in (8, 16, 32))
+        return
+    for high, wide in itertools.product((1, 2, 4, 8), (2, 4, 8, 16, 32)):  # of a band
+        yield high * 4, wide, (high, 0)
+        yield high, wide * 4, (0, wide)
 
 
 def _plans(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: bool) -> Iterator[Plan]:
@@ -112,16 +138,20 @@ def _plans(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: b
     geometry = _geometry(s, window, itemsize)
     depth, strips = r * s * c, r * c * (s if geometry == 1 else 1)
     each = _thread_strips(geometry, itemsize)
-    sizes = itertools.product((4, 8), (1, 2, 4, 8), (1, 2, 4, 8, 16), (8, 16, 32))
-    for tn, more, high, wide in sizes:
+    pitches = (False, True) if geometry == 1 else (False,)
+    sizes = itertools.product((4, 8), (1, 2, 4, 8), tuple(_tiles_of(geometry)), pitches)
+    for tn, more, (high, wide, bands), tight in sizes:
         filter_tiles = ceil_div(k, 8 * tn) * more
         groups = ceil_div(ceil_div(k, filter_tiles), tn)
         filters = groups * tn
-        rows = (high - 1) * sh + (r - 1) * dh + 1
-        columns = _seen(wide, s, window)
+        band_high, band_wide = bands[0] or high, bands[1] or wide
+        rows = (band_high - 1) * sh + (r - 1) * dh + 1
+        columns = _seen(band_wide, s, window)
         if geometry > 1:  # vectors of four
             columns = (wide - 4) * sw + ceil_div(3 * sw + s, 4) * 4
-        pitch = _pitch(columns, c)
+            pitch = _pitch(columns, c)
+        else:  # large filters may have no room for anything between planes, whose vectors then meet in banks
+            pitch = 4 * columns if tight else _vector_pitch(columns, c, itemsize)
         patch = rows * c * pitch
         if back:
             across = ceil_div(strips, each)
@@ -130,9 +160,9 @@ def _plans(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: b
             shared = max(patch + high * wide * filters, each * (geometry % 10) * threads, 4 * threads)
         else:
             outputs = 256 // tn // itemsize  # of a thread
-            across, lanes = wide // outputs, 1
-            threads = groups * across * high
-            shared = patch + (depth + 1) * (filters + _PAD) + ceil_div(4 * strips, itemsize)
+            across, lanes = band_wide // (outputs if geometry > 1 else outputs // 4), 1
+            threads = groups * across * band_high
+            shared = patch + filters * (depth + 1 | 1) + ceil_div(4 * strips, itemsize)
         if not _FEWEST <= threads <= _BLOCK or shared * itemsize > _SHARED[back]:
             continue
         # Estimated cycles of an SM for all tiles of an image: products, at less than full speed with few threads;
@@ -140,9 +170,9 @@ def _plans(weight_shape: tuple[int, ...], window: Window, itemsize: int, back: b
         tiles = ceil_div(window.P, high) * ceil_div(window.Q, wide)
         elements = across * each * (geometry % 10) if back else depth
         products = high * wide * filters * elements / 128 * max(1.0, 128 / threads)
-        brought = rows * c * columns + (high * wide * filters / 4 if back else 0)
-        cost = filter_tiles * tiles * (products + brought / 8 + 300)
-        cut = (high, wide, rows, columns, pitch, strips, across, lanes, threads, shared)
+        brought = rows * c * columns * (1 if geometry > 1 else 4) + (high * wide * filters / 4 if back else 0)
+        cost = filter_tiles * tiles * (products + brought / (4 if tight else 8) + 300)
+        cut = (high, wide, bands, rows, columns, pitch, strips, across, lanes, threads, shared)
         yield Plan(geometry, tn, filter_tiles, groups, *cut, cost)
 
 
@@ -153,21 +183,23 @@ def _seen(wide: int, s: int, window: Window) -> int:
 
 @functools.lru_cache(maxsize=1024)
 def _kernel_shape(
-    n: int, weight_shape: tuple[int, ...], window: Window, found: Plan, blocks: int, aligned: bool
+    n: int, weight_shape: tuple[int, ...], window: Window, found: Plan, blocks: int, aligned: bool, apart: int
 ) -> Struct:
-    """``struct FirstShape``, for about that many blocks."""
+    """``struct FirstShape``, for about that many blocks; apart: bytes from one of a thread's four to the next."""
     w, (k, r, s, c) = window, weight_shape
     refuse_too_many(n, c, k, w)
     tiles_p, tiles_q = ceil_div(w.P, found.high), ceil_div(w.Q, found.wide)
     tiles = n * tiles_p * tiles_q
     sizes = (n, w.H, w.W, c, k, r, s, w.P, w.Q, *w.stride, *w.padding, *w.dilation)
-    patch = (found.rows, found.columns, _seen(found.wide, s, window), found.pitch)
-    cut = (found.high, found.wide, *patch, tiles, ceil_div(tiles, max(1, blocks)))
+    band_high, band_wide = found.band
+    patch = (found.rows, found.columns, _seen(band_wide, s, window), found.pitch)
+    cut = (found.high, found.wide, *found.bands, *patch, tiles, ceil_div(tiles, max(1, blocks)))
     threads = (found.filter_groups, found.across)
     per_channel = 1 if found.geometry > 1 else s
-    of_tiles = (tiles_p, tiles_q, found.wide, found.wide // 4, found.columns * c)
+    rows = (found.wide, found.wide // 4) if found.geometry > 1 else (band_high * band_wide, band_wide)
+    of_tiles = (tiles_p, tiles_q, *rows, found.columns * c)
     divisors = (*of_tiles, c, *threads, per_channel, s * c, r * s * c, found.filters // 4)
-    numbers = (*sizes, *cut, *threads, found.lanes, found.strips, int(aligned))
+    numbers = (*sizes, *cut, *threads, found.lanes, [i * apart for i in range(4)], found.strips, int(aligned))
     return Struct(np.array([(*numbers, *map(divisor, divisors))], _SHAPE))
 
 
@@ -184,7 +216,8 @@ def forward(device: Device, x: Any, weight: Any, window: Window, bias: Any, relu
     tiles = _tiles(n, window, found)
     each = max(1, min(_MOST_TILES, tiles * found.filter_tiles // _BLOCKS))
     blocks = ceil_div(tiles, each)
-    shape = _kernel_shape(n, weight.shape, window, found, blocks, vector_width(k, y) == 4)
+    quads_apart = found.across * 4 * window.stride[1] * x.itemsize
+    shape = _kernel_shape(n, weight.shape, window, found, blocks, vector_width(k, y) == 4, quads_apart)
     kernel = "conv2d_first_forward"
     grid = (ceil_div(tiles, int(shape["tiles_per_block"])) if tiles else 0, found.filter_tiles, 1)
     args = (y, x, weight, bias, shape, int(relu))
@@ -206,7 +239,7 @@ def backward_weight(
     tiles = _tiles(n, window, found)
     blocks = max(1, min(tiles, _WAVES // found.filter_tiles)) if found.filter_tiles * _TICKETS <= COUNT else 1
     aligned = vector_width(k, dy, y, dz) == 4
-    shape = _kernel_shape(n, weight.shape, window, found, blocks, aligned)
+    shape = _kernel_shape(n, weight.shape, window, found, blocks, aligned, found.filters * x.itemsize)
     blocks = max(1, ceil_div(tiles, max(1, int(shape["tiles_per_block"]))))
     partial = drawn = None
     if blocks > 1:

@@ -6,7 +6,7 @@ The launches of ``kernels/conv2d_first_half.cu`` and ``conv2d_first_half_weight.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,10 @@ from gpunn.gpu.tickets import COUNT, tickets
 WARP = 32
 _THREADS, _WARPS = 128, 4
 _RUN, _RUNS = 8, 6
+# What a warp does at once, an item: how its runs may lie, so many side by side, so many one below the other. Items of a
+# weight gradient have more runs with one group of slots a warp, where each run is less work.
+_ITEMS = ((1, 6), (2, 3), (3, 2), (6, 1))
+_WEIGHT_ITEMS = {1: ((1, 8), (2, 4), (4, 2), (8, 1)), 2: ((1, 4), (2, 2), (4, 1)), 3: ((1, 4), (2, 2), (4, 1))}
 _EACH, _STEP = 8, 8
 _BANKS = 32
 _COLUMNS = (32, 64)  # filters of a warp
@@ -54,7 +58,8 @@ _SHAPE = np.dtype(
     + [(name, np.int32) for name in ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h")]
     + [(name, np.int32) for name in ("line", "length", "high", "wide", "rows", "pitch", "copies", "apart")]
     + [(name, np.int32) for name in ("lead", "front", "full", "plain", "steps", "tiles", "tiles_per_block", "groups")]
-    + [(f"by_{name}", DIVISOR) for name in ("tiles_P", "tiles_Q", "runs", "full", "parts")]
+    + [(name, np.int32) for name in ("across", "down", "items")]
+    + [(f"by_{name}", DIVISOR) for name in ("tiles_P", "tiles_Q", "items", "full", "parts")]
 )
 _MOST_CHANNELS = 4
 _SMS = 132  # of a large card
@@ -161,6 +166,13 @@ class Cut:
     apart: int  # from copy to copy
     numbers: int  # of all
     brought: float  # cycles of an SM
+    across: int  # runs of an item side by side
+    down: int  # and one below the other
+
+    @property
+    def items(self) -> int:
+        """Of a tile."""
+        return self.high * self.wide // (self.across * self.down * _RUN)
 
 
 @dataclass(frozen=True)
@@ -173,12 +185,16 @@ class Plan:
     shared: int  # bytes
     each: int  # tiles of a block, one after the other
     cost: float
+    busy: float  # cycles of an SM, if it did all tiles
 
 
 @functools.lru_cache(maxsize=1024)
 def plan(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool) -> Plan | None:
-    """The cheapest way to split a forward pass of n images; None if there is none."""
-    return min(_plans(n, weight_shape, window, vectors), key=lambda p: p.cost, default=None)
+    """The cheapest way to split a forward pass of n images; None if there is none.
+
+    Of those that take as long, as where a card is not full, that which keeps it least busy.
+    """
+    return min(_plans(n, weight_shape, window, vectors), key=lambda p: (p.cost, p.busy), default=None)
 
 
 def _pitch(numbers: int, slots: Slots, dilation: int) -> int:
@@ -192,21 +208,30 @@ def _columns(k: int) -> int:
     return min(reversed(_COLUMNS), key=lambda columns: ceil_div(k, columns) * columns)
 
 
-def _cuts(slots: Slots, weight_shape: tuple[int, ...], window: Window) -> Iterator[Cut]:
-    dilation_h, part = window.dilation[0], max(2, slots.vec)
-    for across in range(1, ceil_div(window.Q, _RUN) + 1):
-        wide = ceil_div(ceil_div(window.Q, across), _RUN) * _RUN
+def _cuts(
+    slots: Slots, weight_shape: tuple[int, ...], window: Window, item_shapes: Iterable[tuple[int, int]]
+) -> Iterator[Cut]:
+    """All tiles of whole items."""
+    for across, down in item_shapes:
+        yield from _cuts_of(slots, weight_shape, window, across, down)
+
+
+def _cuts_of(slots: Slots, weight_shape: tuple[int, ...], window: Window, across: int, down: int) -> Iterator[Cut]:
+    """The same for items of so many runs across and down."""
+    dilation_h, part, item = window.dilation[0], max(2, slots.vec), across * _RUN
+    for tiles in range(1, ceil_div(window.Q, item) + 1):
+        wide = ceil_div(ceil_div(window.Q, tiles), item) * item
         line = ceil_div(slots.lead + (wide - 1) * slots.step + slots.length + 1, part) * part
         pitch = _pitch(line, slots, dilation_h)
-        for high in _HIGH:
-            if high > max(1, window.P):
+        for high in _HIGH if down == 1 else range(down, _HIGH[-1] + down, down):
+            if high - down >= max(1, window.P):
                 break
             rows = (high - 1) * window.stride[0] + (weight_shape[1] - 1) * dilation_h + 1
             apart = 0
             if slots.copies > 1:
                 apart = rows * pitch + (banks(slots, dilation_h)[1] - rows * pitch) % (2 * _BANKS)
             brought = slots.copies * rows * line / 64 * (_BROUGHT if slots.vec > 1 else _BROUGHT_SINGLY)
-            yield Cut(high, wide, rows, line, pitch, apart, apart + rows * pitch, brought)
+            yield Cut(high, wide, rows, line, pitch, apart, apart + rows * pitch, brought, across, down)
 
 
 def _plans(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool) -> Iterator[Plan]:
@@ -214,8 +239,8 @@ def _plans(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool)
     slots = slots_of(weight_shape, window, vectors)
     columns = _columns(k)
     all_groups = ceil_div(k, columns)
-    for cut in _cuts(slots, weight_shape, window):
-        items = ceil_div(cut.high * cut.wide // _RUN, _RUNS)
+    for cut in _cuts(slots, weight_shape, window, _ITEMS):
+        items = cut.items
         tiles = n * ceil_div(window.P, cut.high) * ceil_div(window.Q, cut.wide)
         for groups in range(1, all_groups + 1):
             words = groups * columns * (slots.steps * _STEP + 1) + 2 * slots.steps * _STEP + 4
@@ -226,8 +251,9 @@ def _plans(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool)
             busy = products * (slots.steps * _PRODUCT + _RESULTS) + cut.brought
             alone = _WAITING + ceil_div(items, _WARPS) * groups * (slots.steps * _STEP_ALONE + _RESULTS_ALONE)
             held = max(1, min(3 if columns == _COLUMNS[1] else 4, _OF_SM // (shared + 1024)))
-            each, cost = _tiles_of_a_block(tiles, ceil_div(all_groups, groups), held, busy, alone)
-            yield Plan(columns, groups, cut, shared, each, cost)
+            filter_tiles = ceil_div(all_groups, groups)
+            each, cost = _tiles_of_a_block(tiles, filter_tiles, held, busy, alone)
+            yield Plan(columns, groups, cut, shared, each, cost, tiles * filter_tiles * busy)
 
 
 def _tiles_of_a_block(tiles: int, filter_tiles: int, held: int, busy: float, alone: float) -> tuple[int, float]:
@@ -259,12 +285,13 @@ class WeightPlan:
     shared: int  # bytes
     each: int  # tiles of a block, one after the other
     cost: float
+    busy: float  # cycles of an SM, if it did all tiles
 
 
 @functools.lru_cache(maxsize=1024)
 def weight_plan(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool) -> WeightPlan | None:
-    """The cheapest way to split a weight gradient of n images; None if there is none."""
-    return min(_weight_plans(n, weight_shape, window, vectors), key=lambda p: p.cost, default=None)
+    """The cheapest way to split a weight gradient of n images; None if there is none. As that of ``plan``."""
+    return min(_weight_plans(n, weight_shape, window, vectors), key=lambda p: (p.cost, p.busy), default=None)
 
 
 def _weight_plans(n: int, weight_shape: tuple[int, ...], window: Window, vectors: bool) -> Iterator[WeightPlan]:
@@ -282,21 +309,24 @@ def _weight_plans(n: int, weight_shape: tuple[int, ...], window: Window, vectors
         sums = across * WARP * down * parts * 8 * 4  # bytes
         # Cycles of an SM for a step: products, or passes over the banks.
         step = across * max(2 * parts * down * _PRODUCT, 4 * down + 6 * parts)
-        for cut in _cuts(slots, weight_shape, window):
-            steps = ceil_div(cut.high * cut.wide // _RUN, 2)
-            outputs = steps * 2 * _RUN
-            shared = max(outputs * filters * 2 + ceil_div(steps * 2, 4) * 16 + cut.numbers * 2, sums * (deep > 1))
+        for cut in _cuts(slots, weight_shape, window, _WEIGHT_ITEMS[parts]):
+            outputs = cut.across * cut.down * _RUN  # of an item
+            steps = outputs // 16
+            # dz in planes of 16 filters, with room between them: PLANE in the kernel.
+            gradient = down * (outputs * 16 + (16 if filters == _COLUMNS[1] else 32)) * 2
+            shared = cut.items * gradient + ceil_div(cut.items, 4) * 16 + cut.numbers * 2
+            shared = max(shared, sums * (deep > 1))
             at_once = min(held, _OF_SM // (shared + 1024))
             if shared > _SHARED - _STATIC or not at_once:
                 continue
-            busy = steps * step + cut.brought + outputs * filters / 64 * _BROUGHT
-            alone = _WAITING + ceil_div(steps, deep) * _STEP_ALONE
+            busy = cut.items * (steps * step + outputs * filters / 64 * _BROUGHT) + cut.brought
+            alone = _WAITING + ceil_div(cut.items, deep) * steps * _STEP_ALONE
             tiles = n * ceil_div(window.P, cut.high) * ceil_div(window.Q, cut.wide)
             # One wave: what a block leaves costs more than a tile's end.
             each = ceil_div(tiles * filter_tiles, at_once * _SMS)
             of_an_sm = min(at_once, ceil_div(tiles * filter_tiles, _SMS))
             cost = (each + _FILTERS) * max(alone, of_an_sm * busy)
-            yield WeightPlan(filters, parts, across, deep, cut, shared, max(1, each), cost)
+            yield WeightPlan(filters, parts, across, deep, cut, shared, max(1, each), cost, tiles * filter_tiles * busy)
 
 
 def _is_of_vectors(x: Any) -> bool:
@@ -326,8 +356,9 @@ def _kernel_shape(
     sizes = (n, w.H, w.W, c, k, r, s, w.P, w.Q, *w.stride, *w.padding, w.dilation[0], w.W * c, s * c)
     tile = (cut.high, cut.wide, cut.rows, cut.pitch, slots.copies, cut.apart)
     steps = (slots.lead, slots.front, slots.full, slots.plain, slots.steps, n * down * across, each, groups)
-    divisors = (down, across, cut.wide // _RUN, slots.full, cut.line // max(2, slots.vec))
-    return Struct(np.array([(*sizes, *tile, *steps, *(divisor(max(1, d)) for d in divisors))], _SHAPE))
+    items = (cut.across, cut.down, cut.items)
+    divisors = (down, across, cut.wide // (cut.across * _RUN), slots.full, cut.line // max(2, slots.vec))
+    return Struct(np.array([(*sizes, *tile, *steps, *items, *(divisor(max(1, d)) for d in divisors))], _SHAPE))
 
 
 def _tiles(n: int, window: Window, cut: Cut) -> int:

@@ -85,10 +85,10 @@ INNER = {
     ("bmm", "gemm_batched_nt"): ("gemm_panels.cuh", *_PRODUCT),
     ("bmm", "gemm_batched_tn"): ("gemm_panels.cuh", *_PRODUCT),
     ("Conv2d(3, 32, 3)", "conv2d_first_forward"): (
-        "conv2d_first.cu", "f[quad] = load<4>(filter + filter_of(g, 0, quad))", "= load<4>(from + i);",
+        "conv2d_first.cu", "f[quad] = load<4>(filter + ", "= load<4>(from + i * BYTES)",
     ),
     ("Conv2d(3, 32, 3)", "conv2d_first_backward_weight"): (
-        "conv2d_first.cu", "d[quad] = load<4>(from + filter_of(g, 0, quad))", "= load<4>(from + i);",
+        "conv2d_first.cu", "d[quad] = load<4>(from + ", "= load<4>(from + i * BYTES)",
     ),
     ("Conv2d(64, 64, 3, groups=64)", "conv2d_narrow_3x3_forward"): ("conv2d_narrow_3x3.cu", *_TAKE),
     ("Conv2d(64, 64, 3, groups=64)", "conv2d_narrow_3x3_backward_data"): ("conv2d_narrow_3x3.cu", *_TAKE),

@@ -73,6 +73,45 @@ def test_planes_lie_in_different_banks_and_waste_little(c: int) -> None:
         assert columns <= pitch < columns + (8 if c == 1 else 24)
 
 
+@pytest.mark.parametrize("itemsize", [4, 8])
+@pytest.mark.parametrize("c", [1, 2, 3, 4])
+def test_planes_of_vectors_are_written_without_bank_conflicts(c: int, itemsize: int) -> None:
+    places = 32 // itemsize  # of vectors, in all banks
+    for columns in range(1, 100):
+        pitch = conv2d_first._vector_pitch(columns, c, itemsize)
+        at = [number % c * pitch + number // c * 4 for number in range(places)]  # as lanes side by side bring them
+        assert len({place // 4 % places for place in at}) == places
+        assert pitch % 4 == 0
+        assert columns * 4 <= pitch < (columns + places) * 4
+
+
+@pytest.mark.parametrize(("p", "q"), [(40, 3), (3, 40), (33, 37), (1, 70)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("back", [False, True])
+def test_bands_of_rows_and_of_columns(kernels: str, p: int, q: int, dtype: Any, back: bool) -> None:
+    """High and wide images, of a filter without a kernel of its own: 2 x 4, strides of 2 and 3, dilated."""
+    window = Window(2 * p, 3 * q + 2, 2, 4, (2, 3), (1, 1), (3, 2))
+    assert (p, q) == (window.P, window.Q)
+    plan = conv2d_first.plan((6, 2, 4, 2), window, np.dtype(dtype).itemsize, back)
+    assert plan is not None
+    assert p == 33 or (plan.bands[0] > 0) == (p > q)
+    rng = np.random.Generator(np.random.Philox(9))
+
+    def whole(*shape: int) -> np.ndarray:
+        return rng.integers(-4, 5, shape).astype(dtype)
+
+    x, weight, dy = whole(2, window.H, window.W, 2), whole(6, 2, 4, 2), whole(2, p, q, 6)
+    arguments: dict[str, Any] = {"x": x, "weight": weight, "window": window, "groups": 1}
+    if back:
+        arguments |= {"dy": dy, "y": np.maximum(whole(*dy.shape), 0), "needs": (False, True, True)}
+        got, expected = call(conv2d_backward, kernels, **arguments)[1:], conv2d_backward.plain(np, **arguments)[1:]
+    else:
+        arguments |= {"bias": whole(6), "relu": True}
+        got, expected = (call(conv2d_forward, kernels, **arguments),), (conv2d_forward.plain(np, **arguments),)
+    for mine, theirs in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 @functools.cache
 def _layers() -> dict[tuple[bool, str], tuple[int, Window]]:
     """For each specialisation of each kernel: filters and window of a layer of three channels that takes it."""

@@ -30,7 +30,8 @@ FLOAT = 3e-5  # float32's own errors, of sums of a few hundred terms
 # n, h, w, c, k, r, s, stride, padding, dilation: the customary first layer, whose rows are vectors, and begin at an odd
 # number; rows that are no vectors; odd numbers from an output to the next, which need x twice; few and many filters;
 # filters beyond the last; a filter without a number of its own in a slot, and one with two; no whole slot; one
-# pixel; tiles side by side.
+# pixel; tiles side by side; one row of outputs; many outputs of few
+# products, high and wide.
 CASES = (
     (5, 24, 24, 3, 64, 7, 7, (2, 2), (3, 3), (1, 1)),
     (1, 23, 41, 3, 64, 7, 7, (2, 2), (3, 3), (1, 1)),
@@ -44,6 +45,9 @@ CASES = (
     (3, 7, 5, 1, 8, 3, 1, (1, 3), (0, 0), (1, 1)),
     (1, 5, 5, 3, 128, 5, 5, (1, 1), (0, 0), (1, 1)),
     (1, 7, 160, 4, 64, 7, 7, (2, 2), (3, 3), (1, 1)),
+    (2, 3, 66, 3, 16, 3, 3, (1, 1), (0, 0), (1, 1)),
+    (1, 15, 132, 1, 8, 3, 3, (1, 1), (0, 0), (1, 1)),
+    (1, 7, 130, 1, 8, 3, 3, (1, 1), (0, 0), (1, 1)),
 )
 
 
@@ -167,7 +171,8 @@ def test_the_cases_have_every_kind_of_weight_plan() -> None:
     assert any(p.across * p.parts > steps for p, steps, _, _ in plans)
     assert any(p.filters < k for p, _, k, _ in plans)
     assert any(1 < p.each < tiles for p, _, _, tiles in plans)
-    assert any(p.cut.high * p.cut.wide // 8 % 2 for p, *_ in plans)
+    assert {(p.cut.across, p.cut.down) for p, *_ in plans} >= {(1, 8), (8, 1), *first._WEIGHT_ITEMS[2]}
+    assert any(p.cut.items % p.deep for p, *_ in plans)
 
 
 def test_the_cases_have_every_kind_of_plan() -> None:
@@ -184,6 +189,7 @@ def test_the_cases_have_every_kind_of_plan() -> None:
     assert any(p.groups * p.columns < k for p, k, _ in plans)
     assert any(p.cut.high < window.P and window.P % p.cut.high for p, _, window in plans)
     assert any(p.cut.wide < window.Q for p, _, window in plans)
+    assert {(p.cut.across, p.cut.down) for p, _, _ in plans} == set(first._ITEMS)
     assert {(s.vec, s.copies) for s in slots} == {(8, 1), (1, 1), (1, 2)}
     assert {(s.front, s.single) for s in slots} == {(0, 0), (0, 1), (1, 1), (1, 2)}
     assert any(s.plain == 0 for s in slots)

@@ -84,6 +84,7 @@ extern "C" __global__ void intrinsics(long long* y, double* z) {
     y[7] = blockDim.x + 10 * blockDim.y + 100 * blockDim.z + 1000 * gridDim.y + 10000 * warpSize;
     y[8] = sizeof(float4) + 100 * alignof(float4) + 10000 * alignof(uchar4) + 1000000 * alignof(longlong2);
     y[9] = isnan(__int_as_float(0x7fc00000)) && isinf(INFINITY) && !isnan(fmaxf(NAN, 1.0f));
+    y[10] = __byte_perm(0x33221100u, 0x77665544u, 0x7625u);
     z[0] = rsqrtf(4.0f);
     z[1] = __expf(1.0f);
     z[2] = __fdividef(1.0f, 3.0f);
