@@ -12,7 +12,7 @@ from gpunn._device import Device, device
 from gpunn._half import half_named
 from gpunn._window import Window
 from gpunn.emulator import counting
-from gpunn.gpu import half
+from gpunn.gpu import conv2d, half
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.bias import bias_backward
 from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
@@ -92,6 +92,22 @@ def test_products(kernels: str, kind: str, form: str) -> None:
         c, launched = _kernels(lambda a=a, b=b: gemm(where, *_on(where, a, b), form))  # type: ignore[misc]
         assert launched == [f"gemm_half_{form}"], (m, n, k)
         _check(kind, c, _plain(form, a, b))
+
+
+def test_the_tile_follows_the_shape(kernels: str) -> None:
+    where, found = device(kernels), []
+    for m, n in ((136, 136), (260, 64), (64, 136), (72, 72), (8, 64)):
+        with trace_launches() as launches:
+            gemm(where, *_on(where, *_operands("bfloat16", "nn", m, n, 8)), "nn")
+        (launch,) = launches
+        found.append((launch.macros["ROWS"], launch.macros["COLUMNS"], launch.grid))
+    assert found == [
+        ("128", "128", (2, 2, 1)),
+        ("256", "64", (1, 2, 1)),
+        ("64", "128", (2, 1, 1)),
+        ("128", "128", (1, 1, 1)),
+        ("256", "64", (1, 1, 1)),
+    ]
 
 
 @pytest.mark.parametrize("relu", [False, True])
@@ -212,6 +228,51 @@ def test_a_convolution_of_one_pixel_is_a_product(kernels: str) -> None:
         _check("bfloat16", one, other)
 
 
+@pytest.mark.parametrize(("stride", "pixels", "phases"), [((2, 2), 144, 4), ((1, 3), 192, 3)])
+def test_slices_are_chosen_for_all_tiles_of_all_phases(
+    kernels: str, monkeypatch: pytest.MonkeyPatch, stride: tuple[int, int], pixels: int, phases: int
+) -> None:
+    where, asked, known = device(kernels), list[Any](), list[Any]()
+
+    def choose_slices(*given: int) -> int:
+        asked.append(given)
+        return 1
+
+    def best(where: Device, source: Any, kernel: str, facts: Any, rule: Any, others: Any, run: Any) -> Any:
+        assert source is half.CONVOLUTIONS
+        known.append((kernel, facts))
+        return run(rule)
+
+    monkeypatch.setattr(half, "choose_slices", choose_slices)
+    monkeypatch.setattr(half, "best", best)
+    window = _window(24, 24, 3, 3, stride, (1, 1), (1, 1))
+    x, weight = _numbers("bfloat16", 1, 24, 24, 16), _numbers("bfloat16", 72, 3, 3, 16, seed=1)
+    y = conv2d_forward(where, *_on(where, x, weight), window, 1, None, False)
+    conv2d_backward(where, y, None, *_on(where, x, weight), window, 1, (True, True, False))
+    # A phase has as many pixels, and at most 3 elements of the filter's 9.
+    sizes = {"forward": (pixels, 72, 144), "backward_weight": (72, 144, pixels), "backward_data": (pixels, 16, 3 * 72)}
+    assert asked == [(2, 144, 2), (2, pixels, 2), (phases, 3 * 72, 2)]
+    shape = conv2d.facts(1, 16, 72, window, 1, x.dtype)
+    assert known == [(f"conv2d_half_{name}", (*size, "BFLOAT16", *shape)) for name, size in sizes.items()]
+
+
+def test_tiles_that_are_more_than_half_empty_are_no_way() -> None:
+    def tiles(m: int, n: int, among: Any = half._TILES, phases: int = 0) -> list[tuple[int, ...]]:
+        return [way[:2] for way in half._ways((m, n, 64), among, phases)]
+
+    square, narrow, low = (128, 128), (256, 64), (64, 128)
+    assert tiles(129, 72) == [square, narrow, low]
+    assert tiles(128, 72) == [square, low]
+    assert tiles(64, 72) == [low]
+    assert tiles(8, 8) == [narrow]  # the rule's
+    assert tiles(72, 72, half._OF_PIXELS) == [square]
+    assert tiles(half._TALLEST * 64 + 1, 72) == [square, narrow]
+    few, fewer = (1, 2, 4), (1, 2)  # 264 tiles fill a card
+    for m, phases, slices in ((256, 0, few), (256, 1, few), (256, 66, fewer), (256 * 66, 0, fewer)):
+        found = half._ways((m, 256, 1040), half._OF_PIXELS, phases)
+        assert found == [(*tile, s) for tile in (square, narrow) for s in slices]
+
+
 # -- masks and sums -------------------------------------------------------------------------------
 
 
@@ -229,6 +290,44 @@ def test_masks_and_column_sums(kernels: str, kind: str) -> None:
             expected = dy if gate is None else np.where(gate <= 0, np.zeros_like(dy), dy)
             np.testing.assert_array_equal(host(dz).view(np.uint16), expected.view(np.uint16))
             _check(kind, sums, expected.astype(np.float64).sum(0))
+
+
+@pytest.mark.parametrize("odd", ["dy", "y"])
+def test_a_mask_of_arrays_that_begin_between_vectors(kernels: str, odd: str) -> None:
+    where = device(kernels)
+    arrays = {name: _numbers("bfloat16", 9, 72, seed=seed) for seed, name in enumerate(("dy", "y"))}
+    given = {name: where.array(array) for name, array in arrays.items()}
+    given[odd] = where.array(np.concatenate([arrays[odd][0, :1], arrays[odd].reshape(-1)]))[1:].reshape(9, 72)
+    with trace_launches() as launches:
+        dz, _ = bias_backward(where, given["dy"], given["y"], False)
+    assert [launch.macros["VEC"] for launch in launches] == ["1"]
+    np.testing.assert_array_equal(_wide(dz), np.where(arrays["y"] > 0, arrays["dy"], 0).astype(np.float64))
+
+
+def test_how_many_blocks_masks_and_column_sums_have(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = device(kernels)
+
+    def grid(rows: int, columns: int, wants_bias: bool = True) -> tuple[tuple[int, ...], str]:
+        dy = _numbers("bfloat16", rows, columns)
+        with trace_launches() as launches:
+            _, sums = bias_backward(where, *_on(where, dy, dy), wants_bias)
+        if wants_bias:
+            _check("bfloat16", sums, np.maximum(dy.astype(np.float64), 0).sum(0))
+        return launches[0].grid, launches[0].macros["VEC"]
+
+    assert grid(700, 72) == ((2, 22, 1), "2")
+    assert grid(64, 256) == ((1, 2, 1), "8")
+    assert grid(64, 248) == ((4, 2, 1), "2")
+    assert grid(64, 264) == ((2, 2, 1), "8")
+    assert grid(65, 3) == ((1, 3, 1), "1")
+    monkeypatch.setattr(half, "_MOST_CHUNKS", 7)
+    assert grid(700, 72) == ((2, 3, 1), "2")
+    assert grid(700, 520) == ((3, 2, 1), "8")
+    assert grid(64, 2056) == ((9, 1, 1), "8")
+    monkeypatch.setattr(half, "COUNT", 2)  # a ticket for each block across
+    assert grid(700, 72) == ((2, 3, 1), "2")
+    assert grid(700, 520) == ((3, 1, 1), "8")
+    assert grid(700, 520, wants_bias=False) == ((3, 2, 1), "8")
 
 
 # -- what is taken --------------------------------------------------------------------------------
@@ -260,6 +359,112 @@ def test_what_is_left_to_float32_copies(kernels: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(half, "LEAST", 0)
     monkeypatch.setattr(half, "has_tensor_cores", lambda device: False)
     assert launched(a, b).count("gemm_half_nn") == 0
+
+
+def test_products_that_are_too_small_thin_deep_or_tall_are_not_taken(
+    kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = device(kernels)
+    a, b = _on(where, *_operands("bfloat16", "nn", 8, 8, 8))
+
+    def taken(*sizes: int) -> bool:
+        return half.takes_product(where, sizes, a, b)  # type: ignore[arg-type]
+
+    assert 256 * half._DEEPEST * 2 < 2**32 <= 256 * (half._DEEPEST + 1) * 2  # bytes of a tile's rows
+    assert taken(64, 48, half._DEEPEST)
+    assert not taken(64, 48, half._DEEPEST + 1)
+    assert taken(half._TALLEST * 256, 64, 8)
+    assert not taken(half._TALLEST * 256 + 1, 64, 8)
+    assert not taken(half._TALLEST * 128 + 1, 72, 8)
+    monkeypatch.setattr(half, "_NARROWEST", 33)
+    assert taken(33, 40, 8)
+    assert not taken(32, 40, 8)
+    assert not taken(40, 32, 8)
+    monkeypatch.setattr(half, "LEAST", 40 * 40 * 8)
+    assert taken(40, 40, 8)
+    assert not taken(39, 40, 8)
+
+
+def test_both_gradients_of_a_layer_are_taken_or_none(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = device(kernels)
+    monkeypatch.setattr(half, "_NARROWEST", 33)
+
+    def taken(rows: int, m: int, needs: tuple[bool, bool], kind: str = "bfloat16", odd: bool = False) -> bool:
+        given = _numbers("bfloat16", rows, m), _numbers("bfloat16", rows, 40), _numbers("bfloat16", m, 40)
+        dy, x, weight = _on(where, *given)
+        more = where.array(_numbers(kind, rows * 40 + odd))[int(odd) :].reshape(rows, 40)
+        return half.takes_backward(where, dy, None, x, weight, needs, more)
+
+    assert taken(40, 40, (True, True))
+    assert taken(40, 32, (True, False))  # the weight's gradient has too few rows
+    assert not taken(40, 32, (False, True))
+    assert not taken(40, 32, (True, True))
+    assert taken(32, 40, (False, True))  # and here x's
+    assert not taken(32, 40, (True, False))
+    assert not taken(32, 40, (True, True))
+    assert not taken(40, 40, (True, True), "float16")
+    assert not taken(40, 40, (False, True), "float16")
+    assert not taken(40, 40, (True, True), odd=True)
+    assert taken(40, 40, (False, True), odd=True)
+
+
+def test_convolutions_that_are_not_taken(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = device(kernels)
+
+    def taken(h: int, w: int, c: int, k: int, r: int = 1, s: int = 1, stride: Any = (1, 1), **others: Any) -> bool:
+        x, weight = _on(where, _numbers("bfloat16", 2, h, w, c), _numbers("bfloat16", k, r, s, c))
+        window = _window(h, w, r, s, stride, (0, 0), (1, 1))
+        return half.takes_convolution(where, x, weight, window, 1, *others.values())
+
+    assert taken(4, 8, 8, 8, 4, 8)
+    assert not taken(3, 11, 8, 8, 3, 11)  # more filter elements than an int has bits
+    assert taken(13, 21, 8, 8, stride=(13, 21))
+    assert not taken(2, 137, 8, 8, stride=(2, 137))  # more phases than a grid has room for
+    assert not taken(4, 8, 8, 12)
+    bias = _numbers("bfloat16", 17)
+    assert taken(4, 8, 8, 8, bias=where.array(bias[:8].copy()))
+    assert not taken(4, 8, 8, 8, bias=where.array(bias)[1:9])
+    assert not taken(4, 8, 8, 8, bias=where.array(bias[:8].astype(np.float32)))
+    with monkeypatch.context() as patch:
+        patch.setattr(half, "_NARROWEST", 9)
+        assert taken(4, 8, 16, 16)
+        assert not taken(4, 8, 8, 16)
+        assert not taken(4, 8, 16, 8)
+    with monkeypatch.context() as patch:
+        patch.setattr(half, "LEAST", 2 * 6 * 8 * 16 * 3 * 8)
+        assert taken(6, 10, 8, 16, 1, 3)
+        assert not taken(6, 9, 8, 16, 1, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(half, "_DEEPEST", 3 * 8)
+        assert taken(6, 10, 8, 8, 1, 3)
+        assert not taken(6, 10, 8, 8, 2, 2)
+    with monkeypatch.context() as patch:  # one tile down
+        patch.setattr(half, "_TALLEST", 1)
+        patch.setattr(half, "MOST_SLICES", 1)
+        assert taken(8, 8, 72, 72)
+        assert not taken(5, 13, 8, 72)
+        assert not taken(5, 13, 72, 8)
+        assert taken(5, 13, 8, 8)
+    for name in ("counts_in_ints", "has_tensor_cores"):
+        with monkeypatch.context() as patch:
+            patch.setattr(half, name, lambda *_: False)
+            assert not taken(4, 8, 8, 8)
+
+
+def test_a_mask_alone_and_nothing_at_all(kernels: str) -> None:
+    where = device(kernels)
+    dy, y = _numbers("bfloat16", 70, 40), _numbers("bfloat16", 70, 40, seed=1)
+    given = _on(where, dy, y)
+    (dz, sums), launched = _kernels(lambda: bias_backward(where, *given, False))
+    assert launched == ["bias_half_backward"]
+    assert sums is None
+    np.testing.assert_array_equal(_wide(dz), np.where(y > 0, dy, 0).astype(np.float64))
+    (dz, sums), launched = _kernels(lambda: bias_backward(where, given[0], None, False))
+    assert launched == []
+    assert dz is given[0]
+    assert sums is None
+    assert half.bias_backward(where, given[0], where.array(y.astype(np.float16)), True) is None
+    assert half.bias_backward(where, where.array(dy.astype(np.float32)), None, True) is None
 
 
 def test_plans_give_the_same_bits(kernels: str) -> None:
