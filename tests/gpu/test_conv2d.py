@@ -162,6 +162,34 @@ def test_several_tiles_of_channels_with_split_sums_of_3x3(kernels: str, channels
     _check(kernels, layer, "conv2d_narrow_3x3", "conv2d_narrow_3x3")
 
 
+@pytest.mark.parametrize(
+    ("x", "groups", "stride", "forward", "data", "weight"),
+    [
+        ((2, 15, 15, 32), 32, 1, (3, (8, 24)), (3, (8, 24)), ((1, 1), (8, 1, 15))),
+        ((8, 16, 16, 32), 32, 1, (11, (8, 24)), (11, (8, 24)), ((1, 5), (8, 1, 13))),
+        ((2, 16, 16, 32), 32, 2, (2, (8, 24)), (4, (8, 24)), ((1, 1), (8, 1, 16))),  # dx: with a row and column more
+        ((1, 2, 3, 32), 32, 1, (1, (8, 1)), (1, (8, 1)), ((1, 1), (8, 1, 2))),
+        ((2, 15, 15, 144), 144, 1, (12, (12, 16)), (12, (12, 16)), ((3, 1), (12, 1, 15))),
+        ((2, 15, 15, 80), 20, 1, (9, (8, 24)), (9, (8, 24)), ((3, 3), (8, 3, 5))),
+    ],
+)
+def test_blocks_of_3x3(
+    kernels: str, x: tuple[int, ...], groups: int, stride: int, forward: Any, data: Any, weight: Any
+) -> None:
+    """No more than there is work for."""
+    n, h, w, c = x
+    window = Window(h, w, 3, 3, (stride, stride), (1, 1), (1, 1))
+    images, filters = np.zeros(x, np.float32), np.zeros((c, 3, 3, c // groups), np.float32)
+    dy = np.zeros((n, window.P, window.Q, c), np.float32)
+    with dry_launches() as launches:
+        call(conv2d_forward, kernels, images, filters, window, groups, None, False)
+        call(conv2d_backward, kernels, dy, None, images, filters, window, groups, (True, True, False))
+    found = {launch.kernel.removeprefix("conv2d_narrow_3x3_"): launch for launch in launches}
+    for name, (blocks, block) in (("forward", forward), ("backward_data", data)):
+        assert (found[name].grid, found[name].block) == ((blocks, 1, 1), (*block, 1)), name
+    assert (found["backward_weight"].grid, found["backward_weight"].block) == ((*weight[0], 1), weight[1])
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_tall_images_of_one_quad_fit_into_a_block_of_3x3(kernels: str, stride: int) -> None:
     rng = np.random.Generator(np.random.Philox(9))
