@@ -272,8 +272,8 @@ def case_text() -> str:
 def way_text(rows: Sequence[tuple[str, ...]]) -> str:
     """The table of ways as it is kept."""
     title = (
-        f"Ways of launches (gpunn.gpu.choices): tile, slices, or 0 for two launches. Predicted for an {CARD.name}, not "
-        "measured."
+        "Ways of launches (gpunn.gpu.choices): tile, slices, or 0 for two launches, or 4 and megabytes for Winograd's "
+        f"algorithm. Predicted for an {CARD.name}, not measured."
     )
     return text_of(_WAY_HEADINGS, rows, title)
 

@@ -12,7 +12,8 @@ def set_winograd_enabled(mode: bool) -> None:
 
     It is on by default. On the CPU it is used for filters of 3 or 5 columns, on a GPU (with precision "fp32") for
     filters of 3 x 3, with stride 1, one group and enough channels and pixels. Its error relative to the largest output
-    is up to 6e-6, that of direct convolution up to 7e-7. Outputs near an infinite input may become NaN.
+    is up to 6e-6, that of direct convolution up to 7e-7. Outputs near an infinite input may become NaN. On a GPU it
+    needs 128 MB of memory while it runs, or what one image needs, and a weight's gradient sums of its own beside.
 
     Parameters
     ----------

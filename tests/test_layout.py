@@ -129,7 +129,7 @@ def test_no_body_is_unnamed() -> None:
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[:2] == ["gpunn", "cpu"]])
 def test_the_cpu_wing_knows_nothing_above_it(module: str) -> None:
-    allowed = {"gpunn.errors", "gpunn._window"}
+    allowed = {"gpunn.errors", "gpunn._window", "gpunn._winograd"}
     others = {name for name, _ in imports(MODULES[module]) if not name.startswith("gpunn.cpu")}
     assert others <= allowed
 
@@ -137,13 +137,14 @@ def test_the_cpu_wing_knows_nothing_above_it(module: str) -> None:
 @pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[:2] == ["gpunn", "gpu"]])
 def test_the_wing_of_kernels_knows_no_ops(module: str) -> None:
     allowed = {"gpunn.errors", "gpunn._window", "gpunn._device", "gpunn._layout", "gpunn._capture_state"}
-    allowed |= {"gpunn._decorated", "gpunn._half", "gpunn._precision"}
+    allowed |= {"gpunn._decorated", "gpunn._half", "gpunn._precision", "gpunn._winograd"}
     others = {name for name, _ in imports(MODULES[module]) if not name.startswith("gpunn.gpu")}
     assert others <= allowed | ({"gpunn.emulator"} if module == "gpunn.gpu.emulated" else set())
 
 
-def test_the_flag_of_capture_looks_up_to_nobody() -> None:
-    assert {name for name, _ in imports(MODULES["gpunn._capture_state"])} == {"gpunn.errors"}
+def test_flags_that_wings_ask_look_up_to_nobody() -> None:
+    for flag in ("gpunn._capture_state", "gpunn._winograd"):
+        assert {name for name, _ in imports(MODULES[flag])} == {"gpunn.errors"}
     assert not list(imports(MODULES["gpunn.errors"]))
 
 

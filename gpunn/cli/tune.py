@@ -22,6 +22,7 @@ from gpunn.cli.models import MODEL_HELP
 from gpunn.cli.precision import add_precision_arguments, products_in
 from gpunn.cli.summary import lengths, model_and_shape
 from gpunn.errors import DeviceError, UsageError
+from gpunn.gpu.conv2d_winograd import WINOGRAD
 from gpunn.gpu.gemm import APART, SHARED
 
 if TYPE_CHECKING:
@@ -148,6 +149,8 @@ def _way(trial: Trial, way: tuple[int, ...]) -> str:
     """In words: tile and slices, of which a launch of one slice has none to tell."""
     if way == APART:
         return "two launches"
+    if len(way) == 2 and way[0] == WINOGRAD:
+        return f"Winograd, {way[1]} MB"
     if trial.kernel in SHARED:
         return f"tile {way[0]}, slices {' and '.join(map(str, way[1:]))}"
     if "_tensor_" in trial.kernel:  # which has one tile

@@ -22,7 +22,7 @@ from gpunn._capture_state import capturing
 from gpunn._device import Device
 from gpunn.gpu.launcher import KernelSource
 
-Way = tuple[int, ...]  # what a kernel's launches call it, as (tile, slices)
+Way = tuple[int, ...]  # what a kernel's launches call it, as (tile, slices); (4, megabytes) by Winograd's algorithm
 Facts = tuple["int | str", ...]  # what the time depends on most: sizes, dtype, vectors
 Key = tuple[str, Facts]  # of which kernel
 _T = TypeVar("_T")

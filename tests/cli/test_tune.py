@@ -120,3 +120,4 @@ def test_a_way_in_words() -> None:
     assert told("conv2d_tensor_forward", (8,)) == "8 slices"
     assert told("conv2d_backward", (64, 1, 8)) == "tile 64, slices 1 and 8"
     assert told("gemm_backward", (0,)) == "two launches"
+    assert told("conv2d_forward", (4, 128)) == told("conv2d_backward_weight", (4, 128)) == "Winograd, 128 MB"
