@@ -219,7 +219,7 @@ def backward_weight(device: Device, way: Way, dz: Any, x: Any, weight: Any, wind
 
 
 def _turns(n: int, images: int) -> Iterator[slice]:
-    return (slice(first, min(n, first + images)) for first in range(0, n, images))
+    return (slice(first, first + images) for first in range(0, n, images))
 
 
 def _room(device: Device, images: int, sizes: _Sizes, channels: int) -> Any:

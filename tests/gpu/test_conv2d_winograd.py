@@ -147,6 +147,9 @@ def test_slices_of_a_weight_gradient_are_added_up(kernels: str) -> None:
     products = [launch for launch in launches if launch.kernel == "gemm_batched_tn"]
     assert [launch.grid[2] for launch in products] == [72, 72]
     assert [launch.args[5] for launch in products] == [448, 416]
+    # Two channels a thread: of 2 x 2 channels of 896 tiles, then 832, by 128 threads; of four filters by 16.
+    others = [launch.grid[0] for launch in launches if launch.kernel != "gemm_batched_tn"]
+    assert others == [14, 14, 13, 13, 1]
     expected = conv2d_backward(device("cpu"), *_wide(dz, None, x, weight), window, 1, (False, True, False))[1]
     assert _error(found, expected) <= STATED
 
@@ -170,6 +173,26 @@ def test_large_convolutions_are_its_by_rule() -> None:
     for n, side, channels in ((512, 32, 64), (256, 56, 64), (256, 14, 256), (256, 7, 512), (64, 56, 128)):
         given = n, channels, channels, _window(side, side)
         assert {choose(*given)[0] for choose in (choose_forward, choose_data, choose_weight)} == {WINOGRAD}, given
+
+
+def test_how_the_rule_cuts_and_what_it_estimates() -> None:
+    """Sizes of which each is different, more images than go at a time, and a rest."""
+    found = [
+        conv2d_winograd._plan(conv2d_winograd._forward_sizes(256, 64, 128, _window(56, 30)), 128),
+        conv2d_winograd._plan(conv2d_winograd._data_sizes(100, 64, 96, _window(56, 30, (0, 1), dilation=(1, 2))), 32),
+        conv2d_winograd._weight_plan(conv2d_winograd._forward_sizes(256, 256, 192, _window(14, 14)), 128),
+        conv2d_winograd._weight_plan(conv2d_winograd._forward_sizes(100, 64, 96, _window(28, 30)), 32),
+    ]
+    cut = [(plan.images, plan.tile, plan.slices, round(plan.us, 1)) for plan in found]
+    assert cut == [(43, 128, 1, 706.4), (13, 64, 1, 287.1), (128, 64, 2, 414.8), (25, 64, 5, 162.5)]
+
+
+def test_images_beyond_what_ints_count_do_not_fit() -> None:
+    """2^28 pixels: of 4 channels their numbers are below 2^31, of 8 they are not."""
+    window = _window(2**14, 2**14)
+    assert fits(np.float32, window, 1, 1, 4, 4)
+    assert not fits(np.float32, window, 1, 1, 4, 8)
+    assert not fits(np.float32, window, 1, 1, 8, 4)
 
 
 def test_small_convolutions_stay_direct() -> None:
