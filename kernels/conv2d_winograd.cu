@@ -25,55 +25,98 @@ struct WinogradShape {
     Spread over;                // vectors of channels, tiles across, tiles down
 };
 
-// o = Bt d: tiles of inputs.
-__device__ __forceinline__ void transform_input(real (&o)[IN], const real (&d)[IN]) {
-    const real a = d[3] - d[1], b = d[4] - d[2];
-    o[0] = d[0] + d[4] - 2 * d[2] + real(1.5) * a;
-    o[1] = d[4] - d[1] + real(0.5) * d[2] + real(2.5) * d[3];
-    o[2] = d[4] + d[1] - real(2.5) * d[2] + real(0.5) * d[3];
-    o[3] = b + 2 * a;
-    o[4] = b - real(0.5) * a;
-    o[5] = d[1] + d[5] - 2 * d[3] + real(1.5) * b;
-}
+// Each of the following is one of the matrices times a vector, of FROM numbers to TO.
+
+// o = Bt d: inputs.
+struct Input {
+    enum { FROM = IN, TO = IN };
+    static __device__ __forceinline__ void apply(real (&o)[TO], const real (&d)[FROM]) {
+        const real a = d[3] - d[1], b = d[4] - d[2];
+        o[0] = d[0] + d[4] - 2 * d[2] + real(1.5) * a;
+        o[1] = d[4] - d[1] + real(0.5) * d[2] + real(2.5) * d[3];
+        o[2] = d[4] + d[1] - real(2.5) * d[2] + real(0.5) * d[3];
+        o[3] = b + 2 * a;
+        o[4] = b - real(0.5) * a;
+        o[5] = d[1] + d[5] - 2 * d[3] + real(1.5) * b;
+    }
+};
 
 // o = G g: filters.
-__device__ __forceinline__ void transform_filter(real (&o)[IN], const real (&g)[TAPS]) {
-    const real even = (g[0] + g[2]) * real(1.0 / 3), odd = g[1] * real(1.0 / 3);
-    o[0] = g[0];
-    o[1] = even + odd;
-    o[2] = odd - even;
-    o[3] = real(-16.0 / 15) * (g[0] + real(0.5) * g[1] + real(0.25) * g[2]);
-    o[4] = real(1.0 / 15) * (g[0] - 2 * g[1] + 4 * g[2]);
-    o[5] = g[2];
-}
+struct Filter {
+    enum { FROM = TAPS, TO = IN };
+    static __device__ __forceinline__ void apply(real (&o)[TO], const real (&g)[FROM]) {
+        const real even = (g[0] + g[2]) * real(1.0 / 3), odd = g[1] * real(1.0 / 3);
+        o[0] = g[0];
+        o[1] = even + odd;
+        o[2] = odd - even;
+        o[3] = real(-16.0 / 15) * (g[0] + real(0.5) * g[1] + real(0.25) * g[2]);
+        o[4] = real(1.0 / 15) * (g[0] - 2 * g[1] + 4 * g[2]);
+        o[5] = g[2];
+    }
+};
 
 // o = At m: products, to outputs.
-__device__ __forceinline__ void transform_output(real (&o)[OUT], const real (&m)[IN]) {
-    const real sum = m[1] + m[2], difference = m[1] - m[2];
-    o[0] = m[0] + sum + m[3] + m[4];
-    o[1] = difference + real(0.5) * m[3] - 2 * m[4];
-    o[2] = sum + real(0.25) * m[3] + 4 * m[4];
-    o[3] = difference + real(0.125) * m[3] - 8 * m[4] + m[5];
-}
+struct Output {
+    enum { FROM = IN, TO = OUT };
+    static __device__ __forceinline__ void apply(real (&o)[TO], const real (&m)[FROM]) {
+        const real sum = m[1] + m[2], difference = m[1] - m[2];
+        o[0] = m[0] + sum + m[3] + m[4];
+        o[1] = difference + real(0.5) * m[3] - 2 * m[4];
+        o[2] = sum + real(0.25) * m[3] + 4 * m[4];
+        o[3] = difference + real(0.125) * m[3] - 8 * m[4] + m[5];
+    }
+};
 
-// o = A d: tiles of the output's gradient.
-__device__ __forceinline__ void transform_gradient(real (&o)[IN], const real (&d)[OUT]) {
-    const real even = d[0] + d[2], odd = d[1] + d[3];
-    o[0] = d[0];
-    o[1] = even + odd;
-    o[2] = even - odd;
-    o[3] = d[0] + real(0.5) * d[1] + real(0.25) * d[2] + real(0.125) * d[3];
-    o[4] = d[0] - 2 * d[1] + 4 * d[2] - 8 * d[3];
-    o[5] = d[3];
-}
+// o = A d: the output's gradient.
+struct Gradient {
+    enum { FROM = OUT, TO = IN };
+    static __device__ __forceinline__ void apply(real (&o)[TO], const real (&d)[FROM]) {
+        const real even = d[0] + d[2], odd = d[1] + d[3];
+        o[0] = d[0];
+        o[1] = even + odd;
+        o[2] = even - odd;
+        o[3] = d[0] + real(0.5) * d[1] + real(0.25) * d[2] + real(0.125) * d[3];
+        o[4] = d[0] - 2 * d[1] + 4 * d[2] - 8 * d[3];
+        o[5] = d[3];
+    }
+};
 
 // o = Gt m: products, to a filter's gradient.
-__device__ __forceinline__ void transform_filter_gradient(real (&o)[TAPS], const real (&m)[IN]) {
-    const real sum = (m[1] + m[2]) * real(1.0 / 3), difference = (m[1] - m[2]) * real(1.0 / 3);
-    o[0] = m[0] + difference - real(16.0 / 15) * m[3] + real(1.0 / 15) * m[4];
-    o[1] = sum - real(8.0 / 15) * m[3] - real(2.0 / 15) * m[4];
-    o[2] = difference - real(4.0 / 15) * m[3] + real(4.0 / 15) * m[4] + m[5];
+struct FilterGradient {
+    enum { FROM = IN, TO = TAPS };
+    static __device__ __forceinline__ void apply(real (&o)[TO], const real (&m)[FROM]) {
+        const real sum = (m[1] + m[2]) * real(1.0 / 3), difference = (m[1] - m[2]) * real(1.0 / 3);
+        o[0] = m[0] + difference - real(16.0 / 15) * m[3] + real(1.0 / 15) * m[4];
+        o[1] = sum - real(8.0 / 15) * m[3] - real(2.0 / 15) * m[4];
+        o[2] = difference - real(4.0 / 15) * m[3] + real(4.0 / 15) * m[4] + m[5];
+    }
+};
+
+template <class Matrix>
+__device__ __forceinline__ void multiply(Numbers (&o)[Matrix::TO], const Numbers (&d)[Matrix::FROM]) {
+#pragma unroll
+    for (int j = 0; j < VEC; ++j) {
+        real from[Matrix::FROM], to[Matrix::TO];
+#pragma unroll
+        for (int i = 0; i < Matrix::FROM; ++i) from[i] = d[i].v[j];
+        Matrix::apply(to, from);
+#pragma unroll
+        for (int i = 0; i < Matrix::TO; ++i) o[i].v[j] = to[i];
+    }
 }
+
+// A matrix times a square of numbers times the matrix's transpose, the square column by column, the result row by row.
+template <class Matrix>
+struct Square {
+    Numbers half[Matrix::TO][Matrix::FROM];  // the matrix times the square
+    __device__ __forceinline__ void take_column(int s, const Numbers (&d)[Matrix::FROM]) {
+        Numbers column[Matrix::TO];
+        multiply<Matrix>(column, d);
+#pragma unroll
+        for (int i = 0; i < Matrix::TO; ++i) half[i][s] = column[i];
+    }
+    __device__ __forceinline__ void row(Numbers (&o)[Matrix::TO], int i) const { multiply<Matrix>(o, half[i]); }
+};
 
 // The tile and channels of a thread.
 struct Mine {
@@ -89,69 +132,46 @@ struct Mine {
     }
 };
 
-// The pixels of a tile of SIZE x SIZE, zeros where there is no image, transformed to 6 x 6 numbers; f is one of the above.
-template <int SIZE, class F>
+// The pixels of a tile, zeros where there is no image, to 36 numbers.
+template <class Matrix>
 __device__ __forceinline__ void transform_tiles(real* __restrict__ to, const real* __restrict__ from,
-                                                const WinogradShape& g, int threads, F f) {
+                                                const WinogradShape& g, int threads) {
     const int thread = blockIdx.x * THREADS + threadIdx.x;
     if (thread >= threads) return;
     const Mine mine(g, thread);
     const int top = mine.top - g.pad_h, left = mine.left - g.pad_w;
     const real* image = from + (size_t)mine.n * g.H * g.W * g.C + mine.channel;
-    Numbers half[IN][SIZE];  // transformed along the columns
+    Square<Matrix> square;
 #pragma unroll
-    for (int s = 0; s < SIZE; ++s) {
-        Numbers d[SIZE];
+    for (int s = 0; s < Matrix::FROM; ++s) {
+        Numbers d[Matrix::FROM];
 #pragma unroll
-        for (int r = 0; r < SIZE; ++r) {
+        for (int r = 0; r < Matrix::FROM; ++r) {
             d[r] = {};
             const int h = top + r * (int)g.step_h.value, w = left + s * (int)g.step_w.value;
             if ((unsigned)h < (unsigned)g.H && (unsigned)w < (unsigned)g.W)
                 d[r] = load<VEC>(image + ((size_t)h * g.W + w) * g.C);
         }
-#pragma unroll
-        for (int j = 0; j < VEC; ++j) {
-            real column[SIZE], found[IN];
-#pragma unroll
-            for (int r = 0; r < SIZE; ++r) column[r] = d[r].v[j];
-            f(found, column);
-#pragma unroll
-            for (int i = 0; i < IN; ++i) half[i][s].v[j] = found[i];
-        }
+        square.take_column(s, d);
     }
     const size_t apart = (size_t)threads * VEC;
 #pragma unroll
     for (int i = 0; i < IN; ++i) {
         Numbers o[IN];
-#pragma unroll
-        for (int j = 0; j < VEC; ++j) {
-            real row[SIZE], found[IN];
-#pragma unroll
-            for (int s = 0; s < SIZE; ++s) row[s] = half[i][s].v[j];
-            f(found, row);
-#pragma unroll
-            for (int s = 0; s < IN; ++s) o[s].v[j] = found[s];
-        }
+        square.row(o, i);
 #pragma unroll
         for (int s = 0; s < IN; ++s) store(to + (i * IN + s) * apart + mine.at, o[s]);
     }
 }
 
-struct Input {
-    __device__ __forceinline__ void operator()(real (&o)[IN], const real (&d)[IN]) const { transform_input(o, d); }
-};
-struct Gradient {
-    __device__ __forceinline__ void operator()(real (&o)[IN], const real (&d)[OUT]) const { transform_gradient(o, d); }
-};
-
 extern "C" __global__ void __launch_bounds__(THREADS)
 winograd_input(real* __restrict__ tiles, const real* __restrict__ x, WinogradShape g, int threads) {
-    transform_tiles<IN>(tiles, x, g, threads, Input());
+    transform_tiles<Input>(tiles, x, g, threads);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 winograd_gradient(real* __restrict__ tiles, const real* __restrict__ dz, WinogradShape g, int threads) {
-    transform_tiles<OUT>(tiles, dz, g, threads, Gradient());
+    transform_tiles<Gradient>(tiles, dz, g, threads);
 }
 
 // filters = G w Gt, of one filter and VEC channels; turned: w by 180 degrees.
@@ -162,7 +182,7 @@ winograd_filters(real* __restrict__ filters, const real* __restrict__ weight, Di
     int vector = thread;
     const int k = by_vectors.split(vector), C = by_vectors.value * VEC;
     const real* from = weight + (size_t)k * TAPS * TAPS * C + vector * VEC;
-    Numbers half[IN][TAPS];
+    Square<Filter> square;
 #pragma unroll
     for (int s = 0; s < TAPS; ++s) {
         Numbers g[TAPS];
@@ -171,26 +191,12 @@ winograd_filters(real* __restrict__ filters, const real* __restrict__ weight, Di
             const int tap = r * TAPS + s;
             g[r] = load<VEC>(from + (size_t)(turned ? TAPS * TAPS - 1 - tap : tap) * C);
         }
-#pragma unroll
-        for (int j = 0; j < VEC; ++j) {
-            const real column[TAPS] = {g[0].v[j], g[1].v[j], g[2].v[j]};
-            real found[IN];
-            transform_filter(found, column);
-#pragma unroll
-            for (int i = 0; i < IN; ++i) half[i][s].v[j] = found[i];
-        }
+        square.take_column(s, g);
     }
 #pragma unroll
     for (int i = 0; i < IN; ++i) {
         Numbers o[IN];
-#pragma unroll
-        for (int j = 0; j < VEC; ++j) {
-            const real row[TAPS] = {half[i][0].v[j], half[i][1].v[j], half[i][2].v[j]};
-            real found[IN];
-            transform_filter(found, row);
-#pragma unroll
-            for (int s = 0; s < IN; ++s) o[s].v[j] = found[s];
-        }
+        square.row(o, i);
 #pragma unroll
         for (int s = 0; s < IN; ++s) store(filters + ((size_t)(i * IN + s) * threads + thread) * VEC, o[s]);
     }
@@ -205,39 +211,27 @@ winograd_output(real* __restrict__ y, const real* __restrict__ products, const r
     const Mine mine(g, thread);
     const real* from = products + mine.at;
     const size_t apart = (size_t)threads * VEC;
-    Numbers half[OUT][IN];  // transformed along the columns
+    Square<Output> square;
 #pragma unroll
     for (int s = 0; s < IN; ++s) {
         Numbers m[IN];
 #pragma unroll
         for (int r = 0; r < IN; ++r) m[r] = load<VEC>(from + (r * IN + s) * apart);
-#pragma unroll
-        for (int j = 0; j < VEC; ++j) {
-            real column[IN], found[OUT];
-#pragma unroll
-            for (int r = 0; r < IN; ++r) column[r] = m[r].v[j];
-            transform_output(found, column);
-#pragma unroll
-            for (int i = 0; i < OUT; ++i) half[i][s].v[j] = found[i];
-        }
+        square.take_column(s, m);
     }
     Numbers offset = {};
     if (bias != nullptr) offset = load<VEC>(bias + mine.channel);
 #pragma unroll
     for (int i = 0; i < OUT; ++i) {
         Numbers o[OUT];
+        square.row(o, i);
 #pragma unroll
-        for (int j = 0; j < VEC; ++j) {
-            real row[IN], found[OUT];
+        for (int s = 0; s < OUT; ++s)
 #pragma unroll
-            for (int s = 0; s < IN; ++s) row[s] = half[i][s].v[j];
-            transform_output(found, row);
-#pragma unroll
-            for (int s = 0; s < OUT; ++s) {
-                const real value = found[s] + offset.v[j];
+            for (int j = 0; j < VEC; ++j) {
+                const real value = o[s].v[j] + offset.v[j];
                 o[s].v[j] = relu && value < 0 ? real(0) : value;
             }
-        }
 #pragma unroll
         for (int s = 0; s < OUT; ++s) {
             const int h = mine.top + i * (int)g.step_h.value, w = mine.left + s * (int)g.step_w.value;
@@ -276,16 +270,10 @@ winograd_weight_gradient(real* __restrict__ dweight, const real* __restrict__ pr
     __syncthreads();
     // Six threads have one of the six columns of sums each, and leave three numbers of it; then three a row of those.
     if (place < IN && thread < threads) {
-        Numbers half[TAPS];
+        Numbers column[IN], half[TAPS];
 #pragma unroll
-        for (int j = 0; j < VEC; ++j) {
-            real column[IN], found[TAPS];
-#pragma unroll
-            for (int i = 0; i < IN; ++i) column[i] = sums[i * IN + place][threadIdx.x].v[j];
-            transform_filter_gradient(found, column);
-#pragma unroll
-            for (int r = 0; r < TAPS; ++r) half[r].v[j] = found[r];
-        }
+        for (int i = 0; i < IN; ++i) column[i] = sums[i * IN + place][threadIdx.x];
+        multiply<FilterGradient>(half, column);
 #pragma unroll
         for (int r = 0; r < TAPS; ++r) sums[r * IN + place][threadIdx.x] = half[r];
     }
@@ -293,16 +281,10 @@ winograd_weight_gradient(real* __restrict__ dweight, const real* __restrict__ pr
     if (place >= TAPS || thread >= threads) return;
     int vector = thread;
     const int k = by_vectors.split(vector), C = by_vectors.value * VEC;
-    Numbers o[TAPS];
+    Numbers row[IN], o[TAPS];
 #pragma unroll
-    for (int j = 0; j < VEC; ++j) {
-        real row[IN], found[TAPS];
-#pragma unroll
-        for (int s = 0; s < IN; ++s) row[s] = sums[place * IN + s][threadIdx.x].v[j];
-        transform_filter_gradient(found, row);
-#pragma unroll
-        for (int s = 0; s < TAPS; ++s) o[s].v[j] = found[s];
-    }
+    for (int s = 0; s < IN; ++s) row[s] = sums[place * IN + s][threadIdx.x];
+    multiply<FilterGradient>(o, row);
     real* to = dweight + ((size_t)(k * TAPS + place) * TAPS) * C + vector * VEC;
 #pragma unroll
     for (int s = 0; s < TAPS; ++s) store(to + s * C, o[s]);
