@@ -211,6 +211,38 @@ def test_what_is_left_to_ffma(kernels: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert not conv2d_tensor.takes_forward(where, x, weight, window)
 
 
+@pytest.mark.emulator
+def test_what_is_too_tall_or_too_deep_is_left_to_ffma() -> None:
+    """A grid has 65535 rows of tiles, or 273 phases of 240 slices; a row of the product at most 2^23 - 1 numbers."""
+    where = device("emulator")
+
+    def taken(product: int, n: int, side: int, c: int, r: int, stride: int) -> bool:
+        window = _window(side, side, r, r, (stride, stride), (0, 0), (1, 1))
+        weight = np.empty((4, r, r, c), np.float32)  # of which nothing is read
+        return conv2d_tensor._takes(where, product, (n, side, side, c), weight, window)
+
+    gpunn.set_precision("tf32")
+    forward, data = conv2d_tensor._FORWARD, conv2d_tensor._DATA
+    assert taken(forward, 65535 * 2, 8, 4, 1, 1)  # of 64 pixels: half a tile
+    assert not taken(forward, 65535 * 2 + 1, 8, 4, 1, 1)
+    assert taken(data, 1, 16, 4, 3, 16)
+    assert not taken(data, 1, 17, 4, 3, 17)
+    assert taken(forward, 1, 2, 2**21 - 4, 2, 1)
+    assert not taken(forward, 1, 2, 2**21, 2, 1)
+
+
+def test_no_more_tiles_than_rows_and_columns_need(kernels: str) -> None:
+    """128 pixels and filters are one tile; one more pixel another."""
+    where = device(kernels)
+    gpunn.set_precision("tf32")
+    for n, w, tiles in ((2, 8, (1, 1)), (1, 129, (1, 2))):
+        x, weight = _on(where, _numbers(n, 8 if n == 2 else 1, w, 12), _numbers(128, 1, 3, 12))
+        window = _window(x.shape[1], w, 1, 3, (1, 1), (0, 1), (1, 1))
+        with trace_launches() as launches:
+            conv2d_forward(where, x, weight, window, 1, None, False)
+        assert [launch.grid[:2] for launch in launches] == [tiles]
+
+
 @pytest.mark.parametrize(("c", "k"), [(24, 40), (40, 24)], ids=str)
 @pytest.mark.parametrize("relu", [False, True])
 def test_one_gradient_by_tensor_cores_and_one_by_ffma(
