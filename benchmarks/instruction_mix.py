@@ -41,8 +41,8 @@ FILES = (
 SEVERAL = ("scaled_dot_product_attention.cu",)
 MULTIPLY = ("FFMA", "HMMA")  # where a kernel has HMMA, what it does by FFMA besides is not its main loop
 # The least share of the loop that multiplies, by kernel and tile, "GEOMETRY TN" of first layers, or MODE of tensor
-# cores; "" for all others. What is wanted is 0.88, and 0.82 of gradients; attention has reached
-# less. The tile of 32, for few columns, is not held to it.
+# cores; "" for all others. What is wanted is 0.88, and 0.82 of gradients; attention has reached less. The tile of 32,
+# for few columns, is not held to it.
 FLOORS = {
     ("gemm_nt", "128"): 0.89,
     ("gemm_nn", "128"): 0.9,

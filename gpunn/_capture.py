@@ -83,8 +83,8 @@ class CapturedStep:
 
     def __call__(self, *inputs: Any) -> Any:
         called = [(t._physical.shape, t.dtype, t.requires_grad, t.device) for t in self._checked(inputs)]
-        precision = chosen.name, chosen.convolutions, is_winograd_enabled()
-        shapes = (is_grad_enabled(), casting.key, *precision, *called)
+        products = chosen.name, chosen.convolutions, is_winograd_enabled()  # how they are made
+        shapes = (is_grad_enabled(), casting.key, *products, *called)
         if changes.count == self._unchanged_since:
             graph = self._last.get(shapes)
             if graph is not None and graph.leaves_are_unchanged():

@@ -322,9 +322,7 @@ def _reductions(s: Sizes) -> Iterator[Op]:
     yield Op("convolution and gradients, tf32", layers, _convolution_of_tf32, ())
     deep = min(256, s.product)  # many channels, so that Winograd's algorithm pays
     layers = {"x": (s.batch, side, side, deep), "y": (deep, 3, 3, deep)}
-    yield Op(
-        "convolution, 3×3", layers, lambda lib, t: lib.nn.functional.conv2d(t["x"], t["y"], None, 1, 1), ("x", "y")
-    )
+    yield Op("convolution, 3×3", layers, _convolution, ("x", "y"))
     for kind in ("float16", "bfloat16"):
         yield Op(f"linear and gradients, {kind}", {"x": a, "y": a}, functools.partial(_linear_of_16_bits, kind), ())
         yield Op(f"convolution and gradients, {kind}", images, functools.partial(_convolution_of_16_bits, kind), ())

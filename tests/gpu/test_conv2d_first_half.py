@@ -30,8 +30,7 @@ FLOAT = 3e-5  # float32's own errors, of sums of a few hundred terms
 # n, h, w, c, k, r, s, stride, padding, dilation: the customary first layer, whose rows are vectors, and begin at an odd
 # number; rows that are no vectors; odd numbers from an output to the next, which need x twice; few and many filters;
 # filters beyond the last; a filter without a number of its own in a slot, and one with two; no whole slot; one
-# pixel; tiles side by side; one row of outputs; many outputs of few
-# products, high and wide.
+# pixel; tiles side by side; one row of outputs; many outputs of few products, high and wide.
 CASES = (
     (5, 24, 24, 3, 64, 7, 7, (2, 2), (3, 3), (1, 1)),
     (1, 23, 41, 3, 64, 7, 7, (2, 2), (3, 3), (1, 1)),

@@ -10,12 +10,16 @@ import pytest
 
 import gpunn
 from gpunn import nn
-from gpunn._device import Device, device
+from gpunn._device import device
 from gpunn._window import Window
 from gpunn.emulator import counting
 from gpunn.gpu import conv2d_tensor, tensor
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
+from tests.convolutions import error as _error
+from tests.convolutions import numbers as _numbers
+from tests.convolutions import on as _on
+from tests.convolutions import wide as _wide
 from tests.devices import host, in_order
 from tests.emulator import kernel_counts
 
@@ -48,24 +52,6 @@ def _of_any_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("gpunn.gpu.conv2d_first.takes", lambda *args, **kwargs: False)
     yield
     gpunn.set_precision("fp32")
-
-
-def _numbers(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def _on(where: Device, *arrays: np.ndarray | None) -> list[Any]:
-    return [None if array is None else where.array(array) for array in arrays]
-
-
-def _wide(*arrays: Any) -> list[Any]:
-    return [None if a is None else host(a).astype(np.float64) for a in arrays]
-
-
-def _error(found: Any, expected: np.ndarray) -> float:
-    assert found.dtype == np.float32
-    assert found.shape == expected.shape
-    return float(np.abs(host(found) - expected).max() / np.abs(expected).max())
 
 
 def _kernels(call: Callable[[], Any]) -> tuple[Any, list[str]]:

@@ -19,6 +19,10 @@ from gpunn.gpu.choices import tuned_by
 from gpunn.gpu.conv2d_winograd import WINOGRAD, choose_data, choose_forward, choose_weight, fits
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
+from tests.convolutions import error as _error
+from tests.convolutions import numbers as _numbers
+from tests.convolutions import on as _on
+from tests.convolutions import wide as _wide
 from tests.devices import host, in_order
 from tests.traces import dry_launches
 from tests.winograd import ByWinograd
@@ -60,24 +64,6 @@ def _window(
     dilation: tuple[int, int] = (1, 1),
 ) -> Window:
     return Window(h, w, 3, 3, (1, 1), padding, dilation, False, padding if end is None else end)
-
-
-def _numbers(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def _on(where: Device, *arrays: np.ndarray | None) -> list[Any]:
-    return [None if array is None else where.array(array) for array in arrays]
-
-
-def _wide(*arrays: Any) -> list[Any]:
-    return [None if a is None else host(a).astype(np.float64) for a in arrays]
-
-
-def _error(found: Any, expected: np.ndarray) -> float:
-    assert found.dtype == np.float32
-    assert found.shape == expected.shape
-    return float(np.abs(host(found) - expected).max() / np.abs(expected).max())
 
 
 def _kernels(call: Callable[[], Any], room: int = 128) -> tuple[Any, list[str]]:
