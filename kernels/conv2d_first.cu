@@ -1,7 +1,7 @@
 // conv2d_first.cu: the convolution of a first layer: few channels, so few that vectors along them do not exist and a
 // matrix product would spend its time finding out where each element lies.
 //   x (N, H, W, C)   y, dy, dz (N, P, Q, K)   weight, dweight (K, R, S, C)   bias, dbias (K) or null
-// Formulas and dz as in conv2d.cu; one group; the gradient of x, which a first layer seldom needs, is conv2d.cu's.
+// Formulas and dz as in conv2d.cu; one group; the gradient of x is conv2d_first_data.cu's.
 // A block brings the part of x under a tile of outputs to shared memory once, a plane a channel: then every product is
 // of two numbers at places known in advance, and four outputs read what they need in vectors.
 // A strip is what one channel has in one filter row: TAPS elements side by side, of outputs STRIDE apart, for the

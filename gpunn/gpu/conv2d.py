@@ -46,7 +46,7 @@ def choose(weight_shape: tuple[int, ...], groups: int, window: Window, itemsize:
     """What computes a forward pass, or ``back`` the weight gradient.
 
     "narrow": ``conv2d_narrow``; "first": ``conv2d_first``; "product": matrix products of ``matmul``; "tiled":
-    this module. The data gradient of a first layer is "tiled".
+    this module. For the data gradient of images with few channels ``conv2d_first_data`` is asked first.
     """
     if conv2d_narrow.takes(weight_shape, groups):
         return "narrow"

@@ -20,7 +20,7 @@ from gpunn._window import Padding, Pair, Window, is_plain_product, pair, remembe
 from gpunn.cpu.conv2d import ways
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu import conv2d as kernels
-from gpunn.gpu import conv2d_first, conv2d_first_half, conv2d_narrow, conv2d_tensor, half
+from gpunn.gpu import conv2d_first, conv2d_first_data, conv2d_first_half, conv2d_narrow, conv2d_tensor, half
 from gpunn.gpu.conv2d_geometry import refuse_too_many
 from gpunn.ops.accumulate import accumulate
 from gpunn.ops.bias import bias_backward
@@ -229,6 +229,8 @@ def _apart(
             accumulate(device, dx, more)
     elif tensor_data:
         dx = conv2d_tensor.backward_data(device, dz, weight, x.shape, window, more)
+    elif wants_data and conv2d_first_data.takes(weight.shape, groups, window, x.itemsize):
+        dx = conv2d_first_data.backward_data(device, dz, weight, x.shape, window, more)
     elif wants_data:
         dx = kernels.backward_data(device, dz, weight, x.shape, window, groups, more)
     return dx, dweight, dbias
