@@ -252,15 +252,6 @@ __device__ __forceinline__ Vector<real, 4> gradient(real* __restrict__ dz, const
     return d;
 }
 
-// threadIdx.x, of which a compiler does not know that it has it.
-__device__ __forceinline__ int asked_again() {
-    int thread = threadIdx.x;
-#ifndef GPUNN_EMULATOR
-    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
-#endif
-    return thread;
-}
-
 // partial (filter tiles, blocks, COUNT / 4, threads of a lane, 4); tickets (filter tiles, TICKETS).
 extern "C" __global__ void __launch_bounds__(256, TN == 4 || TAPS == 5 ? 2 : 1)
 conv2d_first_backward_weight(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dz,

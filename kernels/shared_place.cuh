@@ -32,4 +32,13 @@ __device__ __forceinline__ Vector<real, N> load(SharedPlace from) {
     return one_at<Vector<real, N>>(from);
 }
 
+// threadIdx.x, of which a compiler does not know that it has it.
+__device__ __forceinline__ int asked_again() {
+    int thread = threadIdx.x;
+#ifndef GPUNN_EMULATOR
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+#endif
+    return thread;
+}
+
 #endif  // GPUNN_SHARED_PLACE_CUH

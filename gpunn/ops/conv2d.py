@@ -20,7 +20,15 @@ from gpunn._window import Padding, Pair, Window, is_plain_product, pair, remembe
 from gpunn.cpu.conv2d import ways
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
 from gpunn.gpu import conv2d as kernels
-from gpunn.gpu import conv2d_first, conv2d_first_data, conv2d_first_half, conv2d_narrow, conv2d_tensor, half
+from gpunn.gpu import (
+    conv2d_first,
+    conv2d_first_data,
+    conv2d_first_half,
+    conv2d_first_half_data,
+    conv2d_narrow,
+    conv2d_tensor,
+    half,
+)
 from gpunn.gpu.conv2d_geometry import refuse_too_many
 from gpunn.ops.accumulate import accumulate
 from gpunn.ops.bias import bias_backward
@@ -249,10 +257,15 @@ def _(
         dx, dweight, dbias = linear_backward(device, *flat)
         dx = None if dx is None else dx.reshape(x.shape)
         return dx, None if dweight is None else dweight.reshape(weight.shape), dbias
-    if not needs[0] and conv2d_first_half.takes_backward_weight(device, dy, y, x, weight, window, groups):
+    data = not needs[0] or conv2d_first_half_data.takes(device, dy, weight, x.shape, window, groups, more)
+    if data and (not needs[1] or conv2d_first_half.takes_backward_weight(device, dy, y, x, weight, window, groups)):
         dz, dbias = bias_backward(device, rows, gate, needs[2])
-        of = dz.reshape(dy.shape)
-        return None, conv2d_first_half.backward_weight(device, of, x, weight, window) if needs[1] else None, dbias
+        dz, dx, dweight = dz.reshape(dy.shape), None, None
+        if needs[0]:
+            dx = conv2d_first_half_data.backward_data(device, dz, weight, x.shape, window, more)
+        if needs[1]:
+            dweight = conv2d_first_half.backward_weight(device, dz, x, weight, window)
+        return dx, dweight, dbias
     if not half.takes_convolution(device, x, weight, window, groups, dy, y, more):
         return None
     dz, dbias = bias_backward(device, rows, gate, needs[2])
