@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.mutants import checks, explained, launch_checks, launch_code
 from tests.mutants.forked import Say, run_forked
 from tests.mutants.launch_operators import LAUNCH_OPERATORS, launch_mutants
 from tests.mutants.launch_run import CHOICES
+from tests.mutants.run import verdict
 
 ROOT = Path(__file__).parent.parent
 LAUNCH = '''\
@@ -144,6 +146,17 @@ def test_a_changed_module_is_in_place(file: str, before: str, after: str, at_imp
 
     assert said(text) == []
     assert "failed" in said(text.replace(before, after, 1))[0]
+
+
+def test_a_module_that_cannot_be_imported_is_noticed() -> None:
+    file = "gpu/elementwise.py"
+    text = (launch_code.PACKAGE / file).read_text().replace("_BLOCK = 256", "_BLOCK, _ROWS = 256,", 1)
+
+    def tried(say: Say) -> None:
+        launch_checks.try_battery(say, file, text, True, checks.Examples(["relu_forward"]), ["relu_forward"], {})
+
+    ((_, ending),) = run_forked([tried], 1)
+    assert verdict(ending) == {"how": "error", "where": file, "message": ANY}
 
 
 @pytest.mark.tools

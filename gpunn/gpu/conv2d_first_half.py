@@ -145,9 +145,8 @@ def banks(slots: Slots, dilation: int) -> tuple[tuple[int, ...], int]:
         numbers = at - copy + copy * apart + (places[..., 0] * pitch + places[..., 1])[..., None]
         words = np.sort(numbers.reshape(len(places), -1) // 2, axis=1)
         first = np.concatenate([np.ones((len(words), 1), bool), np.diff(words, axis=1) != 0], axis=1)
-        met = np.zeros((len(words), _BANKS), int)
-        np.add.at(met, (np.nonzero(first)[0], words[first] % _BANKS), 1)
-        return int(met.max(axis=1).sum())
+        met = np.bincount(np.nonzero(first)[0] * _BANKS + words[first] % _BANKS, minlength=len(words) * _BANKS)
+        return int(met.reshape(-1, _BANKS).max(axis=1).sum())
 
     apart = 0 if slots.copies == 1 else min(range(0, width, 2), key=lambda apart: passes(slots.length * 2, apart))
     pitches = range(0, width, 8 if slots.vec > 1 else 2)

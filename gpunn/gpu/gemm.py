@@ -120,24 +120,25 @@ def _shared_way(tile: int, products: Products) -> Way:
     return tile, *slices
 
 
+def _shared_cost(products: Products, way: Way) -> float:
+    """Like :func:`cost`, of several products in one launch. The blocks of an SM are some of each."""
+    tile, *each = way
+    down, across, _ = TILES[tile]
+    blocks = steps = 0
+    for (rows, columns, depth, groups, _), slices in zip(products, each, strict=True):
+        mine = count_tiles(rows, columns, tile) * groups * slices
+        blocks += mine
+        steps += mine * (ceil_div(depth, slices) + _EXTRA * (slices > 1))
+    return max(ceil_div(blocks, _WAVE), _BUSY[tile]) * steps / max(1, blocks) * down * across / _SPEED[tile]
+
+
 @functools.lru_cache(maxsize=4096)
 def choose_shared(products: Products) -> Way:
     """The (tile, slices of each) by which they take least in one launch; ``APART`` where one needs the largest tile."""
     for *one, most in products:
         if (choose_split(*one)[0] if most > 1 else choose_tile(*one[:2], one[3])) == 128:
             return APART
-
-    def time(way: Way) -> float:
-        tile, *each = way
-        down, across, _ = TILES[tile]
-        blocks = steps = 0
-        for (rows, columns, depth, groups, _), slices in zip(products, each, strict=True):
-            mine = count_tiles(rows, columns, tile) * groups * slices
-            blocks += mine
-            steps += mine * (ceil_div(depth, slices) + _EXTRA * (slices > 1))
-        return max(ceil_div(blocks, _WAVE), _BUSY[tile]) * steps / max(1, blocks) * down * across / _SPEED[tile]
-
-    return min((_shared_way(tile, products) for tile in (64, 32)), key=time)
+    return min((_shared_way(tile, products) for tile in (64, 32)), key=lambda way: _shared_cost(products, way))
 
 
 def shared_ways(products: Products) -> list[Way]:

@@ -13,7 +13,6 @@ import gpunn._winograd
 from gpunn._device import device
 from gpunn._window import Window
 from gpunn.emulator import counting
-from gpunn.errors import UsageError
 from gpunn.gpu import choices, conv2d_first, conv2d_narrow, conv2d_narrow_3x3
 from gpunn.gpu import conv2d as tiled
 from gpunn.gpu.launcher import kernel_folder, trace_launches
@@ -408,26 +407,3 @@ def test_forward_tiles_have_no_bank_conflicts(tile: int) -> None:
         assert at, text
         for one in at:
             assert one.asked == one.least, one
-
-
-@pytest.mark.parametrize(
-    ("shape", "filter_shape"),
-    [((1, 3, 2**20, 1024), (3, 1)), ((1, 1, 2**23, 512), (1, 3)), ((2**15, 1, 1, 2**16), (1, 1))],
-)
-def test_a_filter_of_too_wide_a_reach_is_refused(shape: tuple[int, ...], filter_shape: tuple[int, int]) -> None:
-    n, h, w, c = shape
-    window = Window(h, w, *filter_shape, (1, 1), (0, 0), (1, 2**21 if filter_shape[1] > 1 else 1))
-    with pytest.raises(UsageError, match=r"kernels count at most 2\^31 - 1. Use smaller images or filters"):
-        tiled.refuse_wide(n, c, 2**15 if n > 1 else 8, window, 1)
-
-
-def test_images_whose_neighbours_are_too_far_are_refused() -> None:
-    window = Window(2**14, 2**14, 2, 2, (2**14, 2**14), (0, 0), (1, 1))  # a pixel of output an image
-    tiled.refuse_wide(8, 4, 8, window, 1)  # the fewest pixels of a step lead behind the last image
-    with pytest.raises(UsageError, match="a step within 9 images of 16384 x 16384 with 4 channels span 8589934592"):
-        tiled.refuse_wide(9, 4, 8, window, 1)
-
-
-def test_large_images_are_not_refused() -> None:
-    for h, w, c in ((20_000, 20_000, 3), (1, 10_000_000, 64), (4096, 4096, 64)):
-        tiled.refuse_wide(1, c, 64, Window(h, w, min(h, 3), 3, (1, 1), (min(h, 3) // 2, 1), (1, 1)), 1)

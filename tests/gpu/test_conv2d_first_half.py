@@ -13,7 +13,6 @@ import pytest
 
 import gpunn
 from gpunn._device import device
-from gpunn._half import half_named
 from gpunn._window import Window
 from gpunn.emulator import counting
 from gpunn.gpu import conv2d_first_half as first
@@ -22,10 +21,11 @@ from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
 from tests.devices import host, in_order
 from tests.emulator import kernel_counts
-
-KINDS = ["float16", "bfloat16"]
-NEAR = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # half a place of the last bit
-FLOAT = 3e-5  # float32's own errors, of sums of a few hundred terms
+from tests.halves import KINDS
+from tests.halves import check as _check
+from tests.halves import numbers as _numbers
+from tests.halves import wide as _wide
+from tests.halves import window as _window
 
 # n, h, w, c, k, r, s, stride, padding, dilation: the customary first layer, whose rows are vectors, and begin at an odd
 # number; rows that are no vectors; odd numbers from an output to the next, which need x twice; few and many filters;
@@ -62,26 +62,6 @@ def _of_any_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for cache in caches:
         cache.cache_clear()
-
-
-def _numbers(kind: str, *shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(half_named("test", kind))
-
-
-def _wide(array: Any) -> np.ndarray:
-    return host(array).astype(np.float64)
-
-
-def _window(h: int, w: int, r: int, s: int, stride: Any, padding: Any, dilation: Any) -> Window:
-    return Window(h, w, r, s, stride, padding, dilation, False, padding)
-
-
-def _check(kind: str, found: Any, expected: np.ndarray) -> None:
-    assert found.dtype == half_named("test", kind)
-    assert found.shape == expected.shape
-    size = max(1.0, float(np.abs(expected).max(initial=0)))
-    error = np.abs(_wide(found) - expected) - NEAR[kind] * np.abs(expected)
-    assert error.max(initial=0) <= FLOAT * size, error.max()
 
 
 def _expected(x: np.ndarray, weight: np.ndarray, window: Window, bias: np.ndarray | None, relu: bool) -> np.ndarray:
@@ -194,6 +174,18 @@ def test_the_cases_have_every_kind_of_plan() -> None:
     assert any(s.plain == s.steps for s in slots)
 
 
+def test_no_more_blocks_than_tiles_of_outputs_and_filters(kernels: str) -> None:
+    where, window = device(kernels), _window(9, 8, 3, 3, (1, 1), (1, 1), (1, 1))
+    for k, across in ((16, 1), (64, 1), (192, 3)):  # 192 filters are three tiles of 64, or one block's
+        x, weight = (where.array(_numbers("bfloat16", *shape)) for shape in ((2, 9, 8, 3), (k, 3, 3, 3)))
+        found = first.plan(2, (k, 3, 3, 3), window, True)
+        assert found is not None
+        with trace_launches() as launches:
+            conv2d_forward(where, x, weight, window, 1, None, False)
+        tiles = first._tiles(2, window, found.cut)
+        assert [launch.grid for launch in launches] == [(-(-tiles // found.each), -(-across // found.groups), 1)]
+
+
 def test_x_at_an_odd_address(kernels: str) -> None:
     where = device(kernels)
     window = _window(12, 16, 7, 7, (2, 2), (3, 3), (1, 1))
@@ -236,7 +228,13 @@ def test_what_is_left_to_others(kernels: str, monkeypatch: pytest.MonkeyPatch) -
     assert not launched(5, 16)
     assert not launched(3, 12)
     assert not launched(4, 16, groups=2)
+    monkeypatch.setattr(half, "LEAST", 81 * 16 * 27)
+    assert launched(3, 16)
     monkeypatch.setattr(half, "LEAST", 81 * 16 * 27 + 1)
+    assert not launched(3, 16)
+    monkeypatch.setattr(half, "LEAST", 0)
+    for module in (first, half):
+        monkeypatch.setattr(module, "has_tensor_cores", lambda device: False)
     assert not launched(3, 16)
 
 

@@ -13,7 +13,7 @@ from gpunn import nn
 from gpunn._device import device
 from gpunn._window import Window
 from gpunn.emulator import counting
-from gpunn.gpu import conv2d_tensor, tensor
+from gpunn.gpu import conv2d, conv2d_tensor, tensor
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
 from tests.convolutions import error as _error
@@ -26,6 +26,7 @@ from tests.emulator import kernel_counts
 # As in tests/test_precision.py: the largest error, relative to the largest element. "bf16" is as "tf32".
 BOUNDS = {"tf32": 1e-3, "tf32x3": 2e-6}
 MODES = tuple(BOUNDS)
+NARROWEST = conv2d_tensor._NARROWEST
 FORWARD = ["conv2d_tensor_forward"]
 BACK = ["bias_backward", "conv2d_tensor_backward_weight", "conv2d_tensor_backward_data"]
 
@@ -217,6 +218,42 @@ def test_what_is_too_tall_or_too_deep_is_left_to_ffma() -> None:
     assert not taken(forward, 1, 2, 2**21, 2, 1)
 
 
+def test_what_the_three_products_are() -> None:
+    """Of the data gradient one for each phase, with the most filter elements that a phase has."""
+    window = _window(9, 8, 3, 4, (2, 2), (1, 1), (1, 1))
+    forward, data, weight = conv2d_tensor._sizes(5, 8, 12, window)
+    assert (window.P, window.Q) == (5, 4)
+    assert forward == (5 * 5 * 4, 12, 3 * 4 * 8)
+    assert data == (5 * 5 * 4, 8, 3 * 12)
+    assert weight == (12, 3 * 4 * 8, 5 * 5 * 4)
+
+
+@pytest.mark.parametrize(("mode", "least"), [("tf32", 33), ("tf32x3", 65), ("bf16", 33)])
+@pytest.mark.emulator
+def test_narrow_products_are_left_to_ffma(monkeypatch: pytest.MonkeyPatch, mode: str, least: int) -> None:
+    """Those with fewer rows or columns than a quarter of a tile, or than half of one where each product takes three."""
+    monkeypatch.setattr(conv2d_tensor, "_NARROWEST", NARROWEST)
+    where = device("emulator")
+    gpunn.set_precision(mode)
+
+    def taken(product: int, pixels: int, c: int, k: int) -> bool:
+        window = _window(1, pixels, 1, 1, (1, 1), (0, 0), (1, 1))
+        return conv2d_tensor._takes(where, product, (1, 1, pixels, c), np.empty((k, 1, 1, c), np.float32), window)
+
+    wide = least + -least % 4
+    forward, data, weight = conv2d_tensor._FORWARD, conv2d_tensor._DATA, conv2d_tensor._WEIGHT
+    for product in (forward, data):
+        assert taken(product, least, wide, wide)
+        assert not taken(product, least - 1, wide, wide)
+    assert taken(weight, 4, wide, wide)
+    assert not taken(forward, least, wide, wide - 4)
+    assert taken(forward, least, wide - 4, wide)
+    assert not taken(data, least, wide - 4, wide)
+    assert taken(data, least, wide, wide - 4)
+    assert not taken(weight, least, wide - 4, wide)
+    assert not taken(weight, least, wide, wide - 4)
+
+
 def test_no_more_tiles_than_rows_and_columns_need(kernels: str) -> None:
     """128 pixels and filters are one tile; one more pixel another."""
     where = device(kernels)
@@ -227,6 +264,31 @@ def test_no_more_tiles_than_rows_and_columns_need(kernels: str) -> None:
         with trace_launches() as launches:
             conv2d_forward(where, x, weight, window, 1, None, False)
         assert [launch.grid[:2] for launch in launches] == [tiles]
+
+
+def test_what_is_not_split_needs_no_memory(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what the time depends on beside the sizes of the product, of a data gradient those of a phase."""
+    asked: list[Any] = []
+
+    def best(where: Any, source: Any, kernel: str, facts: Any, rule: Any, others: Any, run: Any) -> Any:
+        asked.append((kernel, facts))
+        return run(rule)
+
+    monkeypatch.setattr(conv2d_tensor, "best", best)
+    where = device(kernels)
+    gpunn.set_precision("tf32")
+    window = _window(9, 8, 3, 3, (2, 2), (1, 1), (1, 1))
+    dy, x, weight = _on(where, _numbers(2, 5, 4, 12), _numbers(2, 9, 8, 8), _numbers(12, 3, 3, 8))
+    with trace_launches() as launches:
+        conv2d_tensor.forward(where, x, weight, window, None, False)
+        conv2d_tensor.backward_weight(where, dy, x, weight, window)
+        conv2d_tensor.backward_data(where, dy, weight, x.shape, window, None)
+    assert [launch.kernel for launch in launches] == [*FORWARD, *BACK[1:]]
+    assert [list(launch.args[1:3]) for launch in launches] == 3 * [[None, None]]
+    known = conv2d.facts(2, 8, 12, window, 1, np.dtype(np.float32))
+    sizes = (40, 12, 72), (12, 72, 40), (40, 8, 3 * 12)
+    names = [*FORWARD, *BACK[1:]]
+    assert asked == [(name, (*size, "TF32", *known)) for name, size in zip(names, sizes, strict=True)]
 
 
 @pytest.mark.parametrize(("c", "k"), [(24, 40), (40, 24)], ids=str)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from gpunn._device import Device, device
-from gpunn._half import half_named
-from gpunn._window import Window
 from gpunn.emulator import counting
 from gpunn.gpu import conv2d, half
 from gpunn.gpu.launcher import trace_launches
@@ -18,12 +15,16 @@ from gpunn.ops.bias import bias_backward
 from gpunn.ops.conv2d import conv2d_backward, conv2d_forward
 from gpunn.ops.linear import linear_backward
 from gpunn.ops.matmul import gemm
+from tests.convolutions import on as _on
 from tests.devices import host, in_order
 from tests.emulator import kernel_counts
-
-KINDS = ["float16", "bfloat16"]
-NEAR = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # half a place of the last bit
-FLOAT = 3e-5  # float32's own errors, of sums of a few hundred terms
+from tests.halves import KINDS, take_any_size
+from tests.halves import check as _check
+from tests.halves import kernels_of as _kernels
+from tests.halves import numbers as _numbers
+from tests.halves import operands as _operands
+from tests.halves import wide as _wide
+from tests.halves import window as _window
 
 # M, N, K: less than a tile; tiles that are not full; a short first step; the tiles of few columns and of few rows;
 # slices, and so many that they are added up in two steps; no sum.
@@ -35,44 +36,10 @@ PRODUCTS = (
 
 @pytest.fixture(autouse=True)
 def _of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ml_dtypes")
-    monkeypatch.setattr(half, "LEAST", 0)
-    monkeypatch.setattr(half, "_NARROWEST", 1)
-
-
-def _numbers(kind: str, *shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(half_named("test", kind))
-
-
-def _wide(array: Any) -> np.ndarray:
-    return host(array).astype(np.float64)
-
-
-def _on(where: Device, *arrays: np.ndarray | None) -> list[Any]:
-    return [None if array is None else where.array(array) for array in arrays]
-
-
-def _check(kind: str, found: Any, expected: np.ndarray) -> None:
-    assert found.dtype == half_named("test", kind)
-    assert found.shape == expected.shape
-    size = max(1.0, float(np.abs(expected).max(initial=0)))
-    error = np.abs(_wide(found) - expected) - NEAR[kind] * np.abs(expected)
-    assert error.max(initial=0) <= FLOAT * size, error.max()
-
-
-def _kernels(call: Callable[[], Any]) -> tuple[Any, list[str]]:
-    with trace_launches() as launches:
-        found = call()
-    return found, [launch.kernel for launch in launches]
+    take_any_size(monkeypatch)
 
 
 # -- products -------------------------------------------------------------------------------------
-
-
-def _operands(kind: str, form: str, m: int, n: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """As stored. N is in whole vectors, and what is contiguous."""
-    a = _numbers(kind, *((k, m) if form[0] == "t" else (m, k)))
-    return a, _numbers(kind, *((n, k) if form[1] == "t" else (k, n)), seed=1)
 
 
 def _plain(form: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -161,10 +128,6 @@ CONVOLUTIONS = (
     (40, 4, 3, 16, 16, 4, 3, (1, 1), (0, 0), (1, 1)),
     (1, 40, 3, 8, 8, 3, 3, (1, 1), (1, 0), (1, 1)),
 )
-
-
-def _window(h: int, w: int, r: int, s: int, stride: Any, padding: Any, dilation: Any) -> Window:
-    return Window(h, w, r, s, stride, padding, dilation, False, padding)
 
 
 @pytest.mark.parametrize("shape", CONVOLUTIONS, ids=str)
@@ -328,127 +291,6 @@ def test_how_many_blocks_masks_and_column_sums_have(kernels: str, monkeypatch: p
     assert grid(700, 72) == ((2, 3, 1), "2")
     assert grid(700, 520) == ((3, 1, 1), "8")
     assert grid(700, 520, wants_bias=False) == ((3, 2, 1), "8")
-
-
-# -- what is taken --------------------------------------------------------------------------------
-
-
-def test_what_is_left_to_float32_copies(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    where = device(kernels)
-    a, b = _operands("bfloat16", "nn", 64, 48, 96)
-
-    def launched(*operands: np.ndarray) -> list[str]:
-        return _kernels(lambda: gemm(where, *_on(where, *operands), "nn"))[1]
-
-    assert launched(a, b) == ["gemm_half_nn"]
-    assert launched(a[:, :95].copy(), b[:95]).count("gemm_half_nn") == 0  # rows that are no whole vectors
-    assert launched(a, b[:, :47].copy()).count("gemm_half_nn") == 0
-    assert launched(a, b.astype(np.float32)).count("gemm_half_nn") == 0  # would be rounded
-    assert launched(a, b.astype(np.float16)).count("gemm_half_nn") == 0
-    odd = where.array(np.zeros(a.size + 1, a.dtype))[1:].reshape(a.shape)
-    assert "gemm_half_nn" not in _kernels(lambda: gemm(where, odd, where.array(b), "nn"))[1]
-    for groups, c, r in ((2, 16, 3), (1, 12, 3), (1, 16, 6)):
-        window = _window(9, 9, r, r, (1, 1), (1, 1), (1, 1))
-        x, weight = _numbers("bfloat16", 1, 9, 9, c), _numbers("bfloat16", 16, r, r, c // groups)
-        args = _on(where, x, weight)
-        y, kernels_of = _kernels(lambda args=args, w=window, g=groups: conv2d_forward(where, *args, w, g, None, False))  # type: ignore[misc]
-        assert "conv2d_half_forward" not in kernels_of
-        assert y.dtype == x.dtype
-    monkeypatch.setattr(half, "LEAST", 64 * 48 * 96 + 1)
-    assert launched(a, b).count("gemm_half_nn") == 0
-    monkeypatch.setattr(half, "LEAST", 0)
-    monkeypatch.setattr(half, "has_tensor_cores", lambda device: False)
-    assert launched(a, b).count("gemm_half_nn") == 0
-
-
-def test_products_that_are_too_small_thin_deep_or_tall_are_not_taken(
-    kernels: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    where = device(kernels)
-    a, b = _on(where, *_operands("bfloat16", "nn", 8, 8, 8))
-
-    def taken(*sizes: int) -> bool:
-        return half.takes_product(where, sizes, a, b)  # type: ignore[arg-type]
-
-    assert 256 * half._DEEPEST * 2 < 2**32 <= 256 * (half._DEEPEST + 1) * 2  # bytes of a tile's rows
-    assert taken(64, 48, half._DEEPEST)
-    assert not taken(64, 48, half._DEEPEST + 1)
-    assert taken(half._TALLEST * 256, 64, 8)
-    assert not taken(half._TALLEST * 256 + 1, 64, 8)
-    assert not taken(half._TALLEST * 128 + 1, 72, 8)
-    monkeypatch.setattr(half, "_NARROWEST", 33)
-    assert taken(33, 40, 8)
-    assert not taken(32, 40, 8)
-    assert not taken(40, 32, 8)
-    monkeypatch.setattr(half, "LEAST", 40 * 40 * 8)
-    assert taken(40, 40, 8)
-    assert not taken(39, 40, 8)
-
-
-def test_both_gradients_of_a_layer_are_taken_or_none(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    where = device(kernels)
-    monkeypatch.setattr(half, "_NARROWEST", 33)
-
-    def taken(rows: int, m: int, needs: tuple[bool, bool], kind: str = "bfloat16", odd: bool = False) -> bool:
-        given = _numbers("bfloat16", rows, m), _numbers("bfloat16", rows, 40), _numbers("bfloat16", m, 40)
-        dy, x, weight = _on(where, *given)
-        more = where.array(_numbers(kind, rows * 40 + odd))[int(odd) :].reshape(rows, 40)
-        return half.takes_backward(where, dy, None, x, weight, needs, more)
-
-    assert taken(40, 40, (True, True))
-    assert taken(40, 32, (True, False))  # the weight's gradient has too few rows
-    assert not taken(40, 32, (False, True))
-    assert not taken(40, 32, (True, True))
-    assert taken(32, 40, (False, True))  # and here x's
-    assert not taken(32, 40, (True, False))
-    assert not taken(32, 40, (True, True))
-    assert not taken(40, 40, (True, True), "float16")
-    assert not taken(40, 40, (False, True), "float16")
-    assert not taken(40, 40, (True, True), odd=True)
-    assert taken(40, 40, (False, True), odd=True)
-
-
-def test_convolutions_that_are_not_taken(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    where = device(kernels)
-
-    def taken(h: int, w: int, c: int, k: int, r: int = 1, s: int = 1, stride: Any = (1, 1), **others: Any) -> bool:
-        x, weight = _on(where, _numbers("bfloat16", 2, h, w, c), _numbers("bfloat16", k, r, s, c))
-        window = _window(h, w, r, s, stride, (0, 0), (1, 1))
-        return half.takes_convolution(where, x, weight, window, 1, *others.values())
-
-    assert taken(4, 8, 8, 8, 4, 8)
-    assert not taken(3, 11, 8, 8, 3, 11)  # more filter elements than an int has bits
-    assert taken(13, 21, 8, 8, stride=(13, 21))
-    assert not taken(2, 137, 8, 8, stride=(2, 137))  # more phases than a grid has room for
-    assert not taken(4, 8, 8, 12)
-    bias = _numbers("bfloat16", 17)
-    assert taken(4, 8, 8, 8, bias=where.array(bias[:8].copy()))
-    assert not taken(4, 8, 8, 8, bias=where.array(bias)[1:9])
-    assert not taken(4, 8, 8, 8, bias=where.array(bias[:8].astype(np.float32)))
-    with monkeypatch.context() as patch:
-        patch.setattr(half, "_NARROWEST", 9)
-        assert taken(4, 8, 16, 16)
-        assert not taken(4, 8, 8, 16)
-        assert not taken(4, 8, 16, 8)
-    with monkeypatch.context() as patch:
-        patch.setattr(half, "LEAST", 2 * 6 * 8 * 16 * 3 * 8)
-        assert taken(6, 10, 8, 16, 1, 3)
-        assert not taken(6, 9, 8, 16, 1, 3)
-    with monkeypatch.context() as patch:
-        patch.setattr(half, "_DEEPEST", 3 * 8)
-        assert taken(6, 10, 8, 8, 1, 3)
-        assert not taken(6, 10, 8, 8, 2, 2)
-    with monkeypatch.context() as patch:  # one tile down
-        patch.setattr(half, "_TALLEST", 1)
-        patch.setattr(half, "MOST_SLICES", 1)
-        assert taken(8, 8, 72, 72)
-        assert not taken(5, 13, 8, 72)
-        assert not taken(5, 13, 72, 8)
-        assert taken(5, 13, 8, 8)
-    for name in ("counts_in_ints", "has_tensor_cores"):
-        with monkeypatch.context() as patch:
-            patch.setattr(half, name, lambda *_: False)
-            assert not taken(4, 8, 8, 8)
 
 
 def test_a_mask_alone_and_nothing_at_all(kernels: str) -> None:

@@ -112,7 +112,11 @@ def try_battery(
     made: dict[str, str],
 ) -> None:
     """Say how the first primitive fails, if one does, and else whether all launches are as they were (``made``)."""
-    there = put_in_place(file, text, at_import)
+    try:
+        there = put_in_place(file, text, at_import)
+    except Exception as error:  # nobody could import it
+        say(checks.told(error, file))
+        return
     if there is not checks:
         examples = there.Examples(names)
         importlib.import_module("tests.mutants.launch_checks")

@@ -23,8 +23,11 @@ from tests.test_edges import PRODUCTS
 # For every file of launch code: what is chosen, the orders of blocks, the launches that are counted, sizes.
 COMMON = (
     "tests/gpu/test_choices.py", "tests/gpu/test_conv2d.py", "tests/gpu/test_conv2d_first.py",
-    "tests/gpu/test_conv2d_first_half.py", "tests/gpu/test_conv2d_tensor.py", "tests/gpu/test_conv2d_winograd.py",
-    "tests/gpu/test_half.py", "tests/gpu/test_launcher.py", "tests/gpu/test_strided_copy.py",
+    "tests/gpu/test_conv2d_first_data.py", "tests/gpu/test_conv2d_first_half_data.py",
+    "tests/gpu/test_conv2d_first_half.py", "tests/gpu/test_conv2d_first_half_plans.py",
+    "tests/gpu/test_conv2d_tensor.py", "tests/gpu/test_conv2d_tiled.py",
+    "tests/gpu/test_conv2d_winograd.py", "tests/gpu/test_gemm.py", "tests/gpu/test_half.py",
+    "tests/gpu/test_half_limits.py", "tests/gpu/test_launcher.py", "tests/gpu/test_strided_copy.py",
     "tests/gpu/test_tickets.py", "tests/test_precision.py",
     "tests/test_block_order.py", "tests/test_launch_counts.py", "tests/test_edges_large.py",
     "tests/test_edges_offsets.py", "tests/test_edges_tall.py",
@@ -36,7 +39,8 @@ _EDGES = ("test_at_the_edges", "test_at_the_edges_of_the_largest_tile")
 CHOICES = {
     ("gpu/gemm.py", "choose_tile"), ("gpu/gemm.py", "choose_slices"), ("gpu/gemm.py", "at_once"),
     ("gpu/gemm.py", "cost"), ("gpu/gemm.py", "choose_split"), ("gpu/gemm.py", "choose_shared"),
-    ("gpu/gemm.py", "_shared_way"), ("gpu/gemm.py", "shared_ways"), ("gpu/gemm.py", "ways_of"),
+    ("gpu/gemm.py", "_shared_cost"), ("gpu/gemm.py", "_shared_way"), ("gpu/gemm.py", "shared_ways"),
+    ("gpu/gemm.py", "ways_of"),
     ("gpu/half.py", "_tile"), ("gpu/half.py", "_ways"), ("gpu/tensor.py", "choose_slices"),
     ("gpu/tensor.py", "slices_around"), ("gpu/tensor.py", "ways_of"), ("gpu/conv2d.py", "facts"),
     ("gpu/reduce.py", "rows_shape"), ("gpu/reduce.py", "columns_shape"), ("gpu/along_axis.py", "row_launch"),
