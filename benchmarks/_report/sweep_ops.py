@@ -326,7 +326,7 @@ def _reductions(s: Sizes) -> Iterator[Op]:
     for kind in ("float16", "bfloat16"):
         yield Op(f"linear and gradients, {kind}", {"x": a, "y": a}, functools.partial(_linear_of_16_bits, kind), ())
         yield Op(f"convolution and gradients, {kind}", images, functools.partial(_convolution_of_16_bits, kind), ())
-        yield Op(f"first layer and gradients, {kind}", colours, functools.partial(_first_layer_of_16_bits, kind), ())
+        yield Op(f"first layer and gradients, {kind}", colours, functools.partial(_convolution_of_16_bits, kind), ())
     yield Op("bmm", {"x": b, "y": b}, lambda lib, t: lib.bmm(t["x"], t["y"]), ("x", "y"))
     heads = {name: (32, max(4, s.product // 4), min(64, s.product)) for name in ("x", "y", "w")}
     yield Op("attention", heads, _attention, ("x", "y", "w"))
@@ -368,12 +368,6 @@ def _linear_of_16_bits(kind: str, lib: Any, t: Tensors) -> None:
 def _convolution_of_16_bits(kind: str, lib: Any, t: Tensors) -> None:
     x, weight = (t[name].to(getattr(lib, kind)).requires_grad_() for name in "xy")
     lib.nn.functional.conv2d(x, weight, None, 1, 1).sum().backward()
-
-
-def _first_layer_of_16_bits(kind: str, lib: Any, t: Tensors) -> None:
-    """Images need no gradient."""
-    x, weight = (t[name].detach().to(getattr(lib, kind)) for name in "xy")
-    lib.nn.functional.conv2d(x, weight.requires_grad_(), None, 1, 1).sum().backward()
 
 
 def _attention(lib: Any, t: Tensors, causal: bool = False) -> Any:
