@@ -15,7 +15,7 @@ from gpunn.gpu import conv2d_first_half_data as first
 from gpunn.gpu import half
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.conv2d import conv2d_backward
-from tests.devices import host
+from tests.devices import host, in_order
 
 KINDS = ["float16", "bfloat16"]
 _NEAR = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # half a place of the last bit
@@ -167,3 +167,18 @@ def test_the_cases_have_every_kind_of_plan() -> None:
     assert any(plan.right.lead for plan in found)
     assert any(plan.warps[0] > 1 for plan in found)
     assert any(plan.warps[1] > 1 for plan in found)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("sms", [132, 1])  # a tile a block, and several
+@pytest.mark.parametrize("case", [_cases()[0], _cases()[10]], ids=lambda case: f"{case[1]} {case[2]}")
+def test_the_same_bits_in_every_order_of_blocks(case: Any, sms: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one step of K and of several."""
+    window, x, _ = case
+    dy, weight, more = _arrays("bfloat16", *case)
+    monkeypatch.setattr(first, "_SMS", sms)
+    found = []
+    for order in ("forward", "reverse", "shuffled"):
+        with in_order("emulator", order, seed=3):
+            found.append(_run("emulator", window, dy, weight, more, x).tobytes())
+    assert found[0] == found[1] == found[2]
