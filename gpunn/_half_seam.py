@@ -2,9 +2,10 @@
 
 No body of a primitive knows 16-bit arrays. One that only moves elements is given their bits as int16. Any other is
 given float32 copies, computes as ever, and what it returns or writes to is rounded once, to the nearest, ties to even.
-A 16-bit tensor so halves memory, not time: the conversions are launches of their own (``kernels/cast.cu``), which a
-captured step repeats. Large products and convolutions in whole vectors need none (``gpu/half.py``): they do not come
-here. Other large products are tensor cores' too, where a GPU has them: operands of 16 bits are exact in tf32 and bf16,
+Such a 16-bit tensor halves memory, not time: the conversions are launches of their own (``kernels/cast.cu``), which a
+captured step repeats. Kernels that read and write 16 bits themselves get no copies of what they have as ``stored``
+(``kernels/stored.cuh``): the numbers are the same. Large products and convolutions in whole vectors do not come here
+(``gpu/half.py``). Other large products are tensor cores' too, where a GPU has them: operands of 16 bits are exact in tf32 and bf16,
 so nothing but the result is rounded.
 """
 
@@ -56,7 +57,16 @@ def call(primitive: Primitive, device: Device, args: tuple[Any, ...], kwargs: di
                 **{k: _mapped(v, lambda a: a.view(_BITS) if a.dtype == goal else a, _BITS) for k, v in kwargs.items()},
             )
             return _mapped(result, lambda a: a.view(goal) if a.dtype == _BITS else a, goal)
-    return _Widened(primitive, device).call(args, kwargs)
+    return _Widened(primitive, device, _kept(primitive, device, args, kwargs)).call(args, kwargs)
+
+
+def _kept(primitive: Primitive, device: Device, args: tuple[Any, ...], kwargs: dict[str, Any]) -> frozenset[str]:
+    """The arguments that the kernel takes in 16 bits: all of one dtype, else none."""
+    if not primitive.stored or device.loader is None:
+        return frozenset()
+    given = {**dict(zip(primitive.places, args, strict=False)), **kwargs}
+    dtypes = {given[name].dtype for name in primitive.stored if given.get(name) is not None}
+    return primitive.stored if len(dtypes) == 1 and is_half(dtypes.pop()) else frozenset()
 
 
 def _mapped(value: Any, convert: Callable[[Any], Any], dtype: np.dtype) -> Any:
@@ -69,10 +79,10 @@ def _mapped(value: Any, convert: Callable[[Any], Any], dtype: np.dtype) -> Any:
 
 
 class _Widened:
-    """One call in float32."""
+    """One call in float32; ``kept``: the arguments that stay as they are."""
 
-    def __init__(self, primitive: Primitive, device: Device) -> None:
-        self.primitive, self.device = primitive, device
+    def __init__(self, primitive: Primitive, device: Device, kept: frozenset[str]) -> None:
+        self.primitive, self.device, self.kept = primitive, device, kept
         self.goal: Any = None  # the dtype that results get: of the first 16-bit array
         self.wide: dict[int, tuple[Any, Any]] = {}  # by the id of an array: it and its float32 copy
         self.narrow: dict[int, Any] = {}  # by the id of a copy: what it is a copy of
@@ -80,12 +90,15 @@ class _Widened:
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the primitive returns, rounded."""
         primitive = self.primitive
-        given = [_mapped(v, self._widened, FLOAT32) for v in args]
-        named = {k: _mapped(v, self._widened, FLOAT32) for k, v in kwargs.items()}
+        given = tuple([self._given(v, name) for v, name in zip(args, primitive.places, strict=False)])
+        named = {name: self._given(v, name) for name, v in kwargs.items()}
         floating = [a.dtype for a in _arrays((*args, *kwargs.values())) if a.dtype.kind in FLOATING]
         # Beside float32 arrays nothing may be rounded that is not asked for.
         with exact_products(self.goal.name if all(d == self.goal for d in floating) else None):
-            result = primitive(self.device, *given, **named)
+            if self.kept:
+                result = primitive.run_kernel(self.device, given, named)
+            else:
+                result = primitive(self.device, *given, **named)
         if primitive.mutates:
             from gpunn.ops.cast import cast_into
 
@@ -99,6 +112,13 @@ class _Widened:
         if len(primitive.returns) > 1:
             return tuple([self._rounded(v, name) for v, name in zip(result, primitive.returns, strict=True)])
         return self._rounded(result, primitive.returns[0]) if primitive.returns else result
+
+    def _given(self, value: Any, name: str) -> Any:
+        if name not in self.kept:
+            return _mapped(value, self._widened, FLOAT32)
+        if self.goal is None and value is not None:
+            self.goal = value.dtype
+        return value
 
     def _widened(self, array: Any) -> Any:
         if not is_half(array.dtype):

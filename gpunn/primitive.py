@@ -15,8 +15,8 @@ nothing of tensors or the tape, and is the only place in gpunn that chooses by d
 
 Calling it runs the kernel where the device loads kernels, the NumPy path on ``cpu``, and the
 plain body otherwise. Nothing falls back quietly: a dtype that a body does not support is an error. Arrays of float16
-and bfloat16 are no body's matter: they are converted here, see ``_half_seam``. Only large products have kernels of
-their own for them, registered by ``half_kernel``.
+and bfloat16 are no body's matter: they are converted, see ``_half_seam``. Large products have kernels of their own for
+them, registered by ``half_kernel``; others load and store 16-bit numbers themselves, which ``kernel(stored=...)`` says.
 
 Every primitive has example inputs in ``tests/examples``, and ``tests/test_battery.py`` runs all bodies
 of all primitives on them and compares values, mutated arguments, dtypes and layouts.
@@ -25,6 +25,7 @@ of all primitives on them and compares values, mutated arguments, dtypes and lay
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import sys
 import threading
@@ -103,6 +104,7 @@ class Primitive:
         self.numpy_body: Callable[..., Any] | None = None
         self.kernel_body: Callable[..., Any] | None = None
         self.half_body: Callable[..., Any] | None = None
+        self.stored: frozenset[str] = frozenset()
         self._half_plans: Plans | None = None
 
     def __repr__(self) -> str:
@@ -121,9 +123,14 @@ class Primitive:
         self.numpy_body = self._named(body, "numpy")
         return body
 
-    def kernel(self, body: Callable[..., Any]) -> Callable[..., Any]:
-        """Register the function that launches the kernel: ``body(device, *args)``."""
-        self.kernel_body = self._named(body, "kernel")
+    def kernel(self, body: Callable[..., Any] | None = None, *, stored: tuple[str, ...] = ()) -> Callable[..., Any]:
+        """Register the function that launches the kernel: ``body(device, *args)``.
+
+        ``stored``: the arguments that may be arrays of 16 bits, all of one dtype (``kernels/stored.cuh``).
+        """
+        if body is None:
+            return functools.partial(self.kernel, stored=stored)
+        self.kernel_body, self.stored = self._named(body, "kernel"), frozenset(stored)
         # Whose values a launch carries is no matter of shapes.
         self._plans = Plans(body) if self._planned and not self.host_arguments else None
         return body
@@ -164,10 +171,7 @@ class Primitive:
         else:
             body = "plain"
         if body == "kernel":
-            assert self.kernel_body is not None
-            if _counts.active is not None:
-                _counts.active[self.name, body] += 1
-            return self._launched(device, self.kernel_body, self._plans, args, kwargs)
+            return self.run_kernel(device, args, kwargs)
         if _counts.active is not None:
             _counts.active[self.name, body] += 1
         device.computed()
@@ -186,6 +190,13 @@ class Primitive:
                 result = self.plain(device.xp, *args, **kwargs)
         # NumPy turns 0-d results into scalars, which have no memory to share.
         return np.asarray(result) if isinstance(result, np.generic) else result
+
+    def run_kernel(self, device: Device, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Launch the kernel."""
+        assert self.kernel_body is not None
+        if _counts.active is not None:
+            _counts.active[self.name, "kernel"] += 1
+        return self._launched(device, self.kernel_body, self._plans, args, kwargs)
 
     def _launched(
         self,

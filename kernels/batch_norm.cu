@@ -1,5 +1,5 @@
 // batch_norm.cu: y = act((x - mean) / sqrt(var + eps) * weight + bias + residual) by channel, and its gradients.
-//   x, y, dy, dx, residual (rows, C): channels last, rows = N H W    mean, var, weight, bias (C)
+//   x, y, dy, dx, residual (rows, C), of type stored: channels last, rows = N H W    mean, var, weight, bias (C)
 //   parts (chunks, 2, C): what one block found in its chunk of the rows   tickets (1 + tiles * chunks) of zeros
 // Launch: block = (vectors of channels, rows), at most BLOCK threads; grid = (chunks of rows, tiles of channels).
 // Of several chunks the last block of each FAN merges those, and the last of these their results.
@@ -8,6 +8,7 @@
 // channel of mean 100 and deviation 1 loses nothing, and every run gives the same bits.
 // Source: Ioffe, Szegedy 2015, arXiv:1502.03167; Chan, Golub, LeVeque 1979, Stanford STAN-CS-79-773.
 #include "share.cuh"
+#include "stored.cuh"
 
 #define BLOCK 256   // threads of a block, at most
 #define AT_ONCE 4   // rows a thread loads before it computes, so that several loads are under way
@@ -114,7 +115,7 @@ __device__ __forceinline__ bool merge_all(Part& mine, real* parts, unsigned* tic
 
 // Takes N rows into the moments: first among themselves, about their own mean.
 template <int N>
-__device__ __forceinline__ void take_rows(Moments& found, const real* from, size_t stride) {
+__device__ __forceinline__ void take_rows(Moments& found, const stored* from, size_t stride) {
     Channels u[N];
 #pragma unroll
     for (int j = 0; j < N; ++j) u[j] = load<VEC>(from + j * stride);
@@ -145,7 +146,7 @@ __device__ __forceinline__ void move(real* running, const Channels& towards, int
 extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS)
 batch_norm_statistics(real* __restrict__ mean, real* __restrict__ var, INOUT real* __restrict__ running_mean,
                       INOUT real* __restrict__ running_var, INOUT long long* __restrict__ batches,
-                      real* __restrict__ parts, INOUT unsigned* __restrict__ tickets, const real* __restrict__ x,
+                      real* __restrict__ parts, INOUT unsigned* __restrict__ tickets, const stored* __restrict__ x,
                       const int* __restrict__ error, int rows, int C, int rows_per_chunk, real momentum) {
     const bool moves = !failed(error);
     // Read before the barriers (a block has several rows of threads) and tickets after which it is counted up.
@@ -189,8 +190,8 @@ __device__ __forceinline__ Channels per_channel(const real* from, int c, real ot
 }
 
 extern "C" __global__ void batch_norm_normalise(
-    real* __restrict__ y, const real* __restrict__ x, const real* __restrict__ mean, const real* __restrict__ var,
-    const real* __restrict__ weight, const real* __restrict__ bias, const real* __restrict__ residual, int rows,
+    stored* __restrict__ y, const stored* __restrict__ x, const real* __restrict__ mean, const real* __restrict__ var,
+    const real* __restrict__ weight, const real* __restrict__ bias, const stored* __restrict__ residual, int rows,
     int C, int rows_per_chunk, real eps, int relu) {
     const Place at = my_place(rows, rows_per_chunk);
     if (at.c >= C) return;
@@ -214,7 +215,7 @@ extern "C" __global__ void batch_norm_normalise(
 }
 
 // dz, the gradient before the activation: dy, or with a ReLU 0 where y <= 0.
-__device__ __forceinline__ Channels gradient(const real* dy, const real* y, size_t i) {
+__device__ __forceinline__ Channels gradient(const stored* dy, const stored* y, size_t i) {
     Channels d = load<VEC>(dy + i);
     if (y) {
         const Channels u = load<VEC>(y + i);
@@ -227,8 +228,8 @@ __device__ __forceinline__ Channels gradient(const real* dy, const real* y, size
 // dbias = sum of dz, dweight = rstd times the sum of dz (x - mean). y: null without a ReLU.
 extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS)
 batch_norm_backward_sums(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ parts,
-                         INOUT unsigned* __restrict__ tickets, const real* __restrict__ dy,
-                         const real* __restrict__ x, const real* __restrict__ y, const real* __restrict__ mean,
+                         INOUT unsigned* __restrict__ tickets, const stored* __restrict__ dy,
+                         const stored* __restrict__ x, const stored* __restrict__ y, const real* __restrict__ mean,
                          const real* __restrict__ var, int rows, int C, int rows_per_chunk, real eps) {
     const Place at = my_place(rows, rows_per_chunk);
     Sums found = {};
@@ -253,8 +254,8 @@ batch_norm_backward_sums(real* __restrict__ dweight, real* __restrict__ dbias, r
 // dx = weight rstd (dz - (dbias + xhat dweight) / count); without dweight and dbias (eval mode) weight rstd dz.
 // count (1): of the rows that mean and var come from; null: these rows. dresidual = dz. Either gradient may be null.
 extern "C" __global__ void batch_norm_backward(
-    real* __restrict__ dx, real* __restrict__ dresidual, const real* __restrict__ dy, const real* __restrict__ x,
-    const real* __restrict__ y, const real* __restrict__ mean, const real* __restrict__ var,
+    stored* __restrict__ dx, stored* __restrict__ dresidual, const stored* __restrict__ dy,
+    const stored* __restrict__ x, const stored* __restrict__ y, const real* __restrict__ mean, const real* __restrict__ var,
     const real* __restrict__ weight, const real* __restrict__ dweight, const real* __restrict__ dbias,
     const real* __restrict__ count, int rows, int C, int rows_per_chunk, real eps) {
     const Place at = my_place(rows, rows_per_chunk);

@@ -20,13 +20,14 @@ from gpunn._tensor import Tensor
 from gpunn.cpu import batch_norm as fast
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, ShapeError, UsageError, here
-from gpunn.gpu.launcher import KernelSource, c_type, ceil_div, vector_width
+from gpunn.gpu import stored
+from gpunn.gpu.launcher import KernelSource, ceil_div, vector_width
 from gpunn.gpu.tickets import COUNT, tickets
 from gpunn.ops.cast import in_dtype
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("batch_norm.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("batch_norm.cu", **stored.DECLARED, VEC=(1, 4), only=stored.is_declared)
 _OP = "batch_norm"
 _BLOCK = 256  # threads of a block; BLOCK in batch_norm.cu is the most it may be
 _PARTS = 1024  # blocks of a reduction: enough to fill the largest GPUs
@@ -89,7 +90,7 @@ def _merging(device: Device, dtype: Any, channels: int, grid: Triple, also: int 
 batch_norm_statistics.numpy(fast.statistics)
 
 
-@batch_norm_statistics.kernel
+@batch_norm_statistics.kernel(stored=("x",))
 def _(
     device: Device,
     x: Any,
@@ -100,19 +101,19 @@ def _(
     threads: int = _BLOCK,
     most: int = _PARTS,
 ) -> tuple[Any, Any]:
-    channels = x.shape[-1]
+    channels, real = x.shape[-1], stored.computed(x.dtype)
     rows = math.prod(x.shape[:-1])
     if rows == 0:
-        return device.zeros((channels,), x.dtype), device.zeros((channels,), x.dtype)
-    error, real = device.error_buffer, c_type(x.dtype, _OP)
-    mean, var = (device.empty((channels,), x.dtype) for _ in range(2))
+        return device.zeros((channels,), real), device.zeros((channels,), real)
+    error = device.error_buffer
+    mean, var = (device.empty((channels,), real) for _ in range(2))
     moved = (running_mean, running_var, batches)
     vec = vector_width(channels, x, *moved, error)
     per_chunk, grid, block = _grid(rows, channels, vec, threads, most)
-    merging = _merging(device, x.dtype, channels, grid, also=int(grid[1] > 1 and batches is not None))
+    merging = _merging(device, real, channels, grid, also=int(grid[1] > 1 and batches is not None))
     share = -1.0 if momentum is None else momentum
-    args = (mean, var, *moved, *merging, x, error, rows, channels, per_chunk, share)
-    SOURCE.launch(device, "batch_norm_statistics", grid, block, args, REAL=real, VEC=vec)
+    args = (mean, var, *moved, *merging, stored.bits(x), error, rows, channels, per_chunk, share)
+    SOURCE.launch(device, "batch_norm_statistics", grid, block, args, **stored.macros_of(x.dtype, _OP), VEC=vec)
     return mean, var
 
 
@@ -137,7 +138,7 @@ def batch_norm_normalise(
 batch_norm_normalise.numpy(fast.normalise)
 
 
-@batch_norm_normalise.kernel
+@batch_norm_normalise.kernel(stored=("x", "residual"))
 def _(
     device: Device,
     x: Any,
@@ -153,11 +154,11 @@ def _(
     y = device.empty(x.shape, x.dtype)
     channels = x.shape[-1]
     rows = math.prod(x.shape[:-1])
-    arrays = (y, x, mean, var, weight, bias, residual)
+    arrays = [stored.bits(array) for array in (y, x, mean, var, weight, bias, residual)]
     vec = vector_width(channels, *arrays)
     per_chunk, grid, block = _grid(rows, channels, vec, threads, max(rows, 1))
     args = (*arrays, rows, channels, per_chunk, eps, int(relu))
-    SOURCE.launch(device, "batch_norm_normalise", grid, block, args, REAL=c_type(x.dtype, _OP), VEC=vec)
+    SOURCE.launch(device, "batch_norm_normalise", grid, block, args, **stored.macros_of(x.dtype, _OP), VEC=vec)
     return y
 
 
@@ -186,7 +187,7 @@ def batch_norm_backward(
 batch_norm_backward.numpy(fast.backward)
 
 
-@batch_norm_backward.kernel
+@batch_norm_backward.kernel(stored=("dy", "x", "y"))
 def _(
     device: Device,
     dy: Any,
@@ -203,17 +204,18 @@ def _(
 ) -> tuple[Any, ...]:
     channels = x.shape[-1]
     rows = math.prod(x.shape[:-1])
-    real, vec = c_type(x.dtype, _OP), vector_width(channels, dy, x, y, mean, var, weight)
+    real, vec = stored.computed(x.dtype), vector_width(channels, dy, x, y, mean, var, weight)
     dx = device.empty(x.shape, x.dtype) if needs[0] else None
     dresidual = device.empty(x.shape, x.dtype) if needs[3] and y is not None else None
     dweight = dbias = None
     if (training and needs[0]) or needs[1] or needs[2]:
         per_chunk, grid, block = _grid(rows, channels, vec, threads, most)
         grid = (max(1, grid[0]), grid[1], 1)  # no rows: writes zeros
-        dweight, dbias = (device.empty((channels,), x.dtype) for _ in range(2))
-        merging = _merging(device, x.dtype, channels, grid)
-        args: tuple[Any, ...] = (dweight, dbias, *merging, dy, x, y, mean, var, rows, channels, per_chunk, eps)
-        SOURCE.launch(device, "batch_norm_backward_sums", grid, block, args, REAL=real, VEC=vec)
+        dweight, dbias = (device.empty((channels,), real) for _ in range(2))
+        merging, given = _merging(device, real, channels, grid), [stored.bits(array) for array in (dy, x, y)]
+        args: tuple[Any, ...] = (dweight, dbias, *merging, *given, mean, var, rows, channels, per_chunk, eps)
+        macros = stored.macros_of(x.dtype, _OP)
+        SOURCE.launch(device, "batch_norm_backward_sums", grid, block, args, **macros, VEC=vec)
     if dx is not None or dresidual is not None:
         through = (dweight, dbias) if training else (None, None)
         launch_gradients(device, dx, dresidual, (dy, x, y, mean, var, weight), (*through, None), eps, threads)
@@ -227,11 +229,11 @@ def launch_gradients(
     x = given[1]
     channels = x.shape[-1]
     rows = math.prod(x.shape[:-1])
-    arrays = (dx, dresidual, *given, *through[:2])
+    arrays = [stored.bits(array) for array in (dx, dresidual, *given, *through[:2])]
     vec = vector_width(channels, *arrays)
     per_chunk, grid, block = _grid(rows, channels, vec, threads, max(rows, 1))
     args = (*arrays, through[2], rows, channels, per_chunk, eps)
-    SOURCE.launch(device, "batch_norm_backward", grid, block, args, REAL=c_type(x.dtype, _OP), VEC=vec)
+    SOURCE.launch(device, "batch_norm_backward", grid, block, args, **stored.macros_of(x.dtype, _OP), VEC=vec)
 
 
 # -- public op ------------------------------------------------------------------------------------
