@@ -5,8 +5,8 @@ given float32 copies, computes as ever, and what it returns or writes to is roun
 Such a 16-bit tensor halves memory, not time: the conversions are launches of their own (``kernels/cast.cu``), which a
 captured step repeats. Kernels that read and write 16 bits themselves get no copies of what they have as ``stored``
 (``kernels/stored.cuh``): the numbers are the same. Large products and convolutions in whole vectors do not come here
-(``gpu/half.py``). Other large products are tensor cores' too, where a GPU has them: operands of 16 bits are exact in tf32 and bf16,
-so nothing but the result is rounded.
+(``gpu/half.py``). Other large products are tensor cores' too, where a GPU has them: operands of 16 bits are exact in
+tf32 and bf16, so nothing but the result is rounded.
 """
 
 from __future__ import annotations
@@ -104,6 +104,8 @@ class _Widened:
 
             places = primitive.places
             for name in primitive.mutates:
+                if name in self.kept:
+                    continue
                 at = places[name]
                 written = kwargs[name] if name in kwargs else args[at] if at < len(args) else None
                 for array in _arrays((written,)):

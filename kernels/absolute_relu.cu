@@ -4,11 +4,11 @@
 // Source: Jarrett, Kavukcuoglu, Ranzato, LeCun 2009.
 #include "elementwise.cuh"
 
-extern "C" __global__ void absolute_relu_forward(real* __restrict__ y, const real* __restrict__ x, long long n) {
+extern "C" __global__ void absolute_relu_forward(stored* __restrict__ y, const stored* __restrict__ x, long long n) {
     map(y, x, n, [](real u) { return fabs(u); });
 }
 
-extern "C" __global__ void absolute_relu_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                                  const real* __restrict__ x, long long n) {
+extern "C" __global__ void absolute_relu_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                                  const stored* __restrict__ x, long long n) {
     map(dx, dy, x, n, [](real d, real u) { return d * ((u > 0) - (u < 0)); });
 }

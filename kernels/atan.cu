@@ -32,16 +32,16 @@ __device__ __forceinline__ real gradient(int function, real dy, real u) {
     }
 }
 
-extern "C" __global__ void atan_forward(real* __restrict__ y, const real* __restrict__ x, int function, long long n) {
+extern "C" __global__ void atan_forward(stored* __restrict__ y, const stored* __restrict__ x, int function, long long n) {
     map(y, x, n, [function](real u) { return value(function, u); });
 }
 
-extern "C" __global__ void atan_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                         const real* __restrict__ x, int function, long long n) {
+extern "C" __global__ void atan_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                         const stored* __restrict__ x, int function, long long n) {
     map(dx, dy, x, n, [function](real d, real u) { return gradient(function, d, u); });
 }
 
-extern "C" __global__ void atan2_forward(real* __restrict__ y, const real* __restrict__ a, const real* __restrict__ b,
+extern "C" __global__ void atan2_forward(stored* __restrict__ y, const stored* __restrict__ a, const stored* __restrict__ b,
                                          long long n) {
     map(y, a, b, n, [](real u, real w) { return atan2(u, w); });
 }
@@ -53,8 +53,8 @@ __device__ __forceinline__ void turn(real& da, real& db, real dy, real a, real b
     db = -scaled * a;
 }
 
-extern "C" __global__ void atan2_backward(real* __restrict__ da, real* __restrict__ db, const real* __restrict__ dy,
-                                          const real* __restrict__ a, const real* __restrict__ b, long long n) {
+extern "C" __global__ void atan2_backward(stored* __restrict__ da, stored* __restrict__ db, const stored* __restrict__ dy,
+                                          const stored* __restrict__ a, const stored* __restrict__ b, long long n) {
     const long long first = my_first_element();
     if (first + VEC <= n) {
         const Vector<real, VEC> d = load<VEC>(dy + first);
@@ -64,6 +64,10 @@ extern "C" __global__ void atan2_backward(real* __restrict__ da, real* __restric
         store(da + first, u);
         store(db + first, w);
     } else {
-        for (long long i = first; i < n; ++i) turn(da[i], db[i], dy[i], a[i], b[i]);
+        for (long long i = first; i < n; ++i) {
+            real of_a, of_b;
+            turn(of_a, of_b, dy[i], a[i], b[i]);
+            da[i] = of_a, db[i] = of_b;
+        }
     }
 }

@@ -4,11 +4,11 @@
 // Source: Clevert, Unterthiner, Hochreiter 2016, arXiv:1511.07289.
 #include "elementwise.cuh"
 
-extern "C" __global__ void elu_forward(real* __restrict__ y, const real* __restrict__ x, real alpha, long long n) {
+extern "C" __global__ void elu_forward(stored* __restrict__ y, const stored* __restrict__ x, real alpha, long long n) {
     map(y, x, n, [alpha](real u) { return u > 0 ? u : alpha * expm1(u); });
 }
 
-extern "C" __global__ void elu_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                        const real* __restrict__ y, real alpha, long long n) {
+extern "C" __global__ void elu_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                        const stored* __restrict__ y, real alpha, long long n) {
     map(dx, dy, y, n, [alpha](real d, real u) { return u <= 0 ? d * (u + alpha) : d; });
 }

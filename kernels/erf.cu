@@ -6,20 +6,20 @@
 // Launch: one thread per VEC elements. Traffic: each array once.
 #include "elementwise.cuh"
 
-extern "C" __global__ void erf_forward(real* __restrict__ y, const real* __restrict__ x, long long n) {
+extern "C" __global__ void erf_forward(stored* __restrict__ y, const stored* __restrict__ x, long long n) {
     map(y, x, n, [](real u) { return erf(u); });
 }
 
-extern "C" __global__ void erf_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                        const real* __restrict__ x, long long n) {
+extern "C" __global__ void erf_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                        const stored* __restrict__ x, long long n) {
     map(dx, dy, x, n, [](real d, real u) { return d * real(1.1283791670955126) * exp(-u * u); });
 }
 
-extern "C" __global__ void erfinv_forward(real* __restrict__ y, const real* __restrict__ x, long long n) {
+extern "C" __global__ void erfinv_forward(stored* __restrict__ y, const stored* __restrict__ x, long long n) {
     map(y, x, n, [](real u) { return erfinv(u); });
 }
 
-extern "C" __global__ void erfinv_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                           const real* __restrict__ y, long long n) {
+extern "C" __global__ void erfinv_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                           const stored* __restrict__ y, long long n) {
     map(dx, dy, y, n, [](real d, real u) { return d * real(0.88622692545275801) * exp(u * u); });
 }

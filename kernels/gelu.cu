@@ -19,23 +19,23 @@ __device__ __forceinline__ real share_below(real u) {
     return real(0.5) * erfc(-u * ROOT_HALF);
 }
 
-extern "C" __global__ void gelu_forward(real* __restrict__ y, const real* __restrict__ x, long long n) {
+extern "C" __global__ void gelu_forward(stored* __restrict__ y, const stored* __restrict__ x, long long n) {
     map(y, x, n, [](real u) { return u * share_below(u); });
 }
 
-extern "C" __global__ void gelu_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                         const real* __restrict__ x, long long n) {
+extern "C" __global__ void gelu_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                         const stored* __restrict__ x, long long n) {
     map(dx, dy, x, n, [](real d, real u) {
         return d * (share_below(u) + u * DENSITY * exp(real(-0.5) * u * u));
     });
 }
 
-extern "C" __global__ void gelu_tanh_forward(real* __restrict__ y, const real* __restrict__ x, long long n) {
+extern "C" __global__ void gelu_tanh_forward(stored* __restrict__ y, const stored* __restrict__ x, long long n) {
     map(y, x, n, [](real u) { return real(0.5) * u * (1 + inner_tanh(u)); });
 }
 
-extern "C" __global__ void gelu_tanh_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                              const real* __restrict__ x, long long n) {
+extern "C" __global__ void gelu_tanh_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                              const stored* __restrict__ x, long long n) {
     map(dx, dy, x, n, [](real d, real u) {
         const real t = inner_tanh(u), slope = SCALE * (1 + 3 * CUBE * u * u);
         return d * real(0.5) * (1 + t + u * (1 - t * t) * slope);

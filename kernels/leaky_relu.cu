@@ -4,12 +4,12 @@
 // Source: Maas, Hannun, Ng 2013.
 #include "elementwise.cuh"
 
-extern "C" __global__ void leaky_relu_forward(real* __restrict__ y, const real* __restrict__ x, real slope,
+extern "C" __global__ void leaky_relu_forward(stored* __restrict__ y, const stored* __restrict__ x, real slope,
                                               long long n) {
     map(y, x, n, [slope](real u) { return u > 0 ? u : slope * u; });
 }
 
-extern "C" __global__ void leaky_relu_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                               const real* __restrict__ signs, real slope, long long n) {
+extern "C" __global__ void leaky_relu_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                               const stored* __restrict__ signs, real slope, long long n) {
     map(dx, dy, signs, n, [slope](real d, real u) { return u > 0 ? d : slope * d; });
 }

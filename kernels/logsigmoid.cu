@@ -4,11 +4,11 @@
 // Source: lecture topic L4.
 #include "activation.cuh"
 
-extern "C" __global__ void logsigmoid_forward(real* __restrict__ y, const real* __restrict__ x, long long n) {
+extern "C" __global__ void logsigmoid_forward(stored* __restrict__ y, const stored* __restrict__ x, long long n) {
     map(y, x, n, [](real u) { return (u < 0 ? u : real(0)) - bend(u); });  // bend keeps a NaN
 }
 
-extern "C" __global__ void logsigmoid_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                               const real* __restrict__ x, long long n) {
+extern "C" __global__ void logsigmoid_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                               const stored* __restrict__ x, long long n) {
     map(dx, dy, x, n, [](real d, real u) { return d * logistic(-u); });
 }

@@ -4,12 +4,12 @@
 // Source: Nair and Hinton 2010.
 #include "elementwise.cuh"
 
-extern "C" __global__ void relu_forward(real* __restrict__ y, const real* __restrict__ x, long long n) {
+extern "C" __global__ void relu_forward(stored* __restrict__ y, const stored* __restrict__ x, long long n) {
     // NaN stays NaN, as in PyTorch: NaN < 0 is false.
     map(y, x, n, [](real u) { return u < 0 ? real(0) : u; });
 }
 
-extern "C" __global__ void relu_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                         const real* __restrict__ y, long long n) {
+extern "C" __global__ void relu_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                         const stored* __restrict__ y, long long n) {
     map(dx, dy, y, n, [](real d, real u) { return u <= 0 ? real(0) : d; });
 }

@@ -4,12 +4,12 @@
 // Source: Elfwing, Uchibe, Doya 2018, arXiv:1702.03118.
 #include "activation.cuh"
 
-extern "C" __global__ void silu_forward(real* __restrict__ y, const real* __restrict__ x, long long n) {
+extern "C" __global__ void silu_forward(stored* __restrict__ y, const stored* __restrict__ x, long long n) {
     map(y, x, n, [](real u) { return u / (1 + exp(-u)); });  // one division: -inf gives NaN, as in PyTorch
 }
 
-extern "C" __global__ void silu_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                         const real* __restrict__ x, long long n) {
+extern "C" __global__ void silu_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                         const stored* __restrict__ x, long long n) {
     map(dx, dy, x, n, [](real d, real u) {
         const real s = logistic(u);
         return d * s * (1 + u * (1 - s));

@@ -4,7 +4,7 @@
 // Source: Dugas, Bengio, Belisle, Nadeau, Garcia 2001.
 #include "activation.cuh"
 
-extern "C" __global__ void softplus_forward(real* __restrict__ y, const real* __restrict__ x, real beta,
+extern "C" __global__ void softplus_forward(stored* __restrict__ y, const stored* __restrict__ x, real beta,
                                             real threshold, long long n) {
     map(y, x, n, [beta, threshold](real u) {
         const real v = beta * u;
@@ -12,8 +12,8 @@ extern "C" __global__ void softplus_forward(real* __restrict__ y, const real* __
     });
 }
 
-extern "C" __global__ void softplus_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                             const real* __restrict__ x, real beta, real threshold, long long n) {
+extern "C" __global__ void softplus_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                             const stored* __restrict__ x, real beta, real threshold, long long n) {
     map(dx, dy, x, n, [beta, threshold](real d, real u) {
         const real v = beta * u;
         return v > threshold ? d : d * logistic(v);

@@ -4,6 +4,6 @@
 // Source: Rosenblatt 1958.
 #include "elementwise.cuh"
 
-extern "C" __global__ void step_forward(real* __restrict__ y, const real* __restrict__ x, int strict, long long n) {
+extern "C" __global__ void step_forward(stored* __restrict__ y, const stored* __restrict__ x, int strict, long long n) {
     map(y, x, n, [strict](real u) { return u != u ? u : real(strict ? u > 0 : u >= 0); });
 }

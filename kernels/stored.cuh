@@ -9,6 +9,10 @@
 #define BFLOAT16 1
 #define FLOAT16 2
 
+#ifndef STORED
+#define STORED 0
+#endif
+
 #if STORED == 0
 typedef real stored;
 #else

@@ -4,11 +4,11 @@
 // Source: lecture topic L4.
 #include "elementwise.cuh"
 
-extern "C" __global__ void tanh_forward(real* __restrict__ y, const real* __restrict__ x, long long n) {
+extern "C" __global__ void tanh_forward(stored* __restrict__ y, const stored* __restrict__ x, long long n) {
     map(y, x, n, [](real u) { return tanh(u); });
 }
 
-extern "C" __global__ void tanh_backward(real* __restrict__ dx, const real* __restrict__ dy,
-                                         const real* __restrict__ y, long long n) {
+extern "C" __global__ void tanh_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
+                                         const stored* __restrict__ y, long long n) {
     map(dx, dy, y, n, [](real d, real u) { return d * (1 - u * u); });
 }

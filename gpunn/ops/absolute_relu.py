@@ -10,12 +10,12 @@ from gpunn._device import Device
 from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import part_by_part
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("absolute_relu.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("absolute_relu.cu", **DECLARED)
 
 
 @primitive(returns=("y",))
@@ -29,7 +29,7 @@ def _(x: np.ndarray) -> np.ndarray:
     return part_by_part(lambda y, x: np.abs(x, out=y), x)
 
 
-@absolute_relu_forward.kernel
+@absolute_relu_forward.kernel(stored=("x",))
 def _(device: Device, x: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "absolute_relu_forward", device, (y, x))
@@ -51,7 +51,7 @@ def _(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     return part_by_part(work, dy, x)
 
 
-@absolute_relu_backward.kernel
+@absolute_relu_backward.kernel(stored=("dy", "x"))
 def _(device: Device, dy: Any, x: Any) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "absolute_relu_backward", device, (dx, dy, x))

@@ -9,11 +9,11 @@ import numpy as np
 from gpunn._device import Device
 from gpunn.cpu import memory
 from gpunn.cpu.elementwise import quiet
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 
-SOURCE = KernelSource("arithmetic.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("arithmetic.cu", **DECLARED)
 
 
 # -- primitives -----------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ def _(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.add(a, b, out=y)
 
 
-@add_same_shape.kernel
+@add_same_shape.kernel(stored=("a", "b"))
 def _(device: Device, a: Any, b: Any) -> Any:
     y = device.empty(a.shape, a.dtype)
     launch_elementwise(SOURCE, "add_same_shape", device, (y, a, b))
@@ -47,7 +47,7 @@ def accumulate(xp: Any, total: Any, extra: Any) -> None:
         total += extra
 
 
-@accumulate.kernel
+@accumulate.kernel(stored=("total", "extra"))
 def _(device: Device, total: Any, extra: Any) -> None:
     launch_elementwise(SOURCE, "accumulate", device, (total, extra))
 
@@ -65,7 +65,7 @@ def _(x: np.ndarray) -> np.ndarray:
     return y
 
 
-@copy.kernel
+@copy.kernel(stored=("x",))
 def _(device: Device, x: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "copy", device, (y, x))
@@ -86,7 +86,7 @@ def _(x: np.ndarray, factor: float) -> np.ndarray:
         return np.multiply(x, x.dtype.type(factor), out=y)
 
 
-@scale.kernel
+@scale.kernel(stored=("x",))
 def _(device: Device, x: Any, factor: float) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "scale", device, (y, x), factor)
@@ -99,7 +99,7 @@ def scale_by_scalar(xp: Any, x: Any, factor: Any) -> Any:
     return x * factor.reshape(-1)[0]
 
 
-@scale_by_scalar.kernel
+@scale_by_scalar.kernel(stored=("x", "factor"))
 def _(device: Device, x: Any, factor: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "scale_by_scalar", device, (y, x, factor))

@@ -13,14 +13,14 @@ from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import in_blocks, quiet
 from gpunn.errors import DTypeError, here
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.ops.binary import together
 from gpunn.ops.expand import broadcast_tensors
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("atan.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("atan.cu", **DECLARED)
 
 
 class _Inverse(NamedTuple):
@@ -54,7 +54,7 @@ def _(name: str, x: np.ndarray) -> np.ndarray:
     return in_blocks(getattr(np, FUNCTIONS[name].ufunc), x.dtype, x)
 
 
-@atan_forward.kernel
+@atan_forward.kernel(stored=("x",))
 def _(device: Device, name: str, x: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "atan_forward", device, (y, x), _CODES[name])
@@ -68,7 +68,7 @@ def atan_backward(xp: Any, name: str, dy: Any, x: Any) -> Any:
         return (dy * FUNCTIONS[name].slope(xp, x)).astype(dy.dtype, copy=False)
 
 
-@atan_backward.kernel
+@atan_backward.kernel(stored=("dy", "x"))
 def _(device: Device, name: str, dy: Any, x: Any) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "atan_backward", device, (dx, dy, x), _CODES[name])
@@ -81,7 +81,7 @@ def atan2_forward(xp: Any, a: Any, b: Any) -> Any:
     return xp.arctan2(a, b)
 
 
-@atan2_forward.kernel
+@atan2_forward.kernel(stored=("a", "b"))
 def _(device: Device, a: Any, b: Any) -> Any:
     y = device.empty(a.shape, a.dtype)
     launch_elementwise(SOURCE, "atan2_forward", device, (y, a, b))
@@ -97,7 +97,7 @@ def atan2_backward(xp: Any, dy: Any, a: Any, b: Any) -> Any:
         return xp.asarray(scaled * b), xp.asarray(-scaled * a)
 
 
-@atan2_backward.kernel
+@atan2_backward.kernel(stored=("dy", "a", "b"))
 def _(device: Device, dy: Any, a: Any, b: Any) -> Any:
     da, db = (device.empty(dy.shape, dy.dtype) for _ in "ab")
     launch_elementwise(SOURCE, "atan2_backward", device, (da, db, dy, a, b))

@@ -13,12 +13,12 @@ from gpunn._tensor import Tensor
 from gpunn.cpu.activations import one_unless, part_by_part, scratch
 from gpunn.cpu.elementwise import quiet, row_of
 from gpunn.errors import UsageError, here
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("elu.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("elu.cu", **DECLARED)
 
 
 @primitive(returns=("y",))
@@ -41,7 +41,7 @@ def _(x: np.ndarray, alpha: float) -> np.ndarray:
     return part_by_part(work, x)
 
 
-@elu_forward.kernel
+@elu_forward.kernel(stored=("x",))
 def _(device: Device, x: Any, alpha: float) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "elu_forward", device, (y, x), alpha)
@@ -65,7 +65,7 @@ def _(dy: np.ndarray, y: np.ndarray, alpha: float) -> np.ndarray:
     return part_by_part(work, dy, y)
 
 
-@elu_backward.kernel
+@elu_backward.kernel(stored=("dy", "y"))
 def _(device: Device, dy: Any, y: Any, alpha: float) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "elu_backward", device, (dx, dy, y), alpha)

@@ -13,12 +13,12 @@ from gpunn._half import FLOATING
 from gpunn._tensor import Tensor
 from gpunn.cpu.elementwise import in_blocks, quiet
 from gpunn.errors import DTypeError, here
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("erf.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("erf.cu", **DECLARED)
 
 # W. J. Cody 1969, "Rational Chebyshev approximations for the error function", Math. Comp. 23, 631-637;
 # highest power first. Below 1/2, erf(x) = x P(x^2) / Q(x^2); above, 1 - exp(-x^2) P(x) / Q(x).
@@ -64,7 +64,7 @@ def _(x: np.ndarray) -> np.ndarray:
     return in_blocks(lambda part: erf_array(np, part), x.dtype, x)
 
 
-@erf_forward.kernel
+@erf_forward.kernel(stored=("x",))
 def _(device: Device, x: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "erf_forward", device, (y, x))
@@ -78,7 +78,7 @@ def erf_backward(xp: Any, dy: Any, x: Any) -> Any:
         return dy * x.dtype.type(2 / math.sqrt(math.pi)) * xp.exp(-x * x)
 
 
-@erf_backward.kernel
+@erf_backward.kernel(stored=("dy", "x"))
 def _(device: Device, dy: Any, x: Any) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "erf_backward", device, (dx, dy, x))

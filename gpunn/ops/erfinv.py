@@ -74,7 +74,7 @@ def erfinv_forward(xp: Any, x: Any) -> Any:
         return xp.where(xp.abs(wide) > 1, xp.nan, y).astype(x.dtype)
 
 
-@erfinv_forward.kernel
+@erfinv_forward.kernel(stored=("x",))
 def _(device: Device, x: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "erfinv_forward", device, (y, x))
@@ -88,7 +88,7 @@ def erfinv_backward(xp: Any, dy: Any, y: Any) -> Any:
         return dy * y.dtype.type(_HALF_ROOT_PI) * xp.exp(y * y)
 
 
-@erfinv_backward.kernel
+@erfinv_backward.kernel(stored=("dy", "y"))
 def _(device: Device, dy: Any, y: Any) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "erfinv_backward", device, (dx, dy, y))

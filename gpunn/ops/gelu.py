@@ -13,13 +13,13 @@ from gpunn._tensor import Tensor
 from gpunn.cpu.activations import part_by_part, scratch
 from gpunn.cpu.elementwise import quiet, row_of
 from gpunn.errors import UsageError, here
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.ops.erf import erf_array
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("gelu.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("gelu.cu", **DECLARED)
 _CUBE = 0.044715
 _SCALE = math.sqrt(2 / math.pi)
 _ROOT_HALF = math.sqrt(0.5)
@@ -97,7 +97,7 @@ def _tanh(out: np.ndarray, x: np.ndarray) -> None:
     np.tanh(out, out=out)
 
 
-@gelu_forward.kernel
+@gelu_forward.kernel(stored=("x",))
 def _(device: Device, x: Any, by_tanh: bool) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "gelu_tanh_forward" if by_tanh else "gelu_forward", device, (y, x))
@@ -164,7 +164,7 @@ def _share(share: np.ndarray, x: np.ndarray, y: np.ndarray, square: np.ndarray) 
         share[square == 0] = 0.5
 
 
-@gelu_backward.kernel
+@gelu_backward.kernel(stored=("dy", "x"))
 def _(device: Device, dy: Any, x: Any, by_tanh: bool, y: Any = None) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "gelu_tanh_backward" if by_tanh else "gelu_backward", device, (dx, dy, x))

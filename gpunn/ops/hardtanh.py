@@ -15,12 +15,12 @@ from gpunn.cpu.activations import part_by_part
 from gpunn.cpu.elementwise import row_of
 from gpunn.cpu.masking import keep_where
 from gpunn.errors import UsageError, here
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("hardtanh.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("hardtanh.cu", **DECLARED)
 
 
 @primitive(returns=("y",))
@@ -38,7 +38,7 @@ def _(x: np.ndarray, low: float, high: float) -> np.ndarray:
     return part_by_part(work, x)
 
 
-@hardtanh_forward.kernel
+@hardtanh_forward.kernel(stored=("x",))
 def _(device: Device, x: Any, low: float, high: float) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "hardtanh_forward", device, (y, x), low, high)
@@ -61,7 +61,7 @@ def _(dy: np.ndarray, y: np.ndarray, low: float, high: float) -> np.ndarray:
     return part_by_part(work, dy, y)
 
 
-@hardtanh_backward.kernel
+@hardtanh_backward.kernel(stored=("dy", "y"))
 def _(device: Device, dy: Any, y: Any, low: float, high: float) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "hardtanh_backward", device, (dx, dy, y), low, high)

@@ -12,12 +12,12 @@ from gpunn._shared.activations import check_floating, number
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import open_or_slope, part_by_part
 from gpunn.cpu.elementwise import quiet
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("leaky_relu.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("leaky_relu.cu", **DECLARED)
 
 
 @primitive(returns=("y",))
@@ -45,7 +45,7 @@ def _scaled(out: np.ndarray, values: np.ndarray, signs: np.ndarray, slope: float
     out *= values
 
 
-@leaky_relu_forward.kernel
+@leaky_relu_forward.kernel(stored=("x",))
 def _(device: Device, x: Any, slope: float) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "leaky_relu_forward", device, (y, x), slope)
@@ -66,7 +66,7 @@ def _(dy: np.ndarray, signs: np.ndarray, slope: float) -> np.ndarray:
     return part_by_part(lambda dx, dy, signs: _scaled(dx, dy, signs, slope), dy, signs)
 
 
-@leaky_relu_backward.kernel
+@leaky_relu_backward.kernel(stored=("dy", "signs"))
 def _(device: Device, dy: Any, signs: Any, slope: float) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "leaky_relu_backward", device, (dx, dy, signs), slope)

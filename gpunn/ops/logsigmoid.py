@@ -11,12 +11,12 @@ from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import part_by_part, scratch
 from gpunn.cpu.elementwise import quiet, row_of
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("logsigmoid.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("logsigmoid.cu", **DECLARED)
 
 
 @primitive(returns=("y",))
@@ -39,7 +39,7 @@ def _(x: np.ndarray) -> np.ndarray:
     return part_by_part(work, x)
 
 
-@logsigmoid_forward.kernel
+@logsigmoid_forward.kernel(stored=("x",))
 def _(device: Device, x: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "logsigmoid_forward", device, (y, x))
@@ -63,7 +63,7 @@ def _(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     return part_by_part(work, dy, x)
 
 
-@logsigmoid_backward.kernel
+@logsigmoid_backward.kernel(stored=("dy", "x"))
 def _(device: Device, dy: Any, x: Any) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "logsigmoid_backward", device, (dx, dy, x))

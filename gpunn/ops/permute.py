@@ -18,7 +18,8 @@ from gpunn._tensor import Tensor
 from gpunn._views import Step, Strides, view_of
 from gpunn.cpu import memory
 from gpunn.errors import ShapeError, UsageError, here
-from gpunn.gpu.launcher import KernelSource, c_type, ceil_div
+from gpunn.gpu import stored
+from gpunn.gpu.launcher import KernelSource, ceil_div
 from gpunn.gpu.strided_copy import copied
 from gpunn.ops.copy_arrays import copy_arrays
 from gpunn.primitive import primitive
@@ -29,7 +30,7 @@ _MEMORY = (0, 2, 3, 1)  # the logical axis behind each axis of an image's memory
 _USER = (0, 3, 1, 2)  # and the other way round
 
 
-SOURCE = KernelSource("transpose.cu", REAL=("float", "double"))
+SOURCE = KernelSource("transpose.cu", **stored.DECLARED, only=stored.is_declared)
 
 _MOST_ROWS = 65535 * 32  # CUDA's limit on grid.y
 
@@ -54,7 +55,7 @@ def _copy_of(x: np.ndarray) -> np.ndarray:
     return y
 
 
-@batched_transpose.kernel
+@batched_transpose.kernel(stored=("x",))
 def _(device: Device, x: Any) -> Any:
     n, rows, cols = x.shape
     if rows > _MOST_ROWS:
@@ -64,9 +65,8 @@ def _(device: Device, x: Any) -> Any:
     for start in range(0, n, 65535):  # CUDA's limit on grid.z
         part = slice(start, min(n, start + 65535))
         grid = (*tiles, part.stop - part.start)
-        SOURCE.launch(
-            device, "transpose", grid, (32, 8, 1), (y[part], x[part], rows, cols), REAL=c_type(x.dtype, "transpose")
-        )
+        args = (stored.bits(y[part]), stored.bits(x[part]), rows, cols)
+        SOURCE.launch(device, "transpose", grid, (32, 8, 1), args, **stored.macros_of(x.dtype, "transpose"))
     return y
 
 

@@ -14,12 +14,12 @@ from gpunn.cpu.activations import part_by_part
 from gpunn.cpu.elementwise import row_of
 from gpunn.cpu.masking import keep_where
 from gpunn.errors import DTypeError, here
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("relu.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("relu.cu", **DECLARED)
 
 
 @primitive(returns=("y",))
@@ -33,7 +33,7 @@ def _(x: np.ndarray) -> np.ndarray:
     return part_by_part(lambda y, x: np.maximum(x, row_of(0, x), out=y), x)
 
 
-@relu_forward.kernel
+@relu_forward.kernel(stored=("x",))
 def _(device: Device, x: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "relu_forward", device, (y, x))
@@ -52,7 +52,7 @@ def _(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     return part_by_part(lambda dx, dy, y: keep_where(~(y <= 0), dy, dx), dy, y)
 
 
-@relu_backward.kernel
+@relu_backward.kernel(stored=("dy", "y"))
 def _(device: Device, dy: Any, y: Any) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "relu_backward", device, (dx, dy, y))

@@ -11,12 +11,12 @@ from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import logistic, part_by_part
 from gpunn.cpu.elementwise import quiet
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("sigmoid.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("sigmoid.cu", **DECLARED)
 
 
 @primitive(returns=("y",))
@@ -31,7 +31,7 @@ def _(x: np.ndarray) -> np.ndarray:
     return part_by_part(logistic, x)
 
 
-@sigmoid_forward.kernel
+@sigmoid_forward.kernel(stored=("x",))
 def _(device: Device, x: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "sigmoid_forward", device, (y, x))
@@ -54,7 +54,7 @@ def _(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     return part_by_part(work, dy, y)
 
 
-@sigmoid_backward.kernel
+@sigmoid_backward.kernel(stored=("dy", "y"))
 def _(device: Device, dy: Any, y: Any) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "sigmoid_backward", device, (dx, dy, y))

@@ -12,12 +12,12 @@ from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import logistic, part_by_part, scratch
 from gpunn.cpu.elementwise import quiet
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("silu.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("silu.cu", **DECLARED)
 
 
 @primitive(returns=("y",))
@@ -38,7 +38,7 @@ def _(x: np.ndarray) -> np.ndarray:
     return part_by_part(work, x)
 
 
-@silu_forward.kernel
+@silu_forward.kernel(stored=("x",))
 def _(device: Device, x: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "silu_forward", device, (y, x))
@@ -67,7 +67,7 @@ def _(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     return part_by_part(work, dy, x)
 
 
-@silu_backward.kernel
+@silu_backward.kernel(stored=("dy", "x"))
 def _(device: Device, dy: Any, x: Any) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "silu_backward", device, (dx, dy, x))

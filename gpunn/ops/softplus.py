@@ -15,12 +15,12 @@ from gpunn.cpu.activations import part_by_part, scratch
 from gpunn.cpu.elementwise import quiet, row_of
 from gpunn.cpu.masking import keep_where
 from gpunn.errors import UsageError, here
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("softplus.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("softplus.cu", **DECLARED)
 
 
 @primitive(returns=("y",))
@@ -65,7 +65,7 @@ def _(x: np.ndarray, beta: float, threshold: float) -> np.ndarray:
     return part_by_part(work, x)
 
 
-@softplus_forward.kernel
+@softplus_forward.kernel(stored=("x",))
 def _(device: Device, x: Any, beta: float, threshold: float) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "softplus_forward", device, (y, x), beta, threshold)
@@ -94,7 +94,7 @@ def _(dy: np.ndarray, x: np.ndarray, beta: float, threshold: float) -> np.ndarra
     return part_by_part(work, dy, x)
 
 
-@softplus_backward.kernel
+@softplus_backward.kernel(stored=("dy", "x"))
 def _(device: Device, dy: Any, x: Any, beta: float, threshold: float) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "softplus_backward", device, (dx, dy, x), beta, threshold)

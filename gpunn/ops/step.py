@@ -10,11 +10,11 @@ from gpunn._device import Device
 from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import part_by_part
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 
-SOURCE = KernelSource("step.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("step.cu", **DECLARED)
 
 
 @primitive(returns=("y",))
@@ -34,7 +34,7 @@ def _(x: np.ndarray, strict: bool) -> np.ndarray:
     return part_by_part(work, x)
 
 
-@step_forward.kernel
+@step_forward.kernel(stored=("x",))
 def _(device: Device, x: Any, strict: bool) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "step_forward", device, (y, x), int(strict))

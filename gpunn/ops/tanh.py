@@ -10,12 +10,12 @@ from gpunn._device import Device
 from gpunn._shared.activations import check_floating
 from gpunn._tensor import Tensor
 from gpunn.cpu.activations import part_by_part
-from gpunn.gpu.elementwise import launch_elementwise
+from gpunn.gpu.elementwise import DECLARED, launch_elementwise
 from gpunn.gpu.launcher import KernelSource
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("tanh.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("tanh.cu", **DECLARED)
 
 
 @primitive(returns=("y",))
@@ -29,7 +29,7 @@ def _(x: np.ndarray) -> np.ndarray:
     return part_by_part(lambda y, x: np.tanh(x, out=y), x)
 
 
-@tanh_forward.kernel
+@tanh_forward.kernel(stored=("x",))
 def _(device: Device, x: Any) -> Any:
     y = device.empty(x.shape, x.dtype)
     launch_elementwise(SOURCE, "tanh_forward", device, (y, x))
@@ -52,7 +52,7 @@ def _(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     return part_by_part(work, dy, y)
 
 
-@tanh_backward.kernel
+@tanh_backward.kernel(stored=("dy", "y"))
 def _(device: Device, dy: Any, y: Any) -> Any:
     dx = device.empty(dy.shape, dy.dtype)
     launch_elementwise(SOURCE, "tanh_backward", device, (dx, dy, y))
