@@ -84,6 +84,7 @@ def _(
     return dx, dweight, dbias
 
 
+@conv2d_max_pool2d_backward.half_kernel  # each of the two ops sees to 16 bits itself
 @conv2d_max_pool2d_backward.kernel
 def _(
     device: Device,
@@ -156,6 +157,7 @@ def _(
     return pooled.y, pooled.offset
 
 
+@conv2d_max_pool2d_forward.half_kernel  # each of the two ops sees to 16 bits itself
 @conv2d_max_pool2d_forward.kernel
 def _(
     device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, pool: Window, flat: bool, relu: bool
