@@ -65,7 +65,7 @@ def _kept(primitive: Primitive, device: Device, args: tuple[Any, ...], kwargs: d
     if not primitive.stored or device.loader is None:
         return frozenset()
     given = {**dict(zip(primitive.places, args, strict=False)), **kwargs}
-    dtypes = {given[name].dtype for name in primitive.stored if given.get(name) is not None}
+    dtypes = {array.dtype for array in _arrays([given.get(name) for name in primitive.stored])}
     return primitive.stored if len(dtypes) == 1 and is_half(dtypes.pop()) else frozenset()
 
 
@@ -118,8 +118,8 @@ class _Widened:
     def _given(self, value: Any, name: str) -> Any:
         if name not in self.kept:
             return _mapped(value, self._widened, FLOAT32)
-        if self.goal is None and value is not None:
-            self.goal = value.dtype
+        if self.goal is None:
+            self.goal = next((array.dtype for array in _arrays((value,))), None)
         return value
 
     def _widened(self, array: Any) -> Any:

@@ -1,10 +1,11 @@
 // multi_tensor.cuh: one launch over many tensors. A table of pointers travels with the launch; each block takes one
-// chunk of one tensor, finds out which, and applies a rule to its elements.
+// chunk of one tensor, finds out which, and applies a rule to its elements. Tensors are of type stored: the rule of 16-bit ones
+// computes in float.
 //
 // What an optimiser adds is its rule: a struct with `update(real (&x)[ARRAYS])`, x being one element of each array.
 #ifndef GPUNN_MULTI_TENSOR_CUH
 #define GPUNN_MULTI_TENSOR_CUH
-#include "common.cuh"
+#include "stored.cuh"
 
 #define BLOCK 256
 #define CHUNK (BLOCK * 16)
@@ -12,7 +13,7 @@
 
 template <int ARRAYS>
 struct TensorRow {
-    real* array[ARRAYS];  // null: this tensor has none
+    stored* array[ARRAYS];  // null: this tensor has none
     long long n;
     int first_chunk;  // where this tensor's chunks begin in the grid
     int flag;         // what a rule wants to know of this tensor
@@ -40,7 +41,7 @@ struct TensorTable {
 // Applies the rule to this block's chunk of a tensor. READS and WRITES have a bit for each array; those not read are 0.
 template <unsigned READS, unsigned WRITES, int ARRAYS, class Rule>
 __device__ __forceinline__ void for_each_element(const TensorRow<ARRAYS>& row, Rule& rule) {
-    real* array[ARRAYS];
+    stored* array[ARRAYS];
 #pragma unroll
     for (int k = 0; k < ARRAYS; ++k) array[k] = row.array[k];
     const long long start = (long long)(blockIdx.x - row.first_chunk) * CHUNK;
@@ -69,7 +70,7 @@ __device__ __forceinline__ void for_each_element(const TensorRow<ARRAYS>& row, R
             for (long long e = i; e < end; ++e) {
                 real x[ARRAYS];
 #pragma unroll
-                for (int k = 0; k < ARRAYS; ++k) x[k] = (READS >> k & 1) && array[k] != nullptr ? array[k][e] : real(0);
+                for (int k = 0; k < ARRAYS; ++k) x[k] = (READS >> k & 1) && array[k] != nullptr ? real(array[k][e]) : real(0);
                 rule.update(x);
 #pragma unroll
                 for (int k = 0; k < ARRAYS; ++k)

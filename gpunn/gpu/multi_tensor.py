@@ -11,8 +11,12 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._layout import address_of
-from gpunn.gpu.launcher import KernelSource, c_type, ceil_div
+from gpunn.gpu import stored
+from gpunn.gpu.launcher import KernelSource, ceil_div
 from gpunn.gpu.launches import Struct
+
+# What KernelSource is given for a file of update rules.
+DECLARED: dict[str, Any] = {**stored.DECLARED, "VEC": (1, 4), "only": stored.is_declared}
 
 # As in multi_tensor.cuh.
 BLOCK = 256
@@ -38,6 +42,8 @@ class Table:
         Gives the arrays behind the pointers, for the launcher.
     vec : int
         The vector width that all of them allow.
+    dtype : numpy dtype
+        That of all arrays.
     """
 
     struct: Struct
@@ -46,6 +52,11 @@ class Table:
     chunks: int
     pointees: Callable[[], list[tuple[Any, str, str]]]
     vec: int
+    dtype: np.dtype
+
+    def macros(self, op: str) -> dict[str, Any]:
+        """Those of a kernel that ``DECLARED`` is given for."""
+        return {**stored.macros_of(self.dtype, op), "VEC": self.vec}
 
 
 def tables(
@@ -79,7 +90,7 @@ def tables(
                 if a is not None
             ]
 
-        yield Table(struct, first, len(members), chunks, pointees, vec)
+        yield Table(struct, first, len(members), chunks, pointees, vec, members[0][0].dtype)
 
 
 def launch_rule(
@@ -94,10 +105,9 @@ def launch_rule(
     columns : sequences of arrays
         As for :func:`tables`, by name; all but ``grads`` are written too.
     """
-    real = c_type(scalars.dtype, kernel)
     for t in tables(*((name, "in" if name == "grads" else "inout", arrays) for name, arrays in columns.items())):
         args = (t.struct, scalars, error)
-        source.launch(device, kernel, (t.chunks, 1, 1), BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
+        source.launch(device, kernel, (t.chunks, 1, 1), BLOCK, args, pointees=t.pointees, **t.macros(kernel))
 
 
 @functools.lru_cache(maxsize=64)

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunn._device import Device
 from gpunn._half import FLOAT32, is_bfloat16, is_half
 from gpunn.gpu.launcher import c_type
 
 # What KernelSource declares for a kernel file that has `stored` arrays.
-DECLARED: dict[str, tuple[Any, ...]] = {"REAL": ("float", "double"), "STORED": (0, 1, 2)}
+DECLARED: dict[str, Any] = {"REAL": ("float", "double"), "STORED": (0, 1, 2)}
 _BFLOAT16, _FLOAT16 = 1, 2
 
 
@@ -36,17 +35,3 @@ def computed(dtype: np.dtype) -> np.dtype:
 def bits(array: Any) -> Any:
     """An array, or None, as a kernel takes it that has it as ``stored``."""
     return array.view(np.uint16) if array is not None and is_half(array.dtype) else array
-
-
-def in_float(device: Device, array: Any) -> Any:
-    """An array, or None, that a kernel has as ``real``: a copy where it is of 16 bits."""
-    if array is None or not is_half(array.dtype):
-        return array
-    from gpunn.ops.cast import cast
-
-    return cast(device, array, FLOAT32)
-
-
-def alike(*arrays: Any) -> bool:
-    """Whether all arrays that are not None have one dtype."""
-    return len({array.dtype for array in arrays if array is not None}) == 1

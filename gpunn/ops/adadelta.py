@@ -10,10 +10,10 @@ from gpunn._device import Device
 from gpunn.cpu.blas import axpby
 from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
 from gpunn.gpu.launcher import KernelSource
-from gpunn.gpu.multi_tensor import launch_rule
+from gpunn.gpu.multi_tensor import DECLARED, launch_rule
 from gpunn.primitive import primitive
 
-SOURCE = KernelSource("adadelta.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("adadelta.cu", **DECLARED)
 
 
 @primitive(returns=(), mutates=("params", "squares", "moved"))
@@ -62,7 +62,7 @@ def _(params: list[Any], grads: list[Any], squares: list[Any], moved: list[Any],
     on_blocks(update, params, grads, squares, moved)
 
 
-@adadelta_step.kernel
+@adadelta_step.kernel(stored=("params", "grads", "squares", "moved"))
 def _(
     device: Device, params: list[Any], grads: list[Any], squares: list[Any], moved: list[Any], scalars: Any, error: Any
 ) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from gpunn._device import Device
 from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
 from gpunn.gpu.launcher import KernelSource
-from gpunn.gpu.multi_tensor import launch_rule
+from gpunn.gpu.multi_tensor import DECLARED, launch_rule
 from gpunn.primitive import primitive
 
-SOURCE = KernelSource("adagrad.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("adagrad.cu", **DECLARED)
 
 
 @primitive(returns=(), mutates=("params", "sums"))
@@ -56,6 +56,6 @@ def _(params: list[Any], grads: list[Any], sums: list[Any], scalars: Any, error:
     on_blocks(update, params, grads, sums)
 
 
-@adagrad_step.kernel
+@adagrad_step.kernel(stored=("params", "grads", "sums"))
 def _(device: Device, params: list[Any], grads: list[Any], sums: list[Any], scalars: Any, error: Any) -> None:
     launch_rule(device, SOURCE, "adagrad_step", scalars, error, params=params, grads=grads, sums=sums)

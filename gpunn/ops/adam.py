@@ -10,10 +10,10 @@ from gpunn._device import Device
 from gpunn.cpu.blas import axpby
 from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
 from gpunn.gpu.launcher import KernelSource
-from gpunn.gpu.multi_tensor import launch_rule
+from gpunn.gpu.multi_tensor import DECLARED, launch_rule
 from gpunn.primitive import primitive
 
-SOURCE = KernelSource("adam.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("adam.cu", **DECLARED)
 
 
 @primitive(returns=(), mutates=("params", "means", "squares", "largest"))
@@ -92,7 +92,7 @@ def moments(d: Any, m: Any, v: Any, take: Any, beta2: Any, take2: Any, room: Any
     axpby(take2, room, beta2, v, room)
 
 
-@adam_step.kernel
+@adam_step.kernel(stored=("params", "grads", "means", "squares", "largest"))
 def _(
     device: Device,
     params: list[Any],

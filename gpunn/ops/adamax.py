@@ -10,10 +10,10 @@ from gpunn._device import Device
 from gpunn.cpu.blas import axpby
 from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
 from gpunn.gpu.launcher import KernelSource
-from gpunn.gpu.multi_tensor import launch_rule
+from gpunn.gpu.multi_tensor import DECLARED, launch_rule
 from gpunn.primitive import primitive
 
-SOURCE = KernelSource("adamax.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("adamax.cu", **DECLARED)
 
 
 @primitive(returns=(), mutates=("params", "means", "largest"))
@@ -62,7 +62,7 @@ def _(params: list[Any], grads: list[Any], means: list[Any], largest: list[Any],
     on_blocks(update, params, grads, means, largest)
 
 
-@adamax_step.kernel
+@adamax_step.kernel(stored=("params", "grads", "means", "largest"))
 def _(
     device: Device, params: list[Any], grads: list[Any], means: list[Any], largest: list[Any], scalars: Any, error: Any
 ) -> None:

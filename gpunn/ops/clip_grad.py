@@ -9,11 +9,12 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn.cpu.multi_tensor import on_blocks
-from gpunn.gpu.launcher import KernelSource, c_type
-from gpunn.gpu.multi_tensor import BLOCK, tables
+from gpunn.gpu import stored
+from gpunn.gpu.launcher import KernelSource
+from gpunn.gpu.multi_tensor import BLOCK, DECLARED, tables
 from gpunn.primitive import primitive
 
-SOURCE = KernelSource("clip_grad.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("clip_grad.cu", **DECLARED)
 
 
 @primitive(returns=("norm",))
@@ -40,20 +41,20 @@ def _(arrays: list[Any], p: float) -> Any:
         return np.array(np.float64(sum(found)) ** (1 / p), arrays[0].dtype)
 
 
-@total_norm.kernel
+@total_norm.kernel(stored=("arrays",))
 def _(device: Device, arrays: list[Any], p: float, merge_threads: int = BLOCK) -> Any:
-    dtype = arrays[0].dtype
-    real, kind = c_type(dtype, "total_norm"), 0 if p == 2 else 1 if p == math.inf else 2
+    dtype, macros = stored.computed(arrays[0].dtype), stored.macros_of(arrays[0].dtype, "total_norm")
+    kind = 0 if p == 2 else 1 if p == math.inf else 2
     parts = list(tables(("arrays", "in", arrays)))
     count = sum(t.chunks for t in parts)
     part, norm, offset = device.empty((count,), dtype), device.empty((), dtype), 0
     power = 0.0 if p == math.inf else p
     for t in parts:
         grid, args = (t.chunks, 1, 1), (part, t.struct, offset, kind, power)
-        SOURCE.launch(device, "grad_norm_parts", grid, BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
+        SOURCE.launch(device, "grad_norm_parts", grid, BLOCK, args, pointees=t.pointees, **t.macros("total_norm"))
         offset += t.chunks
     args = (norm, part, count, kind, power)
-    SOURCE.launch(device, "grad_norm_total", (1, 1, 1), merge_threads, args, REAL=real, VEC=1)
+    SOURCE.launch(device, "grad_norm_total", (1, 1, 1), merge_threads, args, **macros, VEC=1)
     return norm
 
 
@@ -78,12 +79,11 @@ def _(arrays: list[Any], norm: Any, max_norm: float) -> None:
     on_blocks(scale, arrays)
 
 
-@scale_by_norm.kernel
+@scale_by_norm.kernel(stored=("arrays",))
 def _(device: Device, arrays: list[Any], norm: Any, max_norm: float) -> None:
-    real = c_type(norm.dtype, "scale_by_norm")
     for t in tables(("arrays", "inout", arrays)):
         grid, args = (t.chunks, 1, 1), (t.struct, norm, max_norm)
-        SOURCE.launch(device, "scale_by_norm", grid, BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
+        SOURCE.launch(device, "scale_by_norm", grid, BLOCK, args, pointees=t.pointees, **t.macros("scale_by_norm"))
 
 
 @primitive(returns=(), mutates=("arrays",))
@@ -101,12 +101,11 @@ def _(arrays: list[Any], limit: float) -> None:
     on_blocks(clip, arrays)
 
 
-@clip_values.kernel
+@clip_values.kernel(stored=("arrays",))
 def _(device: Device, arrays: list[Any], limit: float) -> None:
-    real = c_type(arrays[0].dtype, "clip_values")
     for t in tables(("arrays", "inout", arrays)):
         grid, args = (t.chunks, 1, 1), (t.struct, limit)
-        SOURCE.launch(device, "clip_values", grid, BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
+        SOURCE.launch(device, "clip_values", grid, BLOCK, args, pointees=t.pointees, **t.macros("clip_values"))
 
 
 @primitive(returns=(), mutates=("arrays",))
@@ -125,9 +124,8 @@ def _(arrays: list[Any], factor: float) -> None:
     on_blocks(scale, arrays)
 
 
-@scale_arrays.kernel
+@scale_arrays.kernel(stored=("arrays",))
 def _(device: Device, arrays: list[Any], factor: float) -> None:
-    real = c_type(arrays[0].dtype, "scale_arrays")
     for t in tables(("arrays", "inout", arrays)):
         grid, args = (t.chunks, 1, 1), (t.struct, factor)
-        SOURCE.launch(device, "scale_arrays", grid, BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
+        SOURCE.launch(device, "scale_arrays", grid, BLOCK, args, pointees=t.pointees, **t.macros("scale_arrays"))

@@ -9,11 +9,11 @@ import numpy as np
 from gpunn._device import Device
 from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
 from gpunn.gpu.launcher import KernelSource
-from gpunn.gpu.multi_tensor import launch_rule
+from gpunn.gpu.multi_tensor import DECLARED, launch_rule
 from gpunn.ops.adam import moments
 from gpunn.primitive import primitive
 
-SOURCE = KernelSource("nadam.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("nadam.cu", **DECLARED)
 
 
 @primitive(returns=(), mutates=("params", "means", "squares"))
@@ -66,7 +66,7 @@ def _(params: list[Any], grads: list[Any], means: list[Any], squares: list[Any],
     on_blocks(update, params, grads, means, squares)
 
 
-@nadam_step.kernel
+@nadam_step.kernel(stored=("params", "grads", "means", "squares"))
 def _(
     device: Device, params: list[Any], grads: list[Any], means: list[Any], squares: list[Any], scalars: Any, error: Any
 ) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from gpunn._device import Device
 from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
 from gpunn.gpu.launcher import KernelSource
-from gpunn.gpu.multi_tensor import launch_rule
+from gpunn.gpu.multi_tensor import DECLARED, launch_rule
 from gpunn.primitive import primitive
 
-SOURCE = KernelSource("rmsprop.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("rmsprop.cu", **DECLARED)
 
 
 @primitive(returns=(), mutates=("params", "squares", "means", "momenta"))
@@ -98,7 +98,7 @@ def _(
     on_blocks(update, params, grads, squares, means, momenta)
 
 
-@rmsprop_step.kernel
+@rmsprop_step.kernel(stored=("params", "grads", "squares", "means", "momenta"))
 def _(
     device: Device,
     params: list[Any],

@@ -9,11 +9,11 @@ import numpy as np
 from gpunn._device import Device
 from gpunn.cpu.blas import axpby
 from gpunn.cpu.multi_tensor import on_blocks, scratch, working_gradient
-from gpunn.gpu.launcher import KernelSource, c_type
-from gpunn.gpu.multi_tensor import BLOCK, tables
+from gpunn.gpu.launcher import KernelSource
+from gpunn.gpu.multi_tensor import BLOCK, DECLARED, tables
 from gpunn.primitive import primitive
 
-SOURCE = KernelSource("sgd.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("sgd.cu", **DECLARED)
 
 
 @primitive(returns=(), mutates=("params", "momenta"))
@@ -79,7 +79,7 @@ def _(
     on_blocks(update, params, grads, momenta)
 
 
-@sgd_step.kernel
+@sgd_step.kernel(stored=("params", "grads", "momenta"))
 def _(
     device: Device,
     params: list[Any],
@@ -91,7 +91,6 @@ def _(
     nesterov: bool,
 ) -> None:
     columns = ("params", "inout", params), ("grads", "in", grads), ("momenta", "inout", momenta)
-    real = c_type(scalars.dtype, "sgd_step")
     for t in tables(*columns, flags=first, form=int(nesterov)):
         args = (t.struct, scalars, error)
-        SOURCE.launch(device, "sgd_step", (t.chunks, 1, 1), BLOCK, args, pointees=t.pointees, REAL=real, VEC=t.vec)
+        SOURCE.launch(device, "sgd_step", (t.chunks, 1, 1), BLOCK, args, pointees=t.pointees, **t.macros("sgd_step"))
