@@ -65,8 +65,13 @@ def _kept(primitive: Primitive, device: Device, args: tuple[Any, ...], kwargs: d
     if not primitive.stored or device.loader is None:
         return frozenset()
     given = {**dict(zip(primitive.places, args, strict=False)), **kwargs}
-    dtypes = {array.dtype for array in _arrays([given.get(name) for name in primitive.stored])}
-    return primitive.stored if len(dtypes) == 1 and is_half(dtypes.pop()) else frozenset()
+    dtypes, others = (
+        {array.dtype for array in _arrays([given.get(name) for name in names])}
+        for names in (primitive.stored, primitive.parameters)
+    )
+    if len(dtypes) != 1 or not all(map(is_half, dtypes)):
+        return frozenset()
+    return primitive.stored | primitive.parameters if others == dtypes else primitive.stored
 
 
 def _mapped(value: Any, convert: Callable[[Any], Any], dtype: np.dtype) -> Any:

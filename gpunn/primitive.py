@@ -105,6 +105,7 @@ class Primitive:
         self.kernel_body: Callable[..., Any] | None = None
         self.half_body: Callable[..., Any] | None = None
         self.stored: frozenset[str] = frozenset()
+        self.parameters: frozenset[str] = frozenset()
         self._half_plans: Plans | None = None
 
     def __repr__(self) -> str:
@@ -123,14 +124,22 @@ class Primitive:
         self.numpy_body = self._named(body, "numpy")
         return body
 
-    def kernel(self, body: Callable[..., Any] | None = None, *, stored: tuple[str, ...] = ()) -> Callable[..., Any]:
+    def kernel(
+        self,
+        body: Callable[..., Any] | None = None,
+        *,
+        stored: tuple[str, ...] = (),
+        parameters: tuple[str, ...] = (),
+    ) -> Callable[..., Any]:
         """Register the function that launches the kernel: ``body(device, *args)``.
 
-        ``stored``: the arguments that may be arrays of 16 bits, all of one dtype (``kernels/stored.cuh``).
+        ``stored``: the arguments that may be arrays of 16 bits, all of one dtype (``kernels/stored.cuh``);
+        ``parameters``: those that may be so too, or all in float32.
         """
         if body is None:
-            return functools.partial(self.kernel, stored=stored)
-        self.kernel_body, self.stored = self._named(body, "kernel"), frozenset(stored)
+            return functools.partial(self.kernel, stored=stored, parameters=parameters)
+        self.kernel_body = self._named(body, "kernel")
+        self.stored, self.parameters = frozenset(stored), frozenset(parameters)
         # Whose values a launch carries is no matter of shapes.
         self._plans = Plans(body) if self._planned and not self.host_arguments else None
         return body

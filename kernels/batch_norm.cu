@@ -1,5 +1,6 @@
 // batch_norm.cu: y = act((x - mean) / sqrt(var + eps) * weight + bias + residual) by channel, and its gradients.
-//   x, y, dy, dx, residual (rows, C), of type stored: channels last, rows = N H W    mean, var, weight, bias (C)
+//   x, y, dy, dx, residual (rows, C), of type stored: channels last, rows = N H W    mean, var (C)
+//   weight, bias, running_mean, running_var (C), of type parameter
 //   parts (chunks, 2, C): what one block found in its chunk of the rows   tickets (1 + tiles * chunks) of zeros
 // Launch: block = (vectors of channels, rows), at most BLOCK threads; grid = (chunks of rows, tiles of channels).
 // Of several chunks the last block of each FAN merges those, and the last of these their results.
@@ -134,7 +135,7 @@ __device__ __forceinline__ void take_rows(Moments& found, const stored* from, si
 }
 
 // Moves the thread's channels of a running estimate by `share` of the way, if there is one.
-__device__ __forceinline__ void move(real* running, const Channels& towards, int c, real share) {
+__device__ __forceinline__ void move(parameter* running, const Channels& towards, int c, real share) {
     if (!running) return;
     Channels now = load<VEC>(running + c);
 #pragma unroll
@@ -144,8 +145,8 @@ __device__ __forceinline__ void move(real* running, const Channels& towards, int
 
 // momentum < 0 stands for 1 / batches: the plain average over all batches, this one included.
 extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS)
-batch_norm_statistics(real* __restrict__ mean, real* __restrict__ var, INOUT real* __restrict__ running_mean,
-                      INOUT real* __restrict__ running_var, INOUT long long* __restrict__ batches,
+batch_norm_statistics(real* __restrict__ mean, real* __restrict__ var, INOUT parameter* __restrict__ running_mean,
+                      INOUT parameter* __restrict__ running_var, INOUT long long* __restrict__ batches,
                       real* __restrict__ parts, INOUT unsigned* __restrict__ tickets, const stored* __restrict__ x,
                       const int* __restrict__ error, int rows, int C, int rows_per_chunk, real momentum) {
     const bool moves = !failed(error);
@@ -181,7 +182,8 @@ batch_norm_statistics(real* __restrict__ mean, real* __restrict__ var, INOUT rea
 }
 
 // One number a channel for each of the thread's channels; `otherwise` where the array was not given.
-__device__ __forceinline__ Channels per_channel(const real* from, int c, real otherwise) {
+template <class T>
+__device__ __forceinline__ Channels per_channel(const T* from, int c, real otherwise) {
     if (from) return load<VEC>(from + c);
     Channels all;
 #pragma unroll
@@ -191,7 +193,7 @@ __device__ __forceinline__ Channels per_channel(const real* from, int c, real ot
 
 extern "C" __global__ void batch_norm_normalise(
     stored* __restrict__ y, const stored* __restrict__ x, const real* __restrict__ mean, const real* __restrict__ var,
-    const real* __restrict__ weight, const real* __restrict__ bias, const stored* __restrict__ residual, int rows,
+    const parameter* __restrict__ weight, const parameter* __restrict__ bias, const stored* __restrict__ residual, int rows,
     int C, int rows_per_chunk, real eps, int relu) {
     const Place at = my_place(rows, rows_per_chunk);
     if (at.c >= C) return;
@@ -256,7 +258,7 @@ batch_norm_backward_sums(real* __restrict__ dweight, real* __restrict__ dbias, r
 extern "C" __global__ void batch_norm_backward(
     stored* __restrict__ dx, stored* __restrict__ dresidual, const stored* __restrict__ dy,
     const stored* __restrict__ x, const stored* __restrict__ y, const real* __restrict__ mean, const real* __restrict__ var,
-    const real* __restrict__ weight, const real* __restrict__ dweight, const real* __restrict__ dbias,
+    const parameter* __restrict__ weight, const real* __restrict__ dweight, const real* __restrict__ dbias,
     const real* __restrict__ count, int rows, int C, int rows_per_chunk, real eps) {
     const Place at = my_place(rows, rows_per_chunk);
     if (at.c >= C) return;

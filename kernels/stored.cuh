@@ -1,6 +1,7 @@
 // stored.cuh: arrays of 16-bit numbers for kernels that compute in float. STORED says what an array of type `stored` holds:
 // REAL itself (0), or bfloat16 (BFLOAT16) or float16 (FLOAT16), which become float when loaded and are rounded once when stored.
 // A kernel that names its arrays `stored` instead of `real` is a kernel of all three; it moves half the bytes.
+// PARAMETERS: whether arrays of type `parameter`, such as a scale for each channel, hold the same; else they hold REAL.
 #ifndef GPUNN_STORED_CUH
 #define GPUNN_STORED_CUH
 #include "common.cuh"
@@ -11,6 +12,9 @@
 
 #ifndef STORED
 #define STORED 0
+#endif
+#ifndef PARAMETERS
+#define PARAMETERS 0
 #endif
 
 #if STORED == 0
@@ -44,6 +48,12 @@ __device__ __forceinline__ void store(stored* to, const Vector<real, N>& values)
     for (int j = 0; j < N; ++j) rounded.v[j] = values.v[j];
     store<stored, N>(to, rounded);
 }
+#endif
+
+#if PARAMETERS
+typedef stored parameter;
+#else
+typedef real parameter;
 #endif
 
 #endif  // GPUNN_STORED_CUH

@@ -25,11 +25,12 @@ NAMES = sorted(name for name, primitive in REGISTRY.items() if primitive.stored)
 
 
 def _examples(primitive: Primitive, kind: str) -> list[dict[str, Any]]:
-    """Those in float32, with 16 bits in what the kernel takes so."""
+    """Those in float32, with 16 bits in what the kernel takes so; in turn with parameters in float32 and in 16 bits."""
     dtype, made = half_named("test", kind), []
-    for example in examples_of(primitive):
+    for number, example in enumerate(examples_of(primitive)):
+        names = primitive.stored | primitive.parameters if number % 2 else primitive.stored
         if all(array.dtype == np.float32 for name in primitive.stored for array in _flat(example.get(name))):
-            made.append(example | {name: _of(example.get(name), dtype) for name in primitive.stored & example.keys()})
+            made.append(example | {name: _of(example.get(name), dtype) for name in names & example.keys()})
     return made
 
 

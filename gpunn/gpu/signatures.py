@@ -58,6 +58,7 @@ def parse_signatures(source: str, macros: Mapping[str, str]) -> dict[str, tuple[
     if "REAL" in macros:
         types["real"] = _SCALARS[macros["REAL"]]
         types["stored"] = types["real"] if macros.get("STORED", "0") == "0" else np.dtype(np.uint16)  # stored.cuh
+        types["parameter"] = types["stored" if macros.get("PARAMETERS") == "1" else "real"]
         types["word"] = np.dtype(f"u{types['real'].itemsize}")  # as many bits of no meaning
     if "LABEL" in macros:  # of class indices, by NumPy's name: int32 or int64
         types["label"] = np.dtype(macros["LABEL"])

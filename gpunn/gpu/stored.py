@@ -12,12 +12,16 @@ from gpunn.gpu.launcher import c_type
 
 # What KernelSource declares for a kernel file that has `stored` arrays.
 DECLARED: dict[str, Any] = {"REAL": ("float", "double"), "STORED": (0, 1, 2)}
+# And for one that has `parameter` arrays.
+WITH_PARAMETERS: dict[str, Any] = {**DECLARED, "PARAMETERS": (0, 1)}
 _BFLOAT16, _FLOAT16 = 1, 2
 
 
 def is_declared(macros: Mapping[str, str]) -> bool:
     """KernelSource's ``only``: 16-bit numbers are computed with in float32."""
-    return macros["STORED"] == "0" or macros["REAL"] == "float"
+    if macros["STORED"] == "0":
+        return macros.get("PARAMETERS", "0") == "0"
+    return macros["REAL"] == "float"
 
 
 def macros_of(dtype: np.dtype, op: str) -> dict[str, Any]:
@@ -25,6 +29,11 @@ def macros_of(dtype: np.dtype, op: str) -> dict[str, Any]:
     if not is_half(dtype):
         return {"REAL": c_type(dtype, op), "STORED": 0}
     return {"REAL": "float", "STORED": _BFLOAT16 if is_bfloat16(dtype) else _FLOAT16}
+
+
+def macros_with(dtype: np.dtype, op: str, *parameters: Any) -> dict[str, Any]:
+    """The same, and PARAMETERS of parameters' arrays, which may be None and are of one dtype."""
+    return {**macros_of(dtype, op), "PARAMETERS": int(any(p is not None and is_half(p.dtype) for p in parameters))}
 
 
 def computed(dtype: np.dtype) -> np.dtype:

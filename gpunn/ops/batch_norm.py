@@ -27,7 +27,7 @@ from gpunn.ops.cast import in_dtype
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("batch_norm.cu", **stored.DECLARED, VEC=(1, 4), only=stored.is_declared)
+SOURCE = KernelSource("batch_norm.cu", **stored.WITH_PARAMETERS, VEC=(1, 4), only=stored.is_declared)
 _OP = "batch_norm"
 _BLOCK = 256  # threads of a block; BLOCK in batch_norm.cu is the most it may be
 _PARTS = 1024  # blocks of a reduction: enough to fill the largest GPUs
@@ -90,7 +90,7 @@ def _merging(device: Device, dtype: Any, channels: int, grid: Triple, also: int 
 batch_norm_statistics.numpy(fast.statistics)
 
 
-@batch_norm_statistics.kernel(stored=("x",))
+@batch_norm_statistics.kernel(stored=("x",), parameters=("running_mean", "running_var"))
 def _(
     device: Device,
     x: Any,
@@ -112,8 +112,9 @@ def _(
     per_chunk, grid, block = _grid(rows, channels, vec, threads, most)
     merging = _merging(device, real, channels, grid, also=int(grid[1] > 1 and batches is not None))
     share = -1.0 if momentum is None else momentum
-    args = (mean, var, *moved, *merging, stored.bits(x), error, rows, channels, per_chunk, share)
-    SOURCE.launch(device, "batch_norm_statistics", grid, block, args, **stored.macros_of(x.dtype, _OP), VEC=vec)
+    args = (mean, var, *map(stored.bits, moved), *merging, stored.bits(x), error, rows, channels, per_chunk, share)
+    macros = stored.macros_with(x.dtype, _OP, running_mean, running_var)
+    SOURCE.launch(device, "batch_norm_statistics", grid, block, args, **macros, VEC=vec)
     return mean, var
 
 
@@ -138,7 +139,7 @@ def batch_norm_normalise(
 batch_norm_normalise.numpy(fast.normalise)
 
 
-@batch_norm_normalise.kernel(stored=("x", "residual"))
+@batch_norm_normalise.kernel(stored=("x", "residual"), parameters=("weight", "bias"))
 def _(
     device: Device,
     x: Any,
@@ -158,7 +159,8 @@ def _(
     vec = vector_width(channels, *arrays)
     per_chunk, grid, block = _grid(rows, channels, vec, threads, max(rows, 1))
     args = (*arrays, rows, channels, per_chunk, eps, int(relu))
-    SOURCE.launch(device, "batch_norm_normalise", grid, block, args, **stored.macros_of(x.dtype, _OP), VEC=vec)
+    macros = stored.macros_with(x.dtype, _OP, weight, bias)
+    SOURCE.launch(device, "batch_norm_normalise", grid, block, args, **macros, VEC=vec)
     return y
 
 
@@ -187,7 +189,7 @@ def batch_norm_backward(
 batch_norm_backward.numpy(fast.backward)
 
 
-@batch_norm_backward.kernel(stored=("dy", "x", "y"))
+@batch_norm_backward.kernel(stored=("dy", "x", "y"), parameters=("weight",))
 def _(
     device: Device,
     dy: Any,
@@ -214,7 +216,7 @@ def _(
         dweight, dbias = (device.empty((channels,), real) for _ in range(2))
         merging, given = _merging(device, real, channels, grid), [stored.bits(array) for array in (dy, x, y)]
         args: tuple[Any, ...] = (dweight, dbias, *merging, *given, mean, var, rows, channels, per_chunk, eps)
-        macros = stored.macros_of(x.dtype, _OP)
+        macros = stored.macros_with(x.dtype, _OP)
         SOURCE.launch(device, "batch_norm_backward_sums", grid, block, args, **macros, VEC=vec)
     if dx is not None or dresidual is not None:
         through = (dweight, dbias) if training else (None, None)
@@ -233,7 +235,9 @@ def launch_gradients(
     vec = vector_width(channels, *arrays)
     per_chunk, grid, block = _grid(rows, channels, vec, threads, max(rows, 1))
     args = (*arrays, through[2], rows, channels, per_chunk, eps)
-    SOURCE.launch(device, "batch_norm_backward", grid, block, args, **stored.macros_of(x.dtype, _OP), VEC=vec)
+    SOURCE.launch(
+        device, "batch_norm_backward", grid, block, args, **stored.macros_with(x.dtype, _OP, given[5]), VEC=vec
+    )
 
 
 # -- public op ------------------------------------------------------------------------------------

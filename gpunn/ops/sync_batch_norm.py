@@ -133,7 +133,7 @@ def sync_batch_norm_backward(
 sync_batch_norm_backward.numpy(fast.backward_of_all)
 
 
-@sync_batch_norm_backward.kernel(stored=("dy", "x", "y"))
+@sync_batch_norm_backward.kernel(stored=("dy", "x", "y"), parameters=("weight",))
 def _(
     device: Device,
     dy: Any,
