@@ -6,24 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 
 from gpunn._half import half_named
 from gpunn._window import Window
-from gpunn.gpu import half
 from gpunn.gpu.launcher import trace_launches
 from tests.devices import host
 
 KINDS = ["float16", "bfloat16"]
 NEAR = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # half a place of the last bit
 FLOAT = 3e-5  # float32's own errors, of sums of a few hundred terms
-
-
-def take_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tensor cores take products that are too small or too narrow to pay; skips where bfloat16 is not installed."""
-    pytest.importorskip("ml_dtypes")
-    monkeypatch.setattr(half, "LEAST", 0)
-    monkeypatch.setattr(half, "_NARROWEST", 1)
 
 
 def numbers(kind: str, *shape: int, seed: int = 0) -> np.ndarray:

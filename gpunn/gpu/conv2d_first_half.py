@@ -14,7 +14,6 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._window import Window
-from gpunn.gpu import half
 from gpunn.gpu.conv2d_geometry import refuse_too_many
 from gpunn.gpu.half import bits_of, number_name, one_dtype
 from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor, vector_width
@@ -335,12 +334,12 @@ def _is_of_vectors(x: Any) -> bool:
 
 def takes(device: Device, x: Any, weight: Any, window: Window, groups: int, *others: Any) -> bool:
     """Whether a convolution of x by weight is computed here; others: more arrays it is given."""
-    k, r, s, c = weight.shape
+    k, _, _, c = weight.shape
     if groups != 1 or c > _MOST_CHANNELS or k % _EACH or window.dilation[1] != 1:
         return False
-    if x.shape[0] * window.P * window.Q * k * r * s * c < half.LEAST or not one_dtype(x, weight, *others):
+    if not one_dtype(x, weight, *others) or not has_tensor_cores(device):
         return False
-    return has_tensor_cores(device) and plan(x.shape[0], weight.shape, window, _is_of_vectors(x)) is not None
+    return plan(x.shape[0], weight.shape, window, _is_of_vectors(x)) is not None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -15,7 +15,6 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._window import Window
-from gpunn.gpu import half
 from gpunn.gpu.conv2d_geometry import counts_in_ints, refuse_too_many
 from gpunn.gpu.half import bits_of, number_name, one_dtype
 from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor, vector_width
@@ -144,10 +143,10 @@ def takes(
 ) -> bool:
     """Whether the gradient of such images is computed here; dz may be what it is made of."""
     n, _, _, c = x_shape
-    k, r, s, _ = weight.shape
+    k = len(weight)
     if groups != 1 or c > _MOST_CHANNELS or window.dilation != (1, 1) or not one_dtype(dz, weight, more):
         return False
-    if vector_width(k, dz, widths=(_EACH,)) != _EACH or n * window.P * window.Q * k * r * s * c < half.LEAST:
+    if vector_width(k, dz, widths=(_EACH,)) != _EACH:
         return False
     if not counts_in_ints(n, c, k, window, _DEPTH) or not has_tensor_cores(device):
         return False

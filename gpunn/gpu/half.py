@@ -1,6 +1,7 @@
 """Products and convolutions of float16 and bfloat16 by tensor cores, without copies in float32.
 
-Which are computed so, and the launches of ``kernels/gemm_half.cu``, ``conv2d_half.cu`` and ``bias_half.cu``.
+Which are computed so, and the launches of ``kernels/gemm_half.cu``, ``conv2d_half.cu`` and ``bias_half.cu``. None is too
+small for it: float32 copies would be launches of their own.
 """
 
 from __future__ import annotations
@@ -54,9 +55,6 @@ _OF_PIXELS, _OF_FILTERS = (_SQUARE, _NARROW), (_SQUARE, _LOW)  # conv2d_half.cu:
 _WARPS = 8  # that an SM holds
 _TALLEST = 65535  # tiles down: a grid has no more
 _DEEPEST = 2**23 - 1  # the kernel counts the bytes of 256 rows in 32 bits
-
-LEAST = 2**24  # multiplications; a smaller product takes as long as its launch either way
-_NARROWEST = 16  # rows or columns: a quarter of the smallest tile, which still takes less time than all of it by FFMA
 
 
 def _declared(kernels: tuple[str, ...]) -> dict[str, Any]:
@@ -161,7 +159,7 @@ def _launch(
 
 def _takes(device: Device, sizes: tuple[int, int, int], *arrays: Any) -> bool:
     m, n, k = sizes
-    if m * n * k < LEAST or min(m, n) < _NARROWEST or not one_dtype(*arrays) or not has_tensor_cores(device):
+    if not one_dtype(*arrays) or not has_tensor_cores(device):
         return False
     return _tile(m, n).grid(m, n)[1] <= _TALLEST and k <= _DEEPEST
 
@@ -206,11 +204,10 @@ def takes_convolution(device: Device, x: Any, weight: Any, window: Window, group
     if groups != 1 or r * s > MOST_TAPS or not _vectors(x, weight, *others) or k % _EACH:
         return False
     pixels, depth = n * window.P * window.Q, r * s * c
-    if min(c, k) < _NARROWEST or not counts_in_ints(n, c, k, window, _STEP):
+    if not counts_in_ints(n, c, k, window, _STEP):
         return False
     number, of_phase = phases_of(window, n)
-    # The work of all three is the same, up to pixels that no window has.
-    if pixels * k * depth < LEAST or number > _TALLEST // MOST_SLICES:
+    if number > _TALLEST // MOST_SLICES:
         return False
     tall = any(_tile(m, n, _OF_PIXELS).grid(m, n)[1] > _TALLEST for m, n in ((pixels, k), (of_phase, c)))
     return not tall and depth <= _DEEPEST and one_dtype(x, weight, *others) and has_tensor_cores(device)

@@ -54,7 +54,6 @@ CASES = (
 def _of_any_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small cases, as if a card had one SM: so blocks do several tiles."""
     pytest.importorskip("ml_dtypes")
-    monkeypatch.setattr(half, "LEAST", 0)
     monkeypatch.setattr(first, "_SMS", 1)
     caches = first.plan, first.weight_plan
     for cache in caches:
@@ -228,11 +227,6 @@ def test_what_is_left_to_others(kernels: str, monkeypatch: pytest.MonkeyPatch) -
     assert not launched(5, 16)
     assert not launched(3, 12)
     assert not launched(4, 16, groups=2)
-    monkeypatch.setattr(half, "LEAST", 81 * 16 * 27)
-    assert launched(3, 16)
-    monkeypatch.setattr(half, "LEAST", 81 * 16 * 27 + 1)
-    assert not launched(3, 16)
-    monkeypatch.setattr(half, "LEAST", 0)
     for module in (first, half):
         monkeypatch.setattr(module, "has_tensor_cores", lambda device: False)
     assert not launched(3, 16)

@@ -12,7 +12,6 @@ from gpunn._half import half_named
 from gpunn._window import Window
 from gpunn.emulator import counting
 from gpunn.gpu import conv2d_first_half_data as first
-from gpunn.gpu import half
 from gpunn.gpu.launcher import trace_launches
 from gpunn.ops.conv2d import conv2d_backward
 from tests.devices import host, in_order
@@ -45,7 +44,6 @@ CASES = (
 def _of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small cases, as if a card had one SM: so blocks do several tiles."""
     pytest.importorskip("ml_dtypes")
-    monkeypatch.setattr(half, "LEAST", 0)
     monkeypatch.setattr(first, "_SMS", 1)
 
 

@@ -18,7 +18,7 @@ from gpunn.ops.matmul import gemm
 from tests.convolutions import on as _on
 from tests.devices import host, in_order
 from tests.emulator import kernel_counts
-from tests.halves import KINDS, take_any_size
+from tests.halves import KINDS
 from tests.halves import check as _check
 from tests.halves import kernels_of as _kernels
 from tests.halves import numbers as _numbers
@@ -35,8 +35,8 @@ PRODUCTS = (
 
 
 @pytest.fixture(autouse=True)
-def _of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    take_any_size(monkeypatch)
+def _with_bfloat16() -> None:
+    pytest.importorskip("ml_dtypes")
 
 
 # -- products -------------------------------------------------------------------------------------
