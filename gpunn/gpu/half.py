@@ -1,7 +1,7 @@
 """Products and convolutions of float16 and bfloat16 by tensor cores, without copies in float32.
 
-Which are computed so, and the launches of ``kernels/gemm_half.cu``, ``conv2d_half.cu`` and ``bias_half.cu``. None is too
-small for it: float32 copies would be launches of their own.
+Which are computed so, and the launches of ``kernels/gemm_half.cu``, ``conv2d_half.cu`` and ``bias_half.cu``. None is
+too small for it: float32 copies would be launches of their own.
 """
 
 from __future__ import annotations

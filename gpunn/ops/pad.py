@@ -38,7 +38,7 @@ def pad_constant(xp: Any, x: Any, sides: tuple[tuple[int, int], ...], value: flo
     return y
 
 
-@pad_constant.kernel
+@pad_constant.kernel(stored=("x",))
 def _(device: Device, x: Any, sides: tuple[tuple[int, int], ...], value: float) -> Any:
     axes = zip(x.shape, sides, x.strides, strict=True)
     places = [Place(before + n + after, before, 1, n, stride) for n, (before, after), stride in axes]
