@@ -4,7 +4,8 @@
 //   parts (chunks, 2, C): what one block found in its chunk of the rows   tickets (1 + tiles * chunks) of zeros
 // Launch: block = (vectors of channels, rows), at most BLOCK threads; grid = (chunks of rows, tiles of channels).
 // Of several chunks the last block of each FAN merges those, and the last of these their results.
-// Traffic: forward x twice, y once (and residual once); backward dy, x (and y, for the ReLU mask) twice, dx once.
+// Traffic: forward x twice, y once (and residual once); backward dy and x twice, dx once. After a ReLU backward reads y too,
+// unless no residual was added: then y's sign follows from x.
 // Mean and variance come from Chan's merge of parts, each taken about its own mean, in a fixed order: a
 // channel of mean 100 and deviation 1 loses nothing, and every run gives the same bits.
 // Source: Ioffe, Szegedy 2015, arXiv:1502.03167; Chan, Golub, LeVeque 1979, Stanford STAN-CS-79-773.
@@ -191,17 +192,29 @@ __device__ __forceinline__ Channels per_channel(const T* from, int c, real other
     return all;
 }
 
+// (x - mean) / sqrt(var + eps) * weight + bias of a thread's channels. Both directions ask it, and find the same sign.
+struct Normalised {
+    Channels centre, scale, shift;
+
+    __device__ __forceinline__ Normalised(const real* mean, const real* var, const parameter* weight, const parameter* bias,
+                                          real eps, int c)
+        : centre(load<VEC>(mean + c)), scale(per_channel(weight, c, 1)), shift(per_channel(bias, c, 0)) {
+        const Channels spread = load<VEC>(var + c);
+#pragma unroll
+        for (int v = 0; v < VEC; ++v) scale.v[v] /= sqrt(spread.v[v] + eps);
+    }
+    __device__ __forceinline__ real of(const Channels& u, int v) const {
+        return fma(u.v[v] - centre.v[v], scale.v[v], shift.v[v]);
+    }
+};
+
 extern "C" __global__ void batch_norm_normalise(
     stored* __restrict__ y, const stored* __restrict__ x, const real* __restrict__ mean, const real* __restrict__ var,
     const parameter* __restrict__ weight, const parameter* __restrict__ bias, const stored* __restrict__ residual, int rows,
     int C, int rows_per_chunk, real eps, int relu) {
     const Place at = my_place(rows, rows_per_chunk);
     if (at.c >= C) return;
-    const Channels centre = load<VEC>(mean + at.c), shift = per_channel(bias, at.c, 0);
-    const Channels spread = load<VEC>(var + at.c);
-    Channels scale = per_channel(weight, at.c, 1);
-#pragma unroll
-    for (int v = 0; v < VEC; ++v) scale.v[v] /= sqrt(spread.v[v] + eps);
+    const Normalised normalised(mean, var, weight, bias, eps, at.c);
 #pragma unroll 4
     for (int row = at.row; row < at.last; row += at.step) {
         const size_t i = (size_t)row * C + at.c;
@@ -209,38 +222,45 @@ extern "C" __global__ void batch_norm_normalise(
         const Channels extra = residual ? load<VEC>(residual + i) : Channels{};
 #pragma unroll
         for (int v = 0; v < VEC; ++v) {
-            const real z = (u.v[v] - centre.v[v]) * scale.v[v] + shift.v[v] + extra.v[v];
+            const real z = normalised.of(u, v) + extra.v[v];
             u.v[v] = relu && z < 0 ? real(0) : z;  // NaN stays NaN
         }
         store(y + i, u);
     }
 }
 
-// dz, the gradient before the activation: dy, or with a ReLU 0 where y <= 0.
-__device__ __forceinline__ Channels gradient(const stored* dy, const stored* y, size_t i) {
+// dz, the gradient before the activation: dy, or with a ReLU 0 where y <= 0. y is null without a ReLU, and with `relu` where
+// it is what `normalised` makes of x, and rounded.
+__device__ __forceinline__ Channels gradient(const stored* dy, const stored* y, int relu, const Normalised& normalised,
+                                             const Channels& x, size_t i) {
     Channels d = load<VEC>(dy + i);
     if (y) {
         const Channels u = load<VEC>(y + i);
 #pragma unroll
         for (int v = 0; v < VEC; ++v) d.v[v] = u.v[v] <= 0 ? real(0) : d.v[v];
+    } else if (relu) {
+#pragma unroll
+        for (int v = 0; v < VEC; ++v) d.v[v] = real(stored(normalised.of(x, v))) <= 0 ? real(0) : d.v[v];
     }
     return d;
 }
 
-// dbias = sum of dz, dweight = rstd times the sum of dz (x - mean). y: null without a ReLU.
+// dbias = sum of dz, dweight = rstd times the sum of dz (x - mean).
 extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS)
 batch_norm_backward_sums(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ parts,
                          INOUT unsigned* __restrict__ tickets, const stored* __restrict__ dy,
                          const stored* __restrict__ x, const stored* __restrict__ y, const real* __restrict__ mean,
-                         const real* __restrict__ var, int rows, int C, int rows_per_chunk, real eps) {
+                         const real* __restrict__ var, const parameter* __restrict__ weight,
+                         const parameter* __restrict__ bias, int rows, int C, int rows_per_chunk, real eps, int relu) {
     const Place at = my_place(rows, rows_per_chunk);
     Sums found = {};
     if (at.c < C) {
-        const Channels centre = load<VEC>(mean + at.c);
+        const Normalised normalised(mean, var, weight, bias, eps, at.c);
+        const Channels& centre = normalised.centre;
 #pragma unroll 4
         for (int row = at.row; row < at.last; row += at.step) {
             const size_t i = (size_t)row * C + at.c;
-            const Channels d = gradient(dy, y, i), u = load<VEC>(x + i);
+            const Channels u = load<VEC>(x + i), d = gradient(dy, y, relu, normalised, u, i);
 #pragma unroll
             for (int v = 0; v < VEC; ++v) found.sum.v[v] += d.v[v], found.dot.v[v] += d.v[v] * (u.v[v] - centre.v[v]);
         }
@@ -258,11 +278,12 @@ batch_norm_backward_sums(real* __restrict__ dweight, real* __restrict__ dbias, r
 extern "C" __global__ void batch_norm_backward(
     stored* __restrict__ dx, stored* __restrict__ dresidual, const stored* __restrict__ dy,
     const stored* __restrict__ x, const stored* __restrict__ y, const real* __restrict__ mean, const real* __restrict__ var,
-    const parameter* __restrict__ weight, const real* __restrict__ dweight, const real* __restrict__ dbias,
-    const real* __restrict__ count, int rows, int C, int rows_per_chunk, real eps) {
+    const parameter* __restrict__ weight, const parameter* __restrict__ bias, const real* __restrict__ dweight,
+    const real* __restrict__ dbias, const real* __restrict__ count, int rows, int C, int rows_per_chunk, real eps, int relu) {
     const Place at = my_place(rows, rows_per_chunk);
     if (at.c >= C) return;
-    const Channels centre = load<VEC>(mean + at.c), spread = load<VEC>(var + at.c);
+    const Normalised normalised(mean, var, weight, bias, eps, at.c);
+    const Channels &centre = normalised.centre, spread = load<VEC>(var + at.c);
     Channels scale = per_channel(weight, at.c, 1), slope = per_channel(dweight, at.c, 0);
     Channels shift = per_channel(dbias, at.c, 0);
     const real all = count ? count[0] : real(rows);
@@ -276,10 +297,10 @@ extern "C" __global__ void batch_norm_backward(
 #pragma unroll 4
     for (int row = at.row; row < at.last; row += at.step) {
         const size_t i = (size_t)row * C + at.c;
-        Channels d = gradient(dy, y, i);
+        const Channels u = dweight || relu ? load<VEC>(x + i) : centre;
+        Channels d = gradient(dy, y, relu, normalised, u, i);
         if (dresidual) store(dresidual + i, d);
         if (!dx) continue;
-        const Channels u = dweight ? load<VEC>(x + i) : centre;
 #pragma unroll
         for (int v = 0; v < VEC; ++v)
             d.v[v] = scale.v[v] * (d.v[v] - shift.v[v] - (u.v[v] - centre.v[v]) * slope.v[v]);

@@ -59,7 +59,7 @@ def _conv2d(
 def _batch_norm(d: _Draw, rows: int, c: int) -> dict[str, Any]:
     x = d(rows, c)
     arrays = {"dy": d(rows, c), "x": x, "y": d(rows, c), "mean": x.mean(0), "var": x.var(0), "weight": d.positive(c)}
-    return {**arrays, "eps": 1e-5, "training": True, "needs": (True, True, True, True)}
+    return {**arrays, "bias": None, "eps": 1e-5, "training": True, "added": True, "needs": (True, True, True, True)}
 
 
 def _cross_entropy(d: _Draw, weighted: bool, reduction: str) -> dict[str, Any]:

@@ -151,8 +151,10 @@ _SUMS: dict[str, Callable[[Callable[..., np.ndarray]], dict[str, Any]]] = {
         "mean": f(),
         "var": np.abs(f()),
         "weight": f(),
+        "bias": None,
         "eps": 1e-3,
         "training": True,
+        "added": True,
         "needs": (True, True, True, True),
     },
 }

@@ -192,5 +192,5 @@ def batch_norm_backward(
     centre, spread, scale = tensors(op, home, mean, var, weight)
     check_arguments(images, centre, spread, scale, None, None, None)
     pdy, px, *others = _physical(given, images, centre, spread, scale)
-    dx, dweight, dbias, _ = gradients_of(home, pdy, px, None, *others, eps, training, (*needs, False))
+    dx, dweight, dbias, _ = gradients_of(home, pdy, px, None, *others, None, eps, training, False, (*needs, False))
     return None if dx is None else _shaped(dx, home, x.shape), dweight, dbias

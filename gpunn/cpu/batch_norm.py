@@ -184,12 +184,15 @@ def backward(
     mean: Any,
     var: Any,
     weight: Any,
+    bias: Any,
     eps: float,
     training: bool,
+    added: bool,
     needs: tuple[bool, bool, bool, bool],
 ) -> tuple[Any, Any, Any, Any]:
     """dz is kept if it will be returned, or overwritten by dx: nothing is computed twice.
 
+    Where y is 0 need not be told from ``bias``: y is at hand.
     dx = scale dz + slope x + shift, by channel; slope and shift are 0 in evaluation.
     """
     parts = _Parts(x)

@@ -169,11 +169,23 @@ def _(
 
 @primitive(returns=("dx", "dweight", "dbias", "dresidual"), wide=("dweight", "dbias"))
 def batch_norm_backward(
-    xp: Any, dy: Any, x: Any, y: Any, mean: Any, var: Any, weight: Any, eps: float, training: bool, needs: Four
+    xp: Any,
+    dy: Any,
+    x: Any,
+    y: Any,
+    mean: Any,
+    var: Any,
+    weight: Any,
+    bias: Any,
+    eps: float,
+    training: bool,
+    added: bool,
+    needs: Four,
 ) -> tuple[Any, ...]:
     """The gradients requested in ``needs``; y is None without a ReLU (dresidual is then dy, and not returned).
 
-    In training mean and var depend on x: dx = weight rstd (dz - (dbias + xhat dweight) / rows).
+    ``added``: whether there was a residual. Without one the kernels tell from x and bias where y is 0. In training mean
+    and var depend on x: dx = weight rstd (dz - (dbias + xhat dweight) / rows).
     """
     axes = tuple(range(x.ndim - 1))
     rstd = 1 / xp.sqrt(var + eps)
@@ -189,7 +201,7 @@ def batch_norm_backward(
 batch_norm_backward.numpy(fast.backward)
 
 
-@batch_norm_backward.kernel(stored=("dy", "x", "y"), parameters=("weight",))
+@batch_norm_backward.kernel(stored=("dy", "x", "y"), parameters=("weight", "bias"))
 def _(
     device: Device,
     dy: Any,
@@ -198,46 +210,62 @@ def _(
     mean: Any,
     var: Any,
     weight: Any,
+    bias: Any,
     eps: float,
     training: bool,
+    added: bool,
     needs: Four,
     threads: int = _BLOCK,
     most: int = _PARTS,
 ) -> tuple[Any, ...]:
     channels = x.shape[-1]
     rows = math.prod(x.shape[:-1])
-    real, vec = stored.computed(x.dtype), vector_width(channels, dy, x, y, mean, var, weight)
     dx = device.empty(x.shape, x.dtype) if needs[0] else None
     dresidual = device.empty(x.shape, x.dtype) if needs[3] and y is not None else None
+    relu = y is not None and not added  # of what x is normalised to
+    if relu:
+        y = None
+    real, vec = stored.computed(x.dtype), vector_width(channels, dy, x, y, mean, var, weight, bias)
     dweight = dbias = None
     if (training and needs[0]) or needs[1] or needs[2]:
         per_chunk, grid, block = _grid(rows, channels, vec, threads, most)
         grid = (max(1, grid[0]), grid[1], 1)  # no rows: writes zeros
         dweight, dbias = (device.empty((channels,), real) for _ in range(2))
-        merging, given = _merging(device, real, channels, grid), [stored.bits(array) for array in (dy, x, y)]
-        args: tuple[Any, ...] = (dweight, dbias, *merging, *given, mean, var, rows, channels, per_chunk, eps)
-        macros = stored.macros_with(x.dtype, _OP)
+        given = [stored.bits(array) for array in (dy, x, y, mean, var, weight, bias)]
+        merging, numbers = _merging(device, real, channels, grid), (rows, channels, per_chunk, eps, int(relu))
+        args: tuple[Any, ...] = (dweight, dbias, *merging, *given, *numbers)
+        macros = stored.macros_with(x.dtype, _OP, weight, bias)
         SOURCE.launch(device, "batch_norm_backward_sums", grid, block, args, **macros, VEC=vec)
     if dx is not None or dresidual is not None:
         through = (dweight, dbias) if training else (None, None)
-        launch_gradients(device, dx, dresidual, (dy, x, y, mean, var, weight), (*through, None), eps, threads)
+        arrays = (dy, x, y, mean, var, weight, bias)
+        launch_gradients(device, dx, dresidual, arrays, (*through, None), eps, threads, relu)
     return dx, dweight if needs[1] else None, dbias if needs[2] else None, dresidual
 
 
 def launch_gradients(
-    device: Device, dx: Any, dresidual: Any, given: Sequence[Any], through: Sequence[Any], eps: float, threads: int
+    device: Device,
+    dx: Any,
+    dresidual: Any,
+    given: Sequence[Any],
+    through: Sequence[Any],
+    eps: float,
+    threads: int,
+    relu: bool = False,
 ) -> None:
-    """Write dx and dresidual from dy, x, y, mean, var, weight and, in training, from dweight, dbias and rows' count."""
+    """Write dx and dresidual from ``given`` and, in training, from dweight, dbias and the count of rows.
+
+    Given are dy, x, y, mean, var, weight and bias; ``relu``: in place of y.
+    """
     x = given[1]
     channels = x.shape[-1]
     rows = math.prod(x.shape[:-1])
     arrays = [stored.bits(array) for array in (dx, dresidual, *given, *through[:2])]
     vec = vector_width(channels, *arrays)
     per_chunk, grid, block = _grid(rows, channels, vec, threads, max(rows, 1))
-    args = (*arrays, through[2], rows, channels, per_chunk, eps)
-    SOURCE.launch(
-        device, "batch_norm_backward", grid, block, args, **stored.macros_with(x.dtype, _OP, given[5]), VEC=vec
-    )
+    args = (*arrays, through[2], rows, channels, per_chunk, eps, int(relu))
+    macros = stored.macros_with(x.dtype, _OP, *given[5:])
+    SOURCE.launch(device, "batch_norm_backward", grid, block, args, **macros, VEC=vec)
 
 
 # -- public op ------------------------------------------------------------------------------------
@@ -332,17 +360,20 @@ def batch_norm(
     inputs = [t for t in operands if t is not None]
     # What the closure names stays in memory: y only where it is needed, and not the residual.
     kinds, gate = [None if t is None else t.dtype for t in operands], y if relu else None
+    added = residual is not None
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> list[Any]:
         asked = iter(needs)
         wanted = tuple([kind is not None and next(asked) for kind in kinds])
-        gradients = batch_norm_backward(device, dy, px, gate, mean, var, scale, eps, training, wanted)
+        how = (eps, training, added, wanted)
+        gradients = batch_norm_backward(device, dy, px, gate, mean, var, scale, shift, *how)
         if not relu and wanted[3]:
             gradients = (*gradients[:3], dy)
         return [in_dtype(device, g, kind) for g, kind in zip(gradients, kinds, strict=True) if kind is not None]
 
     estimates = () if training else (running_mean, running_var)
-    saves = [t for t in (x, weight, *estimates) if t is not None]
+    of_sign = (bias,) if relu and not added else ()
+    saves = [t for t in (x, weight, *of_sign, *estimates) if t is not None]
     passes_on = residual is not None and not relu
     return record(_OP, y, device, inputs, backward, saves=saves, keeps=relu, passes_on=passes_on)
 

@@ -152,7 +152,7 @@ def _(
     dresidual = device.empty(x.shape, x.dtype) if needs[1] and y is not None else None
     if dx is not None or dresidual is not None:
         through = (sums[0], sums[1], count)
-        launch_gradients(device, dx, dresidual, (dy, x, y, mean, var, weight), through, eps, threads)
+        launch_gradients(device, dx, dresidual, (dy, x, y, mean, var, weight, None), through, eps, threads)
     return dx, dresidual
 
 
@@ -237,7 +237,8 @@ def sync_batch_norm(
         wanted = tuple([kind is not None and next(asked) for kind in kinds])
         # Without mean and var as functions of x: the sums of this rank's rows.
         own = (False, wanted[0] or wanted[1], wanted[0] or wanted[2], wanted[3] and not wanted[0])
-        _, dweight, dbias, dresidual = batch_norm_backward(device, dy, px, gate, mean, var, scale, eps, False, own)
+        how = (eps, False, True, own)
+        _, dweight, dbias, dresidual = batch_norm_backward(device, dy, px, gate, mean, var, scale, None, *how)
         dx = None
         if wanted[0]:
             sums = device.empty((2, len(mean)), dweight.dtype)

@@ -194,7 +194,8 @@ def batch_norm_backward(d: Draw) -> dict[str, Any]:
     x = _images(d)
     c = x.shape[1]
     made = {"dy": d.numbers(*x.shape), "x": x, "y": d.relu(*x.shape), "mean": -d.positive(c), "var": d.positive(c)}
-    return {**made, "weight": d.optional(c), "eps": 1e-3, "training": d.pick(True, False), "needs": d.flags(4)}
+    made |= {"weight": d.optional(c), "bias": d.optional(c)}
+    return {**made, "eps": 1e-3, "training": d.pick(True, False), "added": True, "needs": d.flags(4)}
 
 
 @row("sync_batch_norm_pack")

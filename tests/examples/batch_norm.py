@@ -61,5 +61,10 @@ def _backward_examples(rng: np.random.Generator) -> list[dict[str, Any]]:
             needs = wanted[(number + training) % 4]
             weight = _numbers(rng, x) if number % 2 else None
             example = {"dy": rng.standard_normal(x.shape).astype(x.dtype), "x": x, "y": y, "mean": mean, "var": var}
-            made.append({**example, "weight": weight, "eps": 1e-3, "training": training, "needs": needs})
+            example |= {"weight": weight, "bias": None, "eps": 1e-3, "training": training}
+            made.append({**example, "added": True, "needs": needs})
+            if number % 3 == 2:
+                example["bias"] = _numbers(rng, x) - x.dtype.type(1)
+                example["y"] = batch_norm_normalise.plain(np, x, mean, var, weight, example["bias"], None, 1e-3, True)
+                made.append({**example, "added": False, "needs": needs})
     return made

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn._gradcheck import gradcheck
+from gpunn._half import half_named
 from gpunn.cpu import threads
 from gpunn.errors import DeviceError, DTypeError, GraphError, LabelError, ShapeError, UsageError
 from gpunn.gpu.launcher import trace_launches
@@ -162,12 +163,39 @@ def test_same_bits_whichever_block_is_last(kernels: str, most: int) -> None:
         running, count = np.ones((2, 133), np.float32), np.array(4)
         with in_order(kernels, order):
             made = call(module.batch_norm_statistics, kernels, x, *running, count, None, kernel=cut)
-            args = (dy, x, y, mean, var, None, 1e-5, True, (True, True, True, False))
+            args = (dy, x, y, mean, var, None, None, 1e-5, True, True, (True, True, True, False))
             made += call(module.batch_norm_backward, kernels, *args, kernel=cut)
         found.add(tuple(a.tobytes() for a in (*made, running, count) if a is not None))
     assert len(found) == 1
     assert count == 5
     np.testing.assert_allclose(running[0], 1 + (mean - 1) / 5, rtol=1e-6)  # a few roundings
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("biased", [True, False])
+def test_without_a_residual_where_y_is_0_is_told_from_x(kernels: str, dtype: str, biased: bool) -> None:
+    """The same gradients, to the bit, as from y itself, though many outputs are about 0, and some are rounded to it."""
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    kind = half_named("test", dtype) if dtype.endswith("16") else np.dtype(dtype)
+    wide = np.float64 if dtype == "float64" else np.float32
+    rng = _rng()
+    x = rng.integers(-3, 4, (40, 5, 5, 12)).astype(kind)
+    dy = rng.standard_normal(x.shape).astype(kind)
+    # One in seven outputs is exactly 0, or so near that float16 makes it 0.
+    mean, var = rng.integers(-1, 2, 12).astype(wide), rng.uniform(0.5, 2, 12).astype(wide)
+    mean[6:9], mean[9:] = 1e-8, -1e-8
+    weight = rng.uniform(-1, 1, 12).astype(wide)
+    bias = np.zeros(12, wide) if biased else None
+    y = call(module.batch_norm_normalise, kernels, x, mean, var, weight, bias, None, 1e-3, True)
+    assert 0.2 < (y > 0).mean() < 0.8
+    for training in (True, False):
+        found, expected = (
+            call(module.batch_norm_backward, kernels, dy, x, y, mean, var, weight, bias, 1e-3, training, *rest)
+            for rest in ((False, (True, True, True, False)), (True, (True, True, True, False)))
+        )
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(("shape", "most"), [((40, 133), 7), ((3, 5, 7, 4), 7), ((300, 133), 200), ((8300, 31), 1100)])
@@ -179,7 +207,7 @@ def test_small_blocks_and_many_chunks_agree_with_the_formula(kernels: str, shape
     got = call(module.batch_norm_normalise, kernels, *args, kernel={"threads": 32})
     expected = module.batch_norm_normalise.plain(np, *args)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13)  # float64: some hundred roundings
-    args = (dy, x, y, mean, var, weight, 1e-5, True, (True, True, True, True))
+    args = (dy, x, y, mean, var, weight, None, 1e-5, True, True, (True, True, True, True))
     got = call(module.batch_norm_backward, kernels, *args, kernel={"threads": 32, "most": most})
     for a, b in zip(got, module.batch_norm_backward.plain(np, *args), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-13 * max(1, np.abs(b).max()))
