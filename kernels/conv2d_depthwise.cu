@@ -1,5 +1,5 @@
 // conv2d_depthwise.cu: convolutions whose groups have few channels, where a matrix product would be mostly padding.
-//   x, dx (N, H, W, C)   y, dy, dz (N, P, Q, K)   weight, dweight (K, R, S, C/groups)   bias, dbias (K) or null
+//   x, dx (N, H, W, C)   y, dy, dz (N, P, Q, K)   weight, dweight (K, R, S, C/groups)   bias, dbias (K) or null, all of type stored
 // Formulas and dz as in conv2d.cu. DEPTHWISE=1: one channel in, one out; vectors lie across channels. DEPTHWISE=0: a few
 // of each; a thread has one channel of what is computed, and vectors lie along the channels that it sums over.
 // Forward and backward data are one sum: over the elements of a filter, of an input under them. A thread computes T
@@ -12,7 +12,7 @@
 // Traffic: forward x and weight about once (R * (1 + (S-1)/T) times from cache), y once; backward data dz and dx alike;
 // backward weight x, dy and y once (R times from cache), dz once.
 // Source: Howard et al. 2017, "MobileNets", arXiv:1704.04861, for the layer.
-#include "common.cuh"
+#include "stored.cuh"
 
 enum { T = 4, TAPS = 4, SUMS = TAPS + 1 };  // columns; filter elements of a row, and with the bias
 
@@ -90,7 +90,7 @@ struct Place {
 
 // A row of an image; zero outside it.
 struct Row {
-    const real* data;
+    const stored* data;
     int columns, channels;
     __device__ __forceinline__ In read(int w) const {
         In u;
@@ -101,7 +101,7 @@ struct Row {
 };
 
 // The sums of one thread. image: its first channel; filters: its own in shared memory, a vector every `lanes`.
-__device__ __forceinline__ void gather(Out (&sum)[T], const real* image, int rows, int columns, int channels,
+__device__ __forceinline__ void gather(Out (&sum)[T], const stored* image, int rows, int columns, int channels,
                                        const Walk& down, const Walk& across, int apart, const In* filters, int S,
                                        int chunks) {
     const int lanes = blockDim.x;
@@ -140,7 +140,7 @@ __device__ __forceinline__ void gather(Out (&sum)[T], const real* image, int row
 // Brings the filters of this block's channels to shared memory, [r * S + s][chunk][channel vector]. Back: channel is
 // that of x, and the sum is over those of y.
 template <bool BACK>
-__device__ __forceinline__ void take_filters(In* filters, const real* __restrict__ weight, const NarrowShape& g,
+__device__ __forceinline__ void take_filters(In* filters, const stored* __restrict__ weight, const NarrowShape& g,
                                              int channel, int chunks) {
     const int taps = g.R * g.S, filter = taps * g.group_C;  // elements of one
     int group = channel, inner = 0;
@@ -158,7 +158,7 @@ __device__ __forceinline__ void take_filters(In* filters, const real* __restrict
                 at = (size_t)(group * g.group_K + chunk * VEC + j) * filter + tap * g.group_C + inner;
             else
                 at = (size_t)channel * filter + tap * g.group_C + chunk * VEC + j;
-            f.v[j] = channel < (BACK ? g.C : g.K) ? weight[at] : real(0);
+            f.v[j] = channel < (BACK ? g.C : g.K) ? real(weight[at]) : real(0);
         }
         filters[i * blockDim.x + threadIdx.x] = f;
     }
@@ -166,8 +166,8 @@ __device__ __forceinline__ void take_filters(In* filters, const real* __restrict
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1)
-conv2d_narrow_forward(real* __restrict__ y, const real* __restrict__ x, const real* __restrict__ weight,
-                      const real* __restrict__ bias, NarrowShape g, int relu) {
+conv2d_narrow_forward(stored* __restrict__ y, const stored* __restrict__ x, const stored* __restrict__ weight,
+                      const stored* __restrict__ bias, NarrowShape g, int relu) {
     DYNAMIC_SHARED(In, filters);
     const Place at(g);
     const int chunks = DEPTHWISE ? 1 : g.group_C / VEC, first = at.column * T;
@@ -183,7 +183,7 @@ conv2d_narrow_forward(real* __restrict__ y, const real* __restrict__ x, const re
     Out shift;
     clear(shift);
     if (bias != nullptr) shift = load<WIDTH>(bias + at.channel);
-    real* out = y + (((size_t)at.n * g.P + at.row) * g.Q + first) * g.K + at.channel;
+    stored* out = y + (((size_t)at.n * g.P + at.row) * g.Q + first) * g.K + at.channel;
 #pragma unroll
     for (int t = 0; t < T; ++t) {
         if (first + t >= g.Q) continue;
@@ -197,7 +197,7 @@ conv2d_narrow_forward(real* __restrict__ y, const real* __restrict__ x, const re
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1)
-conv2d_narrow_backward_data(real* __restrict__ dx, const real* __restrict__ dz, const real* __restrict__ weight,
+conv2d_narrow_backward_data(stored* __restrict__ dx, const stored* __restrict__ dz, const stored* __restrict__ weight,
                             NarrowShape g) {
     DYNAMIC_SHARED(In, filters);
     const Place at(g);
@@ -215,7 +215,7 @@ conv2d_narrow_backward_data(real* __restrict__ dx, const real* __restrict__ dz, 
            walk_back(at.row, g.pad_h, g.dilation_h, g.R, g.reach_h, g.by_stride_h, g.by_step_h),
            walk_back(first, g.pad_w, g.dilation_w, g.S, g.reach_w, g.by_stride_w, g.by_step_w), 1, filters + threadIdx.x, g.S,
            chunks);
-    real* out = dx + (((size_t)at.n * g.H + at.row) * g.W + first) * g.C + at.channel;
+    stored* out = dx + (((size_t)at.n * g.H + at.row) * g.W + first) * g.C + at.channel;
 #pragma unroll
     for (int t = 0; t < T; ++t)
         if (first + t * g.stride_w < g.W) store(out + (size_t)t * g.stride_w * g.C, sum[t]);
@@ -238,9 +238,9 @@ __device__ __forceinline__ void sum_rows(In (&sum)[SUMS], In* shared) {
 // also write dz and sum it up.
 // partial (slices, channel tiles, SUMS, threads with z = 0), as vectors; tickets (channel tiles).
 extern "C" __global__ void __launch_bounds__(256, 1)
-conv2d_narrow_backward_weight(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dz,
+conv2d_narrow_backward_weight(stored* __restrict__ dweight, stored* __restrict__ dbias, stored* __restrict__ dz,
                               real* __restrict__ partial, INOUT unsigned* __restrict__ tickets,
-                              const real* __restrict__ dy, const real* __restrict__ y, const real* __restrict__ x,
+                              const stored* __restrict__ dy, const stored* __restrict__ y, const stored* __restrict__ x,
                               NarrowShape g, int rows_per_slice) {
     DYNAMIC_SHARED(In, shared);
     const int channel = (blockIdx.x * blockDim.x + threadIdx.x) * WIDTH;

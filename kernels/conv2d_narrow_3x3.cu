@@ -1,6 +1,6 @@
 // conv2d_narrow_3x3.cu: 3 x 3 filters, STRIDE 1 or 2, of convolutions whose groups have few channels: what most networks
 // with such layers have. Everything else narrow is conv2d_depthwise.cu's.
-//   x, dx (N, H, W, C)   y, dy, dz (N, P, Q, K)   weight, dweight (K, 3, 3, C/groups)   bias, dbias (K) or null
+//   x, dx (N, H, W, C)   y, dy, dz (N, P, Q, K)   weight, dweight (K, 3, 3, C/groups)   bias, dbias (K) or null, all of type stored
 // Formulas and dz as in conv2d.cu; C, K and with DEPTHWISE=0 the channels of a group are multiples of four, a quad.
 // DEPTHWISE=1: one channel in, one out; a product is of two quads. DEPTHWISE=0: of a quad with the 4 x 4 filter elements
 // that lead to another quad, for each quad (`chunk`) of the group.
@@ -20,7 +20,7 @@
 // Source: Howard et al. 2017, "MobileNets", arXiv:1704.04861, and Xie et al. 2017, "ResNeXt", arXiv:1611.05431, for the
 // layers.
 #define VEC 4
-#include "common.cuh"
+#include "stored.cuh"
 
 #ifndef STRIDE
 #define STRIDE 1
@@ -66,10 +66,10 @@ __device__ __forceinline__ void add_product(Quad& sum, const Quad& u, const Quad
 
 // A row of an image; zero outside it.
 struct Row {
-    const real* data;
+    const stored* data;
     int columns, channels;
     __device__ __forceinline__ Row() {}
-    __device__ __forceinline__ Row(const real* image, int h, int rows, int columns, int channels) : channels(channels) {
+    __device__ __forceinline__ Row(const stored* image, int h, int rows, int columns, int channels) : channels(channels) {
         const bool inside = (unsigned)h < (unsigned)rows;
         data = image + (size_t)(inside ? h : 0) * columns * channels;
         this->columns = inside ? columns : 0;
@@ -99,7 +99,7 @@ struct Place {
 
 // Brings the filters of this block's quads to shared memory, [chunk][tap][FILTERS][quad]; turned: the last tap first.
 template <bool BACK>
-__device__ __forceinline__ void take_filters(Quad* filters, const real* __restrict__ weight, const Narrow3x3Shape& g,
+__device__ __forceinline__ void take_filters(Quad* filters, const stored* __restrict__ weight, const Narrow3x3Shape& g,
                                              int channel, int chunks) {
     const bool there = channel < (BACK ? g.C : g.K), turned = BACK && STRIDE == 1;
     int first = channel, inner = 0;  // the filter, and the channel in it
@@ -131,7 +131,7 @@ __device__ __forceinline__ void take(Quad (&f)[FILTERS], const Quad* filters, in
 
 // The sums of outputs HIGH x T, from h and w of what is read on.
 template <bool BACK, int STEP, int HIGH>
-__device__ __forceinline__ void gather(Quad (&sum)[HIGH][T], const real* image, int h, int w, int rows, int columns,
+__device__ __forceinline__ void gather(Quad (&sum)[HIGH][T], const stored* image, int h, int w, int rows, int columns,
                                        int channels, const Quad* filters, int chunks) {
     enum { SEEN = (T - 1) * STEP + SIDE };
 #pragma unroll 1
@@ -167,7 +167,7 @@ __device__ __forceinline__ void gather(Quad (&sum)[HIGH][T], const real* image, 
 
 // Backward data of stride 2: pixels 2 x T, of which the first has an even distance from the first pixel that output
 // 0 would see if that had infinitely many before it. p, q: the last outputs that it meets.
-__device__ __forceinline__ void scatter(Quad (&sum)[2][T], const real* image, int p, int q, int rows, int columns,
+__device__ __forceinline__ void scatter(Quad (&sum)[2][T], const stored* image, int p, int q, int rows, int columns,
                                         int channels, const Quad* filters, int chunks) {
     enum { SEEN = T / 2 + 1 };
 #pragma unroll 1
@@ -193,12 +193,12 @@ __device__ __forceinline__ void scatter(Quad (&sum)[2][T], const real* image, in
 
 // Writes HIGH x T quads; those outside are left out.
 template <int HIGH>
-__device__ __forceinline__ void write(real* image, const Quad (&sum)[HIGH][T], int h, int w, int rows, int columns,
+__device__ __forceinline__ void write(stored* image, const Quad (&sum)[HIGH][T], int h, int w, int rows, int columns,
                                       int channels) {
 #pragma unroll
     for (int i = 0; i < HIGH; ++i) {
         if ((unsigned)(h + i) >= (unsigned)rows) continue;
-        real* row = image + (size_t)(h + i) * columns * channels;
+        stored* row = image + (size_t)(h + i) * columns * channels;
 #pragma unroll
         for (int t = 0; t < T; ++t)
             if ((unsigned)(w + t) < (unsigned)columns) store(row + (w + t) * channels, sum[i][t]);
@@ -214,8 +214,8 @@ __device__ __forceinline__ void clear(Quad (&sum)[HIGH][T]) {
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 2)
-conv2d_narrow_3x3_forward(real* __restrict__ y, const real* __restrict__ x, const real* __restrict__ weight,
-                          const real* __restrict__ bias, Narrow3x3Shape g, int places, int relu) {
+conv2d_narrow_3x3_forward(stored* __restrict__ y, const stored* __restrict__ x, const stored* __restrict__ weight,
+                          const stored* __restrict__ bias, Narrow3x3Shape g, int places, int relu) {
     enum { HIGH = STRIDE == 1 ? 2 : 1 };
     DYNAMIC_SHARED(Quad, filters);
     const Place at(g, places);
@@ -244,7 +244,7 @@ conv2d_narrow_3x3_forward(real* __restrict__ y, const real* __restrict__ x, cons
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 2)
-conv2d_narrow_3x3_backward_data(real* __restrict__ dx, const real* __restrict__ dz, const real* __restrict__ weight,
+conv2d_narrow_3x3_backward_data(stored* __restrict__ dx, const stored* __restrict__ dz, const stored* __restrict__ weight,
                                 Narrow3x3Shape g, int places) {
     DYNAMIC_SHARED(Quad, filters);
     const Place at(g, places);
@@ -254,7 +254,7 @@ conv2d_narrow_3x3_backward_data(real* __restrict__ dx, const real* __restrict__ 
     const int h = at.row * 2 - (STRIDE == 2 ? g.pad_h % 2 : 0), w = at.column * T - (STRIDE == 2 ? g.pad_w % 2 : 0);
     if (at.channel >= g.C || at.beyond) return;
     const int from = DEPTHWISE ? at.channel : g.by_group_C.quotient(at.channel) * g.group_K;
-    const real* image = dz + (size_t)at.n * g.P * g.Q * g.K + from;
+    const stored* image = dz + (size_t)at.n * g.P * g.Q * g.K + from;
     Quad sum[2][T];
     clear(sum);
     if (STRIDE == 1)
@@ -284,10 +284,10 @@ __device__ __forceinline__ void sum_rows(Quad (&sum)[SUMS], Quad* shared) {
 
 // partial (slices, channel tiles, SUMS, threads with z = 0), as quads; tickets (channel tiles). MASKED: y is given.
 template <bool MASKED>
-__device__ __forceinline__ void backward_weight(real* __restrict__ dweight, real* __restrict__ dbias,
-                                                real* __restrict__ dz, real* __restrict__ partial, unsigned* tickets,
-                                                const real* __restrict__ dy, const real* __restrict__ y,
-                                                const real* __restrict__ x, const Narrow3x3Shape& g,
+__device__ __forceinline__ void backward_weight(stored* __restrict__ dweight, stored* __restrict__ dbias,
+                                                stored* __restrict__ dz, real* __restrict__ partial, unsigned* tickets,
+                                                const stored* __restrict__ dy, const stored* __restrict__ y,
+                                                const stored* __restrict__ x, const Narrow3x3Shape& g,
                                                 int rows_per_slice) {
     // Outputs for which it loads at once, as many as registers allow, and columns of x under them.
     enum { TURNS = STRIDE == 2 || (DEPTHWISE && MASKED) ? 2 : 4, SEEN = (TURNS - 1) * STRIDE + SIDE };
@@ -389,17 +389,17 @@ __device__ __forceinline__ void backward_weight(real* __restrict__ dweight, real
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 2)
-conv2d_narrow_3x3_backward_weight(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ partial,
-                                  INOUT unsigned* __restrict__ tickets, const real* __restrict__ dy,
-                                  const real* __restrict__ x, Narrow3x3Shape g, int rows_per_slice) {
+conv2d_narrow_3x3_backward_weight(stored* __restrict__ dweight, stored* __restrict__ dbias, real* __restrict__ partial,
+                                  INOUT unsigned* __restrict__ tickets, const stored* __restrict__ dy,
+                                  const stored* __restrict__ x, Narrow3x3Shape g, int rows_per_slice) {
     backward_weight<false>(dweight, dbias, nullptr, partial, tickets, dy, nullptr, x, g, rows_per_slice);
 }
 
 // Behind a ReLU: y is its output; leaves dz, unless that is null.
 extern "C" __global__ void __launch_bounds__(BLOCK, 2)
-conv2d_narrow_3x3_backward_weight_relu(real* __restrict__ dweight, real* __restrict__ dbias, real* __restrict__ dz,
+conv2d_narrow_3x3_backward_weight_relu(stored* __restrict__ dweight, stored* __restrict__ dbias, stored* __restrict__ dz,
                                        real* __restrict__ partial, INOUT unsigned* __restrict__ tickets,
-                                       const real* __restrict__ dy, const real* __restrict__ y,
-                                       const real* __restrict__ x, Narrow3x3Shape g, int rows_per_slice) {
+                                       const stored* __restrict__ dy, const stored* __restrict__ y,
+                                       const stored* __restrict__ x, Narrow3x3Shape g, int rows_per_slice) {
     backward_weight<true>(dweight, dbias, dz, partial, tickets, dy, y, x, g, rows_per_slice);
 }

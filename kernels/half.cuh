@@ -1,6 +1,6 @@
 // half.cuh: float16 and bfloat16 as their 16 bits, to float and back, for GPUs of every generation and the emulator.
 // Rounding is to the nearest, ties to even; NaN stays NaN, and numbers beyond the largest become infinite.
-// Whole numbers alone decide, so that flushed subnormals make no difference.
+// Where whole numbers alone decide, flushed subnormals make no difference.
 #pragma once
 
 __device__ __forceinline__ unsigned bits_of(float x) { return __float_as_uint(x); }
@@ -14,11 +14,17 @@ __device__ __forceinline__ unsigned short to_bfloat16(float x) {
 }
 
 __device__ __forceinline__ float from_float16(unsigned short h) {
+#ifdef GPUNN_EMULATOR
     const unsigned sign = (unsigned)(h & 0x8000u) << 16, rest = (unsigned)(h & 0x7fffu) << 13;
     if (rest >= 0x0f800000u) return __uint_as_float(sign | (rest + 0x70000000u));  // infinite or NaN
     if (rest >= 0x00800000u) return __uint_as_float(sign | (rest + 0x38000000u));  // exponents count from -127, not -15
     const float small = (float)(h & 0x3ffu) * 5.9604644775390625e-8f;              // subnormal: steps of 2^-24
     return __uint_as_float(sign | bits_of(small));
+#else
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(h));  // of all numbers, small ones too
+    return x;
+#endif
 }
 
 __device__ __forceinline__ unsigned short to_float16(float x) {

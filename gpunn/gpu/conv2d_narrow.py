@@ -12,9 +12,9 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._window import Window
-from gpunn.gpu import conv2d_narrow_3x3
+from gpunn.gpu import conv2d_narrow_3x3, stored
 from gpunn.gpu.conv2d_geometry import phases, refuse_too_many
-from gpunn.gpu.launcher import DIVISOR, SHARED_MOST, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu.launcher import DIVISOR, SHARED_MOST, KernelSource, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
 from gpunn.gpu.tickets import COUNT, tickets
 
@@ -28,7 +28,8 @@ SOURCE = KernelSource(
         "conv2d_narrow_backward_data": SHARED_MOST,
         "conv2d_narrow_backward_weight": _BLOCK * _SUMS * 4 * 8,  # vectors of doubles
     },
-    REAL=("float", "double"),
+    only=stored.is_declared,
+    **stored.DECLARED,
     VEC=(1, 4),
     DEPTHWISE=(0, 1),
 )
@@ -49,7 +50,10 @@ _LEAST_PIXELS = 16  # pixels that a thread adds up: fewer are not worth another 
 
 
 def takes(weight_shape: tuple[int, ...], groups: int) -> bool:
-    """Whether these kernels compute a convolution: if its groups have few channels and its filters few elements."""
+    """Whether these kernels compute a convolution: if its groups have few channels and its filters few elements.
+
+    They take float32, float64, and 16 bits where all arrays are of one dtype.
+    """
     k, r, s, depth = weight_shape
     if groups == 1 or max(depth, k // groups) > _MOST_CHANNELS:
         return False
@@ -102,7 +106,8 @@ def _launch_gather(
     width = vec if depthwise else 1
     chunks = 1 if depthwise else (k if back else c) // groups // vec
     starts, stride = (min(window.stride[1], columns), window.stride[1]) if back else (1, 1)
-    lanes, per_lane = _lanes(channels, width), window.R * window.S * chunks * vec * out.itemsize
+    lanes = _lanes(channels, width)
+    per_lane = window.R * window.S * chunks * vec * stored.computed(out.dtype).itemsize
     while lanes * per_lane > SHARED_MOST:
         lanes //= 2
     across = starts * ceil_div(ceil_div(columns, stride), _T)
@@ -112,8 +117,9 @@ def _launch_gather(
     tiles = ceil_div(channels, lanes * width), ceil_div(across, block[1]), ceil_div(rows, block[2])
     shape = _kernel_shape(n, c, k, window, groups, chunks, tiles, starts)
     grid = (n * tiles[0] * tiles[1] * tiles[2], 1, 1)
-    choice: dict[str, Any] = {"REAL": c_type(out.dtype, kernel), "VEC": vec, "DEPTHWISE": int(depthwise)}
-    SOURCE.launch(device, kernel, grid, block, (*args, shape, *tail), shared=lanes * per_lane, **choice)
+    choice = {**stored.macros_of(out.dtype, kernel), "VEC": vec, "DEPTHWISE": int(depthwise)}
+    given = (*map(stored.bits, args), shape, *tail)
+    SOURCE.launch(device, kernel, grid, block, given, shared=lanes * per_lane, **choice)
 
 
 def forward(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> Any:
@@ -169,14 +175,15 @@ def backward_weight(
         slices = max(1, min(ceil_div(_WAVES, tiles), rows * window.Q // (at_once * _LEAST_PIXELS), rows))
     each = ceil_div(rows, slices)
     slices = ceil_div(rows, each) if rows else 1
-    partial = drawn = None
+    partial, drawn, real = None, None, stored.computed(x.dtype)
     if slices > 1:
-        partial = device.empty((slices, tiles, _SUMS, lanes * parts * vec), x.dtype)
+        partial = device.empty((slices, tiles, _SUMS, lanes * parts * vec), real)
         drawn = tickets(device)
     shape = _kernel_shape(n, c, k, window, groups, chunks, (1, 1, 1), 1)
-    args = (dweight, dbias, dz, partial, drawn, dy, y, x, shape, each)
-    shared = max(1, at_once - 1) * _SUMS * lanes * parts * vec * x.itemsize
+    arrays = [stored.bits(array) for array in (dweight, dbias, dz, partial, drawn, dy, y, x)]
+    shared = max(1, at_once - 1) * _SUMS * lanes * parts * vec * real.itemsize
     kernel = "conv2d_narrow_backward_weight"
-    choice: dict[str, Any] = {"REAL": c_type(x.dtype, kernel), "VEC": vec, "DEPTHWISE": int(depthwise)}
-    SOURCE.launch(device, kernel, (tiles, slices, 1), (lanes, parts, at_once), args, shared=shared, **choice)
+    choice = {**stored.macros_of(x.dtype, kernel), "VEC": vec, "DEPTHWISE": int(depthwise)}
+    grid, block = (tiles, slices, 1), (lanes, parts, at_once)
+    SOURCE.launch(device, kernel, grid, block, (*arrays, shape, each), shared=shared, **choice)
     return dweight, dbias, dy if y is None else dz

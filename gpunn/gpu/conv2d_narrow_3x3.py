@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn._device import Device
 from gpunn._window import Window
+from gpunn.gpu import stored
 from gpunn.gpu.conv2d_geometry import refuse_too_many
 from gpunn.gpu.launcher import DIVISOR, SHARED_MOST, KernelSource, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
@@ -27,6 +28,7 @@ SOURCE = KernelSource(
         "conv2d_narrow_3x3_backward_weight_relu": _ROOM,
     },
     REAL=("float",),
+    STORED=stored.DECLARED["STORED"],
     DEPTHWISE=(0, 1),
     STRIDE=(1, 2),
 )
@@ -43,7 +45,7 @@ def takes(x: Any, weight: Any, window: Window, groups: int, *arrays: Any) -> boo
     k, depth = weight.shape[0], weight.shape[3]
     quads = (weight.shape[0],) if _is_depthwise(weight, groups) else (depth, k // groups)
     return (
-        x.dtype == np.float32
+        stored.computed(x.dtype) == np.float32
         and (window.R, window.S) == (_SIDE, _SIDE)
         and window.dilation == (1, 1)
         and window.stride in ((1, 1), (2, 2))
@@ -93,10 +95,10 @@ def _launch_gather(
     block = (lanes, max(1, min(_BLOCK // lanes, places)), 1)
     tiles = ceil_div(channels, lanes * _QUAD)
     shape = _kernel_shape(n, depth * groups, k, window, groups, (tiles, across, down))
-    shared = lanes * _TAPS * (1 if depthwise else (k // groups if back else depth)) * _QUAD * out.itemsize
-    choice: dict[str, Any] = {"REAL": "float", "DEPTHWISE": int(depthwise), "STRIDE": stride}
-    grid = (ceil_div(places, block[1]) * tiles, 1, 1)
-    SOURCE.launch(device, kernel, grid, block, (*arrays, shape, places, *tail), shared=shared, **choice)
+    shared = lanes * _TAPS * (1 if depthwise else (k // groups if back else depth)) * _QUAD * 4  # float
+    choice = {**stored.macros_of(out.dtype, kernel), "DEPTHWISE": int(depthwise), "STRIDE": stride}
+    grid, args = (ceil_div(places, block[1]) * tiles, 1, 1), (*map(stored.bits, arrays), shape, places, *tail)
+    SOURCE.launch(device, kernel, grid, block, args, shared=shared, **choice)
 
 
 def forward(device: Device, y: Any, x: Any, weight: Any, window: Window, groups: int, bias: Any, relu: bool) -> None:
@@ -130,14 +132,14 @@ def backward_weight(
     at_once = max(1, _even(each, most))
     partial = drawn = None
     if slices > 1:
-        partial = device.empty((slices, tiles, sums, lanes * parts * _QUAD), x.dtype)
+        partial = device.empty((slices, tiles, sums, lanes * parts * _QUAD), np.dtype(np.float32))
         drawn = tickets(device)
     shape = _kernel_shape(n, c, k, window, groups, (1, 1, 1))
-    shared = max(1, at_once // 2) * sums * lanes * parts * _QUAD * x.itemsize
-    choice: dict[str, Any] = {"REAL": "float", "DEPTHWISE": int(depthwise), "STRIDE": window.stride[0]}
+    shared = max(1, at_once // 2) * sums * lanes * parts * _QUAD * 4
+    choice = {**stored.macros_of(x.dtype, "conv2d"), "DEPTHWISE": int(depthwise), "STRIDE": window.stride[0]}
     grid, block = (tiles, slices, 1), (lanes, parts, at_once)
     kernel = "conv2d_narrow_3x3_backward_weight"
-    given: tuple[Any, ...] = (partial, drawn, dy, x, shape, each)
+    given: tuple[Any, ...] = (dweight, dbias, partial, drawn, dy, x)
     if y is not None:
-        kernel, given = f"{kernel}_relu", (dz, partial, drawn, dy, y, x, shape, each)
-    SOURCE.launch(device, kernel, grid, block, (dweight, dbias, *given), shared=shared, **choice)
+        kernel, given = f"{kernel}_relu", (dweight, dbias, dz, partial, drawn, dy, y, x)
+    SOURCE.launch(device, kernel, grid, block, (*map(stored.bits, given), shape, each), shared=shared, **choice)

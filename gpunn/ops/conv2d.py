@@ -108,6 +108,8 @@ def _(device: Device, x: Any, weight: Any, window: Window, groups: int, bias: An
     if is_plain_product(window, groups):
         y = half.product(device, x.reshape(-1, c), weight.reshape(k, c), "nt", bias, relu)
         return y if y is None else y.reshape(x.shape[0], window.P, window.Q, k)
+    if conv2d_narrow.takes(weight.shape, groups) and half.one_dtype(x, weight, bias):
+        return conv2d_narrow.forward(device, x, weight, window, groups, bias, relu)
     if conv2d_first_half.takes(device, x, weight, window, groups, bias):
         return conv2d_first_half.forward(device, x, weight, window, bias, relu)
     if not half.takes_convolution(device, x, weight, window, groups, bias):
@@ -257,6 +259,8 @@ def _(
         dx, dweight, dbias = linear_backward(device, *flat)
         dx = None if dx is None else dx.reshape(x.shape)
         return dx, None if dweight is None else dweight.reshape(weight.shape), dbias
+    if conv2d_narrow.takes(weight.shape, groups) and half.one_dtype(dy, y, x, weight, more):
+        return _apart(device, "narrow", (False, False), dy, y, x, weight, window, groups, needs, more)
     data = not needs[0] or conv2d_first_half_data.takes(device, dy, weight, x.shape, window, groups, more)
     if data and (not needs[1] or conv2d_first_half.takes_backward_weight(device, dy, y, x, weight, window, groups)):
         dz, dbias = bias_backward(device, rows, gate, needs[2])
