@@ -32,7 +32,7 @@ from gpunn._precision import get_precision, set_precision
 from gpunn.bench import machine_code, ops, published
 from gpunn.bench.cards import CARDS
 from gpunn.bench.case import Case
-from gpunn.bench.cases import CONVOLUTIONS
+from gpunn.bench.cases import CONVOLUTIONS, layers
 from gpunn.bench.explain import LayerLaunch, list_case
 from gpunn.bench.machine_code import MachineCodeError
 from gpunn.bench.predict import Access, predict
@@ -114,6 +114,9 @@ def _cases() -> Iterator[tuple[str, Case]]:
                 yield f"{case.id} {kind}", case
     finally:
         set_precision(before)
+    for case in layers("full", "bfloat16"):
+        if any(fnmatch.fnmatchcase(case.id, pattern) for pattern in (*_MOVES, *_MOVES_ALONE)):
+            yield f"{case.id} bf16", case
 
 
 def case_launches() -> dict[str, list[LayerLaunch]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn import _half, nn
+from gpunn import _half, nn, optim
 from gpunn.errors import DTypeError, UsageError
 from gpunn.ops.cast import cast
 from gpunn.ops.split import put_parts
@@ -276,3 +276,12 @@ def test_a_primitive_may_be_given_numpys_class_for_a_dtype() -> None:
         dx = put_parts(where, [part, None], (2, 3), [(slice(None), slice(0, 2)), (slice(None), slice(2, 3))], kind)
         assert dx.dtype == kind
         assert dx.tolist() == [[1, 1, 0], [1, 1, 0]]
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_numbers_of_an_optimiser_are_not_rounded_to_16_bits(where: str) -> None:
+    """1 - lr decay is 0.999, which in bfloat16 would be 1; a step of 0.0015 alone rounds away."""
+    p = gpunn.ones(3, device=where).bfloat16().requires_grad_()
+    p.grad = gpunn.ones(3, device=where).bfloat16()
+    optim.AdamW([p], lr=0.0015, weight_decay=2 / 3).step()
+    assert p.float().tolist() == [0.99609375] * 3

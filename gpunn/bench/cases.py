@@ -54,10 +54,11 @@ def all_cases(size: str = "full", dtype: str = "float32") -> list[Case]:
     for what, given, known in (("size", size, SIZES), ("dtype", dtype, DTYPES)):
         if given not in known:
             raise UsageError(f"bench: {what}: expected one of {', '.join(known)}; got {given!r}.")
-    return [*_layers(size, dtype), *_steps(size, dtype), *_data(size)]
+    return [*layers(size, dtype), *_steps(size, dtype), *_data(size)]
 
 
-def _layers(size: str, dtype: str) -> list[Case]:
+def layers(size: str, dtype: str) -> list[Case]:
+    """Those of single ops."""
     tiny = size == "tiny"
 
     def batch(n: int) -> int:

@@ -239,8 +239,8 @@ def average_pooling(key: str, n: int, c: int, h: int, k: int, dtype: str = "floa
 def batch_norm(key: str, n: int, c: int, h: int, residual: bool = False, dtype: str = "float32") -> list[Case]:
     """Batch norm in training with ReLU, and with an addition before it.
 
-    Traffic: forward reads x for the statistics and again to normalise it, and writes y; backward reads dy, x and y
-    for the sums, and again for dx. The residual is read once, and its gradient written.
+    Traffic: forward reads x for the statistics and again to normalise it, and writes y; backward reads dy and x for the
+    sums, and again for dx. The residual is read once, and its gradient written; then backward reads y too.
     """
     from gpunn.nn import functional as F
 
@@ -265,7 +265,7 @@ def batch_norm(key: str, n: int, c: int, h: int, residual: bool = False, dtype: 
         torch_op,
         {
             "forward": ((), 0.0, (3 + residual) * size),
-            "backward": (("x", "weight", "bias", *extra), 0.0, (7 + residual) * size),
+            "backward": (("x", "weight", "bias", *extra), 0.0, (8 if residual else 5) * size),
         },
         dtype,
     )

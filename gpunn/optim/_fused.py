@@ -17,6 +17,7 @@ import numpy as np
 from gpunn._capture_state import capturing, changes, watching
 from gpunn._device import Device
 from gpunn._device import device as get_device
+from gpunn._half import FLOAT32, is_half
 from gpunn._tensor import Tensor
 from gpunn.errors import CaptureError, UsageError
 from gpunn.ops.write_scalars import StepScalars
@@ -132,7 +133,8 @@ class FusedOptimizer(Optimizer):
                         f"{self._name}: the first step allocates memory and cannot be captured; run one step first."
                     )
                 first = self._after(group, tuple(self._counted.values()))
-                scalars = self._scalars[key] = StepScalars(device, dtype, len(self._numbers(group, *first)))
+                kind = FLOAT32 if is_half(dtype) else dtype  # a learning rate of 16 bits would have two or three digits
+                scalars = self._scalars[key] = StepScalars(device, kind, len(self._numbers(group, *first)))
             if watched is None or scalars not in watched.before_replay:
                 return scalars
             number += 1
