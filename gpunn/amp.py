@@ -57,8 +57,8 @@ class autocast:
     of their inputs. Parameters, their gradients and what optimisers keep stay float32. Which ops they are is PyTorch's
     choice, for GPUs and for CPUs. float64 is never converted.
 
-    Large products and convolutions are computed by tensor cores, where a GPU has them; everything else computes on
-    float32 copies, where 16 bits save memory, not time.
+    Products and convolutions are computed by tensor cores, where a GPU has them. Most other kernels read and write 16
+    bits; what is left, and all of it on the CPU, computes on float32 copies, where 16 bits save memory, not time.
 
     Parameters
     ----------
