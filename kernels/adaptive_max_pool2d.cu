@@ -1,6 +1,6 @@
 // adaptive_max_pool2d.cu: y[n,p,q,c] = the largest x over rows floor(p H / P) to ceil((p + 1) H / P) and columns
 // likewise, index = h W + w of the first one, or of the last NaN; dx = the sum of the dy that (h, w) won.
-//   x, dx (N, H, W, C)   y, dy, index (N, P, Q, C), index int64
+//   x, dx (N, H, W, C)   y, dy (N, P, Q, C), of type stored   index (N, P, Q, C) int64
 // Launch: forward and backward one thread per VEC channels of an output or input; forward_large one block per
 // output and tile of channels, block = (vectors of channels, rows), at most BLOCK threads.
 // Traffic: forward x about once, y and index once; backward dy and index about once, dx once. Backward gathers:
@@ -29,7 +29,7 @@ __device__ __forceinline__ Best none() {
     return best;
 }
 
-__device__ __forceinline__ void look(Best& best, const real* from, int place) {
+__device__ __forceinline__ void look(Best& best, const stored* from, int place) {
     const Vector<real, VEC> u = load<VEC>(from);
 #pragma unroll
     for (int v = 0; v < VEC; ++v)
@@ -44,7 +44,7 @@ __device__ __forceinline__ Best better(Best a, const Best& b) {
     return a;
 }
 
-__device__ __forceinline__ void put(real* y, long long* index, size_t at, const Best& best) {
+__device__ __forceinline__ void put(stored* y, long long* index, size_t at, const Best& best) {
     Vector<long long, VEC> places;
 #pragma unroll
     for (int v = 0; v < VEC; ++v) places.v[v] = best.place[v];
@@ -52,13 +52,13 @@ __device__ __forceinline__ void put(real* y, long long* index, size_t at, const 
     store(index + at, places);
 }
 
-extern "C" __global__ void adaptive_max_pool2d_forward(real* __restrict__ y, long long* __restrict__ index,
-                                                       const real* __restrict__ x, AdaptiveWindows g, int threads) {
+extern "C" __global__ void adaptive_max_pool2d_forward(stored* __restrict__ y, long long* __restrict__ index,
+                                                       const stored* __restrict__ x, AdaptiveWindows g, int threads) {
     const int number = blockIdx.x * blockDim.x + threadIdx.x;
     if (number >= threads) return;
     const Place at = g.over.place(number);
     const Span rows = g.rows(at.row), columns = g.columns(at.column);
-    const real* image = x + (size_t)at.n * g.H * g.W * g.C + at.c * VEC;
+    const stored* image = x + (size_t)at.n * g.H * g.W * g.C + at.c * VEC;
     Best best = none();
     for (int h = rows.first; h < rows.last; ++h)
         for (int w = columns.first; w < columns.last; ++w)
@@ -66,12 +66,12 @@ extern "C" __global__ void adaptive_max_pool2d_forward(real* __restrict__ y, lon
     put(y, index, (size_t)number * VEC, best);
 }
 
-extern "C" __global__ void adaptive_max_pool2d_forward_large(real* __restrict__ y, long long* __restrict__ index,
-                                                             const real* __restrict__ x, AdaptiveWindows g) {
+extern "C" __global__ void adaptive_max_pool2d_forward_large(stored* __restrict__ y, long long* __restrict__ index,
+                                                             const stored* __restrict__ x, AdaptiveWindows g) {
     __shared__ Best room[BLOCK];
     const Place at = g.over.place(blockIdx.x);
     const int c = (at.c * blockDim.x + threadIdx.x) * VEC;
-    const real* image = x + (size_t)at.n * g.H * g.W * g.C + c;
+    const stored* image = x + (size_t)at.n * g.H * g.W * g.C + c;
     Best best = none();
     if (c < g.C) {
         my_elements(g.rows(at.row), g.columns(at.column), [&](int h, int w) {
@@ -83,7 +83,7 @@ extern "C" __global__ void adaptive_max_pool2d_forward_large(real* __restrict__ 
     put(y, index, (((size_t)at.n * g.P + at.row) * g.Q + at.column) * g.C + c, best);
 }
 
-extern "C" __global__ void adaptive_max_pool2d_backward(real* __restrict__ dx, const real* __restrict__ dy,
+extern "C" __global__ void adaptive_max_pool2d_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
                                                         const long long* __restrict__ index, AdaptiveWindows g,
                                                         int threads) {
     const int number = blockIdx.x * blockDim.x + threadIdx.x;

@@ -1,6 +1,6 @@
 // avg_pool2d.cu: y[n,p,q,c] = the sum of x over window (p, q) / its number of elements (or / divisor), and
 // dx[n,h,w,c] = the sum over the windows that cover (h, w) of dy / that number.
-//   x, dx (N, H, W, C)   y, dy (N, P, Q, C)
+//   x, dx (N, H, W, C)   y, dy (N, P, Q, C), of type stored
 // Launch: forward and backward one thread per VEC channels of an output or input; forward_large one block per
 // output and tile of channels, block = (vectors of channels, rows), at most BLOCK threads.
 // Traffic: forward x about once (windows overlap in cache), y once; backward dy about once, dx once. Backward
@@ -40,17 +40,17 @@ struct AvgPool2dShape {
     }
 };
 
-extern "C" __global__ void avg_pool2d_forward(real* __restrict__ y, const real* __restrict__ x, AvgPool2dShape g,
+extern "C" __global__ void avg_pool2d_forward(stored* __restrict__ y, const stored* __restrict__ x, AvgPool2dShape g,
                                               int threads) {
     mean_by_thread(y, x, g, threads);
 }
 
-extern "C" __global__ void avg_pool2d_forward_large(real* __restrict__ y, const real* __restrict__ x,
+extern "C" __global__ void avg_pool2d_forward_large(stored* __restrict__ y, const stored* __restrict__ x,
                                                     AvgPool2dShape g) {
     mean_by_block(y, x, g);
 }
 
-extern "C" __global__ void avg_pool2d_backward(real* __restrict__ dx, const real* __restrict__ dy, AvgPool2dShape g,
+extern "C" __global__ void avg_pool2d_backward(stored* __restrict__ dx, const stored* __restrict__ dy, AvgPool2dShape g,
                                                int threads) {
     mean_backward(dx, dy, g, threads);
 }

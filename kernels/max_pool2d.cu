@@ -1,5 +1,5 @@
 // max_pool2d.cu: y[n,p,q,c] = max over the window of x, and which of its elements won.
-//   x, dx (N, H, W, C)   y, dy, offset (N, P, Q, C), offset of type CODE: r * S + s of the winner
+//   x, dx (N, H, W, C)   y, dy (N, P, Q, C), of type stored   offset (N, P, Q, C) of type CODE: r * S + s of the winner
 //   With `flat` y and dy are (N, C, P, Q): what a Flatten behind the layer hands on, without a transpose of its own.
 //   With `relu` y is max(y, 0), the same as of a ReLU before the layer but made of a fraction of the numbers. Where it is
 //   closed offset is CLOSED, which is no element's: nothing goes back there, and backward needs no mask.
@@ -10,7 +10,7 @@
 // nothing is added twice at once, no atomics, the same bits every time. With `flat` neighbours in a warp lie P * Q apart
 // in y and dy: up to eight times the sectors, counted by the emulator, which the L2 cache puts together.
 // Source: lecture topic L15; ties and NaN as in PyTorch (the first maximum; NaN wins).
-#include "common.cuh"
+#include "stored.cuh"
 
 struct Pool2dShape {
     int N, H, W, C, P, Q, R, S;
@@ -48,8 +48,8 @@ __device__ __forceinline__ size_t flat_place(const Pool2dShape& g, int n, int p,
     return (((size_t)n * g.C + c) * g.P + p) * g.Q + q;
 }
 
-extern "C" __global__ void max_pool2d_forward(real* __restrict__ y, code* __restrict__ offset,
-                                              const real* __restrict__ x, Pool2dShape g, int threads) {
+extern "C" __global__ void max_pool2d_forward(stored* __restrict__ y, code* __restrict__ offset,
+                                              const stored* __restrict__ x, Pool2dShape g, int threads) {
     int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= threads) return;
     const size_t at = (size_t)n * VEC;
@@ -70,10 +70,10 @@ extern "C" __global__ void max_pool2d_forward(real* __restrict__ y, code* __rest
 #pragma unroll
     for (int j = 0; j < VEC; ++j) best.v[j] = -INFINITY, winner[j] = first;
     const int h = top + rows.first * g.dilation_h, w = left + columns.first * g.dilation_w;
-    const real* row = x + (((size_t)n * g.H + h) * g.W + w) * g.C + c;
+    const stored* row = x + (((size_t)n * g.H + h) * g.W + w) * g.C + c;
     const size_t down = (size_t)g.dilation_h * g.W * g.C, across = (size_t)g.dilation_w * g.C;
     for (int r = rows.first; r < rows.last; ++r, row += down) {
-        const real* from = row;
+        const stored* from = row;
 #pragma unroll 4
         for (int number = r * g.S + columns.first; number < r * g.S + columns.last; ++number, from += across) {
             const Vector<real, VEC> u = load<VEC>(from);
@@ -122,7 +122,7 @@ struct Winners {
 // PLAIN: channels last, and no element between those of a window: then an output costs no division.
 // Outputs are counted in 32 bits, in vectors: of more the forward pass is refused.
 template <bool PLAIN>
-__device__ __forceinline__ void backward(real* __restrict__ dx, const real* __restrict__ dy,
+__device__ __forceinline__ void backward(stored* __restrict__ dx, const stored* __restrict__ dy,
                                          const code* __restrict__ offset, const Pool2dShape& g, int threads) {
     const int number = blockIdx.x * blockDim.x + threadIdx.x;
     if (number >= threads) return;
@@ -170,7 +170,7 @@ __device__ __forceinline__ void backward(real* __restrict__ dx, const real* __re
     store(dx + (size_t)number * VEC, sum);
 }
 
-extern "C" __global__ void max_pool2d_backward(real* __restrict__ dx, const real* __restrict__ dy,
+extern "C" __global__ void max_pool2d_backward(stored* __restrict__ dx, const stored* __restrict__ dy,
                                                const code* __restrict__ offset, Pool2dShape g,
                                                int threads) {
     if (g.flat || g.dilation_h > 1 || g.dilation_w > 1) backward<false>(dx, dy, offset, g, threads);

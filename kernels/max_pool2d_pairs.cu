@@ -1,11 +1,11 @@
 // max_pool2d_pairs.cu: the gradient of max pooling with windows of SIDE x SIDE, 2 or 3, and stride 2, which most have.
-//   dx (N, H, W, C)   dy, offset (N, P, Q, C), offset of type uint8: r * SIDE + s of the winner, or 255
+//   dx (N, H, W, C)   dy (N, P, Q, C), of type stored   offset (N, P, Q, C) of type uint8: r * SIDE + s of the winner, or 255
 // As max_pool2d.cu's backward for one pixel a thread, whose bits these are. Here a thread has two rows and columns of
 // pixels, which meet the same four outputs (one, with SIDE 2): each is read and found once for all of them.
 // Launch: one thread per VEC channels of 2 x 2 pixels.
 // Traffic: dy and offset about once (twice in each direction from cache with SIDE 3), dx once. No atomics.
 // Source: lecture topic L15.
-#include "common.cuh"
+#include "stored.cuh"
 
 #ifndef SIDE
 #define SIDE 3
@@ -37,7 +37,7 @@ struct Winners {
 };
 
 extern "C" __global__ void __launch_bounds__(256, 1)
-max_pool2d_backward_pairs(real* __restrict__ dx, const real* __restrict__ dy, const uint8* __restrict__ offset,
+max_pool2d_backward_pairs(stored* __restrict__ dx, const stored* __restrict__ dy, const uint8* __restrict__ offset,
                           PairsShape g, int threads) {
     int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= threads) return;

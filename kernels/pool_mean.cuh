@@ -1,6 +1,6 @@
 // pool_mean.cuh: y[n,p,q,c] = the sum of x over window (p, q) / count(p, q), and its way back, for windows of any
 // kind: a Windows says which rows and columns an output sees, which outputs see a row or column, and the counts.
-//   x, dx (N, H, W, C)   y, dy (N, P, Q, C)
+//   x, dx (N, H, W, C)   y, dy (N, P, Q, C), of type stored
 #ifndef GPUNN_POOL_MEAN_CUH
 #define GPUNN_POOL_MEAN_CUH
 #include "windows.cuh"
@@ -16,12 +16,12 @@ __device__ __forceinline__ Vector<real, VEC> plus(Vector<real, VEC> a, const Vec
 // One thread per VEC channels of an output. A window's rows are added up one by one, then their sums: the error
 // grows with R + S, not with R S.
 template <class Windows>
-__device__ __forceinline__ void mean_by_thread(real* y, const real* x, const Windows& g, int threads) {
+__device__ __forceinline__ void mean_by_thread(stored* y, const stored* x, const Windows& g, int threads) {
     const int number = blockIdx.x * blockDim.x + threadIdx.x;
     if (number >= threads) return;
     const Place at = g.over.place(number);
     const Span rows = g.rows(at.row), columns = g.columns(at.column);
-    const real* image = x + (size_t)at.n * g.H * g.W * g.C + at.c * VEC;
+    const stored* image = x + (size_t)at.n * g.H * g.W * g.C + at.c * VEC;
     Vector<real, VEC> sum = {};
     for (int h = rows.first; h < rows.last; ++h) {
         Vector<real, VEC> row = {};
@@ -38,11 +38,11 @@ __device__ __forceinline__ void mean_by_thread(real* y, const real* x, const Win
 // One block per output and blockDim.x vectors of channels, its rows of threads sharing the window: for few large
 // windows, as in global pooling.
 template <class Windows>
-__device__ __forceinline__ void mean_by_block(real* y, const real* x, const Windows& g) {
+__device__ __forceinline__ void mean_by_block(stored* y, const stored* x, const Windows& g) {
     __shared__ Vector<real, VEC> room[BLOCK];
     const Place at = g.over.place(blockIdx.x);
     const int c = (at.c * blockDim.x + threadIdx.x) * VEC;
-    const real* image = x + (size_t)at.n * g.H * g.W * g.C + c;
+    const stored* image = x + (size_t)at.n * g.H * g.W * g.C + c;
     Vector<real, VEC> sum = {}, run = {};
     int length = 0;
     if (c < g.C) {
@@ -61,12 +61,12 @@ __device__ __forceinline__ void mean_by_block(real* y, const real* x, const Wind
 
 // One thread per VEC channels of an input, which gets a share from every output that sees it.
 template <class Windows>
-__device__ __forceinline__ void mean_backward(real* dx, const real* dy, const Windows& g, int threads) {
+__device__ __forceinline__ void mean_backward(stored* dx, const stored* dy, const Windows& g, int threads) {
     const int number = blockIdx.x * blockDim.x + threadIdx.x;
     if (number >= threads) return;
     const Place at = g.over.place(number);
     const Span rows = g.seen_from_rows(at.row), columns = g.seen_from_columns(at.column);
-    const real* image = dy + (size_t)at.n * g.P * g.Q * g.C + at.c * VEC;
+    const stored* image = dy + (size_t)at.n * g.P * g.Q * g.C + at.c * VEC;
     Vector<real, VEC> sum = {};
     for (int p = rows.first; p < rows.last; ++p) {
 #pragma unroll 1  // few windows cover an input: registers are better spent on more threads

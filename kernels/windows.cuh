@@ -3,7 +3,7 @@
 //   x (N, H, W, C)   y (N, P, Q, C)
 #ifndef GPUNN_WINDOWS_CUH
 #define GPUNN_WINDOWS_CUH
-#include "common.cuh"
+#include "stored.cuh"
 
 #define BLOCK 256  // threads of a block, at most
 

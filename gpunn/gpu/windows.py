@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpunn._device import Device
-from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu import stored
+from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
 
 # -- launches (kernels/windows.cuh) ---------------------------------------------------------------
@@ -46,16 +47,17 @@ def launch_windows(
     n, height, width, channels = outputs[0].shape
     vec = vector_width(channels, *outputs, x)
     vectors = channels // vec
-    macros: dict[str, Any] = {"REAL": c_type(x.dtype, kernel), "VEC": vec}
+    macros: dict[str, Any] = {**stored.macros_of(x.dtype, kernel), "VEC": vec}
     threads = outputs[0].size // vec
+    arrays = [stored.bits(array) for array in (*outputs, x)]
     if most < _LARGE or threads >= _ENOUGH:
-        args = (*outputs, x, geometry((vectors, width, height)), threads)
+        args = (*arrays, geometry((vectors, width, height)), threads)
         source.launch(device, kernel, (ceil_div(threads, _BLOCK), 1, 1), _BLOCK, args, **macros)
         return
     tiles = ceil_div(vectors, 32)  # 32 adjacent threads read whole lines of memory
     across = ceil_div(vectors, tiles)
     block = (across, min(_BLOCK // across, most), 1)
-    args = (*outputs, x, geometry((tiles, width, height)))
+    args = (*arrays, geometry((tiles, width, height)))
     source.launch(device, f"{kernel}_large", (n * height * width * tiles, 1, 1), block, args, **macros)
 
 
@@ -66,9 +68,9 @@ def launch_backward(
     _, height, width, channels = dx.shape
     vec = vector_width(channels, dx, *inputs)
     threads = dx.size // vec
-    args = (dx, *inputs, geometry((channels // vec, width, height)), threads)
+    args = (*map(stored.bits, (dx, *inputs)), geometry((channels // vec, width, height)), threads)
     grid = (ceil_div(threads, _BLOCK), 1, 1)
-    source.launch(device, kernel, grid, _BLOCK, args, REAL=c_type(dx.dtype, kernel), VEC=vec)
+    source.launch(device, kernel, grid, _BLOCK, args, **stored.macros_of(dx.dtype, kernel), VEC=vec)
 
 
 def launch_global_backward(source: KernelSource, kernel: str, device: Device, dx: Any, dy: Any) -> bool:
@@ -83,9 +85,10 @@ def launch_global_backward(source: KernelSource, kernel: str, device: Device, dx
     each = ceil_div(pixels, parts)
     parts = ceil_div(pixels, each)
     threads = n * parts * (channels // vec)
-    args = (dx, dy, _whole_images(pixels, channels, channels // vec, each, parts, dx.dtype), threads)
+    geometry = _whole_images(pixels, channels, channels // vec, each, parts, stored.computed(dx.dtype))
+    args = (stored.bits(dx), stored.bits(dy), geometry, threads)
     grid = (ceil_div(threads, _BLOCK), 1, 1)
-    source.launch(device, kernel, grid, _BLOCK, args, REAL=c_type(dx.dtype, kernel), VEC=vec)
+    source.launch(device, kernel, grid, _BLOCK, args, **stored.macros_of(dx.dtype, kernel), VEC=vec)
     return True
 
 

@@ -19,13 +19,14 @@ from gpunn._tensor import Tensor
 from gpunn._window import Window, segments
 from gpunn.cpu import memory, threads
 from gpunn.cpu.pooling import average_small, fill_images, image_blocks, is_small, shares, sum_images
+from gpunn.gpu import stored
 from gpunn.gpu.launcher import KernelSource, ceil_div
 from gpunn.gpu.windows import adaptive_windows, launch_backward, launch_global_backward, launch_windows
 from gpunn.ops.avg_pool2d import pool_average
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("adaptive_avg_pool2d.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("adaptive_avg_pool2d.cu", **stored.DECLARED, VEC=(1, 4), only=stored.is_declared)
 _SCRATCH = "adaptive_avg_pool2d"
 _FEW, _WIDE = 32, 16  # up to _FEW rows or columns, of at least _WIDE numbers each, are added one by one
 
@@ -101,7 +102,7 @@ def _matrix(height: int, width: int, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(seen / seen.sum(axis=1, keepdims=True))
 
 
-@adaptive_avg_pool2d_forward.kernel
+@adaptive_avg_pool2d_forward.kernel(stored=("x",))
 def _(device: Device, x: Any, size: tuple[int, int]) -> Any:
     n, *image = x.shape
     y = device.empty((n, *size, image[2]), x.dtype)
@@ -161,7 +162,7 @@ def _(dy: np.ndarray, height: int, width: int) -> np.ndarray:
     return dx
 
 
-@adaptive_avg_pool2d_backward.kernel
+@adaptive_avg_pool2d_backward.kernel(stored=("dy",))
 def _(device: Device, dy: Any, height: int, width: int) -> Any:
     n, p, q, c = dy.shape
     dx = device.empty((n, height, width, c), dy.dtype)

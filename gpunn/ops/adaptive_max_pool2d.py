@@ -15,13 +15,14 @@ from gpunn._shared.pooling import OutputSize, check_images, output_sizes
 from gpunn._tensor import Tensor
 from gpunn._window import Window, segments
 from gpunn.cpu import adaptive_max_pool2d as fast
+from gpunn.gpu import stored
 from gpunn.gpu.launcher import KernelSource, ceil_div
 from gpunn.gpu.windows import adaptive_windows, launch_backward, launch_windows
 from gpunn.ops.max_pool2d import pool_maximum
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("adaptive_max_pool2d.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("adaptive_max_pool2d.cu", **stored.DECLARED, VEC=(1, 4), only=stored.is_declared)
 
 
 @primitive(returns=("y", "index"))
@@ -54,7 +55,7 @@ def _(x: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return fast.forward(x, segments(x.shape[1], size[0]), segments(x.shape[2], size[1]))
 
 
-@adaptive_max_pool2d_forward.kernel
+@adaptive_max_pool2d_forward.kernel(stored=("x",))
 def _(device: Device, x: Any, size: tuple[int, int]) -> tuple[Any, Any]:
     n, *image = x.shape
     y, index = (device.empty((n, *size, image[2]), dtype) for dtype in (x.dtype, np.int64))
@@ -79,7 +80,7 @@ def adaptive_max_pool2d_backward(xp: Any, dy: Any, index: Any, height: int, widt
 adaptive_max_pool2d_backward.numpy(fast.backward)
 
 
-@adaptive_max_pool2d_backward.kernel
+@adaptive_max_pool2d_backward.kernel(stored=("dy",))
 def _(device: Device, dy: Any, index: Any, height: int, width: int) -> Any:
     n, p, q, c = dy.shape
     dx = device.empty((n, height, width, c), dy.dtype)

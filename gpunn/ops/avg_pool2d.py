@@ -20,13 +20,14 @@ from gpunn._window import Pair, Taps, Window, taps
 from gpunn.cpu import memory, threads
 from gpunn.cpu.pooling import average_small, fill_images, image_blocks, is_small, shares, sum_images
 from gpunn.errors import UsageError, here
+from gpunn.gpu import stored
 from gpunn.gpu.launcher import DIVISOR, KernelSource, divisor
 from gpunn.gpu.launches import Struct
 from gpunn.gpu.windows import SPREAD, launch_backward, launch_windows, spread
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("avg_pool2d.cu", REAL=("float", "double"), VEC=(1, 4))
+SOURCE = KernelSource("avg_pool2d.cu", **stored.DECLARED, VEC=(1, 4), only=stored.is_declared)
 _INT_FIELDS = ("H", "W", "C", "P", "Q", "R", "S", "stride_h", "stride_w", "pad_h", "pad_w", "count_pad", "divisor")
 _SHAPE = np.dtype(
     [(f, np.int32) for f in _INT_FIELDS] + [("over", SPREAD)] + [(f, DIVISOR) for f in ("by_stride_h", "by_stride_w")]
@@ -175,7 +176,7 @@ def _(x: np.ndarray, window: Window, count_include_pad: bool, divisor: int) -> n
     return y
 
 
-@avg_pool2d_forward.kernel
+@avg_pool2d_forward.kernel(stored=("x",))
 def _(device: Device, x: Any, window: Window, count_include_pad: bool, divisor: int) -> Any:
     n, _, _, c = x.shape
     y = device.empty((n, window.P, window.Q, c), x.dtype)
@@ -215,7 +216,7 @@ def _(dy: np.ndarray, window: Window, count_include_pad: bool, divisor: int) -> 
     return dx
 
 
-@avg_pool2d_backward.kernel
+@avg_pool2d_backward.kernel(stored=("dy",))
 def _(device: Device, dy: Any, window: Window, count_include_pad: bool, divisor: int) -> Any:
     n, _, _, c = dy.shape
     dx = device.empty((n, window.H, window.W, c), dy.dtype)

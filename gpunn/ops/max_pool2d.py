@@ -16,7 +16,8 @@ from gpunn._window import Pair, Window, closed, code_type, taps
 from gpunn.cpu import max_pool2d as fast
 from gpunn.cpu import memory
 from gpunn.errors import UsageError, here
-from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
+from gpunn.gpu import stored
+from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
 from gpunn.ops.binary import broadcast_binary
 from gpunn.ops.cast import cast
@@ -24,8 +25,10 @@ from gpunn.ops.take_at import take_at
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-PAIRS = KernelSource("max_pool2d_pairs.cu", REAL=("float", "double"), VEC=(1, 4), SIDE=(2, 3))
-SOURCE = KernelSource("max_pool2d.cu", REAL=("float", "double"), VEC=(1, 4), CODE=("uint8", "uint16", "uint32"))
+PAIRS = KernelSource("max_pool2d_pairs.cu", **stored.DECLARED, VEC=(1, 4), SIDE=(2, 3), only=stored.is_declared)
+SOURCE = KernelSource(
+    "max_pool2d.cu", **stored.DECLARED, VEC=(1, 4), CODE=("uint8", "uint16", "uint32"), only=stored.is_declared
+)
 _BLOCK = 256
 _INT_FIELDS = ("N", "H", "W", "C", "P", "Q", "R", "S")
 _PAIR_FIELDS = ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w")
@@ -91,7 +94,7 @@ def _(x: np.ndarray, window: Window, flat: bool = False, relu: bool = False) -> 
     return y, offset
 
 
-@max_pool2d_forward.kernel
+@max_pool2d_forward.kernel(stored=("x",))
 def _(device: Device, x: Any, window: Window, flat: bool = False, relu: bool = False) -> tuple[Any, Any]:
     n, _, _, c = x.shape
     offset = device.empty((n, window.P, window.Q, c), code_type(window, relu))
@@ -99,14 +102,16 @@ def _(device: Device, x: Any, window: Window, flat: bool = False, relu: bool = F
     vec = vector_width(c, x, y, offset)
     threads = y.size // vec
     shape = _kernel_shape(n, c, window, flat, relu, c // vec, window.Q, window.P)
-    _launch(device, "max_pool2d_forward", threads, (y, offset, x, shape, threads), vec, x, offset)
+    _launch(
+        device, "max_pool2d_forward", threads, (stored.bits(y), offset, stored.bits(x), shape, threads), vec, x, offset
+    )
     return y, offset
 
 
 def _launch(
     device: Device, kernel: str, threads: int, args: tuple[Any, ...], vec: int, given: Any, offset: Any
 ) -> None:
-    macros: dict[str, Any] = {"REAL": c_type(given.dtype, kernel), "VEC": vec, "CODE": offset.dtype.name}
+    macros: dict[str, Any] = {**stored.macros_of(given.dtype, kernel), "VEC": vec, "CODE": offset.dtype.name}
     SOURCE.launch(device, kernel, (ceil_div(threads, _BLOCK), 1, 1), _BLOCK, args, **macros)
 
 
@@ -144,7 +149,7 @@ def _(dy: np.ndarray, offset: np.ndarray, window: Window, flat: bool = False) ->
     return dx
 
 
-@max_pool2d_backward.kernel
+@max_pool2d_backward.kernel(stored=("dy",))
 def _(device: Device, dy: Any, offset: Any, window: Window, flat: bool = False) -> Any:
     n, _, _, c = offset.shape
     dx = device.empty((n, window.H, window.W, c), dy.dtype)
@@ -153,14 +158,15 @@ def _(device: Device, dy: Any, offset: Any, window: Window, flat: bool = False) 
     if w.stride == (2, 2) and w.R == w.S in (2, 3) and w.dilation == (1, 1) and not flat:
         rows, columns = ceil_div(w.H + w.padding[0] % 2, 2), ceil_div(w.W + w.padding[1] % 2, 2)
         threads = n * rows * columns * (c // vec)
-        args = (dx, dy, offset, _pairs_shape(w, c // vec, columns, rows), threads)
+        args = (stored.bits(dx), stored.bits(dy), offset, _pairs_shape(w, c // vec, columns, rows), threads)
         kernel = "max_pool2d_backward_pairs"
-        macros: dict[str, Any] = {"REAL": c_type(dy.dtype, kernel), "VEC": vec, "SIDE": w.R}
+        macros: dict[str, Any] = {**stored.macros_of(dy.dtype, kernel), "VEC": vec, "SIDE": w.R}
         PAIRS.launch(device, kernel, (ceil_div(threads, _BLOCK), 1, 1), _BLOCK, args, **macros)
         return dx
     threads = dx.size // vec
     shape = _kernel_shape(n, c, window, flat, False, c // vec, window.W, window.H)
-    _launch(device, "max_pool2d_backward", threads, (dx, dy, offset, shape, threads), vec, dy, offset)
+    args = (stored.bits(dx), stored.bits(dy), offset, shape, threads)
+    _launch(device, "max_pool2d_backward", threads, args, vec, dy, offset)
     return dx
 
 
