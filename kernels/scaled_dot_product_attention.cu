@@ -68,18 +68,19 @@ struct Matrix {
         : data(array + (size_t)item * n * c), rows(n), columns(c) {}
 };
 
-// Two chunks in shared memory: one that is multiplied, one that is on its way.
+// Two chunks in shared memory: one that is multiplied, one that is on its way. They are addresses, not numbers of chunks:
+// a loop over one then begins with no multiplication.
 struct Stages {
-    real (*memory)[STAGE];
-    int now;
+    real *now, *other;
     // The chunk on its way has arrived for all, and all have done with the one before.
     __device__ __forceinline__ real* arrived() {
         cp_async_wait<0>();
         __syncthreads();
-        now ^= 1;
-        return memory[now];
+        real* const next = other;
+        other = now, now = next;
+        return now;
     }
-    __device__ __forceinline__ real* free() const { return memory[now ^ 1]; }
+    __device__ __forceinline__ real* free() const { return other; }
 };
 
 // COUNT rows of a matrix from `first` on, COLUMNS of each, on their way to rows PITCH_ apart; zeros beyond the matrix.
@@ -220,7 +221,7 @@ struct Team {
         int from = 0;
         do {
             const real* chunk = stages.arrived();
-            const real* a = weights + down * WEIGHT_PITCH + from;
+            const real *a = weights + down * WEIGHT_PITCH + from, *b = chunk + feature(0);
             from += STEP;
             if (from < count) {
                 rows.fetch(stages.free(), from, 0);
@@ -229,15 +230,15 @@ struct Team {
                 then();
             }
 #pragma unroll UNROLLED
-            for (int j = 0; j < STEP; j += PER) {
+            for (int j = 0; j < STEP; j += PER, a += PER, b += PER * WIDTH) {
                 Vector<real, PER> u[M];
 #pragma unroll
-                for (int m = 0; m < M; ++m) u[m] = load<PER>(a + m * DOWN * WEIGHT_PITCH + j);
+                for (int m = 0; m < M; ++m) u[m] = load<PER>(a + m * DOWN * WEIGHT_PITCH);
 #pragma unroll
                 for (int i = 0; i < PER; ++i)
 #pragma unroll
                     for (int f = 0; f < FEATURES; f += PER) {
-                        const Vector<real, PER> w = load<PER>(chunk + (j + i) * WIDTH + feature(f));
+                        const Vector<real, PER> w = load<PER>(b + i * WIDTH + f * ACROSS);
 #pragma unroll
                         for (int g = 0; g < PER; ++g)
 #pragma unroll
@@ -296,7 +297,7 @@ attention_forward(real* __restrict__ y, real* __restrict__ lse, const real* __re
     const int first = (s.causal ? s.tiles - 1 - tile : tile) * ROWS;
     const Matrix queries(q, item, s.L, s.E), keys(k, item, s.S, s.E), values(v, item, s.S, s.V);
     const int end = s.causal ? min(s.S, first + ROWS) : s.S;
-    Stages stages = {memory, 0};
+    Stages stages = {memory[0], memory[1]};
     Of::Result result = {};
     real most[Of::M], sum[Of::M];
 #pragma unroll
@@ -357,7 +358,7 @@ attention_backward_queries(real* __restrict__ dq, real* __restrict__ delta, cons
     const int first = (s.causal ? s.tiles - 1 - tile : tile) * ROWS;
     const Matrix queries(q, item, s.L, s.E), gradients(dy, item, s.L, s.V);
     const Matrix keys(k, item, s.S, s.E), values(v, item, s.S, s.V);
-    Stages stages = {memory, 0};
+    Stages stages = {memory[0], memory[1]};
     if (dq) team.begin_scores(stages.free(), queries, keys, first, 0);
     Of::Result result = {};
     real along[Of::M], whole[Of::M];
@@ -414,7 +415,7 @@ attention_backward_keys(real* __restrict__ dk, real* __restrict__ dv, const real
     const int item = blockIdx.x / s.tiles, first = blockIdx.x % s.tiles * ROWS;
     const Matrix queries(q, item, s.L, s.E), gradients(dy, item, s.L, s.V);
     const Matrix keys(k, item, s.S, s.E), values(v, item, s.S, s.V);
-    Stages stages = {memory, 0};
+    Stages stages = {memory[0], memory[1]};
     Of::Result by_key = {}, by_value = {};
     // Queries before the first key of the block see none of its keys.
     const int begin = s.causal ? first : 0;
