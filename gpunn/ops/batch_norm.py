@@ -105,9 +105,8 @@ def _(
     rows = math.prod(x.shape[:-1])
     if rows == 0:
         return device.zeros((channels,), real), device.zeros((channels,), real)
-    error = device.error_buffer
+    error, moved = device.error_buffer, (running_mean, running_var, batches)
     mean, var = (device.empty((channels,), real) for _ in range(2))
-    moved = (running_mean, running_var, batches)
     vec = vector_width(channels, x, *moved, error)
     per_chunk, grid, block = _grid(rows, channels, vec, threads, most)
     merging = _merging(device, real, channels, grid, also=int(grid[1] > 1 and batches is not None))
