@@ -142,6 +142,15 @@ def test_cifar_resnet20(kernels: str) -> None:
     assert len(launches) == 128
 
 
+def test_cifar_resnet20_in_16_bits(kernels: str) -> None:
+    """Half the bytes, and casts of nothing but weights and their gradients, small numbers and what the loss needs."""
+    pytest.importorskip("ml_dtypes")
+    training = Training(kernels, ResNet20(), (128, 3, 32, 32))
+    with gpunn.autocast(kernels, dtype=gpunn.bfloat16):
+        found = by_kernel(training.launches())
+    assert found == RESNET20_BFLOAT16
+
+
 # What each launch is: (launches, bytes).
 LENET = {
     "conv2d_first_forward": (1, 8_431_648),  # with bias
@@ -172,5 +181,25 @@ RESNET20 = {
     "batch_norm_backward": (19, 5_914_752),  # likewise; also the gradients of the residual
     "conv2d_backward": (18, 13_191_168),  # both gradients, and at a block's start the sum of its two paths' gradients
     "conv2d_first_backward_weight": (1, 181_440),
+    "sgd_step": (1, 3_236_700),
+}
+RESNET20_BFLOAT16 = {
+    "cast": (55, 5_769_264),
+    "conv2d_first_half_forward": (1, 4_981_600),
+    "batch_norm_statistics": (19, 49_179_848),
+    "batch_norm_normalise": (19, 118_500_096),
+    "conv2d_half_forward": (18, 112_814_080),
+    "copy_box": (4, 12_582_912),
+    "place_box": (4, 12_582_912),
+    "adaptive_avg_pool2d_forward_large": (1, 1_064_960),
+    "gemm_nt": (1, 40_488),
+    "cross_entropy_forward": (1, 28_692),
+    "gemm_backward": (1, 75_816),
+    "adaptive_avg_pool2d_backward_global": (1, 1_064_960),
+    "batch_norm_backward_sums": (19, 119_439_488),
+    "batch_norm_backward": (19, 188_760_192),
+    "conv2d_half_backward_weight": (18, 287_090_688),
+    "conv2d_half_backward_data": (18, 137_979_904),
+    "conv2d_first_half_backward_weight": (1, 6_046_560),
     "sgd_step": (1, 3_236_700),
 }
