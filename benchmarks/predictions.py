@@ -214,7 +214,7 @@ def case_rows() -> list[tuple[str, ...]]:
         least = sum(prediction.roofline * prediction.us for _, prediction in known)
         _, longest = max(known, key=lambda pair: pair[1].us)
         limits = {p.limit for _, p in known if p.us > us / 20}
-        if rate := RATES.get(line.partition(" ")[2], 0) * CARD.mma:
+        if line.partition(".")[0] in TENSOR and (rate := RATES.get(line.partition(" ")[2], 0) * CARD.mma):
             least = max(case.flop / rate / 1e6, case.traffic / CARD.gbs / 1e3)
             reached = case.flop / us / 1e6 >= TENSOR_SHARE * rate
             wanted, verdict = f"{TENSOR_SHARE:g} of {rate:.0f} TFLOP/s", "reached" if reached else _short(limits)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from gpunn._device import Device
+from gpunn._half import is_half
 from gpunn.gpu import stored
 from gpunn.gpu.launcher import DIVISOR, KernelSource, ceil_div, divisor, vector_width
 from gpunn.gpu.launches import Struct
@@ -31,6 +32,15 @@ _MOST_PIXELS = 16  # that a thread writes of a global pooling's gradient
 
 _ENOUGH = 1 << 18  # threads that fill the largest GPUs: from here on each can have an output of its own
 
+
+def _is_declared(macros: Mapping[str, str]) -> bool:
+    """Eight numbers at a time are of 16 bits."""
+    return stored.is_declared(macros) and (macros["VEC"] != "8" or macros["STORED"] != "0")
+
+
+# What KernelSource is given for a file of such kernels.
+DECLARED: dict[str, Any] = {**stored.DECLARED, "VEC": (1, 4, 8), "only": _is_declared}
+
 # A struct for threads or blocks spread over (N, height, width, channels), given (channels, width, height).
 Geometry = Callable[[tuple[int, int, int]], Struct]
 
@@ -40,12 +50,16 @@ def spread(over: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
     return tuple(divisor(max(1, n)) for n in over)
 
 
+def _vector(channels: int, first: Any, *others: Any) -> int:
+    return vector_width(channels, first, *others, widths=(8, 4, 1) if is_half(first.dtype) else (4, 1))
+
+
 def launch_windows(
     source: KernelSource, kernel: str, device: Device, outputs: tuple[Any, ...], x: Any, geometry: Geometry, most: int
 ) -> None:
     """Launch a forward kernel, or its ``..._large`` form where ``most``, the size of the largest window, is large."""
     n, height, width, channels = outputs[0].shape
-    vec = vector_width(channels, *outputs, x)
+    vec = _vector(channels, *outputs, x)
     vectors = channels // vec
     macros: dict[str, Any] = {**stored.macros_of(x.dtype, kernel), "VEC": vec}
     threads = outputs[0].size // vec
@@ -66,7 +80,7 @@ def launch_backward(
 ) -> None:
     """Launch a backward kernel: one thread per vector of channels of dx."""
     _, height, width, channels = dx.shape
-    vec = vector_width(channels, dx, *inputs)
+    vec = _vector(channels, dx, *inputs)
     threads = dx.size // vec
     args = (*map(stored.bits, (dx, *inputs)), geometry((channels // vec, width, height)), threads)
     grid = (ceil_div(threads, _BLOCK), 1, 1)
@@ -79,7 +93,7 @@ def launch_global_backward(source: KernelSource, kernel: str, device: Device, dx
     pixels = height * width
     if pixels + _MOST_PIXELS >= 2**31:
         return False
-    vec = vector_width(channels, dx, dy)
+    vec = _vector(channels, dx, dy)
     # Enough threads to fill a GPU first, then more pixels for each.
     parts = ceil_div(pixels, max(1, min(_MOST_PIXELS, dx.size // vec // _ENOUGH)))
     each = ceil_div(pixels, parts)

@@ -19,14 +19,13 @@ from gpunn._tensor import Tensor
 from gpunn._window import Window, segments
 from gpunn.cpu import memory, threads
 from gpunn.cpu.pooling import average_small, fill_images, image_blocks, is_small, shares, sum_images
-from gpunn.gpu import stored
 from gpunn.gpu.launcher import KernelSource, ceil_div
-from gpunn.gpu.windows import adaptive_windows, launch_backward, launch_global_backward, launch_windows
+from gpunn.gpu.windows import DECLARED, adaptive_windows, launch_backward, launch_global_backward, launch_windows
 from gpunn.ops.avg_pool2d import pool_average
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("adaptive_avg_pool2d.cu", **stored.DECLARED, VEC=(1, 4), only=stored.is_declared)
+SOURCE = KernelSource("adaptive_avg_pool2d.cu", **DECLARED)
 _SCRATCH = "adaptive_avg_pool2d"
 _FEW, _WIDE = 32, 16  # up to _FEW rows or columns, of at least _WIDE numbers each, are added one by one
 

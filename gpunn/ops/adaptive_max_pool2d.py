@@ -15,14 +15,13 @@ from gpunn._shared.pooling import OutputSize, check_images, output_sizes
 from gpunn._tensor import Tensor
 from gpunn._window import Window, segments
 from gpunn.cpu import adaptive_max_pool2d as fast
-from gpunn.gpu import stored
 from gpunn.gpu.launcher import KernelSource, ceil_div
-from gpunn.gpu.windows import adaptive_windows, launch_backward, launch_windows
+from gpunn.gpu.windows import DECLARED, adaptive_windows, launch_backward, launch_windows
 from gpunn.ops.max_pool2d import pool_maximum
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("adaptive_max_pool2d.cu", **stored.DECLARED, VEC=(1, 4), only=stored.is_declared)
+SOURCE = KernelSource("adaptive_max_pool2d.cu", **DECLARED)
 
 
 @primitive(returns=("y", "index"))

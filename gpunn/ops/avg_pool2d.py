@@ -20,14 +20,13 @@ from gpunn._window import Pair, Taps, Window, taps
 from gpunn.cpu import memory, threads
 from gpunn.cpu.pooling import average_small, fill_images, image_blocks, is_small, shares, sum_images
 from gpunn.errors import UsageError, here
-from gpunn.gpu import stored
 from gpunn.gpu.launcher import DIVISOR, KernelSource, divisor
 from gpunn.gpu.launches import Struct
-from gpunn.gpu.windows import SPREAD, launch_backward, launch_windows, spread
+from gpunn.gpu.windows import DECLARED, SPREAD, launch_backward, launch_windows, spread
 from gpunn.primitive import primitive
 from gpunn.tape import record
 
-SOURCE = KernelSource("avg_pool2d.cu", **stored.DECLARED, VEC=(1, 4), only=stored.is_declared)
+SOURCE = KernelSource("avg_pool2d.cu", **DECLARED)
 _INT_FIELDS = ("H", "W", "C", "P", "Q", "R", "S", "stride_h", "stride_w", "pad_h", "pad_w", "count_pad", "divisor")
 _SHAPE = np.dtype(
     [(f, np.int32) for f in _INT_FIELDS] + [("over", SPREAD)] + [(f, DIVISOR) for f in ("by_stride_h", "by_stride_w")]
