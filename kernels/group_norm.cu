@@ -240,7 +240,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
 
 // -- backward -------------------------------------------------------------------------------------
 
-// Some rows: by lane the sum of dy, and that of dy (x - mean).
+// Some rows: by lane the sum of dy, and that of dy (x - mean), which in the end becomes that of dy xhat.
 struct Sums {
     Numbers first, second;
 
@@ -256,14 +256,18 @@ struct Sums {
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 1)
     group_norm_backward_sums(real* __restrict__ part_sum, real* __restrict__ part_dot, const real* __restrict__ dy,
-                             const real* __restrict__ x, const real* __restrict__ mean, int planes, int rows, int lanes,
-                             int rows_per_chunk, int chunks, Layout layout) {
+                             const real* __restrict__ x, const real* __restrict__ mean, const real* __restrict__ rstd,
+                             int planes, int rows, int lanes, int rows_per_chunk, int chunks, Layout layout) {
     const Place at = my_place(planes, rows, lanes, rows_per_chunk, chunks);
     Sums found = {};
     if (at.inside) {
-        Numbers centre;
+        Numbers centre, scale;
 #pragma unroll
-        for (int v = 0; v < VEC; ++v) centre.v[v] = mean[owner_of(at.plane, at.lane + v, layout).group];
+        for (int v = 0; v < VEC; ++v) {
+            const size_t group = owner_of(at.plane, at.lane + v, layout).group;
+            centre.v[v] = mean[group];
+            scale.v[v] = rstd[group];
+        }
 #pragma unroll 4
         for (int row = at.row; row < at.last; row += at.step) {
             const size_t i = ((size_t)at.plane * rows + row) * lanes + at.lane;
@@ -274,6 +278,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
                 found.second.v[v] += d.v[v] * (u.v[v] - centre.v[v]);
             }
         }
+#pragma unroll
+        for (int v = 0; v < VEC; ++v) found.second.v[v] *= scale.v[v];
     }
     leave(found, part_sum, part_dot, at, planes, lanes, layout);
 }
@@ -297,7 +303,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
     dot = group_sum<1>(dot);
     if (threadIdx.x > 0) return;
     g_mean[group] = sum / size;
-    slope[group] = dot / size * rstd[group] * rstd[group];
+    slope[group] = dot / size * rstd[group];
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 1)
@@ -332,19 +338,15 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
 // Either output may be null. A thread adds up every blockDim.y-th slice of its channel: a chunk of an item. VEC is 1.
 extern "C" __global__ void __launch_bounds__(BLOCK, 1)
     group_norm_parameters(real* __restrict__ dweight, real* __restrict__ dbias, const real* __restrict__ part_sum,
-                          const real* __restrict__ part_dot, const real* __restrict__ rstd, int slices, Divisor items,
-                          Layout layout) {
-    const int C = layout.channels.value, c = blockIdx.x * blockDim.x + threadIdx.x;
+                          const real* __restrict__ part_dot, int slices, int C) {
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
     Sums found = {};
     if (c < C) {
-        const int group = layout.per_group.quotient(c);
 #pragma unroll 4
         for (int slice = threadIdx.y; slice < slices; slice += blockDim.y) {
-            int item = slice;
-            items.split(item);
             const size_t i = (size_t)slice * C + c;
             found.first.v[0] += part_sum[i];
-            found.second.v[0] += part_dot[i] * rstd[(size_t)item * layout.groups + group];
+            found.second.v[0] += part_dot[i];
         }
     }
     merge_threads(found);

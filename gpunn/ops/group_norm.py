@@ -20,7 +20,7 @@ from gpunn._tensor import Tensor
 from gpunn.cpu import group_norm as fast
 from gpunn.cpu.elementwise import quiet
 from gpunn.errors import DTypeError, ShapeError, here
-from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, divisor_struct, vector_width
+from gpunn.gpu.launcher import DIVISOR, KernelSource, c_type, ceil_div, divisor, vector_width
 from gpunn.ops.cast import in_dtype
 from gpunn.primitive import primitive
 from gpunn.tape import record
@@ -133,7 +133,7 @@ def _(
     dx = device.empty(x.shape, x.dtype) if needs[0] else None
     cut = _cut(x, most, threads, dx, dy, mean, rstd, weight)
     parts = cut.parts(device)
-    cut.launch(device, "group_norm_backward_sums", (*parts, dy, x, mean))
+    cut.launch(device, "group_norm_backward_sums", (*parts, dy, x, mean, rstd))
     if dx is not None:
         through = tuple(device.empty(mean.shape, x.dtype) for _ in range(2))
         cut.launch_groups(device, "group_norm_backward_means", (*through, *parts, rstd, weight))
@@ -141,7 +141,7 @@ def _(
     dweight, dbias = (device.empty((groups, channels), x.dtype) if need else None for need in needs[1:])
     if needs[1] or needs[2]:
         slices = cut.chunks * n
-        args = (dweight, dbias, *parts, rstd, slices, divisor_struct(max(1, n)), cut.layout)
+        args = (dweight, dbias, *parts, slices, groups * channels)
         block = (8, min(threads // 8, max(1, slices)), 1)  # 8 floats are what memory gives at once
         grid = (ceil_div(groups * channels, 8), 1, 1)
         SOURCE.launch(device, "group_norm_parameters", grid, block, args, REAL=c_type(x.dtype, _OP), VEC=1)

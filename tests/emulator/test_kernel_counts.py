@@ -56,7 +56,7 @@ SECTORS = {
     "GroupNorm(8, 64)": {
         "group_norm_moments": 0.99, "group_norm_statistics": 0.99, "group_norm_normalise": 0.99,
         "group_norm_backward_sums": 0.99, "group_norm_backward_means": 0.99, "group_norm_backward": 0.99,
-        "group_norm_parameters": 0.9,
+        "group_norm_parameters": 0.99,
     },
     "LayerNorm(256)": {"layer_norm_forward": 0.99, "layer_norm_backward": 0.99, "layer_norm_merge": 0.99},
     "ReLU": {"relu_forward": 0.99, "relu_backward": 0.99},
