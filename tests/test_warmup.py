@@ -83,7 +83,7 @@ def test_the_batch_size_and_the_optimiser_decide_what_is_needed() -> None:
     def needed(batch: int, make: Callable[[Any], Any] = _sgd) -> set[str]:
         return {str(job) for job in warmup.jobs_of_training(nn.Conv2d(64, 128, 3), (64, 8, 8), batch, make)}
 
-    assert {"sgd.cu [REAL=float VEC=4]", "scalars.cu []"} <= needed(2)
+    assert {"sgd.cu [REAL=float STORED=0 VEC=4]", "scalars.cu []"} <= needed(2)
     assert needed(2) != needed(512)
     assert not any(name.startswith("sgd") for name in needed(2, optim.Adam))
 

@@ -98,7 +98,7 @@ def relu(monkeypatch: pytest.MonkeyPatch):
             grid,
             block,
             (array if y is None else y, array if x is None else x, n),
-            **{"REAL": "float", "VEC": 1, **macros},
+            **{"REAL": "float", "VEC": 1, "STORED": 0, **macros},
         )
         return device.loader.launched
 
@@ -187,7 +187,8 @@ def test_an_image_has_no_more_pixels_than_an_int_counts() -> None:
         for name, length in lengths.items():
             shape[name] = length
         args = (array, np.zeros(4, np.uint8), array, shape, 4)
-        max_pool2d.SOURCE.launch(device, "max_pool2d_forward", (1, 1, 1), 32, args, REAL="float", VEC=1, CODE="uint8")
+        macros = {"REAL": "float", "STORED": 0, "VEC": 1, "CODE": "uint8"}
+        max_pool2d.SOURCE.launch(device, "max_pool2d_forward", (1, 1, 1), 32, args, **macros)
         return device.loader.launched
 
     assert len(launch(H=2**15, W=2**15, P=2**15, Q=2**15)) == 1
