@@ -187,7 +187,7 @@ def test_an_image_has_no_more_pixels_than_an_int_counts() -> None:
         for name, length in lengths.items():
             shape[name] = length
         args = (array, np.zeros(4, np.uint8), array, shape, 4)
-        macros = {"REAL": "float", "STORED": 0, "VEC": 1, "CODE": "uint8"}
+        macros: dict[str, Any] = {"REAL": "float", "STORED": 0, "VEC": 1, "CODE": "uint8"}
         max_pool2d.SOURCE.launch(device, "max_pool2d_forward", (1, 1, 1), 32, args, **macros)
         return device.loader.launched
 
