@@ -146,7 +146,7 @@ def test_cifar_resnet20_in_16_bits(kernels: str) -> None:
     """Half the bytes, and casts of nothing but weights and their gradients, small numbers and what the loss needs."""
     pytest.importorskip("ml_dtypes")
     training = Training(kernels, ResNet20(), (128, 3, 32, 32))
-    with gpunn.autocast(kernels, dtype=gpunn.bfloat16):
+    with gpunn.autocast(training.x.device.type, dtype=gpunn.bfloat16):
         found = by_kernel(training.launches())
     assert found == RESNET20_BFLOAT16
 
